@@ -1,0 +1,6 @@
+"""Questions about a model and its activations, answered once and cached while they hold."""
+
+from ocompress.analysis.manager import Analysis, AnalysisManager
+from ocompress.analysis.statistics import Accumulator, Statistics, Wish, Wishes
+
+__all__ = ["Accumulator", "Analysis", "AnalysisManager", "Statistics", "Wish", "Wishes"]

@@ -1,0 +1,1 @@
+"""Reading and writing files: models with external data, calibration data, atomic writes."""

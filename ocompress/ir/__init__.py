@@ -1,0 +1,34 @@
+"""The compiler's form of ONNX models: graphs, nodes and values compared by identity.
+
+The only room that knows ONNX's protobuf classes and onnx-graphsurgeon.
+"""
+
+from ocompress.ir import edit, query, standard
+from ocompress.ir.dtypes import DType
+from ocompress.ir.exporter import to_proto
+from ocompress.ir.facets import Facet
+from ocompress.ir.graph import Graph, reads
+from ocompress.ir.importer import from_proto
+from ocompress.ir.model import Model
+from ocompress.ir.node import Node
+from ocompress.ir.text import fingerprint, text
+from ocompress.ir.value import Dim, Shape, Value
+
+__all__ = [
+    "DType",
+    "Dim",
+    "Facet",
+    "Graph",
+    "Model",
+    "Node",
+    "Shape",
+    "Value",
+    "edit",
+    "fingerprint",
+    "from_proto",
+    "query",
+    "reads",
+    "standard",
+    "text",
+    "to_proto",
+]

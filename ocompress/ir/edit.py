@@ -1,0 +1,106 @@
+"""Edits that keep a graph consistent. Rewrites are built from these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ocompress.ir.graph import Graph, reads
+from ocompress.ir.node import Node
+from ocompress.ir.value import Value
+
+
+def set_weight(value: Value, array: np.ndarray) -> None:
+    """Replace the array of a constant for all its readers; arrays are never edited in place."""
+    value.data = np.ascontiguousarray(array)
+
+
+def own_weight(node: Node, index: int) -> Value:
+    """Return constant input `index` of a node, after giving it a copy if others read it too."""
+    value = node.inputs[index]
+    if value is None or value.data is None or node.graph is None:
+        msg = f"input {index} of node {node.label!r} is not a constant"
+        raise ValueError(msg)
+    if value.use_count > 1 or node.graph.initializers.get(value.name) is not value:
+        value = node.graph.constant(f"{value.name}_{node.label}", value.data)
+        node.set_input(index, value)
+    return value
+
+
+def replace(old: Value, new: Value) -> bool:
+    """Make every reader of `old` read `new`; formal outputs keep their names.
+
+    Returns:
+        False, with nothing changed, if `old` is a formal output that `new` cannot stand for
+        (it is an input, a constant, an output itself, or made in another graph).
+    """
+    if old.is_output and not _take_output(old, new):
+        return False
+    for node, index in old.users:
+        node.set_input(index, new)
+    return True
+
+
+def _take_output(old: Value, new: Value) -> bool:
+    graph = old.producer.graph if old.producer is not None else None
+    if graph is None or new.producer is None or new.producer.graph is not graph or new.is_output:
+        return False
+    name, declared = old.name, old.type_proto
+    old.name = graph.names.fresh(f"{name}_replaced")
+    graph.names.release(new.name)
+    new.name = name
+    if declared is not None:
+        new.set_type_proto(declared)
+    graph.set_outputs(new if v is old else v for v in graph.outputs)
+    return True
+
+
+def insert_between(
+    value: Value, node: Node, *, keep: Callable[[Node, int], bool] | None = None
+) -> Value:
+    """Route readers of `value` through `node`, which must already read it.
+
+    Args:
+        value: What is read now. Formal outputs keep reading it.
+        node: The node in between, in the graph of `value`; its first output is read instead.
+        keep: Says which `(reader, input index)` shall go on reading `value`.
+
+    Returns:
+        The first output of `node`.
+    """
+    made = node.output
+    for reader, index in value.users:
+        if reader is not node and not (keep and keep(reader, index)):
+            reader.set_input(index, made)
+    return made
+
+
+def remove_dead(graph: Graph) -> int:
+    """Remove nodes nobody reads and constants nobody uses, bodies included; return the count."""
+    removed = 0
+    for node in graph.nodes:
+        for body in node.subgraphs():
+            removed += remove_dead(body)
+    pending = [n for n in graph.nodes if _is_dead(n)]
+    while pending:
+        node = pending.pop()
+        if node.graph is None:
+            continue
+        sources = [v.producer for v in reads(node) if v.producer is not None]
+        graph.remove(node)
+        removed += 1
+        pending.extend(p for p in sources if p.graph is graph and _is_dead(p))
+    return removed + _remove_unused_constants(graph)
+
+
+def _is_dead(node: Node) -> bool:
+    return all(v is None or v.use_count == 0 for v in node.outputs)
+
+
+def _remove_unused_constants(graph: Graph) -> int:
+    unused = [v for v in graph.initializers.values() if v.use_count == 0 and not v.is_input]
+    for value in unused:
+        del graph.initializers[value.name]
+        graph.names.release(value.name)
+    return len(unused)

@@ -1,0 +1,180 @@
+"""Graphs: the main one of a model, and the bodies of If, Loop and Scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorAnnotation
+
+from ocompress.errors import InvalidModelError
+from ocompress.ir.names import Names
+from ocompress.ir.node import Node
+from ocompress.ir.value import Shape, Value
+
+
+class Graph:
+    """Nodes in topological order, with the values between them.
+
+    New nodes are appended; `sort` puts them where they belong, and the pass manager calls it
+    after every pass. A body may read values of the graphs around it directly.
+
+    Attributes:
+        inputs: Formal inputs.
+        initializers: Constants by name, in the order of the file.
+        annotations: Quantization annotations of the file.
+        names: The model's register of value names.
+    """
+
+    def __init__(self, name: str, names: Names | None = None) -> None:
+        """Make an empty graph; bodies share the `names` of the model."""
+        self.name = name
+        self.doc = ""
+        self.metadata: dict[str, str] = {}
+        self.inputs: list[Value] = []
+        self.initializers: dict[str, Value] = {}
+        self.annotations: list[TensorAnnotation] = []
+        self.names = names or Names()
+        self._nodes: dict[int, Node] = {}
+        self._outputs: list[Value] = []
+
+    # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes, as a list that stays the same while the graph is edited."""
+        return list(self._nodes.values())
+
+    def __len__(self) -> int:
+        """Count the nodes of this graph, bodies not included."""
+        return len(self._nodes)
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Formal outputs."""
+        return tuple(self._outputs)
+
+    def walk(self) -> Iterator[tuple[Graph, Node]]:
+        """Iterate over the nodes of this graph and, after each, of its bodies, recursively."""
+        for node in self.nodes:
+            yield self, node
+            for body in node.subgraphs():
+                yield from body.walk()
+
+    def graphs(self) -> Iterator[Graph]:
+        """Iterate over this graph and every body in it."""
+        yield self
+        for node in self.nodes:
+            for body in node.subgraphs():
+                yield from body.graphs()
+
+    # -- editing ----------------------------------------------------------------------------
+
+    def add(self, node: Node) -> Node:
+        """Append a node that is in no graph yet."""
+        self._nodes[id(node)] = node
+        node.graph = self
+        return node
+
+    def add_op(
+        self,
+        op_type: str,
+        inputs: Sequence[Value | None],
+        *,
+        name: str,
+        outputs: int = 1,
+        domain: str = "",
+        attrs: dict[str, Any] | None = None,
+    ) -> Node:
+        """Append a new node with fresh outputs whose names start with `name`."""
+        hints = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
+        values = [Value(self.names.fresh(hint)) for hint in hints]
+        return self.add(Node(op_type, inputs, values, domain=domain, name=name, attrs=attrs))
+
+    def constant(self, name: str, array: np.ndarray) -> Value:
+        """Add an initializer; its name starts with `name` and is made unique."""
+        value = Value(self.names.fresh(name), data=np.asarray(array))
+        self.initializers[value.name] = value
+        return value
+
+    def remove(self, *nodes: Node) -> None:
+        """Take nodes out and detach their inputs and bodies; nobody may read their outputs."""
+        for node in nodes:
+            for body in node.subgraphs():
+                body.remove(*body.nodes)
+                body.set_outputs([])
+            node.set_inputs([])
+            del self._nodes[id(node)]
+            node.graph = None
+
+    def set_outputs(self, values: Iterable[Value]) -> None:
+        """Replace the formal outputs."""
+        for value in self._outputs:
+            value.output_count -= 1
+        self._outputs = list(values)
+        for value in self._outputs:
+            value.output_count += 1
+
+    def rename(self, value: Value, name: str) -> None:
+        """Give a value of this graph a name that must be free."""
+        self.names.claim(name)
+        self.names.release(value.name)
+        if self.initializers.get(value.name) is value:
+            self.initializers = {
+                (name if v is value else key): v for key, v in self.initializers.items()
+            }
+        value.name = name
+
+    def sort(self) -> None:
+        """Order the nodes so that producers come first, keeping the present order otherwise.
+
+        Raises:
+            InvalidModelError: If the graph has a cycle.
+        """
+        for node in self.nodes:
+            for body in node.subgraphs():
+                body.sort()
+        order: dict[int, Node] = {}
+        open_: set[int] = set()
+        for root in self.nodes:
+            stack = [root]
+            while stack:
+                node = stack[-1]
+                if id(node) in order:
+                    stack.pop()
+                    continue
+                missing = [p for p in self._producers(node) if id(p) not in order]
+                if not missing:
+                    order[id(node)] = node
+                    open_.discard(id(node))
+                    stack.pop()
+                elif id(node) in open_:
+                    msg = f"the graph has a cycle through node {node.label!r}"
+                    raise InvalidModelError(msg)
+                else:
+                    open_.add(id(node))
+                    stack.extend(reversed(missing))
+        self._nodes = order
+
+    def _producers(self, node: Node) -> Iterator[Node]:
+        for value in reads(node):
+            producer = value.producer
+            if producer is not None and producer.graph is self:
+                yield producer
+
+
+def reads(node: Node) -> Iterator[Value]:
+    """Iterate over every value a node reads, those captured by its bodies included."""
+    for value in node.inputs:
+        if value is not None:
+            yield value
+    for body in node.subgraphs():
+        yield from body.outputs
+        for inner in body.nodes:
+            yield from reads(inner)
+
+
+def shape_of(value: Value | None) -> Shape | None:
+    """Return the shape of a value, None when it is omitted or unknown."""
+    return None if value is None else value.shape

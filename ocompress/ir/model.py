@@ -1,0 +1,108 @@
+"""Models: a graph and everything around it that a file carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from onnx import FunctionProto, ModelProto
+
+from ocompress.errors import InvalidModelError
+from ocompress.ir.graph import Graph
+from ocompress.ir.node import Node
+
+
+class Model:
+    """What an ONNX file holds.
+
+    Attributes:
+        graph: The main graph.
+        opsets: Version of each imported operator set, by domain (`""` is standard ONNX).
+        functions: Model-local functions, in ONNX's own form.
+        shell: Everything else of the file (producer, versions, training info, metadata).
+    """
+
+    def __init__(self, graph: Graph, opsets: dict[str, int]) -> None:
+        """Make a model around a graph."""
+        self.graph = graph
+        self.opsets = opsets
+        self.functions: list[FunctionProto] = []
+        self.shell = ModelProto()
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operator set, 0 when it is not imported."""
+        return self.opsets.get("", 0)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """A copy of the file's `metadata_props`."""
+        return {p.key: p.value for p in self.shell.metadata_props}
+
+    def nodes(self) -> Iterator[tuple[Graph, Node]]:
+        """Iterate over every node of the main graph and of all bodies, with its graph."""
+        return self.graph.walk()
+
+    def weights(self) -> Iterator[np.ndarray]:
+        """Iterate over the distinct arrays of all constants."""
+        seen: set[int] = set()
+        for graph in self.graph.graphs():
+            for value in graph.initializers.values():
+                if value.data is not None and id(value.data) not in seen:
+                    seen.add(id(value.data))
+                    yield value.data
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants."""
+        return sum(w.nbytes for w in self.weights())
+
+    def clone(self) -> Model:
+        """Return an independent copy; the arrays of constants are read-only and shared."""
+        from ocompress.ir.clone import clone_graph  # cycle: cloning builds models of this class
+
+        other = Model(clone_graph(self.graph, self.graph.names.copy()), dict(self.opsets))
+        other.functions = list(self.functions)
+        other.shell.CopyFrom(self.shell)
+        return other
+
+    def become(self, other: Model) -> None:
+        """Take over the content of `other`, which must not be used afterwards."""
+        self.graph, self.opsets = other.graph, other.opsets
+        self.functions, self.shell = other.functions, other.shell
+
+    def sort(self) -> None:
+        """Sort every graph topologically."""
+        self.graph.sort()
+
+    def verify(self) -> None:
+        """Check that edges, producers and names agree; cheap, for use after every pass.
+
+        Raises:
+            InvalidModelError: Naming the value or node that is wrong.
+        """
+        _verify(self.graph, set())
+
+
+def _verify(graph: Graph, outer: set[int]) -> None:
+    known = outer | {id(v) for v in graph.inputs} | {id(v) for v in graph.initializers.values()}
+    names: set[str] = set()
+    for node in graph.nodes:
+        for index, value in enumerate(node.inputs):
+            if value is not None and id(value) not in known:
+                msg = f"input {index} of node {node.label!r} ({value.name!r}) is not defined"
+                raise InvalidModelError(msg)
+        for body in node.subgraphs():
+            _verify(body, known)
+        for value in node.outputs:
+            if value is None:
+                continue
+            if value.name in names or value.producer is not node:
+                msg = f"value {value.name!r} is made twice, the second time by {node.label!r}"
+                raise InvalidModelError(msg)
+            names.add(value.name)
+            known.add(id(value))
+    for value in graph.outputs:
+        if id(value) not in known:
+            msg = f"output {value.name!r} of graph {graph.name!r} is made by no node"
+            raise InvalidModelError(msg)

@@ -1,0 +1,45 @@
+"""Questions that rewrites ask of a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ocompress.ir.node import Node
+from ocompress.ir.value import Value
+
+
+def constant(node: Node, index: int) -> np.ndarray | None:
+    """Return the array of constant input `index`, None if it is omitted or computed."""
+    value = node.input(index)
+    return None if value is None else value.constant
+
+
+def scalar(node: Node, index: int) -> float | None:
+    """Return constant input `index` if it has exactly one element, else None."""
+    array = constant(node, index)
+    if array is None or array.size != 1 or array.dtype.kind in "OUS":
+        return None
+    return float(array.reshape(()))
+
+
+def only_reader(value: Value) -> Node | None:
+    """Return the single node that reads `value`, None if several do or it is a formal output."""
+    if value.is_output or value.use_count != 1:
+        return None
+    return value.users[0][0]
+
+
+def made_by(value: Value | None, *op_types: str) -> Node | None:
+    """Return the producer of `value` if it is one of these standard operators."""
+    if value is None or value.producer is None or not value.producer.is_op(*op_types):
+        return None
+    return value.producer
+
+
+def is_static(value: Value | None) -> bool:
+    """Whether every extent of the value's shape is a known number."""
+    return (
+        value is not None
+        and value.shape is not None
+        and all(isinstance(extent, int) for extent in value.shape)
+    )

@@ -1,0 +1,128 @@
+"""What a pass is."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+from ocompress.ir import Facet, Model
+from ocompress.pipeline import options
+from ocompress.pipeline.options import OptionSpec, option
+
+if TYPE_CHECKING:
+    from ocompress.analysis.statistics import Wishes
+    from ocompress.pipeline.context import Context
+
+
+class Numerics(StrEnum):
+    """How the outputs of a model may differ after a pass."""
+
+    EXACT = "exact"
+    """Bit for bit the same."""
+    ROUNDING = "rounding"
+    """The same up to the rounding of reordered float arithmetic."""
+    LOSSY = "lossy"
+    """Different within the budget the user allows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass did. It must be truthful: fixpoints, caches and reports believe it.
+
+    Attributes:
+        changed: The facets that were changed; `Facet.NONE` if the model is as it was.
+        counts: How often what was done, for the report (`{"folded": 3}`).
+        details: More for the report, JSON-able (a table per layer, a choice and its reasons).
+    """
+
+    changed: Facet = Facet.NONE
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return self.changed is not Facet.NONE
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+class Pass(ABC):
+    """One rewrite of a model: a small immutable value whose fields are its options.
+
+    Subclasses become frozen keyword-only dataclasses by themselves. The docstring says what the
+    graph looks like before and after, what is left alone with which code, and the numerics; the
+    manual is made from it.
+    """
+
+    name: ClassVar[str]
+    """Kebab-case name, the same word as the class and the file."""
+    numerics: ClassVar[Numerics] = Numerics.EXACT
+    may_change: ClassVar[Facet] = Facet.ALL
+    """Upper bound of what `run` reports as changed; the manager checks it."""
+    after: ClassVar[tuple[str, ...]] = ()
+    """Passes that must not come later in a pipeline than this one."""
+    internal: ClassVar[bool] = False
+    """Whether the pass is a part of a family, listed below it."""
+    needs_data: ClassVar[bool] = False
+    """Whether `run` reads calibration data."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Turn the subclass into a frozen, keyword-only dataclass."""
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        options.check(type(self).name, self.options(), self)
+
+    @abstractmethod
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Change `model` in place and say what was done.
+
+        The manager clones and rolls back; a pass never needs to.
+        """
+
+    def wishes(self, model: Model) -> Wishes:
+        """Say which activation statistics `run` will ask for, so that passes share one sweep."""
+        return {}
+
+    @classmethod
+    def options(cls) -> list[OptionSpec]:
+        """Return the options, in order of declaration."""
+        return options.specs(cls)
+
+    @classmethod
+    def from_options(cls, given: Mapping[str, Any]) -> Self:
+        """Make a pass from texts or TOML values.
+
+        Raises:
+            OptionError: For an unknown option or a bad value.
+        """
+        return cls(**options.coerce(cls.name, cls.options(), given))
+
+    def settings(self) -> dict[str, Any]:
+        """Return every option with its present value."""
+        return {spec.name: getattr(self, spec.name) for spec in self.options()}
+
+    def __str__(self) -> str:
+        """Return the text form, with the options that differ from their defaults."""
+        from ocompress.pipeline.textform import format_pass  # cycle: the text form needs passes
+
+        return format_pass(self)
+
+
+class Family(Pass):
+    """A pass made of others, run in order until none of them changes anything."""
+
+    members: ClassVar[tuple[str, ...]] = ()
+    most_rounds: ClassVar[int] = 20
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Run the members to a fixpoint.
+
+        Raises:
+            PassError: If the members still change the model after `most_rounds` rounds.
+        """
+        return ctx.run_members(self, model)

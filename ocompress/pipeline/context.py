@@ -1,0 +1,133 @@
+"""What a pass may ask of its surroundings."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ocompress.analysis.manager import Analysis, AnalysisManager, T
+from ocompress.analysis.observe import observe
+from ocompress.analysis.statistics import Statistics, Wishes, merge
+from ocompress.diagnostics import Diagnostics, Remark, Severity
+from ocompress.errors import DataError, PassError
+from ocompress.io.dataset import Dataset
+from ocompress.ir import Facet, Model, Node
+from ocompress.pipeline.base import Family, Outcome, Pass
+from ocompress.pipeline.registry import find
+from ocompress.targets.target import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One pass's view of target, data, analyses and diagnostics."""
+
+    target: Target
+    analyses: AnalysisManager
+    diagnostics: Diagnostics
+    seed: int = 0
+    item: Pass | None = None
+    """The pass this view belongs to."""
+    following: tuple[Pass, ...] = ()
+    """The passes that run after it, whose statistics are gathered in the same sweep."""
+    progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
+
+    def for_pass(self, item: Pass, following: Sequence[Pass] = ()) -> Context:
+        """Return the view of another pass."""
+        return replace(self, item=item, following=tuple(following))
+
+    # -- speaking ---------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """Name of the pass this view belongs to."""
+        return self.item.name if self.item is not None else "pipeline"
+
+    def skip(self, node: Node, code: str, why: str) -> None:
+        """Say that a node was left alone, with a stable code and one sentence."""
+        self.remark(Severity.DECLINED, code, why, node)
+
+    def applied(self, node: Node, code: str, what: str) -> None:
+        """Say what was done to a node."""
+        self.remark(Severity.APPLIED, code, what, node)
+
+    def remark(self, severity: Severity, code: str, message: str, node: Node | None = None) -> None:
+        """Add a remark about a node or, without one, about the whole model."""
+        label, op_type = (node.label, node.op_type) if node is not None else ("", "")
+        self.diagnostics.add(Remark(self.source, severity, code, message, label, op_type))
+
+    # -- asking -----------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Dataset:
+        """Calibration data.
+
+        Raises:
+            DataError: If the user gave none.
+        """
+        if self.analyses.data is None:
+            msg = (
+                f"pass {self.source!r} needs calibration data; give some with --data, or "
+                "--synthetic-data to calibrate on random numbers"
+            )
+            raise DataError(msg)
+        return self.analyses.data
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A generator that depends on the seed and the pass's name only."""
+        return np.random.default_rng([self.seed, zlib.crc32(self.source.encode())])
+
+    def analysis(self, question: Analysis[T], model: Model) -> T:
+        """Return the answer of an analysis, cached while it holds."""
+        return self.analyses.get(question, model)
+
+    def statistics(self, model: Model, wishes: Wishes) -> Statistics:
+        """Return activation statistics, swept together with those later passes wish for."""
+        known = self.analyses.statistics
+        if any((n, w) not in known for n, wanted in wishes.items() for w in wanted):
+            wanted = merge([wishes, *(p.wishes(model) for p in self.following)])
+            label = f"{self.source}: calibrating"
+            known.update(observe(model, self.data, wanted, lambda d, t: self.progress(label, d, t)))
+        return known
+
+    # -- families ---------------------------------------------------------------------------
+
+    def run_members(self, family: Family, model: Model) -> Outcome:
+        """Run a family's members until none changes anything.
+
+        Raises:
+            PassError: If they go on changing the model.
+        """
+        members = [find(name)() for name in family.members]
+        total, counts = Facet.NONE, Counter[str]()
+        for _ in range(family.most_rounds):
+            changed = Facet.NONE
+            for member in members:
+                outcome = self.run_one(member, model)
+                changed |= outcome.changed
+                counts.update(outcome.counts)
+            if not changed:
+                return Outcome(total, dict(counts))
+            total |= changed
+        msg = f"the members of {family.name!r} still change the model after many rounds"
+        raise PassError(msg)
+
+    def run_one(self, item: Pass, model: Model) -> Outcome:
+        """Run one pass, put the nodes in order, check the graph and forget stale answers.
+
+        Raises:
+            PassError: If the pass changed more than it declares.
+        """
+        outcome = item.run(model, self.for_pass(item, self.following))
+        if outcome.changed & ~item.may_change:
+            msg = f"pass {item.name!r} changed {outcome.changed & ~item.may_change} undeclared"
+            raise PassError(msg)
+        if outcome:
+            model.sort()
+            model.verify()
+            self.analyses.invalidate(outcome.changed)
+        return outcome

@@ -1,0 +1,34 @@
+"""Guards judge a model after a lossy pass; what they refuse is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ocompress.ir import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a guard found.
+
+    Attributes:
+        held: Whether the model may stay as it is.
+        guard: Name of the guard (`max-drop`, `latency`, `size`).
+        message: One sentence with the figures that decided.
+        figures: The figures by name.
+    """
+
+    held: bool
+    guard: str
+    message: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Guard(Protocol):
+    """Judges candidates against the model that came in and the best one so far."""
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        """Compare `candidate` with the reference this guard was made for, or with `best`."""
+        ...

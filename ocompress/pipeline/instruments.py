@@ -1,0 +1,45 @@
+"""Hooks around passes: progress, dumps, reproducers. The manager prints nothing itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocompress.ir import Model, text
+
+if TYPE_CHECKING:
+    from ocompress.pipeline.base import Pass
+    from ocompress.pipeline.records import PassRecord
+
+
+class Instrument:
+    """Does nothing at every hook; override what you need."""
+
+    def before_pass(self, item: Pass, model: Model) -> None:
+        """Called before a pass of the pipeline runs."""
+
+    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        """Called after a pass ran, was judged and possibly rolled back."""
+
+    def on_failure(self, item: Pass, before: Model, error: Exception) -> None:
+        """Called when a pass raised; `before` is the model it was given."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Called during long work, e.g. once per calibration batch."""
+
+
+class Dump(Instrument):
+    """Writes the text form of the model after every pass that changed it, into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder if it does not exist."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._count = 0
+
+    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        """Write `NN-name.txt`."""
+        self._count += 1
+        if record.changed:
+            path = self._folder / f"{self._count:02d}-{item.name}.txt"
+            path.write_text(text(model), encoding="utf-8")

@@ -1,0 +1,136 @@
+"""Runs a pipeline: clones, judges, rolls back, records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ocompress.analysis.manager import AnalysisManager
+from ocompress.diagnostics import Diagnostics, Severity
+from ocompress.errors import OcompressError, PassError
+from ocompress.io.dataset import Dataset
+from ocompress.ir import Facet, Model
+from ocompress.pipeline.base import Numerics, Outcome, Pass
+from ocompress.pipeline.context import Context
+from ocompress.pipeline.guard import Guard, Verdict
+from ocompress.pipeline.instruments import Instrument
+from ocompress.pipeline.pipeline import Pipeline
+from ocompress.pipeline.records import PassRecord, PipelineResult, Status
+from ocompress.targets.target import Target
+
+
+@dataclass(kw_only=True)
+class PassManager:
+    """Runs pipelines for one target on one set of calibration data.
+
+    Attributes:
+        target: What the result will run on.
+        data: Calibration data, None if there are none.
+        seed: Makes everything random repeatable.
+        guards: Judge the model after every pass that is not exact; the first that refuses rolls
+            the pass back.
+        instruments: Hooks around passes.
+    """
+
+    target: Target
+    data: Dataset | None = None
+    seed: int = 0
+    guards: Sequence[Guard] = ()
+    instruments: Sequence[Instrument] = ()
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+    def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
+        """Run every pass in order on a clone of `model`.
+
+        Raises:
+            PassError: If a pass breaks; the message names it and those that ran before.
+            OcompressError: Whatever a pass raises on purpose.
+        """
+        best = model.clone()
+        context = Context(
+            target=self.target,
+            analyses=AnalysisManager(self.data),
+            diagnostics=self.diagnostics,
+            seed=self.seed,
+            progress=self._progress,
+        )
+        records: list[PassRecord] = []
+        for position, item in enumerate(pipeline.passes):
+            following = pipeline.passes[position + 1 :]
+            candidate, record = self._run_one(
+                item, best, context.for_pass(item, following), records
+            )
+            if record.status is Status.ROLLED_BACK:
+                context.analyses.invalidate(Facet.ALL)
+            else:
+                best = candidate
+            records.append(record)
+            for instrument in self.instruments:
+                instrument.after_pass(item, best, record)
+        return PipelineResult(model=best, records=tuple(records), diagnostics=self.diagnostics)
+
+    def _run_one(
+        self, item: Pass, best: Model, context: Context, done: Sequence[PassRecord]
+    ) -> tuple[Model, PassRecord]:
+        for instrument in self.instruments:
+            instrument.before_pass(item, best)
+        candidate = best.clone()
+        start = time.perf_counter()
+        try:
+            outcome = context.run_one(item, candidate)
+        except Exception as error:
+            for instrument in self.instruments:
+                instrument.on_failure(item, best, error)
+            if isinstance(error, OcompressError):
+                raise
+            ran = ", ".join(r.name for r in done) or "none"
+            msg = (
+                f"pass {item.name!r} failed ({type(error).__name__}: {error}); passes before: {ran}"
+            )
+            raise PassError(msg) from error
+        seconds = time.perf_counter() - start
+        verdicts = self._judge(item, outcome, candidate, best, context)
+        return candidate, _record(item, outcome, verdicts, seconds, best, candidate)
+
+    def _judge(
+        self, item: Pass, outcome: Outcome, candidate: Model, best: Model, context: Context
+    ) -> tuple[Verdict, ...]:
+        if not outcome or item.numerics is not Numerics.LOSSY:
+            return ()
+        verdicts = []
+        for guard in self.guards:
+            verdicts.append(guard.judge(candidate, best))
+            if not verdicts[-1].held:
+                context.remark(Severity.WARNING, "rolled-back", verdicts[-1].message)
+                break
+        return tuple(verdicts)
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        for instrument in self.instruments:
+            instrument.progress(stage, done, total)
+
+
+def _record(
+    item: Pass,
+    outcome: Outcome,
+    verdicts: tuple[Verdict, ...],
+    seconds: float,
+    before: Model,
+    after: Model,
+) -> PassRecord:
+    status = Status.APPLIED if outcome else Status.UNCHANGED
+    if not all(v.held for v in verdicts):
+        status = Status.ROLLED_BACK
+    return PassRecord(
+        name=item.name,
+        text=str(item),
+        status=status,
+        seconds=seconds,
+        changed=outcome.changed,
+        counts=outcome.counts,
+        details=outcome.details,
+        verdicts=verdicts,
+        nodes=(sum(1 for _ in before.nodes()), sum(1 for _ in after.nodes())),
+        weight_bytes=(before.weight_bytes, after.weight_bytes),
+    )

@@ -1,0 +1,83 @@
+"""An ordered list of passes: from text or TOML, and the order constraints checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocompress.errors import OptionError, RecipeError
+from ocompress.pipeline.base import Pass
+from ocompress.pipeline.registry import find
+from ocompress.pipeline.textform import parse
+
+FIRST = "canonicalize"
+"""The pass every pipeline starts with."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Passes in the order they run; `canonicalize` is put first if it is not there."""
+
+    passes: tuple[Pass, ...]
+
+    @staticmethod
+    def of(passes: Sequence[Pass]) -> Pipeline:
+        """Make a pipeline.
+
+        Raises:
+            OptionError: If a pass stands before one that must not come later.
+        """
+        items = list(passes)
+        if not items or items[0].name != FIRST:
+            items.insert(0, find(FIRST)())
+        for position, item in enumerate(items):
+            for later in items[position + 1 :]:
+                if later.name in item.after:
+                    msg = f"pass {later.name!r} must come before {item.name!r}"
+                    raise OptionError(msg)
+        return Pipeline(tuple(items))
+
+    @staticmethod
+    def parse(text: str) -> Pipeline:
+        """Make a pipeline from its text form, `prune{sparsity=0.5},quant`.
+
+        Raises:
+            UsageError: For bad syntax, an unknown pass or option, or a bad value.
+        """
+        return Pipeline.of([find(name).from_options(given) for name, given in parse(text)])
+
+    @staticmethod
+    def from_recipe(path: Path) -> Pipeline:
+        """Read a TOML recipe: one `[[pass]]` table per pass, `name` and its options.
+
+        Raises:
+            RecipeError: If the file does not parse or has other entries.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            msg = f"recipe {path} cannot be read: {error}"
+            raise RecipeError(msg) from error
+        tables = content.pop("pass", [])
+        content.pop("description", None)
+        if content or not isinstance(tables, list) or not tables:
+            other = f"; unknown entry {next(iter(content))!r}" if content else ""
+            msg = f"recipe {path} must hold one or more [[pass]] tables{other}"
+            raise RecipeError(msg)
+        return Pipeline.of([_from_table(path, t) for t in tables])
+
+    def __str__(self) -> str:
+        """Return the text form."""
+        return ",".join(str(item) for item in self.passes)
+
+
+def _from_table(path: Path, table: Mapping[str, Any]) -> Pass:
+    given = dict(table)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        msg = f"recipe {path}: a [[pass]] table has no 'name'"
+        raise RecipeError(msg)
+    return find(name).from_options(given)

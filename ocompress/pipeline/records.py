@@ -1,0 +1,63 @@
+"""What happened in a pipeline, as data; `report` turns it into text and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ocompress.diagnostics import Diagnostics
+from ocompress.ir import Facet, Model
+from ocompress.pipeline.guard import Verdict
+
+
+class Status(StrEnum):
+    """How a pass of a pipeline ended."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    ROLLED_BACK = "rolled-back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassRecord:
+    """One pass of a pipeline.
+
+    Attributes:
+        name: Pass name.
+        text: Text form with the options in force.
+        status: Whether its result was kept.
+        seconds: Wall time, judging excluded.
+        changed: The facets it changed.
+        counts: What it did how often; for a family the sums of its members.
+        details: Whatever the pass wants in the report.
+        verdicts: What the guards found.
+        nodes: Number of nodes before and after, bodies included.
+        weight_bytes: Bytes of constants before and after.
+    """
+
+    name: str
+    text: str
+    status: Status
+    seconds: float
+    changed: Facet
+    counts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    nodes: tuple[int, int] = (0, 0)
+    weight_bytes: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineResult:
+    """A finished pipeline: the best model that held, and the story."""
+
+    model: Model
+    records: tuple[PassRecord, ...]
+    diagnostics: Diagnostics
+
+    @property
+    def held(self) -> bool:
+        """Whether every pass stayed within its budget."""
+        return all(r.status is not Status.ROLLED_BACK for r in self.records)

@@ -1,0 +1,67 @@
+"""What a device is, as far as rewriting for it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Arch(StrEnum):
+    """Processor family."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+    ANY = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpCost:
+    """Time of one operator kind: `overhead + macs / rate + elements * per_element`.
+
+    Attributes:
+        overhead_ns: Fixed time of a call, nanoseconds.
+        macs_per_ns: Multiply-accumulates a single thread does per nanosecond; 0 = none to do.
+        element_ns: Time per element read or written, nanoseconds.
+    """
+
+    overhead_ns: float = 1000.0
+    macs_per_ns: float = 0.0
+    element_ns: float = 0.0
+
+    def time_ns(self, macs: float, elements: float) -> float:
+        """Return the predicted time of a call, nanoseconds on one thread."""
+        work = macs / self.macs_per_ns if self.macs_per_ns else 0.0
+        return self.overhead_ns + work + elements * self.element_ns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A device: its instruction set, and which integer scheme is fast and safe there.
+
+    Attributes:
+        name: What the user calls it (`host`, `x86-avx2`, `arm64`, `portable`).
+        arch: Processor family.
+        features: Instruction-set features that matter (`avx2`, `vnni`, `dotprod`, `i8mm`).
+        saturates: Whether pairs of u8*s8 products are added in 16 bits and may clip, so that
+            weights must stay within 7 bits.
+        activation_dtype: `uint8` or `int8`, whichever ONNX Runtime's kernels run faster there.
+        channel_multiple: Channel counts that its blocked kernels like.
+        float_costs: Cost of each operator kind in float.
+        int8_costs: Cost of each operator kind in int8; a kind that is missing has no integer
+            kernel worth using.
+    """
+
+    name: str
+    arch: Arch
+    features: frozenset[str] = frozenset()
+    saturates: bool = False
+    activation_dtype: str = "uint8"
+    channel_multiple: int = 8
+    float_costs: Mapping[str, OpCost] = field(default_factory=dict)
+    int8_costs: Mapping[str, OpCost] = field(default_factory=dict)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether models can be timed on it right here."""
+        return self.name == "host"

@@ -1,0 +1,1 @@
+"""Rewrites that bring every model into one form without changing what it computes."""
