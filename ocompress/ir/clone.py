@@ -37,7 +37,7 @@ def clone_graph(
     copy.inputs = [scope[id(v)] for v in graph.inputs]
     copy.initializers = {scope[id(v)].name: scope[id(v)] for v in graph.initializers.values()}
     for node in graph.nodes:
-        copy.add(_clone_node(node, names, scope, fresh))
+        copy.add(_clone_node(node, names, scope, fresh), claim=False)
     copy.set_outputs(scope.get(id(v), v) for v in graph.outputs)
     return copy
 
@@ -61,7 +61,7 @@ def _clone_node(node: Node, names: Names, scope: dict[int, Value], fresh: bool) 
         [None if v is None else scope.get(id(v), v) for v in node.inputs],
         [None if v is None else scope[id(v)] for v in node.outputs],
         domain=node.domain,
-        name=node.name,
+        name=names.fresh(node.name) if fresh and node.name else node.name,
     )
     copy.overload, copy.doc, copy.metadata = node.overload, node.doc, dict(node.metadata)
     for key, proto in node.attributes.items():

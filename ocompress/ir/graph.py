@@ -24,7 +24,7 @@ class Graph:
         inputs: Formal inputs.
         initializers: Constants by name, in the order of the file.
         annotations: Quantization annotations of the file.
-        names: The model's register of value names.
+        names: The model's register of names of values and nodes.
     """
 
     def __init__(self, name: str, names: Names | None = None) -> None:
@@ -71,10 +71,17 @@ class Graph:
 
     # -- editing ----------------------------------------------------------------------------
 
-    def add(self, node: Node) -> Node:
-        """Append a node that is in no graph yet."""
+    def add(self, node: Node, *, claim: bool = True) -> Node:
+        """Append a node that is in no graph yet; ONNX Runtime wants node names to be unique.
+
+        Args:
+            node: The node.
+            claim: Whether to take its name in the register (not for a copied register).
+        """
         self._nodes[id(node)] = node
         node.graph = self
+        if claim and node.name:
+            self.names.claim(node.name)
         return node
 
     def add_op(
@@ -87,10 +94,11 @@ class Graph:
         domain: str = "",
         attrs: dict[str, Any] | None = None,
     ) -> Node:
-        """Append a new node with fresh outputs whose names start with `name`."""
+        """Append a new node with fresh outputs; its name and theirs start with `name`."""
         hints = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
         values = [Value(self.names.fresh(hint)) for hint in hints]
-        return self.add(Node(op_type, inputs, values, domain=domain, name=name, attrs=attrs))
+        label = values[0].name if outputs == 1 else self.names.fresh(name)
+        return self.add(Node(op_type, inputs, values, domain=domain, name=label, attrs=attrs))
 
     def constant(self, name: str, array: np.ndarray) -> Value:
         """Add an initializer; its name starts with `name` and is made unique."""
@@ -105,6 +113,8 @@ class Graph:
                 body.remove(*body.nodes)
                 body.set_outputs([])
             node.set_inputs([])
+            for name in (node.name, *(v.name for v in node.outputs if v is not None)):
+                self.names.release(name)
             del self._nodes[id(node)]
             node.graph = None
 

@@ -1,10 +1,10 @@
-"""The register of value names of one model."""
+"""The register of names of one model."""
 
 from __future__ import annotations
 
 
 class Names:
-    """Keeps value names unique over a model's graph and all bodies, deterministically."""
+    """Keeps names of values and nodes unique over a model's graph and all bodies, deterministically."""
 
     def __init__(self) -> None:
         """Start with no name taken."""

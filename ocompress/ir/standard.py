@@ -69,13 +69,14 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def without_large_weights(value: Value) -> TensorProto | None:
+def external_stub(value: Value) -> TensorProto | None:
     """Store large constants as type and shape only; for use as `to_proto`'s `store`."""
     if value.data is None or value.data.size <= _STUB_ABOVE or value.data.dtype.kind in "OUS":
         return None
     tensor = TensorProto(dims=value.data.shape, data_type=int(value.dtype or 0))
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights")
+    for key, text in (("location", "weights"), ("offset", "0"), ("length", str(value.data.nbytes))):
+        tensor.external_data.add(key=key, value=text)
     return tensor
 
 
@@ -88,7 +89,7 @@ def infer_types(model: Model) -> bool:
     Returns:
         Whether any recorded type changed.
     """
-    proto = to_proto(model, without_large_weights)
+    proto = to_proto(model, external_stub)
     _forget(proto.graph)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
@@ -112,9 +113,7 @@ def _adopt(graph: Graph, proto: GraphProto) -> bool:
     changed = False
     for node, node_proto in zip(graph.nodes, proto.node, strict=True):
         for value in node.outputs:
-            if value is not None and not value.is_output and value.name in types:
-                changed |= _set_type(value, types[value.name])
-            elif value is not None and value.is_output and value.dtype is None:
+            if value is not None and value.name in types and not _declared(value):
                 changed |= _set_type(value, types[value.name])
         bodies = {
             a.name: list(a.graphs) or [a.g] for a in node_proto.attribute if a.name in node.bodies
@@ -124,6 +123,10 @@ def _adopt(graph: Graph, proto: GraphProto) -> bool:
             for mine, theirs in zip(inner, bodies[name], strict=True):
                 changed |= _adopt(mine, theirs)
     return changed
+
+
+def _declared(value: Value) -> bool:
+    return value.is_output and value.dtype is not None
 
 
 def _set_type(value: Value, proto: TypeProto) -> bool:

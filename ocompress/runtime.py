@@ -1,0 +1,183 @@
+"""ONNX Runtime: sessions, their options, and its errors. The only file that imports it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.ir import DType, Model, Shape, Value, to_proto
+from ocompress.ir.standard import external_stub, first_line
+
+ort.set_default_logger_severity(4)  # what ORT has to say reaches users through our errors
+
+VERSION: str = ort.__version__
+_LARGE = 1 << 30
+"""Bytes of weights above which they are handed over by reference, not inside the model."""
+
+_ELEMENT_TYPES = {
+    "float": DType.FLOAT,
+    "double": DType.DOUBLE,
+    "float16": DType.FLOAT16,
+    "bfloat16": DType.BFLOAT16,
+    "string": DType.STRING,
+    "bool": DType.BOOL,
+    **{f"{s}int{b}": DType[f"{s}int{b}".upper()] for s in ("", "u") for b in (4, 8, 16, 32, 64)},
+}
+
+
+class Level(StrEnum):
+    """How far ONNX Runtime optimizes the graph it loads."""
+
+    ALL = "all"
+    BASIC = "basic"
+    DISABLED = "disabled"
+
+
+_LEVELS = {
+    Level.ALL: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    Level.BASIC: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    Level.DISABLED: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output as the runtime sees it; `dtype` is None if it is not a tensor."""
+
+    name: str
+    dtype: DType | None
+    shape: Shape
+
+
+class Session:
+    """A model loaded into ONNX Runtime on the CPU."""
+
+    def __init__(
+        self,
+        model: Model | Path | bytes,
+        *,
+        threads: int = 1,
+        level: Level = Level.ALL,
+        extra_outputs: Iterable[Value] = (),
+        profile_to: Path | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: A model, the path of a file, or a serialized model without external data.
+            threads: Threads within an operator; 0 takes all cores.
+            level: Graph optimization level.
+            extra_outputs: Values of the main graph to return beside the outputs (only for a
+                `Model`).
+            profile_to: Prefix of the file for ORT's per-node profile; see `end_profiling`.
+            config: Session configuration entries (`session.…`).
+
+        Raises:
+            RuntimeFailureError: If ONNX Runtime cannot load it.
+        """
+        options = _options(threads, level, profile_to, config or {})
+        self._keep: list[np.ndarray] = []  # weights handed over by reference
+        try:
+            self._session = ort.InferenceSession(
+                self._source(model, extra_outputs, options),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:
+            msg = f"ONNX Runtime {VERSION} cannot load the model: {_clean(error)}"
+            raise RuntimeFailureError(msg) from error
+        self.inputs = [_spec(i) for i in self._session.get_inputs()]
+        self.outputs = [_spec(o) for o in self._session.get_outputs()]
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Run once.
+
+        Args:
+            feeds: An array per input.
+            outputs: Names of the outputs wanted; all by default.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            DataError: If the feeds do not fit the inputs.
+            RuntimeFailureError: If an operator fails.
+        """
+        names = list(outputs) if outputs is not None else [o.name for o in self.outputs]
+        try:
+            results = self._session.run(names, dict(feeds))
+        except Exception as error:
+            if "INVALID_ARGUMENT" in str(error):
+                msg = f"the data do not fit the model's inputs: {_clean(error)}"
+                raise DataError(msg) from error
+            msg = f"ONNX Runtime {VERSION} failed while running the model: {_clean(error)}"
+            raise RuntimeFailureError(msg) from error
+        return dict(zip(names, results, strict=True))
+
+    def end_profiling(self) -> Path:
+        """Finish profiling and return the path of the trace file."""
+        return Path(self._session.end_profiling())
+
+    def _source(
+        self, model: Model | Path | bytes, extra: Iterable[Value], options: ort.SessionOptions
+    ) -> str | bytes:
+        if isinstance(model, bytes):
+            return model
+        if isinstance(model, Path):
+            return str(model)
+        if model.weight_bytes < _LARGE:
+            return bytes(to_proto(model, extra_outputs=extra).SerializeToString())
+        names, values = [], []
+        for graph in model.graph.graphs():
+            for value in graph.initializers.values():
+                if external_stub(value) is not None and value.data is not None:
+                    names.append(value.name)
+                    values.append(ort.OrtValue.ortvalue_from_numpy(value.data))
+                    self._keep.append(value.data)
+        options.add_external_initializers(names, values)
+        return bytes(to_proto(model, external_stub, extra_outputs=extra).SerializeToString())
+
+
+def host_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _options(
+    threads: int, level: Level, profile_to: Path | None, config: Mapping[str, str]
+) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or host_cores()
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = _LEVELS[level]
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    for key, text in config.items():
+        options.add_session_config_entry(key, text)
+    if profile_to is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_to)
+    return options
+
+
+def _spec(arg: ort.NodeArg) -> TensorSpec:
+    kind = arg.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(d if isinstance(d, int) else (d or None) for d in arg.shape)
+    return TensorSpec(arg.name, _ELEMENT_TYPES.get(kind), shape)
+
+
+def _clean(error: Exception) -> str:
+    """Return ORT's message without its error-code prefix and source locations."""
+    text = first_line(error)
+    parts = text.split(" : ")
+    return parts[-1] if text.startswith("[ONNXRuntimeError]") and len(parts) > 1 else text
