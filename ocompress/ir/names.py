@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Names:
-    """Keeps names of values and nodes unique over a model's graph and all bodies, deterministically."""
+    """Keeps names of values and nodes unique over a model and all bodies, deterministically."""
 
     def __init__(self) -> None:
         """Start with no name taken."""
