@@ -46,7 +46,7 @@ def export(
         shape: The shape of one input, without the batch.
         opset: The opset of the file.
         keep_bn: Whether BatchNormalization nodes stay instead of being folded into convolutions.
-        dynamo: Whether to use PyTorch's newer exporter, which names and shapes things differently.
+        dynamo: Whether to use PyTorch's newer exporter, which always folds BatchNormalization.
     """
     net = net.eval().to(memory_format=torch.contiguous_format)
     image = torch.rand(2, *shape)
@@ -59,7 +59,6 @@ def export(
                 (image,),
                 dynamo=True,
                 verbose=False,
-                optimize=not keep_bn,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 **names,
             )

@@ -79,17 +79,17 @@ class Residual(nn.Module):
 
 
 def resnet8() -> nn.Module:
-    """Returns a ResNet of three residual blocks: 32, 64 and 128 channels, two of stride 2."""
+    """Returns a ResNet of three residual blocks; two project with stride 2, one adds its input."""
     return nn.Sequential(
         Normalise(),
-        conv_bn(1, 32, 3),
+        conv_bn(1, 16, 3),
         nn.ReLU(),
-        Residual(32, 32, 1),
-        Residual(32, 64, 2),
-        Residual(64, 128, 2),
+        Residual(16, 48, 2),
+        Residual(48, 48, 1),
+        Residual(48, 96, 2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(128, 10),
+        nn.Linear(96, 10),
     )
 
 
@@ -123,16 +123,17 @@ class Inverted(nn.Module):
 
 
 def mobilenet() -> nn.Module:
-    """Returns a small MobileNetV2: seven inverted residuals and a 192 wide head."""
-    plan = [(16, 24, 2), (24, 24, 1), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 48, 1)]
-    blocks = [Inverted(cin, cout, stride, 4) for cin, cout, stride in plan]
+    """Returns a small MobileNetV2: five inverted residuals and a head of 192 channels."""
     return nn.Sequential(
         Normalise(),
-        conv_bn(1, 16, 3),
+        conv_bn(1, 16, 3, 2),
         nn.ReLU6(),
-        *blocks,
-        Inverted(48, 64, 1, 4),
-        conv_bn(64, 192, 1),
+        Inverted(16, 24, 1, 3),
+        Inverted(24, 24, 1, 3),
+        Inverted(24, 48, 2, 4),
+        Inverted(48, 48, 1, 4),
+        Inverted(48, 48, 1, 4),
+        conv_bn(48, 192, 1),
         nn.ReLU6(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),

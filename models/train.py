@@ -54,7 +54,7 @@ class Recipe:
         shift: The most pixels an image is moved.
         erase: Side of the square that is erased in each image.
         keep_bn: Whether the ONNX file keeps its BatchNormalization nodes.
-        dynamo: Whether the newer PyTorch exporter writes the file.
+        dynamo: Whether the newer PyTorch exporter writes the file; it keeps no BatchNormalization.
     """
 
     build: Callable[[], nn.Module]
@@ -63,19 +63,19 @@ class Recipe:
     opset: int
     decay: float = 5e-4
     adam: bool = False
-    shift: int = 2
+    shift: int = 1
     erase: int = 0
     keep_bn: bool = False
     dynamo: bool = False
 
 
 RECIPES = {
-    "lenet-300-100": Recipe(nets.lenet_300_100, 60, 2e-3, 17, 0.02, adam=True, shift=1),
-    "lenet5": Recipe(nets.lenet5, 30, 0.05, 17, shift=1),
-    "resnet8": Recipe(nets.resnet8, 22, 0.2, 17, erase=8, keep_bn=True),
-    "mobilenet": Recipe(nets.mobilenet, 24, 0.15, 18, 1e-4, erase=6),
-    "vgg": Recipe(nets.vgg, 22, 0.1, 18, erase=8, keep_bn=True, dynamo=True),
-    "transformer": Recipe(nets.Transformer, 30, 2e-3, 20, 0.05, adam=True),
+    "lenet-300-100": Recipe(nets.lenet_300_100, 40, 2e-3, 17, 0.02, adam=True, shift=0),
+    "lenet5": Recipe(nets.lenet5, 30, 0.05, 17),
+    "resnet8": Recipe(nets.resnet8, 19, 0.2, 17, erase=6, keep_bn=True),
+    "mobilenet": Recipe(nets.mobilenet, 14, 0.15, 18, 1e-4),
+    "vgg": Recipe(nets.vgg, 15, 0.1, 18, erase=6, keep_bn=True),
+    "transformer": Recipe(nets.Transformer, 15, 2e-3, 20, 0.05, adam=True, dynamo=True),
 }
 BATCH = 128
 SMOOTHING = 0.05
