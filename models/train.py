@@ -214,7 +214,8 @@ def main() -> int:
             f"no Fashion-MNIST in {args.fashion_mnist}: give --fashion-mnist DIR", file=sys.stderr
         )
         return 2
-    if args.net in (None, "data") and not args.holdout:
+    shipped = args.out / "data" / "fashion_test.npz"
+    if (args.net in (None, "data") or not shipped.exists()) and not args.holdout:
         make_data(args.fashion_mnist, args.out)
     for name in RECIPES:
         if args.net in (None, name):
