@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
+import onnx
 from onnx import AttributeProto
 
 from ocompress.ir.graph import Graph
@@ -66,9 +67,7 @@ def _attribute(proto: AttributeProto) -> str:
     if proto.ref_attr_name:
         return f"@{proto.ref_attr_name}"
     if proto.type == AttributeProto.TENSOR:
-        return hashlib.blake2b(
-            proto.t.SerializeToString(deterministic=True), digest_size=8
-        ).hexdigest()
+        return digest(onnx.numpy_helper.to_array(proto.t))
     copy = AttributeProto()
     copy.CopyFrom(proto)
     copy.ClearField("name")
