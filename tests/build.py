@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,34 @@ def feeds(model: Model, seed: int = 0, batch: int = 3) -> dict[str, Array]:
         else:
             made[value.name] = rng.standard_normal(shape).astype(kind)
     return made
+
+
+class InMemory:
+    """A `Dataset` over feeds made by `feeds`, for passes that want data."""
+
+    def __init__(self, batches: Sequence[Mapping[str, Array]], labels: Array | None = None) -> None:
+        self.batches = list(batches)
+        self.labels = labels
+        self.source = "memory"
+
+    @property
+    def samples(self) -> int:
+        return sum(_samples(f) for f in self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        return iter(self.batches)
+
+    def take(self, samples: int) -> InMemory:
+        kept: list[Mapping[str, Array]] = []
+        for feed in self.batches:
+            if kept and sum(_samples(f) for f in kept) + _samples(feed) > samples:
+                break
+            kept.append(feed)
+        return InMemory(kept, self.labels)
+
+
+def _samples(feed: Mapping[str, Array]) -> int:
+    return max((len(a) if a.ndim else 1 for a in feed.values()), default=1)

@@ -140,7 +140,8 @@ def if_bodies() -> Model:
     branches = []
     for seed in (1, 2):
         inner = Builder(seed)
-        h = inner.op("MatMul", x, outer if seed == 1 else inner.weight(16, 16), to=f"h{seed}")
+        own = inner.const(inner.rng.standard_normal((16, 16)).astype(np.float32) / 4, "own")
+        h = inner.op("MatMul", x, outer if seed == 1 else own, to=f"h{seed}")
         h = inner.op(
             "Add",
             h,

@@ -1,0 +1,1 @@
+"""What every registered pass must keep on every tiny graph."""
