@@ -61,6 +61,8 @@ class Pass(ABC):
     numerics: ClassVar[Numerics] = Numerics.EXACT
     may_change: ClassVar[Facet] = Facet.ALL
     """Upper bound of what `run` reports as changed; the manager checks it."""
+    reads: ClassVar[Facet] = Facet.ALL & ~Facet.METADATA
+    """Facets that decide what `run` does; a family runs a member again when one changed."""
     after: ClassVar[tuple[str, ...]] = ()
     """Passes that must not come later in a pipeline than this one."""
     internal: ClassVar[bool] = False
@@ -114,10 +116,24 @@ class Pass(ABC):
 
 
 class Family(Pass):
-    """A pass made of others, run in order until none of them changes anything."""
+    """A pass made of others, run in order until none of them changes anything.
+
+    An option of the family is handed to every member that declares an option of that name.
+    """
 
     members: ClassVar[tuple[str, ...]] = ()
     most_rounds: ClassVar[int] = 20
+
+    def parts(self) -> list[Pass]:
+        """Return the members, with the options that the family hands on."""
+        from ocompress.pipeline.registry import find  # cycle: the registry checks for passes
+
+        given = self.settings()
+        classes = [find(name) for name in self.members]
+        return [
+            cls(**{spec.name: given[spec.name] for spec in cls.options() if spec.name in given})
+            for cls in classes
+        ]
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Run the members to a fixpoint.

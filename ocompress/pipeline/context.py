@@ -17,7 +17,6 @@ from ocompress.errors import DataError, PassError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline.base import Family, Outcome, Pass
-from ocompress.pipeline.registry import find
 from ocompress.targets.target import Target
 
 
@@ -97,22 +96,25 @@ class Context:
     # -- families ---------------------------------------------------------------------------
 
     def run_members(self, family: Family, model: Model) -> Outcome:
-        """Run a family's members until none changes anything.
+        """Run a family's members until none changes anything that another one reads.
 
         Raises:
             PassError: If they go on changing the model.
         """
-        members = [find(name)() for name in family.members]
+        members = family.parts()
+        pending = [Facet.ALL] * len(members)  # what changed since each member last ran
         total, counts = Facet.NONE, Counter[str]()
         for _ in range(family.most_rounds):
-            changed = Facet.NONE
-            for member in members:
+            for index, member in enumerate(members):
+                if not pending[index] & member.reads:
+                    continue
                 outcome = self.run_one(member, model)
-                changed |= outcome.changed
+                pending[index] = Facet.NONE
+                pending = [facets | outcome.changed for facets in pending]
+                total |= outcome.changed
                 counts.update(outcome.counts)
-            if not changed:
+            if not any(p & m.reads for p, m in zip(pending, members, strict=True)):
                 return Outcome(total, dict(counts))
-            total |= changed
         msg = f"the members of {family.name!r} still change the model after many rounds"
         raise PassError(msg)
 
