@@ -73,6 +73,7 @@ def _restore(before: Graph, after: Graph) -> None:
     values = {v.name: v for v in _values(before)}
     for value in _values(after):
         _restore_value(values.get(value.name), value)
+    _restore_defaults(before, after)
     nodes = {_key(n): n for n in before.nodes}
     for node in after.nodes:
         if old := nodes.get(_key(node)):
@@ -88,6 +89,25 @@ def _values(graph: Graph) -> Iterator[Value]:
 
 def _key(node: Node) -> tuple[str, str]:
     return node.op_type, next((v.name for v in node.outputs if v is not None), "")
+
+
+def _restore_defaults(before: Graph, after: Graph) -> None:
+    """Put back the default arrays of inputs, which graphsurgeon turns into plain constants."""
+    formal = {v.name for v in after.inputs}
+    for old in before.inputs:
+        if old.data is None:
+            continue
+        constant = after.initializers.get(old.name)
+        if old.name in formal:
+            new = next(v for v in after.inputs if v.name == old.name)
+        elif constant is not None:
+            new = constant
+            after.inputs.insert(min(before.inputs.index(old), len(after.inputs)), new)
+        else:
+            continue
+        new.data, new.is_input = old.data, True
+        new.set_type_proto(old.type_proto)
+        after.initializers[old.name] = new
 
 
 def _restore_value(old: Value | None, new: Value) -> None:

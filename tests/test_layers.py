@@ -1,0 +1,97 @@
+"""The doors between rooms: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Each room may import itself, what it names here, and nothing else of the project.
+FLOOR = {"errors", "diagnostics"}
+ALLOWED = {
+    "errors": set(),
+    "diagnostics": set(),
+    "ir": FLOOR,
+    "io": FLOOR | {"ir", "runtime"},
+    "runtime": FLOOR | {"ir"},
+    "targets": FLOOR | {"ir", "io", "runtime"},
+    "analysis": FLOOR | {"ir", "io", "runtime"},
+    "planning": FLOOR | {"ir", "targets", "analysis"},
+    "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning"},
+}
+ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
+ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
+ALLOWED["profiling"] = ALLOWED["validation"]
+ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling"}
+ALLOWED["front"] = ALLOWED["report"] | {"report"}
+ALLOWED["cli"] = ALLOWED["front"] | {"front"}
+
+FRAMEWORKS = {
+    "onnx": {"ir", "io"},
+    "onnxruntime": {"runtime"},
+    "onnx_graphsurgeon": {"ir"},
+}
+FILES = sorted(p for top in ("ocompress", "passes") for p in (ROOT / top).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names a file imports, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "ocompress" and len(parts) > 1 else parts[0]
+
+
+def violations(path: Path) -> list[str]:
+    here = room(path)
+    found = []
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        there = rest.partition(".")[0]
+        if top in FRAMEWORKS and here not in FRAMEWORKS[top]:
+            found.append(f"{here} imports {top}")
+        if top == "passes" and here != "passes":
+            found.append(f"{here} imports the passes")
+        inside = top == "ocompress" and here in ALLOWED and there not in ("", "__version__")
+        if inside and there != here and there not in ALLOWED[here]:
+            found.append(f"{here} imports {there}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_keep_the_doors(path: Path) -> None:
+    assert violations(path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_file_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_every_room_has_its_doors() -> None:
+    rooms = {room(p) for p in FILES} - {"passes", "__init__", "__main__"}
+    assert rooms <= set(ALLOWED)
+
+
+def test_a_forbidden_import_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_layers.ROOT", tmp_path)
+    bad = tmp_path / "ocompress" / "ir" / "bad.py"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("import onnxruntime\nfrom ocompress.pipeline import Pass\nimport passes\n")
+    assert violations(bad) == [
+        "ir imports onnxruntime",
+        "ir imports pipeline",
+        "ir imports pipeline",
+        "ir imports the passes",
+    ]
