@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import options
-from ocompress.pipeline.options import OptionSpec, option
+from ocompress.pipeline.options import OptionSpec
 
 if TYPE_CHECKING:
     from ocompress.analysis.statistics import Wishes
@@ -47,7 +47,8 @@ class Outcome:
         return self.changed is not Facet.NONE
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+# No field specifier: type checkers then take every assigned option for one with a default.
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Pass(ABC):
     """One rewrite of a model: a small immutable value whose fields are its options.
 
