@@ -3,7 +3,7 @@
 The only room that knows ONNX's protobuf classes and onnx-graphsurgeon.
 """
 
-from ocompress.ir import edit, query, standard
+from ocompress.ir import edit, inference, query, schemas, standard
 from ocompress.ir.dtypes import DType
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.facets import Facet
@@ -26,8 +26,10 @@ __all__ = [
     "edit",
     "fingerprint",
     "from_proto",
+    "inference",
     "query",
     "reads",
+    "schemas",
     "standard",
     "text",
     "to_proto",

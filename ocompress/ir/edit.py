@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -54,6 +54,31 @@ def _take_output(old: Value, new: Value) -> bool:
         new.set_type_proto(declared)
     graph.set_outputs(new if v is old else v for v in graph.outputs)
     return True
+
+
+def to_constants(node: Node, arrays: Sequence[np.ndarray | None]) -> None:
+    """Put constants of the same names in place of a node.
+
+    A formal output stays made by a node, a Constant one: not every runtime lets a body return
+    an initializer.
+
+    Args:
+        node: The node to remove.
+        arrays: The array of each output that somebody reads; None for the others.
+    """
+    graph, name = node.graph, node.name
+    assert graph is not None, node.label
+    graph.remove(node)
+    for value, array in zip(node.outputs, arrays, strict=True):
+        if value is None or value.use_count == 0 or array is None:
+            continue
+        graph.names.claim(value.name)
+        if value.is_output:
+            graph.add(Node("Constant", (), [value], name=name, attrs={"value": array}))
+            name = ""
+        else:
+            value.producer, value.data = None, array
+            graph.initializers[value.name] = value
 
 
 def insert_between(

@@ -106,7 +106,7 @@ def _initializers(graph: Graph, proto: GraphProto, scope: dict[str, Value], read
         _initializer(graph, scope, tensor.name, _array(tensor, read)).doc = tensor.doc_string
     for sparse in proto.sparse_initializer:
         name = sparse.values.name
-        value = _initializer(graph, scope, name, _densify(sparse, read))
+        value = _initializer(graph, scope, name, densify(sparse, read))
         value.set_sparse(sparse)
 
 
@@ -134,7 +134,10 @@ def _array(tensor: TensorProto, read: Reader) -> np.ndarray:
         raise InvalidModelError(msg) from error
 
 
-def _densify(sparse: onnx.SparseTensorProto, read: Reader) -> np.ndarray:
+def densify(
+    sparse: onnx.SparseTensorProto, read: Reader = onnx.numpy_helper.to_array
+) -> np.ndarray:
+    """Return the dense array of a sparse tensor."""
     values, indices = _array(sparse.values, read), _array(sparse.indices, read)
     dense = np.zeros(tuple(sparse.dims), values.dtype)
     if indices.ndim == 1:

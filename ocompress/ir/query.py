@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ocompress.ir.importer import densify
 from ocompress.ir.node import Node
 from ocompress.ir.value import Value
 
@@ -43,3 +44,21 @@ def is_static(value: Value | None) -> bool:
         and value.shape is not None
         and all(isinstance(extent, int) for extent in value.shape)
     )
+
+
+def constant_node_value(node: Node) -> np.ndarray | None:
+    """Return the array a Constant node makes, None if its attribute is not understood."""
+    spelling = next(iter(node.attributes), "")
+    value = node.attr(spelling)
+    match spelling:
+        case "value":
+            return np.asarray(value)
+        case "sparse_value":
+            return densify(value)
+        case "value_float" | "value_floats":
+            return np.asarray(value, np.float32)
+        case "value_int" | "value_ints":
+            return np.asarray(value, np.int64)
+        case "value_string" | "value_strings":
+            return np.asarray(value, object)
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocompress.pipeline import Family, Numerics
+from ocompress.pipeline import Family, Numerics, option
 
 
 class Canonicalize(Family):
@@ -14,4 +14,21 @@ class Canonicalize(Family):
 
     name = "canonicalize"
     numerics = Numerics.ROUNDING
-    members = ("remove-dead-code",)
+    members = (
+        "inline-functions",
+        "freeze-initializers",
+        "lift-constants",
+        "infer-shapes",
+        "upgrade-opset",
+        "remove-dead-code",
+    )
+
+    opset: int = option(
+        17,
+        help="Lowest opset wanted; per-channel quantization needs 13, 4-bit types 21.",
+        at_least=7,
+        at_most=21,
+    )
+    freeze_inputs: bool = option(
+        False, help="Turn inputs that have a default value into constants; callers lose them."
+    )

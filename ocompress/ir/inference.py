@@ -1,0 +1,132 @@
+"""Inference of element types and shapes, and how its findings meet what the file recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import GraphProto, TypeProto
+
+from ocompress.ir.exporter import to_proto
+from ocompress.ir.graph import Graph
+from ocompress.ir.model import Model
+from ocompress.ir.stubs import external_stub
+from ocompress.ir.value import Dim, Shape, Value
+
+_GENERATED = "unk__"
+"""What names of symbols start with that inference invents; they mean `unknown`."""
+
+
+def infer_types(model: Model) -> bool:
+    """Infer and record element types and shapes in the main graph and in bodies.
+
+    Inference starts afresh, from inputs and constants. What it finds replaces what was
+    recorded; extents and types it cannot find are kept, unless a recorded number stands where
+    inference finds a symbol: then the recorded shapes are stale (somebody made an input dynamic
+    and left the rest) and none is believed. Formal outputs keep their declared type.
+
+    Returns:
+        Whether any recorded type changed.
+    """
+    proto = to_proto(model, external_stub)
+    _forget(proto.graph)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return False  # custom operators with odd types; recorded types stay as they were
+    found = [(v, p) for v, p in _pairs(model.graph, inferred.graph) if _says_something(p)]
+    stale = any(_contradicts(value, proto) for value, proto in found)
+    changes = [_record(value, proto, keep=not stale) for value, proto in found]
+    return any(changes)
+
+
+def _forget(graph: GraphProto) -> None:
+    del graph.value_info[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                if body.node:
+                    _forget(body)
+
+
+def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]:
+    types = {info.name: info.type for info in proto.value_info}
+    types.update((o.name, o.type) for o in proto.output)
+    for node, node_proto in zip(graph.nodes, proto.node, strict=True):
+        for value in node.outputs:
+            if value is not None and value.name in types and not _declared(value):
+                yield value, types[value.name]
+        if not node.bodies:
+            continue
+        bodies = {
+            a.name: list(a.graphs) or [a.g] for a in node_proto.attribute if a.name in node.bodies
+        }
+        for name, body in node.bodies.items():
+            inner = body if isinstance(body, list) else [body]
+            for mine, theirs in zip(inner, bodies[name], strict=True):
+                yield from _pairs(mine, theirs)
+
+
+def _declared(value: Value) -> bool:
+    return value.is_output and value.dtype is not None
+
+
+def _says_something(proto: TypeProto) -> bool:
+    return proto.WhichOneof("value") is not None
+
+
+def _shape(proto: TypeProto) -> Shape | None:
+    if proto.WhichOneof("value") != "tensor_type" or not proto.tensor_type.HasField("shape"):
+        return None
+    return tuple(_dim(d) for d in proto.tensor_type.shape.dim)
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    name = dim.dim_param
+    return None if not name or name.startswith(_GENERATED) else str(name)
+
+
+def _contradicts(value: Value, proto: TypeProto) -> bool:
+    found, recorded = _shape(proto), value.shape
+    if found is None or recorded is None or len(found) != len(recorded):
+        return False
+    return any(
+        isinstance(f, str) and isinstance(r, int) for f, r in zip(found, recorded, strict=True)
+    )
+
+
+def _record(value: Value, proto: TypeProto, *, keep: bool) -> bool:
+    before = value.type_proto
+    fresh = TypeProto()
+    fresh.CopyFrom(proto)
+    shape = _shape(fresh)
+    if fresh.WhichOneof("value") == "tensor_type":
+        same_type = before is not None and value.dtype == (fresh.tensor_type.elem_type or None)
+        if keep and same_type:
+            shape = _merge(shape, value.shape)
+        _write_shape(fresh, shape)
+    if before is not None and before == fresh:
+        return False
+    value.set_type_proto(fresh)
+    return True
+
+
+def _merge(found: Shape | None, recorded: Shape | None) -> Shape | None:
+    if found is None or recorded is None or len(found) != len(recorded):
+        return recorded if found is None else found
+    return tuple(r if f is None else f for f, r in zip(found, recorded, strict=True))
+
+
+def _write_shape(proto: TypeProto, shape: Shape | None) -> None:
+    proto.tensor_type.ClearField("shape")
+    if shape is None:
+        return
+    proto.tensor_type.shape.SetInParent()
+    for extent in shape:
+        dim = proto.tensor_type.shape.dim.add()
+        if isinstance(extent, str):
+            dim.dim_param = extent
+        elif extent is not None:
+            dim.dim_value = extent

@@ -1,0 +1,73 @@
+"""The definitions of ONNX's operators over time, as the installed onnx package has them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import onnx
+from onnx.defs import OpSchema
+
+from ocompress.ir.node import Node
+
+
+@cache
+def _history() -> dict[str, dict[int, OpSchema]]:
+    found: dict[str, dict[int, OpSchema]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            found.setdefault(schema.name, {})[schema.since_version] = schema
+    return found
+
+
+def is_redefined(op_type: str, opset: int) -> bool:
+    """Whether exactly that opset brings a new definition of a standard operator."""
+    return opset in _history().get(op_type, {})
+
+
+def misfit(node: Node, opset: int) -> str:
+    """Say why a standard node does not fit the definition that `opset` brings.
+
+    Structure only: attributes that are gone, defaults that changed, too many inputs or outputs.
+
+    Returns:
+        One clause, empty when it fits.
+    """
+    schema = _history()[node.op_type][opset]
+    if schema.deprecated:
+        return f"opset {opset} has no {node.op_type} any more"
+    for name in (*node.attributes, *node.bodies):
+        if name not in schema.attributes:
+            return f"opset {opset} has no attribute {name!r} of {node.op_type}"
+    if len(node.inputs) > schema.max_input or len(node.outputs) > schema.max_output:
+        return f"opset {opset} has fewer inputs or outputs of {node.op_type}"
+    before = [v for v in _history()[node.op_type] if v < opset]
+    if before:
+        old = _history()[node.op_type][max(before)]
+        for name, attribute in old.attributes.items():
+            new = schema.attributes.get(name)
+            if name in node.attributes or new is None:
+                continue
+            if attribute.default_value != new.default_value:
+                return f"opset {opset} changed the default of {name!r} of {node.op_type}"
+    return ""
+
+
+def optional_outputs(node: Node, opset: int) -> frozenset[int]:
+    """Return the positions of outputs of a standard node that may be omitted."""
+    return _optional_outputs(node.op_type, node.domain, opset)
+
+
+@cache
+def _optional_outputs(op_type: str, domain: str, opset: int) -> frozenset[int]:
+    if not onnx.defs.has(op_type, opset, domain):
+        return frozenset()
+    outputs = onnx.defs.get_schema(op_type, opset, domain).outputs
+    optional = OpSchema.FormalParameterOption.Optional
+    return frozenset(i for i, o in enumerate(outputs) if o.option == optional)
+
+
+@cache
+def lowest_ir_version(opset: int) -> int:
+    """Return the first IR version of files that may import that opset."""
+    known = min(opset, onnx.defs.onnx_opset_version())
+    return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", known)]))
