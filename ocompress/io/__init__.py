@@ -1,1 +1,20 @@
 """Reading and writing files: models with external data, calibration data, atomic writes."""
+
+from ocompress.io.atomic import atomic_write, check_output
+from ocompress.io.data import as_dataset, load_data, synthetic_data
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.model_reader import load_model, model_files
+from ocompress.io.model_writer import save_model
+
+__all__ = [
+    "Dataset",
+    "Feeds",
+    "as_dataset",
+    "atomic_write",
+    "check_output",
+    "load_data",
+    "load_model",
+    "model_files",
+    "save_model",
+    "synthetic_data",
+]

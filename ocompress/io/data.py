@@ -1,0 +1,218 @@
+"""From what a user names to a dataset that fits the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ocompress.errors import DataError
+from ocompress.io import feeds, pictures
+from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
+from ocompress.io.batches import ArrayDataset
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.inputs import InputSpec, expected, input_specs
+from ocompress.io.joined import join
+from ocompress.io.labels import KEYS, from_archive, load_labels
+from ocompress.io.synthetic import synthetic_arrays
+from ocompress.ir import DType, Model
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+Specs = tuple[InputSpec, ...]
+
+
+def load_data(
+    spec: str | Path,
+    model: Model,
+    *,
+    labels: str | Path | None = None,
+    samples: int | None = None,
+    preprocess: str | Path | None = None,
+) -> Dataset:
+    """Open data for a model; nothing but headers is read yet.
+
+    Args:
+        spec: A `.npz` (keys are input names), a `.npy` (for a model with one input), a folder of
+            either, a folder of the model zoo's `test_data_set_N` or of their `input_N.pb`, a folder
+            of images, or `module:function`.
+        model: Whose inputs they must fit.
+        labels: A file of labels; by default `labels` or `label` in the archive.
+        samples: Use only the first so many.
+        preprocess: The table for images; by default `preprocess.toml` in their folder.
+
+    Raises:
+        DataError: If the data do not fit, in one sentence that names the culprit.
+    """
+    specs = tuple(input_specs(model))
+    given = load_labels(Path(labels)) if labels is not None else None
+    if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not Path(spec).exists():
+        return feeds.from_function(spec, specs, given, samples)
+    path = Path(spec)
+    if not path.exists():
+        msg = f"data {str(spec)!r} do not exist"
+        raise DataError(msg)
+    if path.is_dir():
+        return _folder(path, specs, given, samples, preprocess)
+    if path.suffix not in (".npz", ".npy"):
+        msg = (
+            f"data {str(spec)!r}: give a .npz or .npy file, a folder, or module:function "
+            "(see the README for what each may hold)"
+        )
+        raise DataError(msg)
+    return _arrays(str(path), _open(path, specs), specs, given, samples)
+
+
+def as_dataset(
+    data: str | Path | Dataset | Mapping[str, object] | Sequence[Feeds],
+    model: Model,
+    *,
+    labels: object = None,
+    samples: int | None = None,
+) -> Dataset:
+    """Make a dataset of what a Python caller has.
+
+    Args:
+        data: Anything `load_data` takes, a dataset, arrays by input name, or a list of feeds.
+        model: Whose inputs they must fit.
+        labels: A file, or an array with one label a sample.
+        samples: Use only the first so many.
+
+    Raises:
+        DataError: If the data do not fit.
+    """
+    named = isinstance(labels, str | Path)
+    if isinstance(data, str | Path):
+        if labels is not None and not named:
+            msg = "labels in memory go with data in memory; name a file of labels instead"
+            raise DataError(msg)
+        path = labels if isinstance(labels, str | Path) else None
+        return load_data(data, model, labels=path, samples=samples)
+    if isinstance(data, Dataset):
+        return data if samples is None else data.take(samples)
+    specs = tuple(input_specs(model))
+    given = None
+    if labels is not None:
+        given = load_labels(Path(str(labels))) if named else np.asarray(labels)
+    if isinstance(data, Mapping):
+        held = {str(k): HeldArray(np.asarray(v)) for k, v in data.items()}
+        return _arrays("arrays in memory", held, specs, given, samples)
+    listed = list(data)
+    return feeds.FeedDataset("feeds in memory", specs, lambda: listed, given, samples)
+
+
+def synthetic_data(
+    model: Model,
+    samples: int,
+    *,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Dataset:
+    """Make random feeds of the right types and shapes; they say nothing about accuracy.
+
+    Free extents become 1 for axis 0, 224 for the two last axes of a rank 4 input, else 16.
+
+    Args:
+        model: Whose inputs they fit.
+        samples: How many samples.
+        seed: Makes them repeatable.
+        shapes: Shape of one whole feed by input name, where the guess would be wrong.
+
+    Raises:
+        DataError: If a shape names no input or contradicts the model.
+    """
+    specs = tuple(input_specs(model))
+    arrays: dict[str, ArraySource] = dict(synthetic_arrays(specs, samples, seed, shapes or {}))
+    return ArrayDataset("synthetic data", specs, arrays)
+
+
+def _open(path: Path, specs: Specs) -> dict[str, ArraySource]:
+    if path.suffix == ".npz":
+        return dict(open_npz(path))
+    required = [s.name for s in specs if s.required]
+    if len(required) != 1:
+        msg = (
+            f"data {str(path)!r} hold one array but the model wants {expected(specs)}; "
+            "use a .npz with the inputs' names as keys"
+        )
+        raise DataError(msg)
+    return {required[0]: open_npy(path)}
+
+
+def _arrays(
+    source: str,
+    arrays: Mapping[str, ArraySource],
+    specs: Specs,
+    given: np.ndarray | None,
+    samples: int | None,
+) -> ArrayDataset:
+    inputs = {s.name for s in specs}
+    if given is None:
+        given = from_archive(arrays, inputs)
+    kept = {n: a for n, a in arrays.items() if n in inputs or n not in KEYS}
+    return ArrayDataset(source, specs, kept, given, samples)
+
+
+def _folder(
+    path: Path,
+    specs: Specs,
+    given: np.ndarray | None,
+    samples: int | None,
+    preprocess: str | Path | None,
+) -> Dataset:
+    sets = sorted(p for p in path.glob("test_data_set_*") if p.is_dir())
+    sets.sort(key=lambda p: (len(p.name), p.name))
+    if not sets and any(path.glob("input_*.pb")):
+        sets = [path]
+    if sets:
+        return feeds.from_zoo(path, sets, specs, given, samples)
+    files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
+    if files:
+        return _files(path, files, specs, given, samples)
+    images = tuple(sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES))
+    if images:
+        return _images(path, images, specs, given, samples, preprocess)
+    msg = f"data folder {str(path)!r} holds no .npz, .npy, test_data_set_N or image"
+    raise DataError(msg)
+
+
+def _files(
+    path: Path,
+    files: Sequence[Path],
+    specs: Specs,
+    given: np.ndarray | None,
+    samples: int | None,
+) -> Dataset:
+    opened = [_open(f, specs) for f in files]
+    joined = join(opened)
+    if joined is not None:
+        return _arrays(str(path), joined, specs, given, samples)
+    if given is not None:
+        msg = f"data folder {str(path)!r}: arrays of different shapes carry their labels themselves"
+        raise DataError(msg)
+    parts = [
+        _arrays(str(f), arrays, specs, None, None) for f, arrays in zip(files, opened, strict=True)
+    ]
+    chain = feeds.ChainDataset(str(path), parts)
+    return chain if samples is None else chain.take(samples)
+
+
+def _images(
+    path: Path,
+    images: tuple[Path, ...],
+    specs: Specs,
+    given: np.ndarray | None,
+    samples: int | None,
+    preprocess: str | Path | None,
+) -> Dataset:
+    table = pictures.Preprocess.read(Path(preprocess) if preprocess else path / pictures.TABLE)
+    required = [s for s in specs if s.required]
+    if len(required) != 1:
+        msg = f"a folder of images serves models with one input; this one wants {expected(specs)}"
+        raise DataError(msg)
+    spec = required[0]
+    dtype = spec.dtype.numpy if spec.dtype is not DType.STRING else np.dtype(np.float32)
+    array = pictures.ImageArray(images, table, dtype)
+    return _arrays(str(path), {spec.name: array}, specs, given, samples)

@@ -1,0 +1,203 @@
+"""Datasets made of whole feeds: model zoo folders, files of different shapes, functions."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from ocompress.errors import DataError
+from ocompress.io.dataset import Dataset
+from ocompress.io.inputs import InputSpec, checked_feed
+
+Opener = Callable[[], Iterable[Mapping[str, object]]]
+"""Starts the feeds from the beginning."""
+
+
+@dataclass(frozen=True)
+class FeedDataset:
+    """Feeds that come one by one from a function that starts them afresh."""
+
+    source: str
+    specs: tuple[InputSpec, ...]
+    start: Opener
+    given_labels: np.ndarray | None = None
+    limit: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Iterate over the feeds, each checked against the model."""
+        total = 0
+        for number, raw in enumerate(self.start()):
+            feed = checked_feed(self.source, self.specs, raw, number)
+            total += samples_of(feed)
+            if self.limit is not None and number and total > self.limit:
+                return
+            yield feed
+            if self.limit is not None and total >= self.limit:
+                return
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        counts = [samples_of(feed) for feed in self]
+        if not counts:
+            msg = f"data {self.source!r} are empty: there is no feed"
+            raise DataError(msg)
+        return counts
+
+    @property
+    def samples(self) -> int:
+        """Number of samples over all feeds; the first call goes through them once."""
+        return sum(self._counts)
+
+    def __len__(self) -> int:
+        """Count the feeds; the first call goes through them once."""
+        return len(self._counts)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels of the samples that are used."""
+        if self.given_labels is None:
+            return None
+        short = len(self.given_labels) < self.samples
+        if short or (self.limit is None and len(self.given_labels) != self.samples):
+            msg = (
+                f"data {self.source!r} have {self.samples} samples but "
+                f"{len(self.given_labels)} labels; give one label a sample"
+            )
+            raise DataError(msg)
+        return self.given_labels[: self.samples]
+
+    def take(self, samples: int) -> FeedDataset:
+        """Return the first feeds that together hold at most `samples` samples, at least one."""
+        limit = samples if self.limit is None else min(samples, self.limit)
+        return replace(self, limit=limit)
+
+
+@dataclass(frozen=True)
+class ChainDataset:
+    """Several datasets one after the other."""
+
+    source: str
+    parts: Sequence[Dataset]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def samples(self) -> int:
+        """Number of samples over all parts."""
+        return sum(p.samples for p in self.parts)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels of all parts, None if one of them has none."""
+        labels = [p.labels for p in self.parts]
+        known = [found for found in labels if found is not None]
+        return np.concatenate(known) if len(known) == len(labels) else None
+
+    def __len__(self) -> int:
+        """Count the feeds."""
+        return sum(len(p) for p in self.parts)
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """Iterate over the feeds of each part in turn."""
+        for part in self.parts:
+            yield from part
+
+    def take(self, samples: int) -> ChainDataset:
+        """Return the first feeds that together hold at most `samples` samples, at least one."""
+        kept: list[Dataset] = []
+        left = samples
+        for part in self.parts:
+            if kept and left <= 0:
+                break
+            kept.append(part.take(left))
+            left -= kept[-1].samples
+        if len(kept) > 1 and left < 0:
+            kept.pop()
+        return replace(self, parts=kept)
+
+
+def samples_of(feed: Mapping[str, np.ndarray]) -> int:
+    """Return the extent that axis 0 of all inputs of rank 1 and more shares, else 1."""
+    extents = {a.shape[0] for a in feed.values() if a.ndim}
+    return extents.pop() if len(extents) == 1 else 1
+
+
+def from_function(
+    spec: str, specs: tuple[InputSpec, ...], labels: np.ndarray | None, limit: int | None
+) -> FeedDataset:
+    """Use what `module:function` returns: feeds, or an object with `get_next()`.
+
+    Raises:
+        DataError: If it cannot be imported, or raises.
+    """
+    module, _, name = spec.partition(":")
+    if "" not in sys.path:  # a module in the present folder, as `python -m` would find it
+        sys.path.insert(0, "")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        msg = f"data {spec!r} cannot be imported: {type(error).__name__}: {error}"
+        raise DataError(msg) from error
+    if not callable(function):
+        msg = f"data {spec!r} is not a function"
+        raise DataError(msg)
+    return FeedDataset(spec, specs, lambda: _call(spec, function), labels, limit)
+
+
+def _call(spec: str, function: Callable[[], Any]) -> Iterator[Mapping[str, object]]:
+    try:
+        made = function()
+        if hasattr(made, "get_next"):
+            made = iter(made.get_next, None)
+        for feed in made:
+            yield _mapping(spec, feed)
+    except DataError:
+        raise
+    except Exception as error:
+        msg = f"data {spec!r} raised {type(error).__name__}: {error}"
+        raise DataError(msg) from error
+
+
+def _mapping(spec: str, feed: object) -> Mapping[str, object]:
+    if isinstance(feed, Mapping):
+        return feed
+    msg = f"data {spec!r} gave a {type(feed).__name__}; a feed is a dict from input names to arrays"
+    raise DataError(msg)
+
+
+def from_zoo(
+    folder: Path,
+    sets: Sequence[Path],
+    specs: tuple[InputSpec, ...],
+    labels: np.ndarray | None,
+    limit: int | None,
+) -> FeedDataset:
+    """Use `input_N.pb` files as the ONNX model zoo lays them out, one folder a feed."""
+    return FeedDataset(
+        str(folder), specs, lambda: (_zoo_feed(s, specs) for s in sets), labels, limit
+    )
+
+
+def _zoo_feed(folder: Path, specs: tuple[InputSpec, ...]) -> dict[str, np.ndarray]:
+    feed = {}
+    files = sorted(folder.glob("input_*.pb"), key=lambda p: int(p.stem.partition("_")[2]))
+    for path, spec in zip(files, specs, strict=False):
+        tensor = onnx.TensorProto()
+        try:
+            tensor.ParseFromString(path.read_bytes())
+            array = onnx.numpy_helper.to_array(tensor)
+        except (DecodeError, OSError, ValueError, TypeError) as error:
+            msg = f"data file {str(path)!r} holds no tensor: {error}"
+            raise DataError(msg) from error
+        names = {s.name for s in specs}
+        feed[tensor.name if tensor.name in names else spec.name] = array
+    return feed

@@ -1,0 +1,174 @@
+"""What feeds a model wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.errors import DataError, UnsupportedModelError
+from ocompress.ir import DType, Model, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """A tensor input of a model.
+
+    Attributes:
+        name: Name of the input.
+        dtype: Element type.
+        shape: Declared extents; a text or None is free.
+        required: Whether it has no default value.
+    """
+
+    name: str
+    dtype: DType
+    shape: Shape | None
+    required: bool = True
+
+    @property
+    def text(self) -> str:
+        """Name, type and shape, for messages."""
+        if self.shape is None:
+            return f"{self.name} ({self.dtype.name.lower()})"
+        extents = ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name} ({self.dtype.name.lower()}[{extents}])"
+
+    def fits(self, shape: tuple[int, ...], *, skip: int = 0) -> bool:
+        """Whether `shape` agrees with the declared extents from axis `skip` on."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            not isinstance(want, int) or want == have
+            for want, have in zip(self.shape[skip:], shape[skip:], strict=True)
+        )
+
+
+def input_specs(model: Model) -> list[InputSpec]:
+    """Return the inputs of a model that feeds can set.
+
+    Raises:
+        UnsupportedModelError: If a required input is not a tensor.
+    """
+    specs = []
+    for value in model.graph.inputs:
+        if value.dtype is None:
+            if value.data is None:
+                msg = f"input {value.name!r} is not a tensor of known type, so it cannot be fed"
+                raise UnsupportedModelError(msg)
+            continue
+        specs.append(InputSpec(value.name, value.dtype, value.shape, value.data is None))
+    return specs
+
+
+def expected(specs: Iterable[InputSpec]) -> str:
+    """Return the inputs that feeds must hold, for messages."""
+    return ", ".join(s.text for s in specs if s.required) or "no inputs"
+
+
+def check_names(source: str, found: Iterable[str], specs: Iterable[InputSpec]) -> list[str]:
+    """Return the names found that are inputs.
+
+    Raises:
+        DataError: If a required input is missing, listing what is wanted and what was found.
+    """
+    specs, names = list(specs), list(found)
+    missing = [s.name for s in specs if s.required and s.name not in names]
+    if missing:
+        there = ", ".join(names) or "nothing"
+        msg = (
+            f"data {source!r} lack input {missing[0]!r}: the model wants {expected(specs)}, "
+            f"the data hold {there}"
+        )
+        raise DataError(msg)
+    known = {s.name for s in specs}
+    return [n for n in names if n in known]
+
+
+def check_dtype(source: str, spec: InputSpec, dtype: np.dtype) -> None:
+    """Accept what can be converted without changing its meaning.
+
+    Floats of any width serve a float input, integers an integer input (their range is checked
+    when they are read). Integers for a float input are refused: as a rule they are images that
+    still want the scaling the network was trained with.
+
+    Raises:
+        DataError: Naming the input and both types.
+    """
+    kind, want = _kind(dtype), _kind(spec.dtype.numpy)
+    if kind != want:
+        scaled = " and scale it as in training" if (kind, want) == ("int", "float") else ""
+        msg = (
+            f"data {source!r}: {spec.name!r} is {dtype}, the model wants "
+            f"{spec.dtype.name.lower()}; convert it{scaled}"
+        )
+        raise DataError(msg)
+
+
+def convert(source: str, spec: InputSpec, array: np.ndarray, first: int) -> np.ndarray:
+    """Return a batch in the input's element type, after checking its values.
+
+    Args:
+        source: Where the data came from, for messages.
+        spec: The input.
+        array: Values of a type that `check_dtype` accepts.
+        first: Number of the first sample in the batch, for messages.
+
+    Raises:
+        DataError: For NaN, infinities, or integers out of range, naming the sample.
+    """
+    if spec.dtype is DType.STRING:
+        return array.astype(object)
+    if spec.dtype.is_float:
+        with np.errstate(over="ignore"):  # found below, as infinity
+            array = array.astype(spec.dtype.numpy, copy=False)
+        _refuse(source, spec, ~np.isfinite(array), first, "NaN or infinity")
+    elif array.dtype != spec.dtype.numpy and spec.dtype.numpy.kind in "iu":
+        limits = np.iinfo(spec.dtype.numpy.name)
+        wrong = (array < limits.min) | (array > limits.max)
+        _refuse(source, spec, wrong, first, f"a value outside {spec.dtype.name.lower()}")
+    return np.ascontiguousarray(array.astype(spec.dtype.numpy, copy=False)).reshape(array.shape)
+
+
+def _kind(dtype: np.dtype) -> str:
+    if dtype.kind in "OUST":
+        return "text"
+    if dtype.type is np.void or dtype.kind in "cmM":
+        return "other"
+    if dtype.kind in "iu" or "int" in dtype.name:
+        return "int"
+    return "bool" if dtype.kind == "b" else "float"
+
+
+def _refuse(source: str, spec: InputSpec, wrong: np.ndarray, first: int, what: str) -> None:
+    if wrong.any():
+        offset = int(np.argwhere(wrong.reshape(wrong.shape or (1,)))[0][0])
+        msg = f"data {source!r}: {spec.name!r} holds {what} in sample {first + offset}"
+        raise DataError(msg)
+
+
+def checked_feed(
+    source: str, specs: Iterable[InputSpec], feed: Mapping[str, object], number: int
+) -> dict[str, np.ndarray]:
+    """Check and convert one whole feed.
+
+    Raises:
+        DataError: If names, types, shapes or values do not fit the model.
+    """
+    specs = list(specs)
+    arrays = {str(k): np.asarray(v) for k, v in feed.items()}
+    names = set(check_names(source, arrays, specs))
+    result = {}
+    for spec in specs:
+        if spec.name in names:
+            array = arrays[spec.name]
+            check_dtype(source, spec, array.dtype)
+            if not spec.fits(array.shape):
+                msg = (
+                    f"data {source!r}: feed {number} has {spec.name!r} of shape "
+                    f"{list(array.shape)}, the model wants {spec.text}"
+                )
+                raise DataError(msg)
+            result[spec.name] = convert(source, spec, array, number)
+    return result

@@ -1,0 +1,116 @@
+"""Reading ONNX files."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto
+
+from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+from ocompress.io.external import TensorReader, stored_tensors
+from ocompress.ir import Model, from_proto
+from ocompress.ir.standard import NEWEST_OPSET, first_line
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model; external weights are mapped read-only, so large ones cost no memory.
+
+    Raises:
+        UsageError: If there is no such file.
+        InvalidModelError: If it is not a whole ONNX model, or its external data are missing, too
+            short, or outside its folder.
+        UnsupportedModelError: If its IR version or opset is newer than this build knows.
+    """
+    path = Path(path)
+    proto = _parse(path)
+    reader = TensorReader(path)
+    try:
+        for tensor, is_initializer in stored_tensors(proto):
+            if not is_initializer and tensor.data_location == TensorProto.EXTERNAL:
+                reader.pull_in(tensor)
+        model = from_proto(proto, reader)
+        model.sort()
+        model.verify()
+    except InvalidModelError as error:
+        text = str(error)
+        if str(path) in text:
+            raise
+        msg = f"{str(path)!r} is not a valid model: {text}"
+        raise InvalidModelError(msg) from error
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        msg = f"{str(path)!r} is not a valid model: {first_line(error)}"
+        raise InvalidModelError(msg) from error
+    return model
+
+
+def model_files(path: str | Path) -> list[Path]:
+    """Return a model file and the external data files it reads, for dependency lists.
+
+    Raises:
+        UsageError: If there is no such file.
+        InvalidModelError: If it is not an ONNX model.
+    """
+    path = Path(path)
+    reader, found = TensorReader(path), {path: None}
+    for tensor, _ in stored_tensors(_parse(path)):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            location = reader.locate(tensor).relative_to(path.parent.resolve())
+            found[path.parent / location] = None
+    return list(found)
+
+
+def _parse(path: Path) -> ModelProto:
+    _check_file(path)
+    proto = ModelProto()
+    try:
+        with (
+            path.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as view,
+        ):
+            proto.ParseFromString(view)
+    except DecodeError as error:
+        msg = f"{str(path)!r} is not an ONNX model, or is truncated: it does not parse"
+        raise InvalidModelError(msg) from error
+    except OSError as error:
+        msg = f"model {str(path)!r} cannot be read: {error.strerror}"
+        raise UsageError(msg) from error
+    if not proto.HasField("graph") or not proto.ir_version:
+        msg = f"{str(path)!r} is not an ONNX model: it holds no graph or no IR version"
+        raise InvalidModelError(msg)
+    _check_versions(path, proto)
+    return proto
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        msg = f"model {str(path)!r} is a directory; name the .onnx file in it"
+        raise UsageError(msg)
+    if not path.exists():
+        msg = f"model {str(path)!r} does not exist"
+        raise UsageError(msg)
+    if not path.is_file():
+        msg = f"model {str(path)!r} is not a regular file"
+        raise UsageError(msg)
+    if path.stat().st_size == 0:
+        msg = f"{str(path)!r} is not an ONNX model: the file is empty"
+        raise InvalidModelError(msg)
+
+
+def _check_versions(path: Path, proto: ModelProto) -> None:
+    if proto.ir_version > onnx.IR_VERSION:
+        msg = (
+            f"{str(path)!r} has IR version {proto.ir_version}, newer than the {onnx.IR_VERSION} "
+            f"that onnx {onnx.__version__} knows; upgrade onnx and onnxruntime"
+        )
+        raise UnsupportedModelError(msg)
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx") and entry.version > NEWEST_OPSET:
+            msg = (
+                f"{str(path)!r} has opset {entry.version}, newer than the {NEWEST_OPSET} that "
+                f"onnx {onnx.__version__} knows; upgrade onnx and onnxruntime"
+            )
+            raise UnsupportedModelError(msg)

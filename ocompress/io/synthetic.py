@@ -1,0 +1,92 @@
+"""Random feeds, for trying a pipeline out when there are no data."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.errors import DataError
+from ocompress.io.inputs import InputSpec
+from ocompress.ir import DType
+
+_IMAGE_EXTENT, _OTHER_EXTENT = 224, 16
+
+
+@dataclass(frozen=True)
+class RandomArray:
+    """Feeds along axis 0, each drawn from a generator of its own, so order does not matter."""
+
+    spec: InputSpec
+    shape: tuple[int, ...]
+    seed: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type."""
+        if self.spec.dtype is DType.STRING:
+            return np.dtype("U8")
+        return np.dtype(self.spec.dtype.numpy)
+
+    def whole(self) -> np.ndarray:
+        """Draw all feeds."""
+        return np.stack([self._draw(i) for i in range(self.shape[0])])
+
+    def rows(self, group: int, stop: int) -> Iterator[np.ndarray]:
+        """Draw the first `stop` feeds, `group` at a time."""
+        for start in range(0, stop, group):
+            yield np.stack([self._draw(i) for i in range(start, min(start + group, stop))])
+
+    def _draw(self, index: int) -> np.ndarray:
+        name = zlib.crc32(self.spec.name.encode())
+        rng = np.random.default_rng([self.seed, name, index])
+        shape = self.shape[1:]
+        if self.dtype.kind == "U":
+            return np.full(shape, "text")
+        if self.dtype == np.uint8:
+            return rng.integers(0, 256, shape, np.uint8)
+        if self.spec.dtype.is_float:
+            return rng.standard_normal(shape, np.float32).astype(self.dtype)
+        return rng.integers(0, 2, shape).astype(self.dtype)  # a mask, a flag, or a known token
+
+
+def synthetic_arrays(
+    specs: Sequence[InputSpec], samples: int, seed: int, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, RandomArray]:
+    """Return an array for each required input, one leading index a feed.
+
+    Raises:
+        DataError: If a shape names no input or contradicts the model.
+    """
+    by_name = {s.name: s for s in specs}
+    for name, shape in shapes.items():
+        if name not in by_name:
+            msg = f"shape {name!r}: the model has inputs {', '.join(by_name) or 'none'}"
+            raise DataError(msg)
+        if not by_name[name].fits(tuple(shape)):
+            msg = f"shape {name}:{','.join(map(str, shape))} contradicts {by_name[name].text}"
+            raise DataError(msg)
+    wanted = [s for s in specs if s.required or s.name in shapes]
+    if not wanted:
+        return {}
+    one = {s.name: tuple(shapes.get(s.name) or _guess(s)) for s in wanted}
+    batches = {shape[0] for shape in one.values() if shape}
+    per_feed = batches.pop() if len(batches) == 1 else 1
+    feeds = max(1, -(-samples // max(per_feed, 1)))
+    return {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
+
+
+def _guess(spec: InputSpec) -> tuple[int, ...]:
+    shape = spec.shape or ()
+    image = len(shape) == 4
+    guessed = []
+    for axis, extent in enumerate(shape):
+        if isinstance(extent, int):
+            guessed.append(extent)
+        elif axis == 0:
+            guessed.append(1)
+        else:
+            guessed.append(_IMAGE_EXTENT if image and axis >= 2 else _OTHER_EXTENT)
+    return tuple(guessed)
