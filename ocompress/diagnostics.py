@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, ClassVar
 
 
 class Severity(StrEnum):
@@ -67,3 +70,33 @@ class Diagnostics:
             for r in self.remarks
             if r.severity is Severity.DECLINED and source in ("", r.source)
         )
+
+
+class Finding:
+    """What a room found or measured: a frozen dataclass that can be written as JSON.
+
+    Attributes:
+        derived: Names of properties that are written after the fields.
+    """
+
+    __slots__ = ()
+    derived: ClassVar[tuple[str, ...]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON types only, in order of declaration; numbers that are not finite are None."""
+        names = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in (*names, *self.derived)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Finding):
+        return value.to_json()
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,34 @@
+"""How fast, how big, how much memory: measured on this machine."""
+
+from ocompress.profiling.cost import count
+from ocompress.profiling.latency_guard import LatencyGuard
+from ocompress.profiling.profile import parse_shape, profile
+from ocompress.profiling.result import (
+    Cost,
+    Environment,
+    InputChoice,
+    Latency,
+    Memory,
+    ModelProfile,
+    ProfileResult,
+    Ratio,
+    TimeShare,
+)
+from ocompress.profiling.size_guard import SizeGuard
+
+__all__ = [
+    "Cost",
+    "Environment",
+    "InputChoice",
+    "Latency",
+    "LatencyGuard",
+    "Memory",
+    "ModelProfile",
+    "ProfileResult",
+    "Ratio",
+    "SizeGuard",
+    "TimeShare",
+    "count",
+    "parse_shape",
+    "profile",
+]

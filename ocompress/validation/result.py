@@ -1,0 +1,188 @@
+"""What a validation found; plain data that reports format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ocompress.diagnostics import Finding
+from ocompress.runtime import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Finding):
+    """An estimate with its 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        method: How the interval was made (`wilson`, `agresti-min`, `bootstrap`).
+    """
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Finding):
+    """One requirement and whether it holds.
+
+    Attributes:
+        name: What is required: `checker`, `min_sqnr_db[logits]`.
+        passed: Whether it holds.
+        limit: What is allowed, in the form of the gate file; None when there is no limit.
+        value: What was found; None when it was not measured.
+        message: One sentence for people.
+    """
+
+    name: str
+    passed: bool
+    limit: float | int | str | None = None
+    value: float | int | str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputComparison(Finding):
+    """One output of the candidate against the same output of the reference.
+
+    A value that is finite in the reference and not in the candidate counts as an infinite error;
+    values that are not finite in the reference are left out. An output that changed its shape
+    has an infinite error too.
+
+    Attributes:
+        name: Name of the output.
+        elements: Elements compared.
+        exact: Whether every element is equal.
+        sqnr_db: Signal power over error power, decibels; `inf` when exact.
+        max_abs_error: Largest absolute difference.
+        mean_abs_error: Mean absolute difference.
+        relative_error: Mean absolute difference over mean absolute reference.
+        cosine: Cosine of the two outputs as vectors over all the data.
+        new_nonfinite: Elements that became NaN or infinite.
+        shape_changes: Feeds for which the shape differs.
+        agreement: Share of samples with the same decision, None when it was not counted.
+        decision: How decisions are read off: `top-1 axis -1`, `x > 0.5`, `x > 0`, `equal`.
+        worst_sample: Index of the sample with the largest error relative to its signal.
+    """
+
+    name: str
+    elements: int
+    exact: bool
+    sqnr_db: float
+    max_abs_error: float
+    mean_abs_error: float
+    relative_error: float
+    cosine: float
+    new_nonfinite: int
+    shape_changes: int
+    agreement: Interval | None = None
+    decision: str = ""
+    worst_sample: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreComparison(Finding):
+    """A score of the reference, of the candidate, and what was lost.
+
+    Attributes:
+        name: `accuracy`, or `module:function` of the user's own metric.
+        reference: Score of the reference, higher is better.
+        candidate: Score of the candidate.
+        drop: Reference minus candidate, with its paired interval.
+        count: Independent observations (samples, or feeds where the metric gives one number).
+        reference_interval: Interval of the reference's own score, where it is a proportion.
+        candidate_interval: Interval of the candidate's own score, where it is a proportion.
+    """
+
+    name: str
+    reference: float
+    candidate: float
+    drop: Interval
+    count: int
+    reference_interval: Interval | None = None
+    candidate_interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorstSample(Finding):
+    """A sample on which the candidate is furthest from the reference.
+
+    Attributes:
+        index: Position among the samples of the data, from 0.
+        output: The output where it is furthest.
+        sqnr_db: Signal over error of that sample's output, decibels.
+        agrees: Whether the decision is still the same (all of them, where there are several).
+    """
+
+    index: int
+    output: str
+    sqnr_db: float
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LevelResult(Finding):
+    """The candidate at one optimization level of ONNX Runtime, against the reference.
+
+    Attributes:
+        level: Optimization level.
+        outputs: One comparison per output.
+        accuracy: Task accuracy where the data have labels.
+        metric: The user's own metric.
+        worst: The worst samples, worst first.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ("agreement",)
+
+    level: Level
+    outputs: tuple[OutputComparison, ...]
+    accuracy: ScoreComparison | None = None
+    metric: ScoreComparison | None = None
+    worst: tuple[WorstSample, ...] = ()
+
+    @property
+    def agreement(self) -> Interval | None:
+        """Agreement of the output that agrees least."""
+        counted = [o.agreement for o in self.outputs if o.agreement is not None]
+        return min(counted, key=lambda i: i.value, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult(Finding):
+    """Everything a validation found.
+
+    Attributes:
+        structure: Checks that need no limits: checker, interface, domains, loading, NaN.
+        levels: The candidate against the reference, per optimization level; empty without data.
+        between_levels: The candidate's last level against its first, per output.
+        gate: The checks of the gate, empty without one.
+        samples: Samples compared.
+        feeds: Runs compared.
+        source: Where the data came from, empty without data.
+        remarks: What was left out and why, one sentence each.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ("passed",)
+
+    structure: tuple[Check, ...]
+    levels: tuple[LevelResult, ...] = ()
+    between_levels: tuple[OutputComparison, ...] = ()
+    gate: tuple[Check, ...] = ()
+    samples: int = 0
+    feeds: int = 0
+    source: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds, those of the gate included."""
+        return all(c.passed for c in (*self.structure, *self.gate))
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(c for c in (*self.structure, *self.gate) if not c.passed)
