@@ -1,0 +1,99 @@
+"""MatMul and Add become Gemm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ocompress.ir import DType, Facet, Model, Node, Shape, Value, edit
+from ocompress.pipeline import Context, Numerics, Outcome, Pass
+from passes.canonical.linear_layer import Refusal
+
+_KINDS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16)
+"""Element types ONNX Runtime has a Gemm for."""
+
+
+@dataclass(frozen=True)
+class _Match:
+    matmul: Node
+    add: Node
+    bias: Value
+
+
+class MergeMatMulAdd(Pass):
+    """Merge the multiplication of two matrices and the addition of a bias into a Gemm.
+
+    Before: y = Add(MatMul(a, b), c)
+    After:  y = Gemm(a, b, c)
+
+    Leaves alone: operands of higher rank, which a Gemm could only take between two Reshapes
+    (not-a-matrix), unknown ranks (unknown-rank), a bias that is not known to broadcast to the
+    product's shape (bias-shape), element types without a Gemm kernel (no-kernel), products
+    that others read (several-readers, is-output, other-graph).
+    Numerics: rounding only.
+    """
+
+    name = "merge-matmul-add"
+    internal = True
+    numerics = Numerics.ROUNDING
+    may_change = Facet.TOPOLOGY | Facet.NAMES
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Merge every pair that can be merged."""
+        merged = 0
+        for _, node in model.nodes():
+            match = _match(node)
+            if isinstance(match, Refusal):
+                ctx.skip(node, match.code, match.why)
+            elif match is not None:
+                _rewrite(match)
+                merged += 1
+        return Outcome(self.may_change, {"Gemm made": merged}) if merged else Outcome()
+
+
+def _match(node: Node) -> _Match | Refusal | None:
+    """Look for `Add` behind a `MatMul`; None if there is none or it adds no bias."""
+    if not node.is_op("MatMul") or len(node.inputs) != 2:
+        return None
+    readers = [(n, at) for n, at in node.output.users if n.is_op("Add")]
+    biases = [(n, v) for n, at in readers if (v := n.input(1 - at)) is not None]
+    biases = [(n, v) for n, v in biases if v.data is not None]
+    if not biases:
+        return None
+    add, bias = biases[0]
+    if node.output.is_output:
+        return Refusal("is-output", "its product is an output of the graph")
+    if node.output.use_count > 1:
+        return Refusal("several-readers", "its product is read by several nodes")
+    if add.graph is not node.graph:
+        return Refusal("other-graph", "the Add is in the body of another node")
+    return _refused(node, bias) or _Match(node, add, bias)
+
+
+def _refused(node: Node, bias: Value) -> Refusal | None:
+    left, right = (None if v is None else v.shape for v in node.inputs)
+    if left is None or right is None or bias.shape is None:
+        return Refusal("unknown-rank", "the rank of an operand is not known")
+    if len(left) != 2 or len(right) != 2:
+        return Refusal("not-a-matrix", "an operand is not of rank 2")
+    if not _broadcasts(bias.shape, (left[0], right[1])):
+        return Refusal("bias-shape", "the bias is not known to broadcast to the product's shape")
+    if bias.dtype not in _KINDS:
+        return Refusal("no-kernel", "the runtime has no Gemm for its element type")
+    return None
+
+
+def _broadcasts(bias: Shape, product: Shape) -> bool:
+    if len(bias) > 2:
+        return False
+    pairs = zip(reversed(bias), reversed(product), strict=False)
+    return all(b == 1 or (isinstance(b, int) and b == p) for b, p in pairs)
+
+
+def _rewrite(match: _Match) -> None:
+    graph = match.matmul.graph
+    assert graph is not None
+    inputs = [*match.matmul.inputs, match.bias]
+    gemm = graph.add_op("Gemm", inputs, name=match.matmul.label)
+    gemm.output.set_type(match.add.output.dtype, match.add.output.shape)
+    edit.replace(match.add.output, gemm.output)
+    graph.remove(match.add, match.matmul)
