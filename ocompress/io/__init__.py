@@ -1,14 +1,15 @@
 """Reading and writing files: models with external data, calibration data, atomic writes."""
 
-from ocompress.io.atomic import atomic_write, check_output
+from ocompress.io.atomic import Staging, atomic_write, check_output, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.model_reader import load_model, model_files
-from ocompress.io.model_writer import save_model
+from ocompress.io.model_writer import save_model, stage_model
 
 __all__ = [
     "Dataset",
     "Feeds",
+    "Staging",
     "as_dataset",
     "atomic_write",
     "check_output",
@@ -16,5 +17,7 @@ __all__ = [
     "load_model",
     "model_files",
     "save_model",
+    "stage_model",
+    "staging",
     "synthetic_data",
 ]

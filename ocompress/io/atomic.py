@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,66 +14,104 @@ from typing import BinaryIO
 from ocompress.errors import OutputError, UsageError
 
 
-class Staged:
-    """A finished temporary file beside its destination, to be moved there or thrown away."""
+class Staging:
+    """A hidden folder beside the destination where files are made under their final names.
+
+    Nothing at the destination changes until `publish`; leaving the folder behind unpublished, in
+    any way, removes it. Use `staging` to make one.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Choose the temporary name; nothing is created yet.
+        """Choose the folder; nothing is created yet.
 
         Args:
-            path: Destination. A link is followed, so that what it points to is replaced.
+            path: Destination of the main file. A link is followed, so that what it points to is
+                replaced.
         """
-        self.path = path.resolve() if path.is_symlink() else path
-        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        self.target = path.resolve() if path.is_symlink() else path
+        self.folder = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.tmp")
+
+    @property
+    def path(self) -> Path:
+        """Where to make the main file."""
+        return self.folder / self.target.name
+
+    def destination(self, name: str) -> Path:
+        """Return where a file of the folder goes."""
+        return self.target.with_name(name)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the temporary file for writing; it reaches the disk before this returns.
+    def open(self, name: str = "") -> Iterator[BinaryIO]:
+        """Open a file of the folder for writing, by default the main one.
+
+        Its content reaches the disk before this returns.
 
         Raises:
-            OutputError: If the folder or the disk refuses.
+            OutputError: If the disk refuses.
         """
+        name = name or self.target.name
         try:
-            with self.temporary.open("xb") as stream:
+            with (self.folder / name).open("xb") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise OutputError(failure(self.path, error)) from error
-            raise
+        except OSError as error:
+            raise OutputError(failure(self.destination(name), error)) from error
 
-    def is_same(self) -> bool:
-        """Whether the destination already holds these bytes."""
-        return self.path.is_file() and filecmp.cmp(self.temporary, self.path, shallow=False)
+    def publish(self) -> bool:
+        """Move every file to its destination, the main one last.
 
-    def commit(self) -> bool:
-        """Move the file to its destination, unless that has the same bytes already.
+        Files that are there already with the same bytes are left untouched, as build tools look
+        at the time of change. If a move fails, those made before it are taken back.
 
         Returns:
-            Whether the destination was touched; build tools look at its time of change.
+            Whether anything was touched.
 
         Raises:
-            OutputError: If the move fails; the destination is as it was.
+            OutputError: If a move fails; everything is as it was.
         """
+        others = sorted(p.name for p in self.folder.iterdir() if p.name != self.target.name)
+        moved: list[str] = []
+        backup = self.folder / ".replaced"
         try:
-            if self.is_same():
-                return False
-            if self.path.exists():
-                self.temporary.chmod(self.path.stat().st_mode & 0o7777)
-            self.temporary.replace(self.path)
-            _sync_folder(self.path.parent)
-        except OSError as error:
-            raise OutputError(failure(self.path, error)) from error
-        finally:
-            self.discard()
-        return True
+            backup.mkdir()
+            for name in (*others, self.target.name):
+                if not _same(self.folder / name, self.destination(name)):
+                    _keep(self.destination(name), backup / name)
+                    moved.append(name)
+                    (self.folder / name).replace(self.destination(name))
+            _sync_folder(self.target.parent)
+        except BaseException as error:
+            for name in moved:
+                self._take_back(name, backup / name)
+            if isinstance(error, OSError):
+                raise OutputError(failure(self.target, error)) from error
+            raise
+        return bool(moved)
 
-    def discard(self) -> None:
-        """Remove the temporary file if it is still there."""
-        with contextlib.suppress(OSError):
-            self.temporary.unlink()
+    def _take_back(self, name: str, old: Path) -> None:
+        if old.exists():
+            old.replace(self.destination(name))
+        elif not (self.folder / name).exists():
+            self.destination(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging(path: Path) -> Iterator[Staging]:
+    """Make a staging folder for `path` and remove it at the end.
+
+    Raises:
+        OutputError: If the folder of `path` cannot be written to.
+    """
+    made = Staging(path)
+    try:
+        try:
+            made.folder.mkdir()
+        except OSError as error:
+            raise OutputError(failure(path, error)) from error
+        yield made
+    finally:
+        shutil.rmtree(made.folder, ignore_errors=True)
 
 
 def atomic_write(path: Path, content: str | bytes) -> bool:
@@ -84,10 +123,10 @@ def atomic_write(path: Path, content: str | bytes) -> bool:
     Raises:
         OutputError: If it cannot be written; what was there before stays.
     """
-    staged = Staged(path)
-    with staged.open() as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-    return staged.commit()
+    with staging(path) as stage:
+        with stage.open() as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+        return stage.publish()
 
 
 def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
@@ -111,19 +150,31 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     if path.exists() and not path.is_file():
         msg = f"output {str(path)!r} is not a regular file; choose another name"
         raise UsageError(msg)
-    folder = path.resolve().parent
-    if not folder.is_dir():
+    if not path.resolve().parent.is_dir():
         msg = f"the folder of output {str(path)!r} does not exist; create it first"
         raise UsageError(msg)
-    staged = Staged(path)
-    with staged.open():
+    with staging(path):
         pass
-    staged.discard()
 
 
 def failure(path: Path, error: OSError) -> str:
     """Return the sentence that says why a file could not be written."""
     return f"cannot write {str(path)!r}: {error.strerror or error}"
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def _keep(path: Path, backup: Path) -> None:
+    """Give the present file a second name, and its permissions to the file that replaces it."""
+    if not path.exists():
+        return
+    (backup.parent.parent / path.name).chmod(path.stat().st_mode & 0o7777)
+    try:
+        backup.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, backup)
 
 
 def _sync_folder(folder: Path) -> None:

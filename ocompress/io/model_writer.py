@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from onnx import GraphProto, TensorProto
 
-from ocompress.errors import OutputError, UsageError
+from ocompress.errors import UsageError
 from ocompress.io import wire
-from ocompress.io.atomic import Staged, failure
+from ocompress.io.atomic import Staging, staging
 from ocompress.ir import Model, Value, to_proto
 
 LARGEST_FILE = 1_900_000_000
@@ -35,9 +33,6 @@ def save_model(
 ) -> bool:
     """Write a model in one step; a file that holds the same bytes already is left untouched.
 
-    Weights are streamed, so no second copy of them is made in memory. The bytes depend on the
-    model and the file's name only.
-
     Args:
         model: What to write; must be sorted.
         path: Destination.
@@ -49,30 +44,49 @@ def save_model(
         Whether a file was touched.
 
     Raises:
-        UsageError: If the data file would replace a file of `keep`.
+        UsageError: If a file would replace one of `keep`.
         OutputError: If anything cannot be written; what was there before stays.
     """
-    path = Path(path)
-    staged = Staged(path)
+    with staging(Path(path)) as stage:
+        stage_model(model, stage, external=external, keep=keep)
+        return stage.publish()
+
+
+def stage_model(
+    model: Model,
+    stage: Staging,
+    *,
+    external: bool | None = None,
+    keep: Iterable[Path] = (),
+) -> None:
+    """Write a model into a staging folder, where it can be loaded and judged before it counts.
+
+    Weights are streamed, so no second copy of them is made in memory. The bytes depend on the
+    model and the file's name only.
+
+    Args:
+        model: What to write; must be sorted.
+        stage: Where.
+        external: As for `save_model`.
+        keep: Files that must not be replaced.
+
+    Raises:
+        UsageError: If a file would replace one of `keep`.
+        OutputError: If the disk refuses.
+    """
     if external is None:
-        external = sum(_bytes(v) for g in model.graph.graphs() for v in g.initializers.values()) > (
-            LARGEST_FILE
-        )
+        external = _total(model) > LARGEST_FILE
     if not external:
-        with staged.open() as stream:
+        _protect(stage.target, keep)
+        with stage.open() as stream:
             _write(model, stream, _Inside(model))
-        return staged.commit()
-    data = Staged(staged.path.with_name(staged.path.name + ".data"))
-    _protect(data.path, keep)
-    store = _Outside(data.path.name)
-    try:
-        with staged.open() as stream, data.open() as data_stream:
-            store.stream = data_stream
-            stream.write(to_proto(model, store).SerializeToString(deterministic=True))
-        return _commit_both(data, staged)
-    finally:
-        data.discard()
-        staged.discard()
+        return
+    name = f"{stage.target.name}.data"
+    for path in (stage.target, stage.destination(name)):
+        _protect(path, keep)
+    with stage.open(name) as data, stage.open() as stream:
+        proto = to_proto(model, _Outside(name, data))
+        stream.write(proto.SerializeToString(deterministic=True))
 
 
 class _Inside:
@@ -94,9 +108,9 @@ class _Inside:
 class _Outside:
     """Writes constants to the data file as they are met, aligned for memory mapping."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, stream: BinaryIO) -> None:
         self._name = name
-        self.stream: BinaryIO | None = None
+        self._stream = stream
         self._written: dict[int, int] = {}
         self._keep: list[np.ndarray] = []
 
@@ -104,13 +118,12 @@ class _Outside:
         array = value.data
         if array is None or _bytes(value) <= _EXTERNAL_ABOVE:
             return None
-        assert self.stream is not None
         if id(array) not in self._written:  # shared constants are stored once
             alignment = _PAGE if array.nbytes > _STREAM_ABOVE else _WORD
-            self.stream.write(b"\0" * (-self.stream.tell() % alignment))
-            self._written[id(array)] = self.stream.tell()
+            self._stream.write(b"\0" * (-self._stream.tell() % alignment))
+            self._written[id(array)] = self._stream.tell()
             self._keep.append(array)
-            self.stream.write(_view(array))
+            self._stream.write(_view(array))
         tensor = TensorProto(dims=array.shape, data_type=int(value.dtype or 0))
         tensor.data_location = TensorProto.EXTERNAL
         entries = (self._name, str(self._written[id(array)]), str(array.nbytes))
@@ -155,6 +168,10 @@ def _view(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
+def _total(model: Model) -> int:
+    return sum(_bytes(v) for g in model.graph.graphs() for v in g.initializers.values())
+
+
 def _bytes(value: Value) -> int:
     """Bytes of a constant that can be written straight from memory, 0 for all others."""
     if value.data is None or value.dtype is None or value.sparse is not None:
@@ -168,40 +185,7 @@ def _protect(path: Path, keep: Iterable[Path]) -> None:
     for other in keep:
         if path.exists() and other.exists() and path.samefile(other):
             msg = (
-                f"the weights would go to {str(path)!r}, which the input model reads; "
+                f"the output would replace {str(path)!r}, which the input model reads; "
                 "choose another output name"
             )
             raise UsageError(msg)
-
-
-def _commit_both(data: Staged, model: Staged) -> bool:
-    """Move both files; a failure between the two moves brings the old data file back."""
-    with _old_copy(data) as old:
-        touched = data.commit()
-        try:
-            return model.commit() or touched
-        except BaseException:
-            if touched and old is not None:
-                old.replace(data.path)
-            elif touched:
-                data.path.unlink(missing_ok=True)
-            raise
-
-
-@contextlib.contextmanager
-def _old_copy(data: Staged) -> Iterator[Path | None]:
-    """Keep a second name for the present data file while it may be needed again."""
-    if not data.path.exists():
-        yield None
-        return
-    old = data.temporary.with_suffix(".old")
-    try:
-        try:
-            old.hardlink_to(data.path)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(data.path, old)
-        yield old
-    except OSError as error:
-        raise OutputError(failure(data.path, error)) from error
-    finally:
-        old.unlink(missing_ok=True)
