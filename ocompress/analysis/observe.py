@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ocompress.analysis.statistics import Wish, Wishes
-from ocompress.io.dataset import Dataset
-from ocompress.ir import Model
+import numpy as np
+
+from ocompress.analysis.expose import Probe, expose
+from ocompress.analysis.statistics import Accumulator, Wish, Wishes
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.ir import Model, Value
+from ocompress.runtime import Session, host_cores
+
+MOST_BYTES = 512 << 20
+"""Bytes of activations that are held at once; wider models are swept in groups of values."""
 
 
 def observe(
@@ -15,10 +23,122 @@ def observe(
 ) -> dict[tuple[str, Wish], Any]:
     """Run `model` over `data` once and return the finished summaries.
 
+    Values inside bodies of control flow are threaded out where that is possible. A value that
+    cannot be seen, or is not of a float type, has no summary. Memory does not grow with the
+    number of samples. Each accumulator sees its batches in order from one thread at a time, so
+    the result does not depend on timing.
+
     Args:
         model: Not changed.
         data: Feeds.
         wishes: Which summaries of which values (of the main graph or of bodies).
         progress: Called with the number of feeds done and their total.
+
+    Raises:
+        DataError: If the feeds do not fit the model's inputs.
+        RuntimeFailureError: If ONNX Runtime cannot run the model.
     """
-    raise NotImplementedError
+    copy = model.clone()
+    probes = expose(copy, sorted(n for n, wanted in wishes.items() if wanted))
+    copy.sort()
+    makers = {p.name: sorted(wishes[p.name], key=repr) for p in probes}
+    running = {p.name: [w.start() for w in makers[p.name]] for p in probes}
+    groups = _groups(copy, data, probes)
+    total = len(groups) * len(data)
+    done = 0
+    with ThreadPoolExecutor(host_cores()) as pool:
+        for group in groups:
+            session = _session(copy, group)
+            for feeds in data:
+                _sweep(session, feeds, group, running, pool)
+                done += 1
+                progress(done, total)
+    results: dict[tuple[str, Wish], Any] = {}
+    for name, wanted in makers.items():
+        for wish, accumulator in zip(wanted, running[name], strict=True):
+            summary = accumulator.result()
+            if summary is not None:
+                results[name, wish] = summary
+    return results
+
+
+def _session(model: Model, probes: Sequence[Probe]) -> Session | None:
+    values = [p.value for p in probes if p.value is not None]
+    if not values:
+        return None
+    extra = [v for v in values if not v.is_output]
+    # Spinning workers would take the cores from the accumulators between two runs.
+    calm = {"session.intra_op.allow_spinning": "0"}
+    return Session(model, threads=0, extra_outputs=extra, config=calm)
+
+
+def _sweep(
+    session: Session | None,
+    feeds: Feeds,
+    probes: Sequence[Probe],
+    running: Mapping[str, list[Accumulator]],
+    pool: ThreadPoolExecutor,
+) -> None:
+    names = [p.value.name for p in probes if p.value is not None]
+    made = session.run(feeds, names) if session is not None else {}
+
+    def update(probe: Probe) -> None:
+        batch = feeds.get(probe.name) if probe.value is None else made[probe.value.name]
+        if batch is None or not isinstance(batch, np.ndarray) or not _is_float(batch):
+            return
+        for accumulator in running[probe.name]:
+            accumulator.update(batch)
+
+    for _ in pool.map(update, probes):
+        pass
+
+
+def _is_float(batch: np.ndarray) -> bool:
+    return batch.dtype.kind == "f" or batch.dtype.name == "bfloat16"
+
+
+def _groups(model: Model, data: Dataset, probes: list[Probe]) -> list[list[Probe]]:
+    """Cut the probes into groups whose values together stay below `MOST_BYTES`."""
+    if not probes:
+        return []
+    sizes = _sizes(model, data, [p.value for p in probes if p.value is not None])
+    groups: list[list[Probe]] = [[]]
+    held = 0
+    for probe in probes:
+        size = 0 if probe.value is None else sizes.get(probe.value.name, 0)
+        if groups[-1] and held + size > MOST_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(probe)
+        held += size
+    return groups
+
+
+def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
+    """Measure the bytes of each value on the first feed, without holding the values."""
+    known = {v.name: _static_bytes(v) for v in values}
+    first = next(iter(data), None)
+    if first is None or None not in known.values():
+        return {n: size or 0 for n, size in known.items()}
+    measuring = model.clone()
+    by_name = {v.name: v for n in measuring.graph.nodes for v in n.outputs if v is not None}
+    shapes = {
+        v.name: measuring.graph.add_op("Shape", [by_name[v.name]], name="measured").output
+        for v in values
+    }
+    measuring.sort()
+    session = Session(measuring, threads=0, extra_outputs=shapes.values())
+    found = session.run(first, [s.name for s in shapes.values()])
+    width = {v.name: v.dtype.numpy.itemsize if v.dtype is not None else 4 for v in values}
+    return {n: int(np.prod(found[s.name])) * width[n] for n, s in shapes.items()}
+
+
+def _static_bytes(value: Value) -> int | None:
+    if value.shape is None or value.dtype is None:
+        return None
+    size = value.dtype.numpy.itemsize
+    for extent in value.shape:
+        if not isinstance(extent, int):
+            return None
+        size *= extent
+    return size
