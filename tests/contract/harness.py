@@ -55,6 +55,11 @@ def check(model: Model) -> None:
     standard.check(to_proto(model))
 
 
+def everything(model: Model) -> bytes:
+    """Return all that a file of the model would hold."""
+    return bytes(to_proto(model).SerializeToString(deterministic=True))
+
+
 def rerun(run: Run, item: Pass) -> tuple[Outcome, str]:
     """Run the pass on its own result."""
     again = run.after.clone()

@@ -18,7 +18,6 @@ from ocompress.pipeline import (
     Pipeline,
     Status,
     Verdict,
-    find,
 )
 from ocompress.targets import Arch, Target
 from tests.graphs import ZOO
@@ -28,7 +27,7 @@ TARGET = Target(name="test", arch=Arch.ANY)
 
 
 def pipeline(*items: Pass) -> Pipeline:
-    return Pipeline((find("canonicalize")(), *items))
+    return Pipeline(items)  # without canonicalize, so that the models are as the test made them
 
 
 def first_weight(model: Model) -> float:
@@ -64,7 +63,7 @@ def test_refused_pass_is_rolled_back_and_the_next_starts_from_the_best() -> None
     manager = PassManager(target=TARGET, guards=[guard])
     result = manager.run(pipeline(Scale(by=2), Scale(by=10), Scale(by=2)), model)
     statuses = [r.status for r in result.records]
-    assert statuses == [Status.UNCHANGED, Status.APPLIED, Status.ROLLED_BACK, Status.APPLIED]
+    assert statuses == [Status.APPLIED, Status.ROLLED_BACK, Status.APPLIED]
     assert abs(first_weight(result.model)) == pytest.approx(start * 4)
     assert not result.held
     assert [r.code for r in result.diagnostics.of("scale")] == ["rolled-back"]
@@ -112,14 +111,12 @@ def test_instruments_see_every_step(tmp_path: Path) -> None:
     with pytest.raises(PassError):
         manager.run(pipeline(Scale(), Broken()), ZOO["mlp"]())
     assert log.lines == [
-        "before canonicalize",
-        "after canonicalize unchanged",
         "before scale",
         "after scale applied",
         "before broken",
         "failed broken ZeroDivisionError",
     ]
-    assert [p.name for p in (tmp_path / "dumps").iterdir()] == ["02-scale.txt"]
+    assert [p.name for p in (tmp_path / "dumps").iterdir()] == ["01-scale.txt"]
 
 
 def test_data_are_asked_for_by_name() -> None:
