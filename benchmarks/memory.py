@@ -1,0 +1,107 @@
+"""Peak memory: a model larger than protobuf allows, and calibration with more and more samples.
+
+Run as `python benchmarks/memory.py [--gib 3] [--folder DIR]`. Each row is one run of the command
+line in a process of its own; the peak is what the kernel counted for it (maximum resident set).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+ROOT = Path(__file__).parents[1]
+WIDTH = 8192
+GIB = 1 << 30
+
+
+def large_model(folder: Path, gib: float) -> Path:
+    """Write a chain of MatMul and Relu with `gib` GiB of external weights, a layer at a time."""
+    layers = max(1, round(gib * GIB / (WIDTH * WIDTH * 4)))
+    rng = np.random.default_rng(0)
+    nodes, weights, offset = [], [], 0
+    with (folder / "large.onnx.data").open("wb") as data:
+        for index in range(layers):
+            block = rng.standard_normal((WIDTH, WIDTH), np.float32) / np.float32(WIDTH**0.5)
+            data.write(block.tobytes())
+            tensor = TensorProto(name=f"w{index}", data_type=1, dims=block.shape)
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, text in (
+                ("location", "large.onnx.data"),
+                ("offset", offset),
+                ("length", block.nbytes),
+            ):
+                tensor.external_data.add(key=key, value=str(text))
+            offset += block.nbytes
+            weights.append(tensor)
+            source = "x" if index == 0 else f"r{index - 1}"
+            nodes.append(helper.make_node("MatMul", [source, f"w{index}"], [f"m{index}"]))
+            nodes.append(helper.make_node("Relu", [f"m{index}"], [f"r{index}"]))
+    shape = ["n", WIDTH]
+    graph = helper.make_graph(
+        nodes,
+        "large",
+        [helper.make_tensor_value_info("x", 1, shape)],
+        [helper.make_tensor_value_info(f"r{layers - 1}", 1, shape)],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "large.onnx")
+    np.savez(folder / "large.npz", x=rng.standard_normal((4, WIDTH), np.float32))
+    return folder / "large.onnx"
+
+
+def run(*arguments: str) -> tuple[float, float]:
+    """Run the command line; return seconds and peak GiB.
+
+    Raises:
+        SystemExit: If the command fails.
+    """
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "ocompress.cli", *arguments], cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):
+        sys.exit(f"ocompress {' '.join(arguments)} failed")
+    scale = 1024 if resource.getpagesize() and sys.platform != "darwin" else 1
+    return time.perf_counter() - start, usage.ru_maxrss * scale / GIB
+
+
+def main() -> None:
+    """Measure and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gib", type=float, default=3.0, help="size of the large model's weights")
+    parser.add_argument("--folder", type=Path, help="where to put the large files")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        model = large_model(folder, options.gib)
+        size = (folder / "large.onnx.data").stat().st_size / GIB
+        print(f"{'passes':24}{'model GiB':>10}{'peak GiB':>10}{'ratio':>8}{'seconds':>9}")
+        for passes in ("canonicalize", "prune"):
+            seconds, peak = run(
+                *("optimize", str(model), str(folder / "out.onnx"), "--passes", passes),
+                *("--data", str(folder / "large.npz"), "--quiet"),
+            )
+            print(f"{passes:24}{size:10.2f}{peak:10.2f}{peak / size:8.2f}{seconds:9.1f}")
+    print(f"\n{'calibration samples':24}{'peak GiB':>10}{'seconds':>9}")
+    for samples in (64, 256, 1024):
+        with tempfile.TemporaryDirectory() as name:
+            seconds, peak = run(
+                *("optimize", "models/resnet8.onnx", str(Path(name) / "out.onnx")),
+                *("--passes", "quant", "--data", "models/data/fashion_calib.npz"),
+                *("--samples", str(samples), "--quiet"),
+            )
+        print(f"{samples:<24}{peak:10.3f}{seconds:9.1f}")
+
+
+if __name__ == "__main__":
+    main()
