@@ -73,9 +73,9 @@ RECIPES = {
     "lenet-300-100": Recipe(nets.lenet_300_100, 40, 2e-3, 17, 0.02, adam=True, shift=0),
     "lenet5": Recipe(nets.lenet5, 30, 0.05, 17),
     "resnet8": Recipe(nets.resnet8, 19, 0.2, 17, erase=6, keep_bn=True),
-    "mobilenet": Recipe(nets.mobilenet, 14, 0.15, 18, 1e-4),
+    "mobilenet": Recipe(nets.mobilenet, 16, 0.15, 18, 1e-4),
     "vgg": Recipe(nets.vgg, 15, 0.1, 18, erase=6, keep_bn=True),
-    "transformer": Recipe(nets.Transformer, 15, 2e-3, 20, 0.05, adam=True, dynamo=True),
+    "transformer": Recipe(nets.Transformer, 18, 2e-3, 20, 0.05, adam=True, dynamo=True),
 }
 BATCH = 128
 SMOOTHING = 0.05
