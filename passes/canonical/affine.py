@@ -120,7 +120,7 @@ def _batch_norm(
     if any(a.size != channels for a in arrays):
         return Refusal("odd-parameter", "its parameters do not have one value per channel")
     gamma, beta, mean, variance = (a.reshape(-1) for a in arrays)
-    scale, shift = batch_norm(gamma, beta, mean, variance, float(node.attr("epsilon", 1e-5)))
+    scale, shift = batch_norm(gamma, beta, mean, variance, float(node.attr("epsilon", np.float32(1e-5))))
     return Affine(node, 0, axes, scale, shift)
 
 
