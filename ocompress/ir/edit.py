@@ -28,6 +28,16 @@ def own_weight(node: Node, index: int) -> Value:
     return value
 
 
+def can_replace(old: Value, new: Value) -> bool:
+    """Whether `new` may stand for `old` everywhere, formal outputs included."""
+    if not old.is_output:
+        return True
+    graph = old.producer.graph if old.producer is not None else None
+    if graph is None or new.producer is None or new.producer.graph is not graph or new.is_output:
+        return False
+    return sum(v is old for v in graph.outputs) == old.output_count  # no body returns it
+
+
 def replace(old: Value, new: Value) -> bool:
     """Make every reader of `old` read `new`; formal outputs keep their names.
 
@@ -35,25 +45,27 @@ def replace(old: Value, new: Value) -> bool:
         False, with nothing changed, if `old` is a formal output that `new` cannot stand for
         (it is an input, a constant, an output itself, or made in another graph).
     """
-    if old.is_output and not _take_output(old, new):
+    if not can_replace(old, new):
         return False
+    if old.is_output:
+        _take_output(old, new)
     for node, index in old.users:
         node.set_input(index, new)
     return True
 
 
-def _take_output(old: Value, new: Value) -> bool:
-    graph = old.producer.graph if old.producer is not None else None
-    if graph is None or new.producer is None or new.producer.graph is not graph or new.is_output:
-        return False
+def _take_output(old: Value, new: Value) -> None:
+    assert old.producer is not None, old.name
+    graph = old.producer.graph
+    assert graph is not None, old.name
     name, declared = old.name, old.type_proto
     old.name = graph.names.fresh(f"{name}_replaced")
     graph.names.release(new.name)
     new.name = name
     if declared is not None:
         new.set_type_proto(declared)
+    new.doc, new.metadata = old.doc or new.doc, old.metadata or new.metadata
     graph.set_outputs(new if v is old else v for v in graph.outputs)
-    return True
 
 
 def to_constants(node: Node, arrays: Sequence[np.ndarray | None]) -> None:
@@ -79,6 +91,43 @@ def to_constants(node: Node, arrays: Sequence[np.ndarray | None]) -> None:
         else:
             value.producer, value.data = None, array
             graph.initializers[value.name] = value
+
+
+def inline_body(node: Node, key: str) -> None:
+    """Put a body without formal inputs (a branch of an If) in place of the node.
+
+    Inner names are kept unless they are taken outside.
+    """
+    graph, body = node.graph, node.bodies.pop(key)
+    assert graph is not None, node.label
+    assert isinstance(body, Graph), node.label
+    for value in body.initializers.values():
+        _adopt_name(value, graph)
+        graph.initializers[value.name] = value
+    for inner in body.nodes:
+        for made in inner.outputs:
+            if made is not None:
+                _adopt_name(made, graph)
+        if inner.name:
+            graph.names.release(inner.name)
+            inner.name = graph.names.fresh(inner.name)
+        graph.add(inner, claim=False)
+    results = body.outputs
+    body.set_outputs([])
+    left = [
+        (old, new)
+        for old, new in zip(node.outputs, results, strict=True)
+        if old is not None and not replace(old, new)
+    ]
+    graph.remove(node)
+    for old, new in left:
+        graph.names.claim(old.name)
+        graph.add(Node("Identity", [new], [old], name=graph.names.fresh(old.name)), claim=False)
+
+
+def _adopt_name(value: Value, graph: Graph) -> None:
+    graph.names.release(value.name)
+    value.name = graph.names.fresh(value.name)
 
 
 def insert_between(

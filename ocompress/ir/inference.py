@@ -42,6 +42,9 @@ def infer_types(model: Model) -> bool:
 
 def _forget(graph: GraphProto) -> None:
     del graph.value_info[:]
+    for output in graph.output:
+        if output.type.HasField("tensor_type"):  # exporters declare stale shapes here, too
+            output.type.tensor_type.ClearField("shape")
     for node in graph.node:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
@@ -68,7 +71,10 @@ def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]
 
 
 def _declared(value: Value) -> bool:
-    return value.is_output and value.dtype is not None
+    if not value.is_output or value.type_proto is None:
+        return False
+    kind = value.type_proto.WhichOneof("value")
+    return kind is not None and (kind != "tensor_type" or value.dtype is not None)
 
 
 def _says_something(proto: TypeProto) -> bool:

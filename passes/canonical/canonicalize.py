@@ -19,7 +19,15 @@ class Canonicalize(Family):
         "freeze-initializers",
         "lift-constants",
         "infer-shapes",
+        "fold-shapes",
+        "fold-constants",
+        "scalarize-range",
+        "inline-branches",
         "upgrade-opset",
+        "remove-identity",
+        "merge-layout-ops",
+        "share-initializers",
+        "share-subexpressions",
         "remove-dead-code",
     )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from ocompress.ir import Facet, Model, edit
+from ocompress.ir import Facet, Model, Node, edit, schemas
 from ocompress.pipeline import Context, Outcome, Pass
+
+_BATCH_NORMALIZATION_BY_ATTRIBUTE = 14
+"""Opset from which it is an attribute that says `training`, no longer the number of outputs."""
 
 
 class RemoveDeadCode(Pass):
-    """Remove nodes whose outputs nobody reads and constants nobody uses.
+    """Remove nodes and optional outputs that nobody reads, and constants nobody uses.
 
-    Before: y = Relu(x); z = Sin(x)   (z unread)
-    After:  y = Relu(x)
+    Before: y, indices = MaxPool(x); z = Sin(x)   (indices and z unread)
+    After:  y = MaxPool(x)
     Leaves alone: nothing.
     Numerics: exact.
     """
@@ -18,10 +21,36 @@ class RemoveDeadCode(Pass):
     name = "remove-dead-code"
     internal = True
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS
+    reads = Facet.TOPOLOGY | Facet.OPSET
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Remove everything dead, bodies included."""
         removed = edit.remove_dead(model.graph)
-        if not removed:
+        trimmed = sum(_trim(node, model.opset) for _, node in model.nodes())
+        if not removed and not trimmed:
             return Outcome()
-        return Outcome(Facet.TOPOLOGY | Facet.WEIGHTS, {"dead values removed": removed})
+        counts = {"dead values removed": removed, "unread outputs removed": trimmed}
+        changed = Facet.TOPOLOGY | (Facet.WEIGHTS if removed else Facet.NONE)
+        return Outcome(changed, {what: count for what, count in counts.items() if count})
+
+
+def _trim(node: Node, opset: int) -> int:
+    unread = [i for i, v in enumerate(node.outputs) if v is not None and not v.use_count]
+    if not unread or node.domain or node.graph is None or _counts_outputs(node, opset):
+        return 0
+    optional = schemas.optional_outputs(node, opset)
+    dropped = [i for i in unread if i in optional]
+    for index in dropped:
+        value = node.outputs[index]
+        assert value is not None
+        node.graph.names.release(value.name)
+        node.outputs[index] = None
+    while dropped and node.outputs[-1] is None:
+        node.outputs.pop()
+    return len(dropped)
+
+
+def _counts_outputs(node: Node, opset: int) -> bool:
+    if not node.is_op("BatchNormalization"):
+        return False
+    return opset < _BATCH_NORMALIZATION_BY_ATTRIBUTE or bool(node.attr("training_mode", 0))
