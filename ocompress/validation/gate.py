@@ -12,7 +12,7 @@
 | `min_level_sqnr_db` | the candidate unoptimized against itself optimized by ONNX Runtime, each output |
 | `max_size_ratio` | bytes of the candidate over bytes of the reference |
 | `max_latency_ratio` | median latency of the candidate over the reference's |
-| `allowed_domains` | operator domains beside standard ONNX and those the reference uses |
+| `allowed_domains` | operator domains beside `ai.onnx`; by default those the reference uses and `ai.onnx.ml` |
 | `min_opset`, `max_opset` | version of the standard operator set |
 
 A table `[outputs.NAME]` overrides the limits "of each output" for one output. Every limit must hold

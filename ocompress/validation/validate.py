@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
+from ocompress.ir.weigh import serialized_bytes
 from ocompress.runtime import Level
 from ocompress.validation.gate import Gate
+from ocompress.validation.gating import judge
 from ocompress.validation.metric import Metric
-from ocompress.validation.result import ValidationResult
+from ocompress.validation.result import Check, ValidationResult
+from ocompress.validation.runs import Comparison, LevelRun, Runner
+from ocompress.validation.structure import structure_checks
 
 
 def validate(
@@ -44,4 +48,31 @@ def validate(
         RuntimeFailureError: If the reference cannot be loaded or run. A candidate that cannot
             is a failed check.
     """
-    raise NotImplementedError
+    gate_domains = gate.allowed_domains if gate is not None else None
+    checks = structure_checks(reference, candidate, gate_domains)
+    if data is None:
+        found = Comparison([_loads(candidate, level, threads) for level in levels])
+    else:
+        found = Runner(data, metric, levels).run(reference, candidate, threads)
+    verdicts: tuple[Check, ...] = ()
+    if gate is not None:
+        if gate.max_size_ratio is not None and size_ratio is None:
+            size_ratio = serialized_bytes(candidate) / max(serialized_bytes(reference), 1)
+        ratios = size_ratio, latency_ratio
+        verdicts = judge(gate, candidate, found.levels, found.between, *ratios)
+    return ValidationResult(
+        structure=(*checks, *found.checks),
+        levels=found.levels,
+        between_levels=found.between,
+        gate=verdicts,
+        samples=found.samples,
+        feeds=len(data) if data is not None else 0,
+        source=data.source if data is not None else "",
+        remarks=tuple(found.remarks),
+    )
+
+
+def _loads(candidate: Model, level: Level, threads: int) -> Check:
+    run = LevelRun(level)
+    run.open(candidate, threads, None, aside=False)
+    return run.check

@@ -1,0 +1,105 @@
+"""Judging what a validation found by the limits of a gate."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+
+from ocompress.errors import RecipeError
+from ocompress.ir import Model
+from ocompress.validation.gate import OUTPUT_LIMITS, Gate
+from ocompress.validation.result import Check, LevelResult, OutputComparison
+
+_UNMEASURED = "was not measured"
+_ROUNDING = 1e-9
+"""Slack for figures that are differences of shares: 0.99 - 0.98 must be within 0.01."""
+
+
+def judge(
+    gate: Gate,
+    candidate: Model,
+    levels: Sequence[LevelResult],
+    between: Sequence[OutputComparison],
+    size_ratio: float | None,
+    latency_ratio: float | None,
+) -> tuple[Check, ...]:
+    """Return one check per limit, in the order of the gate's fields.
+
+    Raises:
+        RecipeError: If the gate names an output that the model does not have.
+    """
+    names = [v.name for v in candidate.graph.outputs]
+    for name in gate.outputs:
+        if name not in names:
+            msg = (
+                f"gate file {gate.source!r}: the model has no output {name!r} "
+                f"(it has {', '.join(names)})"
+            )
+            raise RecipeError(msg)
+    checks = list(_output_checks(gate, names, levels, between))
+    if gate.max_drop is not None:
+        checks.append(_drop(gate.max_drop, levels))
+    ratios = (("max_size_ratio", size_ratio), ("max_latency_ratio", latency_ratio))
+    for limit_name, ratio in ratios:
+        limit = getattr(gate, limit_name)
+        if limit is not None:
+            checks.append(_check(limit_name, limit, ratio))
+    return (*checks, *_opset_checks(gate, candidate))
+
+
+def _output_checks(
+    gate: Gate,
+    names: Sequence[str],
+    levels: Sequence[LevelResult],
+    between: Sequence[OutputComparison],
+) -> Iterable[Check]:
+    for limit_name in OUTPUT_LIMITS:
+        for name in names:
+            limit = gate.limit(limit_name, name)
+            if limit is None:
+                continue
+            if limit_name == "min_level_sqnr_db":
+                values = [o.sqnr_db for o in between if o.name == name]
+            else:
+                found = [o for level in levels for o in level.outputs if o.name == name]
+                values = _values(limit_name, found)
+            worst = min if limit_name.startswith("min_") else max
+            yield _check(f"{limit_name}[{name}]", limit, worst(values, default=None))
+
+
+def _values(limit_name: str, found: Sequence[OutputComparison]) -> list[float]:
+    if limit_name == "min_agreement":
+        return [o.agreement.value for o in found if o.agreement is not None]
+    return [float(getattr(o, limit_name.partition("_")[2])) for o in found]
+
+
+def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:
+    kind, values = "", []
+    for level in levels:
+        score = level.metric or level.accuracy
+        if score is not None:
+            kind = score.name
+            values.append(score.drop.value)
+        elif level.agreement is not None:
+            kind = "agreement"
+            values.append(1.0 - level.agreement.value)
+    return _check("max_drop", limit, max(values, default=None), f" of {kind}" if kind else "")
+
+
+def _opset_checks(gate: Gate, candidate: Model) -> Iterable[Check]:
+    if gate.min_opset is not None:
+        yield _check("min_opset", gate.min_opset, candidate.opset)
+    if gate.max_opset is not None:
+        yield _check("max_opset", gate.max_opset, candidate.opset)
+
+
+def _check(name: str, limit: float, value: float | None, what: str = "") -> Check:
+    least = name.startswith("min_")
+    if value is None:
+        return Check(name, False, limit, None, f"{name} is limited but {_UNMEASURED}")
+    compare: Callable[[float, float], bool] = operator.ge if least else operator.le
+    slack = -_ROUNDING if least else _ROUNDING
+    passed = compare(value, limit + slack)  # NaN compares false both ways
+    relation = "at least" if least else "at most"
+    message = f"{name}{what} is {value:.6g}, allowed is {relation} {limit:g}"
+    return Check(name, passed, limit, value, message)

@@ -1,0 +1,159 @@
+"""How far one output is from another, summed up feed by feed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.validation.decisions import as_float
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Return signal over noise power in decibels: `inf` without noise, `-inf` without signal."""
+    if noise == 0:
+        return math.inf
+    if signal == 0 or math.isinf(noise):
+        return -math.inf
+    return 10 * math.log10(signal / noise)
+
+
+@dataclass(slots=True)
+class NumericSum:
+    """Running sums over the elements of one output; memory does not grow with the data.
+
+    Elements that are not finite in the reference are left out. One that is finite there and not
+    in the candidate has an infinite error, and so has every element of a feed whose shape
+    differs.
+
+    Attributes:
+        elements: Elements seen in the reference.
+        different: Elements that are not equal.
+        new_nonfinite: Elements that became NaN or infinite.
+        shape_changes: Feeds whose shape differs.
+        low: Smallest finite element of the reference.
+        high: Largest finite element of the reference.
+        worst: Sample with the lowest ratio of signal to noise and that ratio in decibels.
+    """
+
+    elements: int = 0
+    different: int = 0
+    new_nonfinite: int = 0
+    shape_changes: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    worst: tuple[int | None, float] = (None, math.inf)
+    _compared: int = 0
+    _signal: float = 0.0
+    _power: float = 0.0
+    _dot: float = 0.0
+    _noise: float = 0.0
+    _error: float = 0.0
+    _size: float = 0.0
+    _largest: float = field(default=0.0)
+
+    def update(
+        self, reference: np.ndarray, candidate: np.ndarray, first: int, samples: int
+    ) -> np.ndarray:
+        """Take in one feed's output.
+
+        Args:
+            reference: Shape [samples, ...] or anything else.
+            candidate: The same of the candidate.
+            first: Index of the feed's first sample.
+            samples: Samples of the feed.
+
+        Returns:
+            Decibels per sample, shape [samples], or [1] where the first axis counts nothing.
+        """
+        self.elements += reference.size
+        rows = samples if reference.ndim and reference.shape[0] == samples else 1
+        if reference.shape != candidate.shape:
+            self.shape_changes += 1
+            self.different += reference.size
+            self._noise = self._error = self._largest = math.inf
+            ratios = np.full(rows, -math.inf)
+        elif reference.dtype.kind in "OUS" or candidate.dtype.kind in "OUS":
+            ratios = self._update_text(reference, candidate, rows)
+        else:
+            with np.errstate(over="ignore"):  # an error too large to be squared is infinite
+                ratios = self._update_numbers(_real(reference), _real(candidate), rows)
+        if ratios.size and ratios.min() < self.worst[1]:
+            self.worst = first + int(ratios.argmin()), float(ratios.min())
+        return ratios
+
+    def _update_text(self, reference: np.ndarray, candidate: np.ndarray, rows: int) -> np.ndarray:
+        wrong = np.asarray(reference != candidate)
+        if wrong.any():
+            self.different += int(wrong.sum())
+            self._noise = self._error = self._largest = math.inf
+        if not reference.size:
+            return np.full(rows, math.inf)
+        return np.where(wrong.reshape(rows, -1).any(axis=1), -math.inf, math.inf)
+
+    def _update_numbers(self, left: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
+        if left.size == 0:
+            return np.full(rows, math.inf)
+        finite = np.isfinite(left)
+        lost = finite & ~np.isfinite(right)
+        both = finite & ~lost
+        self.new_nonfinite += int(lost.sum())
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        self.different += int(left.size - same.sum())
+        x, y = np.where(both, left, 0.0), np.where(both, right, 0.0)
+        if both.any():
+            self.low = min(self.low, float(left[both].min()))
+            self.high = max(self.high, float(left[both].max()))
+        error = np.where(lost, math.inf, np.abs(x - y))
+        self._compared += int(finite.sum())
+        self._size += float(np.abs(x).sum())
+        self._power += float(np.vdot(y, y))
+        self._dot += float(np.vdot(x, y))
+        self._error += float(error.sum())
+        self._largest = max(self._largest, float(error.max()))
+        noise = np.square(error).reshape(rows, -1).sum(axis=1)
+        signal = np.square(x).reshape(rows, -1).sum(axis=1)
+        self._noise += float(noise.sum())
+        self._signal += float(signal.sum())
+        return np.array([sqnr_db(s, n) for s, n in zip(signal, noise, strict=True)])
+
+    @property
+    def exact(self) -> bool:
+        """Whether every element is equal."""
+        return self.different == 0 and self.shape_changes == 0
+
+    @property
+    def within_unit(self) -> bool:
+        """Whether the reference stays within [0, 1]."""
+        return self.low >= 0.0 and self.high <= 1.0
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of `OutputComparison` by name."""
+        count = max(self._compared, 1)
+        mean = self._error / count
+        size = self._size / count
+        return {
+            "sqnr_db": sqnr_db(self._signal, self._noise),
+            "max_abs_error": self._largest,
+            "mean_abs_error": mean,
+            "relative_error": mean / size if size else (0.0 if mean == 0 else math.inf),
+            "cosine": self._cosine(),
+        }
+
+    def _cosine(self) -> float:
+        if math.isinf(self._noise):
+            return 0.0
+        norms = math.sqrt(self._signal) * math.sqrt(self._power)
+        if norms == 0:
+            return 1.0 if self._signal == self._power else 0.0
+        return max(-1.0, min(1.0, self._dot / norms))
+
+
+def _real(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "c":
+        parts = np.stack([array.real, array.imag], axis=-1)
+        return np.asarray(parts, np.float64)
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    return as_float(array).astype(np.float64)

@@ -1,0 +1,187 @@
+"""Running both models over the data, side by side or, when they are large, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.ir import Model
+from ocompress.runtime import Level
+from ocompress.validation.comparison import Comparer
+from ocompress.validation.metric import Metric
+from ocompress.validation.result import Check, LevelResult, OutputComparison
+from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
+from ocompress.validation.sources import LARGE, LiveSource, ShelfSource, Source, sample_count
+
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(slots=True)
+class LevelRun:
+    """The candidate at one optimization level, while it is being compared."""
+
+    level: Level
+    source: Source | None = None
+    failure: str = ""
+    comparer: Comparer = field(default_factory=Comparer)
+    accuracy: tuple[ScoreSum, ScoreSum] | None = None
+    metric: ScoreSum | None = None
+
+    def open(self, model: Model, threads: int, data: Dataset | None, *, aside: bool) -> None:
+        """Load the candidate; run it at once if its outputs are to be put aside."""
+        try:
+            if aside and data is not None:
+                self.source = ShelfSource(model, self.level, threads, data)
+            else:
+                self.source = LiveSource(model, self.level, threads)
+        except (RuntimeFailureError, DataError) as error:
+            self.failure = str(error)
+
+    def outputs(self, feeds: Feeds) -> Outputs | None:
+        """Return the outputs for the next feed, None once it has failed."""
+        if self.source is None or self.failure:
+            return None
+        try:
+            return self.source.outputs(feeds)
+        except (RuntimeFailureError, DataError) as error:
+            self.failure = str(error)
+            return None
+
+    @property
+    def check(self) -> Check:
+        """Whether it loads and runs."""
+        message = self.failure or "ONNX Runtime loads and runs the model"
+        return Check(f"runs[{self.level}]", not self.failure, message=message)
+
+    def result(self, accuracy: Accuracy | None) -> LevelResult:
+        """Return the comparison with the reference."""
+        right = None
+        if accuracy is not None and self.accuracy is not None:
+            right = self.accuracy[self.comparer.within_unit(accuracy.output)].result()
+        own = self.metric.result() if self.metric is not None else None
+        return self.comparer.result(self.level, (right, own))
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Everything that running the models found."""
+
+    checks: list[Check] = field(default_factory=list)
+    levels: tuple[LevelResult, ...] = ()
+    between: tuple[OutputComparison, ...] = ()
+    samples: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """Runs the reference once and the candidate at every level, feed by feed."""
+
+    def __init__(self, data: Dataset, metric: Metric | None, levels: Sequence[Level]) -> None:
+        """Get ready; nothing is loaded yet."""
+        self._data = data
+        self._metric = metric
+        self._runs = [LevelRun(level) for level in levels]
+        self._between = Comparer()
+        self._accuracy: Accuracy | None = None
+        self._remarks: list[str] = []
+        self._labels = self._read_labels()
+
+    def _read_labels(self) -> np.ndarray | None:
+        labels = class_ids(self._data)
+        if self._data.labels is None:
+            return None
+        if len(self._data.labels) != self._data.samples:
+            msg = f"there are {len(self._data.labels)} labels for {self._data.samples} samples"
+            raise DataError(msg)
+        if labels is None:
+            self._remarks.append("the labels are no class ids, so accuracy was not computed")
+        return labels
+
+    def run(self, reference: Model, candidate: Model, threads: int) -> Comparison:
+        """Compare over all the data.
+
+        Raises:
+            DataError: If the data do not fit the reference, or the labels its outputs.
+            RuntimeFailureError: If the reference cannot be loaded or run.
+        """
+        aside = max(reference.weight_bytes, candidate.weight_bytes) > LARGE
+        level = self._runs[0].level
+        source: Source
+        if aside:
+            source = ShelfSource(reference, level, threads, self._data)
+        else:
+            source = LiveSource(reference, level, threads)
+        for run in self._runs:
+            run.open(candidate, threads, self._data, aside=aside and run is not self._runs[-1])
+        first = 0
+        for feeds in self._data:
+            samples = sample_count(self._data, feeds)
+            outputs = source.outputs(feeds)
+            if first == 0:
+                self._first(reference, outputs, samples)
+            self._feed(outputs, feeds, slice(first, first + samples))
+            first += samples
+        return self._finish(first)
+
+    def _first(self, reference: Model, outputs: Outputs, samples: int) -> None:
+        for value in reference.graph.outputs:
+            if value.name not in outputs:
+                self._remarks.append(f"output {value.name!r} is no tensor and was not compared")
+        if self._labels is not None:
+            accuracy = Accuracy(self._labels)
+            if accuracy.choose(outputs, samples):
+                self._accuracy = accuracy
+            else:
+                self._remarks.append("no output has a decision per label: no accuracy")
+        for run in self._runs:
+            if self._accuracy is not None:
+                run.accuracy = ScoreSum("accuracy"), ScoreSum("accuracy")
+            if self._metric is not None:
+                run.metric = ScoreSum(self._metric.name)
+
+    def _feed(self, reference: Outputs, feeds: Feeds, span: slice) -> None:
+        samples = span.stop - span.start
+        made = [run.outputs(feeds) for run in self._runs]
+        right = self._accuracy.score(reference, span) if self._accuracy else None
+        score = (
+            metric_scores(self._metric, reference, self._data, feeds, span)
+            if self._metric
+            else None
+        )
+        for run, outputs in zip(self._runs, made, strict=True):
+            if outputs is None:
+                continue
+            run.comparer.update(reference, outputs, span.start, samples)
+            if self._accuracy and run.accuracy and right:
+                new = self._accuracy.score(outputs, span)
+                for total, old_scores, new_scores in zip(run.accuracy, right, new, strict=True):
+                    total.add(old_scores, new_scores, samples)
+            if self._metric and run.metric and score is not None:
+                try:
+                    own = metric_scores(self._metric, outputs, self._data, feeds, span)
+                except DataError as error:  # it coped with the reference, so this is a finding
+                    run.failure = str(error)
+                    continue
+                run.metric.add(score, own, samples)
+        if len(made) > 1 and made[0] is not None and made[-1] is not None:
+            self._between.update(made[0], made[-1], span.start, samples)
+
+    def _finish(self, samples: int) -> Comparison:
+        if self._data.labels is not None and samples != self._data.samples:
+            msg = (
+                f"the feeds hold {samples} samples and the data claim {self._data.samples}, so "
+                "labels cannot be told apart"
+            )
+            raise DataError(msg)
+        standing = [run for run in self._runs if not run.failure]
+        levels = tuple(run.result(self._accuracy) for run in standing)
+        checks = [run.check for run in self._runs]
+        lost = max((o.new_nonfinite for r in levels for o in r.outputs), default=0)
+        message = f"{lost} values became NaN or infinite" if lost else "no new NaN or infinity"
+        checks.append(Check("finite", lost == 0, 0, lost, message))
+        between = self._between.outputs()
+        return Comparison(checks, levels, between, samples, self._remarks)

@@ -1,0 +1,108 @@
+"""Where outputs come from: a session run feed by feed, or outputs put aside earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from tempfile import SpooledTemporaryFile
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.ir import Model
+from ocompress.runtime import Level, Session
+from ocompress.validation.decisions import as_float
+
+LARGE = 1 << 30
+"""Bytes of weights above which only one session is held at a time."""
+_IN_MEMORY = 64 << 20
+"""Bytes that are put aside in memory; more goes to a temporary file."""
+
+
+class Source(Protocol):
+    """Gives the outputs of one model for each feed, in the order of the data."""
+
+    def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Return the tensors among the outputs for the next feed."""
+        ...
+
+
+class LiveSource:
+    """Runs a session."""
+
+    def __init__(self, model: Model, level: Level, threads: int) -> None:
+        """Load the model.
+
+        Raises:
+            RuntimeFailureError: If it cannot be loaded.
+        """
+        self._session = Session(model, level=level, threads=threads)
+        self._inputs = {v.name for v in model.graph.inputs}
+
+    def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Run the next feed; outputs that are no tensors are left out.
+
+        Raises:
+            DataError: If the feed does not fit.
+            RuntimeFailureError: If an operator fails.
+        """
+        results = self._session.run({n: a for n, a in feeds.items() if n in self._inputs})
+        tensors = {n: a for n, a in results.items() if isinstance(a, np.ndarray | np.generic)}
+        return {n: np.asarray(a) for n, a in tensors.items()}
+
+
+class Shelf:
+    """Arrays put aside in order, in memory up to a bound and in a temporary file beyond it."""
+
+    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+        """Make an empty shelf."""
+        self._file = SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  (lives as long as the shelf)
+        self._names: list[tuple[str, ...]] = []
+
+    def put(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Append one feed's arrays."""
+        self._names.append(tuple(arrays))
+        for array in arrays.values():
+            plain = array.astype(np.str_) if array.dtype.kind == "O" else np.asarray(array)
+            plain = as_float(plain) if plain.dtype.kind == "V" else plain
+            np.lib.format.write_array(cast("Any", self._file), plain, allow_pickle=False)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Iterate over what was put; one iteration at a time."""
+        self._file.seek(0)
+        for names in self._names:
+            yield {n: np.lib.format.read_array(cast("Any", self._file)) for n in names}
+
+
+class ShelfSource:
+    """Runs a model over all the data at once, so that its session can be let go."""
+
+    def __init__(self, model: Model, level: Level, threads: int, data: Dataset) -> None:
+        """Run the model over the data.
+
+        Raises:
+            DataError: If a feed does not fit.
+            RuntimeFailureError: If the model cannot be loaded or run.
+        """
+        live = LiveSource(model, level, threads)
+        shelf = Shelf()
+        for feeds in data:
+            shelf.put(live.outputs(feeds))
+        self._rest = iter(shelf)
+
+    def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Return what the next feed gave."""
+        return next(self._rest)
+
+
+def sample_count(data: Dataset, feeds: Feeds) -> int:
+    """Return how many samples one feed holds.
+
+    A dataset says how many there are over all feeds; the extent of axis 0 that comes nearest to
+    their mean tells those of one feed (other inputs may hold tables of another length).
+    """
+    mean = data.samples / max(len(data), 1)
+    if data.samples == len(data):
+        return 1
+    extents = [a.shape[0] for a in map(np.asarray, feeds.values()) if a.ndim]
+    return min(extents, key=lambda extent: abs(extent - mean), default=1)
