@@ -20,4 +20,7 @@ PASSES = {
     "share-initializers": "passes.canonical.share_initializers:ShareInitializers",
     "share-subexpressions": "passes.canonical.share_subexpressions:ShareSubexpressions",
     "scalarize-range": "passes.canonical.scalarize_range:ScalarizeRange",
+    "quant": "passes.quantization.quant:Quant",
+    "prune": "passes.pruning.prune:Prune",
+    "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }
