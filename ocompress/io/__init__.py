@@ -3,6 +3,7 @@
 from ocompress.io.atomic import Staging, atomic_write, check_output, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.depfile import data_files, depfile
 from ocompress.io.model_reader import load_model, model_files
 from ocompress.io.model_writer import save_model, stage_model
 
@@ -13,6 +14,8 @@ __all__ = [
     "as_dataset",
     "atomic_write",
     "check_output",
+    "data_files",
+    "depfile",
     "load_data",
     "load_model",
     "model_files",

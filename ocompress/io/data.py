@@ -71,6 +71,7 @@ def as_dataset(
     *,
     labels: object = None,
     samples: int | None = None,
+    preprocess: str | Path | None = None,
 ) -> Dataset:
     """Make a dataset of what a Python caller has.
 
@@ -79,6 +80,7 @@ def as_dataset(
         model: Whose inputs they must fit.
         labels: A file, or an array with one label a sample.
         samples: Use only the first so many.
+        preprocess: The table for a folder of images.
 
     Raises:
         DataError: If the data do not fit.
@@ -89,7 +91,7 @@ def as_dataset(
             msg = "labels in memory go with data in memory; name a file of labels instead"
             raise DataError(msg)
         path = labels if isinstance(labels, str | Path) else None
-        return load_data(data, model, labels=path, samples=samples)
+        return load_data(data, model, labels=path, samples=samples, preprocess=preprocess)
     if isinstance(data, Dataset):
         return data if samples is None else data.take(samples)
     specs = tuple(input_specs(model))

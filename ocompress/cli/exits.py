@@ -1,0 +1,76 @@
+"""The one place where exceptions become exit codes and sentences."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+from ocompress.errors import OcompressError
+
+P = ParamSpec("P")
+
+DONE, OVER_BUDGET, USAGE, MODEL, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def mapped(command: Callable[P, int]) -> Callable[P, int]:
+    """Make a command return an exit code whatever happens in it.
+
+    With OCOMPRESS_DEBUG set, exceptions go through, with their traceback.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            _close_stdout()
+            return DONE
+        except BaseException as error:
+            if os.environ.get("OCOMPRESS_DEBUG") or isinstance(error, SystemExit):
+                raise
+            code, sentence = describe(error)
+            complain(sentence)
+            return code
+
+    return run
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an exception and the sentence that says what happened."""
+    if isinstance(error, OcompressError):
+        return error.exit_code, _one_line(str(error))
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted; nothing was written"
+    if isinstance(error, MemoryError):
+        return FAILURE, "there is not enough memory for this model and these data"
+    what = f"{type(error).__name__}: {_one_line(str(error))}".rstrip(": ")
+    return FAILURE, (
+        f"unexpected {what}; this is a bug, please report it with the traceback that "
+        "OCOMPRESS_DEBUG=1 shows"
+    )
+
+
+def complain(sentence: str) -> None:
+    """Print one error on standard error."""
+    sys.stderr.write(f"error: {sentence}\n")
+    sys.stderr.flush()
+
+
+def flush() -> None:
+    """Flush standard output; a reader that went away is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _close_stdout() -> None:
+    """Keep the interpreter from complaining about the pipe when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,67 @@
+"""`ocompress optimize`."""
+
+from __future__ import annotations
+
+from ocompress.cli import arguments as a
+from ocompress.cli.console import Printer
+
+
+def optimize(
+    model: a.Model = None,
+    output: a.Output = None,
+    model_option: a.ModelOption = None,
+    output_option: a.OutputOption = None,
+    passes: a.Passes = "",
+    recipe: a.Recipe = "",
+    data: a.Data = "",
+    labels: a.Labels = None,
+    preprocess: a.Preprocess = None,
+    samples: a.Samples = None,
+    synthetic: a.Synthetic = 0,
+    target: a.Target = "host",
+    max_drop: a.MaxDrop = None,
+    metric: a.Metric = "agreement",
+    max_latency_ratio: a.MaxLatency = None,
+    allow_slower: a.AllowSlower = False,
+    allow_larger: a.AllowLarger = False,
+    strict: a.Strict = False,
+    report: a.Report = None,
+    depfile: a.Depfile = None,
+    dump: a.Dump = None,
+    external_data: a.ExternalData = False,
+    no_profile: a.NoProfile = False,
+    seed: a.Seed = 0,
+    threads: a.Threads = 1,
+    as_json: a.Json = False,
+    quiet: a.Quiet = False,
+    verbose: a.Verbose = False,
+    no_color: a.NoColor = False,
+) -> int:
+    """Run passes over a model and write the smaller one, validated and measured."""
+    from ocompress.cli.optimizing import files_of, latency_limit, perform
+    from ocompress.front import Budget, Request
+
+    files = files_of(model, output, model_option, output_option, report, depfile, dump)
+    budget = Budget(
+        max_drop=max_drop,
+        metric=metric,
+        max_latency_ratio=latency_limit(max_latency_ratio, target, allow_slower, no_profile),
+        max_size_ratio=None if allow_larger else 1.0,
+    )
+    request = Request(
+        passes=passes,
+        recipe=recipe or None,
+        data=data or None,
+        labels=labels,
+        preprocess=preprocess,
+        samples=samples,
+        synthetic=synthetic,
+        target=target,
+        budget=budget,
+        seed=seed,
+        threads=threads,
+        measure=not no_profile,
+        external_data=external_data or None,
+    )
+    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
+    return perform(request, files, printer, strict=strict)

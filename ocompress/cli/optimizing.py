@@ -1,0 +1,120 @@
+"""What `ocompress optimize` does once its options are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocompress.cli import exits
+from ocompress.cli.console import Printer
+from ocompress.cli.progress import Bars
+from ocompress.errors import OptionError
+from ocompress.front import Request, run
+from ocompress.io import atomic_write, check_output, data_files, depfile, model_files
+from ocompress.pipeline import Dump, Instrument
+from ocompress.report import Optimization, document, tables, to_text
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one call."""
+
+    model: Path
+    output: Path
+    report: Path | None = None
+    depfile: Path | None = None
+    dump: Path | None = None
+
+
+def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -> int:
+    """Optimize, write the reports, print the summary, and return the exit code."""
+    request.check()
+    sources = model_files(files.model)
+    for extra in (files.report, files.depfile):
+        if extra is not None:
+            check_output(extra, [*sources, files.output])
+    if files.report is not None and files.report == files.depfile:
+        msg = f"report and depfile are both {str(files.report)!r}; choose another name"
+        raise OptionError(msg)
+    shown = {"model": str(files.model), "output": str(files.output), **request.settings()}
+    printer.say(tables.settings(shown))
+    with Bars(printer) as bars:
+        hooks: list[Instrument] = [bars]
+        if files.dump is not None:
+            hooks.append(Dump(files.dump))
+        done = run(request, files.model, files.output, instruments=hooks)
+    failures = [*done.broken, *(_idle(done) if strict else ())]
+    report = document("optimize", {**done.settings, "strict": strict}, done.to_json())
+    if files.report is not None:
+        atomic_write(files.report, to_text(report))
+    if files.depfile is not None:
+        needed = [*sources, *data_files(request.data), *data_files(request.labels)]
+        needed += data_files(request.recipe)
+        atomic_write(files.depfile, depfile(files.output, needed))
+    printer.say(*tables.optimization(done, verbose=printer.verbose))
+    if printer.as_json:
+        printer.json(report)
+    if failures:
+        exits.complain(f"{'; '.join(failures)}; {str(files.output)!r} holds the best that did")
+    return exits.OVER_BUDGET if failures else exits.DONE
+
+
+def _idle(done: Optimization) -> list[str]:
+    names = ", ".join(r.name for r in done.idle)
+    return [f"with --strict every pass must change something, but {names} did not"] if names else []
+
+
+def latency_limit(
+    given: float | None, target: str, allow_slower: bool, no_profile: bool
+) -> float | None:
+    """Return the limit on latency that the options mean together.
+
+    Raises:
+        OptionError: If they contradict each other.
+    """
+    reasons = {
+        "--allow-slower": allow_slower,
+        "--no-profile": no_profile,
+        f"--target {target}, which cannot be timed here": target != "host",
+    }
+    for reason, there in reasons.items():
+        if given is not None and there:
+            msg = f"--max-latency-ratio contradicts {reason}; leave one of them out"
+            raise OptionError(msg)
+    if allow_slower or no_profile:
+        return None
+    return 1.0 if given is None else given
+
+
+def files_of(
+    model: Path | None,
+    output: Path | None,
+    model_option: Path | None,
+    output_option: Path | None,
+    report: Path | None,
+    depfile: Path | None,
+    dump: Path | None,
+) -> Files:
+    """Put together the files named by position and by option.
+
+    Raises:
+        OptionError: If one is missing or named twice.
+    """
+    if model_option is not None and output is None and output_option is None:
+        model, output = None, model  # `-m in.onnx out.onnx`
+    return Files(
+        _one("model", model, model_option),
+        _one("output", output, output_option),
+        report,
+        depfile,
+        dump,
+    )
+
+
+def _one(what: str, positional: Path | None, named: Path | None) -> Path:
+    given = [p for p in (positional, named) if p is not None]
+    if len(given) != 1:
+        wrong = "is given twice; give it once" if given else "is missing; name a file"
+        msg = f"the {what} {wrong}"
+        raise OptionError(msg)
+    return given[0]

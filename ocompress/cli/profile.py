@@ -1,0 +1,67 @@
+"""`ocompress profile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocompress.cli import arguments as a
+from ocompress.cli import exits
+from ocompress.cli.console import Printer
+
+Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)]
+Against = Annotated[Path | None, typer.Option("--against", help="A reference, run in turns.")]
+PerNode = Annotated[bool, typer.Option("--per-node", help="Time operators and layers too.")]
+Seconds = Annotated[float, typer.Option("--seconds", help="Time to spend on each model.")]
+
+
+def profile(
+    model: Subject,
+    against: Against = None,
+    data: a.Data = "",
+    preprocess: a.Preprocess = None,
+    shape: a.Shape = None,
+    per_node: PerNode = False,
+    threads: a.Threads = 1,
+    seconds: Seconds = 2.5,
+    report: a.Report = None,
+    as_json: a.Json = False,
+    quiet: a.Quiet = False,
+    no_color: a.NoColor = False,
+) -> int:
+    """Measure latency, memory, size and work of a model, beside a reference if one is given."""
+    from ocompress import front
+    from ocompress.errors import OptionError
+    from ocompress.io import atomic_write, check_output, model_files
+    from ocompress.profiling import parse_shape
+    from ocompress.report import document, tables_profile, to_text
+
+    if data and shape:
+        msg = "--data and --shape exclude each other; give one"
+        raise OptionError(msg)
+    if not seconds > 0 or threads < 0:
+        msg = "--seconds must be above 0 and --threads must not be negative"
+        raise OptionError(msg)
+    shapes = dict(parse_shape(text) for text in shape or ())
+    if report is not None:
+        check_output(report, model_files(model))
+    found = front.profile(
+        model,
+        against=against,
+        data=data or None,
+        shapes=shapes or None,
+        threads=threads,
+        per_node=per_node,
+        seconds=seconds,
+        preprocess=preprocess,
+    )
+    settings = {"model": str(model), "against": str(against) if against else None}
+    settings |= {"data": data or None}
+    body = document("profile", settings, found.to_json())
+    if report is not None:
+        atomic_write(report, to_text(body))
+    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color)
+    printer.answer(tables_profile.profile(found), body)
+    return exits.DONE

@@ -1,0 +1,259 @@
+"""Optimize: from a model to a smaller, validated and measured one."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocompress import profiling, validation
+from ocompress.errors import PassError
+from ocompress.front.files import as_model, file_bytes
+from ocompress.front.reference import LARGE, check_domains, try_out
+from ocompress.front.request import Request
+from ocompress.io import (
+    Dataset,
+    Feeds,
+    Staging,
+    as_dataset,
+    check_output,
+    load_model,
+    model_files,
+    stage_model,
+    staging,
+    synthetic_data,
+)
+from ocompress.ir import Model, to_proto
+from ocompress.pipeline import (
+    Guard,
+    Instrument,
+    Numerics,
+    PassManager,
+    PipelineResult,
+    Status,
+)
+from ocompress.profiling import ProfileResult
+from ocompress.report import Optimization
+
+_NOISE = 0.03
+"""Part of a latency that two measurements of the same model may differ by."""
+_SIZE_SLACK = 4096
+"""Bytes that a file may grow by without counting as bigger."""
+
+
+def optimize(
+    model: Model | str | Path,
+    output: str | Path | None = None,
+    *,
+    instruments: Sequence[Instrument] = (),
+    **options: Any,
+) -> Optimization:
+    """Run passes over a model, judge the result, and write it.
+
+    Args:
+        model: A model or its file.
+        output: Where the result goes; None writes nothing.
+        instruments: Hooks around passes.
+        **options: The fields of `Request`: `passes`, `data`, `target`, `budget` and so on.
+
+    Returns:
+        The record: the best model that kept within the budget, what every pass did, and the
+        result's validation and profile.
+
+    Raises:
+        UsageError: If the request or the data do not fit.
+        ModelError: If the model cannot be used.
+        PassError: If a pass breaks the model.
+        OutputError: If the result cannot be written; what was there before stays.
+    """
+    where = Path(output) if output is not None else None
+    return run(Request(**options), model, where, instruments=instruments)
+
+
+def run(
+    request: Request,
+    model: Model | str | Path,
+    output: Path | None,
+    *,
+    instruments: Sequence[Instrument] = (),
+) -> Optimization:
+    """Do what a request asks; see `optimize`."""
+    request.check()
+    files = model_files(model) if not isinstance(model, Model) else []
+    if output is not None:
+        check_output(output, files)
+    original, path = as_model(model)
+    job = _Job(request, original, path, tuple(instruments))
+    result = job.run_passes()
+    with _stage(output) as stage:
+        stage_model(result.model, stage, external=request.external_data, keep=files)
+        judged = job.judge(result, stage.path)
+        touched = stage.publish() if output is not None else False
+    source = str(path) if path is not None else ""
+    settings = {"model": source, "output": str(output or ""), **request.settings()}
+    return Optimization(
+        settings=settings,
+        source=source,
+        output=output,
+        touched=touched,
+        pipeline=result,
+        validation=judged.validation,
+        profile=judged.profile,
+        cost=judged.cost,
+        bytes=judged.bytes,
+        broken=tuple(job.broken),
+        remarks=tuple(job.remarks),
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    validation: validation.ValidationResult
+    profile: ProfileResult | None
+    cost: tuple[profiling.Cost, profiling.Cost]
+    bytes: tuple[int, int]
+
+
+class _Job:
+    """One optimization between reading and writing."""
+
+    def __init__(
+        self, request: Request, original: Model, path: Path | None, hooks: tuple[Instrument, ...]
+    ) -> None:
+        self.request, self.original, self.path, self._hooks = request, original, path, hooks
+        self.broken: list[str] = []
+        self.remarks: list[str] = []
+        self._large = original.weight_bytes > LARGE
+        self._data = self._open_data()
+        self._feeds = self._try_out()
+
+    def run_passes(self) -> PipelineResult:
+        """Run the pipeline under the budget's guards."""
+        manager = PassManager(
+            target=self.request.device,
+            data=self._data,
+            seed=self.request.seed,
+            guards=self._guards(),
+            instruments=self._hooks,
+        )
+        result = manager.run(self.request.pipeline, self.original)
+        for record in result.records:
+            if record.status is Status.ROLLED_BACK:
+                why = "; ".join(v.message for v in record.verdicts if not v.held)
+                self.broken.append(f"{record.name} was rolled back: {why}")
+        return result
+
+    def judge(self, result: PipelineResult, staged: Path) -> _Judged:
+        """Validate and measure the file as it was written."""
+        written = load_model(staged)
+        found = validation.validate(
+            self.original,
+            written,
+            self._data,
+            metric=self.request.budget.user_metric(),
+            threads=self.request.threads,
+        )
+        if not found.passed:
+            msg = (
+                f"the optimized model is broken, so it is not written: {found.failures[0].message}"
+            )
+            raise PassError(msg)
+        self.remarks.extend(found.remarks)
+        sizes = (self._bytes(), file_bytes(staged))
+        self._judge_size(sizes)
+        cost = (profiling.count(self.original), profiling.count(written))
+        return _Judged(found, self._measure(written, staged), cost, sizes)
+
+    def _open_data(self) -> Dataset | None:
+        request = self.request
+        if request.data is None:
+            if not request.synthetic:
+                return None
+            self.remarks.append(
+                "calibrated on RANDOM NUMBERS: the figures say nothing about real inputs"
+            )
+            return synthetic_data(self.original, request.synthetic, seed=request.seed)
+        data = as_dataset(
+            request.data,
+            self.original,
+            labels=request.labels,
+            samples=request.samples,
+            preprocess=request.preprocess,
+        )
+        self.remarks.extend(f"{data.source}: {note}" for note in getattr(data, "notes", ()))
+        request.budget.check_data(data)
+        return data
+
+    def _try_out(self) -> Feeds | None:
+        if self._large:
+            check_domains(self.original)
+            self.remarks.append("the model is too large to be timed in passing; use profile")
+            return None
+        feeds = try_out(self.original, self._data, threads=self.request.threads)
+        if feeds is None:
+            self.remarks.append(
+                "latency was not measured: inputs could not be guessed; give some with --data"
+            )
+        return feeds
+
+    def _guards(self) -> list[Guard]:
+        if all(p.numerics is not Numerics.LOSSY for p in self.request.pipeline.passes):
+            return []
+        return self.request.budget.guards(
+            self.original,
+            self._data,
+            self._feeds if self.request.device.is_host and self.request.measure else None,
+            threads=self.request.threads,
+            seed=self.request.seed,
+        )
+
+    def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
+        request = self.request
+        if self._feeds is None or not request.measure or not request.device.is_host:
+            return None
+        one = as_dataset([self._feeds], self.original)
+        found = profiling.profile(
+            written,
+            against=self.original,
+            data=one,
+            threads=request.threads,
+            seconds=1.0,
+            memory=False,
+            path=staged,
+            against_path=self.path,
+            seed=request.seed,
+        )
+        limit = request.budget.max_latency_ratio
+        if limit is not None and found.ratio is not None and found.ratio.low > limit + _NOISE:
+            self.broken.append(
+                f"the result takes {found.ratio.value:.2f} times the original's time, "
+                f"more than {limit:g}"
+            )
+        return found
+
+    def _bytes(self) -> int:
+        if self.path is not None:
+            return file_bytes(self.path)
+        return self.original.weight_bytes if self._large else to_proto(self.original).ByteSize()
+
+    def _judge_size(self, sizes: tuple[int, int]) -> None:
+        limit = self.request.budget.max_size_ratio
+        if limit is not None and sizes[1] > sizes[0] * max(limit, 1.0) * 1.01 + _SIZE_SLACK:
+            self.broken.append(
+                f"the result has {sizes[1]} bytes, more than {limit:g} times the original's "
+                f"{sizes[0]}"
+            )
+
+
+@contextlib.contextmanager
+def _stage(output: Path | None) -> Iterator[Staging]:
+    """Stage beside the output, or in a temporary folder if there is none."""
+    if output is not None:
+        with staging(output) as stage:
+            yield stage
+        return
+    with tempfile.TemporaryDirectory() as folder, staging(Path(folder) / "model.onnx") as stage:
+        yield stage

@@ -1,0 +1,184 @@
+"""Everything an optimization is asked for, checked before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ocompress import targets
+from ocompress.errors import DataError, OptionError, RecipeError
+from ocompress.front.budget import Budget
+from ocompress.io import Dataset, Feeds
+from ocompress.pipeline import Pass, Pipeline
+from ocompress.targets import Target
+
+Data = str | Path | Dataset | Mapping[str, object] | Sequence[Feeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The settings of one optimization.
+
+    Attributes:
+        passes: Text form (`prune{sparsity=0.5},quant`), a pipeline, or passes.
+        recipe: A TOML recipe instead of `passes`: a file, or the name of one that comes with
+            the package.
+        data: Calibration data: a file, a folder, `module:function`, arrays by input name, feeds.
+        labels: A file of labels, or an array with one label a sample.
+        preprocess: The table for a folder of images.
+        samples: Use only the first so many samples.
+        synthetic: Without data, calibrate on so many random samples.
+        target: What the result will run on, see `ocompress.targets`.
+        budget: What it may cost.
+        seed: Makes everything random repeatable.
+        threads: Threads within an operator when measuring; 0 takes all cores.
+        measure: Whether to measure latency at the end.
+        external_data: Whether weights go to a file of their own; by default only if they must.
+    """
+
+    passes: str | Pipeline | Sequence[Pass] = ""
+    recipe: str | Path | None = None
+    data: Data | None = None
+    labels: object = None
+    preprocess: str | Path | None = None
+    samples: int | None = None
+    synthetic: int = 0
+    target: str | Target = "host"
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    threads: int = 1
+    measure: bool = True
+    external_data: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without reading a file.
+
+        Raises:
+            OptionError: If options contradict each other or are out of range.
+        """
+        contradictions = {
+            "passes and a recipe exclude each other; give one": self.passes and self.recipe,
+            "data and synthetic data exclude each other; give one": (
+                self.data is not None and self.synthetic
+            ),
+            "labels need data to belong to; give some with --data": (
+                self.labels is not None and self.data is None
+            ),
+            "a limit on samples needs data; give some with --data": (
+                self.samples is not None and self.data is None
+            ),
+            "a preprocessing table needs a folder of images; give one with --data": (
+                self.preprocess is not None and self.data is None
+            ),
+            "synthetic data cannot show a drop of a metric; give real data with --data": (
+                self.synthetic and self.budget.max_drop is not None
+            ),
+        }
+        ranges = {
+            f"samples {self.samples} must be at least 1": (
+                self.samples is not None and self.samples < 1
+            ),
+            f"synthetic data {self.synthetic} must be at least 1": self.synthetic < 0,
+            f"threads {self.threads} must not be negative": self.threads < 0,
+            f"seed {self.seed} must not be negative": self.seed < 0,
+        }
+        for msg, wrong in {**contradictions, **ranges}.items():
+            if wrong:
+                raise OptionError(msg)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The passes to run.
+
+        Raises:
+            UsageError: If there are none, or one is unknown.
+        """
+        if isinstance(self.passes, Pipeline):
+            return self.passes
+        if self.recipe is not None:
+            return Pipeline.from_recipe(find_recipe(str(self.recipe)))
+        if not self.passes or (isinstance(self.passes, str) and not self.passes.strip()):
+            msg = "no passes are given; say which, such as --passes prune,quant"
+            raise OptionError(msg)
+        if isinstance(self.passes, str):
+            return Pipeline.parse(self.passes)
+        return Pipeline.of(self.passes)
+
+    @cached_property
+    def device(self) -> Target:
+        """The target.
+
+        Raises:
+            UsageError: If there is none of that name.
+        """
+        return self.target if isinstance(self.target, Target) else targets.find(self.target)
+
+    def check(self) -> None:
+        """Find the passes, the target and the metric.
+
+        Raises:
+            UsageError: If one is unknown, or a pass needs data and there are none.
+        """
+        needy = [p.name for p in self.pipeline.passes if p.needs_data]
+        if needy and self.data is None and not self.synthetic:
+            msg = (
+                f"pass {needy[0]!r} needs calibration data; give some with --data, or "
+                "--synthetic-data N to calibrate on random numbers"
+            )
+            raise DataError(msg)
+        _ = self.device
+        self.budget.user_metric()
+        if self.data is None:
+            self.budget.check_data(None)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the resolved settings, JSON-able, for people and reports."""
+        budget = self.budget
+        return {
+            "passes": str(self.pipeline),
+            "recipe": str(self.recipe) if self.recipe is not None else None,
+            "data": _name(self.data) if self.data is not None else _synthetic(self.synthetic),
+            "labels": _name(self.labels),
+            "samples": self.samples,
+            "target": self.device.name,
+            "features": sorted(self.device.features),
+            "max_drop": budget.max_drop,
+            "metric": budget.metric,
+            "max_latency_ratio": budget.max_latency_ratio if self.device.is_host else None,
+            "max_size_ratio": budget.max_size_ratio,
+            "seed": self.seed,
+            "threads": self.threads,
+        }
+
+
+def find_recipe(text: str) -> Path:
+    """Return the file of a recipe: a path, or the name of one in the package.
+
+    Raises:
+        RecipeError: Naming the recipes there are.
+    """
+    if Path(text).is_file():
+        return Path(text)
+    folder = Path(str(resources.files("ocompress") / "recipes"))
+    known = sorted(p.stem for p in folder.glob("*.toml"))
+    if text in known:
+        return folder / f"{text}.toml"
+    listing = f" nor one of {', '.join(known)}" if known else ""
+    msg = f"recipe {text!r} is not a file{listing}"
+    raise RecipeError(msg)
+
+
+def _name(source: object) -> str | None:
+    if source is None:
+        return None
+    if isinstance(source, str | Path):
+        return str(source)
+    return source.source if isinstance(source, Dataset) else "in memory"
+
+
+def _synthetic(samples: int) -> str | None:
+    return f"synthetic ({samples} samples)" if samples else None

@@ -1,0 +1,96 @@
+"""Survey: what is in a model, and what each pass would do to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from ocompress import profiling, targets
+from ocompress.errors import OcompressError
+from ocompress.front.files import as_model, file_bytes
+from ocompress.front.request import Data
+from ocompress.io import as_dataset
+from ocompress.ir import Model
+from ocompress.pipeline import Pass, PassManager, Pipeline, all_passes, find
+from ocompress.pipeline.pipeline import FIRST
+from ocompress.report.survey import Prospect, Survey, Tensor
+
+
+def survey(
+    model: Model | str | Path,
+    *,
+    data: Data | None = None,
+    preprocess: str | Path | None = None,
+    samples: int | None = None,
+    target: str = "host",
+) -> Survey:
+    """Look into a model, and try every pass with its default options on a copy.
+
+    Raises:
+        UsageError: If there is no such file or target, or the data do not fit.
+        ModelError: If the file is not a model.
+    """
+    device = targets.find(target)
+    this, path = as_model(model)
+    opened = None
+    if data is not None:
+        opened = as_dataset(data, this, samples=samples, preprocess=preprocess)
+    manager = PassManager(target=device, data=opened)
+    canonical, prospects = _try(manager, find(FIRST)(), this)
+    for cls in all_passes():
+        if not cls.internal and cls.name != FIRST:
+            prospects += _try(PassManager(target=device, data=opened), cls(), canonical)[1]
+    return Survey(
+        source=str(path) if path is not None else "",
+        bytes=file_bytes(path) if path is not None else this.weight_bytes,
+        ir_version=this.shell.ir_version,
+        producer=f"{this.shell.producer_name} {this.shell.producer_version}".strip(),
+        opsets=dict(sorted(this.opsets.items())),
+        metadata=this.metadata,
+        functions=tuple(f"{f.domain}.{f.name}" for f in this.functions),
+        inputs=_tensors(this.graph.inputs),
+        outputs=_tensors(this.graph.outputs),
+        cost=profiling.count(this),
+        dtypes=_dtypes(this),
+        prospects=tuple(prospects),
+    )
+
+
+def _try(manager: PassManager, item: Pass, model: Model) -> tuple[Model, list[Prospect]]:
+    if item.needs_data and manager.data is None:
+        return model, [Prospect(name=item.name, problem="needs data; give some with --data")]
+    try:
+        result = manager.run(Pipeline((item,)), model)
+    except OcompressError as error:
+        return model, [Prospect(name=item.name, problem=str(error))]
+    record = result.records[0]
+    prospect = Prospect(
+        name=item.name,
+        counts=dict(record.counts),
+        declined=dict(result.diagnostics.declined(item.name).most_common()),
+        nodes=record.nodes,
+        weight_bytes=record.weight_bytes,
+        remarks=tuple(result.diagnostics),
+    )
+    return result.model, [prospect]
+
+
+def _tensors(values: object) -> tuple[Tensor, ...]:
+    assert isinstance(values, list | tuple)
+    return tuple(
+        Tensor(
+            name=v.name,
+            dtype=v.dtype.name.lower() if v.dtype is not None else "",
+            shape=list(v.shape) if v.shape is not None else None,
+        )
+        for v in values
+    )
+
+
+def _dtypes(model: Model) -> dict[str, int]:
+    counted: Counter[str] = Counter()
+    for graph in model.graph.graphs():
+        for value in graph.initializers.values():
+            if value.data is not None and value.dtype is not None:
+                counted[value.dtype.name.lower()] += value.data.size
+    return dict(counted.most_common())

@@ -1,0 +1,28 @@
+"""The frame that every JSON report shares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ocompress import __version__
+
+SCHEMA_VERSION = 1
+"""Grows when an entry changes its meaning or goes away; new entries do not count."""
+
+
+def document(command: str, settings: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report: who wrote it, what was asked, and what came of it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "ocompress", "version": __version__},
+        "command": command,
+        "settings": dict(settings),
+        **body,
+    }
+
+
+def to_text(report: Mapping[str, Any]) -> str:
+    """Return JSON text, entries in the order in which they were put in."""
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,43 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+from ocompress.validation import Interval
+
+
+def byte_text(count: int) -> str:
+    """Return bytes in decimal units with three significant digits."""
+    return _scaled(count, ("B", "kB", "MB", "GB", "TB"), " ")
+
+
+def count_text(count: int) -> str:
+    """Return a count with a decimal prefix."""
+    return _scaled(count, ("", " k", " M", " G", " T"), "")
+
+
+def ratio_text(before: float, after: float) -> str:
+    """Return after over before, empty when there is nothing to compare."""
+    return f"{after / before:.3f}" if before else ""
+
+
+def db_text(value: float) -> str:
+    """Return decibels; equal outputs have no finite number."""
+    if math.isinf(value) and value > 0:
+        return "exact"
+    return f"{value:.1f} dB"
+
+
+def share_text(interval: Interval) -> str:
+    """Return a share in percent with its 95 % interval."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.value:.2f} % ({low:.2f}-{high:.2f})"
+
+
+def _scaled(count: int, units: tuple[str, ...], space: str) -> str:
+    size, step = float(count), 0
+    while size >= 999.5 and step < len(units) - 1:
+        size, step = size / 1000, step + 1
+    number = f"{size:.3g}" if step else str(count)
+    return f"{number}{space}{units[step]}".rstrip()

@@ -1,0 +1,124 @@
+"""The record of one optimization, from which every report of it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocompress.diagnostics import Remark
+from ocompress.ir import Facet, Model
+from ocompress.pipeline import PassRecord, PipelineResult, Status
+from ocompress.pipeline.pipeline import FIRST
+from ocompress.profiling import Cost, ProfileResult
+from ocompress.validation import ValidationResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """What was asked, what each pass did, and what the result is worth.
+
+    Attributes:
+        settings: The resolved settings, JSON-able, in the order they are shown.
+        source: Name of the input file, empty for a model in memory.
+        output: The file written, None if there is none.
+        touched: Whether that file was changed (it may have had these bytes already).
+        pipeline: The passes.
+        validation: The result against the original.
+        profile: Latency and memory beside the original's, None if they were not measured.
+        cost: Parameters and multiply-accumulates, before and after.
+        bytes: Size on disk with external data, before and after.
+        broken: The budgets that did not hold, one sentence each.
+        remarks: What else a reader must know, one sentence each.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
+    output: Path | None
+    touched: bool
+    pipeline: PipelineResult
+    validation: ValidationResult
+    profile: ProfileResult | None
+    cost: tuple[Cost, Cost]
+    bytes: tuple[int, int]
+    broken: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        """The optimized model."""
+        return self.pipeline.model
+
+    @property
+    def held(self) -> bool:
+        """Whether every budget held."""
+        return not self.broken
+
+    @property
+    def idle(self) -> tuple[PassRecord, ...]:
+        """Passes the user asked for that changed nothing."""
+        return tuple(
+            r for r in self.pipeline.records if r.status is Status.UNCHANGED and r.name != FIRST
+        )
+
+    def declined(self, record: PassRecord) -> dict[str, int]:
+        """Count what a pass left alone, by code, most frequent first."""
+        counted = self.pipeline.diagnostics.declined(record.name)
+        return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the body of the JSON report."""
+        return {
+            "held": self.held,
+            "broken": list(self.broken),
+            "remarks": list(self.remarks),
+            "input": {
+                "file": self.source,
+                "bytes": self.bytes[0],
+                "cost": self.cost[0].to_json(),
+            },
+            "output": {
+                "file": str(self.output) if self.output else "",
+                "bytes": self.bytes[1],
+                "cost": self.cost[1].to_json(),
+            },
+            "passes": [self._pass(r) for r in self.pipeline.records],
+            "validation": self.validation.to_json(),
+            "profile": self.profile.to_json() if self.profile else None,
+            "nodes": [_remark(r) for r in self.pipeline.diagnostics],
+        }
+
+    def _pass(self, record: PassRecord) -> dict[str, Any]:
+        return {
+            "name": record.name,
+            "text": record.text,
+            "status": record.status.value,
+            "seconds": round(record.seconds, 6),
+            "changed": [f.name.lower() for f in Facet if f in record.changed and f.name],
+            "counts": dict(record.counts),
+            "declined": self.declined(record),
+            "nodes": list(record.nodes),
+            "weight_bytes": list(record.weight_bytes),
+            "verdicts": [
+                {
+                    "guard": v.guard,
+                    "held": v.held,
+                    "message": v.message,
+                    "figures": dict(v.figures),
+                }
+                for v in record.verdicts
+            ],
+            "details": dict(record.details),
+        }
+
+
+def _remark(remark: Remark) -> dict[str, str]:
+    return {
+        "source": remark.source,
+        "severity": remark.severity.value,
+        "code": remark.code,
+        "node": remark.node,
+        "op_type": remark.op_type,
+        "message": remark.message,
+    }
