@@ -1,0 +1,1 @@
+"""Passes that put weights and activations on small integer grids."""

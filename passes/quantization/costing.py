@@ -1,0 +1,88 @@
+"""Predicting what a unit costs in float and as integers, from observed sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ocompress.ir import Value
+from ocompress.planning import Cell
+from ocompress.targets import Target
+from passes.quantization.units import Unit
+
+Elements = Callable[[Value], float]
+"""Gives the number of elements of a value for one sample."""
+
+_LARGE = 800_000
+_THIN = 4
+_ROWS = 8
+_MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
+
+
+def kind(unit: Unit, elements: Elements) -> str:
+    """Return the kind of operator that cost tables know a unit by."""
+    op_type = unit.node.op_type
+    if op_type == "Conv":
+        return _conv_kind(unit, elements)
+    if op_type in ("Gemm", "MatMul"):
+        if unit.weight is None:
+            return "MatMul.dynamic"
+        rows = elements(unit.outputs[0]) / _width(unit)
+        return f"{op_type}.rows" if rows >= _ROWS else f"{op_type}.row"
+    return "move" if op_type in _MOVES else op_type
+
+
+def cell(unit: Unit, elements: Elements, target: Target) -> Cell | None:
+    """Return the two predicted times of a unit, None if the target has no integer kernel."""
+    name = kind(unit, elements)
+    if name not in target.int8_costs or name not in target.float_costs:
+        return None
+    work, size = _macs(unit, elements), _size(unit, elements)
+    return Cell(
+        target.float_costs[name].time_ns(work, size), target.int8_costs[name].time_ns(work, size)
+    )
+
+
+def crossing_ns(target: Target, name: str, elements: float) -> float:
+    """Return the time to `enter` or `leave` the integers, or to `reorder`."""
+    table = target.float_costs if name == "reorder" else target.int8_costs
+    return table[name].time_ns(0, elements) if name in table else 0.0
+
+
+def _conv_kind(unit: Unit, elements: Elements) -> str:
+    assert unit.weight is not None
+    assert unit.weight.constant is not None
+    shape = unit.weight.constant.shape
+    if unit.depthwise:
+        large = elements(unit.outputs[0]) > _LARGE
+        return "Conv.depthwise-large" if large else "Conv.depthwise"
+    if unit.groups > 1:
+        return "Conv.grouped"
+    if shape[1] <= _THIN:
+        return "Conv.thin"
+    return "Conv.pointwise" if np.prod(shape[2:]) == 1 else "Conv.dense"
+
+
+def _macs(unit: Unit, elements: Elements) -> float:
+    size = elements(unit.outputs[0])
+    if unit.weight is not None and unit.weight.constant is not None:
+        return size * unit.weight.constant.size / _width(unit)
+    if unit.node.op_type == "MatMul":
+        first, second = (elements(v) for _, v in unit.operands)
+        return float(np.sqrt(first * second * size))  # exact for one matrix: MK * KN * MN
+    return 0.0
+
+
+def _width(unit: Unit) -> int:
+    assert unit.weight is not None
+    assert unit.weight.constant is not None
+    return max(1, int(unit.weight.constant.shape[unit.axis]))
+
+
+def _size(unit: Unit, elements: Elements) -> float:
+    if unit.node.op_type in ("GlobalAveragePool", "Split"):
+        return elements(unit.operands[0][1])
+    if unit.node.op_type == "Conv" and _conv_kind(unit, elements) == "Conv.thin":
+        return elements(unit.operands[0][1])
+    return elements(unit.outputs[0])

@@ -1,0 +1,158 @@
+"""Finding the units of a model: what could become an integer operator, and what cannot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish
+from ocompress.analysis.statistics import Statistics, Wish
+from ocompress.errors import OptionError
+from ocompress.ir import Model, Node
+from passes.quantization.rules import NO_KERNEL, RULES
+from passes.quantization.units import Refusal, Unit, has_activation, match
+
+Skip = Callable[[Node, str, str], None]
+"""Takes a node that is left alone, a code and a sentence."""
+
+HISTOGRAM = HistogramWish()
+QUANTIZED_OPS: frozenset[str] = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+
+
+def find_units(
+    model: Model,
+    skip: Skip,
+    *,
+    exclude: Sequence[str] = (),
+    exclude_ops: Sequence[str] = (),
+    op_types: Sequence[str] = (),
+) -> list[Unit]:
+    """Return the operators of a model that have integer kernels, in graph order.
+
+    Args:
+        model: Not changed.
+        skip: Told about operators that one would expect to be units.
+        exclude: Patterns of node names to leave alone.
+        exclude_ops: Operators to leave alone.
+        op_types: The only operators to take; empty takes all.
+
+    Raises:
+        OptionError: If a pattern matches no node or an operator has no rule.
+    """
+    check_names(model, exclude, exclude_ops, op_types)
+    found = []
+    for graph, node in model.nodes():
+        if node.is_op(*NO_KERNEL):
+            skip(node, "no-int8-kernel", f"ONNX Runtime has no integer kernel for {node.op_type}")
+        if not node.is_op(*RULES) or not has_activation(node):
+            continue
+        if node.op_type in exclude_ops or (op_types and node.op_type not in op_types):
+            skip(node, "excluded", "its operator type is excluded")
+            continue
+        if any(fnmatchcase(node.label, pattern) for pattern in exclude):
+            skip(node, "excluded", "its name is excluded")
+            continue
+        unit = match(node, graph)
+        if isinstance(unit, Refusal):
+            skip(node, unit.code, unit.why)
+        else:
+            found.append(unit)
+    return found
+
+
+def check_names(
+    model: Model, exclude: Sequence[str], exclude_ops: Sequence[str], op_types: Sequence[str]
+) -> None:
+    """Check that options name something.
+
+    Raises:
+        OptionError: Naming the nearest spelling.
+    """
+    labels = [node.label for _, node in model.nodes()]
+    for pattern in exclude:
+        if not any(fnmatchcase(label, pattern) for label in labels):
+            near = difflib.get_close_matches(pattern, labels, 3, 0.4)
+            hint = f"; near names are {', '.join(map(repr, near))}" if near else ""
+            msg = f"quant: exclude={pattern!r} matches no node of the model{hint}"
+            raise OptionError(msg)
+    for name in (*exclude_ops, *op_types):
+        if name not in RULES:
+            near = difflib.get_close_matches(name, RULES, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            msg = f"quant: {name!r} is not an operator it quantizes{hint} ({', '.join(RULES)})"
+            raise OptionError(msg)
+
+
+def wishes_of(units: Sequence[Unit], *, means: bool) -> dict[str, frozenset[Wish]]:
+    """Return the statistics that units need: histograms, and means of what weights multiply."""
+    wanted: dict[str, set[Wish]] = {}
+    for unit in units:
+        for value in (*(v for _, v in unit.data), *unit.outputs):
+            wanted.setdefault(value.name, set()).add(HISTOGRAM)
+        if means and unit.weight is not None and unit.rule.bias is not None:
+            wanted[unit.data[0][1].name].add(mean_wish(unit))
+    return {name: frozenset(wishes) for name, wishes in wanted.items()}
+
+
+def mean_wish(unit: Unit) -> ChannelMeans:
+    """Return the wish for the mean of each input channel of a unit with a weight."""
+    return ChannelMeans(1 if unit.node.is_op("Conv") else -1)
+
+
+def observed(units: Sequence[Unit], statistics: Statistics, skip: Skip) -> list[Unit]:
+    """Return the units whose activations were all seen and are finite float32 numbers."""
+    kept = []
+    for unit in units:
+        problem = None
+        for value in (*(v for _, v in unit.data), *unit.outputs):
+            histogram = statistics.get((value.name, HISTOGRAM))
+            problem = problem or _problem(value.name, histogram)
+        if problem is None:
+            kept.append(unit)
+        else:
+            skip(unit.node, *problem)
+    return _with_whole_weights(kept, skip)
+
+
+def _problem(name: str, histogram: Histogram | None) -> tuple[str, str] | None:
+    if histogram is None:
+        return "not-observed", f"no calibration data reached {name!r}"
+    if not histogram.finite:
+        return "not-finite", f"{name!r} has NaN or infinite elements on the calibration data"
+    if histogram.dtype != "float32":
+        return "not-float32", f"{name!r} is {histogram.dtype}; only float32 is quantized"
+    return None
+
+
+def _with_whole_weights(units: Sequence[Unit], skip: Skip) -> list[Unit]:
+    """Leave out units that share a weight with a reader that needs it in float."""
+    roles: Mapping[tuple[int, int], tuple[str, int]] = {
+        (id(u.node), u.rule.weight): (_role(u), u.axis)
+        for u in units
+        if u.weight is not None and u.rule.weight is not None
+    }
+    kept = []
+    for unit in units:
+        weight = unit.weight
+        if weight is not None and weight.use_count > 1:
+            all_roles = {roles.get((id(n), i)) for n, i in weight.users}
+            if None in all_roles or len(all_roles) > 1 or weight.is_output:
+                skip(unit.node, "shared-weight", f"another node needs {weight.name!r} in float")
+                continue
+        kept.append(unit)
+    return kept
+
+
+def _role(unit: Unit) -> str:
+    return f"{unit.node.op_type == 'Conv'}/{unit.groups}"

@@ -1,0 +1,94 @@
+"""Integer grids: the arithmetic of QuantizeLinear and DequantizeLinear, pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_TINY = float(np.finfo(np.float32).tiny)
+_MOST_BIAS = 1 << 30
+"""Bound on the magnitude of int32 biases, which leaves the accumulator as much room again."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An affine grid of 256 levels: `real = scale * (integer - zero_point)`.
+
+    Attributes:
+        scale: Step, a float32 number.
+        zero_point: The integer that stands for 0.0.
+        dtype: `uint8` or `int8`.
+    """
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+    @property
+    def low(self) -> float:
+        """Smallest number of the grid."""
+        return self.scale * (np.iinfo(self.dtype).min - self.zero_point)
+
+    @property
+    def high(self) -> float:
+        """Largest number of the grid."""
+        return self.scale * (np.iinfo(self.dtype).max - self.zero_point)
+
+    def quantize(self, array: np.ndarray) -> np.ndarray:
+        """Return the integers, as QuantizeLinear computes them (ties go to the even one)."""
+        info = np.iinfo(self.dtype)
+        levels = np.rint(array.astype(np.float32) / np.float32(self.scale)) + self.zero_point
+        integers: np.ndarray = np.clip(levels, info.min, info.max).astype(self.dtype)
+        return integers
+
+    def dequantize(self, integers: np.ndarray) -> np.ndarray:
+        """Return the float32 numbers that integers stand for."""
+        centred = integers.astype(np.int32) - self.zero_point
+        return centred.astype(np.float32) * np.float32(self.scale)
+
+
+def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False) -> Grid:
+    """Return the grid that covers a range, widened to contain zero.
+
+    A range without extent gets scale 1, so that zeros stay zeros. A range from zero up has the
+    lowest integer as its zero point, which is what lets ONNX Runtime drop a Relu.
+
+    Args:
+        low: Lower end.
+        high: Upper end.
+        dtype: `uint8` or `int8`.
+        symmetric: Whether zero shall stand in the middle (127 levels on either side).
+    """
+    info = np.iinfo(dtype)
+    low, high = min(0.0, float(low)), max(0.0, float(high))
+    if symmetric:
+        scale = max(-low, high) / 127
+        return Grid(_usable(scale), int(info.min) + 128, dtype)
+    scale = _usable((high - low) / 255)
+    zero_point = int(np.clip(np.rint(info.min - low / scale), info.min, info.max))
+    return Grid(scale, zero_point, dtype)
+
+
+def bias_scales(input_scale: float, weight_scales: np.ndarray) -> np.ndarray:
+    """Return the scales of an int32 bias, the float32 products that ONNX Runtime compares with."""
+    scales: np.ndarray = np.float32(input_scale) * weight_scales.astype(np.float32)
+    return scales
+
+
+def quantize_bias(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return int32 biases, saturated; `scales` has the shape of `bias` or is a scalar."""
+    info = np.iinfo(np.int32)
+    levels = np.rint(bias.astype(np.float64) / scales.astype(np.float64))
+    return np.clip(levels, info.min, info.max).astype(np.int32)
+
+
+def least_weight_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:
+    """Return the smallest weight scales whose int32 biases do not overflow, shape of `bias`."""
+    scales: np.ndarray = np.abs(bias.astype(np.float64)) / (_MOST_BIAS * float(input_scale))
+    return scales
+
+
+def _usable(scale: float) -> float:
+    rounded = float(np.float32(scale))
+    return rounded if rounded >= _TINY else 1.0
