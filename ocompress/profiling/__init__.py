@@ -1,8 +1,9 @@
 """How fast, how big, how much memory: measured on this machine."""
 
 from ocompress.profiling.cost import count
+from ocompress.profiling.inputs import parse_shape
 from ocompress.profiling.latency_guard import LatencyGuard
-from ocompress.profiling.profile import parse_shape, profile
+from ocompress.profiling.profile import profile
 from ocompress.profiling.result import (
     Cost,
     Environment,

@@ -2,12 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ocompress.ir import Model
+import numpy as np
+
+from ocompress.ir import DType, Model, Node, Value
+from ocompress.profiling.macs import Shapes, macs, resolver
 from ocompress.profiling.result import Cost
+from ocompress.profiling.shapes import observe_shapes, with_shapes
+
+Constant = tuple[DType, np.ndarray, Value]
+
+_NO_WEIGHTS = {DType.INT64, DType.UINT64, DType.BOOL, DType.STRING}
+"""Element types of shapes, indices and flags rather than weights."""
 
 
-def count(model: Model, shapes: Mapping[str, Sequence[int]] | None = None) -> Cost:
-    """Count from the graph alone; `shapes` fixes inputs by name, an unknown batch is 1."""
-    raise NotImplementedError
+def count(
+    model: Model, shapes: Mapping[str, Sequence[int]] | None = None, *, run: bool = False
+) -> Cost:
+    """Count parameters, bytes and multiply-accumulates.
+
+    Multiply-accumulates are those of one run. Bodies of control flow count once, as if their
+    condition held and their loop ran a single time. Quantized models count like float ones.
+
+    Args:
+        model: Not changed.
+        shapes: Shapes of inputs by name, where the model leaves extents free.
+        run: Whether to run the model once on random numbers where shape inference falls short.
+
+    Raises:
+        DataError: If a shape names no input or contradicts its rank.
+    """
+    shaped = with_shapes(model, shapes or {})
+    amounts = _amounts(shaped, resolver(shaped, {}))
+    if run and any(amount is None for _, amount in amounts):
+        gaps = [node for node, amount in amounts if amount is None]
+        observed = observe_shapes(shaped, gaps, shapes or {})
+        amounts = _amounts(shaped, resolver(shaped, observed))
+    ops: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for node, amount in amounts:
+        kind = node.op_type if not node.domain else f"{node.domain}::{node.op_type}"
+        ops[kind] += 1
+        if amount:
+            done[kind] += amount
+    constants = list(_constants(model))
+    weights = [(d, v) for t, d, v in constants if t not in _NO_WEIGHTS]
+    return Cost(
+        parameters=sum(data.size for data, _ in weights),
+        nonzero=sum(_nonzero(data, value) for data, value in weights),
+        weight_bytes=_bytes_by_type(constants),
+        ops=_sorted(ops),
+        macs=_sorted(done),
+        unknown=tuple(node.label for node, amount in amounts if amount is None),
+    )
+
+
+def _amounts(model: Model, shapes: Shapes) -> list[tuple[Node, int | None]]:
+    return [(node, macs(node, shapes)) for _, node in model.nodes()]
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _constants(model: Model) -> Iterator[Constant]:
+    """Iterate over initializers and Constant nodes, those that share an array once."""
+    seen: set[int] = set()
+    for graph in model.graph.graphs():
+        for value in graph.initializers.values():
+            if value.data is not None and value.dtype is not None and id(value.data) not in seen:
+                seen.add(id(value.data))
+                yield value.dtype, value.data, value
+        for node in graph.nodes:
+            tensor = node.attr("value") if node.is_op("Constant") else None
+            if isinstance(tensor, np.ndarray):
+                yield DType.of(tensor), tensor, node.output
+
+
+def _nonzero(data: np.ndarray, value: Value) -> int:
+    """Count the elements that are not zero, or not their zero point where quantized."""
+    for node, index in value.users:
+        point = node.input(2)
+        if index == 0 and node.is_op("DequantizeLinear") and point is not None:
+            zero = point.constant
+            if zero is not None and zero.ndim <= 1:
+                return _differ(data, zero, int(node.attr("axis", 1)))
+    return int(np.count_nonzero(data))
+
+
+def _differ(data: np.ndarray, zero: np.ndarray, axis: int) -> int:
+    if zero.size > 1:
+        if data.ndim == 0 or data.shape[axis] != zero.size:
+            return int(np.count_nonzero(data))
+        extents = [1] * data.ndim
+        extents[axis] = zero.size
+        zero = zero.reshape(extents)
+    else:
+        zero = zero.reshape(())
+    return int(np.count_nonzero(data != zero))
+
+
+def _bytes_by_type(constants: Iterable[Constant]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for dtype, data, _ in constants:
+        if dtype is DType.STRING:
+            size = sum(len(str(text).encode()) for text in data.reshape(-1))
+        else:
+            size = -(-data.size * dtype.bits // 8)
+        totals[dtype.name.lower()] += size
+    return _sorted(totals)

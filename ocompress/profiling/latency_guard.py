@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 from ocompress.pipeline.guard import Verdict
+from ocompress.profiling.latency import interleave
+from ocompress.profiling.result import Ratio
+from ocompress.profiling.statistics import ratio_of_medians
+from ocompress.runtime import Level, Session
+
+_SECOND_LOOK = 3.0
+"""How much longer the second look takes."""
 
 
 class LatencyGuard:
-    """Refuses candidates that are clearly slower."""
+    """Refuses candidates that are clearly slower than the best so far, or than the original.
+
+    Clearly slower means that the lower end of the 95 % interval of the ratio of medians lies
+    above `max_ratio * (1 + margin)`, and still does when measured again for three times as long.
+    Of two equal models the interval alone would call one slower about once in forty looks; two
+    looks and a margin of 3 % make that rarer than noise of the machine itself. The original is
+    timed too, so that many small losses cannot add up.
+    """
 
     def __init__(
         self,
@@ -21,8 +36,61 @@ class LatencyGuard:
         seconds: float = 0.5,
         seed: int = 0,
     ) -> None:
-        """Remember the reference and one feed to run."""
+        """Remember the reference and one feed to run.
+
+        Args:
+            reference: The original.
+            feeds: One call of the model.
+            max_ratio: Largest ratio of median latencies allowed.
+            margin: Part of `max_ratio` on top of it that is taken for noise.
+            threads: Threads within an operator; 0 takes all cores.
+            seconds: Time for each model in the first look.
+            seed: Seeds the order of runs and the interval.
+        """
+        self.max_ratio = max_ratio
+        self.margin = margin
+        self._reference = reference
+        self._feeds = feeds
+        self._threads = threads
+        self._seconds = seconds
+        self._seed = seed
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Time `candidate` interleaved with `best` and the reference."""
-        raise NotImplementedError
+        limit = self.max_ratio * (1 + self.margin)
+        try:
+            sessions = [self._session(m) for m in (candidate, best, self._reference)]
+            calls = [lambda s=s, f=f: s.run(f) for s, f in sessions]
+            for index, factor in enumerate((1.0, _SECOND_LOOK)):
+                times = interleave(calls, seconds=self._seconds * factor, seed=self._seed + index)
+                new, *others = (t.turns for t in times)
+                ratios = [ratio_of_medians(new, old, self._seed) for old in others]
+                if all(r.low <= limit for r in ratios):
+                    break
+        except (RuntimeFailureError, DataError) as error:
+            return Verdict(False, "latency", f"the model cannot be timed: {error}")
+        return self._verdict(ratios[0], ratios[1], limit)
+
+    def _session(self, model: Model) -> tuple[Session, Feeds]:
+        wanted = {v.name for v in model.graph.inputs}
+        session = Session(model, level=Level.ALL, threads=self._threads)
+        return session, {n: a for n, a in self._feeds.items() if n in wanted}
+
+    def _verdict(self, best: Ratio, reference: Ratio, limit: float) -> Verdict:
+        held = best.low <= limit and reference.low <= limit
+        shown, whom = (best, "the best so far")
+        if best.low <= limit < reference.low:
+            shown, whom = (reference, "the original")
+        relation = "not clearly above" if held else "above"
+        message = (
+            f"the model takes {shown.value:.3f} times as long as {whom} (95 % interval "
+            f"{shown.low:.3f} to {shown.high:.3f}), {relation} the {self.max_ratio:g} allowed"
+        )
+        figures = {
+            "ratio": best.value,
+            "low": best.low,
+            "high": best.high,
+            "ratio_to_original": reference.value,
+            "limit": self.max_ratio,
+        }
+        return Verdict(held, "latency", message, figures)

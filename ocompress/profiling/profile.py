@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ocompress.io.dataset import Dataset
+from ocompress.io import model_files
+from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Model
-from ocompress.profiling.result import ProfileResult
+from ocompress.ir.weigh import serialized_bytes
+from ocompress.profiling.cost import count
+from ocompress.profiling.environment import environment
+from ocompress.profiling.inputs import choose
+from ocompress.profiling.latency import Times, interleave
+from ocompress.profiling.memory import measure
+from ocompress.profiling.result import InputChoice, Memory, ModelProfile, ProfileResult, TimeShare
+from ocompress.profiling.statistics import ratio_of_medians, summarize
+from ocompress.profiling.trace import shares, trace
+from ocompress.runtime import Level, Session
+
+_TRACE_MS = 1000.0
+_MOST_TRACED, _FEWEST_TRACED = 50, 3
 
 
 def profile(
@@ -48,13 +62,94 @@ def profile(
         DataError: If the inputs cannot be made up or do not fit.
         RuntimeFailureError: If a model cannot be loaded or run.
     """
-    raise NotImplementedError
+    feeds, inputs = choose(model, data, shapes or {}, seed)
+    subjects = [_Subject(model, path, feeds, threads)]
+    if against is not None:
+        subjects.append(_Subject(against, against_path, feeds, threads))
+    times = interleave(
+        [s.caller() for s in subjects], seconds=seconds, warmup=warmup, runs=runs, seed=seed
+    )
+    remarks = [
+        f"input {i.name!r}: guessed {', '.join(i.guessed)}; give --shape or --data for others"
+        for i in inputs
+        if i.guessed
+    ]
+    samples = _samples(data, inputs)
+    profiles = []
+    for subject, own in zip(subjects, times, strict=True):
+        used = subject.memory() if memory else None
+        if isinstance(used, str):
+            remarks.append(used)
+        by_op, by_layer = subject.per_node(own) if per_node else ((), ())
+        cost = count(subject.model, _extents(subject.model, inputs), run=True)
+        if cost.unknown:
+            remarks.append(f"multiply-accumulates of {len(cost.unknown)} nodes are not known")
+        profiles.append(
+            ModelProfile(
+                latency=summarize(own.runs, samples),
+                cost=cost,
+                bytes=subject.bytes(),
+                memory=used if isinstance(used, Memory) else None,
+                by_op=by_op,
+                by_layer=by_layer,
+            )
+        )
+    return ProfileResult(
+        model=profiles[0],
+        inputs=inputs,
+        environment=environment(threads),
+        against=profiles[1] if against is not None else None,
+        ratio=ratio_of_medians(times[0].turns, times[1].turns, seed) if against else None,
+        remarks=tuple(remarks),
+    )
 
 
-def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Parse `name:1,3,224,224`, the form `--shape` takes.
+@dataclass(frozen=True)
+class _Subject:
+    """One model that is being profiled."""
 
-    Raises:
-        OptionError: If it has another form.
-    """
-    raise NotImplementedError
+    model: Model
+    path: Path | None
+    feeds: Feeds
+    threads: int
+
+    def caller(self) -> Callable[[], object]:
+        """Load the model and return a call that runs it once."""
+        wanted = {v.name for v in self.model.graph.inputs}
+        given = {n: a for n, a in self.feeds.items() if n in wanted}
+        session = Session(self.model, level=Level.ALL, threads=self.threads)
+        return lambda: session.run(given)
+
+    def memory(self) -> Memory | str:
+        return measure(self.model, self.feeds, self.threads, self.path)
+
+    def per_node(self, times: Times) -> tuple[tuple[TimeShare, ...], tuple[TimeShare, ...]]:
+        """Trace about as many runs as fit in a second."""
+        each = max(float(times.runs.min()), 1e-3)
+        runs = int(max(_FEWEST_TRACED, min(_MOST_TRACED, _TRACE_MS / each)))
+        return shares(trace(self.model, self.feeds, self.threads, runs), self.model)
+
+    def bytes(self) -> int:
+        if self.path is None:
+            return serialized_bytes(self.model)
+        return sum(file.stat().st_size for file in model_files(self.path))
+
+
+def _samples(data: Dataset | None, inputs: Sequence[InputChoice]) -> int:
+    """Return the samples in the feed: the extent all inputs share on axis 0, else 1."""
+    if data is not None and data.samples == len(data):
+        return 1
+    extents = {i.shape[0] for i in inputs if i.shape}
+    return max(extents.pop(), 1) if len(extents) == 1 else 1
+
+
+def _extents(model: Model, inputs: Sequence[InputChoice]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes to count with: those of the feed, but one sample where that is free."""
+    declared = {v.name: v.shape for v in model.graph.inputs}
+    found = {}
+    for choice in inputs:
+        shape = declared.get(choice.name)
+        free = bool(shape) and not isinstance((shape or (None,))[0], int)
+        if choice.name in declared:
+            found[choice.name] = (1, *choice.shape[1:]) if free and choice.shape else choice.shape
+    return found

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from ocompress.ir import Model
+from ocompress.ir.weigh import serialized_bytes
 from ocompress.pipeline.guard import Verdict
 
 
 class SizeGuard:
-    """Refuses candidates whose file would be too big beside the original's."""
+    """Refuses candidates whose file would be too big beside the original's; deterministic."""
 
     def __init__(self, reference: Model, max_ratio: float = 1.0) -> None:
-        """Measure the reference."""
+        """Measure the reference.
+
+        Args:
+            reference: The original.
+            max_ratio: Most bytes of a candidate, as a multiple of the reference's.
+        """
+        self.max_ratio = max_ratio
+        self._bytes = max(serialized_bytes(reference), 1)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
-        """Compare the serialized sizes."""
-        raise NotImplementedError
+        """Compare the serialized sizes; `best` is not looked at."""
+        size = serialized_bytes(candidate)
+        ratio = size / self._bytes
+        held = ratio <= self.max_ratio
+        relation = "within" if held else "more than"
+        message = (
+            f"the model takes {size} bytes, {ratio:.4f} times the original, {relation} the "
+            f"{self.max_ratio:g} allowed"
+        )
+        figures = {"ratio": ratio, "bytes": float(size), "limit": self.max_ratio}
+        return Verdict(held, "size", message, figures)

@@ -1,0 +1,97 @@
+"""Timing models side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_TURN_SECONDS = 0.01
+"""A turn lasts about this long, so that caches and clocks settle on one model."""
+_MOST_BURST = 256
+_MOST_TURNS = 1000
+_FEWEST_TURNS = 5
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Wall times of one model, milliseconds.
+
+    Attributes:
+        runs: Every timed run, shape [runs].
+        turns: Median of each turn, shape [turns]; turn i of all models came in one block.
+    """
+
+    runs: np.ndarray
+    turns: np.ndarray
+
+
+def interleave(
+    calls: Sequence[Callable[[], object]],
+    *,
+    seconds: float,
+    warmup: int = 5,
+    runs: int | None = None,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> list[Times]:
+    """Time several calls in turns.
+
+    Time is cut into blocks; in each block every call has one turn, in random order, and a turn is
+    a burst of runs. A burst of several runs starts with one that is not counted, which brings the
+    call's data back into the caches. The number of blocks follows from the time one block takes.
+
+    Args:
+        calls: What to time; each runs a model once.
+        seconds: Time for each call, all its turns together; at least five turns are made.
+        warmup: Runs of each call before the first block, not counted.
+        runs: Timed runs of each call; rules over `seconds`.
+        seed: Seeds the order.
+        clock: Returns seconds.
+
+    Returns:
+        The times of each call, in the order of `calls`.
+    """
+    once = [_warm(call, warmup, clock) for call in calls]
+    burst = max(1, min(_MOST_BURST, int(_TURN_SECONDS / max(*once, 1e-9, 1e-9))))
+    if runs is not None:
+        burst = max(1, min(burst, runs // _FEWEST_TURNS))
+        blocks = -(-runs // burst)
+    else:
+        per_block = sum(once) * (burst + (burst > 1))
+        blocks = int(seconds * len(calls) / max(per_block, 1e-9))
+        blocks = max(_FEWEST_TURNS, min(_MOST_TURNS, blocks))
+    rng = np.random.default_rng(seed)
+    turns: list[list[np.ndarray]] = [[] for _ in calls]
+    for _ in range(blocks):
+        for index in rng.permutation(len(calls)):
+            turns[index].append(_turn(calls[index], burst, clock))
+    return [
+        Times(np.concatenate(t)[:runs], np.array([float(np.median(turn)) for turn in t]))
+        for t in turns
+    ]
+
+
+def _warm(call: Callable[[], object], warmup: int, clock: Clock) -> float:
+    """Run until warm; return the seconds of the fastest run."""
+    fastest = float("inf")
+    for _ in range(max(warmup, 1)):
+        start = clock()
+        call()
+        fastest = min(fastest, clock() - start)
+    return fastest
+
+
+def _turn(call: Callable[[], object], burst: int, clock: Clock) -> np.ndarray:
+    if burst > 1:
+        call()
+    times = np.empty(burst)
+    for index in range(burst):
+        start = clock()
+        call()
+        times[index] = clock() - start
+    return times * 1000.0

@@ -1,0 +1,65 @@
+"""Memory of a model, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from ocompress.errors import OcompressError
+from ocompress.io import save_model
+from ocompress.io.dataset import Feeds
+from ocompress.ir import Model
+from ocompress.profiling.result import Memory
+
+_PROBE = "ocompress.profiling.probe"
+_PATIENCE_SECONDS = 600
+
+
+def measure(model: Model, feeds: Feeds, threads: int, path: Path | None) -> Memory | str:
+    """Measure loading a file and running it once.
+
+    Args:
+        model: The model.
+        feeds: One call of it.
+        threads: Threads within an operator; 0 takes all cores.
+        path: The model's file; a temporary one is written when None.
+
+    Returns:
+        The figures, or one sentence why there are none.
+    """
+    wanted = {v.name for v in model.graph.inputs}
+    given = {n: np.asarray(a) for n, a in feeds.items() if n in wanted}
+    if any(a.dtype.kind in "OV" for a in given.values()):
+        return "memory was not measured: inputs of these element types cannot be handed over"
+    try:
+        with TemporaryDirectory(prefix="ocompress-") as folder:
+            file = path
+            if file is None:
+                file = Path(folder) / "model.onnx"
+                save_model(model, file)
+            np.savez(Path(folder) / "feeds.npz", **given)  # type: ignore[arg-type]
+            return _probe(file, Path(folder) / "feeds.npz", threads)
+    except (OSError, OcompressError) as error:
+        return f"memory was not measured: {error}"
+
+
+def _probe(model: Path, feeds: Path, threads: int) -> Memory | str:
+    command = [sys.executable, "-m", _PROBE, str(model.absolute()), str(feeds), str(threads)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
+        )
+        figures = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):
+        return "memory was not measured: the process that runs the model did not finish"
+    baseline = figures["baseline"]
+    return Memory(
+        peak=max(figures["peak"] - baseline, 0),
+        loaded=max(figures["loaded"] - baseline, 0),
+        baseline=baseline,
+    )

@@ -1,0 +1,88 @@
+"""Shapes of values when the inputs are fixed, by inference or by running the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ocompress.errors import DataError, OcompressError
+from ocompress.io import synthetic_data
+from ocompress.ir import Model, Node, Shape
+from ocompress.ir.standard import infer_types
+from ocompress.runtime import Level, Session
+
+
+def with_shapes(model: Model, shapes: Mapping[str, Sequence[int]]) -> Model:
+    """Return a clone whose types follow from its inputs, fixed where `shapes` says.
+
+    A batch that the model leaves free becomes 1.
+
+    Raises:
+        DataError: If a shape names no input or contradicts its rank.
+    """
+    clone = model.clone()
+    inputs = {v.name: v for v in clone.graph.inputs}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            msg = f"shape {name!r}: the model has inputs {', '.join(inputs) or 'none'}"
+            raise DataError(msg)
+        if inputs[name].rank not in (None, len(shape)):
+            text = ",".join(map(str, shape))
+            msg = f"shape {name}:{text} has rank {len(shape)}, the model wants {inputs[name].rank}"
+            raise DataError(msg)
+    for name, value in inputs.items():
+        if value.data is None and value.dtype is not None and value.shape is not None:
+            value.set_type(value.dtype, tuple(shapes.get(name, _one_sample(value.shape))))
+    for output in clone.graph.outputs:  # extents declared for other inputs would contradict
+        if output.dtype is not None and output.producer is not None:
+            output.set_type(None, None)
+    infer_types(clone)
+    return clone
+
+
+def _one_sample(shape: Shape) -> Shape:
+    if shape and not isinstance(shape[0], int):
+        return (1, *shape[1:])
+    return shape
+
+
+def observe_shapes(
+    model: Model, nodes: Iterable[Node], shapes: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Run the model once on random numbers and return the shapes around some nodes.
+
+    Args:
+        model: Typed by `with_shapes`; not changed.
+        nodes: Only those of the main graph can be observed.
+        shapes: Shapes of inputs by name.
+
+    Returns:
+        Shapes by name of value; empty when the model does not run on random numbers.
+    """
+    wanted = {
+        value.name
+        for node in nodes
+        if node.graph is model.graph
+        for value in (*node.inputs, *node.outputs)
+        if value is not None and value.data is None
+    }
+    probe = model.clone()
+    shape_of = {}
+    for node in probe.graph.nodes:
+        for value in node.outputs:
+            if value is not None and value.name in wanted:
+                shape_of[value.name] = probe.graph.add_op("Shape", [value], name="shape").output
+    for value in probe.graph.inputs:
+        if value.name in wanted:
+            shape_of[value.name] = probe.graph.add_op("Shape", [value], name="shape").output
+    try:
+        feeds = next(iter(synthetic_data(probe, 1, shapes=shapes)), {})
+        session = Session(probe, level=Level.DISABLED, extra_outputs=shape_of.values())
+        seen = session.run(feeds, [v.name for v in shape_of.values()])
+    except OcompressError:
+        return {}
+    return {
+        name: tuple(int(e) for e in np.asarray(seen[value.name]))
+        for name, value in shape_of.items()
+    }
