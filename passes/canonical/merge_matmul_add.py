@@ -90,10 +90,10 @@ def _broadcasts(bias: Shape, product: Shape) -> bool:
 
 
 def _rewrite(match: _Match) -> None:
+    """Turn the MatMul into the Gemm, so that names in options go on fitting."""
     graph = match.matmul.graph
     assert graph is not None
-    inputs = [*match.matmul.inputs, match.bias]
-    gemm = graph.add_op("Gemm", inputs, name=match.matmul.label)
-    gemm.output.set_type(match.add.output.dtype, match.add.output.shape)
-    edit.replace(match.add.output, gemm.output)
-    graph.remove(match.add, match.matmul)
+    match.matmul.op_type = "Gemm"
+    match.matmul.set_input(2, match.bias)
+    edit.replace(match.add.output, match.matmul.output)
+    graph.remove(match.add)

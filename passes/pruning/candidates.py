@@ -1,0 +1,176 @@
+"""Which weights pruning may touch, and why not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from ocompress.ir import DType, Model, Node, Value, query
+from ocompress.pipeline import Context
+from passes.canonical import linear_layer
+from passes.canonical.linear_layer import Layer
+from passes.canonical.weight_form import WeightForm
+from passes.pruning import ends
+
+QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
+OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
+
+
+@dataclass
+class Candidate:
+    """A constant weight with every node that applies it.
+
+    Attributes:
+        value: The constant.
+        form: Where its channels are, as its first node sees it.
+        nodes: The nodes that read it.
+    """
+
+    value: Value
+    form: WeightForm
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the first node."""
+        return self.nodes[0].label
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The array."""
+        assert self.value.data is not None
+        return self.value.data
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the options say about which weights to leave alone."""
+
+    op_types: tuple[str, ...]
+    exclude: tuple[str, ...]
+    protect_ends: bool
+    depthwise: bool
+    smallest: int
+
+
+def collect(model: Model, rules: Rules, ctx: Context) -> list[Candidate]:
+    """Return the weights to prune, in order of first use; each other one gets a remark."""
+    found: dict[int, Candidate] = {}
+    for _, node in model.nodes():
+        _add(node, found)
+        if _is_quantized(node):
+            ctx.skip(node, "already-quantized", "its weight is quantized; prune before quantizing")
+        elif node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
+            ctx.skip(node, "dynamic-weight", "its weight is computed or not float")
+    first: set[int] = set()
+    last: set[int] = set()
+    if rules.protect_ends:
+        first = ends.first_layers(model, _is_layer)
+        last = ends.last_layers(model, _is_layer)
+    kept = []
+    for candidate in found.values():
+        refusal = _refusal(candidate, rules, first, last)
+        if refusal is None:
+            kept.append(candidate)
+            continue
+        for node in candidate.nodes:
+            ctx.skip(node, *refusal)
+    return kept
+
+
+def weight_of(node: Node) -> tuple[Value, WeightForm] | None:
+    """Return the constant float weight of a layer or an embedding and its form."""
+    if node.is_op("Gather"):
+        table = node.input(0)
+        if table is None or table.constant is None or table.rank != 2 or node.attr("axis", 0):
+            return None
+        if not DType.of(table.constant).is_float:
+            return None
+        return table, WeightForm(table.constant.shape, 0, 1)
+    layer = linear_layer.read(node)
+    if isinstance(layer, Layer):
+        value = node.inputs[layer.weight_at]
+        assert value is not None
+        return value, layer.form
+    return _without_rank(node)
+
+
+def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
+    """Find the matrix of a MatMul whose other operand has no known rank."""
+    if not node.is_op("MatMul"):
+        return None
+    for at, value in enumerate(node.inputs):
+        other = node.inputs[1 - at]
+        if value is None or value.constant is None or value.constant.ndim < 2:
+            continue
+        if DType.of(value.constant).is_float and other is not None and other.constant is None:
+            last = value.constant.ndim - 1
+            return value, WeightForm(value.constant.shape, last - (1 - at), last - at)
+    return None
+
+
+def _add(node: Node, found: dict[int, Candidate]) -> None:
+    weight = weight_of(node) if node.is_op(*OP_TYPES) else None
+    if weight is not None:
+        found.setdefault(id(weight[0]), Candidate(*weight)).nodes.append(node)
+
+
+def _is_quantized(node: Node) -> bool:
+    if node.is_op(*QUANTIZED) or node.op_type == "MatMulNBits":
+        return True
+    if not node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather"):
+        return False
+    return any(
+        made is not None and query.constant(made, 0) is not None
+        for made in (query.made_by(v, "DequantizeLinear") for v in node.inputs[:2])
+    )
+
+
+def _is_layer(node: Node) -> bool:
+    return _is_quantized(node) or (node.is_op(*OP_TYPES) and weight_of(node) is not None)
+
+
+def _refusal(
+    candidate: Candidate, rules: Rules, first: set[int], last: set[int]
+) -> tuple[str, str] | None:
+    nodes, weight = candidate.nodes, candidate.weight
+    odd = [n for n in nodes if n.op_type not in rules.op_types]
+    if odd:
+        if odd[0].is_op("Gather"):
+            return "embedding", "its weight is an embedding table; name Gather in op_types"
+        return "op-type", "its operator is not among op_types"
+    matched = next((p for n in nodes for p in rules.exclude if fnmatchcase(n.label, p)), None)
+    if matched is not None:
+        return "excluded", f"pattern {matched!r} of 'exclude' matches it"
+    if candidate.value.use_count > len(nodes):
+        return "shared-weight", "something that is no layer reads its weight too"
+    if not rules.depthwise and any(_is_depthwise(n, candidate.form) for n in nodes):
+        return "depthwise", "it is depthwise: few weights, each matters"
+    for code, members in (("first-layer", first), ("last-layer", last)):
+        if any(id(n) in members for n in nodes):
+            return code, f"it is a {code.partition('-')[0]} layer and protect_ends is on"
+    if weight.size < rules.smallest:
+        return "too-small", f"it has {weight.size} weights, fewer than {rules.smallest}"
+    if not np.isfinite(weight.astype(np.float32, copy=False)).all():
+        return "non-finite", "its weight holds infinities or NaN"
+    return None
+
+
+def _is_depthwise(node: Node, form: WeightForm) -> bool:
+    return node.is_op("Conv", "ConvTranspose") and form.groups > 1 and form.shape[1] == 1
+
+
+def check_patterns(option: str, patterns: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return what is wrong with a pattern that matches no name, None if all match."""
+    import difflib
+
+    for pattern in patterns:
+        if any(fnmatchcase(name, pattern) for name in names):
+            continue
+        near = difflib.get_close_matches(pattern, names, 3, 0.4)
+        hint = f"; close are {', '.join(map(repr, near))}" if near else ""
+        return f"prune: {option} names {pattern!r}, which matches no layer{hint}"
+    return None

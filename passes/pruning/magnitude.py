@@ -1,0 +1,146 @@
+"""Choosing the smallest weights: pure numpy, linear in their number, one layer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_CHUNK = 1 << 22
+_HALF = 16
+
+
+@dataclass
+class Cut:
+    """The line between what is zeroed and what is kept.
+
+    Attributes:
+        bits: Scores whose float32 bits are below are zeroed.
+        ties: How many of the scores that equal it are zeroed, the first ones in order.
+    """
+
+    bits: int
+    ties: int
+
+    def mask(self, scores: np.ndarray) -> np.ndarray:
+        """Say which scores are zeroed; uses up ties, so layers must come in the same order."""
+        bits = scores.view(np.uint32)
+        chosen = np.asarray(bits < self.bits)
+        if self.ties:
+            equal = np.flatnonzero(bits == self.bits)[: self.ties]
+            chosen[equal] = True
+            self.ties -= len(equal)
+        return chosen
+
+
+def cut(scores: Callable[[], Iterable[np.ndarray]], count: int) -> Cut:
+    """Find the line below which exactly `count` scores lie, ties broken by order.
+
+    A radix selection in two sweeps: float32 numbers that are not negative sort like their
+    bits, so a histogram of the upper and then of the lower half finds the line exactly, in
+    linear time and without holding more than one layer.
+
+    Args:
+        scores: Gives the flat float32 scores of each layer, none negative; called twice.
+        count: How many scores to choose in all.
+    """
+    if count <= 0:
+        return Cut(0, 0)
+    upper = _histogram(bits >> _HALF for bits in _bits(scores()))
+    top, below = _position(upper, count)
+    lower = _histogram(
+        (bits[bits >> _HALF == top] & ((1 << _HALF) - 1)) for bits in _bits(scores())
+    )
+    low, inside = _position(lower, count - below)
+    return Cut((top << _HALF) | low, count - below - inside)
+
+
+def _bits(layers: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for layer in layers:
+        for start in range(0, layer.size, _CHUNK):
+            yield layer[start : start + _CHUNK].view(np.uint32)
+
+
+def _histogram(parts: Iterable[np.ndarray]) -> np.ndarray:
+    total = np.zeros(1 << _HALF, np.int64)
+    for part in parts:
+        total += np.bincount(part, minlength=1 << _HALF)
+    return total
+
+
+def _position(histogram: np.ndarray, count: int) -> tuple[int, int]:
+    """Return the bin that holds element number `count` (from 1), and how many lie before it."""
+    sums = np.cumsum(histogram)
+    place = int(np.searchsorted(sums, count))
+    return place, int(sums[place] - histogram[place])
+
+
+def magnitudes(weight: np.ndarray) -> np.ndarray:
+    """Return absolute values as float32, in one dimension."""
+    return np.abs(weight.astype(np.float32, copy=False).reshape(-1))
+
+
+def norm(weight: np.ndarray) -> float:
+    """Return the Euclidean norm of a weight; 1 for a weight of zeros."""
+    total = 0.0
+    flat = weight.reshape(-1)
+    for start in range(0, flat.size, _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        total += float(part @ part)
+    return total**0.5 or 1.0
+
+
+def n_of_m(rows: np.ndarray, keep: int, group: int) -> np.ndarray:
+    """Say which weights to zero so that `keep` of each `group` neighbours stay.
+
+    A last group that is shorter keeps its share, rounded up.
+
+    Args:
+        rows: Weights `[..., inputs]`.
+        keep: Number that stay.
+        group: Number of neighbours along the last axis.
+
+    Returns:
+        A mask of the shape of `rows`; of equal magnitudes the first are zeroed.
+    """
+    mask = np.zeros(rows.shape, bool)
+    whole = rows.shape[-1] // group * group
+    for start, stop, size in ((0, whole, group), (whole, rows.shape[-1], rows.shape[-1] - whole)):
+        if stop == start:
+            continue
+        part = np.abs(rows[..., start:stop].astype(np.float32, copy=False))
+        part = part.reshape(*rows.shape[:-1], -1, size)
+        dropped = size - -(-size * keep // group)
+        order = np.argsort(part, axis=-1, kind="stable")[..., :dropped]
+        chosen = np.zeros(part.shape, bool)
+        np.put_along_axis(chosen, order, values=True, axis=-1)
+        mask[..., start:stop] = chosen.reshape(*rows.shape[:-1], stop - start)
+    return mask
+
+
+def block_scores(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return the root mean square of each block of a stack of matrices.
+
+    Args:
+        matrix: Weights `[outputs, inputs, taps]`.
+        rows: Outputs per block.
+        columns: Inputs per block; blocks at the far edges may be smaller.
+
+    Returns:
+        Float32 `[block rows, block columns, taps]`.
+    """
+    square = np.square(matrix.astype(np.float32, copy=False))
+    row_starts = np.arange(0, matrix.shape[0], rows)
+    column_starts = np.arange(0, matrix.shape[1], columns)
+    total = np.add.reduceat(np.add.reduceat(square, row_starts, 0), column_starts, 1)
+    heights = np.diff(np.append(row_starts, matrix.shape[0]))
+    widths = np.diff(np.append(column_starts, matrix.shape[1]))
+    area = (heights[:, None] * widths[None, :])[:, :, None]
+    return np.asarray(np.sqrt(total / area), np.float32)
+
+
+def spread(blocks: np.ndarray, shape: tuple[int, ...], rows: int, columns: int) -> np.ndarray:
+    """Repeat a choice of blocks over the elements of `[outputs, inputs, taps]`."""
+    tall = np.repeat(blocks, rows, axis=0)[: shape[0]]
+    return np.repeat(tall, columns, axis=1)[:, : shape[1]]

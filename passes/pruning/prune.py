@@ -1,0 +1,203 @@
+"""Magnitude pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model, edit
+from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes.pruning import candidates, magnitude, patterns
+from passes.pruning.candidates import Candidate, Rules
+from passes.pruning.magnitude import Cut
+from passes.pruning.patterns import Pattern
+
+
+class Prune(Pass):
+    """Set the weights of smallest magnitude to zero.
+
+    Before: y = Conv(x, W)
+    After:  y = Conv(x, W'), W' = W with the share `sparsity` of its elements zero
+
+    The file gets smaller only where zeros are stored compactly, and no faster on dense
+    kernels. Zeros that are there already count. Under `scope=global` magnitudes are divided
+    by the Euclidean norm of their layer and one line is drawn through all layers, which keeps
+    the sum of the layers' relative squared errors smallest; `layer` gives every layer the
+    same share. Exactly the share asked for is zeroed, to within one
+    element (one block): of equal magnitudes the first go first. A weight that several layers
+    share is pruned once. For N:M the neighbours are consecutive input channels (of one tap of
+    a convolution); a shorter last group keeps its share, rounded up.
+
+    Leaves alone: the first and last layers (first-layer, last-layer), depthwise convolutions
+    (depthwise), embedding tables (embedding), small weights (too-small), names that match
+    `exclude` (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types`
+    (op-type), quantized weights (already-quantized), computed ones (dynamic-weight), ones that
+    something else reads (shared-weight), ones with infinities (non-finite), ones that have
+    enough zeros (already-sparse).
+    Numerics: lossy.
+    Reference: Han et al., Learning both Weights and Connections for Efficient Neural
+    Networks, 2015.
+    """
+
+    name = "prune"
+    numerics = Numerics.LOSSY
+    may_change = Facet.WEIGHTS
+
+    sparsity: float = option(
+        0.5, help="Share of weights that are zero afterwards.", at_least=0, at_most=1
+    )
+    scope: str = option(
+        "global",
+        help="Draw one line through all layers or one per layer.",
+        choices=("global", "layer"),
+    )
+    pattern: str = option(
+        "unstructured",
+        help="Single weights (unstructured), N kept of M neighbouring inputs (2:4), or blocks "
+        "of outputs by inputs (4x1).",
+    )
+    layers: dict[str, float] = option(
+        {}, help="Sparsity by layer: glob of node names to share; the first that matches counts."
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    op_types: tuple[str, ...] = option(
+        ("Conv", "ConvTranspose", "Gemm", "MatMul"), help="Operators whose weights are pruned."
+    )
+    protect_ends: bool = option(True, help="Leave the first and the last layers alone.")
+    depthwise: bool = option(False, help="Prune depthwise convolutions too.")
+    smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
+
+    def __post_init__(self) -> None:
+        """Check ranges, the pattern, and options that contradict each other."""
+        super().__post_init__()
+        pattern = patterns.parse(self.pattern)
+        if pattern is None:
+            msg = f"prune: pattern={self.pattern!r} is not unstructured, N:M (2:4) or RxC (4x1)"
+            raise OptionError(msg)
+        for name, share in (("sparsity", self.sparsity), *self.layers.items()):
+            if not 0 <= share < 1:
+                msg = f"prune: {name}={share!r} is outside 0..1 (1 excluded)"
+                raise OptionError(msg)
+        for op_type in self.op_types:
+            if op_type not in candidates.OP_TYPES:
+                known = ", ".join(candidates.OP_TYPES)
+                msg = f"prune: op_types names {op_type!r}, which is none of {known}"
+                raise OptionError(msg)
+        self._check_fixed(pattern.fixed_sparsity)
+
+    def _check_fixed(self, fixed: float | None) -> None:
+        if fixed is None:
+            return
+        given = [("sparsity", self.sparsity)] if self.sparsity != 0.5 else []
+        for name, share in (*given, *self.layers.items()):
+            if share not in (0, fixed):
+                msg = (
+                    f"prune: {name}={share:g} contradicts pattern={self.pattern}, which makes "
+                    f"{fixed:g} of the weights zero"
+                )
+                raise OptionError(msg)
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Prune every weight that may be pruned.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+        """
+        rules = Rules(self.op_types, self.exclude, self.protect_ends, self.depthwise, self.smallest)
+        self._check_names(model)
+        wanted = [(c, self._share(c)) for c in candidates.collect(model, rules, ctx)]
+        for candidate, share in wanted:
+            if share == 0:
+                ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
+        wanted = [(c, s) for c, s in wanted if s != 0]
+        rows = [
+            row
+            for candidate, mask in self._masks(wanted)
+            if (row := _apply(candidate, mask, ctx)) is not None
+        ]
+        changed = [r for r in rows if r["pruned"]]
+        if not changed:
+            return Outcome(details={"layers": rows})
+        counts = {"weights pruned": len(changed), "zeros made": sum(r["pruned"] for r in changed)}
+        return Outcome(Facet.WEIGHTS, counts, {"layers": rows})
+
+    def _check_names(self, model: Model) -> None:
+        nodes = [node for _, node in model.nodes()]
+        layers = [n.label for n in nodes if candidates.weight_of(n) is not None]
+        wrong = candidates.check_patterns("layers", tuple(self.layers), layers)
+        wrong = wrong or candidates.check_patterns(
+            "exclude", self.exclude, [n.label for n in nodes]
+        )
+        if wrong is not None:
+            raise OptionError(wrong)
+
+    def _share(self, candidate: Candidate) -> float | None:
+        """Return the share of one layer; None where the global line decides."""
+        for pattern, share in self.layers.items():
+            if any(fnmatchcase(node.label, pattern) for node in candidate.nodes):
+                return share
+        return None if self.scope == "global" and self.sparsity else self.sparsity
+
+    def _masks(
+        self, wanted: list[tuple[Candidate, float | None]]
+    ) -> Iterator[tuple[Candidate, np.ndarray]]:
+        pattern = patterns.parse(self.pattern)
+        assert pattern is not None
+        common = [c for c, share in wanted if share is None]
+        line: Cut | None = None
+        if common and not pattern.group:
+            line = _line(pattern, common, self.sparsity, normalize=True)
+        for candidate, share in wanted:
+            if pattern.group:
+                yield candidate, pattern.groups_mask(candidate.weight, candidate.form)
+                continue
+            if share is None:
+                assert line is not None
+                scores = _scores(pattern, candidate, normalize=True)
+                chosen = line.mask(scores)
+            else:
+                own = _line(pattern, [candidate], share, normalize=False)
+                chosen = own.mask(_scores(pattern, candidate, normalize=False))
+            yield candidate, pattern.elements(chosen, candidate.form)
+
+
+def _line(pattern: Pattern, group: list[Candidate], share: float, *, normalize: bool) -> Cut:
+    units = sum(pattern.units(c.form) for c in group)
+
+    def scores() -> Iterable[np.ndarray]:
+        return (_scores(pattern, c, normalize=normalize) for c in group)
+
+    return magnitude.cut(scores, round(share * units))
+
+
+def _scores(pattern: Pattern, candidate: Candidate, *, normalize: bool) -> np.ndarray:
+    norm = magnitude.norm(candidate.weight) if normalize else 1.0
+    return pattern.scores(candidate.weight, candidate.form, norm)
+
+
+def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str, Any] | None:
+    """Zero what the mask says; return the row of the table."""
+    weight = candidate.weight
+    lost = weight[mask].astype(np.float64)
+    pruned = int(np.count_nonzero(lost))
+    if pruned:
+        result = weight.copy()
+        result[mask] = 0
+        edit.set_weight(candidate.value, result)
+    else:
+        ctx.skip(candidate.nodes[0], "already-sparse", "it has as many zeros as asked for")
+    energy = magnitude.norm(weight) ** 2
+    zeros = weight.size - int(np.count_nonzero(candidate.weight))
+    return {
+        "name": candidate.name,
+        "shape": list(weight.shape),
+        "sparsity": zeros / weight.size,
+        "kept": weight.size - zeros,
+        "pruned": pruned,
+        "threshold": float(np.abs(lost).max(initial=0.0)),
+        "error": float(lost @ lost) / energy,
+    }

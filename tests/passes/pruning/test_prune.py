@@ -1,0 +1,327 @@
+"""Magnitude pruning of models."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+from onnx import helper
+
+from ocompress.errors import OptionError
+from ocompress.ir import Model, standard, text
+from ocompress.pipeline import Outcome, Pipeline
+from passes.pruning.prune import Prune
+from tests.build import Builder
+from tests.contract.harness import check, context
+
+
+@dataclass(frozen=True)
+class Result:
+    before: Model
+    after: Model
+    outcome: Outcome
+    codes: Counter[str]
+
+    def weight(self, name: str) -> np.ndarray:
+        value = next(
+            g.initializers[name] for g in self.after.graph.graphs() if name in g.initializers
+        )
+        assert value.data is not None
+        return value.data
+
+    def zeros(self, *names: str) -> int:
+        return sum(int((self.weight(n) == 0).sum()) for n in names)
+
+
+def prune(model: Model, **options: Any) -> Result:
+    standard.infer_types(model)
+    before = model.clone()
+    kept = {id(w): w.copy() for w in before.weights()}
+    ctx = context(model)
+    outcome = ctx.run_one(Prune(**options), model)
+    assert bool(outcome) == (text(before) != text(model))
+    for w in before.weights():
+        np.testing.assert_array_equal(w, kept[id(w)])  # arrays are shared: never edited in place
+    check(model)
+    return Result(before, model, outcome, ctx.diagnostics.declined())
+
+
+def stack(dtype: Any = np.float32, widths: tuple[int, ...] = (32, 64, 48, 40, 10)) -> Builder:
+    """A chain of Gemm layers `fc0..`, weights `w0..` of growing scale."""
+    b = Builder()
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    h = b.input("x", ["n", widths[0]], code)
+    for i, (k, n) in enumerate(itertools.pairwise(widths)):
+        w = b.const((b.rng.standard_normal((k, n)) * (i + 1)).astype(dtype), f"w{i}")
+        h = b.op("Gemm", h, w, to=f"fc{i}")
+    b.output(h, ["n", widths[-1]], code)
+    return b
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.777, 0.99])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_exact_share_between_protected_ends(scope: str, share: float) -> None:
+    result = prune(stack().model(), sparsity=share, scope=scope)
+    assert result.codes == {"first-layer": 1, "last-layer": 1}
+    assert result.zeros("w0", "w3") == 0
+    if scope == "layer":
+        assert result.zeros("w1") == round(share * 64 * 48)
+        assert result.zeros("w2") == round(share * 48 * 40)
+    else:
+        assert result.zeros("w1", "w2") == round(share * (64 * 48 + 48 * 40))
+
+
+def test_smallest_magnitudes_go_and_the_others_stay() -> None:
+    result = prune(stack().model(), scope="layer")
+    before = result.before.graph.initializers["w1"].data
+    assert before is not None
+    gone = result.weight("w1") == 0
+    assert np.abs(before[gone]).max() <= np.abs(before[~gone]).min()
+    np.testing.assert_array_equal(result.weight("w1")[~gone], before[~gone])
+
+
+def test_global_line_compares_shares_of_a_layers_norm() -> None:
+    result = prune(stack().model())
+    zeroed = [result.zeros(n) / result.weight(n).size for n in ("w1", "w2")]
+    assert zeroed[0] > 0.52 > 0.48 > zeroed[1]  # the larger layer gives more, scale is no matter
+
+
+def test_table_per_layer() -> None:
+    result = prune(stack().model(), scope="layer", layers={"fc1": 0.25})
+    rows = result.outcome.details["layers"]
+    assert [r["name"] for r in rows] == ["fc1", "fc2"]
+    assert [r["sparsity"] for r in rows] == [0.25, 0.5]
+    assert rows[0]["shape"] == [64, 48]
+    assert rows[0]["kept"] == 2304
+    before, after = result.before.graph.initializers["w1"].data, result.weight("w1")
+    assert before is not None
+    error = float(((before - after) ** 2).sum() / (before**2).sum())
+    assert rows[0]["error"] == pytest.approx(error, rel=1e-4)
+    assert rows[0]["threshold"] == np.abs(before[after == 0]).max()
+
+
+def test_table_overrides_the_global_line_and_zero_leaves_alone() -> None:
+    result = prune(stack().model(), layers={"fc1": 0.0, "fc*": 0.9})
+    assert result.codes["zero-share"] == 1
+    assert result.zeros("w1") == 0
+    assert result.zeros("w2") == round(0.9 * 48 * 40)
+
+
+def test_exclude() -> None:
+    result = prune(stack().model(), exclude=("fc[12]",))
+    assert result.codes["excluded"] == 2
+    assert not result.outcome
+
+
+@pytest.mark.parametrize("options", [{"exclude": ("fd1",)}, {"layers": {"fd1": 0.1}}])
+def test_pattern_that_matches_nothing(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"'fd1'.*matches no.*close are 'fc1'"):
+        prune(stack().model(), **options)
+
+
+def test_ends_can_be_pruned() -> None:
+    result = prune(stack().model(), protect_ends=False, smallest=401, scope="layer")
+    assert result.codes == {"too-small": 1}
+    assert result.zeros("w0") == 32 * 64 // 2
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_n_of_m_along_the_reduction_axis(keep: int) -> None:
+    b = stack(widths=(32, 64, 48, 10))
+    result = prune(b.model(), pattern=f"{keep}:4", protect_ends=False, smallest=0)
+    groups = result.weight("w1").reshape(16, 4, 48)
+    np.testing.assert_array_equal((groups != 0).sum(1), np.full((16, 48), keep))
+
+
+def test_n_of_m_of_a_convolution_counts_channels_and_the_remainder() -> None:
+    b = Builder()
+    h = b.op("Conv", b.input("x", [1, 6, 5, 5]), b.const(np.ones((4, 6, 3, 3), np.float32), "w"))
+    b.op("Identity", h, to="y")
+    b.output("y", [1, 4, 3, 3])
+    result = prune(b.model(), pattern="1:4", protect_ends=False, smallest=0, sparsity=0.75)
+    kept = result.weight("w") != 0
+    np.testing.assert_array_equal(kept[:, :4].sum(1), np.ones((4, 3, 3)))
+    np.testing.assert_array_equal(kept[:, 4:].sum(1), np.ones((4, 3, 3)))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_blocks(scope: str) -> None:
+    result = prune(stack().model(), pattern="4x1", scope=scope, sparsity=0.5)
+    blocks = result.weight("w1").reshape(64, 12, 4) == 0
+    np.testing.assert_array_equal(blocks.all(2), blocks.any(2))
+    assert result.zeros("w1", "w2") == (64 * 48 + 48 * 40) // 2
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
+def test_element_types(dtype: Any) -> None:
+    result = prune(stack(dtype).model(), scope="layer")
+    assert result.weight("w1").dtype == dtype
+    assert result.zeros("w1") == 64 * 48 // 2
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scope": "layer"}, {"pattern": "2:4"}, {"pattern": "3x5"}]
+)
+def test_existing_zeros_count(options: dict[str, Any]) -> None:
+    once = prune(stack().model(), **options)
+    again = prune(once.after, **options)
+    assert not again.outcome
+    assert again.codes["already-sparse"] == 2
+
+
+def test_shared_weight_is_pruned_once() -> None:
+    b = Builder()
+    w = b.const(b.rng.standard_normal((32, 32)).astype(np.float32), "w")
+    h = b.input("x", ["n", 32])
+    for i in range(4):
+        h = b.op("Gemm", h, w if i in (1, 2) else b.weight(32, 32), to=f"fc{i}")
+    b.output(h, ["n", 32])
+    result = prune(b.model())
+    assert result.zeros("w") == 512
+    assert result.outcome.counts["weights pruned"] == 1
+    assert result.codes == {"first-layer": 1, "last-layer": 1}
+
+
+def _depthwise(b: Builder, h: str) -> str:
+    return b.op("Conv", h, b.weight(64, 1, 3, 3), group=64, pads=[1] * 4)
+
+
+def _dynamic(b: Builder, h: str) -> str:
+    return b.op("Conv", h, b.op("Abs", b.input("w", [64, 64, 1, 1])))
+
+
+def _quantized(b: Builder, h: str) -> str:
+    raw = b.const(b.rng.integers(-9, 9, (64, 64, 1, 1)).astype(np.int8))
+    scale = b.const(np.float32(0.1))
+    return b.op("Conv", h, b.op("DequantizeLinear", raw, scale))
+
+
+def _small(b: Builder, h: str) -> str:
+    h = b.op("Conv", h, b.weight(4, 64, 1, 1))
+    return b.op("Expand", h, b.const(np.array([1, 4, 5, 5])))
+
+
+def _infinite(b: Builder, h: str) -> str:
+    return b.op("Conv", h, b.const(np.full((64, 64, 1, 1), np.inf, np.float32)))
+
+
+def _read_elsewhere(b: Builder, h: str) -> str:
+    w = b.weight(64, 64, 1, 1)
+    b.op("Relu", w, to="extra")
+    b.output("extra", [64, 64, 1, 1])
+    return b.op("Conv", h, w)
+
+
+@pytest.mark.parametrize(
+    ("middle", "code"),
+    [
+        (_depthwise, "depthwise"),
+        (_dynamic, "dynamic-weight"),
+        (_quantized, "already-quantized"),
+        (_small, "too-small"),
+        (_infinite, "non-finite"),
+        (_read_elsewhere, "shared-weight"),
+    ],
+)
+def test_left_alone(middle: Callable[[Builder, str], str], code: str) -> None:
+    b = Builder()
+    h = b.op("Conv", b.input("x", [1, 3, 5, 5]), b.weight(64, 3, 1, 1))
+    h = middle(b, h)
+    channels = 4 if code == "too-small" else 64
+    b.op("Conv", h, b.weight(8, channels, 1, 1), to="y")
+    b.output("y", [1, 8, 5, 5])
+    result = prune(b.model())
+    assert result.codes == {"first-layer": 1, code: 1, "last-layer": 1}
+    assert not result.outcome
+
+
+def test_depthwise_on_request() -> None:
+    b = Builder()
+    h = b.op("Conv", b.input("x", [1, 3, 5, 5]), b.weight(64, 3, 1, 1))
+    b.op("Conv", _depthwise(b, h), b.weight(8, 64, 1, 1), to="y")
+    b.output("y", [1, 8, 5, 5])
+    assert prune(b.model(), depthwise=True).outcome.details["layers"][0]["sparsity"] == 0.5
+
+
+def _tied() -> Model:
+    b = Builder()
+    table = b.const(b.rng.standard_normal((64, 32)).astype(np.float32), "table")
+    h = b.op("Gather", table, b.input("i", ["n"], T.INT64))
+    for i in range(2):
+        h = b.op("MatMul", h, b.const(b.rng.standard_normal((32, 32)).astype(np.float32), f"m{i}"))
+    b.op("Gemm", h, table, to="y", transB=1)
+    b.output("y", ["n", 64])
+    return b.model()
+
+
+def test_tied_embedding() -> None:
+    result = prune(_tied())
+    assert result.codes == {"embedding": 2}
+    assert result.zeros("m0", "m1") == 1024
+    every = ("Gather", "Gemm")
+    result = prune(_tied(), op_types=every, protect_ends=False, scope="layer")
+    assert result.zeros("table") == 1024
+    assert result.codes == {"op-type": 2}
+
+
+def test_parallel_branches_are_all_first_or_last() -> None:
+    b = Builder()
+    left = b.op("MatMul", b.input("a", ["n", 32]), b.weight(32, 32), to="left")
+    right = b.op("MatMul", b.input("b", ["n", 32]), b.weight(32, 32), to="right")
+    h = b.op("MatMul", b.op("Add", left, right), b.weight(32, 32), to="middle")
+    for name in ("y", "z"):
+        b.op("MatMul", h, b.weight(32, 32), to=name)
+        b.output(name, ["n", 32])
+    result = prune(b.model())
+    assert result.codes == {"first-layer": 2, "last-layer": 2}
+    assert [r["name"] for r in result.outcome.details["layers"]] == ["middle"]
+
+
+def test_bodies() -> None:
+    branches = []
+    for prefix in ("t", "e"):
+        inner = Builder()
+        w = inner.const(inner.rng.standard_normal((32, 32)).astype(np.float32), f"{prefix}w")
+        inner.op("MatMul", "h", w, to=f"{prefix}y")
+        inner.output(f"{prefix}y", ["n", 32])
+        branches.append(inner.graph(prefix))
+    b = Builder()
+    b.op("MatMul", b.input("x", ["n", 32]), b.const(np.ones((32, 32), np.float32), "first"), to="h")
+    b.input("c", [], T.BOOL)
+    h = b.op("If", "c", then_branch=branches[0], else_branch=branches[1])
+    b.op("MatMul", h, b.const(np.ones((32, 32), np.float32), "last"), to="y")
+    b.output("y", ["n", 32])
+    result = prune(b.model())
+    assert result.codes == {"first-layer": 1, "last-layer": 1}
+    assert result.zeros("tw", "ew") == 1024
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"layers": {"a": -0.1}}, "a=-0.1"),
+        ({"pattern": "4:2"}, "pattern='4:2'"),
+        ({"pattern": "2:4", "sparsity": 0.7}, "contradicts"),
+        ({"pattern": "1:4", "layers": {"a": 0.5}}, "contradicts"),
+        ({"op_types": ("Relu",)}, "Relu"),
+        ({"scope": "galaxy"}, "global"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Prune(**options)
+
+
+def test_text_form() -> None:
+    written = 'prune{sparsity=0.7 pattern=4x1 layers={"/a/*"=0.1} exclude=[b*]}'
+    item = Pipeline.parse(written).passes[1]
+    assert item == Prune(sparsity=0.7, pattern="4x1", layers={"/a/*": 0.1}, exclude=("b*",))
+    assert Pipeline.parse(str(item)).passes[1] == item
