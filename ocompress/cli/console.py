@@ -38,16 +38,14 @@ class Printer:
     def say(self, *parts: RenderableType) -> None:
         """Print for people, on standard error."""
         if not self.quiet:
-            for part in parts:
-                self.err.print(part)
+            _print(self.err, parts)
 
     def answer(self, parts: Iterable[RenderableType], report: Mapping[str, Any]) -> None:
         """Print what was asked for, on standard output."""
         if self.as_json:
             self.json(report)
         elif not self.quiet:
-            for part in parts:
-                self._out.print(part)
+            _print(self._out, parts)
 
     def json(self, report: Mapping[str, Any]) -> None:
         """Print a report on standard output."""
@@ -55,6 +53,16 @@ class Printer:
 
         sys.stdout.write(to_text(report))
         sys.stdout.flush()
+
+
+def _print(console: Console, parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        if console.is_terminal:
+            console.print(part)
+            continue
+        with console.capture() as capture:
+            console.print(part)
+        console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _console(stream: TextIO, color: bool) -> Console:
