@@ -48,12 +48,13 @@ class Emitter:
         for graph in self.model.graph.graphs():
             for value in (*graph.initializers.values(), *graph.inputs):
                 self._homes[id(value)] = graph
+        makers, sinks = owners(self.units)
+        values = integer_values(self.units)
         for unit in self.units:
             self._emit_weight(unit)
             self._emit_constants(unit)
             _separate_bias(unit)
-        makers, sinks = owners(self.units)
-        for key, value in integer_values(self.units).items():
+        for key, value in values.items():
             self._emit_activation(value, key in makers, sinks)
         self._drop_old()
         for unit_graph in list(self.model.graph.graphs()):
@@ -161,11 +162,11 @@ class Emitter:
 
     def _emit_constants(self, unit: Unit) -> None:
         """Quantize constant operands, which a float one would keep from fusing."""
+        dtype = self.grids[id(unit.data[0][1])].dtype
         for index, value in unit.operands:
             array = value.constant
             if array is None:
                 continue
-            dtype = self.grids[id(unit.data[0][1])].dtype
             grid = affine_grid(array.min(initial=0.0), array.max(initial=0.0), dtype)
             key = id(value), id(unit.graph)
             if key not in self._dequantized:

@@ -9,6 +9,8 @@ import numpy as np
 from ocompress.ir import DType, Graph, Node, Value, query
 from passes.quantization.rules import RULES, Rule, Sharing
 
+_MERGED = ("Relu", "LeakyRelu", "Clip", "Elu", "HardSigmoid", "Sigmoid", "Softplus", "Tanh")
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
@@ -76,12 +78,15 @@ class Unit:
     def output_optional(self) -> bool:
         """Whether its output may stay in float.
 
-        Not for a MatMul of matrices with a bias after it: ONNX Runtime would make a float Gemm
-        of the two (with more axes, an emitted bias can be kept apart).
+        Not where ONNX Runtime would first merge it with what follows into one float operator:
+        a Gemm with an activation, a MatMul of matrices with a bias (with more axes, an emitted
+        bias can be kept apart).
         """
-        if not self.rule.output_optional or not self.node.is_op("MatMul"):
-            return self.rule.output_optional
+        if not self.rule.output_optional or self.tail is not None:
+            return False
         value = self.node.output
+        if self.node.is_op("Gemm"):
+            return not any(n.is_op(*_MERGED) for n, _ in value.users)
         biased = any(n.is_op("Add") and _is_bias(n.input(1 - i)) for n, i in value.users)
         return not biased or (value.rank or 0) >= 3
 
