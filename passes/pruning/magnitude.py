@@ -81,14 +81,14 @@ def magnitudes(weight: np.ndarray) -> np.ndarray:
     return np.abs(weight.astype(np.float32, copy=False).reshape(-1))
 
 
-def norm(weight: np.ndarray) -> float:
-    """Return the Euclidean norm of a weight; 1 for a weight of zeros."""
+def energy(weight: np.ndarray) -> float:
+    """Return the sum of the squares of a weight."""
     total = 0.0
     flat = weight.reshape(-1)
     for start in range(0, flat.size, _CHUNK):
         part = flat[start : start + _CHUNK].astype(np.float64)
         total += float(part @ part)
-    return total**0.5 or 1.0
+    return total
 
 
 def n_of_m(rows: np.ndarray, keep: int, group: int) -> np.ndarray:

@@ -43,7 +43,8 @@ class Pattern:
             scores = magnitude.magnitudes(weight)
         else:
             scores = magnitude.block_scores(_matrix(weight, form), self.rows, self.columns)
-        return np.ascontiguousarray(scores.reshape(-1) / np.float32(norm))
+        scores /= np.float32(norm)
+        return scores.reshape(-1)
 
     def units(self, form: WeightForm) -> int:
         """Return the number of units a weight has."""

@@ -175,14 +175,14 @@ def _line(pattern: Pattern, group: list[Candidate], share: float, *, normalize: 
 
 
 def _scores(pattern: Pattern, candidate: Candidate, *, normalize: bool) -> np.ndarray:
-    norm = magnitude.norm(candidate.weight) if normalize else 1.0
-    return pattern.scores(candidate.weight, candidate.form, norm)
+    norm = magnitude.energy(candidate.weight) ** 0.5 if normalize else 1.0
+    return pattern.scores(candidate.weight, candidate.form, norm or 1.0)
 
 
 def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str, Any] | None:
     """Zero what the mask says; return the row of the table."""
     weight = candidate.weight
-    lost = weight[mask].astype(np.float64)
+    lost = weight[mask]
     pruned = int(np.count_nonzero(lost))
     if pruned:
         result = weight.copy()
@@ -190,7 +190,6 @@ def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str,
         edit.set_weight(candidate.value, result)
     else:
         ctx.skip(candidate.nodes[0], "already-sparse", "it has as many zeros as asked for")
-    energy = magnitude.norm(weight) ** 2
     zeros = weight.size - int(np.count_nonzero(candidate.weight))
     return {
         "name": candidate.name,
@@ -198,6 +197,6 @@ def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str,
         "sparsity": zeros / weight.size,
         "kept": weight.size - zeros,
         "pruned": pruned,
-        "threshold": float(np.abs(lost).max(initial=0.0)),
-        "error": float(lost @ lost) / energy,
+        "threshold": float(magnitude.magnitudes(lost).max(initial=0.0)),
+        "error": magnitude.energy(lost) / (magnitude.energy(weight) or 1.0),
     }
