@@ -11,6 +11,7 @@ from ocompress.ir import Model, Node, Value, edit, query
 from ocompress.pipeline import Context
 from passes.canonical import affine, chains, linear_layer
 from passes.canonical.affine import Affine
+from passes.canonical.chains import Chain
 from passes.canonical.linear_layer import Layer, Refusal
 from passes.canonical.weight_form import rounded
 
@@ -49,25 +50,35 @@ def sweep(model: Model, ctx: Context, wanted: Callable[[Sequence[Affine]], bool]
         if node.graph is None or not node.is_op(*linear_layer.LINEAR):
             continue
         layer = linear_layer.read(node)
+        if node.is_op("BatchNormalization"):
+            if isinstance(layer, Layer) and affine.not_inference(node, model.opset) is None:
+                chain = chains.behind(layer, model.opset)
+                _try(result, ctx, layer, chain, wanted, fold_behind)
+            continue
         if isinstance(layer, Refusal):
             for neighbour in _neighbours(node):
                 result.decline(neighbour, layer)
-        if not isinstance(layer, Layer):
-            continue
-        for find, fold in ((chains.behind, fold_behind), (chains.in_front, fold_in_front)):
-            chain = find(layer, model.opset)
-            for declined, refusal in chain.declined:
-                result.decline(declined, refusal)
-            if wanted(chain.items):
-                _account(result, ctx, layer, chain.items, fold(layer, chain.items))
+        if isinstance(layer, Layer):
+            _try(result, ctx, layer, chains.behind(layer, model.opset), wanted, fold_behind)
+            _try(result, ctx, layer, chains.in_front(layer, model.opset), wanted, fold_in_front)
     return result
 
 
-def _account(
-    result: Folding, ctx: Context, layer: Layer, items: Sequence[Affine], done: int | Refusal
+def _try(
+    result: Folding,
+    ctx: Context,
+    layer: Layer,
+    chain: Chain,
+    wanted: Callable[[Sequence[Affine]], bool],
+    fold: Callable[[Layer, Sequence[Affine]], int | Refusal],
 ) -> None:
+    for declined, refusal in chain.declined:
+        result.decline(declined, refusal)
+    if not wanted(chain.items):
+        return
+    done = fold(layer, chain.items)
     if isinstance(done, Refusal):
-        for item in items:
+        for item in chain.items:
             result.decline(item.node, done)
     elif done:
         result.folded += done

@@ -108,7 +108,7 @@ def _per_channel(array: np.ndarray, axes: Axes, channel: int, channels: int) -> 
 def _batch_norm(
     node: Node, data_at: int, axes: Axes, channel: int, channels: int, opset: int
 ) -> Affine | Refusal:
-    refusal = _not_inference(node, opset)
+    refusal = not_inference(node, opset)
     if refusal is not None:
         return refusal
     if data_at != 0 or len(axes) < 2 or axes[1] != channel:
@@ -120,7 +120,9 @@ def _batch_norm(
     if any(a.size != channels for a in arrays):
         return Refusal("odd-parameter", "its parameters do not have one value per channel")
     gamma, beta, mean, variance = (a.reshape(-1) for a in arrays)
-    scale, shift = batch_norm(gamma, beta, mean, variance, float(node.attr("epsilon", np.float32(1e-5))))
+    scale, shift = batch_norm(
+        gamma, beta, mean, variance, float(node.attr("epsilon", np.float32(1e-5)))
+    )
     return Affine(node, 0, axes, scale, shift)
 
 
@@ -133,7 +135,8 @@ def batch_norm(
         return scale, beta - mean * scale
 
 
-def _not_inference(node: Node, opset: int) -> Refusal | None:
+def not_inference(node: Node, opset: int) -> Refusal | None:
+    """Say why a BatchNormalization is no fixed scaling and shifting, None if it is one."""
     extra = [v for v in node.outputs[1:] if v is not None]
     if node.attr("training_mode", 0) or any(v.use_count for v in extra):
         return _TRAINING

@@ -17,9 +17,10 @@ class FoldAffine(Pass):
     After:  y = Conv(x, W', B')
 
     This is also how batch normalization looks after many exporters, in any order of
-    operators and operands. Conv, ConvTranspose, Gemm and MatMul count as linear layers; a
-    Transpose, Squeeze or Unsqueeze in between stays. Where a shift cannot become a bias (in
-    front of zero padding or a MatMul, behind a MatMul) one Add stays and the rest folds.
+    operators and operands. Conv, ConvTranspose, Gemm and MatMul count as linear layers, and
+    so does a BatchNormalization for what follows it; a Transpose, Squeeze or Unsqueeze in
+    between stays. Where a shift cannot become a bias (in front of zero padding or a MatMul,
+    behind a MatMul) one Add stays and the rest folds.
 
     Leaves alone: constants that vary over more than the channels (not-per-channel) or might
     enlarge the data (unknown-shape), a lone shift in front of zero padding (padding, overlap,

@@ -21,8 +21,9 @@ class FoldBatchNorm(Pass):
 
     Conv, ConvTranspose, Gemm and MatMul count as linear layers; a Transpose, Squeeze or
     Unsqueeze in between stays, and Mul, Add, Sub, Div by constants in the same chain go along.
-    Behind a MatMul, which has no bias, one Add stays. A normalization without a linear
-    neighbour stays as it is: one node walks over the data once, a Mul and an Add twice.
+    Behind a MatMul, which has no bias, one Add stays; of two normalizations in a row one. A
+    normalization without a linear neighbour stays as it is: it walks over the data once, a
+    Mul and an Add would do so twice.
 
     Leaves alone: normalization by batch statistics (training), computed parameters
     (dynamic-parameter), computed weights or biases (dynamic-weight, dynamic-bias), values

@@ -9,7 +9,7 @@ import numpy as np
 from ocompress.ir import DType, Node, Value, edit
 from passes.canonical.weight_form import WeightForm
 
-LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 LARGEST_COPY = 1 << 16
 """Bytes up to which a weight that others read too is copied so that it can be changed."""
 
@@ -135,6 +135,8 @@ def _padding(node: Node, form: WeightForm) -> Refusal | None:
 def read(node: Node) -> Layer | Refusal | None:
     """See a node as a linear layer.
 
+    A BatchNormalization in inference is one, as far as what follows it goes.
+
     Returns:
         None if it is no linear operator, a refusal if its weight cannot be changed.
     """
@@ -142,6 +144,8 @@ def read(node: Node) -> Layer | Refusal | None:
         return _conv(node)
     if node.is_op("Gemm"):
         return _gemm(node)
+    if node.is_op("BatchNormalization"):
+        return _normalization(node)
     return _matmul(node) if node.is_op("MatMul") else None
 
 
@@ -177,6 +181,16 @@ def _gemm(node: Node) -> Layer | Refusal:
         return Layer(node, form, 1, 0, 2, 2, 1, 2, 0 if flip_a else 1)
     form = WeightForm(weight.shape, 1 if flip_a else 0, 0 if flip_a else 1)
     return Layer(node, form, 0, 1, 2, 2, 0, 2, 1 if flip_b else 0)
+
+
+def _normalization(node: Node) -> Layer | Refusal:
+    """See gamma as weight and beta as bias; good for what follows, not for what precedes."""
+    gamma, rank = _float_constant(node, 1), node.output.rank
+    if gamma is None or gamma.ndim != 1 or _float_constant(node, 2) is None:
+        return _DYNAMIC
+    if rank is None or rank < 2:
+        return Refusal("unknown-rank", "the rank of its input is not known")
+    return Layer(node, WeightForm(gamma.shape, 0, 0), 1, 0, 2, rank, 1, rank, 1)
 
 
 def _matmul(node: Node) -> Layer | Refusal:

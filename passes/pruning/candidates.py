@@ -90,7 +90,7 @@ def weight_of(node: Node) -> tuple[Value, WeightForm] | None:
         if not DType.of(table.constant).is_float:
             return None
         return table, WeightForm(table.constant.shape, 0, 1)
-    layer = linear_layer.read(node)
+    layer = linear_layer.read(node) if node.is_op(*OP_TYPES) else None
     if isinstance(layer, Layer):
         value = node.inputs[layer.weight_at]
         assert value is not None
@@ -113,7 +113,7 @@ def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
 
 
 def _add(node: Node, found: dict[int, Candidate]) -> None:
-    weight = weight_of(node) if node.is_op(*OP_TYPES) else None
+    weight = weight_of(node)
     if weight is not None:
         found.setdefault(id(weight[0]), Candidate(*weight)).nodes.append(node)
 
@@ -130,7 +130,7 @@ def _is_quantized(node: Node) -> bool:
 
 
 def _is_layer(node: Node) -> bool:
-    return _is_quantized(node) or (node.is_op(*OP_TYPES) and weight_of(node) is not None)
+    return _is_quantized(node) or weight_of(node) is not None
 
 
 def _refusal(

@@ -160,6 +160,17 @@ def test_stack_of_matrices() -> None:
     result.same()
 
 
+def test_batch_norm_takes_what_follows_it() -> None:
+    b = Builder()
+    h = b.batch_norm(b.op("Relu", b.input("x", ["n", 4, 5, 5])), 4)
+    h = b.op("Add", b.op("Mul", h, b.positive(4, 1, 1)), b.weight(1, 4, 1, 1))
+    b.op("Div", b.op("Transpose", h, perm=[0, 2, 3, 1]), b.positive(4), to="y")
+    b.output("y")
+    result = run("fold-affine", b.model())
+    assert result.ops == {"Relu": 1, "BatchNormalization": 1, "Transpose": 1}
+    result.same()
+
+
 def test_gemm_with_constant_left() -> None:
     b = Builder()
     h = b.op("Gemm", b.weight(4, 5), b.input("x", [5, 6]), b.weight(6), alpha=0.5, beta=2.0)

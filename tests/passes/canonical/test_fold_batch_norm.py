@@ -248,6 +248,16 @@ def test_batch_norm_of_sequences_between_transposes() -> None:
     result.same()
 
 
+def test_two_in_a_row_become_one() -> None:
+    b = Builder()
+    b.batch_norm(b.batch_norm(b.op("Relu", b.input("x", ["n", 4, 5])), 4), 4, to="y")
+    b.output("y")
+    result = run("fold-batch-norm", b.model())
+    assert result.ops == {"Relu": 1, "BatchNormalization": 1}
+    assert result.codes == {"no-linear-neighbour": 1}
+    result.same()
+
+
 def test_batch_norm_between_unsqueeze_and_squeeze() -> None:
     b = Builder()
     h = linear(b, "Gemm:tb", b.input("x", ["n", 6]))
