@@ -70,7 +70,8 @@ def _output_checks(
 def _values(limit_name: str, found: Sequence[OutputComparison]) -> list[float]:
     if limit_name == "min_agreement":
         return [o.agreement.value for o in found if o.agreement is not None]
-    return [float(getattr(o, limit_name.partition("_")[2])) for o in found]
+    field = limit_name if limit_name == "max_abs_error" else limit_name.partition("_")[2]
+    return [float(getattr(o, field)) for o in found]
 
 
 def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from tempfile import SpooledTemporaryFile
 from typing import Any, Protocol, cast
@@ -56,7 +57,8 @@ class Shelf:
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
         """Make an empty shelf."""
-        self._file = SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  (lives as long as the shelf)
+        self._file = SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  (see next line)
+        weakref.finalize(self, self._file.close)
         self._names: list[tuple[str, ...]] = []
 
     def put(self, arrays: Mapping[str, np.ndarray]) -> None:
