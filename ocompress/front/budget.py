@@ -10,9 +10,15 @@ import numpy as np
 from ocompress.errors import DataError, OptionError
 from ocompress.io import Dataset, Feeds
 from ocompress.ir import Model
+from ocompress.ir.weigh import serialized_bytes
 from ocompress.pipeline import Guard
 from ocompress.profiling import LatencyGuard, SizeGuard
 from ocompress.validation import AccuracyGuard, Metric
+
+_SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
+"""Factor and bytes by which a file may pass a limit on its size."""
+_SECONDS = 0.3
+"""Time for each model in the latency guard's first look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +78,17 @@ class Budget:
             msg = "metric 'accuracy' needs labels; give some with --labels or in the data"
             raise DataError(msg)
 
+    def size_limit(self, original: int) -> float:
+        """Return the largest ratio of sizes that still counts as within the limit.
+
+        Names and records of types may make a file of the same weights a little bigger.
+
+        Args:
+            original: Bytes of the original.
+        """
+        limit = self.max_size_ratio if self.max_size_ratio is not None else np.inf
+        return max(limit * _SIZE_MARGIN, limit + _SIZE_SLACK / max(original, 1))
+
     def guards(
         self,
         original: Model,
@@ -92,7 +109,7 @@ class Budget:
         """
         made: list[Guard] = []
         if self.max_size_ratio is not None:
-            made.append(SizeGuard(original, self.max_size_ratio))
+            made.append(SizeGuard(original, self.size_limit(serialized_bytes(original))))
         if self.max_drop is not None and data is not None:
             named: Literal["agreement", "accuracy"] = (
                 "accuracy" if self.metric == "accuracy" else "agreement"
@@ -102,7 +119,13 @@ class Budget:
                 AccuracyGuard(original, data, self.max_drop, metric=metric, threads=threads)
             )
         if self.max_latency_ratio is not None and feeds is not None:
-            made.append(
-                LatencyGuard(original, feeds, self.max_latency_ratio, threads=threads, seed=seed)
+            guard = LatencyGuard(
+                original,
+                feeds,
+                self.max_latency_ratio,
+                threads=threads,
+                seconds=_SECONDS,
+                seed=seed,
             )
+            made.append(guard)
         return made

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ocompress import profiling, validation
+from ocompress.errors import OptionError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.request import Data
 from ocompress.io import as_dataset
@@ -44,6 +45,9 @@ def validate(
         ModelError: If a file is not a model.
         RuntimeFailureError: If the reference cannot be run.
     """
+    if data is None and (labels is not None or metric is not None or samples is not None):
+        msg = "labels, a metric and a number of samples need data; give some with --data"
+        raise OptionError(msg)
     limits = gate if isinstance(gate, Gate) or gate is None else Gate.load(Path(gate))
     own = Metric.load(metric) if isinstance(metric, str) else metric
     (before, before_path), (after, after_path) = as_model(reference), as_model(candidate)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocompress import profiling, validation
-from ocompress.errors import PassError
+from ocompress.errors import DataError, PassError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.reference import LARGE, check_domains, try_out
 from ocompress.front.request import Request
@@ -18,6 +18,7 @@ from ocompress.io import (
     Dataset,
     Feeds,
     Staging,
+    Unlabelled,
     as_dataset,
     check_output,
     load_model,
@@ -40,8 +41,6 @@ from ocompress.report import Optimization
 
 _NOISE = 0.03
 """Part of a latency that two measurements of the same model may differ by."""
-_SIZE_SLACK = 4096
-"""Bytes that a file may grow by without counting as bigger."""
 
 
 def optimize(
@@ -149,13 +148,7 @@ class _Job:
     def judge(self, result: PipelineResult, staged: Path) -> _Judged:
         """Validate and measure the file as it was written."""
         written = load_model(staged)
-        found = validation.validate(
-            self.original,
-            written,
-            self._data,
-            metric=self.request.budget.user_metric(),
-            threads=self.request.threads,
-        )
+        found = self._validate(written)
         if not found.passed:
             msg = (
                 f"the optimized model is broken, so it is not written: {found.failures[0].message}"
@@ -166,6 +159,21 @@ class _Job:
         self._judge_size(sizes)
         cost = (profiling.count(self.original), profiling.count(written))
         return _Judged(found, self._measure(written, staged), cost, sizes)
+
+    def _validate(self, written: Model) -> validation.ValidationResult:
+        request, data = self.request, self._data
+        own = request.budget.user_metric()
+        try:
+            return validation.validate(
+                self.original, written, data, metric=own, threads=request.threads
+            )
+        except DataError as error:
+            wanted = request.labels is not None or request.budget.metric != "agreement"
+            if data is None or data.labels is None or wanted:
+                raise
+            self.remarks.append(f"accuracy was not measured: {error}")
+            bare = Unlabelled(data)
+            return validation.validate(self.original, written, bare, threads=request.threads)
 
     def _open_data(self) -> Dataset | None:
         request = self.request
@@ -241,7 +249,7 @@ class _Job:
 
     def _judge_size(self, sizes: tuple[int, int]) -> None:
         limit = self.request.budget.max_size_ratio
-        if limit is not None and sizes[1] > sizes[0] * max(limit, 1.0) * 1.01 + _SIZE_SLACK:
+        if limit is not None and sizes[1] > sizes[0] * self.request.budget.size_limit(sizes[0]):
             self.broken.append(
                 f"the result has {sizes[1]} bytes, more than {limit:g} times the original's "
                 f"{sizes[0]}"

@@ -85,5 +85,6 @@ def _explain(model: Model, error: RuntimeFailureError) -> None:
     try:
         standard.check(to_proto(model))
     except InvalidModelError as invalid:
-        raise invalid from error
+        # the runtime's sentence is the clearer one, but the checker knows whose fault it is
+        raise InvalidModelError(str(error)) from invalid
     raise UnsupportedModelError(str(error)) from error

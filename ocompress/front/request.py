@@ -65,7 +65,7 @@ class Request:
             "data and synthetic data exclude each other; give one": (
                 self.data is not None and self.synthetic
             ),
-            "labels need data to belong to; give some with --data": (
+            "labels need data; give some with --data": (
                 self.labels is not None and self.data is None
             ),
             "a limit on samples needs data; give some with --data": (

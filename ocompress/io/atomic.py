@@ -141,8 +141,10 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         OutputError: If its folder cannot be written to.
     """
     for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            msg = f"output {str(path)!r} is the same file as an input; choose another name"
+        if path.resolve() == source.resolve() or (
+            path.exists() and source.exists() and path.samefile(source)
+        ):
+            msg = f"output {str(path)!r} is the same file as {str(source)!r}; choose another name"
             raise UsageError(msg)
     if path.is_dir():
         msg = f"output {str(path)!r} is a directory; name a file in it"

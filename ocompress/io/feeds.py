@@ -125,6 +125,40 @@ class ChainDataset:
         return replace(self, parts=kept)
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """The same data without their labels."""
+
+    data: Dataset
+
+    @property
+    def source(self) -> str:
+        """Where the data came from."""
+        return self.data.source
+
+    @property
+    def samples(self) -> int:
+        """Number of samples over all feeds."""
+        return self.data.samples
+
+    @property
+    def labels(self) -> None:
+        """None, whatever the data have."""
+        return
+
+    def __len__(self) -> int:
+        """Count the feeds."""
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """Iterate over the feeds."""
+        return iter(self.data)
+
+    def take(self, samples: int) -> Unlabelled:
+        """Return the first feeds that together hold at most `samples` samples, at least one."""
+        return Unlabelled(self.data.take(samples))
+
+
 def samples_of(feed: Mapping[str, np.ndarray]) -> int:
     """Return the extent that axis 0 of all inputs of rank 1 and more shares, else 1."""
     extents = {a.shape[0] for a in feed.values() if a.ndim}

@@ -54,7 +54,7 @@ def passes(done: Optimization) -> RenderableType:
             _change(record.nodes, str),
             _change(record.weight_bytes, byte_text),
             f"{record.seconds:.2f} s",
-            escape("; ".join(_story(done, record)) or "nothing to do"),
+            escape("; ".join(_story(done, record))),
         )
     return table
 

@@ -111,7 +111,7 @@ def test_memory_does_not_grow_with_the_file(method: int, tmp_path: Path) -> None
         archive.open("x.npy", "w", force_zip64=True) as stream,
     ):
         header = {"descr": "<f4", "fortran_order": False, "shape": (4000, 3, 64, 64)}
-        np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(stream, header)
         block = np.ones((100, 3, 64, 64), np.float32).tobytes()
         for _ in range(40):
             stream.write(block)
