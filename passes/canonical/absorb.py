@@ -86,9 +86,12 @@ def _try(
 
 
 def _neighbours(node: Node) -> list[Node]:
+    """Return what could have been folded had the layer's weight been usable."""
     producer = node.inputs[0].producer if node.inputs and node.inputs[0] is not None else None
     found = [reader for reader, _ in node.output.users]
-    return [*found, producer] if producer is not None else found
+    found += [producer] if producer is not None else []
+    # a MatMul and its Add stay two nodes whatever their weights
+    return [n for n in found if not (node.is_op("MatMul") and n.is_op("Add", "Sub"))]
 
 
 def fold_behind(layer: Layer, items: Sequence[Affine]) -> int | Refusal:
