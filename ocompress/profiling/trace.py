@@ -17,9 +17,9 @@ from ocompress.runtime import Level, Session
 
 _KERNEL = "_kernel_time"
 _RENAMED = re.compile(
-    r"(_nchwc|_quant|_quantized|_dq|/duplicated|_token_\d+|_fused|/?_?fusion\w*)$"
+    r"^fused |(_nchwc|_quant|_quantized|_dq|/duplicated|_token_\d+|_fused|[/_]\w*[Ff]usion\w*/?)$"
 )
-"""What ONNX Runtime appends to the name of a node that it fused, lowered or moved."""
+"""What ONNX Runtime adds to the name of a node that it fused, lowered or moved."""
 _ADDED = "(added by ONNX Runtime)"
 _WARMUP = 2
 _MOST_FUSED = 4

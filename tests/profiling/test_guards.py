@@ -1,0 +1,104 @@
+"""The guards on latency and size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ocompress.profiling.latency_guard as latency_guard
+from ocompress.profiling import LatencyGuard, SizeGuard
+from ocompress.profiling.latency import Times
+from tests.profiling.nets import mlp
+
+FEEDS = {"x": np.ones((2, 4), np.float32)}
+CANDIDATE, BEST, REFERENCE = 0, 1, 2
+
+
+class Fake:
+    """Stands for the machine: gives each model a median, look by look."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: tuple[float, float, float]) -> None:
+        self.looks = list(looks)
+        self.seconds: list[float] = []
+        monkeypatch.setattr(latency_guard, "interleave", self)
+
+    def __call__(self, calls: Sequence[Any], *, seconds: float, seed: int) -> list[Times]:
+        medians = self.looks[len(self.seconds)]
+        self.seconds.append(seconds)
+        for call in calls:
+            call()
+        rng = np.random.default_rng(seed)
+        turns = [m * (1 + 0.02 * rng.standard_normal(50)) for m in medians]
+        return [Times(t, t) for t in turns]
+
+
+def guard(**given: Any) -> LatencyGuard:
+    return LatencyGuard(mlp(), FEEDS, seconds=0.1, **given)
+
+
+def test_equal_models_hold_at_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Fake(monkeypatch, (1.0, 1.0, 1.0))
+    verdict = guard().judge(mlp(), mlp())
+    assert verdict.held
+    assert machine.seconds == [0.1]
+    assert "not clearly above the 1 allowed" in verdict.message
+
+
+def test_a_slower_model_is_refused_after_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Fake(monkeypatch, (1.2, 1.0, 1.0), (1.2, 1.0, 1.0))
+    verdict = guard().judge(mlp(), mlp())
+    assert not verdict.held
+    assert machine.seconds == pytest.approx([0.1, 0.3])
+    assert verdict.figures["ratio"] == pytest.approx(1.2, rel=0.02)
+    assert "the best so far" in verdict.message
+
+
+def test_a_slow_first_look_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, (1.2, 1.0, 1.0), (1.0, 1.0, 1.0))
+    assert guard().judge(mlp(), mlp()).held
+
+
+def test_within_the_margin_counts_as_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, (1.02, 1.0, 1.0))
+    assert guard().judge(mlp(), mlp()).held
+    Fake(monkeypatch, (1.02, 1.0, 1.0), (1.02, 1.0, 1.0))
+    assert not guard(margin=0.0).judge(mlp(), mlp()).held
+
+
+def test_small_losses_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, (1.2, 1.19, 1.0), (1.2, 1.19, 1.0))
+    verdict = guard().judge(mlp(), mlp())
+    assert not verdict.held
+    assert "the original" in verdict.message
+
+
+def test_a_higher_ratio_may_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, (1.2, 1.0, 1.0))
+    assert guard(max_ratio=1.25).judge(mlp(), mlp()).held
+
+
+def test_models_really_run() -> None:
+    verdict = LatencyGuard(mlp(), FEEDS, max_ratio=1000, seconds=0.01).judge(mlp(), mlp())
+    assert verdict.held
+    assert verdict.figures["ratio"] > 0
+
+
+def test_a_model_that_does_not_run_is_refused() -> None:
+    broken = mlp()
+    broken.graph.nodes[1].op_type = "NoSuchOperator"
+    verdict = guard().judge(broken, mlp())
+    assert not verdict.held
+    assert "cannot be timed" in verdict.message
+
+
+def test_size_is_that_of_the_serialized_model() -> None:
+    small, large = mlp(8), mlp(800)
+    ratio = SizeGuard(large).judge(small, large).figures["ratio"]
+    assert 0.01 < ratio < 0.1
+    assert SizeGuard(large, ratio * 1.001).judge(small, large).held
+    assert not SizeGuard(large, ratio * 0.999).judge(small, large).held
+    assert not SizeGuard(small).judge(large, small).held
+    assert SizeGuard(small).judge(small.clone(), large).held
