@@ -30,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (optimize, validate, profile, inspect, passes):
+COMMANDS = (optimize, validate, profile, inspect, passes)
+for command in COMMANDS:
     app.command(epilog=EPILOG)(exits.mapped(command))
 
 
@@ -50,7 +51,8 @@ def _root(
 ) -> int:
     del version  # its callback has ended the program
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
+        names = ", ".join(c.__name__ for c in COMMANDS)
+        exits.complain(f"name a command: {names}; `ocompress --help` says what each does")
         raise typer.Exit(exits.USAGE)
     return exits.DONE
 

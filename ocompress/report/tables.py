@@ -70,8 +70,13 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     declined = done.declined(record)
     if declined:
         yield "left alone: " + ", ".join(f"{code} {count}" for code, count in declined.items())
+    held = [v for v in record.verdicts if v.held]
+    figures = [f"{v.guard} {v.figures['ratio']:.2f}" for v in held if "ratio" in v.figures]
+    if figures:
+        yield f"held: {', '.join(figures)}"
     for verdict in record.verdicts:
-        yield f"{'' if verdict.held else 'REFUSED '}{verdict.guard}: {verdict.message}"
+        if not verdict.held:
+            yield f"REFUSED by {verdict.guard}: {verdict.message}"
 
 
 def remarks(done: Optimization) -> Iterator[RenderableType]:

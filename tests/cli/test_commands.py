@@ -1,0 +1,170 @@
+"""The other commands, and how the program ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ocompress import __version__
+from ocompress.cli import exits
+from ocompress.errors import DataError, OutputError, UnsupportedModelError
+from ocompress.io import load_model, save_model
+from tests.cli.conftest import Call
+
+
+@pytest.fixture
+def pruned(here: Path, call: Call) -> Path:
+    line = "optimize in.onnx out.onnx --no-profile -q --data d.npz --passes"
+    call(*line.split(), "prune{sparsity=0.9 protect_ends=false smallest=0}")
+    return here / "out.onnx"
+
+
+def test_validate_passes_equal_models(here: Path, call: Call) -> None:
+    line = "validate in.onnx in.onnx --data d.npz --report r.json"
+    ended = call(*line.split())
+    assert ended.code == 0
+    assert "passed" in ended.out
+    assert "exact" in ended.out
+    report = json.loads((here / "r.json").read_text())
+    assert report["command"] == "validate"
+    assert report["passed"] is True
+
+
+@pytest.mark.usefixtures("pruned")
+def test_validate_fails_on_the_gate(here: Path, call: Call) -> None:
+    (here / "gate.toml").write_text("min_sqnr_db = 60\nmax_size_ratio = 1.5\n")
+    line = "validate in.onnx out.onnx --data d.npz --gate gate.toml --junit gate.xml --json"
+    ended = call(*line.split())
+    assert ended.code == 1
+    assert "'out.onnx' does not pass" in ended.complaint
+    assert json.loads(ended.out)["passed"] is False
+    cases = ET.parse(here / "gate.xml").findall("testsuite/testcase")
+    failed = {c.get("name"): c.find("failure") is not None for c in cases}
+    assert failed["min_sqnr_db[y]"] is True
+    assert failed["max_size_ratio"] is False
+
+
+def test_profile_beside_a_reference(pruned: Path, call: Call) -> None:
+    ended = call("profile", pruned, "--against", "in.onnx", "--seconds", "0.05", "--per-node")
+    assert ended.code == 0, ended.err
+    for word in ("latency p50", "peak memory", "Gemm", "ONNX Runtime"):
+        assert word in ended.out
+    ended = call("profile", "in.onnx", "--shape", "x:3,16", "--seconds", "0.05", "--json")
+    report = json.loads(ended.out)
+    assert report["inputs"][0]["shape"] == [3, 16]
+    assert report["model"]["cost"]["parameters"] == sum(
+        w.size for w in load_model("in.onnx").weights()
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_inspect_says_what_passes_would_do(call: Call) -> None:
+    ended = call("inspect", "in.onnx")
+    assert ended.code == 0
+    for word in ("x float[n,16]", "Gemm 3", "opset 17", "zeros made", "needs data"):
+        assert word in ended.out
+    report = json.loads(call("inspect", "in.onnx", "--data", "d.npz", "--json").out)
+    named = {p["name"]: p for p in report["passes"]}
+    assert named["prune"]["declined"]
+    assert not named["quant"]["problem"]
+
+
+def test_passes_lists_and_explains(call: Call) -> None:
+    listed = call("passes").out
+    assert "prune" in listed
+    assert "fold-batch-norm" not in listed
+    assert "fold-batch-norm" in call("passes", "--all").out
+    shown = call("passes", "prune").out
+    assert "sparsity" in shown
+    assert "0..1" in shown
+    report = json.loads(call("passes", "prune", "--json").out)
+    assert report["pass"]["options"][0]["default"] is not None
+
+
+def test_version_and_no_command(call: Call) -> None:
+    assert call("--version").out == f"ocompress {__version__}\n"
+    ended = call()
+    assert ended.code == 2
+    assert "optimize, validate" in ended.complaint
+
+
+# -- how it ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("a\nb"), 2),
+        (UnsupportedModelError("x"), 3),
+        (OutputError("x"), 4),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 4),
+        (ZeroDivisionError("division by zero"), 4),
+    ],
+)
+def test_exceptions_become_exit_codes(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @exits.mapped
+    def command() -> int:
+        raise error
+
+    assert command() == code
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    if isinstance(error, ZeroDivisionError):
+        assert "OCOMPRESS_DEBUG=1" in err
+        assert "ZeroDivisionError" in err
+
+
+def test_debug_lets_exceptions_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCOMPRESS_DEBUG", "1")
+
+    @exits.mapped
+    def command() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command()
+
+
+def test_reader_that_went_away_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exits, "_close_stdout", lambda: None)
+
+    @exits.mapped
+    def command() -> int:
+        raise BrokenPipeError
+
+    assert command() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_models_near_the_limit_get_external_data(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocompress.io.model_writer.LARGEST_FILE", 1000)
+    save_model(load_model(here / "in.onnx"), here / "big.onnx")
+    assert (here / "big.onnx.data").exists()
+
+
+@pytest.fixture
+def interrupted_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ocompress.pipeline.manager.PassManager.run", interrupt)
+
+
+@pytest.mark.usefixtures("interrupted_pass")
+def test_interruption_midway(here: Path, call: Call) -> None:
+    before = sorted(here.iterdir())
+    ended = call("optimize", "in.onnx", "out.onnx", "-p", "prune", "--data", "d.npz")
+    assert ended.code == 130
+    assert ended.complaint == "error: interrupted; nothing was written"
+    assert sorted(here.iterdir()) == before

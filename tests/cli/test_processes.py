@@ -1,0 +1,111 @@
+"""The program as a process: start-up, signals, limits, bytes that depend on nothing else."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+
+PROGRAM = [sys.executable, "-m", "ocompress"]
+LINE = ["optimize", "in.onnx", "out.onnx", "-p", "prune,quant", "--data", "d.npz", "--no-profile"]
+
+
+def start(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("line", [["--help"], ["optimize", "--help"], ["--version"]])
+def test_help_needs_no_runtime(line: list[str]) -> None:
+    code = (
+        "import sys\nfrom ocompress.cli.app import run\n"
+        f"code = run({line!r})\n"
+        "bad = [m for m in ('onnxruntime', 'onnx', 'numpy') if m in sys.modules]\n"
+        "sys.exit(f'imported {bad}' if bad else code)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "ocompress" in ended.stdout
+
+
+def test_bytes_depend_on_model_and_seed_only(here: Path) -> None:
+    made = []
+    for number, seed in enumerate(("1", "77")):
+        folder = here / f"sub{number}"
+        folder.mkdir()
+        line = [w if w not in ("in.onnx", "d.npz") else str(here / w) for w in LINE]
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        ended = start(*line, cwd=folder, env=env)
+        assert ended.returncode == 0, ended.stderr
+        made.append((folder / "out.onnx").read_bytes())
+    assert made[0] == made[1]
+    assert str(here).encode() not in made[0]
+
+
+def no_large_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+def test_full_disk(here: Path) -> None:
+    (here / "out.onnx").write_bytes(b"old")
+    before = {p.name: p.read_bytes() for p in here.iterdir()}
+    ended = start(*LINE, cwd=here, preexec_fn=no_large_files)
+    assert ended.returncode == 4
+    last = ended.stderr.splitlines()[-1]
+    assert last == "error: cannot write 'out.onnx': File too large"
+    assert {p.name: p.read_bytes() for p in here.iterdir()} == before
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_nothing_half_written(kind: signal.Signals, here: Path) -> None:
+    (here / "slow.py").write_text(
+        "import time, pathlib\nimport numpy as np\n"
+        "def feeds():\n"
+        "    pathlib.Path('started').touch()\n"
+        "    for _ in range(600):\n"
+        "        time.sleep(0.1)\n"
+        "        yield {'x': np.zeros((1, 16), np.float32)}\n"
+    )
+    line = [w if w != "d.npz" else "slow:feeds" for w in LINE]
+    process = subprocess.Popen(
+        [*PROGRAM, *line], cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (here / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(kind)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted; nothing was written"
+    assert "Traceback" not in err
+    left = {p.name for p in here.iterdir() if p.name != "__pycache__"}
+    assert left == {"in.onnx", "d.npz", "slow.py", "started"}
+
+
+def test_reader_that_stops_early_is_silent(here: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        ended = subprocess.run(
+            [*PROGRAM, "passes"], cwd=here, stdout=stream, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.stderr == b""
+    assert ended.returncode == 0
+
+
+def test_threads_do_not_change_the_bytes(here: Path, call: Call) -> None:
+    for name, threads in (("a.onnx", "1"), ("b.onnx", "2")):
+        line = [w if w != "out.onnx" else name for w in LINE]
+        assert call(*line, "--threads", threads).code == 0
+    assert (here / "a.onnx").read_bytes() == (here / "b.onnx").read_bytes()
