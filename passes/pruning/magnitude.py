@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
+_CACHED = 1 << 16
 _HALF = 16
 
 
@@ -65,7 +66,7 @@ def _bits(layers: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 def _histogram(parts: Iterable[np.ndarray]) -> np.ndarray:
     total = np.zeros(1 << _HALF, np.int64)
     for part in parts:
-        total += np.bincount(part, minlength=1 << _HALF)
+        total += np.bincount(part.astype(np.intp), minlength=1 << _HALF)
     return total
 
 
@@ -85,8 +86,8 @@ def energy(weight: np.ndarray) -> float:
     """Return the sum of the squares of a weight."""
     total = 0.0
     flat = weight.reshape(-1)
-    for start in range(0, flat.size, _CHUNK):
-        part = flat[start : start + _CHUNK].astype(np.float64)
+    for start in range(0, flat.size, _CACHED):
+        part = flat[start : start + _CACHED].astype(np.float64)
         total += float(part @ part)
     return total
 

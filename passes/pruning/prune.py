@@ -148,35 +148,31 @@ class Prune(Pass):
         pattern = patterns.parse(self.pattern)
         assert pattern is not None
         common = [c for c, share in wanted if share is None]
-        line: Cut | None = None
-        if common and not pattern.group:
-            line = _line(pattern, common, self.sparsity, normalize=True)
+        norms = {id(c): magnitude.energy(c.weight) ** 0.5 or 1.0 for c in common}
+        line = _line(pattern, common, self.sparsity, norms)
         for candidate, share in wanted:
             if pattern.group:
                 yield candidate, pattern.groups_mask(candidate.weight, candidate.form)
                 continue
-            if share is None:
-                assert line is not None
-                scores = _scores(pattern, candidate, normalize=True)
-                chosen = line.mask(scores)
-            else:
-                own = _line(pattern, [candidate], share, normalize=False)
-                chosen = own.mask(_scores(pattern, candidate, normalize=False))
+            drawn = line if share is None else _line(pattern, [candidate], share, norms)
+            chosen = drawn.mask(_scores(pattern, candidate, norms))
             yield candidate, pattern.elements(chosen, candidate.form)
 
 
-def _line(pattern: Pattern, group: list[Candidate], share: float, *, normalize: bool) -> Cut:
-    units = sum(pattern.units(c.form) for c in group)
+def _line(
+    pattern: Pattern, group: list[Candidate], share: float, norms: Mapping[int, float]
+) -> Cut:
+    units = 0 if pattern.group else sum(pattern.units(c.form) for c in group)
 
     def scores() -> Iterable[np.ndarray]:
-        return (_scores(pattern, c, normalize=normalize) for c in group)
+        return (_scores(pattern, c, norms) for c in group)
 
     return magnitude.cut(scores, round(share * units))
 
 
-def _scores(pattern: Pattern, candidate: Candidate, *, normalize: bool) -> np.ndarray:
-    norm = magnitude.energy(candidate.weight) ** 0.5 if normalize else 1.0
-    return pattern.scores(candidate.weight, candidate.form, norm or 1.0)
+def _scores(pattern: Pattern, candidate: Candidate, norms: Mapping[int, float]) -> np.ndarray:
+    """Return the scores of a layer, relative to its norm where it has one."""
+    return pattern.scores(candidate.weight, candidate.form, norms.get(id(candidate), 1.0))
 
 
 def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str, Any] | None:
