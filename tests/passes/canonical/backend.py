@@ -34,6 +34,7 @@ def cases() -> Iterator[Case]:
         tests = [test for kind in KINDS for test in load_model_tests(kind=kind)]
     for test in tests:
         if test.model is not None:
+            assert test.data_sets is not None
             proto, inputs = test.model, list(test.data_sets[0][0])
         else:
             folder = Path(test.model_dir or "")

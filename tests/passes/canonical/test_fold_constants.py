@@ -1,0 +1,154 @@
+"""Constant subgraphs are computed, within bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto as T
+
+from ocompress import runtime
+from ocompress.ir import Model
+from passes.canonical import fold_constants
+from tests.build import Builder
+from tests.passes.canonical.exact import run
+
+
+def _after_x(b: Builder, value: str, shape: list[int]) -> Model:
+    b.op("Mul", b.input("x", shape), value, to="y")
+    b.output("y", None if not shape else ["a"] * len(shape))
+    return b.model()
+
+
+def test_chain_becomes_one_weight() -> None:
+    b = Builder()
+    w = b.op("Transpose", b.op("Tanh", b.weight(3, 4)), perm=[1, 0])
+    ran = run("fold-constants", _after_x(b, b.op("Exp", w), [4, 3]))
+    assert ran.ops == {"Mul": 1}
+    assert ran.outcome.counts == {"nodes folded": 3}
+    ran.same_bits()
+
+
+def test_one_session_computes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counting(runtime.Session):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            made.append(1)
+            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fold_constants, "Session", Counting)
+    b = Builder()
+    parts = [b.op("Sin", b.weight(4)) for _ in range(20)]
+    assert run("fold-constants", _after_x(b, b.op("Sum", *parts), [4])).ops == {"Mul": 1}
+    assert len(made) == 1
+
+
+def test_several_outputs_and_readers_in_a_body() -> None:
+    body = Builder()
+    body.op("Add", "x", "left", to="out")
+    body.output("out", [2])
+    other = Builder()
+    other.op("Sub", "x", "right", to="out2")
+    other.output("out2", [2])
+    b = Builder()
+    b.input("x", [2])
+    b.ops("Split", [b.weight(4)], ["left", "right"])
+    b.op(
+        "If",
+        b.input("c", [], T.BOOL),
+        to="y",
+        then_branch=body.graph("t"),
+        else_branch=other.graph("e"),
+    )
+    b.output("y", [2])
+    ran = run("fold-constants", b.model())
+    assert "Split" not in ran.ops
+    ran.same_bits(c=np.asarray(True))
+    ran.same_bits(c=np.asarray(False))
+
+
+def test_constants_inside_a_body() -> None:
+    def branch(op: str) -> onnx.GraphProto:
+        inner = Builder()
+        inner.op("Mul", "x", inner.op(op, inner.weight(2), to=f"w{op}"), to=f"out{op}")
+        inner.output(f"out{op}", [2])
+        return inner.graph(op)
+
+    b = Builder()
+    b.input("x", [2])
+    c = b.input("c", [], T.BOOL)
+    b.op("If", c, to="y", then_branch=branch("Sin"), else_branch=branch("Cos"))
+    b.output("y", [2])
+    ran = run("fold-constants", b.model())
+    assert ran.ops == {"If": 1, "Mul": 2}
+    ran.same_bits(c=np.asarray(True))
+    ran.same_bits(c=np.asarray(False))
+
+
+def test_formal_output_stays_made_by_a_node() -> None:
+    b = Builder()
+    b.op("Exp", b.weight(3), to="y")
+    b.output("y", [3])
+    ran = run("fold-constants", b.model())
+    assert ran.ops == {"Constant": 1}
+    ran.same_bits()
+
+
+def test_growth_is_declined() -> None:
+    b = Builder()
+    big = b.op("Expand", b.weight(1), b.const(np.asarray([1 << 19], np.int64)))
+    ran = run("fold-constants", _after_x(b, big, [1 << 19]))
+    assert not ran.outcome
+    assert ran.codes == {"grows"}
+
+
+def test_moderate_growth_is_folded() -> None:
+    b = Builder()
+    ran = run("fold-constants", _after_x(b, b.op("Expand", b.weight(1), b.const(_i(1000))), [1000]))
+    assert ran.ops == {"Mul": 1}
+    ran.same_bits()
+
+
+def _i(*numbers: int) -> np.ndarray:
+    return np.asarray(numbers, np.int64)
+
+
+@pytest.mark.parametrize("op", ["DequantizeLinear", "RandomNormalLike"])
+def test_quantized_and_random_nodes_stay(op: str) -> None:
+    b = Builder()
+    if op == "DequantizeLinear":
+        value = b.op(op, b.const(np.asarray([1, 2], np.int8)), b.const(np.float32(0.5)))
+    else:
+        value = b.op(op, b.weight(2))
+    ran = run("fold-constants", _after_x(b, value, [2]))
+    assert not ran.outcome
+    assert not ran.remarks
+
+
+def test_failure_of_one_node_spares_the_others() -> None:
+    b = Builder()
+    good = b.op("Sin", b.weight(4))
+    bad = b.op("Gather", b.weight(4), b.const(_i(9, 9, 9, 9)))  # out of range
+    value = b.op("Cos", b.op("Add", good, bad))
+    ran = run("fold-constants", _after_x(b, value, [4]))
+    assert ran.ops == {"Gather": 1, "Add": 1, "Cos": 1, "Mul": 1}
+    assert ran.codes == {"not-computable"}
+    assert [r.op_type for r in ran.remarks] == ["Gather"]
+
+
+def test_defaults_of_inputs_are_no_constants() -> None:
+    b = Builder()
+    b.input("w", [4])
+    b.const(np.ones(4, np.float32), "w")
+    assert not run("fold-constants", _after_x(b, b.op("Sin", "w"), [4])).outcome
+
+
+def test_opset_the_runtime_does_not_know_is_said_once() -> None:
+    b = Builder()
+    b.op("Mul", b.input("x", [4]), b.op("Sin", b.op("Cos", b.weight(4))), to="y")
+    b.output("y", [4])
+    model = b.model()
+    model.opsets[""] = 999
+    ran = run("fold-constants", model, types=False)
+    assert not ran.outcome

@@ -1,0 +1,62 @@
+"""Model-local functions become nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ocompress.ir import Model, from_proto
+from tests.build import Builder
+from tests.passes.canonical.exact import run
+
+
+def _scale_shift(opset: int) -> onnx.FunctionProto:
+    nodes = [
+        helper.make_node("Mul", ["a", "b"], ["scaled"], name="mul"),
+        helper.make_node("LeakyRelu", ["scaled"], ["c"], name="leak"),
+    ]
+    reference = nodes[1].attribute.add(name="alpha", ref_attr_name="slope")
+    reference.type = onnx.AttributeProto.FLOAT
+    return helper.make_function(
+        "my", "ScaleLeak", ["a", "b"], ["c"], nodes, [helper.make_opsetid("", opset)], ["slope"]
+    )
+
+
+def _model(weight: np.ndarray, opset: int = 17) -> Model:
+    b = Builder()
+    x = b.input("x", ["n", weight.size])
+    h = b.op("ScaleLeak", x, b.const(weight, "w"), domain="my", slope=0.25)
+    b.op("ScaleLeak", h, "w", domain="my", slope=0.5, to="y")
+    b.output("y", ["n", weight.size])
+    proto = b.proto(17, my=1)
+    proto.functions.append(_scale_shift(opset))
+    return from_proto(proto)
+
+
+def test_calls_become_nodes() -> None:
+    ran = run("inline-functions", _model(np.asarray([1, -2, 3], np.float32)), types=False)
+    assert ran.ops == {"Mul": 2, "LeakyRelu": 2}
+    assert ran.after.functions == []
+    ran.same_bits()
+
+
+def test_large_weights_are_not_copied() -> None:
+    weight = np.linspace(-1, 1, 10_000, dtype=np.float32)
+    before = _model(weight)
+    ran = run("inline-functions", before, types=False)
+    assert ran.after.graph.initializers["w"].data is before.graph.initializers["w"].data
+    ran.same_bits()
+
+
+def test_function_of_another_opset() -> None:
+    ran = run("inline-functions", _model(np.asarray([1, -2, 3], np.float32), opset=15), types=False)
+    assert "ScaleLeak" not in ran.ops
+    ran.same_bits()
+
+
+def test_models_without_functions_are_left_alone() -> None:
+    b = Builder()
+    b.op("Relu", b.input("x", [3]), to="y")
+    b.output("y", [3])
+    assert not run("inline-functions", b.model()).outcome
