@@ -62,9 +62,9 @@ def test_a_slow_first_look_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_within_the_margin_counts_as_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    Fake(monkeypatch, (1.02, 1.0, 1.0))
+    Fake(monkeypatch, (1.04, 1.0, 1.0))
     assert guard().judge(mlp(), mlp()).held
-    Fake(monkeypatch, (1.02, 1.0, 1.0), (1.02, 1.0, 1.0))
+    Fake(monkeypatch, (1.04, 1.0, 1.0), (1.04, 1.0, 1.0))
     assert not guard(margin=0.0).judge(mlp(), mlp()).held
 
 
