@@ -29,8 +29,8 @@ def percentile(histogram: Histogram, percent: float = 99.999) -> tuple[float, fl
     edges = histogram.start + histogram.width * np.arange(len(histogram.counts) + 1)
     seen = np.concatenate([[0], np.cumsum(histogram.counts)]) / total
     tail = 1 - percent / 100
-    low, high = np.interp([tail, 1 - tail], seen, edges)
-    return max(histogram.low, float(low)), min(histogram.high, float(high))
+    ends = np.interp([tail, 1 - tail], seen, edges).clip(histogram.low, histogram.high)
+    return float(ends[0]), float(ends[1])
 
 
 def mse(histogram: Histogram, symmetric: bool = False) -> tuple[float, float]:

@@ -42,9 +42,8 @@ def expose(model: Model, names: list[str]) -> list[Probe]:
         value, chain = places[name]
         if value.constant is not None or (value.dtype is not None and not value.dtype.is_float):
             continue
-        if value.is_input:
-            if not chain:
-                found.append(Probe(name, None))
+        if value.is_input and not chain:
+            found.append(Probe(name, None))
             continue
         shown = _thread_out(value, chain, model)
         if shown is not None:

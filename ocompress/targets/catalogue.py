@@ -50,7 +50,6 @@ _KNOWN = (
         name="arm64",
         arch=Arch.AARCH64,
         features=frozenset({"neon"}),
-        activation_dtype="int8",
         float_costs=costs.AVX2_FLOAT,
         int8_costs=costs.AVX2_INT8,
     ),

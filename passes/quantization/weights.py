@@ -9,6 +9,7 @@ grid of up to 8 bits on which it comes out best after the pairs that would clip 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,7 +58,7 @@ def quantize_weight(
     axis: int,
     grid: WeightGrid,
     *,
-    orders: list[tuple[int, ...]],
+    orders: Sequence[tuple[int, ...]],
     per_channel: bool = True,
     least_scales: np.ndarray | None = None,
 ) -> QuantizedWeight:
