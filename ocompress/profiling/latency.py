@@ -67,7 +67,10 @@ def interleave(
         blocks = max(_FEWEST_TURNS, min(_MOST_TURNS, blocks))
     rng = np.random.default_rng(seed)
     turns: list[list[np.ndarray]] = [[] for _ in calls]
-    for _ in range(blocks):
+    deadline = float("inf") if runs is not None else clock() + seconds * len(calls)
+    for block in range(blocks):
+        if block >= _FEWEST_TURNS and clock() > deadline:
+            break  # the machine is busier than it was while warming up
         for index in rng.permutation(len(calls)):
             turns[index].append(_turn(calls[index], burst, clock))
     return [

@@ -70,3 +70,14 @@ def test_runs_rule_over_seconds(runs: int) -> None:
 def test_a_call_that_takes_no_time() -> None:
     (times,) = FakeMachine(0.0).interleave(seconds=0.1)
     assert times.runs.max() == 0.0
+
+
+def test_a_machine_that_gets_busy_does_not_take_longer() -> None:
+    machine = FakeMachine(0.02)
+
+    def call() -> None:
+        machine.now += 0.02 if machine.now < 0.1 else 0.2
+
+    (times,) = interleave([call], seconds=2.0, clock=lambda: machine.now)
+    assert machine.now < 2.5
+    assert len(times.runs) >= 5
