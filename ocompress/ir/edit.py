@@ -13,7 +13,7 @@ from ocompress.ir.value import Value
 
 def set_weight(value: Value, array: np.ndarray) -> None:
     """Replace the array of a constant for all its readers; arrays are never edited in place."""
-    value.data = np.ascontiguousarray(array)
+    value.data = np.asarray(array, order="C")
 
 
 def own_weight(node: Node, index: int) -> Value:
