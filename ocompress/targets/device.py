@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,21 @@ class MachineFacts(Finding):
     python: str
     numpy: str
     onnxruntime: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model to run.
+
+    Attributes:
+        name: A short name, fit for a file (`candidate`).
+        model: The model.
+        level: Graph optimization level.
+    """
+
+    name: str
+    model: Model
+    level: Level = Level.ALL
 
 
 @dataclass(frozen=True)
@@ -106,11 +121,10 @@ class DeviceRun:
 @contextlib.contextmanager
 def run_on(
     transport: Transport,
-    models: Mapping[str, Model],
+    planned: Sequence[Planned],
     feeds: Iterable[Feeds],
     *,
     threads: int = 1,
-    level: Level = Level.ALL,
     config: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Iterator[DeviceRun]:
@@ -118,10 +132,9 @@ def run_on(
 
     Args:
         transport: The way there.
-        models: Models by short names, which name files (`reference`, `candidate`).
+        planned: The models; one that is planned twice is sent once.
         feeds: What to run them on; gone through once and stored in a temporary folder.
         threads: Threads within an operator; 0 takes all cores of the device.
-        level: Graph optimization level.
         config: Session configuration entries.
         progress: Told after each run.
 
@@ -132,21 +145,24 @@ def run_on(
     with tempfile.TemporaryDirectory(prefix="ocompress-") as name:
         folder = Path(name)
         shutil.copyfile(Path(__file__).with_name(RUNNER), folder / RUNNER)
-        options = {"threads": threads, "level": level.value, "config": dict(config or {})}
         job = {
             "format": FORMAT,
-            "models": [_pack_model(folder, name, model) for name, model in models.items()],
+            "models": list(_pack_models(folder, planned)),
             "feeds": list(_pack_feeds(folder, feeds)),
-            "options": options,
+            "options": {"threads": threads, "config": dict(config or {})},
         }
         (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
         transport.execute(folder, progress)
         yield _unpack(transport, folder)
 
 
-def _pack_model(folder: Path, name: str, model: Model) -> dict[str, str]:
-    save_model(model, folder / f"{name}.onnx")
-    return {"name": name, "file": f"{name}.onnx"}
+def _pack_models(folder: Path, planned: Sequence[Planned]) -> Iterator[dict[str, str]]:
+    files: dict[int, str] = {}
+    for one in planned:
+        if id(one.model) not in files:
+            files[id(one.model)] = f"{one.name}.onnx"
+            save_model(one.model, folder / files[id(one.model)])
+        yield {"name": one.name, "file": files[id(one.model)], "level": one.level.value}
 
 
 def _pack_feeds(folder: Path, feeds: Iterable[Feeds]) -> Iterator[dict[str, Any]]:

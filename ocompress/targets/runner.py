@@ -7,9 +7,9 @@ It is never imported: it is copied to the device and started as
 in the folder that holds the files of the job. `JOB` and `RESULT` are JSON. A job is
 
     {"format": 1,
-     "models": [{"name": "candidate", "file": "candidate.onnx"}],
+     "models": [{"name": "candidate", "file": "candidate.onnx", "level": "all"}],
      "feeds": [{"file": "feeds/0.npz", "names": ["image"]}],
-     "options": {"threads": 1, "level": "all", "config": {}}}
+     "options": {"threads": 1, "config": {}}}
 
 where the arrays of an archive are called `0`, `1`, ... in the order of `names`, because names of
 tensors are not fit for names of files. The result is
@@ -107,12 +107,12 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
-def session_options(options: dict[str, Any]) -> ort.SessionOptions:
+def session_options(level: str, options: dict[str, Any]) -> ort.SessionOptions:
     """Set a session up as the host sets up its own."""
     made = ort.SessionOptions()
     made.intra_op_num_threads = options["threads"] or core_count()
     made.inter_op_num_threads = 1
-    made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[options["level"]])
+    made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
     made.use_deterministic_compute = True
     made.log_severity_level = 4
     for key, text in options.get("config", {}).items():
@@ -129,7 +129,9 @@ def run_model(
     try:
         start = time.perf_counter()
         session = ort.InferenceSession(
-            model["file"], session_options(options), providers=["CPUExecutionProvider"]
+            model["file"],
+            session_options(model["level"], options),
+            providers=["CPUExecutionProvider"],
         )
         made["load_seconds"] = time.perf_counter() - start
         for number, feed in enumerate(feeds):

@@ -15,7 +15,14 @@ from ocompress.validation.comparison import Comparer
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
-from ocompress.validation.sources import LARGE, LiveSource, ShelfSource, Source, sample_count
+from ocompress.validation.sources import (
+    LARGE,
+    Opener,
+    Source,
+    live_opener,
+    sample_count,
+    shelf_opener,
+)
 
 Outputs = dict[str, np.ndarray]
 
@@ -31,13 +38,10 @@ class LevelRun:
     accuracy: tuple[ScoreSum, ScoreSum] | None = None
     metric: ScoreSum | None = None
 
-    def open(self, model: Model, threads: int, data: Dataset | None, *, aside: bool) -> None:
-        """Load the candidate; run it at once if its outputs are to be put aside."""
+    def open(self, model: Model, opener: Opener) -> None:
+        """Load the candidate, or run it at once if its outputs are to be put aside."""
         try:
-            if aside and data is not None:
-                self.source = ShelfSource(model, self.level, threads, data)
-            else:
-                self.source = LiveSource(model, self.level, threads)
+            self.source = opener(model, self.level)
         except (RuntimeFailureError, DataError) as error:
             self.failure = str(error)
 
@@ -101,8 +105,16 @@ class Runner:
             self._remarks.append("the labels are no class ids, so accuracy was not computed")
         return labels
 
-    def run(self, reference: Model, candidate: Model, threads: int) -> Comparison:
+    def run(
+        self, reference: Model, candidate: Model, threads: int, opener: Opener | None = None
+    ) -> Comparison:
         """Compare over all the data.
+
+        Args:
+            reference: The original.
+            candidate: What became of it.
+            threads: Threads within an operator.
+            opener: Where outputs come from, if not from sessions of this process.
 
         Raises:
             DataError: If the data do not fit the reference, or the labels its outputs.
@@ -110,13 +122,11 @@ class Runner:
         """
         aside = max(reference.weight_bytes, candidate.weight_bytes) > LARGE
         level = self._runs[0].level
-        source: Source
-        if aside:
-            source = ShelfSource(reference, level, threads, self._data)
-        else:
-            source = LiveSource(reference, level, threads)
+        live = opener or live_opener(threads)
+        shelf = shelf_opener(threads, self._data) if aside and opener is None else live
+        source = shelf(reference, level)
         for run in self._runs:
-            run.open(candidate, threads, self._data, aside=aside and run is not self._runs[-1])
+            run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:
             samples = sample_count(self._data, feeds)

@@ -16,6 +16,8 @@ from ocompress.validation.decisions import as_float
 
 LARGE = 1 << 30
 """Bytes of weights above which only one session is held at a time."""
+_THRIFTY = {"session.disable_prepacking": "1"}
+"""Session configuration that keeps ONNX Runtime from holding a second copy of large weights."""
 _IN_MEMORY = 64 << 20
 """Bytes that are put aside in memory; more goes to a temporary file."""
 
@@ -37,7 +39,8 @@ class LiveSource:
         Raises:
             RuntimeFailureError: If it cannot be loaded.
         """
-        self._session = Session(model, level=level, threads=threads)
+        config = _THRIFTY if model.weight_bytes > LARGE else None
+        self._session = Session(model, level=level, threads=threads, config=config)
         self._inputs = {v.name for v in model.graph.inputs}
 
     def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
@@ -95,6 +98,28 @@ class ShelfSource:
     def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Return what the next feed gave."""
         return next(self._rest)
+
+
+class Opener(Protocol):
+    """Opens a source for a model at an optimization level."""
+
+    def __call__(self, model: Model, level: Level) -> Source:
+        """Open it.
+
+        Raises:
+            RuntimeFailureError: If the model cannot be loaded.
+        """
+        ...
+
+
+def live_opener(threads: int) -> Opener:
+    """Open sessions."""
+    return lambda model, level: LiveSource(model, level, threads)
+
+
+def shelf_opener(threads: int, data: Dataset) -> Opener:
+    """Run each model over all the data when it is opened."""
+    return lambda model, level: ShelfSource(model, level, threads, data)
 
 
 def sample_count(data: Dataset, feeds: Feeds) -> int:

@@ -13,6 +13,7 @@ from ocompress.validation.gating import judge
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, ValidationResult
 from ocompress.validation.runs import Comparison, LevelRun, Runner
+from ocompress.validation.sources import Opener, live_opener
 from ocompress.validation.structure import structure_checks
 
 
@@ -27,6 +28,7 @@ def validate(
     size_ratio: float | None = None,
     latency_ratio: float | None = None,
     threads: int = 1,
+    opener: Opener | None = None,
 ) -> ValidationResult:
     """Compare a candidate with the model it was made from.
 
@@ -42,6 +44,7 @@ def validate(
             from the serialized models otherwise.
         latency_ratio: Measured by `profile`, for a gate with `max_latency_ratio`.
         threads: Threads within an operator; 0 takes all cores.
+        opener: Where outputs come from, if not from sessions of this process.
 
     Raises:
         DataError: If the data do not fit the reference, or the metric fails.
@@ -53,7 +56,7 @@ def validate(
     if data is None:
         found = Comparison([_loads(candidate, level, threads) for level in levels])
     else:
-        found = Runner(data, metric, levels).run(reference, candidate, threads)
+        found = Runner(data, metric, levels).run(reference, candidate, threads, opener)
     verdicts: tuple[Check, ...] = ()
     if gate is not None:
         if gate.max_size_ratio is not None and size_ratio is None:
@@ -74,5 +77,5 @@ def validate(
 
 def _loads(candidate: Model, level: Level, threads: int) -> Check:
     run = LevelRun(level)
-    run.open(candidate, threads, None, aside=False)
+    run.open(candidate, live_opener(threads))
     return run.check

@@ -15,11 +15,15 @@ from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.ir import Model, from_proto
 from ocompress.runtime import VERSION, Level, Session
 from ocompress.targets import device, runner
-from ocompress.targets.device import run_on
+from ocompress.targets.device import Planned, run_on
 from ocompress.targets.transport import JOB, RESULT, LocalTransport, run_process, silent
 from tests.build import Builder, feeds
 
 LOCAL = LocalTransport()
+
+
+def plan(models: dict[str, Model]) -> list[Planned]:
+    return [Planned(name, model) for name, model in models.items()]
 
 
 def net(seed: int = 0) -> Model:
@@ -46,7 +50,7 @@ def test_outputs_are_those_of_the_host() -> None:
     models = {"reference": net(0), "candidate": net(1)}
     data = [feeds(models["reference"], seed, batch) for seed, batch in ((0, 2), (1, 5))]
     steps: list[tuple[int, int]] = []
-    with run_on(LOCAL, models, data, progress=lambda *step: steps.append(step)) as run:
+    with run_on(LOCAL, plan(models), data, progress=lambda *step: steps.append(step)) as run:
         for name, model in models.items():
             session = Session(model)
             made = list(run.models[name].outputs())
@@ -64,11 +68,10 @@ def test_outputs_are_those_of_the_host() -> None:
 def test_options_reach_the_session() -> None:
     config = {"session.disable_prepacking": "1"}
     model = net()
-    with run_on(
-        LOCAL, {"m": model}, [feeds(model)], threads=2, level=Level.DISABLED, config=config
-    ) as run:
+    planned = [Planned("all", model), Planned("off", model, Level.DISABLED)]
+    with run_on(LOCAL, planned, [feeds(model)], threads=2, config=config) as run:
         assert run.facts.threads == 2
-    made = runner.session_options({"threads": 2, "level": "disabled", "config": config})
+    made = runner.session_options("disabled", {"threads": 2, "config": config})
     assert made.intra_op_num_threads == 2
     assert made.graph_optimization_level.name == "ORT_DISABLE_ALL"
     assert made.get_session_config_entry("session.disable_prepacking") == "1"
@@ -76,7 +79,7 @@ def test_options_reach_the_session() -> None:
 
 def test_a_model_that_fails_lets_the_others_run() -> None:
     models = {"reference": net(), "candidate": failing()}
-    with run_on(LOCAL, models, [feeds(net(), batch=2)]) as run:
+    with run_on(LOCAL, plan(models), [feeds(net(), batch=2)]) as run:
         assert len(list(run.models["reference"].outputs())) == 1
         with pytest.raises(RuntimeFailureError, match=r"on local cannot run the candidate: .*resh"):
             list(run.models["candidate"].outputs())
@@ -84,7 +87,7 @@ def test_a_model_that_fails_lets_the_others_run() -> None:
 
 def test_feeds_that_do_not_fit_are_the_data_s_fault() -> None:
     with (
-        run_on(LOCAL, {"m": net()}, [{"in/put": np.zeros((1, 3, 8), np.float32)}]) as run,
+        run_on(LOCAL, [Planned("m", net())], [{"in/put": np.zeros((1, 3, 8), np.float32)}]) as run,
         pytest.raises(DataError, match="rank"),
     ):
         list(run.models["m"].outputs())
@@ -96,7 +99,7 @@ def test_text_goes_there_and_comes_back() -> None:
     b.op("Identity", x, to="y")
     b.output("y", ["N"], T.STRING)
     feed = {"x": np.array(["plain", "größer", ""], object)}
-    with run_on(LOCAL, {"m": b.model()}, [feed]) as run:
+    with run_on(LOCAL, [Planned("m", b.model())], [feed]) as run:
         (outputs,) = run.models["m"].outputs()
     assert outputs["y"].tolist() == ["plain", "größer", ""]
 
@@ -110,7 +113,9 @@ def test_what_is_no_tensor_is_named() -> None:
     proto = b.proto()
     value = proto.graph.output.add(name="s")
     value.type.sequence_type.elem_type.tensor_type.elem_type = T.FLOAT
-    with run_on(LOCAL, {"m": from_proto(proto)}, [{"x": np.ones(4, np.float32)}] * 2) as run:
+    with run_on(
+        LOCAL, [Planned("m", from_proto(proto))], [{"x": np.ones(4, np.float32)}] * 2
+    ) as run:
         assert run.models["m"].skipped == ("s",)
         assert [list(o) for o in run.models["m"].outputs()] == [["y"], ["y"]]
 
@@ -123,7 +128,7 @@ def test_feeds_of_only_one_of_the_models_are_fine() -> None:
     one = b.model()
     b.input("z", [2])
     feed = {"x": np.ones(2, np.float32), "z": np.ones(2, np.float32)}
-    with run_on(LOCAL, {"one": one, "two": b.model()}, [feed]) as run:
+    with run_on(LOCAL, plan({"one": one, "two": b.model()}), [feed]) as run:
         assert all(len(list(m.outputs())) == 1 for m in run.models.values())
 
 
@@ -162,6 +167,6 @@ def test_a_result_that_is_no_result_is_refused() -> None:
 
     with (
         pytest.raises(RuntimeFailureError, match="liar left a result that cannot be read"),
-        run_on(Liar(), {}, []),
+        run_on(Liar(), [], []),
     ):
         pass
