@@ -1,12 +1,12 @@
 """Trains the small nets on Fashion-MNIST and exports them to ONNX.
 
-The recipe, the same for all nets: every image of the training part is moved by a pixel, mirrored
-and (for two of the larger nets) partly erased at random; cross-entropy with label smoothing; a
-one-cycle learning rate that ends at zero; SGD with momentum for the convolutional nets, AdamW for
-the others; arithmetic in bfloat16 where PyTorch's autocast allows it, weights in float32. Two nets
-leave the cycle half-way, and their learning rate then falls to zero within an epoch or two: that
-saves time. The net that is exported holds the running average of the weights at the end. The test
-part takes no part in any choice and is looked at once, in ONNX Runtime, when the ONNX file is there.
+The recipe, the same for all nets: each image of the training part is moved by at most a pixel,
+mirrored and (for ResNet and VGG) partly erased at random; cross-entropy with label smoothing;
+a one-cycle learning rate that ends at zero; SGD with momentum for the convolutional nets, AdamW
+for the others; arithmetic in bfloat16 where PyTorch's autocast allows it, weights in float32. The
+net that is exported holds the running average of the weights at the end of the last epoch. The
+number of epochs and all other settings are fixed beforehand; the test part takes no part in any
+choice and is looked at once, through ONNX Runtime, when the ONNX file is written.
 `--holdout N` keeps the last N training images out and reports the accuracy on them instead: that
 is the way to try other settings.
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -47,7 +46,7 @@ class Recipe:
 
     Attributes:
         build: Makes the untrained net.
-        epochs: Passes over the training images that the one-cycle schedule is made for.
+        epochs: Passes over the training images.
         rate: The highest learning rate.
         opset: Opset of the ONNX file.
         decay: Weight decay.
@@ -55,8 +54,6 @@ class Recipe:
         shift: The most pixels an image is moved.
         erase: Side of the square that is erased in each image.
         keep_bn: Whether the ONNX file keeps its BatchNormalization nodes.
-        cut: After so many epochs the schedule is left; 0 follows it to its end.
-        fall: In so many epochs after the cut the learning rate falls to zero in a straight line.
         dynamo: Whether the newer PyTorch exporter writes the file; it keeps no BatchNormalization.
     """
 
@@ -69,8 +66,6 @@ class Recipe:
     shift: int = 1
     erase: int = 0
     keep_bn: bool = False
-    cut: int = 0
-    fall: float = 0.0
     dynamo: bool = False
 
 
@@ -78,11 +73,9 @@ RECIPES = {
     "lenet-300-100": Recipe(nets.lenet_300_100, 40, 2e-3, 17, 0.02, adam=True, shift=0),
     "lenet5": Recipe(nets.lenet5, 30, 0.05, 17),
     "resnet8": Recipe(nets.resnet8, 19, 0.2, 17, erase=6, keep_bn=True),
-    "mobilenet": Recipe(nets.mobilenet, 16, 0.15, 18, 1e-4, cut=8, fall=1.25),
+    "mobilenet": Recipe(nets.mobilenet, 16, 0.15, 18, 1e-4),
     "vgg": Recipe(nets.vgg, 15, 0.1, 18, erase=6, keep_bn=True),
-    "transformer": Recipe(
-        nets.Transformer, 18, 2e-3, 20, 0.05, adam=True, cut=8, fall=1.5, dynamo=True
-    ),
+    "transformer": Recipe(nets.Transformer, 18, 2e-3, 20, 0.05, adam=True, dynamo=True),
 }
 BATCH = 128
 SMOOTHING = 0.05
@@ -133,13 +126,11 @@ def fit(recipe: Recipe, images: torch.Tensor, labels: torch.Tensor, tell: str) -
     )
     lossf = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
     average = {name: value.clone() for name, value in net.state_dict().items()}
-    length = int((recipe.cut + recipe.fall if recipe.cut else recipe.epochs) * steps)
-    top = 0.0
     net.train()
-    for epoch in range(math.ceil(length / steps)):
+    for epoch in range(recipe.epochs):
         began, total = time.monotonic(), 0.0
         order = torch.randperm(len(images), generator=rng)
-        for step in range(min(steps, length - epoch * steps)):
+        for step in range(steps):
             pick = order[step * BATCH : (step + 1) * BATCH]
             batch = dataset.augment(images[pick], recipe.shift, recipe.erase, rng)
             with torch.autocast("cpu", torch.bfloat16):
@@ -149,17 +140,13 @@ def fit(recipe: Recipe, images: torch.Tensor, labels: torch.Tensor, tell: str) -
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 2.0)
             chooser.step()
-            if recipe.cut and epoch * steps + step == recipe.cut * steps:
-                top = chooser.param_groups[0]["lr"]
             rate.step()
-            if recipe.cut and epoch >= recipe.cut:
-                left = length - epoch * steps - step - 1
-                for group in chooser.param_groups:
-                    group["lr"] = top * left / (recipe.fall * steps)
             update_average(average, net, AVERAGE if epoch else 0.9)
             total += loss.item()
         spent = time.monotonic() - began
-        print(f"{tell} {epoch + 1} loss {total / (step + 1):.4f} {spent:.1f}s", flush=True)
+        print(
+            f"{tell} {epoch + 1}/{recipe.epochs} loss {total / steps:.4f} {spent:.1f}s", flush=True
+        )
     net.load_state_dict(average)
     return net.eval()
 
@@ -169,31 +156,6 @@ def share_right(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> f
     with torch.no_grad():
         parts = [net(part).argmax(1) for part in images.split(500)]
     return float((torch.cat(parts) == labels).float().mean())
-
-
-def publish(name: str, net: nn.Module, out: Path) -> None:
-    """Exports and measures one trained net, and puts it into the manifest.
-
-    Args:
-        name: The name of the net.
-        net: The net with its final weights.
-        out: The folder to write into.
-    """
-    recipe = RECIPES[name]
-    path = out / f"{name}.onnx"
-    export.export(
-        net, path, (1, 28, 28), recipe.opset, keep_bn=recipe.keep_bn, dynamo=recipe.dynamo
-    )
-    result = export.accuracy(path, out / "data" / "fashion_test.npz")
-    fields = {
-        "origin": NET_ORIGIN,
-        "licence": LICENCE,
-        "opset": recipe.opset,
-        "parameters": export.parameters(path),
-        "test_accuracy": result,
-    }
-    manifest.record("net", path, fields, out / "manifest.toml")
-    print(f"{name}: {result:.4f} on the test part, {path.stat().st_size} bytes")
 
 
 def make_net(name: str, folder: Path, out: Path, holdout: int) -> None:
@@ -213,7 +175,20 @@ def make_net(name: str, folder: Path, out: Path, holdout: int) -> None:
     if holdout:
         print(f"{name}: {share_right(net, images[used:], labels[used:]):.4f} on {holdout} held out")
         return
-    publish(name, net, out)
+    path = out / f"{name}.onnx"
+    export.export(
+        net, path, (1, 28, 28), recipe.opset, keep_bn=recipe.keep_bn, dynamo=recipe.dynamo
+    )
+    result = export.accuracy(path, out / "data" / "fashion_test.npz")
+    fields = {
+        "origin": NET_ORIGIN,
+        "licence": LICENCE,
+        "opset": recipe.opset,
+        "parameters": export.parameters(path),
+        "test_accuracy": result,
+    }
+    manifest.record("net", path, fields, out / "manifest.toml")
+    print(f"{name}: {result:.4f} on the test part, {path.stat().st_size} bytes")
 
 
 def make_data(folder: Path, out: Path) -> None:
