@@ -99,6 +99,12 @@ def test_size_is_that_of_the_serialized_model() -> None:
     ratio = SizeGuard(large).judge(small, large).figures["ratio"]
     assert 0.01 < ratio < 0.1
     assert SizeGuard(large, ratio * 1.001).judge(small, large).held
-    assert not SizeGuard(large, ratio * 0.999).judge(small, large).held
+    assert not SizeGuard(large, ratio * 0.999).judge(small, mlp(1)).held
     assert not SizeGuard(small).judge(large, small).held
     assert SizeGuard(small).judge(small.clone(), large).held
+
+
+def test_a_pass_is_not_blamed_for_what_came_before_it() -> None:
+    original, best, larger = mlp(8), mlp(80), mlp(800)
+    assert SizeGuard(original).judge(best.clone(), best).held
+    assert not SizeGuard(original).judge(larger, best).held
