@@ -43,7 +43,7 @@ class Remark:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """An ordered, append-only collection of remarks."""
+    """An ordered collection of remarks; only refusals that no longer hold are taken back."""
 
     remarks: list[Remark] = field(default_factory=list)
 
@@ -52,6 +52,16 @@ class Diagnostics:
         if remark not in self._seen:
             self._seen.add(remark)
             self.remarks.append(remark)
+
+    def retract(self, source: str, since: int) -> None:
+        """Take back what a pass declined, in remarks from position `since` on: it runs again."""
+        kept = [
+            r
+            for r in self.remarks[since:]
+            if r.source != source or r.severity is not Severity.DECLINED
+        ]
+        self._seen.difference_update(set(self.remarks[since:]) - set(kept))
+        self.remarks[since:] = kept
 
     _seen: set[Remark] = field(default_factory=set)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import onnx
+from onnx import FunctionProto
 from onnx.defs import OpSchema
 
 from ocompress.ir.node import Node
@@ -32,24 +33,46 @@ def misfit(node: Node, opset: int) -> str:
     Returns:
         One clause, empty when it fits.
     """
-    schema = _history()[node.op_type][opset]
+    attributes = {*node.attributes, *node.bodies}
+    return _misfit(node.op_type, attributes, len(node.inputs), len(node.outputs), opset)
+
+
+def _misfit(op_type: str, attributes: set[str], inputs: int, outputs: int, opset: int) -> str:
+    schema = _history()[op_type][opset]
     if schema.deprecated:
-        return f"opset {opset} has no {node.op_type} any more"
-    for name in (*node.attributes, *node.bodies):
+        return f"opset {opset} has no {op_type} any more"
+    for name in sorted(attributes):
         if name not in schema.attributes:
-            return f"opset {opset} has no attribute {name!r} of {node.op_type}"
-    if len(node.inputs) > schema.max_input or len(node.outputs) > schema.max_output:
-        return f"opset {opset} has fewer inputs or outputs of {node.op_type}"
-    before = [v for v in _history()[node.op_type] if v < opset]
-    if before:
-        old = _history()[node.op_type][max(before)]
-        for name, attribute in old.attributes.items():
-            new = schema.attributes.get(name)
-            if name in node.attributes or new is None:
-                continue
-            if attribute.default_value != new.default_value:
-                return f"opset {opset} changed the default of {name!r} of {node.op_type}"
+            return f"opset {opset} has no attribute {name!r} of {op_type}"
+    if not schema.min_input <= inputs <= schema.max_input or outputs > schema.max_output:
+        return f"opset {opset} has another number of inputs or outputs of {op_type}"
+    before = [v for v in _history()[op_type] if v < opset]
+    old = _history()[op_type][max(before)].attributes if before else {}
+    for name, attribute in old.items():
+        new = schema.attributes.get(name)
+        if name in attributes or new is None:
+            continue
+        if attribute.default_value != new.default_value:
+            return f"opset {opset} changed the default of {name!r} of {op_type}"
     return ""
+
+
+def means_the_same(function: FunctionProto, before: int, after: int) -> bool:
+    """Whether the nodes of a function may be read at another opset as they stand.
+
+    Older functions may use whatever only became more general since; newer ones nothing that was
+    redefined.
+    """
+    versions = range(min(before, after) + 1, max(before, after) + 1)
+    for node in function.node:
+        for version in versions if node.domain in ("", "ai.onnx") else ():
+            if not is_redefined(node.op_type, version):
+                continue
+            names = {attribute.name for attribute in node.attribute}
+            fits = not _misfit(node.op_type, names, len(node.input), len(node.output), version)
+            if before > after or not fits:
+                return False
+    return True
 
 
 def optional_outputs(node: Node, opset: int) -> frozenset[int]:

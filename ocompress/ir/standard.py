@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 import onnx.inliner
-from onnx import ModelProto
+from onnx import FunctionProto, ModelProto
 
 from ocompress.errors import InvalidModelError, UnsupportedModelError
 from ocompress.ir.exporter import to_proto
@@ -14,6 +14,7 @@ from ocompress.ir.importer import from_proto
 from ocompress.ir.inference import infer_types
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
+from ocompress.ir.schemas import means_the_same
 from ocompress.ir.stubs import by_reference, external_stub
 
 __all__ = [
@@ -81,17 +82,26 @@ def first_line(error: BaseException) -> str:
 def inline_functions(model: Model) -> None:
     """Replace calls of model-local functions by their bodies, in place.
 
-    Functions written for another opset are converted on the way. Weights do not go through
-    the protobuf form, so that models of any size pass.
+    A function of another opset is read at the model's where it means the same there, else
+    converted. Weights do not go through the protobuf form, so that models of any size pass.
 
     Raises:
         UnsupportedModelError: If a function cannot be inlined.
     """
     store, read = by_reference()
     proto = to_proto(model, store)
+    for function in proto.functions:
+        _adapt_imports(function, model.opset)
     try:
         inlined = onnx.inliner.inline_local_functions(proto, convert_version=True)
     except (RuntimeError, ValueError) as error:
         msg = f"the functions of the model cannot be inlined: {first_line(error)}"
         raise UnsupportedModelError(msg) from error
     model.become(from_proto(inlined, read))
+
+
+def _adapt_imports(function: FunctionProto, opset: int) -> None:
+    for entry in function.opset_import:
+        standard = entry.domain in ("", "ai.onnx")
+        if standard and opset and means_the_same(function, entry.version, opset):
+            entry.version = opset

@@ -103,11 +103,12 @@ class Context:
         """
         members = family.parts()
         pending = [Facet.ALL] * len(members)  # what changed since each member last ran
-        total, counts = Facet.NONE, Counter[str]()
+        total, counts, said = Facet.NONE, Counter[str](), len(self.diagnostics.remarks)
         for _ in range(family.most_rounds):
             for index, member in enumerate(members):
                 if not pending[index] & member.reads:
                     continue
+                self.diagnostics.retract(member.name, said)
                 outcome = self.run_one(member, model)
                 pending[index] = Facet.NONE
                 pending = [facets | outcome.changed for facets in pending]

@@ -24,7 +24,7 @@ class MergeLayoutOps(Pass):
 
     name = "merge-layout-ops"
     internal = True
-    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES
     reads = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -21,7 +21,7 @@ class RemoveIdentity(Pass):
 
     name = "remove-identity"
     internal = True
-    may_change = Facet.TOPOLOGY | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.NAMES | Facet.TYPES
     reads = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.OPSET
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
+from collections.abc import MutableMapping
 
 import numpy as np
 
@@ -60,8 +61,8 @@ def _rough_key(array: np.ndarray) -> tuple[object, ...]:
     return str(array.dtype), array.shape, head
 
 
-def _share_in(graph: Graph, doubles: dict[int, str], outer: dict[str, Value]) -> int:
-    visible = dict(outer) if graph.initializers else outer
+def _share_in(graph: Graph, doubles: dict[int, str], outer: MutableMapping[str, Value]) -> int:
+    visible = ChainMap({}, outer)
     shared = 0
     for value in list(graph.initializers.values()):
         key = doubles.get(id(value))

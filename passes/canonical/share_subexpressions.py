@@ -24,7 +24,7 @@ class ShareSubexpressions(Pass):
 
     name = "share-subexpressions"
     internal = True
-    may_change = Facet.TOPOLOGY | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.NAMES | Facet.TYPES
     reads = Facet.TOPOLOGY
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -22,7 +22,7 @@ class UnflattenSoftmax(Pass):
     name = "unflatten-softmax"
     numerics = Numerics.ROUNDING
     internal = True
-    may_change = Facet.TOPOLOGY | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.NAMES | Facet.TYPES
     reads = Facet.TOPOLOGY | Facet.TYPES
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
-from ocompress.ir import Model
+from ocompress.ir import Model, from_proto, to_proto
 from ocompress.pipeline import Pass, find
 from tests.build import Builder
 from tests.contract.harness import context
@@ -73,3 +75,31 @@ def test_lowest_opset_is_an_option() -> None:
 def test_dynamic_batch_stays_dynamic() -> None:
     ran = run("canonicalize", _exported(), types=False)
     ran.same_bits(x=np.random.default_rng(1).random((7, 3, 4), dtype=np.float32))
+
+
+def test_refusals_of_early_rounds_are_taken_back() -> None:
+    """The scales are constant only after the branch is inlined, a round later."""
+
+    def branch(factor: float) -> onnx.GraphProto:
+        inner = Builder()
+        inner.op("Constant", to=f"s{factor}", value_floats=[1.0, 1.0, factor, factor])
+        inner.output(f"s{factor}", [4])
+        return inner.graph("branch")
+
+    b = Builder()
+    x, c = b.input("x", [1, 1, 2, 2]), b.const(np.asarray(True))
+    scales = b.op("If", c, then_branch=branch(2.0), else_branch=branch(0.5))
+    b.op("Resize", x, scales, to="y")
+    b.output("y", [None] * 4)
+    model = b.model(opset=10)
+    proto = to_proto(model)
+    for graph in (a.g for n in proto.graph.node for a in n.attribute if a.g.node):
+        for attribute in graph.node[0].attribute:  # opset 10 knows tensors only
+            array = np.asarray(attribute.floats, np.float32)
+            attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(array)))
+    ran = run("canonicalize", from_proto(proto), types=False)
+    assert ran.after.opset == 17
+    ctx = context(ran.before)
+    ctx.run_one(find("canonicalize")(), ran.before.clone())
+    assert not ctx.diagnostics.declined("upgrade-opset")
+    ran.same_bits()

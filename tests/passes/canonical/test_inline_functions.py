@@ -60,3 +60,17 @@ def test_models_without_functions_are_left_alone() -> None:
     b.op("Relu", b.input("x", [3]), to="y")
     b.output("y", [3])
     assert not run("inline-functions", b.model()).outcome
+
+
+def test_function_that_cannot_be_converted_stays_a_call() -> None:
+    """Clip took its bounds as attributes at opset 10; ONNX's converter wants types it lacks."""
+    b = Builder()
+    b.op("Bound", b.input("x", ["n", 2]), domain="my", to="y")
+    b.output("y", ["n", 2])
+    proto = b.proto(17, my=1)
+    clip = helper.make_node("Clip", ["a"], ["c"], min=0.0, max=1.0)
+    imports = [helper.make_opsetid("", 10)]
+    proto.functions.append(helper.make_function("my", "Bound", ["a"], ["c"], [clip], imports))
+    ran = run("inline-functions", from_proto(proto), types=False)
+    assert ran.ops["Bound"] + ran.ops["Clip"] == 1
+    assert ("not-inlined" in ran.codes) == (ran.ops["Bound"] == 1)
