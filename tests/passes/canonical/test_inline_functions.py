@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 
-from ocompress.ir import Model, from_proto
+from ocompress.errors import UnsupportedModelError
+from ocompress.ir import Model, from_proto, standard
+from ocompress.runtime import Session
 from tests.build import Builder
 from tests.passes.canonical.exact import run
 
@@ -62,8 +65,8 @@ def test_models_without_functions_are_left_alone() -> None:
     assert not run("inline-functions", b.model()).outcome
 
 
-def test_function_that_cannot_be_converted_stays_a_call() -> None:
-    """Clip took its bounds as attributes at opset 10; ONNX's converter wants types it lacks."""
+def test_function_that_needs_conversion() -> None:
+    """Clip took its bounds as attributes at opset 10."""
     b = Builder()
     b.op("Bound", b.input("x", ["n", 2]), domain="my", to="y")
     b.output("y", ["n", 2])
@@ -72,5 +75,17 @@ def test_function_that_cannot_be_converted_stays_a_call() -> None:
     imports = [helper.make_opsetid("", 10)]
     proto.functions.append(helper.make_function("my", "Bound", ["a"], ["c"], [clip], imports))
     ran = run("inline-functions", from_proto(proto), types=False)
-    assert ran.ops["Bound"] + ran.ops["Clip"] == 1
-    assert ("not-inlined" in ran.codes) == (ran.ops["Bound"] == 1)
+    assert ran.ops["Clip"] == 1
+    x = np.asarray([[-1, 0.5], [0.25, 2]], np.float32)
+    np.testing.assert_array_equal(Session(ran.after).run({"x": x})["y"], np.clip(x, 0, 1))
+
+
+def test_what_cannot_be_inlined_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Model) -> None:
+        msg = "no"
+        raise UnsupportedModelError(msg)
+
+    monkeypatch.setattr(standard, "inline_functions", refuse)
+    ran = run("inline-functions", _model(np.asarray([1, 2], np.float32)), types=False)
+    assert not ran.outcome
+    assert ran.codes == {"not-inlined"}
