@@ -12,7 +12,8 @@ from typing import Any
 from ocompress import profiling, validation
 from ocompress.errors import DataError, PassError
 from ocompress.front.files import as_model, file_bytes
-from ocompress.front.reference import LARGE, check_domains, try_out
+from ocompress.front.large import LARGE, count_and_let_go, judge_large, let_go
+from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
 from ocompress.io import (
     Dataset,
@@ -32,7 +33,9 @@ from ocompress.pipeline import (
     Guard,
     Instrument,
     Numerics,
+    Pass,
     PassManager,
+    PassRecord,
     PipelineResult,
     Status,
 )
@@ -131,12 +134,13 @@ class _Job:
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
+        hooks = (*self._hooks, _Release(self.original)) if self._large else self._hooks
         manager = PassManager(
             target=self.request.device,
             data=self._data,
             seed=self.request.seed,
             guards=self._guards(),
-            instruments=self._hooks,
+            instruments=hooks,
         )
         result = manager.run(self.request.pipeline, self.original)
         for record in result.records:
@@ -148,7 +152,10 @@ class _Job:
     def judge(self, result: PipelineResult, staged: Path) -> _Judged:
         """Validate and measure the file as it was written."""
         written = load_model(staged)
-        found = self._validate(written)
+        if self._large and self._data is None:
+            found = judge_large(self.original, written, staged)
+        else:
+            found = self._validate(written)
         if not found.passed:
             msg = (
                 f"the optimized model is broken, so it is not written: {found.failures[0].message}"
@@ -157,7 +164,8 @@ class _Job:
         self.remarks.extend(found.remarks)
         sizes = (self._bytes(), file_bytes(staged))
         self._judge_size(sizes)
-        cost = (profiling.count(self.original), profiling.count(written))
+        let_go(written)
+        cost = (count_and_let_go(self.original), count_and_let_go(written))
         return _Judged(found, self._measure(written, staged), cost, sizes)
 
     def _validate(self, written: Model) -> validation.ValidationResult:
@@ -254,6 +262,16 @@ class _Job:
                 f"the result has {sizes[1]} bytes, more than {limit:g} times the original's "
                 f"{sizes[0]}"
             )
+
+
+class _Release(Instrument):
+    """Lets go of mapped weights between passes, so that large models take less memory."""
+
+    def __init__(self, original: Model) -> None:
+        self._original = original
+
+    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        let_go(self._original)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,6 @@ from ocompress.io import Dataset, Feeds, synthetic_data
 from ocompress.ir import Model, standard, to_proto
 from ocompress.runtime import Session
 
-LARGE = 1 << 30
-"""Bytes of weights above which no session is made that is not asked for."""
 _DOMAINS = {
     "",
     "ai.onnx",

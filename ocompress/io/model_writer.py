@@ -13,6 +13,7 @@ from onnx import GraphProto, TensorProto
 from ocompress.errors import UsageError
 from ocompress.io import wire
 from ocompress.io.atomic import Staging, staging
+from ocompress.io.external import release
 from ocompress.ir import Model, Value, to_proto
 
 LARGEST_FILE = 1_900_000_000
@@ -124,6 +125,7 @@ class _Outside:
             self._written[id(array)] = self._stream.tell()
             self._keep.append(array)
             self._stream.write(_view(array))
+            release(array)
         tensor = TensorProto(dims=array.shape, data_type=int(value.dtype or 0))
         tensor.data_location = TensorProto.EXTERNAL
         entries = (self._name, str(self._written[id(array)]), str(array.nbytes))

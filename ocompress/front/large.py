@@ -1,0 +1,51 @@
+"""Models of gigabytes: judged without a second copy of their weights in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ocompress import profiling, validation
+from ocompress.errors import RuntimeFailureError
+from ocompress.io import release
+from ocompress.ir import Model
+from ocompress.profiling import Cost
+from ocompress.runtime import Level, Session
+from ocompress.validation import Check, ValidationResult
+
+LARGE = 1 << 30
+"""Bytes of weights above which no session is made that is not asked for."""
+_THRIFTY = {"session.disable_prepacking": "1"}
+"""With it, ONNX Runtime maps external weights and makes no copy of them."""
+
+
+def judge_large(original: Model, written: Model, staged: Path) -> ValidationResult:
+    """Check the structure, and that ONNX Runtime loads the file.
+
+    Args:
+        original: What came in.
+        written: What came out.
+        staged: The file it is in.
+    """
+    found = validation.validate(original, written, levels=())
+    message = ""
+    try:
+        Session(staged, level=Level.BASIC, config=_THRIFTY)
+    except RuntimeFailureError as error:
+        message = str(error)
+    said = message or "ONNX Runtime loads the model"
+    loads = Check(f"runs[{Level.BASIC}]", not message, message=said)
+    return replace(found, structure=(*found.structure, loads))
+
+
+def count_and_let_go(model: Model) -> Cost:
+    """Count what a model holds, then give back the memory its mapped weights took."""
+    cost = profiling.count(model)
+    let_go(model)
+    return cost
+
+
+def let_go(model: Model) -> None:
+    """Give back the memory that mapped weights take; they are read again when needed."""
+    for array in model.weights():
+        release(array)
