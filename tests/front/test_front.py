@@ -1,0 +1,139 @@
+"""The public front, as a Python program uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ocompress
+from ocompress import Budget, Context, Model, Outcome, Pass
+from ocompress.errors import DataError, OptionError, PassError
+from ocompress.front import Request
+from ocompress.ir import Facet, edit, fingerprint
+from ocompress.pipeline import Numerics, Pipeline
+from tests.build import Builder
+from tests.graphs import ZOO
+
+X = np.random.default_rng(0).standard_normal((20, 16)).astype(np.float32)
+
+
+class Scale(Pass):
+    """Multiply every weight; for tests of budgets."""
+
+    name = "scale"
+    numerics = Numerics.LOSSY
+    factor: float = ocompress.option(1.0, help="Factor.")
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Multiply."""
+        for value in model.graph.initializers.values():
+            if value.data is not None and value.data.ndim == 2:
+                edit.set_weight(value, (value.data * self.factor).astype(value.data.dtype))
+        return Outcome(Facet.WEIGHTS, {"scaled": 1})
+
+
+class Rename(Scale):
+    """Break the interface; for tests of the last check."""
+
+    name = "rename"
+    numerics = Numerics.EXACT
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Rename the output."""
+        model.graph.rename(model.graph.outputs[0], "other")
+        return Outcome(Facet.ALL, {"renamed": 1})
+
+
+def test_every_public_name_is_there() -> None:
+    for name in ocompress.__all__:
+        assert getattr(ocompress, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'optimise'"):
+        _ = ocompress.optimise
+    assert set(dir(ocompress)) == set(ocompress.__all__)
+
+
+def test_models_and_data_in_memory(tmp_path: Path) -> None:
+    model = ZOO["mlp"]()
+    before = fingerprint(model)
+    done = ocompress.optimize(model, passes="prune", data={"x": X}, measure=False)
+    assert done.held
+    assert done.output is None
+    assert fingerprint(model) == before
+    assert fingerprint(done.model) != before
+    ocompress.save(done.model, tmp_path / "m.onnx")
+    assert fingerprint(ocompress.load(tmp_path / "m.onnx")) == fingerprint(done.model)
+
+
+@pytest.mark.parametrize(("factor", "held"), [(1.0001, True), (-1.0, False)])
+def test_budget_keeps_what_held(factor: float, held: bool, tmp_path: Path) -> None:
+    model = ZOO["mlp"]()
+    plain = ocompress.optimize(model, passes="canonicalize", measure=False)
+    done = ocompress.optimize(
+        model,
+        tmp_path / "m.onnx",
+        passes=[Scale(factor=factor)],
+        data=[{"x": X}],
+        budget=Budget(max_drop=0.05),
+        measure=False,
+    )
+    assert done.held is held
+    assert bool(done.broken) is not held
+    kept = fingerprint(ocompress.load(tmp_path / "m.onnx"))
+    assert (kept == fingerprint(plain.model)) is not held
+
+
+def test_broken_result_is_never_written(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"old")
+    with pytest.raises(PassError, match="not written"):
+        ocompress.optimize(ZOO["mlp"](), tmp_path / "m.onnx", passes=[Rename()], measure=False)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.onnx", b"old")]
+
+
+def test_request_checks_itself() -> None:
+    with pytest.raises(OptionError, match="exclude each other"):
+        Request(passes="prune", recipe="r.toml")
+    with pytest.raises(OptionError, match="synthetic data cannot show"):
+        Request(passes="prune", synthetic=3, budget=Budget(max_drop=0.1))
+    with pytest.raises(DataError, match="'quant' needs calibration data"):
+        Request(passes="quant").check()
+    with pytest.raises(OptionError, match="must be above 0"):
+        Budget(max_size_ratio=0)
+    settings = Request(passes=Pipeline.parse("prune"), target="arm64").settings()
+    assert settings["target"] == "arm64"
+    assert settings["max_latency_ratio"] is None  # it cannot be timed here
+
+
+def test_size_limit_forgives_names_but_not_weights() -> None:
+    budget = Budget()
+    assert budget.size_limit(10_000_000) == pytest.approx(1.01)
+    assert budget.size_limit(4096) == pytest.approx(2.0)
+    assert Budget(max_size_ratio=0.5).size_limit(10_000_000) == pytest.approx(0.505)
+
+
+def test_large_models_are_judged_by_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocompress.front.job.LARGE", 1000)
+    ocompress.save(ZOO["mlp"](), tmp_path / "in.onnx", external_data=True)
+    done = ocompress.optimize(
+        tmp_path / "in.onnx", tmp_path / "out.onnx", passes="prune", external_data=True
+    )
+    assert done.held
+    assert done.profile is None
+    assert [c.name for c in done.validation.structure][-1] == "runs[basic]"
+    assert any("too large" in r for r in done.remarks)
+
+
+def test_a_model_the_runtime_cannot_load_is_refused_even_when_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocompress.front.job.LARGE", 0)
+    b = Builder()
+    b.op("Relu", b.op("MatMul", b.input("x", ["n", 4]), b.weight(5, 3)), to="y")
+    b.output("y", ["n", 3])
+    ocompress.save(b.model(), tmp_path / "in.onnx")
+    with pytest.raises(ocompress.errors.OcompressError):
+        ocompress.optimize(tmp_path / "in.onnx", tmp_path / "out.onnx", passes="prune")
+    assert not (tmp_path / "out.onnx").exists()
