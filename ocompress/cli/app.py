@@ -16,6 +16,7 @@ from ocompress.cli.inspect import inspect
 from ocompress.cli.optimize import optimize
 from ocompress.cli.passes import passes
 from ocompress.cli.profile import profile
+from ocompress.cli.target import setup, target
 from ocompress.cli.validate import validate
 
 EPILOG = (
@@ -33,6 +34,8 @@ app = typer.Typer(
 COMMANDS = (optimize, validate, profile, inspect, passes)
 for command in COMMANDS:
     app.command(epilog=EPILOG)(exits.mapped(command))
+target.command(epilog=EPILOG)(exits.mapped(setup))
+app.add_typer(target, name="target")
 
 
 def _show_version(wanted: bool) -> None:

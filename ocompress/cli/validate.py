@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -11,10 +13,21 @@ from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ocompress.validation import ValidationResult
+
+    Compared: TypeAlias = tuple[ValidationResult, dict[str, Any], Iterator[RenderableType]]
+
 Reference = Annotated[Path, typer.Argument(help="The original model.", show_default=False)]
 Candidate = Annotated[Path, typer.Argument(help="What became of it.", show_default=False)]
 GateFile = Annotated[Path | None, typer.Option("--gate", help="Limits, a TOML file.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write the checks as JUnit XML.")]
+Device = Annotated[
+    str,
+    typer.Option("-t", "--target", help="Where to run: host, qemu-aarch64[:core], local."),
+]
 OwnMetric = Annotated[str, typer.Option("--metric", help="Your own metric, module:function.")]
 
 
@@ -27,6 +40,7 @@ def validate(
     samples: a.Samples = None,
     metric: OwnMetric = "",
     gate: GateFile = None,
+    target: Device = "host",
     junit: Junit = None,
     report: a.Report = None,
     threads: a.Threads = 1,
@@ -36,37 +50,61 @@ def validate(
     no_color: a.NoColor = False,
 ) -> int:
     """Compare a model with its original: structure, numbers, decisions, accuracy, limits."""
-    from ocompress import front
     from ocompress.io import atomic_write, check_output, model_files
-    from ocompress.report import document, tables_validation, to_text
+    from ocompress.report import document, to_text
     from ocompress.report.junit import junit as to_junit
 
     sources = [*model_files(reference), *model_files(candidate)]
     for path in (report, junit):
         if path is not None:
             check_output(path, sources)
-    found = front.validate(
-        reference,
-        candidate,
-        data or None,
-        labels=labels,
-        samples=samples,
-        preprocess=preprocess,
-        metric=metric or None,
-        gate=gate,
-        threads=threads,
-    )
+    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
+    how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
+    how |= {"metric": metric or None, "gate": gate, "threads": threads}
+    compare = _here if target == "host" else _there(target, printer)
+    found, body, tables = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
     settings |= {"gate": str(gate) if gate else None, "metric": metric or None}
-    body = document("validate", settings, found.to_json())
+    if target != "host":
+        settings["target"] = target
+    body = document("validate", settings, body)
     if report is not None:
         atomic_write(report, to_text(body))
     if junit is not None:
         atomic_write(junit, to_junit(str(candidate), (*found.structure, *found.gate)))
-    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
-    printer.answer(tables_validation.validation(found, verbose=verbose), body)
+    printer.answer(tables, body)
     if found.passed:
         return exits.DONE
     failed = "; ".join(c.message or c.name for c in found.failures)
     exits.complain(f"{str(candidate)!r} does not pass: {failed}")
     return exits.OVER_BUDGET
+
+
+def _here(
+    reference: Path, candidate: Path, data: str | None, how: Mapping[str, Any], verbose: bool
+) -> Compared:
+    """Run both models on this machine."""
+    from ocompress import front
+    from ocompress.report import tables_validation
+
+    found = front.validate(reference, candidate, data, **how)
+    return found, found.to_json(), tables_validation.validation(found, verbose=verbose)
+
+
+def _there(target: str, printer: Printer) -> Callable[..., Compared]:
+    """Run both models on a device, and compare it with this machine."""
+
+    def compare(
+        reference: Path, candidate: Path, data: str | None, how: Mapping[str, Any], verbose: bool
+    ) -> Compared:
+        from ocompress import front
+        from ocompress.cli.progress import Bars
+        from ocompress.report import tables_device
+
+        with Bars(printer) as bars:
+            progress = functools.partial(bars.progress, f"running on {target}")
+            found = front.validate_on(target, reference, candidate, data, **how, progress=progress)
+        tables = tables_device.device_validation(found, verbose=verbose)
+        return found.validation, found.to_json(), tables
+
+    return compare

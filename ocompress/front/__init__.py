@@ -1,9 +1,19 @@
 """The public front: load, save, optimize, validate, profile."""
 
 from ocompress.front.budget import Budget
-from ocompress.front.compare import profile, validate
+from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
 from ocompress.front.job import optimize, run
 from ocompress.front.request import Request
 
-__all__ = ["Budget", "Request", "load", "optimize", "profile", "run", "save", "validate"]
+__all__ = [
+    "Budget",
+    "Request",
+    "load",
+    "optimize",
+    "profile",
+    "run",
+    "save",
+    "validate",
+    "validate_on",
+]

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from ocompress import profiling, validation
 from ocompress.errors import OptionError
-from ocompress.front.files import as_model, file_bytes
+from ocompress.front.case import open_case
+from ocompress.front.files import as_model
 from ocompress.front.request import Data
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.profiling import ProfileResult
-from ocompress.validation import Gate, Metric, ValidationResult
+from ocompress.targets.transport import Progress, silent
+from ocompress.targets.transports import find_transport
+from ocompress.validation import DeviceValidation, Gate, Metric, ValidationResult
 
 
 def validate(
@@ -48,29 +51,90 @@ def validate(
     if data is None and (labels is not None or metric is not None or samples is not None):
         msg = "labels, a metric and a number of samples need data; give some with --data"
         raise OptionError(msg)
-    limits = gate if isinstance(gate, Gate) or gate is None else Gate.load(Path(gate))
-    own = Metric.load(metric) if isinstance(metric, str) else metric
-    (before, before_path), (after, after_path) = as_model(reference), as_model(candidate)
-    opened = None
-    if data is not None:
-        opened = as_dataset(data, before, labels=labels, samples=samples, preprocess=preprocess)
-    latency = None
-    if limits is not None and limits.needs_latency:
-        one = opened.take(1) if opened is not None else None
-        timed = profiling.profile(after, against=before, data=one, threads=threads, memory=False)
-        latency = timed.ratio.value if timed.ratio is not None else None
-    size = None
-    if before_path is not None and after_path is not None:
-        size = file_bytes(after_path) / file_bytes(before_path)
-    return validation.validate(
-        before,
-        after,
-        opened,
-        metric=own,
-        gate=limits,
-        size_ratio=size,
-        latency_ratio=latency,
+    case = open_case(
+        reference,
+        candidate,
+        data,
+        labels=labels,
+        samples=samples,
+        preprocess=preprocess,
+        metric=metric,
+        gate=gate,
         threads=threads,
+    )
+    return validation.validate(
+        case.reference,
+        case.candidate,
+        case.data,
+        metric=case.metric,
+        gate=case.gate,
+        size_ratio=case.size_ratio,
+        latency_ratio=case.latency_ratio,
+        threads=threads,
+    )
+
+
+def validate_on(
+    target: str,
+    reference: Model | str | Path,
+    candidate: Model | str | Path,
+    data: Data | None,
+    *,
+    labels: object = None,
+    samples: int | None = None,
+    preprocess: str | Path | None = None,
+    metric: str | Metric | None = None,
+    gate: Gate | str | Path | None = None,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> DeviceValidation:
+    """Validate on a device, and compare the device with this machine.
+
+    Args:
+        target: The device: `qemu-aarch64`, `qemu-aarch64:cortex-a72`, `local`.
+        reference: The original.
+        candidate: What became of it.
+        data: Evaluation data.
+        labels: As for `validate`.
+        samples: As for `validate`.
+        preprocess: As for `validate`.
+        metric: As for `validate`.
+        gate: As for `validate`; one on latency is measured here.
+        threads: Threads within an operator, on both machines.
+        progress: Told after each run on the device.
+
+    Raises:
+        UsageError: If the request or the data do not fit, or the device is not set up.
+        ModelError: If a file is not a model.
+        RuntimeFailureError: If the device fails, or the reference cannot be run.
+    """
+    transport = find_transport(target)
+    if data is None:
+        msg = f"to validate on {target!r}, name data to run the models on"
+        raise OptionError(msg)
+    case = open_case(
+        reference,
+        candidate,
+        data,
+        labels=labels,
+        samples=samples,
+        preprocess=preprocess,
+        metric=metric,
+        gate=gate,
+        threads=threads,
+    )
+    assert case.data is not None  # there are data
+    return validation.validate_on(
+        transport,
+        case.reference,
+        case.candidate,
+        case.data,
+        metric=case.metric,
+        gate=case.gate,
+        size_ratio=case.size_ratio,
+        latency_ratio=case.latency_ratio,
+        threads=threads,
+        progress=progress,
     )
 
 

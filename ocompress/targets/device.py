@@ -86,6 +86,16 @@ class ModelRun:
     _folder: Path = field(default=Path(), repr=False)
     _archives: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
+    def require(self) -> None:
+        """Say so if the model did not run.
+
+        Raises:
+            DataError: If the feeds did not fit.
+            RuntimeFailureError: If the model could not be loaded or run.
+        """
+        if self.error:
+            raise DataError(self.error) if self.wrong_data else RuntimeFailureError(self.error)
+
     def outputs(self) -> Iterator[dict[str, np.ndarray]]:
         """Iterate over the outputs by name, one feed at a time, as often as wanted.
 
@@ -93,9 +103,7 @@ class ModelRun:
             DataError: If the feeds did not fit.
             RuntimeFailureError: If the model could not be loaded or run.
         """
-        if self.error:
-            kind = DataError if self.wrong_data else RuntimeFailureError
-            raise kind(self.error)
+        self.require()
         for archive in self._archives:
             with np.load(self._folder / archive["file"], allow_pickle=False) as arrays:
                 yield {name: arrays[str(i)] for i, name in enumerate(archive["names"])}

@@ -1,6 +1,8 @@
 """Is the candidate still the same model? Structure, numerics, decisions, accuracy, limits."""
 
 from ocompress.validation.accuracy_guard import AccuracyGuard
+from ocompress.validation.across import validate_on
+from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import (
@@ -17,13 +19,17 @@ from ocompress.validation.validate import validate
 __all__ = [
     "AccuracyGuard",
     "Check",
+    "DeviceValidation",
+    "Flips",
     "Gate",
     "Interval",
     "LevelResult",
+    "MachineComparison",
     "Metric",
     "OutputComparison",
     "ScoreComparison",
     "ValidationResult",
     "WorstSample",
     "validate",
+    "validate_on",
 ]

@@ -1,0 +1,46 @@
+"""`ocompress target`: devices that models can be run on beside this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ocompress.cli import arguments as a
+from ocompress.cli import exits
+from ocompress.cli.console import Printer
+
+target = typer.Typer(help="Devices beside this machine: set them up.", add_completion=False)
+
+Name = Annotated[str, typer.Argument(help="The device: qemu-aarch64.", show_default=False)]
+Mirror = Annotated[
+    str, typer.Option("--mirror", help="Where Debian packages come from; default: its own.")
+]
+Again = Annotated[bool, typer.Option("--again", help="Make it afresh even if it is there.")]
+
+
+@target.callback(invoke_without_command=True)
+def _root(ctx: typer.Context) -> int:
+    if ctx.invoked_subcommand is None:
+        exits.complain("name a command: setup; `ocompress target --help` says what it does")
+        raise typer.Exit(exits.USAGE)
+    return exits.DONE
+
+
+def setup(
+    name: Name,
+    mirror: Mirror = "",
+    again: Again = False,
+    quiet: a.Quiet = False,
+    no_color: a.NoColor = False,
+) -> int:
+    """Download what a device needs into the cache folder, once."""
+    from ocompress.errors import OptionError
+    from ocompress.targets import emulated
+
+    if name.partition(":")[0] != emulated.NAME:
+        msg = f"there is nothing to set up for {name!r}; what can be set up is {emulated.NAME}"
+        raise OptionError(msg)
+    printer = Printer(quiet=quiet, color=not no_color)
+    emulated.set_up(say=printer.say, mirror=mirror, again=again)
+    return exits.DONE

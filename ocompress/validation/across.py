@@ -1,0 +1,183 @@
+"""Validation on another machine, and the same model on two machines."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.ir import Model
+from ocompress.runtime import VERSION, Level
+from ocompress.targets.device import DeviceRun, ModelRun, Planned, run_on
+from ocompress.targets.transport import Progress, Transport, silent
+from ocompress.validation.comparison import Comparer
+from ocompress.validation.decisions import Rule, agree
+from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
+from ocompress.validation.gate import Gate
+from ocompress.validation.metric import Metric
+from ocompress.validation.sources import LiveSource, sample_count
+from ocompress.validation.validate import validate
+
+_REFERENCE, _CANDIDATE = "reference", "candidate"
+
+
+def validate_on(
+    transport: Transport,
+    reference: Model,
+    candidate: Model,
+    data: Dataset,
+    *,
+    metric: Metric | None = None,
+    gate: Gate | None = None,
+    size_ratio: float | None = None,
+    latency_ratio: float | None = None,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> DeviceValidation:
+    """Validate on a device, and compare the device with this machine.
+
+    The candidate runs there as ONNX Runtime optimizes it, and unoptimized too if the gate limits
+    the difference between the two.
+
+    Args:
+        transport: The way to the device.
+        reference: The original.
+        candidate: What became of it.
+        data: Evaluation data.
+        metric: The user's own metric.
+        gate: Limits to judge by.
+        size_ratio: As for `validate`.
+        latency_ratio: As for `validate`; of the host, not of the device.
+        threads: Threads within an operator, on both machines.
+        progress: Told after each run on the device.
+
+    Raises:
+        DataError: If the data do not fit the reference, or the metric fails.
+        RuntimeFailureError: If the device cannot be used, or the reference cannot run.
+    """
+    levels = _levels(gate, candidate)
+    planned = [Planned(_REFERENCE, reference)]
+    planned += [Planned(_name(level), candidate, level) for level in levels]
+    with run_on(transport, planned, data, threads=threads, progress=progress) as run:
+        found = validate(
+            reference,
+            candidate,
+            data,
+            metric=metric,
+            levels=levels,
+            gate=gate,
+            size_ratio=size_ratio,
+            latency_ratio=latency_ratio,
+            threads=threads,
+            opener=_Opener(run, reference),
+        )
+        machines = tuple(
+            _compare(run.models[name], model, data, threads)
+            for name, model in ((_CANDIDATE, candidate), (_REFERENCE, reference))
+        )
+    return DeviceValidation(
+        device=run.device,
+        facts=run.facts,
+        host=platform.machine(),
+        host_onnxruntime=VERSION,
+        validation=found,
+        machines=machines,
+        times_valid=run.timed,
+        remarks=tuple(_remarks(run, latency_ratio)),
+    )
+
+
+def _levels(gate: Gate | None, candidate: Model) -> Sequence[Level]:
+    names = [v.name for v in candidate.graph.outputs]
+    if gate is not None and any(gate.limit("min_level_sqnr_db", n) is not None for n in names):
+        return Level.ALL, Level.DISABLED
+    return (Level.ALL,)
+
+
+def _name(level: Level) -> str:
+    return _CANDIDATE if level is Level.ALL else f"{_CANDIDATE}-{level.value}"
+
+
+def _remarks(run: DeviceRun, latency_ratio: float | None) -> Iterator[str]:
+    if not run.timed:
+        yield f"{run.device} is emulated: its results count, its times mean nothing"
+    if run.facts.onnxruntime != VERSION:
+        yield (
+            f"ONNX Runtime is {run.facts.onnxruntime} there and {VERSION} here, so not all that "
+            "differs comes from the machine"
+        )
+    if latency_ratio is not None:
+        yield f"latency was measured on this machine, not on {run.device}"
+
+
+class _DeviceSource:
+    """Gives what a model gave on the device, feed by feed."""
+
+    def __init__(self, run: ModelRun) -> None:
+        run.require()
+        self._outputs = run.outputs()
+
+    def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Return what the next feed gave."""
+        return next(self._outputs)
+
+
+class _Opener:
+    """Finds what the device made of a model; the reference is opened first."""
+
+    def __init__(self, run: DeviceRun, reference: Model) -> None:
+        self._run, self._reference = run, reference
+
+    def __call__(self, model: Model, level: Level) -> _DeviceSource:
+        name = _REFERENCE if model is self._reference else _name(level)
+        return _DeviceSource(self._run.models[name])
+
+
+@dataclass(slots=True)
+class _FlipSum:
+    """Running list of the samples whose decision differs."""
+
+    rule: Rule
+    counted: int = 0
+    flipped: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+
+    def update(self, host: np.ndarray, device: np.ndarray, first: int, samples: int) -> None:
+        """Take in one feed's output."""
+        left, right = self.rule.decide(host), self.rule.decide(device)
+        for unit in (False, True):
+            labels = self.rule.labels_of(left, unit), self.rule.labels_of(right, unit)
+            shares = agree(*labels, samples)
+            where = first + np.flatnonzero(shares < 1.0)
+            self.flipped[unit].extend(int(i) for i in where)
+        self.counted += len(shares)
+
+    def result(self, output: str, within_unit: bool) -> Flips:
+        """Return what was found; `within_unit` says if the host's output stays in [0, 1]."""
+        samples = tuple(self.flipped[within_unit])
+        fraction = len(samples) / max(self.counted, 1)
+        return Flips(output, self.rule.describe(within_unit), len(samples), fraction, samples)
+
+
+def _compare(run: ModelRun, model: Model, data: Dataset, threads: int) -> MachineComparison:
+    """Run a model here and compare with what it gave on the device."""
+    comparer = Comparer()
+    flips: dict[str, _FlipSum] = {}
+    try:
+        host = LiveSource(model, Level.ALL, threads)
+        first = 0
+        for feeds, there in zip(data, run.outputs(), strict=True):
+            here = host.outputs(feeds)
+            samples = sample_count(data, feeds)
+            comparer.update(here, there, first, samples)
+            for name in (n for n in here if n in there):
+                total = flips.setdefault(name, _FlipSum(Rule.for_output(here[name])))
+                total.update(here[name], there[name], first, samples)
+            first += samples
+    except (RuntimeFailureError, DataError) as error:
+        return MachineComparison(run.name, str(error))
+    found = tuple(t.result(n, comparer.within_unit(n)) for n, t in flips.items())
+    return MachineComparison(run.name, "", comparer.outputs(), found)
