@@ -84,8 +84,9 @@ class Model:
         _verify(self.graph, set())
 
 
-def _verify(graph: Graph, outer: set[int]) -> None:
-    known = outer | {id(v) for v in graph.inputs} | {id(v) for v in graph.initializers.values()}
+def _verify(graph: Graph, known: set[int]) -> None:
+    own = [*graph.inputs, *graph.initializers.values()]
+    known.update(id(v) for v in own)
     names: set[str] = set()
     for node in graph.nodes:
         for index, value in enumerate(node.inputs):
@@ -94,15 +95,16 @@ def _verify(graph: Graph, outer: set[int]) -> None:
                 raise InvalidModelError(msg)
         for body in node.subgraphs():
             _verify(body, known)
-        for value in node.outputs:
-            if value is None:
-                continue
+        made = [v for v in node.outputs if v is not None]
+        for value in made:
             if value.name in names or value.producer is not node:
                 msg = f"value {value.name!r} is made twice, the second time by {node.label!r}"
                 raise InvalidModelError(msg)
             names.add(value.name)
-            known.add(id(value))
+        known.update(id(v) for v in made)
+        own += made
     for value in graph.outputs:
         if id(value) not in known:
             msg = f"output {value.name!r} of graph {graph.name!r} is made by no node"
             raise InvalidModelError(msg)
+    known.difference_update(id(v) for v in own)  # what a body makes is not visible outside it
