@@ -110,7 +110,7 @@ def validate_on(
     """
     transport = find_transport(target)
     if data is None:
-        msg = f"to validate on {target!r}, name data to run the models on"
+        msg = f"to validate on {target!r}, give data to run the models on with --data"
         raise OptionError(msg)
     case = open_case(
         reference,

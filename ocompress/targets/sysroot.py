@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ocompress.errors import OutputError, RuntimeFailureError, UsageError
 from ocompress.io.atomic import failure
@@ -207,20 +208,25 @@ class _Maker:
     def _run(self, what: str, command: list[str]) -> None:
         log = self.made.path / "log.txt"
         with log.open("w+", encoding="utf-8", errors="replace") as stream:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-            if done.returncode == 0:
+            code = _exit_code(what, command, stream)
+            if code == 0:
                 return
             stream.seek(0)
             lines = [line.strip() for line in stream if line.strip()]
         last = lines[-1] if lines else "it wrote no message"
-        msg = f"{what} failed with exit code {done.returncode}: {last} (see {str(log)!r})"
+        msg = f"{what} failed with exit code {code}: {last} (see {str(log)!r})"
         raise RuntimeFailureError(msg)
+
+
+def _exit_code(what: str, command: list[str], log: TextIO) -> int:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError as error:
+        msg = f"cannot start {what}: {error.strerror or error}"
+        raise RuntimeFailureError(msg) from error
+    return done.returncode
 
 
 def _wanted() -> dict[str, object]:
