@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ocompress import profiling, validation
-from ocompress.errors import DataError, PassError
+from ocompress.errors import PassError
 from ocompress.front.files import as_model, file_bytes
+from ocompress.front.judging import far_off, judge
 from ocompress.front.large import LARGE, count_and_let_go, judge_large, let_go
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
@@ -19,7 +20,6 @@ from ocompress.io import (
     Dataset,
     Feeds,
     Staging,
-    Unlabelled,
     as_dataset,
     check_output,
     load_model,
@@ -155,7 +155,8 @@ class _Job:
         if self._large and self._data is None:
             found = judge_large(self.original, written, staged)
         else:
-            found = self._validate(written)
+            found, notes = judge(self.request, self.original, written, self._data)
+            self.remarks.extend(notes)
         if not found.passed:
             msg = (
                 f"the optimized model is broken, so it is not written: {found.failures[0].message}"
@@ -165,23 +166,10 @@ class _Job:
         sizes = (self._bytes(), file_bytes(staged))
         self._judge_size(sizes)
         let_go(written)
-        cost = (count_and_let_go(self.original), count_and_let_go(written))
-        return _Judged(found, self._measure(written, staged), cost, sizes)
-
-    def _validate(self, written: Model) -> validation.ValidationResult:
-        request, data = self.request, self._data
-        own = request.budget.user_metric()
-        try:
-            return validation.validate(
-                self.original, written, data, metric=own, threads=request.threads
-            )
-        except DataError as error:
-            wanted = request.labels is not None or request.budget.metric != "agreement"
-            if data is None or data.labels is None or wanted:
-                raise
-            self.remarks.append(f"accuracy was not measured: {error}")
-            bare = Unlabelled(data)
-            return validation.validate(self.original, written, bare, threads=request.threads)
+        both = (self.original, written)
+        before, after = (count_and_let_go(m, self._feeds) for m in both)
+        self.remarks.extend(far_off(self.request.budget, found))
+        return _Judged(found, self._measure(written, staged), (before, after), sizes)
 
     def _open_data(self) -> Dataset | None:
         request = self.request

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ocompress import profiling, validation
 from ocompress.errors import RuntimeFailureError
-from ocompress.io import release
+from ocompress.io import Feeds, release
 from ocompress.ir import Model
 from ocompress.profiling import Cost
 from ocompress.runtime import Level, Session
@@ -38,9 +38,15 @@ def judge_large(original: Model, written: Model, staged: Path) -> ValidationResu
     return replace(found, structure=(*found.structure, loads))
 
 
-def count_and_let_go(model: Model) -> Cost:
-    """Count what a model holds, then give back the memory its mapped weights took."""
-    cost = profiling.count(model)
+def count_and_let_go(model: Model, feeds: Feeds | None) -> Cost:
+    """Count what a model holds, then give back the memory its mapped weights took.
+
+    Args:
+        model: The model.
+        feeds: What it is run on; their shapes stand in for those the model leaves free.
+    """
+    shapes = {name: array.shape for name, array in feeds.items()} if feeds is not None else None
+    cost = profiling.count(model, shapes)
     let_go(model)
     return cost
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ocompress.profiling import Cost
 from ocompress.validation import Interval
 
 
@@ -15,6 +16,12 @@ def byte_text(count: int) -> str:
 def count_text(count: int) -> str:
     """Return a count with a decimal prefix."""
     return _scaled(count, ("", " k", " M", " G", " T"), "")
+
+
+def macs_text(cost: Cost) -> str:
+    """Return multiply-accumulates; where some nodes could not be counted, only a lower bound."""
+    text = count_text(cost.total_macs)
+    return f">= {text}" if cost.unknown else text
 
 
 def ratio_text(before: float, after: float) -> str:

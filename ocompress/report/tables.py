@@ -12,7 +12,14 @@ from rich.text import Text
 
 from ocompress.diagnostics import Severity
 from ocompress.pipeline import PassRecord, Status
-from ocompress.report.figures import byte_text, count_text, db_text, ratio_text, share_text
+from ocompress.report.figures import (
+    byte_text,
+    count_text,
+    db_text,
+    macs_text,
+    ratio_text,
+    share_text,
+)
 from ocompress.report.optimization import Optimization
 from ocompress.validation import LevelResult
 
@@ -96,13 +103,12 @@ def before_and_after(done: Optimization) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     (cost, new_cost), sizes = done.cost, done.bytes
     table.add_row("file size", *map(byte_text, sizes), ratio_text(*sizes))
-    for label, name in (
-        ("parameters", "parameters"),
-        ("not zero", "nonzero"),
-        ("multiply-adds", "total_macs"),
-    ):
+    for label, name in (("parameters", "parameters"), ("not zero", "nonzero")):
         pair = (getattr(cost, name), getattr(new_cost, name))
         table.add_row(label, *map(count_text, pair), ratio_text(*pair))
+    known = not (cost.unknown or new_cost.unknown)  # lower bounds have no ratio
+    ratio = ratio_text(cost.total_macs, new_cost.total_macs) if known else ""
+    table.add_row("multiply-adds", macs_text(cost), macs_text(new_cost), ratio)
     for row in _latency(done):
         table.add_row(*row)
     for level in done.validation.levels[:1]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.profiling import Memory, ModelProfile, ProfileResult, TimeShare
-from ocompress.report.figures import byte_text, count_text, ratio_text
+from ocompress.report.figures import byte_text, count_text, macs_text, ratio_text
 
 _MOST_ROWS = 25
 
@@ -49,7 +49,6 @@ def _rows() -> list[_Row]:
         ("file size", lambda m: m.bytes, lambda n: byte_text(int(n))),
         ("parameters", lambda m: m.cost.parameters, lambda n: count_text(int(n))),
         ("not zero", lambda m: m.cost.nonzero, lambda n: count_text(int(n))),
-        ("multiply-adds", lambda m: m.cost.total_macs, lambda n: count_text(int(n))),
     ]
 
 
@@ -70,6 +69,11 @@ def _figures(found: ProfileResult) -> RenderableType:
                 ratio = f"{found.ratio.value:.3f} ({low:.3f}-{high:.3f})"
             cells += [text(other), ratio]
         table.add_row(label, *cells)
+    models = [m for m in (found.model, found.against) if m is not None]
+    shown: list[str] = []
+    if len(models) > 1 and not any(m.cost.unknown for m in models):
+        shown = [ratio_text(models[1].cost.total_macs, models[0].cost.total_macs)]
+    table.add_row("multiply-adds", *(macs_text(m.cost) for m in models), *shown)
     if found.model.memory is not None:
         memories: list[Memory | None] = [found.model.memory]
         if found.against is not None:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocompress.report.figures import byte_text, count_text
+from ocompress.report.figures import byte_text, count_text, macs_text
 from ocompress.report.survey import Prospect, Survey, Tensor
 
 _LONGEST_VALUE = 60
@@ -49,7 +49,7 @@ def _facts(found: Survey) -> Iterator[tuple[str, str]]:
         f"{count_text(found.cost.parameters)} ({count_text(found.cost.nonzero)} not zero)",
     )
     yield "constants", _counts(found.dtypes)
-    yield "multiply-adds", count_text(found.cost.total_macs)
+    yield "multiply-adds", macs_text(found.cost)
     yield "functions", ", ".join(found.functions)
     for key, value in found.metadata.items():
         shown = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."

@@ -91,6 +91,19 @@ def test_broken_result_is_never_written(tmp_path: Path) -> None:
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.onnx", b"old")]
 
 
+@pytest.mark.parametrize("limit", [None, 2.0])
+def test_outputs_far_off_are_said_aloud_where_nothing_limits_the_drop(limit: float | None) -> None:
+    done = ocompress.optimize(
+        ZOO["mlp"](),
+        passes=[Scale(factor=-1.0)],
+        data={"x": X},
+        budget=Budget(max_drop=limit),
+        measure=False,
+    )
+    assert done.held
+    assert any("FAR FROM THE ORIGINAL'S" in r for r in done.remarks) is (limit is None)
+
+
 def test_request_checks_itself() -> None:
     with pytest.raises(OptionError, match="exclude each other"):
         Request(passes="prune", recipe="r.toml")

@@ -8,8 +8,16 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ocompress import __version__
+from ocompress.profiling import Cost
 from ocompress.report import SCHEMA_VERSION, document, junit, to_text
-from ocompress.report.figures import byte_text, count_text, db_text, ratio_text, share_text
+from ocompress.report.figures import (
+    byte_text,
+    count_text,
+    db_text,
+    macs_text,
+    ratio_text,
+    share_text,
+)
 from ocompress.validation import Check, Interval
 
 
@@ -55,6 +63,8 @@ def test_bytes_are_decimal(count: int, text: str) -> None:
 def test_other_figures() -> None:
     assert count_text(431_080) == "431 k"
     assert count_text(12) == "12"
+    assert macs_text(Cost(1, 1, macs={"Conv": 2000})) == "2 k"
+    assert macs_text(Cost(1, 1, macs={"Conv": 2000}, unknown=("a",))) == ">= 2 k"
     assert ratio_text(4, 1) == "0.250"
     assert ratio_text(0, 1) == ""
     assert db_text(float("inf")) == "exact"

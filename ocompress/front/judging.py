@@ -1,0 +1,54 @@
+"""Judging a result by the data: figures always, loud words where nothing else would speak."""
+
+from __future__ import annotations
+
+from ocompress import validation
+from ocompress.errors import DataError
+from ocompress.front.budget import Budget
+from ocompress.front.request import Request
+from ocompress.io import Dataset, Unlabelled
+from ocompress.ir import Model
+from ocompress.validation import ValidationResult
+
+_FAR_OFF_DB = 10.0
+"""SQNR of an output below which a result that no limit guards is remarked on, decibels."""
+
+
+def judge(
+    request: Request, original: Model, written: Model, data: Dataset | None
+) -> tuple[ValidationResult, list[str]]:
+    """Validate a result, without labels if they do not fit and nobody asked for them.
+
+    Args:
+        request: What was asked.
+        original: What came in.
+        written: What came out.
+        data: Evaluation data.
+
+    Returns:
+        What was found, and remarks.
+
+    Raises:
+        DataError: If labels or a metric that were asked for do not fit.
+    """
+    own, threads = request.budget.user_metric(), request.threads
+    try:
+        return validation.validate(original, written, data, metric=own, threads=threads), []
+    except DataError as error:
+        wanted = request.labels is not None or request.budget.metric != "agreement"
+        if data is None or data.labels is None or wanted:
+            raise
+        found = validation.validate(original, written, Unlabelled(data), threads=threads)
+        return found, [f"accuracy was not measured: {error}"]
+
+
+def far_off(budget: Budget, found: ValidationResult) -> list[str]:
+    """Return a remark on each output that collapsed where no limit on the drop guards it."""
+    if budget.max_drop is not None or not found.levels:
+        return []
+    return [
+        f"output {output.name!r} is FAR FROM THE ORIGINAL'S ({output.sqnr_db:.1f} dB SQNR); "
+        "set --max-drop to have passes that cost too much rolled back"
+        for output in found.levels[0].outputs
+        if output.sqnr_db < _FAR_OFF_DB
+    ]
