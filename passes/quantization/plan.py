@@ -142,12 +142,14 @@ def _with_whole_weights(units: Sequence[Unit], skip: Skip) -> list[Unit]:
         for u in units
         if u.weight is not None and u.rule.weight is not None
     }
+    found: dict[int, set[tuple[str, int] | None]] = {}
     kept = []
     for unit in units:
         weight = unit.weight
         if weight is not None and weight.use_count > 1:
-            all_roles = {roles.get((id(n), i)) for n, i in weight.users}
-            if None in all_roles or len(all_roles) > 1 or weight.is_output:
+            if id(weight) not in found:
+                found[id(weight)] = {roles.get((id(n), i)) for n, i in weight.users}
+            if None in found[id(weight)] or len(found[id(weight)]) > 1 or weight.is_output:
                 skip(unit.node, "shared-weight", f"another node needs {weight.name!r} in float")
                 continue
         kept.append(unit)
