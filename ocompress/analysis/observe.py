@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,14 +43,15 @@ def observe(
     copy.sort()
     makers = {p.name: sorted(wishes[p.name], key=repr) for p in probes}
     running = {p.name: [w.start() for w in makers[p.name]] for p in probes}
-    groups = _groups(copy, data, probes)
+    pieces, groups = _groups(copy, data, probes)
     total = len(groups) * len(data)
     done = 0
     with ThreadPoolExecutor(host_cores()) as pool:
         for group in groups:
             session = _session(copy, group)
             for feeds in data:
-                _sweep(session, feeds, group, running, pool)
+                for piece in _pieces(feeds, pieces):
+                    _sweep(session, piece, group, running, pool)
                 done += 1
                 progress(done, total)
     results: dict[tuple[str, Wish], Any] = {}
@@ -97,11 +98,18 @@ def _is_float(batch: np.ndarray) -> bool:
     return batch.dtype.kind == "f" or batch.dtype.name == "bfloat16"
 
 
-def _groups(model: Model, data: Dataset, probes: list[Probe]) -> list[list[Probe]]:
-    """Cut the probes into groups whose values together stay below `MOST_BYTES`."""
+def _groups(model: Model, data: Dataset, probes: list[Probe]) -> tuple[int, list[list[Probe]]]:
+    """Say how to stay below `MOST_BYTES`: pieces that a feed is cut into, groups of probes.
+
+    Cutting costs nothing, but needs inputs whose first extent is free; otherwise the data are
+    swept once for every group.
+    """
     if not probes:
-        return []
+        return 1, []
     sizes = _sizes(model, data, [p.value for p in probes if p.value is not None])
+    total = sum(sizes.values())
+    if total > MOST_BYTES and _has_free_batch(model):
+        return -(-total // MOST_BYTES), [probes]
     groups: list[list[Probe]] = [[]]
     held = 0
     for probe in probes:
@@ -111,7 +119,25 @@ def _groups(model: Model, data: Dataset, probes: list[Probe]) -> list[list[Probe
             held = 0
         groups[-1].append(probe)
         held += size
-    return groups
+    return 1, groups
+
+
+def _has_free_batch(model: Model) -> bool:
+    inputs = [v for v in model.graph.inputs if v.data is None]
+    extents = {v.shape[0] if v.shape else 0 for v in inputs}
+    return len(extents) == 1 and not isinstance(extents.pop(), int)
+
+
+def _pieces(feeds: Feeds, count: int) -> Iterator[Feeds]:
+    """Cut a feed along the first axis into about `count` pieces of at least one sample."""
+    extents = {len(a) if a.ndim else 0 for a in feeds.values()}
+    extent = extents.pop() if len(extents) == 1 else 0
+    if count == 1 or extent < 2:
+        yield feeds
+        return
+    step = max(1, extent // count)
+    for start in range(0, extent, step):
+        yield {name: array[start : start + step] for name, array in feeds.items()}
 
 
 def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:

@@ -24,12 +24,12 @@ def see(model: Model, batches: list[dict[str, np.ndarray]], *names: str) -> dict
     return {name: summary for (name, _), summary in found.items()}
 
 
-def chain(length: int = 4) -> Model:
+def chain(length: int = 4, extent: int | str = "n") -> Model:
     b = Builder()
-    x = b.input("x", ["n", 8])
+    x = b.input("x", [extent, 8])
     for index in range(length):
         x = b.op("Add", x, b.const(np.float32(index)), to=f"a{index}")
-    b.output(x, ["n", 8])
+    b.output(x, [extent, 8])
     return b.model()
 
 
@@ -59,9 +59,9 @@ def test_inputs_inner_values_and_outputs_are_seen_once_per_batch() -> None:
 def test_wide_models_are_swept_in_groups_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = batches()
+    data = batches(1) + batches(1)
     names = [f"a{i}" for i in range(4)]
-    expected = see(chain(), data, *names)
+    expected = see(chain(extent=2), data, *names)
     held: list[list[str]] = []
     original = module._session
 
@@ -71,10 +71,23 @@ def test_wide_models_are_swept_in_groups_with_the_same_result(
 
     monkeypatch.setattr(module, "_session", spy)
     monkeypatch.setattr(module, "MOST_BYTES", 2 * 2 * 8 * 4)  # two values of the first feed
-    found = see(chain(), data, *names)
+    found = see(chain(extent=2), data, *names)
     assert held == [["a0", "a1"], ["a2", "a3"]]
     for name in names:
         assert (found[name].counts == expected[name].counts).all()  # type: ignore[attr-defined]
+
+
+def test_large_batches_are_cut_where_the_first_extent_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = [{"x": RNG.standard_normal((6, 8)).astype(np.float32)}]
+    expected = see(chain(), data, "a0", "a2")
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * 2 * 8 * 4)  # two values of two samples
+    found = see(chain(), data, "a0", "a2")
+    for name in ("a0", "a2"):
+        assert found[name].batches == 3  # type: ignore[attr-defined]
+        assert found[name].elements == 48  # type: ignore[attr-defined]
+        assert found[name].high == expected[name].high  # type: ignore[attr-defined]
 
 
 def test_progress_counts_to_its_total() -> None:
