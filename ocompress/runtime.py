@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,13 +16,16 @@ import onnxruntime as ort
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.ir import DType, Model, Shape, Value, to_proto
-from ocompress.ir.standard import external_stub, first_line
+from ocompress.ir.standard import first_line
+from ocompress.ir.stubs import WEIGHTS_FILE, into_file
 
 ort.set_default_logger_severity(4)  # what ORT has to say reaches users through our errors
 
 VERSION: str = ort.__version__
 _LARGE = 1 << 30
-"""Bytes of weights above which they are handed over by reference, not inside the model."""
+"""Bytes of weights above which they go through a temporary file that the runtime maps."""
+_THRIFTY = {"session.disable_prepacking": "1"}
+"""Keeps the runtime from holding a second copy of large weights in the layout it likes best."""
 
 _ELEMENT_TYPES = {
     "float": DType.FLOAT,
@@ -83,13 +89,13 @@ class Session:
         Raises:
             RuntimeFailureError: If ONNX Runtime cannot load it.
         """
-        options = _options(threads, level, profile_to, config or {})
-        self._keep: list[np.ndarray] = []  # weights handed over by reference
+        large = isinstance(model, Model) and model.weight_bytes >= _LARGE
+        entries = {**_THRIFTY, **(config or {})} if large else config or {}
+        options = _options(threads, level, profile_to, entries)
         try:
+            source = self._source(model, extra_outputs, large=large)
             self._session = ort.InferenceSession(
-                self._source(model, extra_outputs, options),
-                options,
-                providers=["CPUExecutionProvider"],
+                source, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             msg = f"ONNX Runtime {VERSION} cannot load the model: {_clean(error)}"
@@ -129,23 +135,26 @@ class Session:
         return Path(self._session.end_profiling())
 
     def _source(
-        self, model: Model | Path | bytes, extra: Iterable[Value], options: ort.SessionOptions
+        self, model: Model | Path | bytes, extra: Iterable[Value], *, large: bool
     ) -> str | bytes:
         if isinstance(model, bytes):
             return model
         if isinstance(model, Path):
             return str(model)
-        if model.weight_bytes < _LARGE:
+        if not large:
             return bytes(to_proto(model, extra_outputs=extra).SerializeToString())
-        names, values = [], []
-        for graph in model.graph.graphs():
-            for value in graph.initializers.values():
-                if external_stub(value) is not None and value.data is not None:
-                    names.append(value.name)
-                    values.append(ort.OrtValue.ortvalue_from_numpy(value.data))
-                    self._keep.append(value.data)
-        options.add_external_initializers(names, values)
-        return bytes(to_proto(model, external_stub, extra_outputs=extra).SerializeToString())
+        folder = Path(tempfile.mkdtemp(prefix="ocompress-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return str(_spill(model, extra, folder))
+
+
+def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:
+    """Write a model with its weights outside, which the runtime then maps instead of copying."""
+    with (folder / WEIGHTS_FILE).open("wb") as file:
+        proto = to_proto(model, into_file(file), extra_outputs=extra)
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
 
 
 def host_cores() -> int:

@@ -4,10 +4,10 @@ from ocompress.io.atomic import Staging, atomic_write, check_output, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.depfile import data_files, depfile
-from ocompress.io.external import release
 from ocompress.io.feeds import Unlabelled
 from ocompress.io.model_reader import load_model, model_files
 from ocompress.io.model_writer import save_model, stage_model
+from ocompress.ir.mapping import release
 
 __all__ = [
     "Dataset",

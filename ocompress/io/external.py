@@ -107,17 +107,6 @@ class TensorReader:
         return self._maps[path]
 
 
-def release(array: np.ndarray) -> None:
-    """Let go of the memory that a mapped array's file takes; it is read again when needed."""
-    base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
-        base.madvise(mmap.MADV_DONTNEED)
-
-
 def stored_tensors(proto: ModelProto) -> Iterator[tuple[TensorProto, bool]]:
     """Iterate over every tensor of a file, with whether it is an initializer."""
     yield from _of_graph(proto.graph)

@@ -13,8 +13,8 @@ from onnx import GraphProto, TensorProto
 from ocompress.errors import UsageError
 from ocompress.io import wire
 from ocompress.io.atomic import Staging, staging
-from ocompress.io.external import release
 from ocompress.ir import Model, Value, to_proto
+from ocompress.ir.mapping import release
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights above which a file would come near protobuf's limit of 2 GiB."""

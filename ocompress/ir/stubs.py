@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from ocompress.ir.importer import Reader
+from ocompress.ir.mapping import release
 from ocompress.ir.value import Value
 
+WEIGHTS_FILE = "weights"
+"""Name of the external file that stubs point into."""
+_PAGE = 4096
 _STUB_ABOVE = 4096
 """Elements above which a constant's values cannot matter to shape inference."""
 
 
-def external_stub(value: Value) -> TensorProto | None:
-    """Store large constants as type and shape only; for use as `to_proto`'s `store`."""
+def external_stub(value: Value, offset: int = 0) -> TensorProto | None:
+    """Store large constants as type and shape only; for use as `to_proto`'s `store`.
+
+    Args:
+        value: The constant.
+        offset: Where its bytes are in the file `WEIGHTS_FILE`, if they are anywhere.
+    """
     if value.data is None or value.data.size <= _STUB_ABOVE or value.data.dtype.kind in "OUS":
         return None
     tensor = TensorProto(dims=value.data.shape, data_type=int(value.dtype or 0))
     tensor.data_location = TensorProto.EXTERNAL
-    for key, text in (("location", "weights"), ("offset", "0"), ("length", str(value.data.nbytes))):
-        tensor.external_data.add(key=key, value=text)
+    where = {"location": WEIGHTS_FILE, "offset": offset, "length": value.data.nbytes}
+    for key, entry in where.items():
+        tensor.external_data.add(key=key, value=str(entry))
     return tensor
+
+
+def into_file(file: BinaryIO) -> Callable[[Value], TensorProto | None]:
+    """Return a `store` for `to_proto` that appends large constants to a file, page by page.
+
+    Mapped arrays are let go of as they are written, so that memory holds one at a time.
+    """
+
+    def store(value: Value) -> TensorProto | None:
+        file.write(b"\0" * (-file.tell() % _PAGE))
+        stub = external_stub(value, file.tell())
+        if stub is None or value.data is None or value.dtype is None or value.dtype.bits % 8:
+            return None
+        file.write(np.ascontiguousarray(value.data).view(np.uint8).data)
+        release(value.data)
+        return stub
+
+    return store
 
 
 def by_reference() -> tuple[Callable[[Value], TensorProto | None], Reader]:

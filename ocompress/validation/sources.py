@@ -16,8 +16,6 @@ from ocompress.validation.decisions import as_float
 
 LARGE = 1 << 30
 """Bytes of weights above which only one session is held at a time."""
-_THRIFTY = {"session.disable_prepacking": "1"}
-"""Session configuration that keeps ONNX Runtime from holding a second copy of large weights."""
 _IN_MEMORY = 64 << 20
 """Bytes that are put aside in memory; more goes to a temporary file."""
 
@@ -39,8 +37,7 @@ class LiveSource:
         Raises:
             RuntimeFailureError: If it cannot be loaded.
         """
-        config = _THRIFTY if model.weight_bytes > LARGE else None
-        self._session = Session(model, level=level, threads=threads, config=config)
+        self._session = Session(model, level=level, threads=threads)
         self._inputs = {v.name for v in model.graph.inputs}
 
     def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
