@@ -82,6 +82,9 @@ def find(name: str) -> Target:
 def host(cpuinfo: str | None = None, machine: str | None = None) -> Target:
     """Describe a machine.
 
+    Its integer scheme is the careful one whatever the machine can do: files travel, and on
+    EfficientNet-Lite0 care costs half a decibel and no time. `x86-vnni` and `arm64` do without.
+
     Args:
         cpuinfo: Text in the form of `/proc/cpuinfo`; read from there by default.
         machine: As `platform.machine()` says.
@@ -92,10 +95,10 @@ def host(cpuinfo: str | None = None, machine: str | None = None) -> Target:
         features = _features(text, "flags", _X86_FEATURES)
         if not text and cpuinfo is None:
             features = {"avx2"}  # other systems do not say; the careful guess
-        return _x86("host", features, saturates="vnni" not in features)
+        return _x86("host", features, saturates=True)
     if machine in ("aarch64", "arm64"):
         features = _features(text, "Features", _ARM_FEATURES) | {"neon"}
-        return replace(find("arm64"), name="host", features=frozenset(features))
+        return replace(find("arm64"), name="host", features=frozenset(features), saturates=True)
     return replace(find("portable"), name="host")
 
 

@@ -43,8 +43,8 @@ class Target:
         name: What the user calls it (`host`, `x86-avx2`, `arm64`, `portable`).
         arch: Processor family.
         features: Instruction-set features that matter (`avx2`, `vnni`, `dotprod`, `i8mm`).
-        saturates: Whether pairs of u8*s8 products are added in 16 bits and may clip, so that
-            weights must stay within 7 bits.
+        saturates: Whether the result may run where pairs of u8*s8 products are added in 16 bits
+            and clip, so that weights must keep clear of that.
         activation_dtype: `uint8` or `int8`, whichever ONNX Runtime's kernels run faster there.
         channel_multiple: Channel counts that its blocked kernels like.
         float_costs: Cost of each operator kind in float.

@@ -39,8 +39,8 @@ class Quant(Pass):
     scale per output channel and replace the float ones; activations are affine with one scale;
     biases are int32 at the product of both scales. Which operators become integer ones is the
     choice with the least predicted time for the target, exactly, by a minimum cut.
-    On a target that saturates (x86-64 without VNNI), and on `portable`, weights avoid the few
-    values that could clip, which keeps results equal on every machine.
+    Unless the target rules it out (`x86-vnni`, `arm64`), weights avoid the few values that could
+    clip on x86-64 without VNNI, which keeps results equal on every machine.
     Leaves alone: what would not be faster (does-not-pay); operators without an integer kernel
     (no-int8-kernel), with computed weights or biases (dynamic-weight, dynamic-bias, odd-bias),
     with alpha or beta (scaled-gemm); other types than float32 (not-float32, not-float); values that

@@ -25,18 +25,21 @@ def test_an_unknown_name_is_refused_with_the_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "machine", "arch", "saturates"),
+    ("cpuinfo", "machine", "arch"),
     [
-        (VNNI, "x86_64", Arch.X86_64, False),
-        (AVX2, "AMD64", Arch.X86_64, True),
-        (ARM, "aarch64", Arch.AARCH64, False),
-        ("", "riscv64", Arch.ANY, True),
+        (VNNI, "x86_64", Arch.X86_64),
+        (AVX2, "AMD64", Arch.X86_64),
+        (ARM, "aarch64", Arch.AARCH64),
+        ("", "riscv64", Arch.ANY),
     ],
 )
-def test_a_machine_is_described(cpuinfo: str, machine: str, arch: Arch, saturates: bool) -> None:
+def test_a_machine_is_described_and_treated_with_care(
+    cpuinfo: str, machine: str, arch: Arch
+) -> None:
     target = host(cpuinfo, machine)
-    assert (target.name, target.arch, target.saturates) == ("host", arch, saturates)
+    assert (target.name, target.arch) == ("host", arch)
     assert target.is_host
+    assert target.saturates  # what is made here may run where pairs clip
 
 
 def test_features_are_read_as_words() -> None:
