@@ -55,7 +55,7 @@ def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -
     if printer.as_json:
         printer.json(report)
     if failures:
-        exits.complain(f"{'; '.join(failures)}; {str(files.output)!r} holds the best that did")
+        exits.complain(f"{'; '.join(failures)}; the best there was is in {str(files.output)!r}")
     return exits.OVER_BUDGET if failures else exits.DONE
 
 

@@ -14,6 +14,7 @@ from ocompress.errors import PassError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.judging import far_off, judge
 from ocompress.front.large import LARGE, count_and_let_go, judge_large, let_go
+from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
 from ocompress.io import (
@@ -91,7 +92,8 @@ def run(
     job = _Job(request, original, path, tuple(instruments))
     result = job.run_passes()
     with _stage(output) as stage:
-        stage_model(result.model, stage, external=request.external_data, keep=files)
+        written = as_recorded(result.model, original)
+        stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
         touched = stage.publish() if output is not None else False
     source = str(path) if path is not None else ""

@@ -43,10 +43,11 @@ def count_and_let_go(model: Model, feeds: Feeds | None) -> Cost:
 
     Args:
         model: The model.
-        feeds: What it is run on; their shapes stand in for those the model leaves free.
+        feeds: What it is run on; their shapes stand in for those the model leaves free. None for
+            models that are too large to be run in passing.
     """
     shapes = {name: array.shape for name, array in feeds.items()} if feeds is not None else None
-    cost = profiling.count(model, shapes)
+    cost = profiling.count(model, shapes, run=feeds is not None)
     let_go(model)
     return cost
 

@@ -20,6 +20,8 @@ def count_text(count: int) -> str:
 
 def macs_text(cost: Cost) -> str:
     """Return multiply-accumulates; where some nodes could not be counted, only a lower bound."""
+    if cost.unknown and not cost.total_macs:
+        return "not known"
     text = count_text(cost.total_macs)
     return f">= {text}" if cost.unknown else text
 

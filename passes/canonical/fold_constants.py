@@ -6,11 +6,14 @@ import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OcompressError
-from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit, query, schemas, standard
+from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit, schemas, standard
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import Level, Session
+from passes.canonical.growth import size_of, sort_out
 
 _MOST_GROWTH = 1 << 20
+_FREE_GROWTH, _FREE_SHARE = 1024, 1000
+"""Bytes, and the part of all weights, that nodes that hang together may add to the file."""
 _KEPT = {"Constant", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 _GROWING = {
     *("CenterCropPad", "ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad"),
@@ -29,9 +32,10 @@ class FoldConstants(Pass):
     Before: y = Mul(x, Transpose(w))
     After:  y = Mul(x, w'), w' computed
     Leaves alone: random nodes, control flow and QuantizeLinear and DequantizeLinear, which fold
-    back into the floats they save; results more than 1 MiB larger than what they are made from
-    (grows); nodes that may grow to a size nobody knows (unknown-size) or that the runtime
-    cannot compute (not-computable).
+    back into the floats they save; results that would make the file larger, by a thousandth of
+    the weights and 1 KiB (grows), which the runtime goes on computing while it loads; nodes
+    that may grow to a size nobody knows (unknown-size) or that the runtime cannot compute
+    (not-computable).
     Numerics: exact; the kernels are those the model would run on.
     """
 
@@ -42,7 +46,11 @@ class FoldConstants(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Collect, compute, replace."""
-        nodes = _candidates(model, ctx)
+        limit = max(_FREE_GROWTH, model.weight_bytes // _FREE_SHARE)
+        nodes, costly = sort_out(_candidates(model, ctx), limit)
+        for node, growth in costly.items():
+            why = f"its result and those beside it would add {growth / 1024:.1f} KiB to the file"
+            ctx.skip(node, "grows", why)
         if not nodes:
             return Outcome()
         arrays = _Evaluation(model, ctx).compute(nodes, _frontier(nodes))
@@ -71,30 +79,19 @@ def _is_computable(node: Node, known: set[int]) -> bool:
 
 
 def _is_bounded(node: Node, ctx: Context) -> bool:
-    made = [_bytes(v) for v in node.outputs if v is not None and v.use_count]
+    made = [size_of(v) for v in node.outputs if v is not None and v.use_count]
     if any(size is None for size in made):
         if node.op_type not in _GROWING:
             return True
         if all(v is None or v.constant is not None for v in node.inputs):
             ctx.skip(node, "unknown-size", "the size of its result is not known beforehand")
         return False
-    read = sum(_bytes(v) or 0 for v in node.inputs if v is not None)
+    read = sum(size_of(v) or 0 for v in node.inputs if v is not None)
     growth = sum(size for size in made if size is not None) - read
     if growth <= _MOST_GROWTH:
         return True
     ctx.skip(node, "grows", f"its result is {growth / 2**20:.1f} MiB larger than its inputs")
     return False
-
-
-def _bytes(value: Value) -> int | None:
-    if value.data is not None:
-        return value.data.nbytes
-    if not query.is_static(value) or value.dtype is None or value.shape is None:
-        return None
-    count = 1
-    for extent in value.shape:
-        count *= extent if isinstance(extent, int) else 1
-    return (count * value.dtype.bits + 7) // 8
 
 
 def _frontier(nodes: list[Node]) -> list[Value]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
 from ocompress.errors import DataError, OptionError, PassError
 from ocompress.front import Request
-from ocompress.ir import Facet, edit, fingerprint
+from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
 from tests.build import Builder
 from tests.graphs import ZOO
@@ -52,6 +53,18 @@ def test_every_public_name_is_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'optimise'"):
         _ = ocompress.optimise
     assert set(dir(ocompress)) == set(ocompress.__all__)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_inner_types_are_written_if_the_file_had_them(tmp_path: Path, recorded: bool) -> None:
+    source, output = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    proto = to_proto(ZOO["mlp"]())
+    del proto.graph.value_info[:]
+    onnx.save(onnx.shape_inference.infer_shapes(proto) if recorded else proto, source)
+    assert bool(onnx.load(source).graph.value_info) == recorded
+    done = ocompress.optimize(source, output, passes="canonicalize", measure=False)
+    assert bool(onnx.load(output).graph.value_info) == recorded
+    assert done.pipeline.model.graph.nodes[0].output.shape is not None
 
 
 def test_models_and_data_in_memory(tmp_path: Path) -> None:

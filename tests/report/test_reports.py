@@ -65,6 +65,7 @@ def test_other_figures() -> None:
     assert count_text(12) == "12"
     assert macs_text(Cost(1, 1, macs={"Conv": 2000})) == "2 k"
     assert macs_text(Cost(1, 1, macs={"Conv": 2000}, unknown=("a",))) == ">= 2 k"
+    assert macs_text(Cost(1, 1, unknown=("a",))) == "not known"
     assert ratio_text(4, 1) == "0.250"
     assert ratio_text(0, 1) == ""
     assert db_text(float("inf")) == "exact"

@@ -105,8 +105,37 @@ def test_growth_is_declined() -> None:
 
 def test_moderate_growth_is_folded() -> None:
     b = Builder()
-    ran = run("fold-constants", _after_x(b, b.op("Expand", b.weight(1), b.const(_i(1000))), [1000]))
+    ran = run("fold-constants", _after_x(b, b.op("Expand", b.weight(1), b.const(_i(200))), [200]))
     assert ran.ops == {"Mul": 1}
+    ran.same_bits()
+
+
+def test_growth_of_a_chain_is_declined_at_its_end() -> None:
+    b = Builder()
+    angles = b.op("Mul", b.weight(64, 1), b.weight(1, 64))
+    ran = run("fold-constants", _after_x(b, b.op("Cos", angles), [64, 64]))
+    assert not ran.outcome
+    assert [(r.code, r.op_type) for r in ran.remarks] == [("grows", "Cos")]
+
+
+def test_small_beginning_of_a_chain_that_grows_is_folded() -> None:
+    b = Builder()
+    big = b.op("Expand", b.op("Sin", b.op("Exp", b.weight(1))), b.const(_i(1000)))
+    ran = run("fold-constants", _after_x(b, big, [1000]))
+    assert ran.ops == {"Expand": 1, "Mul": 1}
+    assert ran.codes == {"grows"}
+    ran.same_bits()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_weight_that_others_read_is_not_stored_twice(tied: bool) -> None:
+    b = Builder()
+    w = b.weight(40, 40)
+    x = b.op("Add", b.input("x", [40, 40]), w) if tied else b.input("x", [40, 40])
+    b.op("Mul", x, b.op("Transpose", w, perm=[1, 0]), to="y")
+    b.output("y", [40, 40])
+    ran = run("fold-constants", b.model())
+    assert ("Transpose" in ran.ops) == tied
     ran.same_bits()
 
 

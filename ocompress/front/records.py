@@ -1,0 +1,35 @@
+"""Records of inner types in what is written: as the original's file had them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ocompress.ir import Model, Value
+
+
+def as_recorded(result: Model, original: Model) -> Model:
+    """Leave out the types of inner values if the original recorded none.
+
+    Passes infer them, runtimes do so again, and the records of a small model take a good part
+    of its file.
+
+    Args:
+        result: What is about to be written; not changed.
+        original: What came in.
+
+    Returns:
+        The result itself, or a clone of it without records.
+    """
+    if result is original or any(v.type_proto is not None for v in _inner(original)):
+        return result
+    bare = result.clone()
+    for value in _inner(bare):
+        value.set_type_proto(None)
+    return bare
+
+
+def _inner(model: Model) -> Iterator[Value]:
+    for _, node in model.nodes():
+        for value in node.outputs:
+            if value is not None and not value.is_output:
+                yield value
