@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from ocompress.ir import DType, Facet, Model, Node, Shape, Value, edit
+import numpy as np
+
+from ocompress.ir import DType, Facet, Model, Node, Shape, Value, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical.linear_layer import Refusal
 
@@ -23,7 +26,7 @@ class MergeMatMulAdd(Pass):
     """Merge the multiplication of two matrices and the addition of a bias into a Gemm.
 
     Before: y = Add(MatMul(a, b), c)
-    After:  y = Gemm(a, b, c)
+    After:  y = Gemm(a, b, c), c of rank 1 where it is the same for every row
 
     Leaves alone: operands of higher rank, which a Gemm could only take between two Reshapes
     (not-a-matrix), unknown ranks (unknown-rank), a bias that is not known to broadcast to the
@@ -35,19 +38,21 @@ class MergeMatMulAdd(Pass):
     name = "merge-matmul-add"
     internal = True
     numerics = Numerics.ROUNDING
-    may_change = Facet.TOPOLOGY | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Merge every pair that can be merged."""
-        merged = 0
+        counts: Counter[str] = Counter()
         for _, node in model.nodes():
             match = _match(node)
             if isinstance(match, Refusal):
                 ctx.skip(node, match.code, match.why)
             elif match is not None:
                 _rewrite(match)
-                merged += 1
-        return Outcome(self.may_change, {"Gemm made": merged}) if merged else Outcome()
+                counts["Gemm made"] += 1
+            if node.is_op("Gemm") and _flatten_bias(node):
+                counts["biases flattened"] += 1
+        return Outcome(self.may_change, dict(counts)) if counts else Outcome()
 
 
 def _match(node: Node) -> _Match | Refusal | None:
@@ -97,3 +102,18 @@ def _rewrite(match: _Match) -> None:
     match.matmul.set_input(2, match.bias)
     edit.replace(match.add.output, match.matmul.output)
     graph.remove(match.add)
+
+
+def _flatten_bias(gemm: Node) -> bool:
+    """Bring a bias that is the same for every row, one row of it or one number, to rank 1."""
+    bias, value = query.constant(gemm, 2), gemm.input(2)
+    product = gemm.output.shape
+    columns = product[1] if product is not None and len(product) == 2 else None
+    if bias is None or value is None or value.data is None or not isinstance(columns, int):
+        return False
+    per_column = bias.size == columns and bias.shape[-1:] == (columns,)
+    if bias.shape == (columns,) or not (per_column or bias.size == 1):
+        return False
+    row = np.broadcast_to(bias.reshape(-1), (columns,))
+    edit.set_weight(edit.own_weight(gemm, 2), np.array(row))
+    return True

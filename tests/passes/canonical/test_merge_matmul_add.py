@@ -28,6 +28,18 @@ def test_merges(bias: tuple[int, ...], flip: bool) -> None:
     result.same()
 
 
+@pytest.mark.parametrize("bias", [(1, 4), (1,), (), (1, 1), (4, 1), (4,)])
+def test_bias_of_a_gemm_gets_rank_1(bias: tuple[int, ...]) -> None:
+    b = Builder()
+    b.op("Gemm", b.input("x", [4, 6]), b.weight(6, 4), b.weight(*bias), beta=0.5, to="y")
+    b.output("y")
+    result = run("merge-matmul-add", b.model())
+    assert bool(result.outcome) == (bias not in ((4, 1), (4,)))
+    shape = result.after.graph.nodes[0].inputs[2].shape
+    assert shape == (bias if bias == (4, 1) else (4,))
+    result.same()
+
+
 @pytest.mark.parametrize("bias", [(3, 4), (3, 1)])
 def test_bias_per_row_needs_known_rows(bias: tuple[int, ...]) -> None:
     result = run("merge-matmul-add", build([3, 6], (6, 4), bias).model())
