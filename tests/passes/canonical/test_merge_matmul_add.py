@@ -35,8 +35,9 @@ def test_bias_of_a_gemm_gets_rank_1(bias: tuple[int, ...]) -> None:
     b.output("y")
     result = run("merge-matmul-add", b.model())
     assert bool(result.outcome) == (bias not in ((4, 1), (4,)))
-    shape = result.after.graph.nodes[0].inputs[2].shape
-    assert shape == (bias if bias == (4, 1) else (4,))
+    flat = result.after.graph.nodes[0].inputs[2]
+    assert flat is not None
+    assert flat.shape == (bias if bias == (4, 1) else (4,))
     result.same()
 
 
