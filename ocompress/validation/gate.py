@@ -42,6 +42,8 @@ OUTPUT_LIMITS = (
     "min_level_sqnr_db",
 )
 """The limits that hold for each output and that `[outputs.NAME]` may override."""
+_RANGES = {"min_agreement": (0, 1), "min_cosine": (-1, 1)}
+"""Outside these a limit would always or never hold, as a percentage for a share would."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Gate:
 
         Raises:
             RecipeError: If it cannot be read, is not TOML, or has an unknown key or a value of
-                the wrong type.
+                the wrong type or out of range.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -97,6 +99,10 @@ class Gate:
         for key, value in table.items():
             _known(source, key, list(kinds))
             values[key] = _value(source, key, kinds[key], value)
+        lowest, highest = values.get("min_opset", 0), values.get("max_opset", math.inf)
+        if lowest > highest:
+            msg = f"gate file {source!r}: min_opset {lowest} is above max_opset {highest}"
+            raise RecipeError(msg)
         return cls(**values, source=source)
 
     def limit(self, name: str, output: str) -> float | None:
@@ -153,6 +159,9 @@ def _overrides(source: str, value: Any) -> dict[str, dict[str, float]]:
 def _number(source: str, key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise RecipeError(_wrong(source, key, "a number", value))
+    low, high = _RANGES.get(key.rpartition(".")[2], (-math.inf, math.inf))
+    if not low <= value <= high:
+        raise RecipeError(_wrong(source, key, f"within {low} to {high}", value))
     return float(value)
 
 

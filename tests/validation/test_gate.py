@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("[outputs.y]\nmax_drop = 3", "unknown key 'max_drop'"),
         ("[outputs.y]\nmin_cosin = 3", "did you mean 'min_cosine'"),
         ("[outputs.y]\nmin_cosine = []", "outputs.y.min_cosine must be a number"),
+        ("min_agreement = 98", "min_agreement must be within 0 to 1, not 98"),
+        ("[outputs.y]\nmin_cosine = 2", "outputs.y.min_cosine must be within -1 to 1"),
+        ("min_opset = 20\nmax_opset = 13", "min_opset 20 is above max_opset 13"),
         ("min_sqnr_db =", "is not TOML"),
     ],
 )
@@ -94,7 +98,8 @@ def test_limits_of_outputs(name: str, holds: float, breaks: float) -> None:
     check = judged(one_limit(name, holds))[f"{name}[y0]"]
     assert (check.passed, check.limit) == (True, holds)
     if name != "min_level_sqnr_db":
-        assert not judged(one_limit(name, breaks))[f"{name}[y0]"].passed
+        limit: dict[str, Any] = {name: breaks}
+        assert not judged(Gate(**limit))[f"{name}[y0]"].passed
 
 
 def test_an_output_may_have_its_own_limit() -> None:
