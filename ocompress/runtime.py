@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.errors import DataError, OptionError, RuntimeFailureError
 from ocompress.ir import DType, Model, Shape, Value, to_proto
 from ocompress.ir.standard import first_line
 from ocompress.ir.stubs import WEIGHTS_FILE, into_file
@@ -22,6 +22,8 @@ from ocompress.ir.stubs import WEIGHTS_FILE, into_file
 ort.set_default_logger_severity(4)  # what ORT has to say reaches users through our errors
 
 VERSION: str = ort.__version__
+MOST_THREADS = 256
+"""More would only take memory and get in each other's way."""
 _LARGE = 1 << 30
 """Bytes of weights above which they go through a temporary file that the runtime maps."""
 _THRIFTY = {"session.disable_prepacking": "1"}
@@ -87,6 +89,7 @@ class Session:
             config: Session configuration entries (`session.…`).
 
         Raises:
+            OptionError: If the number of threads makes no sense.
             RuntimeFailureError: If ONNX Runtime cannot load it.
         """
         large = isinstance(model, Model) and model.weight_bytes >= _LARGE
@@ -165,6 +168,9 @@ def host_cores() -> int:
 def _options(
     threads: int, level: Level, profile_to: Path | None, config: Mapping[str, str]
 ) -> ort.SessionOptions:
+    if not 0 <= threads <= MOST_THREADS:
+        msg = f"threads {threads} must be 0 to {MOST_THREADS}"
+        raise OptionError(msg)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or host_cores()
     options.inter_op_num_threads = 1

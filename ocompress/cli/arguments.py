@@ -129,7 +129,13 @@ Seed = Annotated[
 ]
 Threads = Annotated[
     int,
-    typer.Option("--threads", help="Threads when measuring; 0: all cores.", rich_help_panel=_HOW),
+    typer.Option(
+        "--threads",
+        help="Threads when measuring; 0: all cores.",
+        min=0,
+        max=256,
+        rich_help_panel=_HOW,
+    ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=_RESULT)

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 
+from ocompress.errors import OptionError
+
 _WIDTH = 110
 """Columns when the output is not a terminal."""
 
@@ -30,7 +32,13 @@ class Printer:
             as_json: Results as JSON.
             color: Whether terminals get colors.
             verbose: Whether remarks about single nodes are printed.
+
+        Raises:
+            OptionError: If both little and much shall be printed.
         """
+        if quiet and verbose:
+            msg = "--quiet and --verbose exclude each other; give one"
+            raise OptionError(msg)
         self.quiet, self.as_json, self.verbose = quiet, as_json, verbose
         self.err = _console(sys.stderr, color)
         self._out = _console(sys.stdout, color)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -13,6 +14,8 @@ from ocompress.errors import OcompressError
 P = ParamSpec("P")
 
 DONE, OVER_BUDGET, USAGE, MODEL, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE)
+"""Refusals of the system that the user can mend, wherever they come up."""
 
 
 def mapped(command: Callable[P, int]) -> Callable[P, int]:
@@ -42,15 +45,25 @@ def describe(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an exception and the sentence that says what happened."""
     if isinstance(error, OcompressError):
         return error.exit_code, _one_line(str(error))
-    if isinstance(error, KeyboardInterrupt):
+    if _interrupted(error):
         return INTERRUPTED, "interrupted; nothing was written"
     if isinstance(error, MemoryError):
         return FAILURE, "there is not enough memory for this model and these data"
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        where = f": {error.filename!r}" if error.filename else ""
+        return FAILURE, f"the system refused: {error.strerror}{where}"
     what = f"{type(error).__name__}: {_one_line(str(error))}".rstrip(": ")
     return FAILURE, (
         f"unexpected {what}; this is a bug, please report it with the traceback that "
         "OCOMPRESS_DEBUG=1 shows"
     )
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it all began with an interrupt; extension modules wrap one while they load."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def complain(sentence: str) -> None:

@@ -29,9 +29,9 @@ def inspect(
     from ocompress.front.survey import survey
     from ocompress.report import document, tables_survey
 
+    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
     found = survey(model, data=data or None, preprocess=preprocess, samples=samples, target=target)
     settings = {"model": str(model), "data": data or None, "target": target}
-    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
     printer.answer(
         tables_survey.survey(found, verbose=verbose), document("inspect", settings, found.to_json())
     )

@@ -10,7 +10,7 @@ from ocompress.cli.console import Printer
 from ocompress.cli.progress import Bars
 from ocompress.errors import OptionError
 from ocompress.front import Request, run
-from ocompress.io import atomic_write, check_output, data_files, depfile, model_files
+from ocompress.io import atomic_write, check_outputs, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
 from ocompress.report import Optimization, document, tables, to_text
 
@@ -29,13 +29,9 @@ class Files:
 def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -> int:
     """Optimize, write the reports, print the summary, and return the exit code."""
     request.check()
-    sources = model_files(files.model)
-    for extra in (files.report, files.depfile):
-        if extra is not None:
-            check_output(extra, [*sources, files.output])
-    if files.report is not None and files.report == files.depfile:
-        msg = f"report and depfile are both {str(files.report)!r}; choose another name"
-        raise OptionError(msg)
+    sources = [*model_files(files.model), *request.files]
+    weights = files.output.with_name(f"{files.output.name}.data")
+    check_outputs((files.report, files.depfile), [*sources, files.output, weights])
     shown = {"model": str(files.model), "output": str(files.output), **request.settings()}
     printer.say(tables.settings(shown))
     with Bars(printer) as bars:
@@ -48,9 +44,7 @@ def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -
     if files.report is not None:
         atomic_write(files.report, to_text(report))
     if files.depfile is not None:
-        needed = [*sources, *data_files(request.data), *data_files(request.labels)]
-        needed += data_files(request.recipe)
-        atomic_write(files.depfile, depfile(files.output, needed))
+        atomic_write(files.depfile, depfile(files.output, sources))
     printer.say(*tables.optimization(done, verbose=printer.verbose))
     if printer.as_json:
         printer.json(report)

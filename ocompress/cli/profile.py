@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -34,19 +35,24 @@ def profile(
     """Measure latency, memory, size and work of a model, beside a reference if one is given."""
     from ocompress import front
     from ocompress.errors import OptionError
-    from ocompress.io import atomic_write, check_output, model_files
+    from ocompress.io import atomic_write, check_outputs, data_files, model_files
     from ocompress.profiling import parse_shape
     from ocompress.report import document, tables_profile, to_text
 
     if data and shape:
         msg = "--data and --shape exclude each other; give one"
         raise OptionError(msg)
-    if not seconds > 0 or threads < 0:
-        msg = "--seconds must be above 0 and --threads must not be negative"
+    if not 0 < seconds < math.inf:
+        msg = f"--seconds {seconds} must be above 0"
         raise OptionError(msg)
-    shapes = dict(parse_shape(text) for text in shape or ())
-    if report is not None:
-        check_output(report, model_files(model))
+    named = [parse_shape(text) for text in shape or ()]
+    shapes = dict(named)
+    if len(shapes) < len(named):
+        msg = "--shape names an input twice; give one shape for each"
+        raise OptionError(msg)
+    sources = [*model_files(model), *data_files(data), *data_files(preprocess)]
+    sources += model_files(against) if against is not None else []
+    check_outputs((report,), sources)
     found = front.profile(
         model,
         against=against,

@@ -50,14 +50,14 @@ def validate(
     no_color: a.NoColor = False,
 ) -> int:
     """Compare a model with its original: structure, numbers, decisions, accuracy, limits."""
-    from ocompress.io import atomic_write, check_output, model_files
+    from ocompress.io import atomic_write, check_outputs, data_files, model_files
     from ocompress.report import document, to_text
     from ocompress.report.junit import junit as to_junit
 
     sources = [*model_files(reference), *model_files(candidate)]
-    for path in (report, junit):
-        if path is not None:
-            check_output(path, sources)
+    for named in (data, labels, preprocess, gate):
+        sources += data_files(named)
+    check_outputs((report, junit), sources)
     printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
     how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}

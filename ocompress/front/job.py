@@ -85,7 +85,7 @@ def run(
 ) -> Optimization:
     """Do what a request asks; see `optimize`."""
     request.check()
-    files = model_files(model) if not isinstance(model, Model) else []
+    files = [*request.files, *(model_files(model) if not isinstance(model, Model) else ())]
     if output is not None:
         check_output(output, files)
     original, path = as_model(model)

@@ -12,8 +12,9 @@ from typing import Any
 from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
-from ocompress.io import Dataset, Feeds
+from ocompress.io import Dataset, Feeds, data_files
 from ocompress.pipeline import Pass, Pipeline
+from ocompress.runtime import MOST_THREADS
 from ocompress.targets import Target
 
 Data = str | Path | Dataset | Mapping[str, object] | Sequence[Feeds]
@@ -83,7 +84,9 @@ class Request:
                 self.samples is not None and self.samples < 1
             ),
             f"synthetic data {self.synthetic} must be at least 1": self.synthetic < 0,
-            f"threads {self.threads} must not be negative": self.threads < 0,
+            f"threads {self.threads} must be 0 to {MOST_THREADS}": (
+                not 0 <= self.threads <= MOST_THREADS
+            ),
             f"seed {self.seed} must not be negative": self.seed < 0,
         }
         for msg, wrong in {**contradictions, **ranges}.items():
@@ -116,6 +119,12 @@ class Request:
             UsageError: If there is none of that name.
         """
         return self.target if isinstance(self.target, Target) else targets.find(self.target)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files it reads beside the model; results must not replace them."""
+        named = (self.data, self.labels, self.preprocess, self.recipe)
+        return [path for spec in named for path in data_files(spec)]
 
     def check(self) -> None:
         """Find the passes, the target and the metric.

@@ -1,6 +1,6 @@
 """Reading and writing files: models with external data, calibration data, atomic writes."""
 
-from ocompress.io.atomic import Staging, atomic_write, check_output, staging
+from ocompress.io.atomic import Staging, atomic_write, check_output, check_outputs, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.depfile import data_files, depfile
@@ -17,6 +17,7 @@ __all__ = [
     "as_dataset",
     "atomic_write",
     "check_output",
+    "check_outputs",
     "data_files",
     "depfile",
     "load_data",

@@ -141,9 +141,7 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         OutputError: If its folder cannot be written to.
     """
     for source in inputs:
-        if path.resolve() == source.resolve() or (
-            path.exists() and source.exists() and path.samefile(source)
-        ):
+        if _is_same(path, source):
             msg = f"output {str(path)!r} is the same file as {str(source)!r}; choose another name"
             raise UsageError(msg)
     if path.is_dir():
@@ -159,9 +157,33 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         pass
 
 
+def check_outputs(paths: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Find out whether several results can be written, each to a file of its own.
+
+    Args:
+        paths: Where results shall go; None is one that is not wanted.
+        inputs: Files that must survive, or are written already.
+
+    Raises:
+        UsageError: As `check_output`, or if two results would go to one file.
+        OutputError: As `check_output`.
+    """
+    taken = list(inputs)
+    for path in paths:
+        if path is not None:
+            check_output(path, taken)
+            taken.append(path)
+
+
 def failure(path: Path, error: OSError) -> str:
     """Return the sentence that says why a file could not be written."""
     return f"cannot write {str(path)!r}: {error.strerror or error}"
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    if path.exists() and source.exists():
+        return path.samefile(source)
+    return path.exists() == source.exists() and path.resolve() == source.resolve()
 
 
 def _same(one: Path, other: Path) -> bool:

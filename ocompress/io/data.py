@@ -49,6 +49,7 @@ def load_data(
     specs = tuple(input_specs(model))
     given = load_labels(Path(labels)) if labels is not None else None
     if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not Path(spec).exists():
+        _refuse_table(spec, preprocess)
         return feeds.from_function(spec, specs, given, samples)
     path = Path(spec)
     if not path.exists():
@@ -62,6 +63,7 @@ def load_data(
             "(see the README for what each may hold)"
         )
         raise DataError(msg)
+    _refuse_table(path, preprocess)
     return _arrays(str(path), _open(path, specs), specs, given, samples)
 
 
@@ -169,15 +171,26 @@ def _folder(
     if not sets and any(path.glob("input_*.pb")):
         sets = [path]
     if sets:
+        _refuse_table(path, preprocess)
         return feeds.from_zoo(path, sets, specs, given, samples)
     files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
     if files:
+        _refuse_table(path, preprocess)
         return _files(path, files, specs, given, samples)
     images = tuple(sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES))
     if images:
         return _images(path, images, specs, given, samples, preprocess)
     msg = f"data folder {str(path)!r} holds no .npz, .npy, test_data_set_N or image"
     raise DataError(msg)
+
+
+def _refuse_table(spec: str | Path, preprocess: str | Path | None) -> None:
+    if preprocess is not None:
+        msg = (
+            f"data {str(spec)!r} are no folder of images, so the preprocessing table "
+            f"{str(preprocess)!r} has no use; leave it out"
+        )
+        raise DataError(msg)
 
 
 def _files(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocompress.errors import OutputError
+from ocompress.io import atomic_write
+from ocompress.io.atomic import failure
 from ocompress.ir import Model, text
 
 if TYPE_CHECKING:
@@ -32,8 +35,15 @@ class Dump(Instrument):
     """Writes the text form of the model after every pass that changed it, into a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder if it does not exist."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder if it does not exist.
+
+        Raises:
+            OutputError: If it cannot be made.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(failure(folder, error)) from error
         self._folder = folder
         self._count = 0
 
@@ -42,4 +52,4 @@ class Dump(Instrument):
         self._count += 1
         if record.changed:
             path = self._folder / f"{self._count:02d}-{item.name}.txt"
-            path.write_text(text(model), encoding="utf-8")
+            atomic_write(path, text(model))

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node
 from ocompress.profiling.result import TimeShare
@@ -35,6 +36,9 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
         feeds: One call of it.
         threads: Threads within an operator; 0 takes all cores.
         runs: Runs beside two for warming up, which `shares` leaves out.
+
+    Raises:
+        RuntimeFailureError: If the model fails or the trace is not whole.
     """
     wanted = {v.name for v in model.graph.inputs}
     given = {n: a for n, a in feeds.items() if n in wanted}
@@ -44,7 +48,12 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
         )
         for _ in range(runs + _WARMUP):
             session.run(given)
-        events: list[Event] = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+        written = session.end_profiling().read_text(encoding="utf-8")
+        try:
+            events: list[Event] = json.loads(written)
+        except json.JSONDecodeError as error:
+            msg = f"ONNX Runtime could not write its profile to {folder!r}; is the disk full?"
+            raise RuntimeFailureError(msg) from error
     return events
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -119,6 +120,20 @@ def test_exceptions_become_exit_codes(
     if isinstance(error, ZeroDivisionError):
         assert "OCOMPRESS_DEBUG=1" in err
         assert "ZeroDivisionError" in err
+
+
+def test_an_interrupt_within_the_loading_of_a_module_is_an_interrupt() -> None:
+    wrapped = ImportError("initialization failed")
+    wrapped.__cause__ = KeyboardInterrupt()
+    assert exits.describe(wrapped) == (130, "interrupted; nothing was written")
+
+
+def test_a_full_disk_is_no_bug_wherever_it_shows() -> None:
+    refusal = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+    assert exits.describe(refusal) == (
+        4,
+        "the system refused: No space left on device: '/tmp/x'",
+    )
 
 
 def test_debug_lets_exceptions_through(monkeypatch: pytest.MonkeyPatch) -> None:
