@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ocompress import profiling, targets
+from ocompress import targets
 from ocompress.errors import OcompressError
 from ocompress.front.files import as_model, file_bytes
+from ocompress.front.large import LARGE, count_and_let_go
 from ocompress.front.request import Data
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.pipeline import Pass, PassManager, Pipeline, all_passes, find
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.survey import Prospect, Survey, Tensor
+
+_DEFAULTS_SINCE = 4
+"""IR version before which every initializer had to be listed as an input, too."""
 
 
 def survey(
@@ -35,6 +39,10 @@ def survey(
     opened = None
     if data is not None:
         opened = as_dataset(data, this, samples=samples, preprocess=preprocess)
+    feeds = None
+    if opened is not None and this.weight_bytes <= LARGE:
+        feeds = next(iter(opened.take(1)), None)
+    overridable = this.shell.ir_version >= _DEFAULTS_SINCE
     manager = PassManager(target=device, data=opened)
     canonical, prospects = _try(manager, find(FIRST)(), this)
     for cls in all_passes():
@@ -48,9 +56,9 @@ def survey(
         opsets=dict(sorted(this.opsets.items())),
         metadata=this.metadata,
         functions=tuple(f"{f.domain}.{f.name}" for f in this.functions),
-        inputs=_tensors(this.graph.inputs),
+        inputs=_tensors([v for v in this.graph.inputs if v.data is None or overridable]),
         outputs=_tensors(this.graph.outputs),
-        cost=profiling.count(this),
+        cost=count_and_let_go(this, feeds),
         dtypes=_dtypes(this),
         prospects=tuple(prospects),
     )

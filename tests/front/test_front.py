@@ -12,6 +12,7 @@ import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
 from ocompress.errors import DataError, OptionError, PassError
 from ocompress.front import Request
+from ocompress.front.survey import survey
 from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
 from tests.build import Builder
@@ -163,3 +164,20 @@ def test_a_model_the_runtime_cannot_load_is_refused_even_when_large(
     with pytest.raises(ocompress.errors.OcompressError):
         ocompress.optimize(tmp_path / "in.onnx", tmp_path / "out.onnx", passes="prune")
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"), [("initializers_as_inputs", ["x"]), ("overridable_default", ["x", "scale"])]
+)
+def test_survey_lists_what_callers_may_give(name: str, inputs: list[str]) -> None:
+    assert [t.name for t in survey(ZOO[name]()).inputs] == inputs
+
+
+def test_survey_counts_work_on_the_data() -> None:
+    b = Builder()
+    x = b.input("x", ["n", "t", 16])
+    b.op("MatMul", x, b.weight(16, 4), to="y")
+    b.output("y", ["n", "t", 4])
+    assert survey(b.model()).cost.unknown
+    counted = survey(b.model(), data={"x": np.ones((2, 5, 16), np.float32)}).cost
+    assert counted.total_macs == 5 * 16 * 4

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from ocompress.errors import DataError
 from ocompress.ir import Model, to_proto
@@ -125,6 +126,22 @@ def test_constants_count_wherever_they_are() -> None:
     assert (cost.parameters, cost.nonzero) == (16, 4)  # the target shape is no weight
     assert cost.weight_bytes == {"float": 64, "int64": 24}
     assert cost.ops == {"Constant": 1, "MatMul": 1, "Reshape": 1}
+
+
+def test_shapes_in_bodies_alone_stay_unknown() -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        inner = Builder()
+        rows = inner.op("CastLike", inner.op("NonZero", "x"), "x", to=f"{name}_rows")
+        inner.op("MatMul", inner.op("Transpose", rows, perm=[1, 0]), rows, to=f"{name}_out")
+        inner.output(f"{name}_out", [None, None])
+        return inner.graph(name)
+
+    b = Builder()
+    b.input("x", ["n", 6])
+    condition = b.input("c", [], TensorProto.BOOL)
+    b.op("If", condition, to="y", then_branch=branch("t"), else_branch=branch("e"))
+    b.output("y", [None, None])
+    assert set(count(b.model(), run=True).unknown) == {"t_out", "e_out"}
 
 
 def test_shared_arrays_count_once() -> None:
