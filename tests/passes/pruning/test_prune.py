@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ocompress.errors import OptionError
+from ocompress.ir import edit
 from ocompress.pipeline import Pipeline
 from passes.pruning.prune import Prune
 from tests.build import Builder
@@ -40,7 +41,17 @@ def test_smallest_magnitudes_go_and_the_others_stay() -> None:
 def test_global_line_compares_shares_of_a_layers_norm() -> None:
     result = prune(stack().model())
     zeroed = [result.zeros(n) / result.weight(n).size for n in ("w1", "w2")]
-    assert zeroed[0] > 0.52 > 0.48 > zeroed[1]  # the larger layer gives more, scale is no matter
+    assert zeroed[0] > 0.52 > 0.48 > zeroed[1]  # the larger layer gives more
+
+
+def test_global_line_does_not_depend_on_the_scale_of_a_layer() -> None:
+    plain, model = prune(stack().model()), stack().model()
+    value = model.graph.initializers["w1"]
+    assert value.data is not None
+    edit.set_weight(value, value.data * 64)
+    scaled = prune(model)
+    for name in ("w1", "w2"):
+        np.testing.assert_array_equal(scaled.weight(name) == 0, plain.weight(name) == 0)
 
 
 def test_table_per_layer() -> None:
