@@ -43,14 +43,14 @@ def observe(
     copy.sort()
     makers = {p.name: sorted(wishes[p.name], key=repr) for p in probes}
     running = {p.name: [w.start() for w in makers[p.name]] for p in probes}
-    pieces, groups = _groups(copy, data, probes)
+    pieces, groups = plan_sweeps(copy, data, probes)
     total = len(groups) * len(data)
     done = 0
     with ThreadPoolExecutor(host_cores()) as pool:
         for group in groups:
             session = _session(copy, group)
             for feeds in data:
-                for piece in _pieces(feeds, pieces):
+                for piece in pieces_of(feeds, pieces):
                     _sweep(session, piece, group, running, pool)
                 done += 1
                 progress(done, total)
@@ -98,23 +98,32 @@ def _is_float(batch: np.ndarray) -> bool:
     return batch.dtype.kind == "f" or batch.dtype.name == "bfloat16"
 
 
-def _groups(model: Model, data: Dataset, probes: list[Probe]) -> tuple[int, list[list[Probe]]]:
+def plan_sweeps(
+    model: Model, data: Dataset, probes: list[Probe], *, share: int = 1
+) -> tuple[int, list[list[Probe]]]:
     """Say how to stay below `MOST_BYTES`: pieces that a feed is cut into, groups of probes.
 
     Cutting costs nothing, but needs inputs whose first extent is free; otherwise the data are
     swept once for every group.
+
+    Args:
+        model: What is run.
+        data: Its first feed says how large values of free shapes are.
+        probes: What shall be seen.
+        share: How many models of this kind are swept side by side.
     """
+    most = MOST_BYTES // share
     if not probes:
         return 1, []
     sizes = _sizes(model, data, [p.value for p in probes if p.value is not None])
     total = sum(sizes.values())
-    if total > MOST_BYTES and _has_free_batch(model):
-        return -(-total // MOST_BYTES), [probes]
+    if total > most and _has_free_batch(model):
+        return -(-total // most), [probes]
     groups: list[list[Probe]] = [[]]
     held = 0
     for probe in probes:
         size = 0 if probe.value is None else sizes.get(probe.value.name, 0)
-        if groups[-1] and held + size > MOST_BYTES:
+        if groups[-1] and held + size > most:
             groups.append([])
             held = 0
         groups[-1].append(probe)
@@ -128,7 +137,7 @@ def _has_free_batch(model: Model) -> bool:
     return len(extents) == 1 and not isinstance(extents.pop(), int)
 
 
-def _pieces(feeds: Feeds, count: int) -> Iterator[Feeds]:
+def pieces_of(feeds: Feeds, count: int) -> Iterator[Feeds]:
     """Cut a feed along the first axis into about `count` pieces of at least one sample."""
     extents = {len(a) if a.ndim else 0 for a in feeds.values()}
     extent = extents.pop() if len(extents) == 1 else 0

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
+from ocompress.errors import OptionError
 
 Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)]
+Second = Annotated[Path | None, typer.Argument(help="The quantized one.", show_default=False)]
+Quant = Annotated[
+    bool, typer.Option("--quant", help="Compare a quantized model layer by layer with the float.")
+]
+Alone = Annotated[
+    bool,
+    typer.Option("--sensitivity", help="With --quant: quantize one layer at a time too (slow)."),
+]
 
 
 def inspect(
     model: Subject,
+    candidate: Second = None,
+    quant: Quant = False,
+    sensitivity: Alone = False,
     data: a.Data = "",
     preprocess: a.Preprocess = None,
     samples: a.Samples = None,
@@ -25,14 +37,44 @@ def inspect(
     verbose: a.Verbose = False,
     no_color: a.NoColor = False,
 ) -> int:
-    """Show what is in a model, what each pass would do to it, and what it would leave alone."""
+    """Show what is in a model and what each pass would do to it; or where int8 loses quality."""
     from ocompress.front.survey import survey
     from ocompress.report import document, tables_survey
 
     printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
+    _check(candidate, quant=quant, sensitivity=sensitivity)
+    if candidate is not None:
+        how = {"samples": samples, "preprocess": preprocess, "measure_sensitivity": sensitivity}
+        return _layers(printer, model, candidate, data, how)
     found = survey(model, data=data or None, preprocess=preprocess, samples=samples, target=target)
     settings = {"model": str(model), "data": data or None, "target": target}
     printer.answer(
         tables_survey.survey(found, verbose=verbose), document("inspect", settings, found.to_json())
+    )
+    return exits.DONE
+
+
+def _check(candidate: Path | None, *, quant: bool, sensitivity: bool) -> None:
+    if quant and candidate is None:
+        msg = "--quant compares two models; give the float one and then the quantized one"
+        raise OptionError(msg)
+    if not quant and (candidate is not None or sensitivity):
+        what = "a second model" if candidate is not None else "--sensitivity"
+        msg = f"{what} is for comparing a quantized model with the float one; add --quant"
+        raise OptionError(msg)
+
+
+def _layers(printer: Printer, model: Path, candidate: Path, data: str, how: dict[str, Any]) -> int:
+    """Compare a quantized model with its float one, layer by layer."""
+    from ocompress.cli.progress import Bars
+    from ocompress.front.debugging import debug_quantization
+    from ocompress.report import document, tables_layers
+
+    with Bars(printer) as bars:
+        found = debug_quantization(model, candidate, data or None, **how, progress=bars.progress)
+    settings = {"reference": str(model), "candidate": str(candidate), "data": data or None}
+    body = {**found.to_json(), "suggestion": tables_layers.suggestion(found.worst)}
+    printer.answer(
+        tables_layers.layers(found, verbose=printer.verbose), document("inspect", settings, body)
     )
     return exits.DONE

@@ -1,0 +1,113 @@
+"""Putting the grids of one layer of a quantized model into the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ocompress.analysis.quantized import DQ, Grid, Layer, Q, Quantization
+from ocompress.analysis.sensitivity import Edit
+from ocompress.ir import Graph, Model, Node, Value, edit, query
+
+
+def layer_edits(found: Quantization, names: Mapping[str, str]) -> dict[str, Edit]:
+    """Return for every quantized layer the edit that quantizes just it in the float model.
+
+    Args:
+        found: The quantized model.
+        names: Name in the float model of the values of the quantized one.
+    """
+    return {
+        layer.node.label: _edit(layer, found, names) for layer in found.layers if layer.quantized
+    }
+
+
+def _edit(layer: Layer, found: Quantization, names: Mapping[str, str]) -> Edit:
+    def quantize(model: Model) -> bool:
+        node = _find(model, layer.node)
+        if node is None or not _round_constants(node, layer):
+            return False
+        for index, name in layer.data:
+            value = node.input(index)
+            grid = found.values[name].grid if name in found.values else None
+            if value is not None and grid is not None and node.graph is not None:
+                node.set_input(index, _rounded(node.graph, value, grid).output)
+        for name in layer.outputs:
+            grid = found.values[name].grid if name in found.values else None
+            made = _reach(node, names.get(name, ""))
+            if grid is not None and made is not None:
+                _round_output(made, grid)
+        return True
+
+    return quantize
+
+
+def dequantized(node: Node) -> np.ndarray | None:
+    """Return the float32 array of a DequantizeLinear of a constant, None if it is computed.
+
+    Scales are one for all, one per index of `axis`, or one per block of `block_size` along it.
+    """
+    codes, scale = query.constant(node, 0), query.constant(node, 1)
+    zero = query.constant(node, 2)
+    if codes is None or scale is None or (zero is None and node.input(2) is not None):
+        return None
+    axis = int(node.attr("axis", 1))
+    block = int(node.attr("block_size", 0))
+    parts = [scale.astype(np.float32)]
+    parts.append(np.zeros_like(parts[0]) if zero is None else zero.astype(np.float32))
+    if block:
+        cut = np.arange(codes.shape[axis]) // block
+        parts = [np.take(p, cut, axis=axis) for p in parts]
+    elif scale.size == 1:
+        parts = [p.reshape(()) for p in parts]
+    else:
+        shape = [1] * codes.ndim
+        shape[axis] = -1
+        parts = [p.reshape(shape) for p in parts]
+    found: np.ndarray = (codes.astype(np.float32) - parts[1]) * parts[0]
+    return found
+
+
+def _find(model: Model, wanted: Node) -> Node | None:
+    for _, node in model.nodes():
+        if node.label == wanted.label and node.op_type == wanted.op_type:
+            return node
+    return None
+
+
+def _round_constants(node: Node, layer: Layer) -> bool:
+    assert node.graph is not None
+    for index, restore in layer.constants.items():
+        array, old = dequantized(restore), query.constant(node, index)
+        if array is None or (old is not None and old.size != array.size):
+            return False
+        dtype = old.dtype if old is not None else np.dtype(np.float32)
+        node.set_input(index, node.graph.constant(f"{node.label}_rounded", array.astype(dtype)))
+    return True
+
+
+def _rounded(graph: Graph, value: Value, grid: Grid) -> Node:
+    scale = graph.constant(f"{value.name}_scale", np.array(grid.scale, np.float32))
+    zero = graph.constant(f"{value.name}_zero_point", np.array(grid.zero_point, grid.dtype))
+    quantize = graph.add_op(Q, [value, scale, zero], name=f"{value.name}_rounded")
+    return graph.add_op(DQ, [quantize.output, scale, zero], name=f"{value.name}_restored")
+
+
+def _reach(node: Node, name: str) -> Value | None:
+    """Return the output of that name of a node or of what reads it."""
+    near = [*node.outputs]
+    for value in node.outputs:
+        near += [] if value is None else [o for reader, _ in value.users for o in reader.outputs]
+    return next((v for v in near if v is not None and v.name == name), None)
+
+
+def _round_output(value: Value, grid: Grid) -> None:
+    assert value.producer is not None
+    graph = value.producer.graph
+    assert graph is not None
+    restore = _rounded(graph, value, grid)
+    quantize = query.made_by(restore.input(0), Q)
+    assert quantize is not None
+    if edit.replace(value, restore.output):
+        quantize.set_input(0, value)

@@ -1,0 +1,220 @@
+"""Reading a quantized model: its grids, and which nodes compute in integers.
+
+A model in QDQ form says `y = DQ(Q(op(DQ(Q(x)), DQ(W))))`. What stands for the float value `x`
+is what comes out of its DequantizeLinear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.ir import Graph, Model, Node, Value, query
+
+Q, DQ = "QuantizeLinear", "DequantizeLinear"
+_WITH_WEIGHT = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One scale for a whole tensor: `real = scale * (code - zero_point)`.
+
+    Attributes:
+        scale: Step.
+        zero_point: The code of 0.0.
+        dtype: Integer type as numpy names it.
+    """
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Smallest and largest code."""
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    @property
+    def low(self) -> float:
+        """Smallest number of the grid."""
+        return self.scale * (self.ends[0] - self.zero_point)
+
+    @property
+    def high(self) -> float:
+        """Largest number of the grid."""
+        return self.scale * (self.ends[1] - self.zero_point)
+
+    def codes(self, array: np.ndarray) -> np.ndarray:
+        """Return the codes that numbers ask for, not clipped; float32 of the same shape."""
+        found: np.ndarray = np.rint(array.astype(np.float32) / np.float32(self.scale))
+        found += np.float32(self.zero_point)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A float value of the quantized model, or what its readers get of it.
+
+    Attributes:
+        name: Its name.
+        aliases: Names it may have in the float model, the likeliest first.
+        shown: Name of the value that readers get: the dequantized one where there is one.
+        grid: The grid it is rounded to, None if it is not or by channel.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    shown: str
+    grid: Grid | None
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A node of the quantized model and the Relu or Clip whose output it is rounded after.
+
+    Attributes:
+        node: The node.
+        tail: The Relu or Clip that belongs to it.
+        data: Input position and value name of the activations it reads.
+        constants: DequantizeLinear of constants by input position.
+        outputs: Names of the float values that it makes, those after the tail.
+        quantized: Whether it computes on integers, or with a weight that was rounded.
+    """
+
+    node: Node
+    tail: Node | None
+    data: tuple[tuple[int, str], ...]
+    constants: Mapping[int, Node]
+    outputs: tuple[str, ...]
+    quantized: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """What is quantized in a model.
+
+    Attributes:
+        values: Float values by name, inputs first.
+        layers: Nodes in graph order, QuantizeLinear and DequantizeLinear left out.
+    """
+
+    values: Mapping[str, Seen]
+    layers: tuple[Layer, ...]
+
+
+def read(model: Model) -> Quantization:
+    """Find grids and layers of a model in QDQ form; types should be inferred.
+
+    Args:
+        model: Not changed.
+    """
+    found = [_layer(node) for _, node in model.nodes() if not is_plumbing(node)]
+    tails = {id(f.tail) for f in found if f.tail is not None}
+    layers = tuple(f for f in found if id(f.node) not in tails and f.outputs)
+    return Quantization({v.name: _seen(v) for v in _values(model.graph)}, layers)
+
+
+def is_plumbing(node: Node) -> bool:
+    """Whether a node only carries a value from floats to integers or back, or does nothing."""
+    return node.is_op(Q, DQ) or _is_guard(node)
+
+
+def quantizers(value: Value) -> list[Node]:
+    """Return the QuantizeLinear nodes that read a value, directly or behind a guard."""
+    found = []
+    for node, index in value.users:
+        if node.is_op(Q) and index == 0:
+            found.append(node)
+        elif _is_guard(node):
+            found += quantizers(node.output)
+    return found
+
+
+def grid_of(node: Node) -> Grid | None:
+    """Return the grid of a QuantizeLinear, None if it is computed or by channel."""
+    scale, zero = query.constant(node, 1), query.constant(node, 2)
+    if scale is None or scale.size != 1 or not float(scale.reshape(-1)[0]) > 0:
+        return None
+    if zero is None:
+        return None if node.input(2) is not None else Grid(float(scale.reshape(-1)[0]), 0, "uint8")
+    if zero.size != 1 or zero.dtype.kind not in "iu" or zero.dtype.name not in np.sctypeDict:
+        return None  # types narrower than a byte are left to later
+    return Grid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype.name)
+
+
+def _values(graph: Graph) -> Iterator[Value]:
+    for inner in graph.graphs():
+        yield from (v for v in inner.inputs if v.data is None and _is_float(v))
+        for node in inner.nodes:
+            if not is_plumbing(node):
+                yield from (v for v in node.outputs if v is not None and _is_float(v))
+
+
+def _seen(value: Value) -> Seen:
+    readers = quantizers(value)
+    grid = grid_of(readers[0]) if len({_parameters(r) for r in readers}) == 1 else None
+    restored = [n.output for r in readers for n, _ in r.output.users if n.is_op(DQ)]
+    names = [value.name, *(v.name for v in restored if v.is_output)]
+    rounded = restored[0].name if restored and grid is not None else value.name
+    return Seen(value.name, tuple(names), rounded, grid)
+
+
+def _parameters(node: Node) -> tuple[object, ...]:
+    return tuple(None if v is None else v.name for v in node.inputs[1:])
+
+
+def _layer(node: Node) -> Layer:
+    data: list[tuple[int, str]] = []
+    constants: dict[int, Node] = {}
+    rounded = True
+    for index, value in enumerate(node.inputs):
+        if value is None or value.constant is not None or not _is_float(value):
+            continue
+        restore = query.made_by(value, DQ)
+        source = restore.input(0) if restore is not None else None
+        if restore is not None and source is not None and source.constant is not None:
+            constants[index] = restore
+            continue
+        quantize = query.made_by(source, Q)
+        rounded &= restore is not None
+        data.append((index, _bare(quantize.input(0) if quantize is not None else value)))
+    tail = _tail(node)
+    ends = node.outputs if tail is None else tail.outputs
+    floats = [v for v in ends if v is not None and _is_float(v)]
+    weighted = node.is_op(*_WITH_WEIGHT) and (1 in constants or 0 in constants)
+    moved = bool(data) and rounded and any(quantizers(v) for v in floats)
+    quantized = weighted or (moved and not _has_float_weight(node))
+    return Layer(node, tail, tuple(data), constants, tuple(v.name for v in floats), quantized)
+
+
+def _has_float_weight(node: Node) -> bool:
+    return node.is_op(*_WITH_WEIGHT) and query.constant(node, 1) is not None
+
+
+def _tail(node: Node) -> Node | None:
+    if len(node.outputs) != 1 or node.outputs[0] is None or quantizers(node.output):
+        return None
+    reader = query.only_reader(node.output)
+    if reader is None or reader.graph is not node.graph:
+        return None
+    follows = reader.is_op("Relu", "Clip", "LeakyRelu") and bool(quantizers(reader.output))
+    return reader if follows else None
+
+
+def _is_guard(node: Node) -> bool:
+    return node.is_op("LeakyRelu") and node.attr("alpha", 0.01) == 1.0
+
+
+def _bare(value: Value | None) -> str:
+    assert value is not None
+    maker = value.producer
+    if maker is not None and _is_guard(maker):
+        return _bare(maker.input(0))
+    return value.name
+
+
+def _is_float(value: Value) -> bool:
+    return value.dtype is None or value.dtype.is_float
