@@ -11,7 +11,7 @@ from ocompress.ir.exporter import to_proto
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
 from ocompress.ir.stubs import external_stub
-from ocompress.ir.value import Dim, Shape, Value
+from ocompress.ir.value import Dim, Shape, Value, write_shape
 
 _GENERATED = "unk__"
 """What names of symbols start with that inference invents; they mean `unknown`."""
@@ -112,7 +112,7 @@ def _record(value: Value, proto: TypeProto, *, keep: bool) -> bool:
         same_type = before is not None and value.dtype == (fresh.tensor_type.elem_type or None)
         if keep and same_type:
             shape = _merge(shape, value.shape)
-        _write_shape(fresh, shape)
+        write_shape(fresh, shape)
     if before is not None and before == fresh:
         return False
     value.set_type_proto(fresh)
@@ -123,16 +123,3 @@ def _merge(found: Shape | None, recorded: Shape | None) -> Shape | None:
     if found is None or recorded is None or len(found) != len(recorded):
         return recorded if found is None else found
     return tuple(r if f is None else f for f, r in zip(found, recorded, strict=True))
-
-
-def _write_shape(proto: TypeProto, shape: Shape | None) -> None:
-    proto.tensor_type.ClearField("shape")
-    if shape is None:
-        return
-    proto.tensor_type.shape.SetInParent()
-    for extent in shape:
-        dim = proto.tensor_type.shape.dim.add()
-        if isinstance(extent, str):
-            dim.dim_param = extent
-        elif extent is not None:
-            dim.dim_value = extent

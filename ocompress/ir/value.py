@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import SparseTensorProto, TypeProto
+from onnx import SparseTensorProto, TensorShapeProto, TypeProto
 
 from ocompress.ir.dtypes import DType
 
@@ -169,21 +169,28 @@ class Value:
         return f"Value({kind}{self.name}: {dtype}{list(self._shape) if self._shape else ''})"
 
 
-def _dim(dim: object) -> Dim:
-    if dim.HasField("dim_value"):  # type: ignore[attr-defined]
-        return int(dim.dim_value)  # type: ignore[attr-defined]
-    return dim.dim_param or None  # type: ignore[attr-defined]
+def _dim(dim: TensorShapeProto.Dimension) -> Dim:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    return dim.dim_param or None
 
 
 def _tensor_type(dtype: DType, shape: Shape | None) -> TypeProto:
     proto = TypeProto()
     proto.tensor_type.elem_type = int(dtype)
-    if shape is not None:
-        proto.tensor_type.shape.SetInParent()
-        for extent in shape:
-            dim = proto.tensor_type.shape.dim.add()
-            if isinstance(extent, str):
-                dim.dim_param = extent
-            elif extent is not None:
-                dim.dim_value = extent
+    write_shape(proto, shape)
     return proto
+
+
+def write_shape(proto: TypeProto, shape: Shape | None) -> None:
+    """Replace the shape in the type of a tensor; None leaves it unknown."""
+    proto.tensor_type.ClearField("shape")
+    if shape is None:
+        return
+    proto.tensor_type.shape.SetInParent()
+    for extent in shape:
+        dim = proto.tensor_type.shape.dim.add()
+        if isinstance(extent, str):
+            dim.dim_param = extent
+        elif extent is not None:
+            dim.dim_value = extent
