@@ -46,6 +46,7 @@ def load_data(
     Raises:
         DataError: If the data do not fit, in one sentence that names the culprit.
     """
+    _check_samples(samples)
     specs = tuple(input_specs(model))
     given = load_labels(Path(labels)) if labels is not None else None
     if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not Path(spec).exists():
@@ -87,6 +88,7 @@ def as_dataset(
     Raises:
         DataError: If the data do not fit.
     """
+    _check_samples(samples)
     named = isinstance(labels, str | Path)
     if isinstance(data, str | Path):
         if labels is not None and not named:
@@ -182,6 +184,12 @@ def _folder(
         return _images(path, images, specs, given, samples, preprocess)
     msg = f"data folder {str(path)!r} holds no .npz, .npy, test_data_set_N or image"
     raise DataError(msg)
+
+
+def _check_samples(samples: int | None) -> None:
+    if samples is not None and samples < 1:
+        msg = f"samples {samples} must be at least 1"
+        raise DataError(msg)
 
 
 def _refuse_table(spec: str | Path, preprocess: str | Path | None) -> None:

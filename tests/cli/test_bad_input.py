@@ -219,6 +219,8 @@ def test_bad_model_for_the_other_commands(
 OTHERS = [
     ("validate in.onnx in.onnx --gate none.toml", USAGE, "'none.toml'"),
     ("validate in.onnx in.onnx --data none.npz", USAGE, "'none.npz'"),
+    ("validate in.onnx in.onnx --data d.npz --samples 0", USAGE, "samples 0"),
+    ("inspect in.onnx --data d.npz --samples -1", USAGE, "samples -1"),
     ("validate in.onnx in.onnx --metric x --data d.npz", USAGE, "metric 'x'"),
     ("validate in.onnx in.onnx --labels d.npz", USAGE, "labels, a metric"),
     ("validate in.onnx in.onnx --junit in.onnx", USAGE, "same file"),
