@@ -1,0 +1,1 @@
+"""The nets that ship, and what the compiler makes of them."""
