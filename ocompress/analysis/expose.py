@@ -42,6 +42,8 @@ def expose(model: Model, names: list[str]) -> list[Probe]:
         value, chain = places[name]
         if value.constant is not None or (value.dtype is not None and not value.dtype.is_float):
             continue
+        if value.dtype is None and value.type_proto is not None:
+            continue  # a sequence or a map
         if value.is_input and not chain:
             found.append(Probe(name, None))
             continue

@@ -14,28 +14,45 @@ from ocompress.ir import Graph, Model, Node, Value, edit, query
 def layer_edits(found: Quantization, names: Mapping[str, str]) -> dict[str, Edit]:
     """Return for every quantized layer the edit that quantizes just it in the float model.
 
+    A layer rounds its weights, its output, and those inputs that no quantized layer has rounded
+    before: each grid is charged to one layer, or a bad one would make its readers look guilty.
+    Nodes that only move codes have no grid of their own, and no edit.
+
     Args:
         found: The quantized model.
         names: Name in the float model of the values of the quantized one.
     """
-    return {
-        layer.node.label: _edit(layer, found, names) for layer in found.layers if layer.quantized
-    }
+    layers = [layer for layer in found.layers if layer.quantized]
+    made = {name for layer in layers for name in layer.outputs}
+    grids = {name: seen.grid for name, seen in found.values.items()}
+    edits = {}
+    for layer in layers:
+        if _moves(layer, grids):
+            continue
+        inputs = {index: grids.get(name) for index, name in layer.data if name not in made}
+        outputs = {names.get(name, ""): grids.get(name) for name in layer.outputs}
+        edits[layer.node.label] = _edit(layer, inputs, outputs)
+    return edits
 
 
-def _edit(layer: Layer, found: Quantization, names: Mapping[str, str]) -> Edit:
+def _moves(layer: Layer, grids: Mapping[str, Grid | None]) -> bool:
+    ends = {grids.get(name) for name in (*layer.outputs, *(n for _, n in layer.data))}
+    return len(layer.data) == 1 and not layer.constants and len(ends) == 1
+
+
+def _edit(
+    layer: Layer, inputs: Mapping[int, Grid | None], outputs: Mapping[str, Grid | None]
+) -> Edit:
     def quantize(model: Model) -> bool:
         node = _find(model, layer.node)
         if node is None or not _round_constants(node, layer):
             return False
-        for index, name in layer.data:
+        for index, grid in inputs.items():
             value = node.input(index)
-            grid = found.values[name].grid if name in found.values else None
             if value is not None and grid is not None and node.graph is not None:
                 node.set_input(index, _rounded(node.graph, value, grid).output)
-        for name in layer.outputs:
-            grid = found.values[name].grid if name in found.values else None
-            made = _reach(node, names.get(name, ""))
+        for name, grid in outputs.items():
+            made = _reach(node, name)
             if grid is not None and made is not None:
                 _round_output(made, grid)
         return True

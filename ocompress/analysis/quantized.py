@@ -53,6 +53,12 @@ class Grid:
         found += np.float32(self.zero_point)
         return found
 
+    def rounded(self, array: np.ndarray) -> np.ndarray:
+        """Return the numbers of the grid that an array is rounded to, float32."""
+        kept = self.codes(array).clip(*self.ends) - np.float32(self.zero_point)
+        found: np.ndarray = kept * np.float32(self.scale)
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -63,12 +69,14 @@ class Seen:
         aliases: Names it may have in the float model, the likeliest first.
         shown: Name of the value that readers get: the dequantized one where there is one.
         grid: The grid it is rounded to, None if it is not or by channel.
+        inside: Whether only bodies of control flow restore it; `shown` is not rounded then.
     """
 
     name: str
     aliases: tuple[str, ...]
     shown: str
     grid: Grid | None
+    inside: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,8 @@ def read(model: Model) -> Quantization:
     found = [_layer(node) for _, node in model.nodes() if not is_plumbing(node)]
     tails = {id(f.tail) for f in found if f.tail is not None}
     layers = tuple(f for f in found if id(f.node) not in tails and f.outputs)
-    return Quantization({v.name: _seen(v) for v in _values(model.graph)}, layers)
+    values = {v.name: _seen(v, home) for home, v in _values(model.graph)}
+    return Quantization(values, layers)
 
 
 def is_plumbing(node: Node) -> bool:
@@ -145,21 +154,23 @@ def grid_of(node: Node) -> Grid | None:
     return Grid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype.name)
 
 
-def _values(graph: Graph) -> Iterator[Value]:
+def _values(graph: Graph) -> Iterator[tuple[Graph, Value]]:
     for inner in graph.graphs():
-        yield from (v for v in inner.inputs if v.data is None and _is_float(v))
+        yield from ((inner, v) for v in inner.inputs if v.data is None and _is_float(v))
         for node in inner.nodes:
             if not is_plumbing(node):
-                yield from (v for v in node.outputs if v is not None and _is_float(v))
+                yield from ((inner, v) for v in node.outputs if v is not None and _is_float(v))
 
 
-def _seen(value: Value) -> Seen:
+def _seen(value: Value, home: Graph) -> Seen:
     readers = quantizers(value)
     grid = grid_of(readers[0]) if len({_parameters(r) for r in readers}) == 1 else None
-    restored = [n.output for r in readers for n, _ in r.output.users if n.is_op(DQ)]
-    names = [value.name, *(v.name for v in restored if v.is_output)]
-    rounded = restored[0].name if restored and grid is not None else value.name
-    return Seen(value.name, tuple(names), rounded, grid)
+    restorers = [n for r in readers for n, _ in r.output.users if n.is_op(DQ)]
+    here = [n.output for n in restorers if n.graph is home]
+    names = [value.name, *(v.name for v in here if v.is_output)]
+    rounded = here[0].name if here and grid is not None else value.name
+    inside = bool(restorers) and not here and grid is not None
+    return Seen(value.name, tuple(names), rounded, grid, inside)
 
 
 def _parameters(node: Node) -> tuple[object, ...]:

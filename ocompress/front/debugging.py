@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,27 +72,20 @@ def debug_quantization(
     opened = as_dataset(data, float_model, samples=samples or _SAMPLES, preprocess=preprocess)
     form = _fitting(float_model, found)
     layers = compare_layers(form.model, found, form.names, given, opened, progress)
-    measured = _one_at_a_time(form, found, opened, progress) if measure_sensitivity else ()
+    edits = layer_edits(found, form.names) if measure_sensitivity else {}
+    stage = functools.partial(progress, "quantizing one layer at a time")
+    one_by_one = sensitivity(form.model, edits, opened, stage) if edits else {}
     matched = set(form.names.values())
     return QuantReport(
         layers=layers,
         missing=tuple(v.name for v in float_values(form.model) if v.name not in matched),
         extra=tuple(n for n in found.values if n not in form.names),
-        sensitivity=measured,
+        sensitivity=tuple(sorted(one_by_one.values(), key=lambda s: s.sqnr_db)),
         canonical=form.canonical,
         samples=opened.samples,
         source=opened.source,
-        remarks=tuple(_remarks(found, opened, {entry.node for entry in layers}, measured)),
+        remarks=tuple(_remarks(found, opened, {e.node for e in layers}, [*edits], one_by_one)),
     )
-
-
-def _one_at_a_time(
-    form: _Form, found: Quantization, data: Dataset, progress: Progress
-) -> tuple[Sensitivity, ...]:
-    stage = "quantizing one layer at a time"
-    edits = layer_edits(found, form.names)
-    one_by_one = sensitivity(form.model, edits, data, functools.partial(progress, stage))
-    return tuple(sorted(one_by_one.values(), key=lambda s: s.sqnr_db))
 
 
 def _check(reference: Model, candidate: Model, found: Quantization) -> None:
@@ -156,7 +150,11 @@ def _form(model: Model, found: Quantization, *, canonical: bool) -> _Form:
 
 
 def _remarks(
-    found: Quantization, data: Dataset, shown: set[str], measured: tuple[object, ...]
+    found: Quantization,
+    data: Dataset,
+    shown: set[str],
+    tried: Sequence[str],
+    measured: Mapping[str, Sensitivity],
 ) -> list[str]:
     remarks = []
     hidden = [e.node.label for e in found.layers if e.quantized and e.node.label not in shown]
@@ -165,9 +163,12 @@ def _remarks(
             f"{len(hidden)} quantized nodes could not be compared, such as {hidden[0]!r}: the "
             "float model has no value of that name, or it cannot be seen"
         )
-    count = sum(e.quantized for e in found.layers)
-    if measured and len(measured) < count:
-        remarks.append(f"{count - len(measured)} nodes could not be quantized alone")
+    failed = [name for name in tried if name not in measured]
+    if failed:
+        remarks.append(
+            f"{len(failed)} nodes could not be quantized alone, such as {failed[0]!r}: the float "
+            "model has no such node"
+        )
     if measured and data.samples > SAMPLES:
         remarks.append(f"sensitivity was measured on the first {SAMPLES} samples")
     return remarks

@@ -42,7 +42,7 @@ def compare_layers(
         RuntimeFailureError: If ONNX Runtime cannot run a model.
     """
     inner = {o.name for e in found.layers if e.tail for o in e.node.outputs if o is not None}
-    sums = {n: ValueSum(found.values[n].grid) for n in names if n not in inner}
+    sums = {n: _fresh(found, n) for n in names if n not in inner}
     for layer in found.layers:
         counter = pair_sums(layer, found)
         if counter is not None and layer.data[0][1] in sums:
@@ -51,7 +51,7 @@ def compare_layers(
     _sweep((reference, Level.ALL), candidate, pairs, data, "comparing values", progress)
     shadowed = candidate.clone()
     shadows = add_shadows(shadowed, reference, found, names)
-    own = {name: ValueSum() for name in shadows}
+    own = {name: _fresh(found, name) for name in shadows}
     pairs = {Pair(shadows[n], found.values[n].shown): own[n] for n in shadows}
     # Optimized further, the runtime would put integer operators into the copied model.
     _sweep((shadowed, Level.BASIC), candidate, pairs, data, "comparing layers", progress)
@@ -108,6 +108,10 @@ def _sweep(
         lambda done, total: progress(stage, done, total),
         level=reference[1],
     )
+
+
+def _fresh(found: Quantization, name: str) -> ValueSum:
+    return ValueSum(found.values[name].grid, found.values[name].inside)
 
 
 def _filled(sums: Sums) -> dict[str, ValueSum]:

@@ -21,6 +21,7 @@ class ValueSum:
 
     Attributes:
         grid: The grid of the quantized model, None if the value is not rounded.
+        rounds: Whether the candidate's values still have to be rounded to it.
         numeric: The numeric comparison.
         outside: Float values that would need a code that the grid does not have.
         saturated: Codes at the ends of the grid, an end that stands for 0.0 left out.
@@ -28,6 +29,7 @@ class ValueSum:
     """
 
     grid: Grid | None = None
+    rounds: bool = False
     numeric: NumericSum = field(default_factory=NumericSum)
     outside: int = 0
     saturated: int = 0
@@ -35,6 +37,8 @@ class ValueSum:
 
     def update(self, reference: np.ndarray, candidate: np.ndarray) -> None:
         """Take in what both models made of a batch."""
+        if self.rounds and self.grid is not None:
+            candidate = self.grid.rounded(candidate)
         for left, right in _chunks(reference, candidate):
             self.numeric.update(left, right, 0, len(left) if left.ndim else 1)
             if self.grid is not None:

@@ -1,0 +1,99 @@
+"""One layer at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ocompress.analysis import sensitivity as module
+from ocompress.analysis.one_layer import dequantized
+from ocompress.analysis.sensitivity import divergences, sensitivity
+from ocompress.ir import Model, Node, Value, edit
+from tests.build import Builder, InMemory
+
+
+def line() -> Model:
+    b = Builder(1)
+    x = b.input("x", ["n", 4])
+    h = b.op("Mul", x, b.const(np.float32(1)), to="h")
+    b.op("Mul", h, b.const(np.ones(4, np.float32)), to="y")
+    b.output("y", ["n", 4])
+    return b.model()
+
+
+def scale(name: str, factor: float) -> module.Edit:
+    def change(model: Model) -> bool:
+        node = next((n for _, n in model.nodes() if n.label == name), None)
+        if node is None:
+            return False
+        weight = edit.own_weight(node, 1)
+        edit.set_weight(weight, weight.data * np.float32(factor))  # type: ignore[operator]
+        return True
+
+    return change
+
+
+DATA = InMemory(
+    [{"x": np.array([[1, 2, 3, 4]], np.float32)}, {"x": np.array([[0, 1, 0, -2]], np.float32)}]
+)
+
+
+def test_the_loss_is_that_of_the_change() -> None:
+    calls = []
+    model = line()
+    found = sensitivity(
+        model,
+        {"h": scale("h", 1.1), "y": scale("y", 1.0), "gone": scale("gone", 1.0)},
+        DATA,
+        lambda done, total: calls.append((done, total)),
+    )
+    assert list(found) == ["h", "y"]
+    assert found["h"].sqnr_db == pytest.approx(20, abs=1e-4)
+    assert found["y"].sqnr_db == math.inf
+    assert found["y"].kl == 0
+    assert (found["h"].kl or 0) > 1e-4
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_outputs_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    variants = {"h": scale("h", 1.1)}
+    kept = sensitivity(line(), variants, DATA)
+    monkeypatch.setattr(module, "_MOST_KEPT", 1)
+    assert sensitivity(line(), variants, DATA) == kept
+
+
+def test_only_so_many_samples_are_used() -> None:
+    one = sensitivity(line(), {"h": scale("h", 1.5)}, DATA.take(1))
+    assert sensitivity(line(), {"h": scale("h", 1.5)}, DATA, samples=1) == one
+
+
+def test_divergence_of_scores_and_of_probabilities() -> None:
+    p, q = np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])
+    wanted = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
+    assert divergences(p, q)[0] == pytest.approx(wanted)
+    assert divergences(np.log(p) + 7, np.log(q) - 3)[0] == pytest.approx(wanted)
+    assert divergences(p, p)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("scales", "zeros", "attrs", "wanted"),
+    [
+        (np.float32(0.5), None, {}, [[0.5, 1.0], [1.5, 2.0]]),
+        (np.array([1, 2], np.float32), np.array([0, 1], np.int8), {"axis": 0}, [[1, 2], [4, 6]]),
+        (np.array([1, 2], np.float32), None, {}, [[1, 4], [3, 8]]),
+        (np.array([[1, 2]], np.float32), None, {"axis": 0, "block_size": 2}, [[1, 4], [3, 8]]),
+    ],
+)
+def test_constants_are_restored_as_the_operator_does(
+    scales: np.ndarray, zeros: np.ndarray | None, attrs: dict[str, int], wanted: list[list[float]]
+) -> None:
+    values = [
+        Value("c", data=np.array([[1, 2], [3, 4]], np.int8)),
+        Value("s", data=np.asarray(scales)),
+    ]
+    if zeros is not None:
+        values.append(Value("z", data=zeros))
+    node = Node("DequantizeLinear", values, [Value("y")], attrs=attrs)
+    assert np.array_equal(dequantized(node), np.float32(wanted))  # type: ignore[arg-type]
