@@ -21,11 +21,11 @@ class LatencyGuard:
     """Refuses candidates that are clearly slower than the best so far, or than the original.
 
     Clearly slower means that the lower end of the 95 % interval of the ratio of medians lies
-    above `max_ratio * (1 + margin)`, and still does when the models are loaded afresh, in another
-    order, and timed for three times as long. Two loads of one and the same model differ by up to
-    4 % where a run takes microseconds (memory layout), and the interval says nothing about that:
-    hence the margin of 5 % and the second load. The original is timed too, so that many small
-    losses cannot add up.
+    above `max_ratio * (1 + margin)`. Where the ratio itself lies above it at the first look, that
+    is judged by a second one: the models are loaded afresh, in another order, and timed for three
+    times as long. Two loads of one and the same model differ by up to 4 % where a run takes
+    microseconds (memory layout), and the interval says nothing about that: hence the margin of
+    5 % and the second load. The original is timed too, so that many small losses cannot add up.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LatencyGuard:
         try:
             models = candidate, best, self._reference
             ratios = self._look(models, range(3), self._seconds)
-            if any(ratio.low > limit for ratio in ratios):
+            if any(ratio.value > limit for ratio in ratios):
                 ratios = self._look(models, range(2, -1, -1), self._seconds * _SECOND_LOOK)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, "latency", f"the model cannot be timed: {error}")

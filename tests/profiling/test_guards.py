@@ -23,15 +23,16 @@ class Fake:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: tuple[float, float, float]) -> None:
         self.looks = list(looks)
         self.seconds: list[float] = []
+        self.noise = [0.02] * len(looks)
         monkeypatch.setattr(latency_guard, "interleave", self)
 
     def __call__(self, calls: Sequence[Any], *, seconds: float, seed: int) -> list[Times]:
-        medians = self.looks[len(self.seconds)]
+        medians, noise = self.looks[len(self.seconds)], self.noise[len(self.seconds)]
         self.seconds.append(seconds)
         for call in calls:
             call()
         rng = np.random.default_rng(seed)
-        turns = [m * (1 + 0.02 * rng.standard_normal(50)) for m in medians]
+        turns = [m * (1 + noise * rng.standard_normal(50)) for m in medians]
         return [Times(t, t) for t in turns]
 
 
@@ -54,6 +55,13 @@ def test_a_slower_model_is_refused_after_two_looks(monkeypatch: pytest.MonkeyPat
     assert machine.seconds == pytest.approx([0.1, 0.3])
     assert verdict.figures["ratio"] == pytest.approx(1.2, rel=0.02)
     assert "the best so far" in verdict.message
+
+
+def test_an_unclear_first_look_calls_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Fake(monkeypatch, (1.4, 1.0, 1.0), (1.2, 1.0, 1.0))
+    machine.noise[0] = 0.8
+    assert not guard().judge(mlp(), mlp()).held
+    assert len(machine.seconds) == 2
 
 
 def test_a_slow_first_look_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
