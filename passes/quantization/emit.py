@@ -34,6 +34,8 @@ class Emitter:
     """By id of the weight's value."""
     biases: Mapping[int, np.ndarray]
     """Float bias by id of the unit's node."""
+    excluded: Sequence[Node] = ()
+    """Operators that the user wants in float, whatever stands around them."""
 
     _parameters: dict[Grid, tuple[Value, Value]] = field(default_factory=dict)
     _integers: dict[int, Value] = field(default_factory=dict)
@@ -59,6 +61,8 @@ class Emitter:
         self._drop_old()
         for unit_graph in list(self.model.graph.graphs()):
             _guard_float_weights(unit_graph)
+        for node in self.excluded:
+            _guard_input(node)
 
     # -- activations ------------------------------------------------------------------------
 
@@ -226,6 +230,27 @@ def _guard_float_weights(graph: Graph) -> None:
             continue
         for quantize in _quantized_after(node.output):
             _guard(quantize, graph)
+
+
+def _guard_input(node: Node) -> None:
+    """Keep ONNX Runtime from running an operator on integers because its neighbours do.
+
+    It would if all inputs come from DequantizeLinear; a LeakyRelu that does nothing stops that.
+    """
+    values = [v for v in node.inputs if v is not None]
+    makers = [v.producer for v in values if v.constant is None]
+    if node.graph is None or not all(m is not None and _restores(m) for m in makers):
+        return
+    for index, value in enumerate(node.inputs):
+        if value is not None and value.constant is None:
+            name = f"{value.name}_guard"
+            guard = node.graph.add_op("LeakyRelu", [value], name=name, attrs={"alpha": 1.0})
+            node.set_input(index, guard.output)
+            return
+
+
+def _restores(maker: Node) -> bool:
+    return maker.is_op("DequantizeLinear")
 
 
 def _quantized_after(value: Value) -> list[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ocompress.analysis import calibrators
 from ocompress.analysis.ranges import Histogram
 from ocompress.analysis.statistics import Statistics, Wishes
 from ocompress.diagnostics import Severity
-from ocompress.ir import Facet, Model
+from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import Choice
 from ocompress.targets import Target
@@ -116,7 +116,14 @@ class Quant(Pass):
         )
 
     def _quantize(self, model: Model, ctx: Context) -> Outcome:
-        units = self._find(model, ctx.skip)
+        excluded: list[Node] = []
+
+        def skip(node: Node, code: str, why: str) -> None:
+            ctx.skip(node, code, why)
+            if code == "excluded":
+                excluded.append(node)
+
+        units = self._find(model, skip)
         if not units:
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
@@ -134,10 +141,15 @@ class Quant(Pass):
         tables.remark_on(placement, ctx)
         if not placement.chosen:
             return Outcome(details=tables.details(placement, {}, {}, {}, ctx.target))
-        return self._rewrite(model, placement, statistics, ctx.target)
+        return self._rewrite(model, placement, statistics, ctx.target, excluded)
 
     def _rewrite(
-        self, model: Model, placement: Placement, statistics: Statistics, target: Target
+        self,
+        model: Model,
+        placement: Placement,
+        statistics: Statistics,
+        target: Target,
+        excluded: Sequence[Node],
     ) -> Outcome:
         chosen = placement.chosen
         histograms = {
@@ -153,7 +165,7 @@ class Quant(Pass):
         weights = self._weights(chosen, grids, target)
         biases = self._biases(chosen, weights, statistics)
         report = tables.details(placement, grids, weights, histograms, target)
-        Emitter(model, chosen, grids, weights, biases).run()
+        Emitter(model, chosen, grids, weights, biases, excluded).run()
         counts = Counter(f"int8 {u.node.op_type}" for u in chosen)
         left = sum(c is Choice.FLOAT for c in placement.choices)
         if left:

@@ -27,7 +27,6 @@ def test_what_is_excluded_does_not_run_on_integers(option: str, tmp_path: Path) 
     assert result.diagnostics.declined() == {"excluded": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="ONNX Runtime fuses what stands between integer operators")
 def test_what_is_excluded_between_integers_does_not_run_on_integers(tmp_path: Path) -> None:
     result = quantized(image_model(deep_residual), "quant{keep_slower=true,exclude_ops=[Add]}")
     assert executed(result.model, tmp_path)["QLinearAdd"] == 0
