@@ -21,6 +21,7 @@ PASSES = {
     "share-subexpressions": "passes.canonical.share_subexpressions:ShareSubexpressions",
     "scalarize-range": "passes.canonical.scalarize_range:ScalarizeRange",
     "quant": "passes.quantization.quant:Quant",
+    "quant-weights": "passes.quantization.quant_weights:QuantWeights",
     "prune": "passes.pruning.prune:Prune",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

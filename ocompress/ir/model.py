@@ -8,6 +8,7 @@ import numpy as np
 from onnx import FunctionProto, ModelProto
 
 from ocompress.errors import InvalidModelError
+from ocompress.ir.dtypes import DType
 from ocompress.ir.graph import Graph
 from ocompress.ir.node import Node
 
@@ -54,8 +55,8 @@ class Model:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all constants."""
-        return sum(w.nbytes for w in self.weights())
+        """Bytes of all constants in a file, where several 2-bit or 4-bit elements share one."""
+        return sum(-(-w.size * DType.of(w).bits // 8) for w in self.weights())
 
     def clone(self) -> Model:
         """Return an independent copy; the arrays of constants are read-only and shared."""

@@ -1,0 +1,257 @@
+"""Weights in fewer bits, activations in float."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ocompress.diagnostics import Severity
+from ocompress.errors import OptionError
+from ocompress.ir import DType, Facet, Model, schemas
+from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes.quantization import fitting, weight_moments, weight_report, weight_sites
+from passes.quantization.blockwise import BlockGrid, BlockWeight
+from passes.quantization.weight_emit import WeightEmitter
+from passes.quantization.weight_forms import BITS, BLOCKS, FORMS, HALVES, NOTES, Effect, Role
+from passes.quantization.weight_sites import Rules, Site
+
+_INT8_LEVEL = 4
+
+
+class QuantWeights(Pass):
+    """Store weights in 16, 8, 4 or 2 bits while activations stay in float.
+
+    Before: y = MatMul(x, W); z = Gather(T, ids)
+    After:  y = MatMul(x, DequantizeLinear(W4, scales, zero_points))
+            z = DequantizeLinear(Gather(T4, ids), Gather(scales, ids), Gather(zero_points, ids))
+    fp16, bf16: y = MatMul(x, Cast(W16)); z = Cast(Gather(T16, ids))
+    kernel=matmulnbits: y = MatMulNBits(x, W4, scales, zero_points), which is no standard ONNX
+
+    Disk, memory and latency are three different things, and the report has a column for each.
+    ONNX Runtime widens fp16 and bf16 at load (folded at load), so that only the file is smaller.
+    It makes a DequantizeLinear and the one MatMul or Gemm after it a MatMulNBits, which keeps
+    the integers in memory, and which rounds its inputs to int8 unless the session says
+    otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as an Add
+    of its own, for only so it fuses. Tables of packed integers are unpacked after the look-up,
+    row by row. MatMulNBits itself is no standard ONNX (not-standard-onnx), and with 2 or 8 bits
+    it is fast only at accuracy level 4 (slow-kernel).
+    `gptq` lets later inputs make up for the rounding of earlier ones and needs calibration data;
+    tables and convolutions, and inputs no data reached (not-observed), are rounded instead.
+    `hqq` needs no data. A weight that several operators share is stored once.
+
+    Leaves alone: weights that would be dequantized on every run (dequantized-every-run), unless
+    `keep_slower`; small ones (too-small); other types (not-float32); NaN and infinities
+    (not-finite); elements beyond float16 (out-of-range); computed ones (dynamic-weight); quantized
+    ones (already-quantized); stacks of matrices and left factors (not-a-matrix); look-ups of
+    anything but rows (not-a-table); rows that do not fill bytes (not-divisible); what something
+    else needs in float (shared-weight); what is excluded (excluded); a ConvTranspose
+    (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old for the form
+    (old-opset). Convolutions are taken only where `op_types` names them, and are then slower
+    (dequantized-every-run).
+    Numerics: lossy.
+    Reference: Frantar et al., GPTQ, 2022; Badri and Shaji, Half-Quadratic Quantization, 2023.
+    """
+
+    name = "quant-weights"
+    numerics = Numerics.LOSSY
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
+    after = ("prune", "quant")
+
+    form: str = option("int8", help="What weights are stored as.", choices=FORMS)
+    block: int | None = option(
+        None,
+        help="Inputs that share a scale: 16, 32, 64, 128 or 256; 0 = a whole output channel; "
+        "none: 0 for int8, 32 below and in MatMulNBits.",
+        at_least=0,
+    )
+    fit: str = option(
+        "rtn",
+        help="How integers are chosen: rounded (rtn), with inputs weighed by data (gptq), robust "
+        "without data (hqq).",
+        choices=("rtn", "gptq", "hqq"),
+    )
+    symmetric: bool | None = option(
+        None, help="Whether integers are signed, without zero points; none: only for int8."
+    )
+    op_types: tuple[str, ...] = option(
+        (),
+        help="Operators whose weights are taken; empty: MatMul, Gemm and Gather, and for fp16 and "
+        "bf16 Conv and ConvTranspose too.",
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
+    keep_slower: bool = option(
+        False, help="Also take weights that ONNX Runtime dequantizes on every run."
+    )
+    kernel: str = option(
+        "auto",
+        help="Standard ONNX (dequantize; auto is the same), or com.microsoft operators that only "
+        "ONNX Runtime has (matmulnbits).",
+        choices=("auto", "dequantize", "matmulnbits"),
+    )
+    accuracy_level: int | None = option(
+        None,
+        help="What MatMulNBits computes in: 0 = the runtime's choice, 1 = float32, 2 = float16, "
+        "3 = bfloat16, 4 = int8; none: 4, for on 2 and 8 bits the others are slow.",
+        at_least=0,
+        at_most=4,
+    )
+
+    def __post_init__(self) -> None:
+        """Check ranges, and options that contradict each other."""
+        super().__post_init__()
+        allowed = BLOCKS if self._contrib else (0, *BLOCKS)
+        if self.block is not None and self.block not in allowed:
+            msg = f"quant-weights: block={self.block} is none of {', '.join(map(str, allowed))}"
+            raise OptionError(msg)
+        for op_type in self.op_types:
+            if op_type not in weight_sites.OP_TYPES:
+                known = ", ".join(weight_sites.OP_TYPES)
+                msg = f"quant-weights: op_types names {op_type!r}, which is none of {known}"
+                raise OptionError(msg)
+        if self.accuracy_level is not None and not self._contrib:
+            msg = (
+                "quant-weights: accuracy_level is an attribute of MatMulNBits; give "
+                "kernel=matmulnbits, or set session.qdq_matmulnbits_accuracy_level where you run"
+            )
+            raise OptionError(msg)
+        if self.form in HALVES and (self.fit != "rtn" or self._contrib):
+            msg = f"quant-weights: form={self.form} has no fit and no kernel to choose"
+            raise OptionError(msg)
+
+    @property
+    def _contrib(self) -> bool:
+        return self.kernel == "matmulnbits"
+
+    def grid(self, role: Role) -> BlockGrid:
+        """Return the integers of a weight, for the integer forms."""
+        symmetric = self.form == "int8" if self.symmetric is None else self.symmetric
+        narrow = self.form != "int8" or (self._contrib and role is Role.MATRIX)
+        block = (32 if narrow else 0) if self.block is None else self.block
+        if role is Role.KERNEL:
+            block = 0  # the taps of a channel are few
+        return BlockGrid(BITS.get(self.form, 8), block, symmetric)
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Store every weight that may be in the form asked for.
+
+        Raises:
+            OptionError: If a pattern matches nothing.
+            DataError: If `gptq` has no calibration data.
+        """
+        sites = weight_sites.collect(model, self._rules(), ctx.skip)
+        if not sites:
+            return Outcome()
+        emitter = WeightEmitter(model)
+        rows = self._narrow(sites, emitter) if self.form in HALVES else []
+        if self.form in BITS:
+            fitted = list(self._fitted(sites, model, ctx))
+            rows = [self._emit(site, w, emitter, ctx) | more for site, w, more in fitted]
+        emitter.finish()
+        facets = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
+        if self._modernize(model, any(s.role is not Role.TABLE for s in sites)):
+            facets |= Facet.OPSET
+        effects = Counter(r["latency"] for r in rows)
+        counts = {f"{self.form} weights": len(rows), **dict(sorted(effects.items()))}
+        notes = {str(e): NOTES[e] for e in Effect if e in effects}
+        return Outcome(facets, counts, {"form": self.form, "weights": rows, "notes": notes})
+
+    def _rules(self) -> Rules:
+        default = weight_sites.OP_TYPES if self.form in HALVES else ("MatMul", "Gemm", "Gather")
+        return Rules(
+            form=self.form,
+            blocks={role: self.grid(role).block for role in Role},
+            op_types=self.op_types or default,
+            exclude=self.exclude,
+            smallest=self.smallest,
+            contrib=self._contrib,
+            keep_slower=self.keep_slower,
+        )
+
+    def _modernize(self, model: Model, matrices: bool) -> bool:
+        """Raise the IR version to what the opset's types need; say whether `OPSET` changed."""
+        changed = self._contrib and matrices
+        lowest = schemas.lowest_ir_version(model.opset) if model.opset >= 21 else 0
+        if model.shell.ir_version < lowest:
+            model.shell.ir_version = lowest
+            changed = True
+        return changed
+
+    def _narrow(self, sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
+        dtype = DType[HALVES[self.form].upper()]
+        rows = []
+        for site in sites:
+            off = site.array.astype(dtype.numpy).astype(np.float32) - site.array
+            effect = Effect.ROWS if site.is_looked_up else Effect.FOLDED
+            size = float(np.linalg.norm(site.array))
+            error = float(np.linalg.norm(off)) / size if size else 0.0
+            rows.append(weight_report.row(site, effect, site.array.nbytes // 2, error))
+            emitter.cast(site, dtype)
+        return rows
+
+    # -- integers ---------------------------------------------------------------------------
+
+    def _fitted(
+        self, sites: list[Site], model: Model, ctx: Context
+    ) -> Iterator[tuple[Site, BlockWeight, dict[str, Any]]]:
+        """Choose the integers of every weight; the model must not change meanwhile."""
+        done = 0
+        for load in weight_moments.loads(sites) if self.fit == "gptq" else [sites]:
+            moments = weight_moments.gather(load, model, ctx) if self.fit == "gptq" else {}
+            for site in load:
+                done += 1
+                ctx.progress(f"{self.name}: fitting", done, len(sites))
+                yield site, *self._fit(site, moments.get(id(site.value)), ctx)
+
+    def _fit(
+        self, site: Site, moments: np.ndarray | None, ctx: Context
+    ) -> tuple[BlockWeight, dict[str, Any]]:
+        grid, rows = self.grid(site.role), site.rows
+        if self.fit == "hqq":
+            return fitting.robust(rows, grid), {"fit": "hqq"}
+        if self.fit == "gptq" and moments is not None:
+            weight = fitting.second_order(rows, grid, moments)
+            error = fitting.output_error(rows, weight, moments)
+            return weight, {"fit": "gptq", "output_error": round(error, 6)}
+        if self.fit == "gptq" and site.role is Role.MATRIX:
+            why = "no finite data reached its input, so its weight is rounded to nearest"
+            ctx.remark(Severity.NOTE, "not-observed", why, site.nodes[0])
+        return fitting.nearest(rows, grid), {"fit": "rtn"}
+
+    def _emit(
+        self, site: Site, weight: BlockWeight, emitter: WeightEmitter, ctx: Context
+    ) -> dict[str, Any]:
+        effect = self._effect(site)
+        error = fitting.weight_error(site.rows, weight)
+        row = weight_report.row(site, effect, weight.bytes, error)
+        if site.role is Role.TABLE:
+            emitter.look_up(site, weight)
+        elif self._contrib and site.role is Role.MATRIX:
+            self._remark_on_contrib(site, ctx)
+            level = _INT8_LEVEL if self.accuracy_level is None else self.accuracy_level
+            emitter.matmul_nbits(site, weight, level)
+        else:
+            if effect is Effect.EVERY_RUN:
+                why = weight_sites.unfused(site)
+                what = f"ONNX Runtime will dequantize its weight on every run: {why}"
+                ctx.remark(Severity.WARNING, "dequantized-every-run", what, site.nodes[0])
+            emitter.dequantize(site, weight)
+        return row
+
+    def _remark_on_contrib(self, site: Site, ctx: Context) -> None:
+        for node in site.nodes:
+            what = "it becomes com.microsoft.MatMulNBits, which is not standard ONNX"
+            ctx.remark(Severity.NOTE, "not-standard-onnx", what, node)
+        if self.accuracy_level not in (None, _INT8_LEVEL) and self.form != "int4":
+            what = "MatMulNBits of 2 or 8 bits is several times slower than float off level 4"
+            ctx.remark(Severity.WARNING, "slow-kernel", what, site.nodes[0])
+
+    def _effect(self, site: Site) -> Effect:
+        if site.role is Role.TABLE:
+            return Effect.ROWS
+        if self._contrib and site.role is Role.MATRIX:
+            return Effect.FUSED
+        return Effect.EVERY_RUN if weight_sites.unfused(site) else Effect.FUSED

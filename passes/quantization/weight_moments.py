@@ -1,0 +1,73 @@
+"""Second moments of the inputs of weights, gathered in loads that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ocompress.analysis.second_moments import SecondMoments
+from ocompress.ir import Model
+from ocompress.pipeline import Context
+from passes.quantization.weight_forms import Role
+from passes.quantization.weight_sites import Site
+
+_MOST_BYTES = 1 << 30
+
+
+def loads(sites: Sequence[Site], most_bytes: int = _MOST_BYTES) -> Iterator[list[Site]]:
+    """Cut the weights into runs whose second moments fit into memory together.
+
+    Args:
+        sites: All weights.
+        most_bytes: Bytes that the moments of a run may take; a single weight may exceed it.
+    """
+    load: list[Site] = []
+    held: dict[str, int] = {}
+    for site in sites:
+        more = dict.fromkeys(_inputs(site), 4 * site.rows.shape[1] ** 2)
+        if load and sum((held | more).values()) > most_bytes:
+            yield load
+            load, held = [], {}
+        load.append(site)
+        held |= more
+    yield load
+
+
+def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.ndarray]:
+    """Sweep the data once for the second moments of all inputs.
+
+    Args:
+        sites: Weights of `model`.
+        model: Not changed.
+        ctx: Has the data.
+
+    Returns:
+        By id of the weight, the moments, of several inputs their mean, float32 of shape
+        (inputs, inputs). A weight whose inputs no finite data reached has none.
+
+    Raises:
+        DataError: If there are no data.
+    """
+    wish = SecondMoments()
+    names = {id(s.value): _inputs(s) for s in sites}
+    wishes = {name: frozenset({wish}) for found in names.values() for name in found}
+    statistics = ctx.statistics(model, wishes)
+    found: dict[int, np.ndarray] = {}
+    for site in sites:
+        width = site.rows.shape[1]
+        parts = [statistics.get((name, wish)) for name in names[id(site.value)]]
+        whole = [p for p in parts if p is not None and p.shape == (width, width)]
+        if len(whole) == 1:
+            found[id(site.value)] = whole[0]
+        elif whole:
+            found[id(site.value)] = np.mean(whole, axis=0)
+    for name in wishes:  # too large to be kept for the passes that follow
+        ctx.analyses.statistics.pop((name, wish), None)
+    return found
+
+
+def _inputs(site: Site) -> list[str]:
+    if site.role is not Role.MATRIX:
+        return []
+    return [v.name for n in site.nodes if (v := n.input(0)) is not None]

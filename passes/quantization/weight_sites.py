@@ -1,0 +1,282 @@
+"""Which weights can be stored in fewer bits, and why not the others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from ocompress.errors import OptionError
+from ocompress.ir import DType, Graph, Model, Node, Value, query
+from passes.quantization.units import Refusal
+from passes.quantization.weight_forms import HALVES, Role, lowest_opset, remedy
+
+OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", "ConvTranspose")
+_MOST_FP16 = 65504.0
+Skip = Callable[[Node, str, str], None]
+
+
+@dataclass
+class Site:
+    """A constant weight with every operator that applies it.
+
+    Attributes:
+        value: The constant.
+        role: What it is to its operators.
+        axis: Axis of the inputs, along which blocks lie.
+        nodes: The operators.
+    """
+
+    value: Value
+    role: Role
+    axis: int
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The weight."""
+        assert self.value.constant is not None
+        return self.value.constant
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The weight with an output channel (a word of a table) per row."""
+        if self.role is Role.KERNEL:
+            return self.array.reshape(len(self.array), -1)
+        return self.array if self.axis else self.array.T
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether all that reads it is look-ups."""
+        only = self.value.use_count == len(self.nodes)
+        return only and all(node.is_op("Gather") for node in self.nodes)
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph that all operators are in, None if they are in several."""
+        graphs = {id(n.graph): n.graph for n in self.nodes}
+        return next(iter(graphs.values())) if len(graphs) == 1 else None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the options say about which weights to take."""
+
+    form: str
+    blocks: Mapping[Role, int]
+    op_types: tuple[str, ...]
+    exclude: tuple[str, ...]
+    smallest: int
+    contrib: bool
+    keep_slower: bool
+
+    @property
+    def halves(self) -> bool:
+        """Whether weights stay floats."""
+        return self.form in HALVES
+
+
+def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
+    """Return the weights to store in fewer bits, in order of first use.
+
+    Raises:
+        OptionError: If a pattern matches no node.
+    """
+    _check_patterns(model, rules.exclude)
+    found: dict[int, Site] = {}
+    refused: set[int] = set()
+    for _, node in model.nodes():
+        if not node.is_op(*rules.op_types):
+            continue
+        at = _weight_at(node)
+        match = _match(node, at, rules, model.opset)
+        value = node.input(at)
+        if match is None or value is None:
+            continue
+        if isinstance(match, Refusal):
+            skip(node, match.code, match.why)
+            refused.add(id(value))
+            continue
+        site = found.setdefault(id(value), Site(value, *match))
+        site.nodes.append(node)
+        if (site.role, site.axis) != match:
+            refused.add(id(value))
+    return [s for s in found.values() if _keep(s, id(s.value) in refused, rules, skip)]
+
+
+def unfused(site: Site) -> str:
+    """Return why ONNX Runtime would dequantize a weight on every run, empty if it would not."""
+    if site.role is Role.TABLE:
+        return ""
+    if site.role is Role.KERNEL:
+        return "no kernel convolves with weights of fewer bits"
+    if len(site.nodes) > 1:
+        return f"{len(site.nodes)} operators share the weight, and only one alone fuses"
+    data = site.nodes[0].input(0)
+    if merging_reader(site.nodes[0]) is not None and (data is None or data.rank is None):
+        return "an activation follows, and the rank of its input is not known"
+    return _odd_gemm(site.nodes[0])
+
+
+def merging_reader(node: Node) -> Node | None:
+    """Return the activation that ONNX Runtime would merge with a product, None if there is none."""
+    reader = query.only_reader(node.output)
+    if reader is None or reader.graph is not node.graph or not reader.is_op("Relu", "Clip"):
+        return None
+    return reader if reader.input(0) is node.output else None
+
+
+def row_bias(node: Node) -> np.ndarray | None:
+    """Return the constant bias of a Gemm as one row, None if it has none or not such a one."""
+    bias, weight = query.constant(node, 2), query.constant(node, 1)
+    if not node.is_op("Gemm") or bias is None or weight is None or weight.ndim != 2:
+        return None
+    width = weight.shape[0 if node.attr("transB", 0) else 1]
+    if bias.size not in (1, width) or (bias.ndim and bias.shape[-1] != bias.size):
+        return None
+    row: np.ndarray = np.broadcast_to(bias.reshape(-1), (width,))
+    return row
+
+
+def _odd_gemm(node: Node) -> str:
+    if not node.is_op("Gemm"):
+        return ""
+    if node.attr("alpha", 1.0) != 1.0 or node.attr("beta", 1.0) != 1.0 or node.attr("transA", 0):
+        return "no kernel has alpha, beta or a transposed input"
+    if node.input(2) is not None and row_bias(node) is None:
+        return "its bias is not a constant with an element per column"
+    return ""
+
+
+def _keep(site: Site, refused: bool, rules: Rules, skip: Skip) -> bool:
+    problem = None
+    shared = refused or site.value.use_count > len(site.nodes)
+    if site.value.is_output or (shared and not rules.halves):
+        problem = "shared-weight", f"{site.value.name!r} is needed in float elsewhere, too"
+    elif not rules.halves and rules.contrib and site.role is Role.MATRIX:
+        why = _odd_gemm(site.nodes[0])
+        problem = ("scaled-gemm", f"MatMulNBits cannot do it: {why}") if why else None
+    elif not rules.halves and not rules.keep_slower and site.role is Role.MATRIX:
+        why = unfused(site)
+        if why:
+            why = f"it would be slower than float, dequantized on every run: {why}"
+            problem = "dequantized-every-run", why
+    if problem is not None:
+        for node in site.nodes:
+            skip(node, *problem)
+    return problem is None
+
+
+def _weight_at(node: Node) -> int:
+    if node.is_op("Gather"):
+        return 0
+    first_only = query.constant(node, 0) is not None and query.constant(node, 1) is None
+    return 0 if node.is_op("MatMul") and first_only else 1
+
+
+def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | Refusal | None:
+    value, data = node.input(at), node.input(1 - at)
+    if value is None:
+        return None
+    for pattern in rules.exclude:
+        if fnmatchcase(node.label, pattern):
+            return Refusal("excluded", f"pattern {pattern!r} of 'exclude' matches it")
+    if (
+        _narrow(value)
+        or _is_part(node)
+        or (not node.is_op("Gather") and query.made_by(data, "DequantizeLinear"))
+    ):
+        return Refusal("already-quantized", "it is quantized already")
+    array = value.constant
+    if array is None:
+        if node.is_op("Gather"):
+            return None  # a look-up in what was computed
+        return Refusal("dynamic-weight", "its weight is computed, not a constant")
+    kind = DType.of(array)
+    if kind is not DType.FLOAT:
+        if not kind.is_float:
+            return None
+        return Refusal("not-float32", f"its weight is {kind.name.lower()}, not float32")
+    return _check_array(array, rules) or _role(node, at, array, rules, opset)
+
+
+def _narrow(value: Value) -> bool:
+    made = query.made_by(value, "DequantizeLinear", "Cast")
+    return made is not None and query.constant(made, 0) is not None
+
+
+def _is_part(node: Node) -> bool:
+    """Whether a look-up finds scales or zero points of rows of integers."""
+    if not node.is_op("Gather"):
+        return False
+    for reader, index in node.output.users:
+        if reader.is_op("DequantizeLinear") and index:
+            return True
+        other = reader.input(1 - index) if reader.is_op("Mul") else None
+        shifted = query.made_by(other, "Sub")
+        cast = query.made_by(shifted.input(0) if shifted is not None else other, "Cast")
+        if cast is not None and query.made_by(cast.input(0), "Gather", "Concat") is not None:
+            return True
+    return False
+
+
+def _check_array(array: np.ndarray, rules: Rules) -> Refusal | None:
+    if array.size < max(1, rules.smallest):
+        why = f"its weight has {array.size} elements, fewer than {rules.smallest}"
+        return Refusal("too-small", why)
+    if not np.isfinite(array).all():
+        return Refusal("not-finite", "its weight has NaN or infinite elements")
+    if rules.form == "fp16" and np.abs(array).max() > _MOST_FP16:
+        return Refusal("out-of-range", "its weight has elements that float16 cannot hold; try bf16")
+    return None
+
+
+def _role(
+    node: Node, at: int, array: np.ndarray, rules: Rules, opset: int
+) -> tuple[Role, int] | Refusal:
+    role, axis = _shape_role(node)
+    lowest, lack = lowest_opset(rules.form, role, rules.blocks[role], contrib=rules.contrib)
+    if 0 < opset < lowest:
+        return Refusal("old-opset", f"opset {opset} has {lack}; {remedy(lowest)}")
+    if rules.halves:
+        return role, axis
+    if node.is_op("ConvTranspose"):
+        return Refusal("no-integer-form", "weights of a ConvTranspose have only fp16 and bf16")
+    if role is Role.MATRIX and (at == 0 or array.ndim != 2):
+        return Refusal(
+            "not-a-matrix", "its weight is not one matrix that inputs multiply from left"
+        )
+    if role is Role.TABLE:
+        return _check_table(node, array, rules) or (role, axis)
+    return role, axis
+
+
+def _shape_role(node: Node) -> tuple[Role, int]:
+    if node.is_op("Gather"):
+        return Role.TABLE, 1
+    if node.is_op("Conv", "ConvTranspose"):
+        return Role.KERNEL, 1
+    return Role.MATRIX, 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
+
+
+def _check_table(node: Node, array: np.ndarray, rules: Rules) -> Refusal | None:
+    if array.ndim != 2 or node.attr("axis", 0) not in (0, -2):
+        return Refusal("not-a-table", "it does not look up rows of a matrix")
+    share = {"int4": 2, "int2": 4}.get(rules.form, 1)
+    if array.shape[1] % share:
+        why = f"rows of {array.shape[1]} elements do not fill whole bytes"
+        return Refusal("not-divisible", why)
+    return None
+
+
+def _check_patterns(model: Model, exclude: Sequence[str]) -> None:
+    labels = [node.label for _, node in model.nodes()] if exclude else []
+    for pattern in exclude:
+        if not any(fnmatchcase(label, pattern) for label in labels):
+            near = difflib.get_close_matches(pattern, labels, 3, 0.4)
+            hint = f"; near names are {', '.join(map(repr, near))}" if near else ""
+            msg = f"quant-weights: exclude={pattern!r} matches no node of the model{hint}"
+            raise OptionError(msg)

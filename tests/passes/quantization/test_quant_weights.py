@@ -1,0 +1,252 @@
+"""The whole pass on small graphs: what ONNX Runtime makes of it, how faithful it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+
+from ocompress.errors import DataError
+from ocompress.ir import standard, to_proto
+from ocompress.runtime import Level, Session
+from passes.quantization.weight_forms import Effect
+from tests.build import Builder, InMemory
+from tests.graphs import ZOO
+from tests.passes.quantization.runs import data_for, executed, sqnr
+from tests.passes.quantization.weight_runs import (
+    Build,
+    codes,
+    columns,
+    mlp,
+    model_of,
+    odd_gemm,
+    rows_of,
+    run,
+    stacked,
+    table,
+    tied,
+    transposed,
+    weighted,
+)
+
+LEAST = {"fp16": 60, "bf16": 42, "int8": 35, "int4": 15, "int2": 0.5}
+
+
+@pytest.mark.parametrize("kernel", ["auto", "matmulnbits"])
+@pytest.mark.parametrize("form", LEAST)
+@pytest.mark.parametrize("build", [mlp, table])
+def test_every_form_is_faithful_at_every_level(build: Build, form: str, kernel: str) -> None:
+    if kernel != "auto" and form in ("fp16", "bf16"):
+        pytest.skip("floats have no kernel to choose")
+    model = model_of(build, 25)
+    result = weighted(model, f"form={form},kernel={kernel}")
+    standard.check(to_proto(result.model))
+    expected = run(model, Level.DISABLED)
+    for level in (Level.ALL, Level.DISABLED):
+        assert sqnr(expected, run(result.model, level)) > LEAST[form]
+    assert codes(result).count("not-standard-onnx") == (
+        3 if kernel != "auto" and build is mlp else 0
+    )
+
+
+def product(op: str, rank: int, bias: tuple[int, ...] | None, activation: str) -> Build:
+    def build(b: Builder) -> None:
+        x = b.input("x", ["n", "m", 48][-rank:] if rank > 1 else [48])
+        if op == "Gemm":
+            h = b.op("Gemm", x, b.weight(48, 40), *([b.weight(*bias)] if bias is not None else []))
+        else:
+            h = b.op("MatMul", x, b.weight(48, 40))
+            h = b.op("Add", h, b.weight(*bias)) if bias is not None else h
+        if activation == "Clip":
+            h = b.op("Clip", h, b.const(np.float32(0)), b.const(np.float32(6)))
+        elif activation:
+            h = b.op(activation, h)
+        b.output(b.op("Abs", h))
+
+    return build
+
+
+PRODUCTS = [
+    (op, rank, bias, activation)
+    for op, rank, bias in (
+        ("Gemm", 2, None),
+        ("Gemm", 2, (40,)),
+        ("Gemm", 2, (1, 40)),
+        ("Gemm", 2, (1,)),
+        ("MatMul", 1, None),
+        ("MatMul", 2, None),
+        ("MatMul", 2, (40,)),
+        ("MatMul", 3, None),
+        ("MatMul", 3, (40,)),
+    )
+    for activation in ("", "Relu", "Clip", "Sigmoid")
+]
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+@pytest.mark.parametrize(("op", "rank", "bias", "activation"), PRODUCTS)
+def test_what_is_called_fused_is_fused(
+    op: str, rank: int, bias: tuple[int, ...] | None, activation: str, form: str, tmp_path: Path
+) -> None:
+    model = model_of(product(op, rank, bias, activation))
+    result = weighted(model, f"form={form}")
+    assert [r["latency"] for r in rows_of(result)] == [Effect.FUSED]
+    found = executed(result.model, tmp_path)
+    assert found["MatMulNBits"] == 1, found
+    assert not found["DequantizeLinear"], found
+    expected = run(model, Level.DISABLED)
+    assert sqnr(expected, run(result.model, Level.ALL)) > LEAST[form]
+
+
+def test_deep_nets_fuse_as_a_whole(tmp_path: Path) -> None:
+    for name in ("mlp", "attention", "if_bodies", "loop_body", "embedding"):
+        result = weighted(ZOO[name]())
+        assert Effect.EVERY_RUN not in {r["latency"] for r in rows_of(result)}
+        found = executed(result.model, tmp_path)
+        fused = Counter(r["latency"] for r in rows_of(result))[Effect.FUSED]
+        assert found["MatMulNBits"] == fused > 0, (name, found)
+        assert not found["DequantizeLinear"], (name, found)
+
+
+def test_a_table_is_never_dequantized_as_a_whole() -> None:
+    for form in ("fp16", "int8", "int4", "int2"):
+        result = weighted(model_of(table), f"form={form}")
+        for node in result.model.graph.nodes:
+            if node.is_op("DequantizeLinear", "Cast", "BitwiseAnd"):
+                assert node.input(0).constant is None  # type: ignore[union-attr]
+        assert rows_of(result)[0]["latency"] == Effect.ROWS
+
+
+@pytest.mark.parametrize("options", ["", "symmetric=false", "block=32", "form=int4,block=0"])
+@pytest.mark.parametrize("shape", [[], ["n"], ["n", 2, 3]])
+def test_look_ups_of_any_rank(shape: list[Any], options: str) -> None:
+    b = Builder()
+    ids = b.input("ids", shape, T.INT64)
+    b.op("Gather", b.weight(50, 40, scale=1.0), ids, to="y")
+    b.output("y")
+    model = b.model(opset=21, ir_version=10)
+    result = weighted(model, options)
+    expected = run(model, Level.DISABLED)
+    for level in Level:
+        assert sqnr(expected, run(result.model, level)) > 15
+
+
+def test_rows_say_what_is_on_disk_and_in_memory() -> None:
+    def bytes_of(form: str) -> tuple[int, int, int]:
+        result = weighted(model_of(product("MatMul", 2, None, "")), form)
+        row = rows_of(result)[0]
+        assert result.model.weight_bytes == row["disk_bytes"]
+        return row["float_bytes"], row["disk_bytes"], row["memory_bytes"]
+
+    assert bytes_of("form=fp16") == (7680, 3840, 7680)
+    assert bytes_of("form=int8") == (7680, 1920 + 160, 1920 + 160)
+    packed = 960 + 2 * 40 * 4 + 40
+    assert bytes_of("form=int4") == (7680, packed, packed)
+
+
+def test_weights_in_bodies_stand_beside_their_reader() -> None:
+    model = ZOO["if_bodies"]()
+    result = weighted(model)
+    assert len(rows_of(result)) == 3
+    for graph, node in result.model.nodes():
+        if node.is_op("DequantizeLinear"):
+            names = [v.name for v in node.inputs if v is not None]
+            assert all(name in graph.initializers for name in names)
+    for seed in range(4):  # both branches
+        expected = run(model, Level.DISABLED, seed)
+        assert sqnr(expected, run(result.model, Level.ALL, seed)) > 30
+
+
+def test_a_shared_weight_is_stored_once() -> None:
+    model = ZOO["shared_weights"]()
+    assert "dequantized-every-run" in codes(weighted(model))
+    assert len(rows_of(weighted(model))) == 1
+    for options in ("keep_slower=true", "kernel=matmulnbits", "form=fp16"):
+        result = weighted(model, options)
+        assert sorted(len(r["nodes"]) for r in rows_of(result)) == [1, 2]
+        assert sum(r["disk_bytes"] for r in rows_of(result)) < model.weight_bytes * 0.6
+        expected = run(model, Level.DISABLED)
+        assert sqnr(expected, run(result.model, Level.ALL)) > 30
+
+
+def test_no_float_weight_is_left_behind() -> None:
+    for name in ("mlp", "embedding", "if_bodies", "shared_weights"):
+        for options in ("keep_slower=true", "form=fp16", "kernel=matmulnbits"):
+            result = weighted(ZOO[name](), options)
+            floats = [
+                v.name
+                for graph in result.model.graph.graphs()
+                for v in graph.initializers.values()
+                if v.data is not None
+                and v.data.dtype == np.float32
+                and v.data.ndim == 2
+                and "scale" not in v.name
+            ]
+            assert floats == [], name
+
+
+def test_gptq_needs_data_and_uses_it() -> None:
+    model = ZOO["mlp"]()
+    with pytest.raises(DataError):
+        weighted(model, "fit=gptq")
+    rng = np.random.default_rng(0)
+    mix = rng.standard_normal((4, 16))
+    batches = [{"x": (rng.standard_normal((32, 4)) @ mix).astype(np.float32)} for _ in range(4)]
+    options = "form=int8,kernel=matmulnbits,fit="
+    errors = {}
+    for fit in ("rtn", "gptq"):
+        result = weighted(model, options + fit, data=InMemory(batches))
+        expected = Session(model, level=Level.DISABLED).run(batches[0])
+        got = Session(result.model, level=Level.DISABLED).run(batches[0])
+        errors[fit] = np.abs(got["y"] - expected["y"]).max()
+    assert errors["gptq"] < 0.5 * errors["rtn"]
+    assert all(0 < row["output_error"] < 0.01 for row in rows_of(result))
+
+
+def test_gptq_rounds_what_no_data_reached() -> None:
+    model = ZOO["if_bodies"]()
+    batches = [dict(f, flag=np.array(True)) for f in data_for(model)]
+    result = weighted(model, "fit=gptq", data=InMemory(batches))
+    assert codes(result) == ["not-observed"] or "not-observed" not in codes(result)
+    assert {r["fit"] for r in rows_of(result)} <= {"gptq", "rtn"}
+    assert len(rows_of(result)) == 3
+
+
+def test_half_floats_take_what_integers_cannot() -> None:
+    for build in (tied, columns, stacked, transposed, odd_gemm()):
+        model = model_of(build)
+        result = weighted(model, "form=fp16")
+        assert rows_of(result)
+        expected = run(model, Level.DISABLED)
+        for level in (Level.ALL, Level.DISABLED):
+            assert sqnr(expected, run(result.model, level)) > 60
+
+
+def test_convolutions_only_on_request_and_with_a_warning() -> None:
+    model = ZOO["conv_bn_relu"]()
+    assert {r["op_type"] for r in rows_of(weighted(model))} == {"Gemm"}
+    result = weighted(model, "op_types=[Conv]")
+    assert codes(result) == ["dequantized-every-run"] * 2
+    assert {r["latency"] for r in rows_of(result)} == {Effect.EVERY_RUN}
+    assert sqnr(run(model, Level.DISABLED), run(result.model, Level.ALL)) > 35
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "slow"),
+    [
+        ("form=int2", 4, 0),
+        ("form=int2,accuracy_level=1", 1, 3),
+        ("form=int4,accuracy_level=1", 1, 0),
+    ],
+)
+def test_accuracy_level_reaches_the_kernel(options: str, level: int, slow: int) -> None:
+    result = weighted(model_of(mlp), f"kernel=matmulnbits,{options}")
+    found = [n for n in result.model.graph.nodes if n.op_type == "MatMulNBits"]
+    assert [n.attr("accuracy_level") for n in found] == [level] * 3
+    assert {n.domain for n in found} == {"com.microsoft"}
+    assert result.model.opsets["com.microsoft"] == 1
+    assert codes(result).count("slow-kernel") == slow

@@ -1,0 +1,119 @@
+"""What `quant-weights` leaves alone, with which code, and the options it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocompress.errors import OptionError
+from ocompress.ir import fingerprint, text
+from ocompress.pipeline import PassManager, Pipeline
+from ocompress.targets import find
+from passes.quantization.quant_weights import QuantWeights
+from tests.contract.harness import rerun, run_pass
+from tests.graphs import ZOO
+from tests.passes.quantization.weight_runs import (
+    Build,
+    broken,
+    codes,
+    columns,
+    computed,
+    huge,
+    mlp,
+    model_of,
+    odd_gemm,
+    rows_of,
+    stacked,
+    table,
+    tied,
+    transposed,
+    weighted,
+)
+
+
+def refuse(build: Build, options: str = "", opset: int = 21) -> set[str]:
+    model = model_of(build, opset)
+    result = weighted(model, options)
+    assert fingerprint(result.model) == fingerprint(model)
+    assert not result.records[-1].changed
+    return set(codes(result))
+
+
+def test_old_opsets_are_declined_with_the_remedy() -> None:
+    result = weighted(model_of(mlp, 17), "form=int4")
+    message = next(r.message for r in result.diagnostics if r.code == "old-opset")
+    assert "canonicalize{opset=21}" in message
+    assert refuse(mlp, "form=int8,block=32", 17) == {"old-opset"}
+    assert refuse(mlp, "form=int2") == {"old-opset"}
+    assert len(rows_of(weighted(model_of(mlp, 17), "form=int8"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "code"),
+    [
+        (mlp, "smallest=9999", "too-small"),
+        (mlp, "exclude=[*]", "excluded"),
+        (lambda b: table(b, 63), "form=int4", "not-divisible"),
+        (lambda b: table(b, 66), "form=int2", "not-divisible"),
+    ],
+)
+def test_what_options_and_sizes_rule_out(build: Build, options: str, code: str) -> None:
+    model = model_of(build)
+    options = options if "smallest" in options else f"smallest=1,{options}"
+    result = PassManager(target=find("portable")).run(
+        Pipeline.parse(f"quant-weights{{{options}}}"), model
+    )
+    assert set(codes(result)) == {code}
+    assert not result.records[-1].changed
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "code"),
+    [
+        (odd_gemm(), "", "dequantized-every-run"),
+        (odd_gemm(transA=1), "kernel=matmulnbits", "scaled-gemm"),
+        (computed, "", "dynamic-weight"),
+        (stacked, "", "not-a-matrix"),
+        (columns, "", "not-a-table"),
+        (tied, "", "shared-weight"),
+        (broken, "", "not-finite"),
+        (huge, "form=fp16", "out-of-range"),
+        (transposed, "op_types=[ConvTranspose]", "no-integer-form"),
+    ],
+)
+def test_what_is_left_alone(build: Build, options: str, code: str) -> None:
+    assert refuse(build, options) == {code}
+
+
+@pytest.mark.parametrize("name", ["float16", "double"])
+def test_other_types_are_left_alone(name: str) -> None:
+    assert set(codes(weighted(ZOO[name]()))) == {"not-float32"}
+
+
+@pytest.mark.parametrize("form", ["int8", "fp16"])
+@pytest.mark.parametrize("name", ["mlp", "embedding"])
+def test_a_second_run_finds_nothing(name: str, form: str) -> None:
+    item = QuantWeights(form=form, smallest=1)
+    outcome, again = rerun(run_pass(item, ZOO[name]), item)
+    assert not outcome
+    assert again == text(run_pass(item, ZOO[name]).after)
+
+
+def test_quantized_models_are_left_alone() -> None:
+    assert set(codes(weighted(ZOO["already_quantized"]()))) == {"already-quantized"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("block=24", "block=24"),
+        ("block=0,kernel=matmulnbits", "block=0"),
+        ("op_types=[Relu]", "'Relu'"),
+        ("accuracy_level=4", "kernel=matmulnbits"),
+        ("form=fp16,fit=hqq", "form=fp16"),
+        ("exclude=[nothing]", "'nothing'"),
+        ("form=int3", "int3"),
+    ],
+)
+def test_wrong_options_are_named(options: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        weighted(ZOO["mlp"](), options)
