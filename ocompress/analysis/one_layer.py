@@ -31,7 +31,8 @@ def layer_edits(found: Quantization, names: Mapping[str, str]) -> dict[str, Edit
             continue
         inputs = {index: grids.get(name) for index, name in layer.data if name not in made}
         outputs = {names.get(name, ""): grids.get(name) for name in layer.outputs}
-        edits[layer.node.label] = _edit(layer, inputs, outputs)
+        sources = {index: names.get(name, "") for index, name in layer.data}
+        edits[layer.node.label] = _edit(layer, sources, inputs, outputs)
     return edits
 
 
@@ -41,11 +42,14 @@ def _moves(layer: Layer, grids: Mapping[str, Grid | None]) -> bool:
 
 
 def _edit(
-    layer: Layer, inputs: Mapping[int, Grid | None], outputs: Mapping[str, Grid | None]
+    layer: Layer,
+    sources: Mapping[int, str],
+    inputs: Mapping[int, Grid | None],
+    outputs: Mapping[str, Grid | None],
 ) -> Edit:
     def quantize(model: Model) -> bool:
         node = _find(model, layer.node)
-        if node is None or not _round_constants(node, layer):
+        if node is None or not _reads(node, sources) or not _round_constants(node, layer):
             return False
         for index, grid in inputs.items():
             value = node.input(index)
@@ -91,6 +95,12 @@ def _find(model: Model, wanted: Node) -> Node | None:
         if node.label == wanted.label and node.op_type == wanted.op_type:
             return node
     return None
+
+
+def _reads(node: Node, sources: Mapping[int, str]) -> bool:
+    """Whether a node reads these values; what was folded into one model changes its weights."""
+    found = {index: node.input(index) for index in sources}
+    return all(v is not None and v.name == sources[index] for index, v in found.items())
 
 
 def _round_constants(node: Node, layer: Layer) -> bool:

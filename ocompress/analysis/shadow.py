@@ -56,7 +56,7 @@ def _shadow(
             inputs.append(None)
         elif value.constant is not None:
             inputs.append(graph.constant(f"{node.label}_shadow", value.constant))
-        elif index in data:
+        elif index in data and names.get(data[index]) == value.name:
             inputs.append(_source(node, index, data[index] in rounded))
         else:
             return None

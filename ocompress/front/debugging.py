@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocompress import targets
@@ -26,11 +26,20 @@ _SAMPLES = 128
 
 @dataclass(frozen=True)
 class _Form:
-    """The float model in one form, and how its values are called in the quantized one."""
+    """The float model in one form, its names of the quantized one's values.
+
+    Attributes:
+        model: The model.
+        canonical: Whether it is canonicalized.
+        names: Names in it by name in the quantized one.
+        labels: Nodes of the canonical form.
+        strangers: Nodes that only one of the two models has.
+    """
 
     model: Model
     canonical: bool
     names: dict[str, str]
+    labels: frozenset[str]
     strangers: int
 
 
@@ -77,7 +86,7 @@ def debug_quantization(
     one_by_one = sensitivity(form.model, edits, opened, stage) if edits else {}
     matched = set(form.names.values())
     return QuantReport(
-        layers=layers,
+        layers=tuple(replace(e, excludable=e.node in form.labels) for e in layers),
         missing=tuple(v.name for v in float_values(form.model) if v.name not in matched),
         extra=tuple(n for n in found.values if n not in form.names),
         sensitivity=tuple(sorted(one_by_one.values(), key=lambda s: s.sqnr_db)),
@@ -106,7 +115,7 @@ def _check(reference: Model, candidate: Model, found: Quantization) -> None:
     others = sorted({n.op_type for _, n in candidate.nodes() if n.op_type in _OTHER_FORMS})
     hint = "give the float model first and the quantized one second"
     if others:
-        hint = f"its {' and '.join(others)} operators are of another form than QDQ"
+        hint = f"its operators {', '.join(others)} are of another form than QDQ"
     msg = f"no layer of the candidate is quantized by QuantizeLinear and DequantizeLinear; {hint}"
     raise OptionError(msg)
 
@@ -130,7 +139,8 @@ def _fitting(reference: Model, found: Quantization) -> _Form:
     canonical = manager.run(Pipeline.of([]), reference).model
     raw = reference.clone()
     standard.infer_types(raw)
-    forms = [_form(canonical, found, canonical=True), _form(raw, found, canonical=False)]
+    labels = frozenset(n.label for _, n in canonical.nodes())
+    forms = [_form(canonical, found, labels, True), _form(raw, found, labels, False)]
     best = min(forms, key=lambda form: form.strangers)
     rounded = [n for layer in found.layers if layer.quantized for n in layer.outputs]
     if not any(name in best.names for name in rounded):
@@ -142,11 +152,11 @@ def _fitting(reference: Model, found: Quantization) -> _Form:
     return best
 
 
-def _form(model: Model, found: Quantization, *, canonical: bool) -> _Form:
+def _form(model: Model, found: Quantization, labels: frozenset[str], canonical: bool) -> _Form:
     ours = {(n.label, n.op_type) for _, n in model.nodes()}
     theirs = {(e.node.label, e.node.op_type) for e in found.layers}
     theirs |= {(e.tail.label, e.tail.op_type) for e in found.layers if e.tail is not None}
-    return _Form(model, canonical, match_values(model, found), len(ours ^ theirs))
+    return _Form(model, canonical, match_values(model, found), labels, len(ours ^ theirs))
 
 
 def _remarks(
@@ -160,14 +170,14 @@ def _remarks(
     hidden = [e.node.label for e in found.layers if e.quantized and e.node.label not in shown]
     if hidden:
         remarks.append(
-            f"{len(hidden)} quantized nodes could not be compared, such as {hidden[0]!r}: the "
+            f"of quantized nodes, {len(hidden)} could not be compared, such as {hidden[0]!r}: the "
             "float model has no value of that name, or it cannot be seen"
         )
     failed = [name for name in tried if name not in measured]
     if failed:
         remarks.append(
-            f"{len(failed)} nodes could not be quantized alone, such as {failed[0]!r}: the float "
-            "model has no such node"
+            f"sensitivity of {len(failed)} could not be measured, such as {failed[0]!r}: the float "
+            "model has no such node on the same inputs"
         )
     if measured and data.samples > SAMPLES:
         remarks.append(f"sensitivity was measured on the first {SAMPLES} samples")

@@ -38,6 +38,8 @@ class LayerQuality(Finding):
         elements: Elements compared.
         pair_sums: Sums of two u8*s8 products examined, on a sample of rows.
         pair_clips: Those that leave int16, which x86-64 without VNNI clips.
+        excludable: Whether `quant` can be told to leave the node alone: canonicalizing the float
+            model keeps a node of that name.
     """
 
     derived: ClassVar[tuple[str, ...]] = ("drop_db",)
@@ -59,6 +61,7 @@ class LayerQuality(Finding):
     elements: int
     pair_sums: int
     pair_clips: int
+    excludable: bool = True
 
     @property
     def drop_db(self) -> float:
@@ -121,7 +124,7 @@ class QuantReport(Finding):
 
     def _costs(self) -> dict[str, float]:
         measured = {s.node: s.sqnr_db for s in self.sensitivity}
-        own = {entry.node: entry.own_db for entry in self.layers if entry.quantized}
+        own = {e.node: e.own_db for e in self.layers if e.quantized and e.excludable}
         return {n: measured.get(n, own[n]) for n in own if not measured or n in measured}
 
     @property

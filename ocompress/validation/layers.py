@@ -61,17 +61,19 @@ def compare_layers(
 def match_values(reference: Model, found: Quantization) -> dict[str, str]:
     """Return the name in the float model of each value of the quantized one that it has.
 
-    A Relu or Clip that quantizing made needless stands for the value before it.
+    A Relu or Clip that quantizing made needless stands for the value before it. Folding a
+    normalization may leave the name of either end to its output; then the node's name decides.
 
     Args:
         reference: The float model.
         found: What was read off the quantized one.
     """
     there = {v.name: v for v in float_values(reference)}
+    by_node = _renamed(reference, found)
     matched: dict[str, str] = {}
     for name, seen in found.values.items():
-        alias = next((a for a in seen.aliases if a in there), None)
-        if alias is None:
+        alias = next((a for a in seen.aliases if a in there), by_node.get(name))
+        if alias is None or alias not in there:
             continue
         reader = query.only_reader(there[alias])
         if seen.grid is not None and seen.grid.low == 0 and reader is not None:
@@ -80,6 +82,21 @@ def match_values(reference: Model, found: Quantization) -> dict[str, str]:
                 alias = after.name
         matched[name] = alias
     return matched
+
+
+def _renamed(reference: Model, found: Quantization) -> dict[str, str]:
+    """Return outputs of nodes that both models have, where neither name is in the other."""
+    theirs = {(n.label, n.op_type): n for _, n in reference.nodes() if len(n.outputs) == 1}
+    names = {v.name for v in float_values(reference)}
+    renamed = {}
+    for layer in found.layers:
+        other = theirs.get((layer.node.label, layer.node.op_type))
+        if other is None or len(layer.node.outputs) != 1:
+            continue
+        mine, there = layer.node.output.name, other.output.name
+        if mine not in names and there not in found.values:
+            renamed[mine] = there
+    return renamed
 
 
 def float_values(model: Model) -> Iterator[Value]:

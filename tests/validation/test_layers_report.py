@@ -243,3 +243,66 @@ def test_odd_models_are_read_too(name: str) -> None:
     assert any(e.quantized for e in found.layers)
     assert all(e.sqnr_db > 25 for e in found.layers)
     assert found.missing == found.extra == ()
+
+
+def test_a_renamed_output_is_matched_by_its_node() -> None:
+    b = Builder(4)
+    x = b.input("x", ["n", 16])
+    b.op("Gemm", b.op("Gemm", x, b.weight(16, 16), to="a"), b.weight(16, 4), to="y")
+    b.output("y", ["n", 4])
+    model, data = b.model(), samples()
+    candidate = quantized(model, data)
+    value = next(n for _, n in candidate.nodes() if n.label == "a").output
+    candidate.graph.rename(value, "elsewhere")
+    found = report(model, candidate, data)
+    (entry,) = (e for e in found.layers if e.node == "a")
+    assert entry.value == "a"
+    assert entry.sqnr_db > 30
+    assert found.missing == found.extra == ()
+
+
+def test_a_layer_is_not_compared_with_one_on_other_inputs() -> None:
+    """What stands before a layer in one model may be folded into its weights in the other."""
+    weight = np.random.default_rng(0).integers(-100, 100, (4, 3))
+    pair = []
+    for rounded in (False, True):
+        b = Builder()
+        x = b.input("x", ["n", 4])
+        if rounded:
+            grid = b.const(np.float32(0.1)), b.const(np.uint8(128))
+            h = b.op("Mul", x, b.const(np.float32(2)), to="h")
+            w = b.op(DQ, b.const(weight.astype(np.int8)), b.const(np.float32(1)))
+            b.op("MatMul", b.op(DQ, b.op(Q, h, *grid), *grid), w, to="y")
+        else:
+            b.op("MatMul", x, b.const((2 * weight).astype(np.float32)), to="y")
+        b.output("y", ["n", 3])
+        pair.append(b.model())
+    found = report(pair[0], pair[1], samples(8, 4), alone=True)
+    (entry,) = (e for e in found.layers if e.node == "y")
+    assert entry.own_db == entry.sqnr_db > 25
+    assert found.sensitivity == ()
+    assert any("could not be measured" in remark for remark in found.remarks)
+    assert found.extra == ("h",)
+
+
+def test_only_nodes_that_quant_knows_are_suggested() -> None:
+    """A candidate made of the raw model has nodes that canonicalizing takes away."""
+    b = Builder(0)
+    x = b.input("x", ["n", 3, 6, 6])
+    h = b.batch_norm(b.op("Conv", x, b.weight(4, 3, 3, 3), to="conv"), 4, to="norm")
+    b.op("Add", h, h, to="y")
+    b.output("y")
+    raw = b.model()
+    grid = raw.graph.constant("s", np.array(0.5, np.float32))
+    zero = raw.graph.constant("z", np.array(128, np.uint8))
+    for name in ("conv", "norm"):
+        value = next(n for _, n in raw.nodes() if n.label == name).output
+        code = raw.graph.add_op(Q, [value, grid, zero], name=f"{name}_code").output
+        restored = raw.graph.add_op(DQ, [code, grid, zero], name=f"{name}_restored").output
+        for reader, index in value.users:
+            if not reader.is_op(Q):
+                reader.set_input(index, restored)
+    raw.sort()
+    found = report(b.model(), raw, InMemory([feeds(raw)]))
+    assert {e.node: (e.quantized, e.excludable) for e in found.layers}["norm"] == (True, False)
+    assert "norm" not in found.keep
