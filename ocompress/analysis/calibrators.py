@@ -6,8 +6,6 @@ Pure functions of a `Histogram`; each returns `(low, high)` with `low <= 0 <= hi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ocompress.analysis.ranges import Histogram
@@ -80,14 +78,6 @@ def _least_divergence(
         if found < best - 1e-12:
             best, chosen = found, (low, high)
     return chosen
-
-
-CALIBRATORS: dict[str, Callable[[Histogram], tuple[float, float]]] = {
-    "minmax": minmax,
-    "percentile": percentile,
-    "entropy": entropy,
-    "mse": mse,
-}
 
 
 def expected_error(histogram: Histogram, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:

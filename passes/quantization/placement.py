@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ocompress.ir import Node, Value
@@ -133,12 +133,3 @@ def _add_ties(problem: _Problem) -> None:
         if other != index:
             problem.penalties.append(Penalty(index, other, _FORBIDDEN))
             problem.penalties.append(Penalty(other, index, _FORBIDDEN))
-
-
-def predicted(placement: Placement) -> Mapping[int, tuple[float, float]]:
-    """Return the predicted float and integer times by id of the unit's node."""
-    return {
-        id(u.node): (c.float_ns, c.int8_ns)
-        for u, c in zip(placement.units, placement.cells, strict=False)
-        if c is not None
-    }
