@@ -22,7 +22,7 @@ class ArrayDataset:
     """Arrays as feeds; only one batch at a time is in memory.
 
     An array of its input's own rank is cut along axis 0: into the batch the model fixes, or
-    into at most 32 samples and 16 MiB. An array with one axis more holds one whole feed per
+    into at most `most` samples and 16 MiB. An array with one axis more holds one whole feed per
     leading index. Where that would leave no choice, an array of exactly the input's fixed shape
     goes into every feed.
     """
@@ -33,6 +33,7 @@ class ArrayDataset:
     given_labels: np.ndarray | None = None
     limit: int | None = None
     notes: tuple[str, ...] = ()
+    most: int = MOST_SAMPLES
     plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class ArrayDataset:
         used = {s.name: (s, self.arrays[s.name]) for s in self.specs if s.name in names}
         for spec, array in used.values():
             check_dtype(self.source, spec, array.dtype)
-        plan = make_plan(self.source, used)
+        plan = make_plan(self.source, used, self.most)
         object.__setattr__(self, "plan", plan)
         total = plan.count * plan.samples_per_row
         if self.given_labels is not None and len(self.given_labels) != total:
@@ -133,7 +134,7 @@ class Plan:
 Used = Mapping[str, tuple[InputSpec, ArraySource]]
 
 
-def make_plan(source: str, used: Used) -> Plan:
+def make_plan(source: str, used: Used, most: int = MOST_SAMPLES) -> Plan:
     """Decide which arrays are cut, and into what.
 
     Raises:
@@ -146,7 +147,7 @@ def make_plan(source: str, used: Used) -> Plan:
         return _plan_whole(source, used, whole, rest, scalars)
     if not rest:
         return Plan((), tuple(scalars), 1, 1)
-    return _plan_rows(source, used, rest, scalars)
+    return _plan_rows(source, used, rest, scalars, most)
 
 
 def _extra_axes(source: str, spec: InputSpec, array: ArraySource) -> int:
@@ -176,7 +177,7 @@ def _plan_whole(
     return Plan(tuple(whole), tuple(rest + scalars), count, 1, True, False, max(per_row, 1))
 
 
-def _plan_rows(source: str, used: Used, rest: list[str], scalars: list[str]) -> Plan:
+def _plan_rows(source: str, used: Used, rest: list[str], scalars: list[str], most: int) -> Plan:
     for name in rest:
         spec, array = used[name]
         if not spec.fits(array.shape, skip=1):
@@ -197,7 +198,7 @@ def _plan_rows(source: str, used: Used, rest: list[str], scalars: list[str]) -> 
             "arrays cannot be cut into feeds; give each array one leading axis more"
         )
         raise DataError(msg)
-    group = batches.pop() if batches else _moderate(used, cut, count)
+    group = batches.pop() if batches else min(most, _moderate(used, cut, count))
     if count < group:
         msg = f"data {source!r} have {count} samples, the model wants batches of {group}"
         raise DataError(msg)

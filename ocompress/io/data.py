@@ -12,6 +12,7 @@ from ocompress.errors import DataError
 from ocompress.io import feeds, pictures
 from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
 from ocompress.io.batches import ArrayDataset
+from ocompress.io.breadth import narrowed
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.inputs import InputSpec, expected, input_specs
 from ocompress.io.joined import join
@@ -65,7 +66,7 @@ def load_data(
         )
         raise DataError(msg)
     _refuse_table(path, preprocess)
-    return _arrays(str(path), _open(path, specs), specs, given, samples)
+    return narrowed(_arrays(str(path), _open(path, specs), specs, given, samples), model)
 
 
 def as_dataset(
@@ -104,7 +105,7 @@ def as_dataset(
         given = load_labels(Path(str(labels))) if named else np.asarray(labels)
     if isinstance(data, Mapping):
         held = {str(k): HeldArray(np.asarray(v)) for k, v in data.items()}
-        return _arrays("arrays in memory", held, specs, given, samples)
+        return narrowed(_arrays("arrays in memory", held, specs, given, samples), model)
     listed = list(data)
     return feeds.FeedDataset("feeds in memory", specs, lambda: listed, given, samples)
 

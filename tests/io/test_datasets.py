@@ -103,6 +103,21 @@ def test_large_samples_come_in_small_batches() -> None:
     assert [len(f["x"]) for f in data] == [4, 4, 1]
 
 
+@pytest.mark.parametrize(("rows", "columns", "sizes"), [("n", 1 << 20, [16, 16, 8]), (40, 8, [40])])
+def test_large_inner_values_make_small_batches(
+    rows: int | str, columns: int, sizes: list[int], tmp_path: Path
+) -> None:
+    b = Builder()
+    wide = b.op("Expand", b.input("x", [rows, 1]), b.const(np.asarray([1, columns], np.int64)))
+    b.op("ReduceSum", wide, to="y")
+    b.output("y", [1, 1])
+    x = np.ones((40, 1), np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    for data in (as_dataset({"x": x}, b.model()), load_data(tmp_path / "x.npz", b.model())):
+        assert [len(feed["x"]) for feed in data] == sizes
+        assert len(data.take(17)) == len(sizes[:2])
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_memory_does_not_grow_with_the_file(method: int, tmp_path: Path) -> None:
     path = tmp_path / "d.npz"
