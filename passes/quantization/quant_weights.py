@@ -50,7 +50,7 @@ class QuantWeights(Pass):
     else needs in float (shared-weight); what is excluded (excluded); a ConvTranspose
     (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old for the form
     (old-opset). Convolutions are taken only where `op_types` names them, and are then slower
-    (dequantized-every-run).
+    (dequantized-every-run). A model without any of the operators (nothing-to-store).
     Numerics: lossy.
     Reference: Frantar et al., GPTQ, 2022; Badri and Shaji, Half-Quadratic Quantization, 2023.
     """
@@ -142,7 +142,9 @@ class QuantWeights(Pass):
             OptionError: If a pattern matches nothing.
             DataError: If `gptq` has no calibration data.
         """
-        sites = weight_sites.collect(model, self._rules(), ctx.skip)
+        rules = self._rules()
+        sites = weight_sites.collect(model, rules, ctx.skip)
+        self._remark_on_rest(model, rules, ctx)
         if not sites:
             return Outcome()
         emitter = WeightEmitter(model)
@@ -170,6 +172,18 @@ class QuantWeights(Pass):
             contrib=self._contrib,
             keep_slower=self.keep_slower,
         )
+
+    def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
+        ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
+        if ops["Conv"] and not self.op_types and self.form in BITS:
+            why = (
+                f"{ops['Conv']} convolutions stay in float, for ONNX Runtime would dequantize "
+                "their weights on every run; `quant` makes them faster, op_types=[Conv] smaller"
+            )
+            ctx.remark(Severity.DECLINED, "dequantized-every-run", why)
+        elif not any(ops[op_type] for op_type in rules.op_types):
+            why = f"the model has no {', '.join(rules.op_types)}"
+            ctx.remark(Severity.DECLINED, "nothing-to-store", why)
 
     def _modernize(self, model: Model, matrices: bool) -> bool:
         """Raise the IR version to what the opset's types need; say whether `OPSET` changed."""

@@ -83,7 +83,10 @@ class WeightEmitter:
             integers, zeros = packing.unsigned(weight)
             integers = packing.pack_stripes(integers, bits)
         table = home.constant(f"{name}_quantized", integers)
-        scale = home.constant(f"{name}_scale", weight.scales)
+        block = weight.grid.block if weight.scales.shape[1] > 1 else 0
+        readers = [reader for node in site.nodes for reader, _ in node.output.users]
+        apart = bool(block) and any(reader.is_op("MatMul", "Gemm") for reader in readers)
+        scale = home.constant(f"{name}_scale", weight.scales / 2 if apart else weight.scales)
         zero = None
         if bits < 8 or not weight.grid.symmetric:
             zero = home.constant(f"{name}_zero_point", zeros)
@@ -92,8 +95,8 @@ class WeightEmitter:
             rows = _unpacked(node.graph, _copy_gather(node, table, f"{name}_rows"), bits)
             scales = _copy_gather(node, scale, f"{name}_scales")
             shifts = _copy_gather(node, zero, f"{name}_shifts") if zero is not None else None
-            block = weight.grid.block if weight.scales.shape[1] > 1 else 0
-            self._take_over(node, _restored(node.graph, (rows, scales, shifts), block))
+            restored = _restored(node.graph, (rows, scales, shifts), block)
+            self._take_over(node, _doubled(node.graph, restored) if apart else restored)
 
     def matmul_nbits(self, site: Site, weight: BlockWeight, accuracy_level: int) -> None:
         """Put MatMulNBits in place of operators, packed integers inside."""
@@ -227,6 +230,12 @@ def _stripe(graph: Graph, rows: Value, shift: int, mask: Value | None) -> Value:
         attrs = {"direction": "RIGHT"}
         rows = graph.add_op("BitShift", [rows, by], name=name, attrs=attrs).output
     return rows if mask is None else graph.add_op("BitwiseAnd", [rows, mask], name=name).output
+
+
+def _doubled(graph: Graph, rows: Value) -> Value:
+    """Keep a DequantizeLinear away from a product, which would take it for an integer one."""
+    two = graph.constant(f"{rows.name}_two", np.array(2, np.float32))
+    return graph.add_op("Mul", [rows, two], name=f"{rows.name}_doubled").output
 
 
 def _restored(graph: Graph, parts: tuple[Value, Value, Value | None], block: int) -> Value:

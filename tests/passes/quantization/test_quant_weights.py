@@ -121,6 +121,20 @@ def test_a_table_is_never_dequantized_as_a_whole() -> None:
         assert rows_of(result)[0]["latency"] == Effect.ROWS
 
 
+@pytest.mark.parametrize("options", ["", "block=32", "form=int4", "form=int4,block=0"])
+def test_a_product_of_looked_up_rows_fuses(options: str, tmp_path: Path) -> None:
+    b = Builder()
+    h = b.op("Gather", b.weight(50, 64, scale=1.0), b.input("ids", ["n", 5], T.INT64))
+    b.op("MatMul", h, b.weight(64, 40), to="y")
+    b.output("y", ["n", 5, 40])
+    model = b.model(opset=21, ir_version=10)
+    result = weighted(model, options)
+    found = executed(result.model, tmp_path)
+    assert found["MatMulNBits"] == 1, found
+    expected = run(model, Level.DISABLED)
+    assert sqnr(expected, run(result.model, Level.ALL)) > 13
+
+
 @pytest.mark.parametrize("options", ["", "symmetric=false", "block=32", "form=int4,block=0"])
 @pytest.mark.parametrize("shape", [[], ["n"], ["n", 2, 3]])
 def test_look_ups_of_any_rank(shape: list[Any], options: str) -> None:

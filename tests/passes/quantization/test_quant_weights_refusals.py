@@ -117,3 +117,9 @@ def test_quantized_models_are_left_alone() -> None:
 def test_wrong_options_are_named(options: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         weighted(ZOO["mlp"](), options)
+
+
+def test_a_model_that_stays_as_it_is_hears_why() -> None:
+    assert codes(weighted(ZOO["no_weights"]())) == ["nothing-to-store"]
+    assert codes(weighted(ZOO["depthwise_residual"]())) == ["dequantized-every-run"]
+    assert codes(weighted(ZOO["depthwise_residual"](), "form=fp16")) == []
