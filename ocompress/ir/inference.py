@@ -42,6 +42,10 @@ def infer_types(model: Model) -> bool:
 
 def _forget(graph: GraphProto) -> None:
     del graph.value_info[:]
+    for given in graph.input:
+        for dim in given.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:  # would be taken for a number and multiplied
+                dim.ClearField("dim_value")
     for output in graph.output:
         if output.type.HasField("tensor_type"):  # exporters declare stale shapes here, too
             output.type.tensor_type.ClearField("shape")
@@ -89,7 +93,7 @@ def _shape(proto: TypeProto) -> Shape | None:
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
-        return int(dim.dim_value)
+        return int(dim.dim_value) if dim.dim_value >= 0 else None
     name = dim.dim_param
     return None if not name or name.startswith(_GENERATED) else str(name)
 

@@ -171,7 +171,7 @@ class Value:
 
 def _dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
-        return int(dim.dim_value)
+        return int(dim.dim_value) if dim.dim_value >= 0 else None  # Paddle writes -1 for free ones
     return dim.dim_param or None
 
 

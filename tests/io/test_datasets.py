@@ -103,6 +103,16 @@ def test_large_samples_come_in_small_batches() -> None:
     assert [len(f["x"]) for f in data] == [4, 4, 1]
 
 
+def test_negative_extents_are_free() -> None:
+    b = Builder()
+    b.op("Flatten", b.input("x", [-1, 3, -1]), to="y")
+    b.output("y", [-1, -1])
+    made = b.model()
+    assert made.graph.inputs[0].shape == (None, 3, None)
+    assert next(iter(synthetic_data(made, 1)))["x"].shape == (1, 3, 16)
+    assert len(as_dataset({"x": floats(4, 3, 7)}, made)) == 1
+
+
 @pytest.mark.parametrize(("rows", "columns", "sizes"), [("n", 1 << 20, [16, 16, 8]), (40, 8, [40])])
 def test_large_inner_values_make_small_batches(
     rows: int | str, columns: int, sizes: list[int], tmp_path: Path

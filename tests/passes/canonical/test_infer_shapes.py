@@ -81,3 +81,12 @@ def test_declared_outputs_are_kept() -> None:
     b.output("y", ["batch", 3])
     ran = run("infer-shapes", b.model(), types=False)
     assert ran.after.graph.outputs[0].shape == ("batch", 3)
+
+
+def test_negative_extents_are_not_multiplied() -> None:
+    b = Builder()
+    h = b.op("Flatten", b.input("x", [-1, 3, -1, -2]))
+    b.op("Relu", h, to="y")
+    b.output("y", [-1, -1])
+    ran = run("infer-shapes", b.model(), types=False)
+    assert _value(ran.after, h).shape == (None, None)
