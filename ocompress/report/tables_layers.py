@@ -41,11 +41,15 @@ def layers(found: QuantReport, *, verbose: bool = False) -> Iterator[RenderableT
 
 
 def suggestion(nodes: Sequence[str]) -> str:
-    """Return the pass text that keeps these nodes in float, empty if there are none."""
+    """Return the pass text that keeps these nodes in float, empty if there are none.
+
+    Lines may break at its spaces and it can still be pasted.
+    """
     if not nodes:
         return ""
     patterns = [glob.escape(name) for name in nodes]
-    return str(find("quant").from_options({"exclude": patterns}))
+    text = str(find("quant").from_options({"exclude": patterns}))
+    return text if '"' in text else text.replace(",", ", ")
 
 
 def _noise(entries: Sequence[LayerQuality], breaks_at: str) -> RenderableType:

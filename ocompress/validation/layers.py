@@ -51,7 +51,9 @@ def compare_layers(
     _sweep((reference, Level.ALL), candidate, pairs, data, "comparing values", progress)
     shadowed = candidate.clone()
     shadows = add_shadows(shadowed, reference, found, names)
-    own = {name: _fresh(found, name) for name in shadows}
+    own = {
+        name: _fresh(found, name) if found.values[name].inside else ValueSum() for name in shadows
+    }
     pairs = {Pair(shadows[n], found.values[n].shown): own[n] for n in shadows}
     # Optimized further, the runtime would put integer operators into the copied model.
     _sweep((shadowed, Level.BASIC), candidate, pairs, data, "comparing layers", progress)

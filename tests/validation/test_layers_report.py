@@ -11,6 +11,7 @@ from ocompress.errors import DataError, OptionError
 from ocompress.front.debugging import debug_quantization
 from ocompress.ir import Model, edit
 from ocompress.pipeline import PassManager, Pipeline
+from ocompress.report.tables_layers import suggestion
 from ocompress.validation.layer_result import QuantReport, spearman
 from tests.build import Array, Builder, InMemory, feeds
 from tests.graphs import ZOO
@@ -100,6 +101,16 @@ def test_a_wrong_weight_is_blamed_on_its_node() -> None:
     edit.set_weight(scale, scale.data * np.float32(1.5))  # type: ignore[operator]
     found = report(chain(), candidate, data, alone=True)
     assert found.breaks_at == found.keep[0] == "second"
+
+
+def test_the_suggestion_breaks_at_spaces_and_parses() -> None:
+    text = suggestion(["/a/conv", "/b[0]"])
+    assert text == 'quant{exclude=[/a/conv,"/b[[]0]"]}'
+    text = suggestion(["/a/conv", "/b/conv"])
+    assert text == "quant{exclude=[/a/conv, /b/conv]}"
+    broken = text.replace(", ", ",\n")
+    assert str(Pipeline.parse(broken).passes[-1]) == "quant{exclude=[/a/conv,/b/conv]}"
+    assert suggestion([]) == ""
 
 
 def by_hand(weight: Array, *, scale: float = 1.0, zero: int = 0) -> tuple[Model, Model]:
@@ -196,7 +207,12 @@ def test_values_are_matched_in_the_form_that_fits() -> None:
     conv.set_input(1, raw.graph.add_op(DQ, [given, one], name="weight").output)
     raw.sort()
     assert not report(model, raw, data).canonical
-    assert report(model, quantized(model, data), data).canonical
+    found = report(model, quantized(model, data), data, alone=True)
+    assert found.canonical
+    ops = {e.node: e.op_type for e in found.layers}
+    alone = {ops[s.node] for s in found.sensitivity}
+    assert "Flatten" in ops.values()
+    assert alone == {"Conv", "Gemm", "GlobalAveragePool"}  # Flatten moves codes and loses nothing
 
 
 def test_wide_data_give_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
