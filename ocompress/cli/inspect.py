@@ -59,8 +59,7 @@ def _check(candidate: Path | None, *, quant: bool, sensitivity: bool) -> None:
         msg = "--quant compares two models; give the float one and then the quantized one"
         raise OptionError(msg)
     if not quant and (candidate is not None or sensitivity):
-        what = "a second model" if candidate is not None else "--sensitivity"
-        msg = f"{what} is for comparing a quantized model with the float one; add --quant"
+        msg = "a second model and --sensitivity are for finding where int8 loses; add --quant"
         raise OptionError(msg)
 
 

@@ -258,6 +258,7 @@ def test_odd_models_are_read_too(name: str) -> None:
     found = report(model, quantized(model, data), data, alone=True)
     assert any(e.quantized for e in found.layers)
     assert all(e.sqnr_db > 25 for e in found.layers)
+    assert all(e.sqnr_db < 80 for e in found.layers if e.grid_low is not None)
     assert found.missing == found.extra == ()
 
 
