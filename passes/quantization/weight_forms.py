@@ -31,7 +31,8 @@ class Effect(StrEnum):
 NOTES = {
     Effect.FOLDED: "smaller on disk only: ONNX Runtime widens the weight to float32 at load, so "
     "memory and latency are those of the float model",
-    Effect.FUSED: "smaller in memory too; faster than float for few rows, about even for many; "
+    Effect.FUSED: "smaller in memory too; faster than float for few rows of input; for many, "
+    "about even with VNNI (2 bits: 2 times slower) and 1.2 to 2 times slower with AVX2 alone; "
     "the kernel by default rounds its inputs to int8 (relative error about 0.5 %), exact but "
     "slow with the session entry session.qdq_matmulnbits_accuracy_level=1",
     Effect.EVERY_RUN: "smaller on disk, larger in memory while it runs, slower than float",
