@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.ir import Graph, Model, Node, Value, query
+from ocompress.ir import Graph, Model, Node, Shape, Value, query
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
 _WITH_WEIGHT = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -70,6 +70,7 @@ class Seen:
         shown: Name of the value that readers get: the dequantized one where there is one.
         grid: The grid it is rounded to, None if it is not or by channel.
         inside: Whether only bodies of control flow restore it; `shown` is not rounded then.
+        shape: Its shape, None when unknown.
     """
 
     name: str
@@ -77,6 +78,16 @@ class Seen:
     shown: str
     grid: Grid | None
     inside: bool
+    shape: Shape | None = None
+
+    def may_be(self, other: Value) -> bool:
+        """Whether nothing in their shapes says that a value is another one."""
+        if self.shape is None or other.shape is None:
+            return True
+        if len(self.shape) != len(other.shape):
+            return False
+        pairs = zip(self.shape, other.shape, strict=True)
+        return all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +181,7 @@ def _seen(value: Value, home: Graph) -> Seen:
     names = [value.name, *(v.name for v in here if v.is_output)]
     rounded = here[0].name if here and grid is not None else value.name
     inside = bool(restorers) and not here and grid is not None
-    return Seen(value.name, tuple(names), rounded, grid, inside)
+    return Seen(value.name, tuple(names), rounded, grid, inside, value.shape)
 
 
 def _parameters(node: Node) -> tuple[object, ...]:

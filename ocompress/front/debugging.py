@@ -22,6 +22,8 @@ from ocompress.validation.layer_result import QuantReport
 from ocompress.validation.layers import Progress, compare_layers, float_values, match_values
 
 _SAMPLES = 128
+_LEAST_KNOWN = 0.4
+"""Share of the quantized values below which it is not the float model they came from."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,11 @@ def _fitting(reference: Model, found: Quantization) -> _Form:
     forms = [_form(canonical, found, labels, True), _form(raw, found, labels, False)]
     best = min(forms, key=lambda form: form.strangers)
     rounded = [n for layer in found.layers if layer.quantized for n in layer.outputs]
-    if not any(name in best.names for name in rounded):
+    known = sum(name in best.names for name in rounded)
+    if known < _LEAST_KNOWN * len(rounded):
         msg = (
-            "the two models do not belong together: no quantized layer of the candidate makes a "
-            "value that the float model has; give the model that it was made from"
+            f"the two models do not belong together: of {len(rounded)} values that quantized "
+            f"layers make, the float model has {known}; give the model that it was made from"
         )
         raise OptionError(msg)
     return best

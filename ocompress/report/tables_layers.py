@@ -157,7 +157,7 @@ def _db(value: float) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:.3g}..{high:.3g}"
+    return f"{low:.3g}..{high:.3g}" if low <= high else ""
 
 
 def _share(share: float) -> str:

@@ -75,7 +75,7 @@ def match_values(reference: Model, found: Quantization) -> dict[str, str]:
     matched: dict[str, str] = {}
     for name, seen in found.values.items():
         alias = next((a for a in seen.aliases if a in there), by_node.get(name))
-        if alias is None or alias not in there:
+        if alias is None or alias not in there or not seen.may_be(there[alias]):
             continue
         reader = query.only_reader(there[alias])
         if seen.grid is not None and seen.grid.low == 0 and reader is not None:

@@ -19,13 +19,15 @@ from tests.graphs import ZOO
 LAYERS = ("first", "second", "third")
 
 
-def chain() -> Model:
+def chain(width: int = 16) -> Model:
     b = Builder(3)
     x = b.input("x", ["n", 16])
+    before = 16
     for name in LAYERS[:-1]:
-        h = b.op("Gemm", x, b.weight(16, 16), b.weight(16), to=name)
+        h = b.op("Gemm", x, b.weight(before, width), b.weight(width), to=name)
+        before = width
         x = b.op("Relu", h, to=f"{name}_relu")
-    b.op("Gemm", x, b.weight(16, 5), b.weight(5), to="third")
+    b.op("Gemm", x, b.weight(width, 5), b.weight(5), to="third")
     b.output("third", ["n", 5])
     return b.model()
 
@@ -235,6 +237,8 @@ def test_wrong_requests_get_a_sentence() -> None:
         debug_quantization(chain(), candidate, None)
     with pytest.raises(OptionError, match="no layer of the candidate is quantized"):
         report(candidate, chain(), data)
+    with pytest.raises(OptionError, match=r"of 3 values that quantized layers make, .* has 1"):
+        report(chain(width=9), candidate, data)
     with pytest.raises(OptionError, match=r"do not belong together: the inputs"):
         report(ZOO["embedding"](), candidate, data)
     with pytest.raises(
