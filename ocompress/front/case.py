@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress import profiling
+from ocompress.errors import OptionError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
@@ -55,6 +56,12 @@ def open_case(
         ModelError: If a file is not a model.
         RuntimeFailureError: If the reference cannot be run.
     """
+    if data is None and any(x is not None for x in (labels, metric, samples, preprocess)):
+        msg = (
+            "labels, a metric, a number of samples and a preprocessing table need data; give some "
+            "with --data"
+        )
+        raise OptionError(msg)
     limits = gate if isinstance(gate, Gate) or gate is None else Gate.load(Path(gate))
     own = Metric.load(metric) if isinstance(metric, str) else metric
     (before, before_path), (after, after_path) = as_model(reference), as_model(candidate)

@@ -48,9 +48,6 @@ def validate(
         ModelError: If a file is not a model.
         RuntimeFailureError: If the reference cannot be run.
     """
-    if data is None and (labels is not None or metric is not None or samples is not None):
-        msg = "labels, a metric and a number of samples need data; give some with --data"
-        raise OptionError(msg)
     case = open_case(
         reference,
         candidate,
@@ -166,6 +163,9 @@ def profile(
         ModelError: If a file is not a model.
         RuntimeFailureError: If a model cannot be run.
     """
+    if data is None and preprocess is not None:
+        msg = "a preprocessing table needs a folder of images; give it with --data"
+        raise OptionError(msg)
     this, path = as_model(model)
     other, other_path = as_model(against) if against is not None else (None, None)
     opened = as_dataset(data, this, preprocess=preprocess) if data is not None else None

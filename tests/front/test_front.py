@@ -181,3 +181,13 @@ def test_survey_counts_work_on_the_data() -> None:
     assert survey(b.model()).cost.unknown
     counted = survey(b.model(), data={"x": np.ones((2, 5, 16), np.float32)}).cost
     assert counted.total_macs == 5 * 16 * 4
+
+
+@pytest.mark.parametrize("given", ["labels", "metric", "samples", "preprocess"])
+def test_what_only_makes_sense_with_data_is_refused_without(given: str) -> None:
+    value = {"samples": 3}.get(given, "x")
+    with pytest.raises(OptionError, match="need data"):
+        ocompress.validate(ZOO["mlp"](), ZOO["mlp"](), **{given: value})  # type: ignore[arg-type]
+    if given == "preprocess":
+        with pytest.raises(OptionError, match="needs a folder"):
+            ocompress.profile(ZOO["mlp"](), preprocess="x")
