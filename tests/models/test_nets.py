@@ -67,6 +67,8 @@ def test_accuracy_is_the_one_in_the_manifest(name: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("target", ["portable", "x86-vnni"])
 def test_int8_keeps_the_accuracy(name: str, target: str) -> None:
+    if target == "x86-vnni" and "vnni" not in find("host").features:
+        pytest.skip("made for a machine that this one is not: its weights would clip here")
     original = load_model(MODELS / MANIFEST["net"][name]["file"])
     data = load_data(str(MODELS / "data" / "fashion_calib.npz"), original, samples=256)
     manager = PassManager(target=find(target), data=data)
