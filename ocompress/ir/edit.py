@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -128,26 +128,6 @@ def inline_body(node: Node, key: str) -> None:
 def _adopt_name(value: Value, graph: Graph) -> None:
     graph.names.release(value.name)
     value.name = graph.names.fresh(value.name)
-
-
-def insert_between(
-    value: Value, node: Node, *, keep: Callable[[Node, int], bool] | None = None
-) -> Value:
-    """Route readers of `value` through `node`, which must already read it.
-
-    Args:
-        value: What is read now. Formal outputs keep reading it.
-        node: The node in between, in the graph of `value`; its first output is read instead.
-        keep: Says which `(reader, input index)` shall go on reading `value`.
-
-    Returns:
-        The first output of `node`.
-    """
-    made = node.output
-    for reader, index in value.users:
-        if reader is not node and not (keep and keep(reader, index)):
-            reader.set_input(index, made)
-    return made
 
 
 def remove_dead(graph: Graph) -> int:

@@ -22,7 +22,6 @@ __all__ = [
     "check",
     "external_stub",
     "first_line",
-    "has_schema",
     "infer_types",
     "inline_functions",
     "is_random",
@@ -40,11 +39,6 @@ _RANDOM = {
     "RandomUniform",
     "RandomUniformLike",
 }
-
-
-def has_schema(node: Node, opset: int) -> bool:
-    """Whether the operator exists in standard ONNX at that opset."""
-    return onnx.defs.has(node.op_type, opset, node.domain)
 
 
 def since_version(op_type: str, opset: int) -> int:

@@ -95,17 +95,6 @@ def test_remove_dead_goes_through_chains_and_bodies() -> None:
     assert edit.remove_dead(model.graph) == 0
 
 
-def test_insert_between_keeps_outputs_and_chosen_readers() -> None:
-    graph, x, first, second = chain()
-    other = graph.add_op("Neg", [x], name="other")
-    node = graph.add_op("Identity", [x], name="between")
-    edit.insert_between(x, node, keep=lambda reader, _: reader is other)
-    assert first.input(0) is node.output
-    assert other.input(0) is x
-    assert node.input(0) is x
-    assert second.output.is_output
-
-
 def test_fresh_names_never_collide_with_nodes_or_values() -> None:
     graph, x, *_ = chain()
     made = [graph.add_op("Neg", [x], name="a") for _ in range(3)]
