@@ -100,7 +100,15 @@ def _find(model: Model, wanted: Node) -> Node | None:
 def _reads(node: Node, sources: Mapping[int, str]) -> bool:
     """Whether a node reads these values; what was folded into one model changes its weights."""
     found = {index: node.input(index) for index in sources}
-    return all(v is not None and v.name == sources[index] for index, v in found.items())
+    return all(v is not None and _bare(v).name == sources[index] for index, v in found.items())
+
+
+def _bare(value: Value) -> Value:
+    """Return what a value was before the edit of another layer rounded it."""
+    quantize = query.made_by(value, DQ)
+    quantize = query.made_by(quantize.input(0), Q) if quantize is not None else None
+    source = quantize.input(0) if quantize is not None else None
+    return value if source is None else source
 
 
 def _round_constants(node: Node, layer: Layer) -> bool:

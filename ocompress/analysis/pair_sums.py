@@ -7,68 +7,13 @@ Runtime's integer convolutions use on a CPU, channels last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
+
+from ocompress.analysis.windows import Window
 
 _ROWS = 64  # of one batch
 _MOST_ROWS = 512  # of all the data
 _CHUNK = 1 << 20  # sums that are held at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """How a convolution walks over its input.
-
-    Attributes:
-        kernel: Extents of the kernel.
-        strides: Steps, one per spatial axis.
-        dilations: Distances within the kernel, one per spatial axis.
-        pads: Padding before and after, one pair per spatial axis.
-        groups: Groups of channels.
-    """
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[tuple[int, int], ...]
-    groups: int = 1
-
-    def rows(self, codes: np.ndarray, zero: int, count: int) -> np.ndarray:
-        """Return what the kernel sees at places spread evenly over the output.
-
-        Args:
-            codes: Shape [n, channels, ...], unsigned.
-            zero: What padding is filled with.
-            count: Places at most.
-
-        Returns:
-            Shape [groups, places, kernel * channels / groups], channels last.
-        """
-        padded = np.pad(codes, ((0, 0), (0, 0), *self.pads), constant_values=zero)
-        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        steps = zip(padded.shape[2:], spans, self.strides, strict=True)
-        extents = (len(codes), *(max(0, (x - span) // s + 1) for x, span, s in steps))
-        places = _spread(int(np.prod(extents)), count)
-        found = []
-        for batch, *at in np.stack(np.unravel_index(places, extents), axis=1).tolist():
-            patch = padded[batch]
-            walk = zip(at, self.strides, spans, self.dilations, strict=True)
-            for axis, (place, stride, span, step) in enumerate(walk, 1):
-                first = place * stride
-                patch = patch.take(range(first, first + span, step), axis=axis)
-            grouped = patch.reshape(self.groups, -1, *self.kernel)
-            found.append(np.moveaxis(grouped, 1, -1).reshape(self.groups, -1))
-        inner = int(np.prod(self.kernel)) * codes.shape[1] // self.groups
-        if not found:
-            return np.zeros((self.groups, 0, inner), codes.dtype)
-        return np.stack(found, axis=1)
-
-    def columns(self, weight: np.ndarray) -> np.ndarray:
-        """Return a weight [outputs, inputs, ...] as [groups, kernel * inputs, outputs]."""
-        last = np.moveaxis(weight, 1, -1)
-        return last.reshape(self.groups, weight.shape[0] // self.groups, -1).transpose(0, 2, 1)
 
 
 class PairSums:
@@ -130,26 +75,6 @@ def can_clip(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     bottom = np.minimum(first, 0).astype(np.int16) + np.minimum(second, 0)
     found: np.ndarray = (top > 32767 // 255) | (bottom < -(32768 // 255))
     return found
-
-
-def window_of(
-    kernel: Sequence[int],
-    groups: int,
-    *,
-    strides: Sequence[int] | None,
-    dilations: Sequence[int] | None,
-    pads: Sequence[int] | None,
-) -> Window:
-    """Make a window from the attributes of a Conv; those that are None have ONNX's defaults."""
-    rank = len(kernel)
-    flat = list(pads or [0] * 2 * rank)
-    return Window(
-        kernel=tuple(kernel),
-        strides=tuple(strides or [1] * rank),
-        dilations=tuple(dilations or [1] * rank),
-        pads=tuple(zip(flat[:rank], flat[rank:], strict=True)),
-        groups=groups,
-    )
 
 
 def _spread(total: int, count: int) -> np.ndarray:

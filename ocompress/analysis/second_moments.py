@@ -1,4 +1,9 @@
-"""Second moments of activations, which weigh the errors of the weights they meet."""
+"""Second moments of what weights meet, which weigh the errors of the weights.
+
+The squared error of a layer's output, summed over the data, is tr(dW H dW^T) with H the sum of
+x x^T over what it reads: everything that rounds, prunes or factorizes a layer needs H and nothing
+else of the data.
+"""
 
 from __future__ import annotations
 
@@ -7,60 +12,147 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.statistics import Accumulator, Wish
+from ocompress.analysis.windows import Window
+
+FOLDS = 3
+"""Samples are dealt to so many parts; the last one judges what was fitted to the others."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over rows, that is over what an output element of the layer reads.
+
+    Attributes:
+        count: Rows.
+        x: Sums of rows, shape (groups, inputs).
+        xx: Sums of products, shape (groups, inputs, inputs).
+    """
+
+    count: int
+    x: np.ndarray
+    xx: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean row, shape (groups, inputs)."""
+        found: np.ndarray = self.x / max(1, self.count)
+        return found
+
+    def second(self, *, centred: bool = False) -> np.ndarray:
+        """Return the mean product, about the mean if `centred`; (groups, inputs, inputs)."""
+        found: np.ndarray = self.xx / np.float32(max(1, self.count))
+        if centred:
+            mean = self.mean
+            found -= mean[:, :, None] * mean[:, None, :]
+        return found
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Moments of two parts of the data.
+
+    Attributes:
+        fit: Of two samples of three, to fit to.
+        judge: Of every third sample, to judge the fit by; no rows if there were too few samples.
+    """
+
+    fit: Moments
+    judge: Moments
+
+    @property
+    def whole(self) -> Moments:
+        """Of all the data."""
+        a, b = self.fit, self.judge
+        return Moments(a.count + b.count, a.x + b.x, a.xx + b.xx)
 
 
 @dataclass(frozen=True)
 class SecondMoments(Wish):
-    """Asks for the mean of 2 x x^T over all rows x of a value, the last axis being a row.
-
-    That is the Hessian, up to a constant, of the squared output error of a matrix product by
-    its weights.
+    """Asks for the `Folded` moments of the rows of a value.
 
     Attributes:
         rows: Rows of a batch that count, spread evenly over it; bounds the time of a batch.
+        window: How a convolution walks over the value; None if its last axis is a row.
     """
 
     rows: int = 4096
+    window: Window | None = None
 
     def start(self) -> Accumulator:
         """Make a fresh accumulator."""
-        return SecondMomentsAccumulator(self.rows)
+        return SecondMomentsAccumulator(self.rows, self.window)
 
 
 class SecondMomentsAccumulator(Accumulator):
-    """Sums in float32, 4 * inputs^2 bytes, however many batches come."""
+    """Sums in float32, 8 * inputs^2 bytes a group, however many batches come."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, window: Window | None) -> None:
         """Start with nothing seen."""
-        self._rows = rows
-        self._sum: np.ndarray | None = None
-        self._count = 0
+        self._rows, self._window = rows, window
+        self._x: list[np.ndarray] = []
+        self._xx: list[np.ndarray] = []
+        self._count = [0, 0]
+        self._items = 0
         self._finite = True
 
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch; one whose last extent differs from the first is ignored."""
+        """Take in one batch; one whose rows are of another width than the first is ignored."""
         if batch.size == 0 or batch.ndim == 0:
             return
-        rows = batch.reshape(-1, batch.shape[-1])
-        step = -(-len(rows) // self._rows)
-        if step > 1:
-            step += 1 - step % 2  # odd, so that it visits even and odd positions alike
-        sample = rows[::step].astype(np.float32, copy=False)
-        if not np.isfinite(sample).all():
+        rows = self._window_rows(batch) if self._window is not None else self._plain_rows(batch)
+        if rows is None:
+            return
+        if not np.isfinite(rows).all():
             self._finite = False
             return
-        if self._sum is None:
-            self._sum = np.zeros((sample.shape[1],) * 2, np.float32)
-        if self._sum.shape[0] == sample.shape[1]:
-            self._sum += sample.T @ sample
-            self._count += len(sample)
+        items, groups, _, inputs = rows.shape
+        if not self._x:
+            self._x = [np.zeros((groups, inputs)) for _ in range(2)]
+            self._xx = [np.zeros((groups, inputs, inputs), np.float32) for _ in range(2)]
+        if self._x[0].shape != (groups, inputs):
+            return
+        part = (self._items + np.arange(items)) % FOLDS == FOLDS - 1
+        self._items += items
+        for fold, chosen in enumerate((~part, part)):
+            if chosen.any():
+                self._add(fold, rows[chosen])
 
-    def result(self) -> np.ndarray | None:
-        """Return the moments, float32 of shape (inputs, inputs).
-
-        None if nothing was seen, or something that is not finite.
-        """
-        if self._sum is None or not self._finite:
+    def result(self) -> Folded | None:
+        """Return the moments, None if nothing was seen or something that is not finite."""
+        if not self._x or not self._finite:
             return None
-        self._sum *= np.float32(2.0 / self._count)
-        return self._sum
+        parts = zip(self._count, self._x, self._xx, strict=True)
+        return Folded(*(Moments(*part) for part in parts))
+
+    def _add(self, fold: int, rows: np.ndarray) -> None:
+        joined = rows.transpose(1, 0, 2, 3).reshape(rows.shape[1], -1, rows.shape[3])
+        self._count[fold] += joined.shape[1]
+        self._x[fold] += joined.sum(axis=1, dtype=np.float64)
+        self._xx[fold] += joined.transpose(0, 2, 1) @ joined
+
+    def _plain_rows(self, batch: np.ndarray) -> np.ndarray:
+        """Return [items, 1, rows, inputs]; every row is an item where there are too few others."""
+        items = len(batch) if batch.ndim > 2 else 1
+        rows = batch.reshape(items, -1, batch.shape[-1])
+        step = -(-items * rows.shape[1] // self._rows)
+        if step > 1:
+            step += 1 - step % 2  # odd, so that it visits even and odd positions alike
+        sample = rows[:, ::step].astype(np.float32, copy=False)
+        if batch.ndim <= 2:
+            sample = sample.transpose(1, 0, 2)
+        return sample[:, None]
+
+    def _window_rows(self, batch: np.ndarray) -> np.ndarray | None:
+        window = self._window
+        assert window is not None
+        if batch.ndim != 2 + len(window.kernel) or batch.shape[1] % window.groups:
+            return None
+        area = int(np.prod(window.extents(batch.shape)))
+        if not area:
+            return None
+        wanted = min(area, max(1, self._rows // len(batch)))
+        # other places for every batch, or some would never be seen
+        draw = np.random.default_rng([self._items, area])
+        places = np.sort(draw.choice(area, wanted, replace=False))
+        seen = window.patches(batch.astype(np.float32, copy=False), places)
+        return seen.reshape(*seen.shape[:3], -1).transpose(0, 2, 1, 3)

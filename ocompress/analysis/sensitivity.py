@@ -85,7 +85,7 @@ class _Original:
 
     def __init__(self, model: Model, data: Dataset) -> None:
         self._data = data
-        self._session: Session | None = Session(model, threads=0, level=Level.BASIC)
+        self._session: Session | None = Session(model, threads=0, level=Level.DISABLED)
         self._kept: list[dict[str, np.ndarray]] = []
         size = 0
         for feeds in data:
@@ -105,7 +105,7 @@ class _Original:
 
 
 def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
-    session = Session(variant, threads=0, level=Level.BASIC)
+    session = Session(variant, threads=0, level=Level.DISABLED)
     signal: dict[str, float] = {}
     noise: dict[str, float] = {}
     divergence, rows = 0.0, 0

@@ -17,22 +17,25 @@ class Arch(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OpCost:
-    """Time of one operator kind: `overhead + macs / rate + elements * per_element`.
+    """Time of one operator kind: `overhead + macs / rate + elements * element + taps * tap`.
 
     Attributes:
         overhead_ns: Fixed time of a call, nanoseconds.
         macs_per_ns: Multiply-accumulates a single thread does per nanosecond; 0 = none to do.
         element_ns: Time per element read or written, nanoseconds.
+        tap_ns: Time per place and element of the kernel, whatever the number of channels,
+            nanoseconds.
     """
 
     overhead_ns: float = 1000.0
     macs_per_ns: float = 0.0
     element_ns: float = 0.0
+    tap_ns: float = 0.0
 
-    def time_ns(self, macs: float, elements: float) -> float:
+    def time_ns(self, macs: float, elements: float, taps: float = 0.0) -> float:
         """Return the predicted time of a call, nanoseconds on one thread."""
         work = macs / self.macs_per_ns if self.macs_per_ns else 0.0
-        return self.overhead_ns + work + elements * self.element_ns
+        return self.overhead_ns + work + elements * self.element_ns + taps * self.tap_ns
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,10 +38,8 @@ def cell(unit: Unit, elements: Elements, target: Target) -> Cell | None:
     name = kind(unit, elements)
     if name not in target.int8_costs or name not in target.float_costs:
         return None
-    work, size = _macs(unit, elements), _size(unit, elements)
-    return Cell(
-        target.float_costs[name].time_ns(work, size), target.int8_costs[name].time_ns(work, size)
-    )
+    work = _macs(unit, elements), _size(unit, elements), _taps(unit, elements)
+    return Cell(target.float_costs[name].time_ns(*work), target.int8_costs[name].time_ns(*work))
 
 
 def crossing_ns(target: Target, name: str, elements: float) -> float:
@@ -72,6 +70,12 @@ def _macs(unit: Unit, elements: Elements) -> float:
         first, second = (elements(v) for _, v in unit.operands)
         return float(np.sqrt(first * second * size))  # exact for one matrix: MK * KN * MN
     return 0.0
+
+
+def _taps(unit: Unit, elements: Elements) -> float:
+    if not unit.depthwise or unit.weight is None or unit.weight.constant is None:
+        return 0.0
+    return elements(unit.outputs[0]) / _width(unit) * float(np.prod(unit.weight.constant.shape[2:]))
 
 
 def _width(unit: Unit) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.ir import Graph, Model, Node, Value, edit
 from passes.quantization.grids import integer_values
 from passes.quantization.placement import owners
-from passes.quantization.scheme import Grid, affine_grid, bias_scales, quantize_bias
+from passes.quantization.scheme import Grid, Scheme, affine_grid, bias_scales, quantize_bias
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight
 
@@ -29,11 +29,7 @@ class Emitter:
 
     model: Model
     units: Sequence[Unit]
-    grids: Mapping[int, Grid]
-    weights: Mapping[int, QuantizedWeight]
-    """By id of the weight's value."""
-    biases: Mapping[int, np.ndarray]
-    """Float bias by id of the unit's node."""
+    scheme: Scheme
     excluded: Sequence[Node] = ()
     """Operators that the user wants in float, whatever stands around them."""
 
@@ -71,10 +67,10 @@ class Emitter:
     ) -> None:
         home = value.producer.graph if value.producer is not None else self._homes.get(id(value))
         assert home is not None
-        scale, zero_point = self._grid_values(self.grids[id(value)], value.name)
+        scale, zero_point = self._grid_values(self.scheme.grids[id(value)], value.name)
         readers = value.users
         quantize = home.add_op(
-            "QuantizeLinear", [value, scale, zero_point], name=f"{value.name}_quantized"
+            "QuantizeLinear", [value, scale, zero_point], name=f"{value.name}_q"
         )
         for node, index in readers:
             if made_int8 or (id(node), index) in sinks:
@@ -94,7 +90,7 @@ class Emitter:
             node = graph.add_op(
                 "DequantizeLinear",
                 [integers, scale, zero_point],
-                name=f"{value.name}_dequantized",
+                name=f"{value.name}_dq",
             )
             self._dequantized[key] = node.output
         return self._dequantized[key]
@@ -104,7 +100,7 @@ class Emitter:
             graph = self.model.graph
             self._parameters[grid] = (
                 graph.constant(f"{name}_scale", np.array(grid.scale, np.float32)),
-                graph.constant(f"{name}_zero_point", np.array(grid.zero_point, grid.dtype)),
+                graph.constant(f"{name}_zp", np.array(grid.zero_point, grid.dtype)),
             )
         return self._parameters[grid]
 
@@ -114,11 +110,11 @@ class Emitter:
         if unit.weight is None or unit.rule.weight is None:
             return
         old = unit.weight
-        weight = self.weights[id(old)]
+        weight = self.scheme.weights[id(old)]
         home = self._homes[id(old)]
         if id(old) not in self._integers:
             self._old[id(old)] = old
-            self._integers[id(old)] = home.constant(f"{old.name}_quantized", weight.integers)
+            self._integers[id(old)] = home.constant(f"{old.name}_q", weight.integers)
             self._integers[-id(old)] = home.constant(f"{old.name}_scale", weight.scales)
         integers, scales = self._integers[id(old)], self._integers[-id(old)]
         key = id(old), id(unit.graph)
@@ -127,27 +123,27 @@ class Emitter:
                 unit.graph,
                 [integers, scales, self._zeros(weight.scales.shape)],
                 weight.axis,
-                f"{old.name}_dequantized",
+                f"{old.name}_dq",
             )
         unit.node.set_input(unit.rule.weight, self._dequantized[key])
         self._emit_bias(unit, weight)
 
     def _emit_bias(self, unit: Unit, weight: QuantizedWeight) -> None:
-        bias = self.biases.get(id(unit.node))
+        bias = self.scheme.biases.get(id(unit.node))
         if bias is None or unit.rule.bias is None:
             return
         old = unit.node.input(unit.rule.bias)
         name = old.name if old is not None else f"{unit.node.label}_bias"
         if old is not None:
             self._old[id(old)] = old
-        grid = self.grids[id(unit.data[0][1])]
+        grid = self.scheme.grids[id(unit.data[0][1])]
         scales = bias_scales(grid.scale, np.broadcast_to(weight.scales, bias.shape))
         if weight.scales.ndim == 0:
             scales = bias_scales(grid.scale, weight.scales)
-        integers = unit.graph.constant(f"{name}_quantized", quantize_bias(bias, scales))
+        integers = unit.graph.constant(f"{name}_q", quantize_bias(bias, scales))
         scale = unit.graph.constant(f"{name}_scale", scales)
         restored = self._dequantize_constant(
-            unit.graph, [integers, scale], 0, f"{name}_dequantized"
+            unit.graph, [integers, scale], 0, f"{name}_dq"
         )
         unit.node.set_input(unit.rule.bias, restored)
 
@@ -161,12 +157,12 @@ class Emitter:
         """Return the zero points of a weight, without which a Gemm does not fuse; shared."""
         if shape not in self._zero_points:
             zeros = np.zeros(shape, np.int8)
-            self._zero_points[shape] = self.model.graph.constant("weight_zero_point", zeros)
+            self._zero_points[shape] = self.model.graph.constant("weight_zp", zeros)
         return self._zero_points[shape]
 
     def _emit_constants(self, unit: Unit) -> None:
         """Quantize constant operands, which a float one would keep from fusing."""
-        dtype = self.grids[id(unit.data[0][1])].dtype
+        dtype = self.scheme.grids[id(unit.data[0][1])].dtype
         for index, value in unit.operands:
             array = value.constant
             if array is None:
@@ -179,13 +175,13 @@ class Emitter:
                 home = self._homes[id(value)]
                 if id(value) not in self._constants:
                     self._constants[id(value)] = home.constant(
-                        f"{value.name}_quantized", grid.quantize(array)
+                        f"{value.name}_q", grid.quantize(array)
                     )
                 integers = self._constants[id(value)]
                 self._dequantized[key] = unit.graph.add_op(
                     "DequantizeLinear",
                     [integers, scale, zero_point],
-                    name=f"{value.name}_dequantized",
+                    name=f"{value.name}_dq",
                 ).output
             unit.node.set_input(index, self._dequantized[key])
 

@@ -20,7 +20,10 @@ from passes.quantization import plan, tables
 from passes.quantization.emit import Emitter
 from passes.quantization.grids import assign_grids, integer_values
 from passes.quantization.placement import Placement, place
-from passes.quantization.scheme import Grid, least_weight_scales
+from passes.quantization.reconstruct import Reconstruction
+from passes.quantization.refit import Draft, refit
+from passes.quantization.scheme import Grid, Scheme, least_weight_scales
+from passes.quantization.storing import store_rest
 from passes.quantization.units import Unit
 from passes.quantization.weights import (
     QuantizedWeight,
@@ -39,6 +42,8 @@ class Quant(Pass):
     scale per output channel and replace the float ones; activations are affine with one scale;
     biases are int32 at the product of both scales. Which operators become integer ones is the
     choice with the least predicted time for the target, exactly, by a minimum cut.
+    Weights of what stays in float are int8 in the file and float again once it is loaded, which
+    costs no time: y = Conv(x, Mul(Cast(W8), scales)).
     Unless the target rules it out (`x86-vnni`, `arm64`), weights avoid the few values that could
     clip on x86-64 without VNNI, which keeps results equal on every machine.
     Leaves alone: what would not be faster (does-not-pay); operators without an integer kernel
@@ -79,7 +84,19 @@ class Quant(Pass):
         choices=("auto", "8", "7"),
     )
     per_channel: bool = option(True, help="Whether each output channel has its own weight scale.")
+    fit: str = option(
+        "gptq",
+        help="How integers of weights are chosen: nearest (rtn), or by second order so that a "
+        "layer makes up for the ones before it, as data show (gptq).",
+        choices=("gptq", "rtn"),
+    )
     bias_correction: bool = option(True, help="Whether biases make up for the mean weight error.")
+    rest: str = option(
+        "int8",
+        help="How weights of what stays in float are stored: int8 that is float again once "
+        "loaded, or float.",
+        choices=("int8", "float"),
+    )
     keep_slower: bool = option(
         False, help="Quantize everything that has an integer kernel, even if that is slower."
     )
@@ -127,7 +144,7 @@ class Quant(Pass):
         if not units:
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
-            return Outcome()
+            return self._with_rest(model, excluded, Outcome())
         statistics = ctx.statistics(model, plan.wishes_of(units, means=self.bias_correction))
         units = plan.observed(units, statistics, ctx.skip)
         samples = max(1, ctx.data.samples)
@@ -139,33 +156,42 @@ class Quant(Pass):
             pay=not self.keep_slower,
         )
         tables.remark_on(placement, ctx)
-        if not placement.chosen:
-            return Outcome(details=tables.details(placement, {}, {}, {}, ctx.target))
-        return self._rewrite(model, placement, statistics, ctx.target, excluded)
+        if placement.chosen:
+            outcome = self._rewrite(model, placement, statistics, ctx, excluded)
+        else:
+            outcome = Outcome(details=tables.details(placement, Scheme(), {}, {}, ctx.target))
+        return self._with_rest(model, excluded, outcome)
+
+    def _with_rest(self, model: Model, excluded: Sequence[Node], done: Outcome) -> Outcome:
+        """Store the weights that stay in float, but for those of excluded operators."""
+        rows = [] if self.rest == "float" else store_rest(model, {id(n) for n in excluded})
+        if not rows:
+            return done
+        counts = {**done.counts, "weights stored as int8": len(rows)}
+        facets = done.changed | Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
+        return Outcome(facets, dict(sorted(counts.items())), {**done.details, "stored": rows})
 
     def _rewrite(
         self,
         model: Model,
         placement: Placement,
         statistics: Statistics,
-        target: Target,
+        ctx: Context,
         excluded: Sequence[Node],
     ) -> Outcome:
         chosen = placement.chosen
         histograms = {
             v.name: statistics[v.name, plan.HISTOGRAM] for v in integer_values(chosen).values()
         }
-        dtype = target.activation_dtype if self.activations == "auto" else self.activations
-        grids = assign_grids(
-            chosen,
-            {name: self._range(h) for name, h in histograms.items()},
-            dtype,
-            symmetric=self.symmetric,
-        )
-        weights = self._weights(chosen, grids, target)
-        biases = self._biases(chosen, weights, statistics)
-        report = tables.details(placement, grids, weights, histograms, target)
-        Emitter(model, chosen, grids, weights, biases, excluded).run()
+        ranges = {name: self._range(h) for name, h in histograms.items()}
+        scheme = self._scheme(chosen, ranges, statistics, ctx.target)
+        fits: dict[int, Reconstruction] = {}
+        if self.fit == "gptq":
+            draft = self._draft(model, chosen, excluded, ranges, statistics, ctx.target)
+            limit = 64 if self.weight_bits == "7" else 127
+            fits = refit(draft, chosen, scheme, limit, self._careful(ctx.target), ctx)
+        report = tables.details(placement, scheme, fits, histograms, ctx.target)
+        Emitter(model, chosen, scheme, excluded).run()
         counts = Counter(f"int8 {u.node.op_type}" for u in chosen)
         left = sum(c is Choice.FLOAT for c in placement.choices)
         if left:
@@ -173,6 +199,36 @@ class Quant(Pass):
         return Outcome(
             Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES, dict(sorted(counts.items())), report
         )
+
+    def _scheme(
+        self,
+        units: list[Unit],
+        ranges: Mapping[str, tuple[float, float]],
+        statistics: Statistics,
+        target: Target,
+    ) -> Scheme:
+        dtype = target.activation_dtype if self.activations == "auto" else self.activations
+        grids = assign_grids(units, ranges, dtype, symmetric=self.symmetric)
+        weights = self._weights(units, grids, target)
+        return Scheme(grids, weights, self._biases(units, weights, statistics))
+
+    def _draft(
+        self,
+        model: Model,
+        units: list[Unit],
+        excluded: Sequence[Node],
+        ranges: Mapping[str, tuple[float, float]],
+        statistics: Statistics,
+        target: Target,
+    ) -> Draft:
+        """Quantize a clone with weights rounded to nearest."""
+        clone = model.clone()
+        nodes = {id(old): new for (_, old), (_, new) in zip(model.nodes(), clone.nodes())}
+        by_node = {id(u.node): u for u in self._find(clone, lambda *_: None)}
+        twins = [by_node[id(nodes[id(u.node)])] for u in units]
+        scheme = self._scheme(twins, ranges, statistics, target)
+        Emitter(clone, twins, scheme, [nodes[id(n)] for n in excluded]).run()
+        return Draft(clone, twins)
 
     def _range(self, histogram: Histogram) -> tuple[float, float]:
         if self.calibration == "percentile":
@@ -202,7 +258,7 @@ class Quant(Pass):
                 unit.weight.constant,
                 unit.axis,
                 self._weight_grid(unit, target),
-                orders=_orders(unit),
+                orders=unit.orders,
                 per_channel=self.per_channel,
                 least_scales=least.get(key),
             )
@@ -211,8 +267,11 @@ class Quant(Pass):
     def _weight_grid(self, unit: Unit, target: Target) -> WeightGrid:
         if self.weight_bits == "7":
             return WeightGrid.SEVEN
-        careful = self.weight_bits == "auto" and target.saturates
-        return WeightGrid.PAIRS if careful and not unit.depthwise else WeightGrid.FULL
+        careful = self._careful(target) and not unit.depthwise
+        return WeightGrid.PAIRS if careful else WeightGrid.FULL
+
+    def _careful(self, target: Target) -> bool:
+        return self.weight_bits == "auto" and target.saturates
 
     def _biases(
         self, units: list[Unit], weights: Mapping[int, QuantizedWeight], statistics: Statistics
@@ -244,12 +303,3 @@ def _is_eligible(model: Model) -> bool:
 def _bias(unit: Unit) -> np.ndarray | None:
     value: Any = None if unit.rule.bias is None else unit.node.input(unit.rule.bias)
     return None if value is None else value.constant
-
-
-def _orders(unit: Unit) -> list[tuple[int, ...]]:
-    """Return the orders in which integer kernels may walk through the inputs of a channel."""
-    assert unit.weight is not None
-    assert unit.weight.constant is not None
-    inner = unit.weight.constant.ndim - 1
-    plain = tuple(range(inner))
-    return [plain] if inner == 1 else [plain, (*plain[1:], 0)]

@@ -12,7 +12,7 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import DType, Facet, Model, schemas
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.quantization import fitting, weight_moments, weight_report, weight_sites
+from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import BITS, BLOCKS, FORMS, HALVES, NOTES, Effect, Role
@@ -29,9 +29,11 @@ class QuantWeights(Pass):
             z = DequantizeLinear(Gather(T4, ids), Gather(scales, ids), Gather(zero_points, ids))
     fp16, bf16: y = MatMul(x, Cast(W16)); z = Cast(Gather(T16, ids))
     kernel=matmulnbits: y = MatMulNBits(x, W4, scales, zero_points), which is no standard ONNX
+    kernel=fold: y = Conv(x, Mul(Cast(W8), scales)), of any operator with weights
 
     Disk, memory and latency are three different things, and the report has a column for each.
-    ONNX Runtime widens fp16 and bf16 at load (folded at load), so that only the file is smaller.
+    ONNX Runtime widens fp16, bf16 and what kernel=fold stores at load (folded at load), so that
+    only the file is smaller, and nothing is slower.
     It makes a DequantizeLinear and the one MatMul or Gemm after it a MatMulNBits, which keeps
     the integers in memory, and which rounds its inputs to int8 unless the session says
     otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as an Add
@@ -47,8 +49,8 @@ class QuantWeights(Pass):
     (not-finite); elements beyond float16 (out-of-range); computed ones (dynamic-weight); quantized
     ones (already-quantized); stacks of matrices and left factors (not-a-matrix); look-ups of
     anything but rows (not-a-table); rows that do not fill bytes (not-divisible); what something
-    else needs in float (shared-weight); what is excluded (excluded); a ConvTranspose
-    (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old for the form
+    else needs in float (shared-weight); what is excluded (excluded); ConvTranspose and recurrent
+    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old for the form
     (old-opset). Convolutions are taken only where `op_types` names them, and are then slower
     (dequantized-every-run). A model without any of the operators (nothing-to-store).
     Numerics: lossy.
@@ -78,8 +80,8 @@ class QuantWeights(Pass):
     )
     op_types: tuple[str, ...] = option(
         (),
-        help="Operators whose weights are taken; empty: MatMul, Gemm and Gather, and for fp16 and "
-        "bf16 Conv and ConvTranspose too.",
+        help="Operators whose weights are taken; empty: MatMul, Gemm and Gather, and for fp16, "
+        "bf16 and kernel=fold all that have weights.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
@@ -88,9 +90,10 @@ class QuantWeights(Pass):
     )
     kernel: str = option(
         "auto",
-        help="Standard ONNX (dequantize; auto is the same), or com.microsoft operators that only "
-        "ONNX Runtime has (matmulnbits).",
-        choices=("auto", "dequantize", "matmulnbits"),
+        help="DequantizeLinear (dequantize; auto is the same), com.microsoft operators that only "
+        "ONNX Runtime has (matmulnbits), or, for int8, a Cast and a Mul, which runtimes fold at "
+        "load (fold).",
+        choices=("auto", "dequantize", "matmulnbits", "fold"),
     )
     accuracy_level: int | None = option(
         None,
@@ -117,6 +120,9 @@ class QuantWeights(Pass):
                 "quant-weights: accuracy_level is an attribute of MatMulNBits; give "
                 "kernel=matmulnbits, or set session.qdq_matmulnbits_accuracy_level where you run"
             )
+            raise OptionError(msg)
+        if self.kernel == "fold" and (self.form != "int8" or self.fit != "rtn" or self.block):
+            msg = "quant-weights: kernel=fold stores form=int8 with fit=rtn and without blocks"
             raise OptionError(msg)
         if self.form in HALVES and (self.fit != "rtn" or self._contrib):
             msg = f"quant-weights: form={self.form} has no fit and no kernel to choose"
@@ -148,8 +154,11 @@ class QuantWeights(Pass):
         if not sites:
             return Outcome()
         emitter = WeightEmitter(model)
-        rows = self._narrow(sites, emitter) if self.form in HALVES else []
-        if self.form in BITS:
+        if self.form in HALVES:
+            rows = self._narrow(sites, emitter)
+        elif self.kernel == "fold":
+            rows = storing.store(sites, emitter)
+        else:
             fitted = list(self._fitted(sites, model, ctx))
             rows = [self._emit(site, w, emitter, ctx) | more for site, w, more in fitted]
         emitter.finish()
@@ -162,23 +171,24 @@ class QuantWeights(Pass):
         return Outcome(facets, counts, {"form": self.form, "weights": rows, "notes": notes})
 
     def _rules(self) -> Rules:
-        default = weight_sites.OP_TYPES if self.form in HALVES else ("MatMul", "Gemm", "Gather")
+        folds = self.form in HALVES or self.kernel == "fold"
+        default = weight_sites.OP_TYPES if folds else ("MatMul", "Gemm", "Gather")
         return Rules(
             form=self.form,
             blocks={role: self.grid(role).block for role in Role},
             op_types=self.op_types or default,
             exclude=self.exclude,
             smallest=self.smallest,
-            contrib=self._contrib,
+            kernel=self.kernel,
             keep_slower=self.keep_slower,
         )
 
     def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
         ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
-        if ops["Conv"] and not self.op_types and self.form in BITS:
+        if ops["Conv"] and "Conv" not in rules.op_types and not self.op_types:
             why = (
                 f"{ops['Conv']} convolutions stay in float, for ONNX Runtime would dequantize "
-                "their weights on every run; `quant` makes them faster, op_types=[Conv] smaller"
+                "their weights on every run; `quant` makes them faster, kernel=fold smaller"
             )
             ctx.remark(Severity.DECLINED, "dequantized-every-run", why)
         elif not any(ops[op_type] for op_type in rules.op_types):

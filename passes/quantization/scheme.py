@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from passes.quantization.weights import QuantizedWeight
 
 _TINY = float(np.finfo(np.float32).tiny)
 _MOST_BIAS = 1 << 30
@@ -46,6 +49,21 @@ class Grid:
         """Return the float32 numbers that integers stand for."""
         centred = integers.astype(np.int32) - self.zero_point
         return centred.astype(np.float32) * np.float32(self.scale)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The integers of a set of units.
+
+    Attributes:
+        grids: Of activations, by id of the value.
+        weights: By id of the weight's value.
+        biases: Float bias by id of the unit's node.
+    """
+
+    grids: Mapping[int, Grid] = field(default_factory=dict)
+    weights: MutableMapping[int, QuantizedWeight] = field(default_factory=dict)
+    biases: MutableMapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False) -> Grid:

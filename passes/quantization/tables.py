@@ -13,7 +13,8 @@ from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes.quantization.grids import ideal_error, integer_values
 from passes.quantization.placement import Placement
-from passes.quantization.scheme import Grid
+from passes.quantization.reconstruct import Reconstruction
+from passes.quantization.scheme import Grid, Scheme
 from passes.quantization.weights import QuantizedWeight
 
 
@@ -36,24 +37,29 @@ def remark_on(placement: Placement, ctx: Context) -> None:
 
 def details(
     placement: Placement,
-    grids: Mapping[int, Grid],
-    weights: Mapping[int, QuantizedWeight],
+    scheme: Scheme,
+    fits: Mapping[int, Reconstruction],
     histograms: Mapping[str, Histogram],
     target: Target,
 ) -> dict[str, Any]:
     """Return the tables of the report: nodes with choice and times, tensors with grid and error.
 
     Errors are signal-to-noise ratios in dB, worst first: of activations as their histogram and
-    grid predict it, of weights as they came out.
+    grid predict it, of weights as they came out. Of layers that were fitted, also of the output,
+    with rounding to nearest and with the fit, on samples it has not seen.
     """
     return {
         "target": target.name,
-        "nodes": _nodes(placement, weights),
-        "tensors": _tensors(placement, grids, histograms),
+        "nodes": _nodes(placement, scheme.weights, fits),
+        "tensors": _tensors(placement, scheme.grids, histograms),
     }
 
 
-def _nodes(placement: Placement, weights: Mapping[int, QuantizedWeight]) -> list[dict[str, Any]]:
+def _nodes(
+    placement: Placement,
+    weights: Mapping[int, QuantizedWeight],
+    fits: Mapping[int, Reconstruction],
+) -> list[dict[str, Any]]:
     cells = placement.cells or [None] * len(placement.units)
     rows = []
     for unit, choice, cell in zip(placement.units, placement.choices, cells, strict=True):
@@ -68,6 +74,11 @@ def _nodes(placement: Placement, weights: Mapping[int, QuantizedWeight]) -> list
         if weight is not None and choice is Choice.INT8 and unit.weight is not None:
             assert unit.weight.constant is not None
             row["weight_sqnr_db"] = _weight_sqnr(unit.weight.constant, weight)
+        fit = fits.get(id(unit.node))
+        if fit is not None and choice is Choice.INT8:
+            row["output_sqnr_db_rtn"] = _decibels(fit.before)
+            row["output_sqnr_db"] = _decibels(fit.after)
+            row["channels_fitted"] = round(fit.moved, 3)
         rows.append(row)
     return rows
 

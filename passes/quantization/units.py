@@ -75,6 +75,15 @@ class Unit:
         )
 
     @property
+    def orders(self) -> list[tuple[int, ...]]:
+        """Orders in which integer kernels may walk through the inputs of an output channel."""
+        assert self.weight is not None
+        assert self.weight.constant is not None
+        inner = self.weight.constant.ndim - 1
+        plain = tuple(range(inner))
+        return [plain] if inner == 1 else [plain, (*plain[1:], 0)]
+
+    @property
     def output_optional(self) -> bool:
         """Whether its output may stay in float.
 

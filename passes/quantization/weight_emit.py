@@ -59,6 +59,24 @@ class WeightEmitter:
         for node, index in value.users:
             node.set_input(index, whole)
 
+    def fold(self, site: Site, integers: np.ndarray, scales: np.ndarray) -> None:
+        """Store a weight as int8 that runtimes make floats of when they load the model.
+
+        Args:
+            site: The weight; every reader is served, whatever it is.
+            integers: int8, shape of the weight.
+            scales: float32, broadcast with it.
+        """
+        value, home = site.value, self._home(site)
+        self._old.append(value)
+        narrow = home.constant(f"{value.name}_q", integers)
+        scale = home.constant(f"{value.name}_scale", scales)
+        wide = _cast(home, narrow, f"{value.name}_wide")
+        whole = home.add_op("Mul", [wide, scale], name=f"{value.name}_float").output
+        whole.set_type(DType.FLOAT, integers.shape)
+        for node, index in value.users:
+            node.set_input(index, whole)
+
     # -- integers ---------------------------------------------------------------------------
 
     def dequantize(self, site: Site, weight: BlockWeight) -> None:
@@ -82,7 +100,7 @@ class WeightEmitter:
         if bits < 8:
             integers, zeros = packing.unsigned(weight)
             integers = packing.pack_stripes(integers, bits)
-        table = home.constant(f"{name}_quantized", integers)
+        table = home.constant(f"{name}_q", integers)
         block = weight.grid.block if weight.scales.shape[1] > 1 else 0
         readers = [reader for node in site.nodes for reader, _ in node.output.users]
         apart = bool(block) and any(reader.is_op("MatMul", "Gemm") for reader in readers)
@@ -188,13 +206,13 @@ def _dequantized(home: Graph, site: Site, weight: BlockWeight) -> Value:
     if not grid.block:
         scales, zeros = scales[:, 0], zeros[:, 0]
     inputs = [
-        home.constant(f"{name}_quantized", packing.as_tensor(integers, grid.dtype)),
+        home.constant(f"{name}_q", packing.as_tensor(integers, grid.dtype)),
         home.constant(f"{name}_scale", np.ascontiguousarray(scales)),
     ]
     if not grid.symmetric:
         zero = packing.as_tensor(zeros, grid.dtype)
         inputs.append(home.constant(f"{name}_zero_point", zero))
-    made = home.add_op("DequantizeLinear", inputs, name=f"{name}_dequantized", attrs=attrs).output
+    made = home.add_op("DequantizeLinear", inputs, name=f"{name}_dq", attrs=attrs).output
     made.set_type(DType.FLOAT, integers.shape)
     return made
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 BITS = {"int8": 8, "int4": 4, "int2": 2}
 HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 FORMS = (*HALVES, *BITS)
+RECURRENT = ("LSTM", "GRU", "RNN")
 BLOCKS = (16, 32, 64, 128, 256)
 """The block sizes that MatMulNBits has."""
 
@@ -40,7 +41,7 @@ NOTES = {
 }
 
 
-def lowest_opset(form: str, role: Role, block: int, *, contrib: bool) -> tuple[int, str]:
+def lowest_opset(form: str, role: Role, block: int, kernel: str) -> tuple[int, str]:
     """Return the first opset with which a form can be written, and what older ones lack."""
     if form in HALVES:
         return (13, "no bfloat16 in Cast") if form == "bf16" else (6, "no Cast to float16")
@@ -48,8 +49,10 @@ def lowest_opset(form: str, role: Role, block: int, *, contrib: bool) -> tuple[i
         if block:
             return 21, "no scales per block"
         return (7, "no broadcasting") if form == "int8" else (18, "no BitwiseAnd")
-    if contrib:
+    if kernel == "matmulnbits":
         return 1, ""
+    if kernel == "fold":
+        return 7, "no broadcasting"
     if form == "int2":
         return 25, "no 2-bit tensors"
     if form == "int4":

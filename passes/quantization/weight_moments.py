@@ -25,7 +25,7 @@ def loads(sites: Sequence[Site], most_bytes: int = _MOST_BYTES) -> Iterator[list
     load: list[Site] = []
     held: dict[str, int] = {}
     for site in sites:
-        more = dict.fromkeys(_inputs(site), 4 * site.rows.shape[1] ** 2)
+        more = dict.fromkeys(_inputs(site), 8 * site.rows.shape[1] ** 2)
         if load and sum((held | more).values()) > most_bytes:
             yield load
             load, held = [], {}
@@ -57,7 +57,8 @@ def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.nd
     for site in sites:
         width = site.rows.shape[1]
         parts = [statistics.get((name, wish)) for name in names[id(site.value)]]
-        whole = [p for p in parts if p is not None and p.shape == (width, width)]
+        second = [p.whole.second()[0] for p in parts if p is not None]
+        whole = [p for p in second if p.shape == (width, width)]
         if len(whole) == 1:
             found[id(site.value)] = whole[0]
         elif whole:

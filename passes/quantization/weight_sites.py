@@ -12,9 +12,9 @@ import numpy as np
 from ocompress.errors import OptionError
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.quantization.units import Refusal
-from passes.quantization.weight_forms import HALVES, Role, lowest_opset, remedy
+from passes.quantization.weight_forms import HALVES, RECURRENT, Role, lowest_opset, remedy
 
-OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", "ConvTranspose")
+OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", "ConvTranspose", *RECURRENT)
 _MOST_FP16 = 65504.0
 Skip = Callable[[Node, str, str], None]
 
@@ -49,6 +49,21 @@ class Site:
         return self.array if self.axis else self.array.T
 
     @property
+    def channel_axes(self) -> tuple[int, ...]:
+        """Axes of the output channels, and of whatever stacks them; a scale for each index."""
+        node, rank = self.nodes[0], self.array.ndim
+        if node.is_op(*RECURRENT):
+            return (0, 1)
+        if node.is_op("ConvTranspose"):
+            return (1,)
+        if node.is_op("MatMul"):
+            rows = self.value is node.input(0) and rank > 1
+            return (*range(rank - 2), rank - 2 if rows else rank - 1)
+        if self.role is Role.MATRIX:
+            return (1 - self.axis,)
+        return (0,) if node.is_op("Conv", "Gather") else tuple(range(rank - 1))
+
+    @property
     def is_looked_up(self) -> bool:
         """Whether all that reads it is look-ups."""
         only = self.value.use_count == len(self.nodes)
@@ -70,13 +85,18 @@ class Rules:
     op_types: tuple[str, ...]
     exclude: tuple[str, ...]
     smallest: int
-    contrib: bool
+    kernel: str
     keep_slower: bool
 
     @property
-    def halves(self) -> bool:
-        """Whether weights stay floats."""
-        return self.form in HALVES
+    def contrib(self) -> bool:
+        """Whether products become MatMulNBits."""
+        return self.kernel == "matmulnbits"
+
+    @property
+    def folds(self) -> bool:
+        """Whether the weight is a float one again once the model is loaded, so fits anywhere."""
+        return self.form in HALVES or self.kernel == "fold"
 
 
 def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
@@ -91,19 +111,19 @@ def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
     for _, node in model.nodes():
         if not node.is_op(*rules.op_types):
             continue
-        at = _weight_at(node)
-        match = _match(node, at, rules, model.opset)
-        value = node.input(at)
-        if match is None or value is None:
-            continue
-        if isinstance(match, Refusal):
-            skip(node, match.code, match.why)
-            refused.add(id(value))
-            continue
-        site = found.setdefault(id(value), Site(value, *match))
-        site.nodes.append(node)
-        if (site.role, site.axis) != match:
-            refused.add(id(value))
+        for at in _weights_at(node):
+            match = _match(node, at, rules, model.opset)
+            value = node.input(at)
+            if match is None or value is None:
+                continue
+            if isinstance(match, Refusal):
+                skip(node, match.code, match.why)
+                refused.add(id(value))
+                continue
+            site = found.setdefault(id(value), Site(value, *match))
+            site.nodes.append(node)
+            if (site.role, site.axis) != match:
+                refused.add(id(value))
     return [s for s in found.values() if _keep(s, id(s.value) in refused, rules, skip)]
 
 
@@ -154,12 +174,12 @@ def _odd_gemm(node: Node) -> str:
 def _keep(site: Site, refused: bool, rules: Rules, skip: Skip) -> bool:
     problem = None
     shared = refused or site.value.use_count > len(site.nodes)
-    if site.value.is_output or (shared and not rules.halves):
+    if site.value.is_output or (shared and not rules.folds):
         problem = "shared-weight", f"{site.value.name!r} is needed in float elsewhere, too"
-    elif not rules.halves and rules.contrib and site.role is Role.MATRIX:
+    elif not rules.folds and rules.contrib and site.role is Role.MATRIX:
         why = _odd_gemm(site.nodes[0])
         problem = ("scaled-gemm", f"MatMulNBits cannot do it: {why}") if why else None
-    elif not rules.halves and not rules.keep_slower and site.role is Role.MATRIX:
+    elif not rules.folds and not rules.keep_slower and site.role is Role.MATRIX:
         why = unfused(site)
         if why:
             why = f"it would be slower than float, dequantized on every run: {why}"
@@ -170,15 +190,17 @@ def _keep(site: Site, refused: bool, rules: Rules, skip: Skip) -> bool:
     return problem is None
 
 
-def _weight_at(node: Node) -> int:
+def _weights_at(node: Node) -> tuple[int, ...]:
     if node.is_op("Gather"):
-        return 0
+        return (0,)
+    if node.is_op(*RECURRENT):
+        return (1, 2)
     first_only = query.constant(node, 0) is not None and query.constant(node, 1) is None
-    return 0 if node.is_op("MatMul") and first_only else 1
+    return (0,) if node.is_op("MatMul") and first_only else (1,)
 
 
 def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | Refusal | None:
-    value, data = node.input(at), node.input(1 - at)
+    value, data = node.input(at), node.input(1 if at == 0 else 0)
     if value is None:
         return None
     for pattern in rules.exclude:
@@ -204,7 +226,9 @@ def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | 
 
 
 def _narrow(value: Value) -> bool:
-    made = query.made_by(value, "DequantizeLinear", "Cast")
+    made = query.made_by(value, "DequantizeLinear", "Cast", "Mul")
+    if made is not None and made.is_op("Mul"):
+        made = query.made_by(made.input(0), "Cast")
     return made is not None and query.constant(made, 0) is not None
 
 
@@ -238,13 +262,14 @@ def _role(
     node: Node, at: int, array: np.ndarray, rules: Rules, opset: int
 ) -> tuple[Role, int] | Refusal:
     role, axis = _shape_role(node)
-    lowest, lack = lowest_opset(rules.form, role, rules.blocks[role], contrib=rules.contrib)
+    lowest, lack = lowest_opset(rules.form, role, rules.blocks[role], rules.kernel)
     if 0 < opset < lowest:
         return Refusal("old-opset", f"opset {opset} has {lack}; {remedy(lowest)}")
-    if rules.halves:
+    if rules.folds:
         return role, axis
-    if node.is_op("ConvTranspose"):
-        return Refusal("no-integer-form", "weights of a ConvTranspose have only fp16 and bf16")
+    if node.is_op("ConvTranspose", *RECURRENT):
+        why = f"weights of a {node.op_type} have only fp16 and bf16, and int8 with kernel=fold"
+        return Refusal("no-integer-form", why)
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
         return Refusal(
             "not-a-matrix", "its weight is not one matrix that inputs multiply from left"
@@ -257,7 +282,7 @@ def _role(
 def _shape_role(node: Node) -> tuple[Role, int]:
     if node.is_op("Gather"):
         return Role.TABLE, 1
-    if node.is_op("Conv", "ConvTranspose"):
+    if node.is_op("Conv", "ConvTranspose", *RECURRENT):
         return Role.KERNEL, 1
     return Role.MATRIX, 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
 

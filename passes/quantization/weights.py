@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import numpy as np
 
-_PAIR_SUM = 128
+PAIR_SUM = 128
 _LIMITS = (127, 119, 111, 104, 97, 90, 84, 78, 72, 68, 64)
 
 
@@ -76,7 +76,7 @@ def quantize_weight(
     rows = np.moveaxis(weight, axis, 0).astype(np.float32)
     channels, inner = rows.shape[0], rows.shape[1:]
     flat = rows.reshape(channels, -1)
-    walks = [np.arange(flat.shape[1]).reshape(inner).transpose(o).reshape(-1) for o in orders]
+    walks = walks_of(inner, orders)
     largest = np.abs(flat).max(axis=1, initial=0.0).astype(np.float64)
     if not per_channel:
         largest = np.full(channels, largest.max(initial=0.0))
@@ -89,6 +89,12 @@ def quantize_weight(
     if not per_channel:
         scales = np.array(scales[0] if channels else 1, np.float32)
     return QuantizedWeight(np.ascontiguousarray(integers), scales, axis)
+
+
+def walks_of(inner: Sequence[int], orders: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Return the flat indices of the inputs of a channel in each of several orders."""
+    places = np.arange(int(np.prod(inner))).reshape(tuple(inner))
+    return [places.transpose(order).reshape(-1) for order in orders]
 
 
 def _best(
@@ -144,7 +150,7 @@ def pull_pairs_in(levels: np.ndarray, walks: list[np.ndarray]) -> np.ndarray:
         for sign in (1.0, -1.0):
             first, second = walk[0:even:2], walk[1:even:2]
             a, b = levels[:, first] * sign, levels[:, second] * sign
-            excess = np.where((a > 0) & (b > 0), a + b - _PAIR_SUM, 0)
+            excess = np.where((a > 0) & (b > 0), a + b - PAIR_SUM, 0)
             rows, pairs = np.nonzero(excess > 0)
             if not len(rows):
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.pair_sums import PairSums, can_clip, window_of
+from ocompress.analysis.pair_sums import PairSums, can_clip
+from ocompress.analysis.windows import window_of
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,194 @@
+"""Rounding weights so that the layer's outputs change least on the inputs it will get.
+
+What is fitted to two thirds of the samples has to prove itself on the last third, channel by
+channel, or the channel stays rounded to nearest: with few samples a fit can do harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.second_moments import Folded, Moments
+from passes.quantization.weights import PAIR_SUM, QuantizedWeight
+
+MOST_INPUTS = 4608
+"""Inputs of a channel beyond which the moments take too much memory and time."""
+_COLUMNS = 128
+_DAMPING = 0.01
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A weight and what was found out about it.
+
+    Attributes:
+        weight: The integers and scales.
+        bias: Shape (channels,), None if the layer has none.
+        before: Squared output error of rounding to nearest, relative to the output's power.
+        after: That of this weight, on the samples it was not fitted to.
+        moved: Share of the channels that are not rounded to nearest.
+    """
+
+    weight: QuantizedWeight
+    bias: np.ndarray | None
+    before: float
+    after: float
+    moved: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A layer to round.
+
+    Attributes:
+        weight: Float weight, shape (channels, ...) with the channels first.
+        groups: Groups of a convolution.
+        rounded: The weight rounded to nearest; its scales are kept.
+        limit: Largest magnitude of an integer.
+        walks: Orders of the flat inputs in which pairs of products may be added in 16 bits;
+            empty if nothing saturates.
+        bias: Float bias, shape (channels,), None if the layer can have none.
+    """
+
+    weight: np.ndarray
+    groups: int
+    rounded: QuantizedWeight
+    limit: int
+    walks: Sequence[np.ndarray]
+    bias: np.ndarray | None
+
+
+def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
+    """Choose integers by second order.
+
+    Each input is rounded in turn and those to come make up for its error, by the Cholesky factor
+    of the inverse of the damped Hessian: Frantar et al., Optimal Brain Compression (2022), in the
+    order of GPTQ (2022). A bias makes up for the mean of what is left.
+
+    Args:
+        problem: The layer.
+        moments: Of what it reads in the quantized model.
+    """
+    solver = _Solver(problem)
+    plain = solver.split(problem.rounded.integers.astype(np.float64))
+    before = solver.errors(plain, moments.fit, moments.judge)
+    found = solver.round(moments.fit)
+    after = solver.errors(found, moments.fit, moments.judge)
+    better = after < before
+    levels = np.where(better[:, None, :], solver.round(moments.whole), plain)
+    power = max(float((solver.weight * (moments.judge.second() @ solver.weight)).sum()), 1e-30)
+    return Reconstruction(
+        solver.join(levels),
+        solver.bias(levels, moments.whole),
+        float(before.sum()) / power,
+        float(np.minimum(before, after).sum()) / power,
+        float(better.mean()),
+    )
+
+
+class _Solver:
+    """Works on weights of shape (groups, inputs, channels / groups)."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.biased = problem.bias is not None
+        self.weight = self.split(problem.weight.astype(np.float64))
+        channels = len(problem.weight)
+        scales = np.broadcast_to(problem.rounded.scales.astype(np.float64), (channels,))
+        self.scales = scales.reshape(problem.groups, -1)
+        self.partners = _partners(self.weight.shape[1], problem.walks)
+
+    def split(self, weight: np.ndarray) -> np.ndarray:
+        """Return (groups, inputs, channels / groups) of a weight as the problem has it."""
+        rows = weight.reshape(self.problem.groups, -1, int(np.prod(weight.shape[1:])))
+        return rows.transpose(0, 2, 1)
+
+    def join(self, levels: np.ndarray) -> QuantizedWeight:
+        rounded = self.problem.rounded
+        whole = levels.transpose(0, 2, 1).reshape(self.problem.weight.shape).astype(np.int8)
+        return QuantizedWeight(np.ascontiguousarray(whole), rounded.scales, rounded.axis)
+
+    def round(self, moments: Moments) -> np.ndarray:
+        """Return integers, shape (groups, inputs, channels / groups)."""
+        hessian = moments.second(centred=self.biased).astype(np.float64)
+        diagonal = np.einsum("gii->gi", hessian)
+        diagonal += np.maximum(_DAMPING * diagonal.mean(axis=1, keepdims=True), 1e-30)
+        return self._sweep(_spread(hessian))
+
+    def errors(self, levels: np.ndarray, fit: Moments, judge: Moments) -> np.ndarray:
+        """Return the mean squared output error of each channel on data it was not fitted to.
+
+        Args:
+            levels: Integers, shape (groups, inputs, channels / groups).
+            fit: What the bias is fitted to.
+            judge: What the error is measured on.
+        """
+        off = levels * self.scales[:, None, :] - self.weight
+        found: np.ndarray = (off * (judge.second().astype(np.float64) @ off)).sum(axis=1)
+        if self.biased:
+            shift = -(fit.mean[:, :, None] * off).sum(axis=1)
+            mean = (judge.mean[:, :, None] * off).sum(axis=1)
+            found = found + shift * (2 * mean + shift)
+        return found.clip(0)
+
+    def bias(self, levels: np.ndarray, moments: Moments) -> np.ndarray | None:
+        """Return the bias that keeps the mean output, shape (channels,)."""
+        if self.problem.bias is None:
+            return None
+        off = levels * self.scales[:, None, :] - self.weight
+        shift: np.ndarray = -(moments.mean[:, :, None] * off).sum(axis=1).reshape(-1)
+        return self.problem.bias.astype(np.float64) + shift
+
+    def _sweep(self, factor: np.ndarray) -> np.ndarray:
+        """Round input by input, the inputs to come making up for the error.
+
+        Args:
+            factor: Upper Cholesky factors of the inverse Hessians, (groups, inputs, inputs).
+        """
+        left = self.weight / self.scales[:, None, :]
+        levels = np.zeros_like(left)
+        groups, inputs, channels = left.shape
+        for start in range(0, inputs, _COLUMNS):
+            stop = min(start + _COLUMNS, inputs)
+            errors = np.zeros((groups, stop - start, channels))
+            for at in range(start, stop):
+                low, high = self._room(levels, at)
+                levels[:, at] = np.clip(np.rint(left[:, at]), low, high)
+                error = (left[:, at] - levels[:, at]) / factor[:, at, at, None]
+                left[:, at + 1 : stop] -= factor[:, at, at + 1 : stop, None] * error[:, None]
+                errors[:, at - start] = error
+            left[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors
+        return levels
+
+    def _room(
+        self, levels: np.ndarray, at: int
+    ) -> tuple[np.ndarray | float, np.ndarray | float]:
+        """Return the range of an input's integers that no partner rounded before objects to."""
+        low: np.ndarray | float = -float(self.problem.limit)
+        high: np.ndarray | float = float(self.problem.limit)
+        for partner in self.partners.get(at, ()):
+            other = levels[:, partner]
+            high = np.where(other > 0, np.minimum(high, PAIR_SUM - other), high)
+            low = np.where(other < 0, np.maximum(low, -PAIR_SUM - other), low)
+        return low, high
+
+
+def _partners(inputs: int, walks: Sequence[np.ndarray]) -> dict[int, list[int]]:
+    """Return for each input those before it that it forms a pair with on some walk."""
+    found: dict[int, list[int]] = {}
+    for walk in walks:
+        for first, second in zip(walk[0 : inputs // 2 * 2 : 2], walk[1::2], strict=False):
+            early, late = sorted((int(first), int(second)))
+            found.setdefault(late, []).append(early)
+    return found
+
+
+def _spread(hessian: np.ndarray) -> np.ndarray:
+    """Return the upper Cholesky factors of the inverses of damped Hessians, one a group."""
+    inverse = np.linalg.inv(hessian)
+    both = (inverse + inverse.transpose(0, 2, 1)) / 2
+    factor: np.ndarray = np.linalg.cholesky(both).transpose(0, 2, 1)
+    return factor
