@@ -65,10 +65,17 @@ def _edit(
 
 
 def dequantized(node: Node) -> np.ndarray | None:
-    """Return the float32 array of a DequantizeLinear of a constant, None if it is computed.
+    """Return the float32 array that a node restores from constants, None if it is computed.
+
+    The node is a DequantizeLinear, or a Mul by scales after a Cast.
 
     Scales are one for all, one per index of `axis`, or one per block of `block_size` along it.
     """
+    if node.is_op("Mul"):
+        cast = query.made_by(node.input(0), "Cast")
+        stored = query.constant(cast, 0) if cast is not None else None
+        scales = query.constant(node, 1)
+        return None if stored is None or scales is None else stored.astype(np.float32) * scales
     codes, scale = query.constant(node, 0), query.constant(node, 1)
     zero = query.constant(node, 2)
     if codes is None or scale is None or (zero is None and node.input(2) is not None):

@@ -98,7 +98,8 @@ class Layer:
         node: The node.
         tail: The Relu or Clip that belongs to it.
         data: Input position and value name of the activations it reads.
-        constants: DequantizeLinear of constants by input position.
+        constants: What restores constants from integers, by input position: a DequantizeLinear,
+            or the Mul after a Cast.
         outputs: Names of the float values that it makes, those after the tail.
         quantized: Whether it computes on integers, or with a weight that was rounded.
     """
@@ -195,6 +196,10 @@ def _layer(node: Node) -> Layer:
     for index, value in enumerate(node.inputs):
         if value is None or value.constant is not None or not _is_float(value):
             continue
+        stored = _stored(value)
+        if stored is not None:
+            constants[index] = stored
+            continue
         restore = query.made_by(value, DQ)
         source = restore.input(0) if restore is not None else None
         if restore is not None and source is not None and source.constant is not None:
@@ -210,6 +215,16 @@ def _layer(node: Node) -> Layer:
     moved = bool(data) and rounded and any(quantizers(v) for v in floats)
     quantized = weighted or (moved and not _has_float_weight(node))
     return Layer(node, tail, tuple(data), constants, tuple(v.name for v in floats), quantized)
+
+
+def _stored(value: Value) -> Node | None:
+    """Return the Mul that makes a float weight of integers in the file, None if there is none."""
+    made = query.made_by(value, "Mul")
+    cast = query.made_by(made.input(0), "Cast") if made is not None else None
+    if made is None or cast is None or query.constant(made, 1) is None:
+        return None
+    codes = query.constant(cast, 0)
+    return made if codes is not None and codes.dtype.kind in "iu" else None
 
 
 def _has_float_weight(node: Node) -> bool:

@@ -53,7 +53,9 @@ class Window:
         ):
             seen = place[:, None] * step + np.arange(self.kernel[axis])[None] * gap
             index.append(seen.reshape(len(place), *(-1 if a == axis else 1 for a in range(rank))))
-        found = padded[(slice(None), slice(None), *index)]  # [n, channels, places, *kernel]
+        every = slice(None)
+        where: tuple[object, ...] = (every, every, *index)
+        found = padded[where]  # type: ignore[index]  # [n, channels, places, *kernel]
         found = np.moveaxis(found, 2, 1)
         shape = (*found.shape[:2], self.groups, -1, *self.kernel)
         return found.reshape(shape)

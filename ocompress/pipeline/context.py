@@ -17,6 +17,7 @@ from ocompress.errors import DataError, PassError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline.base import Family, Outcome, Pass
+from ocompress.pipeline.guard import Guard, Verdict
 from ocompress.targets.target import Target
 
 
@@ -32,6 +33,8 @@ class Context:
     """The pass this view belongs to."""
     following: tuple[Pass, ...] = ()
     """The passes that run after it, whose statistics are gathered in the same sweep."""
+    guards: Sequence[Guard] = ()
+    """What will judge the model after the pass, if it is lossy."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
 
     def for_pass(self, item: Pass, following: Sequence[Pass] = ()) -> Context:
@@ -92,6 +95,19 @@ class Context:
             label = f"{self.source}: calibrating"
             known.update(observe(model, self.data, wanted, lambda d, t: self.progress(label, d, t)))
         return known
+
+    def judged(self, kind: str, candidate: Model, best: Model) -> Verdict | None:
+        """Return what the guard of a kind would say of a candidate, None if there is none.
+
+        A pass that has a choice asks before it decides.
+
+        Args:
+            kind: `max-drop`, `latency` or `size`.
+            candidate: What might become of the model.
+            best: The model as the pass was given it.
+        """
+        guard = next((g for g in self.guards if g.kind == kind), None)
+        return None if guard is None else guard.judge(candidate, best)
 
     # -- families ---------------------------------------------------------------------------
 

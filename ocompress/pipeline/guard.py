@@ -27,7 +27,13 @@ class Verdict:
 
 
 class Guard(Protocol):
-    """Judges candidates against the model that came in and the best one so far."""
+    """Judges candidates against the model that came in and the best one so far.
+
+    Attributes:
+        kind: What it limits: `max-drop`, `latency`, `size`.
+    """
+
+    kind: str
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Compare `candidate` with the reference this guard was made for, or with `best`."""

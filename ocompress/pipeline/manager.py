@@ -53,6 +53,7 @@ class PassManager:
             analyses=AnalysisManager(self.data),
             diagnostics=self.diagnostics,
             seed=self.seed,
+            guards=self.guards,
             progress=self._progress,
         )
         records: list[PassRecord] = []

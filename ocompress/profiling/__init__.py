@@ -3,6 +3,7 @@
 from ocompress.profiling.cost import count
 from ocompress.profiling.inputs import parse_shape
 from ocompress.profiling.latency_guard import LatencyGuard
+from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.profile import profile
 from ocompress.profiling.result import (
     Cost,
@@ -32,4 +33,5 @@ __all__ = [
     "count",
     "parse_shape",
     "profile",
+    "time_layers",
 ]

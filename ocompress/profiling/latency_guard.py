@@ -28,6 +28,8 @@ class LatencyGuard:
     5 % and the second load. The original is timed too, so that many small losses cannot add up.
     """
 
+    kind = "latency"
+
     def __init__(
         self,
         reference: Model,

@@ -10,6 +10,8 @@ from ocompress.pipeline.guard import Verdict
 class SizeGuard:
     """Refuses candidates whose file would be too big beside the original's; deterministic."""
 
+    kind = "size"
+
     def __init__(self, reference: Model, max_ratio: float = 1.0) -> None:
         """Measure the reference.
 

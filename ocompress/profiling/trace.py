@@ -18,7 +18,8 @@ from ocompress.runtime import Level, Session
 
 _KERNEL = "_kernel_time"
 _RENAMED = re.compile(
-    r"^fused |(_nchwc|_quant|_quantized|_dq|_q|/duplicated|_token_\d+|_fused|[/_]\w*[Ff]usion\w*/?)$"
+    r"^fused |(_nchwc|_quant|_quantized|_dq|_q|/duplicated|_token_\d+|_fused"
+    r"|[/_]\w*[Ff]usion\w*/?)$"
 )
 """What ONNX Runtime adds to the name of a node that it fused, lowered or moved."""
 _ADDED = "(added by ONNX Runtime)"

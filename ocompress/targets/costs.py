@@ -2,13 +2,14 @@
 
 The figures are least-squares fits of kernel times that ONNX Runtime 1.31.1's own profiler gave on
 one thread of one x86-64 core, for about 800 single-operator and chained graphs per instruction
-set: `time = overhead + multiply-accumulates / rate + output elements * element time + output places
-* kernel elements * tap time`. The AVX2 figures come from the AVX2 kernels of the same build; those
-that a processor without VNNI (AMD Zen 3, about 450 operators of 10 nets) contradicted are from
-there, scaled to the speed of the others. Only ratios travel to other machines, and
-that is all that a choice between float and int8 needs; nothing is ever timed while compiling, so
-the same model gives the same choice everywhere. Nobody has measured an Arm device yet: `arm64`
-uses the AVX2 figures, whose gain from int8 is the smaller one.
+set: `time = overhead + multiply-accumulates / rate + output elements * element time + output
+places * kernel elements * tap time`, and more for elements that the caches do not hold. The AVX2
+figures come from the AVX2 kernels of the same build; those that a processor without VNNI (AMD
+Zen 3, about 450 operators of 10 nets) contradicted are from there, scaled to the speed of the
+others. Only ratios travel to other machines, and that is all that a choice between float and int8
+needs; nothing is timed while compiling unless the table turns out wrong, so the same model gives
+the same choice everywhere. Nobody has measured an Arm device yet: `arm64` uses the AVX2 figures,
+whose gain from int8 is the smaller one.
 
 A kind is an operator name, for convolutions and products followed by a variant:
 
@@ -31,8 +32,17 @@ from ocompress.targets.target import OpCost
 Costs = Mapping[str, OpCost]
 
 
-def _cost(overhead: float, rate: float = 0.0, element: float = 0.0, tap: float = 0.0) -> OpCost:
-    return OpCost(overhead_ns=overhead, macs_per_ns=rate, element_ns=element, tap_ns=tap)
+def _cost(
+    overhead: float,
+    rate: float = 0.0,
+    element: float = 0.0,
+    *,
+    tap: float = 0.0,
+    spill: float = 0.0,
+) -> OpCost:
+    return OpCost(
+        overhead_ns=overhead, macs_per_ns=rate, element_ns=element, tap_ns=tap, spill_ns=spill
+    )
 
 
 _FLOAT: Costs = {
@@ -92,7 +102,7 @@ _INT8: Costs = {
 
 AVX2_FLOAT: Costs = {
     **_FLOAT,
-    "Conv.pointwise": _cost(740, 56.7, 0.067),
+    "Conv.pointwise": _cost(740, 56.7, 0.05, spill=0.15),
     "Conv.depthwise": _cost(1000, 25.4, 0.134),
     "Add": _cost(500, 0, 0.20),
     "GlobalAveragePool": _cost(600, 0.0, 0.16),
@@ -100,7 +110,7 @@ AVX2_FLOAT: Costs = {
 AVX2_INT8: Costs = {
     **_INT8,
     "Conv.pointwise": _cost(1680, 111.8, 0.16),
-    "Conv.depthwise": _cost(2270, 23.0, 0.19, 1.04),
+    "Conv.depthwise": _cost(2270, 23.0, 0.19, tap=1.04),
     "Add": _cost(900, 0, 0.094),
     "GlobalAveragePool": _cost(800, 0.0, 0.068),
     "Resize": _cost(1200, 0, 1.37),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+_CACHED = 1 << 18
+
 
 class Arch(StrEnum):
     """Processor family."""
@@ -25,17 +27,21 @@ class OpCost:
         element_ns: Time per element read or written, nanoseconds.
         tap_ns: Time per place and element of the kernel, whatever the number of channels,
             nanoseconds.
+        spill_ns: Further time per element beyond 262,144, which in float32 is more than the
+            caches of one core hold, nanoseconds.
     """
 
     overhead_ns: float = 1000.0
     macs_per_ns: float = 0.0
     element_ns: float = 0.0
     tap_ns: float = 0.0
+    spill_ns: float = 0.0
 
     def time_ns(self, macs: float, elements: float, taps: float = 0.0) -> float:
         """Return the predicted time of a call, nanoseconds on one thread."""
         work = macs / self.macs_per_ns if self.macs_per_ns else 0.0
-        return self.overhead_ns + work + elements * self.element_ns + taps * self.tap_ns
+        spilt = max(0.0, elements - _CACHED) * self.spill_ns
+        return self.overhead_ns + work + elements * self.element_ns + spilt + taps * self.tap_ns
 
 
 @dataclass(frozen=True, kw_only=True)

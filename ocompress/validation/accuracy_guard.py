@@ -30,6 +30,8 @@ class AccuracyGuard:
     never outputs; beyond 64 MiB they go to a temporary file.
     """
 
+    kind = "max-drop"
+
     def __init__(
         self,
         reference: Model,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.pair_sums import PairSums
-from ocompress.analysis.windows import window_of
 from ocompress.analysis.quantized import Grid, Layer, Quantization
+from ocompress.analysis.windows import window_of
 from ocompress.ir import Node, query
 from ocompress.validation.numeric import NumericSum
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -40,6 +40,16 @@ def cell(unit: Unit, elements: Elements, target: Target) -> Cell | None:
         return None
     work = _macs(unit, elements), _size(unit, elements), _taps(unit, elements)
     return Cell(target.float_costs[name].time_ns(*work), target.int8_costs[name].time_ns(*work))
+
+
+def scaled(times: Cell, scale: float) -> Cell:
+    """Return times of a machine that takes `scale` times as long."""
+    return Cell(times.float_ns * scale, times.int8_ns * scale)
+
+
+def macs_of(units: Sequence[Unit], elements: Elements) -> float:
+    """Return the multiply-accumulates of units for one sample."""
+    return sum(_macs(u, elements) for u in units)
 
 
 def crossing_ns(target: Target, name: str, elements: float) -> float:

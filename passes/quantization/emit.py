@@ -69,9 +69,7 @@ class Emitter:
         assert home is not None
         scale, zero_point = self._grid_values(self.scheme.grids[id(value)], value.name)
         readers = value.users
-        quantize = home.add_op(
-            "QuantizeLinear", [value, scale, zero_point], name=f"{value.name}_q"
-        )
+        quantize = home.add_op("QuantizeLinear", [value, scale, zero_point], name=f"{value.name}_q")
         for node, index in readers:
             if made_int8 or (id(node), index) in sinks:
                 assert node.graph is not None
@@ -142,9 +140,7 @@ class Emitter:
             scales = bias_scales(grid.scale, weight.scales)
         integers = unit.graph.constant(f"{name}_q", quantize_bias(bias, scales))
         scale = unit.graph.constant(f"{name}_scale", scales)
-        restored = self._dequantize_constant(
-            unit.graph, [integers, scale], 0, f"{name}_dq"
-        )
+        restored = self._dequantize_constant(unit.graph, [integers, scale], 0, f"{name}_dq")
         unit.node.set_input(unit.rule.bias, restored)
 
     def _dequantize_constant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ocompress.analysis.ranges import Histogram
@@ -75,7 +75,7 @@ def integer_values(units: Sequence[Unit]) -> dict[int, Value]:
 
 def assign_grids(
     units: Sequence[Unit],
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Callable[[str], tuple[float, float]],
     dtype: str,
     *,
     symmetric: bool,
@@ -84,7 +84,7 @@ def assign_grids(
 
     Args:
         units: The integer operators, in graph order.
-        ranges: Calibrated range of each value by name.
+        ranges: Gives the calibrated range of a value by name.
         dtype: `uint8` or `int8`.
         symmetric: Whether ranges are symmetric around zero.
     """
@@ -92,7 +92,7 @@ def assign_grids(
     tails = {id(u.outputs[0]): u for u in units if u.tail is not None}
     classes = _Classes()
     for key, value in values.items():
-        low, high = ranges[value.name]
+        low, high = ranges(value.name)
         unit = tails.get(key)
         ceiling = float("inf")
         if unit is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocompress.ir import Node, Value
-from ocompress.planning import Cell, Choice, Penalty, Wire, partition
+from ocompress.planning import Cell, Choice, Penalty, Wire, partition, predicted_ns
 from ocompress.targets import Target
-from passes.quantization.costing import Elements, cell, crossing_ns
+from passes.quantization.costing import Elements, cell, crossing_ns, scaled
 from passes.quantization.units import Unit
 
 _FORBIDDEN = float("inf")
@@ -24,11 +24,13 @@ class Placement:
         units: Every unit considered, in graph order.
         choices: Integer or float, per unit.
         cells: Predicted times per unit; empty if nothing was predicted.
+        ns: Predicted time of all units and of the conversions between them, nanoseconds.
     """
 
     units: Sequence[Unit]
     choices: Sequence[Choice]
     cells: Sequence[Cell | None] = ()
+    ns: float = 0.0
 
     @property
     def chosen(self) -> list[Unit]:
@@ -36,38 +38,89 @@ class Placement:
         return [u for u, c in zip(self.units, self.choices, strict=True) if c is Choice.INT8]
 
 
+Prices = Callable[[Unit], float]
+"""Gives what it costs, in nanoseconds, beside time that a unit becomes an integer operator."""
+
+
+class Problem:
+    """Which units shall become integer operators: what each choice costs."""
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        elements: Elements,
+        target: Target,
+        times: Mapping[int, Cell] | None = None,
+    ) -> None:
+        """Find out the costs.
+
+        Args:
+            units: Candidates.
+            elements: Size of each value for one sample.
+            target: Gives the costs that were not measured.
+            times: Measured times by id of the unit's node; costs of conversions are taken to
+                scale as these do to the target's.
+        """
+        self.units = units
+        self.cells = [cell(u, elements, target) for u in units]
+        scale = 1.0
+        if times:
+            pairs = [(c, times[id(u.node)]) for u, c in self._possible() if id(u.node) in times]
+            known, seen = (sum(c.float_ns for c in side) for side in zip(*pairs, strict=True))
+            scale = seen / known if known else 1.0
+            self.cells = [
+                None if c is None else times.get(id(u.node), scaled(c, scale))
+                for u, c in zip(units, self.cells, strict=True)
+            ]
+        self._free = not target.int8_costs
+        self._parts = _Parts([u for u, _ in self._possible()], [c for _, c in self._possible()])
+        _add_wires(self._parts, elements, target, scale)
+        _add_ties(self._parts)
+
+    @property
+    def float_ns(self) -> float:
+        """Time of all units in float."""
+        return sum(c.float_ns for c in self._parts.cells)
+
+    def everything(self) -> Placement:
+        """Return the placement in which every unit with an integer kernel is one."""
+        if self._free:
+            return Placement(self.units, [Choice.INT8] * len(self.units))
+        found = [Choice.INT8] * len(self._parts.cells)
+        return self._placement(found)
+
+    def solve(self, prices: Prices = lambda _: 0.0) -> Placement:
+        """Return the cheapest placement, exactly.
+
+        Args:
+            prices: What integers cost beside time.
+        """
+        if self._free:
+            return self.everything()
+        parts = self._parts
+        cells = [
+            Cell(c.float_ns, c.int8_ns + prices(u))
+            for u, c in zip(parts.units, parts.cells, strict=True)
+        ]
+        return self._placement(partition(cells, parts.wires, parts.penalties))
+
+    def _possible(self) -> list[tuple[Unit, Cell]]:
+        pairs = zip(self.units, self.cells, strict=True)
+        return [(u, c) for u, c in pairs if c is not None]
+
+    def _placement(self, found: Sequence[Choice]) -> Placement:
+        parts, rest = self._parts, iter(found)
+        choices = [Choice.FLOAT if c is None else next(rest) for c in self.cells]
+        ns = predicted_ns(found, parts.cells, parts.wires, parts.penalties)
+        return Placement(self.units, choices, self.cells, ns)
+
+
 @dataclass
-class _Problem:
+class _Parts:
     units: list[Unit]
     cells: list[Cell]
     wires: list[Wire] = field(default_factory=list)
     penalties: list[Penalty] = field(default_factory=list)
-
-
-def place(units: Sequence[Unit], elements: Elements, target: Target, *, pay: bool) -> Placement:
-    """Choose the units that become integer operators.
-
-    Args:
-        units: Candidates.
-        elements: Size of each value for one sample.
-        target: Gives the costs.
-        pay: Whether units that would not make the model faster stay in float.
-    """
-    cells = [cell(u, elements, target) for u in units]
-    if not target.int8_costs:
-        return Placement(units, [Choice.INT8] * len(units))
-    if not pay:
-        free = [Choice.INT8 if c is not None else Choice.FLOAT for c in cells]
-        return Placement(units, free, cells)
-    problem = _Problem(
-        [u for u, c in zip(units, cells, strict=True) if c is not None],
-        [c for c in cells if c is not None],
-    )
-    _add_wires(problem, elements, target)
-    _add_ties(problem)
-    found = iter(partition(problem.cells, problem.wires, problem.penalties))
-    choices = [Choice.FLOAT if c is None else next(found) for c in cells]
-    return Placement(units, choices, cells)
 
 
 def owners(units: Sequence[Unit]) -> tuple[dict[int, int], dict[tuple[int, int], int]]:
@@ -81,7 +134,7 @@ def owners(units: Sequence[Unit]) -> tuple[dict[int, int], dict[tuple[int, int],
     return makers, sinks
 
 
-def _add_wires(problem: _Problem, elements: Elements, target: Target) -> None:
+def _add_wires(problem: _Parts, elements: Elements, target: Target, scale: float) -> None:
     makers, sinks = owners(problem.units)
     values: dict[int, Value] = {}
     for unit in problem.units:
@@ -96,34 +149,33 @@ def _add_wires(problem: _Problem, elements: Elements, target: Target) -> None:
         reorder = 0.0
         blocked = source is not None and problem.units[source].node.op_type in _BLOCKED
         if blocked and value.rank == 4:
-            reorder = crossing_ns(target, "reorder", size)
+            reorder = scale * crossing_ns(target, "reorder", size)
         single = len(users) + value.output_count == 1
         free = source is not None and problem.units[source].output_optional and single
-        leave = 0.0 if free else crossing_ns(target, "leave", size)
-        enter = crossing_ns(target, "enter", size) + reorder
+        leave = 0.0 if free else scale * crossing_ns(target, "leave", size)
+        enter = scale * crossing_ns(target, "enter", size) + reorder
         readers = tuple(dict.fromkeys(inside))
         problem.wires.append(Wire(source, readers, outside, enter, leave))
-        _add_penalties(problem, source, readers, reorder, size, target)
+        lone = scale * crossing_ns(target, "MaxPool.lone", size)
+        _add_penalties(problem, source, readers, reorder, lone)
 
 
 def _add_penalties(
-    problem: _Problem,
+    problem: _Parts,
     source: int | None,
     readers: Sequence[int],
     reorder: float,
-    size: float,
-    target: Target,
+    lone: float,
 ) -> None:
     for reader in readers:
         node: Node = problem.units[reader].node
         if source is not None and reorder and node.op_type == "Conv":
             problem.penalties.append(Penalty(source, reader, reorder))
         if node.op_type == "MaxPool":
-            lone = crossing_ns(target, "MaxPool.lone", size)
             problem.penalties.append(Penalty(reader, source, lone))
 
 
-def _add_ties(problem: _Problem) -> None:
+def _add_ties(problem: _Parts) -> None:
     """Units that read one weight become integer ones together or not at all."""
     first: dict[int, int] = {}
     for index, unit in enumerate(problem.units):

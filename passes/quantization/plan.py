@@ -10,6 +10,7 @@ from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish
 from ocompress.analysis.statistics import Statistics, Wish
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
+from passes.quantization.naming import check_patterns
 from passes.quantization.rules import NO_KERNEL, RULES
 from passes.quantization.units import Refusal, Unit, has_activation, match
 
@@ -79,13 +80,7 @@ def check_names(
     Raises:
         OptionError: Naming the nearest spelling.
     """
-    labels = [node.label for _, node in model.nodes()]
-    for pattern in exclude:
-        if not any(fnmatchcase(label, pattern) for label in labels):
-            near = difflib.get_close_matches(pattern, labels, 3, 0.4)
-            hint = f"; near names are {', '.join(map(repr, near))}" if near else ""
-            msg = f"quant: exclude={pattern!r} matches no node of the model{hint}"
-            raise OptionError(msg)
+    check_patterns(model, exclude, "quant")
     for name in (*exclude_ops, *op_types):
         if name not in RULES:
             near = difflib.get_close_matches(name, RULES, 1)

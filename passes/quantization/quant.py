@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from ocompress.analysis import calibrators
-from ocompress.analysis.ranges import Histogram
-from ocompress.analysis.statistics import Statistics, Wishes
+from ocompress.analysis.statistics import Wishes
 from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes.quantization import plan, tables
-from passes.quantization.emit import Emitter
-from passes.quantization.grids import assign_grids, integer_values
-from passes.quantization.placement import Placement, place
+from passes.quantization.choosing import Chooser, Choosing
+from passes.quantization.drafting import Drafter, Rounding
 from passes.quantization.reconstruct import Reconstruction
-from passes.quantization.refit import Draft, refit
-from passes.quantization.scheme import Grid, Scheme, least_weight_scales
+from passes.quantization.refit import refit
+from passes.quantization.scheme import Scheme
 from passes.quantization.storing import store_rest
+from passes.quantization.tables import remark_on
 from passes.quantization.units import Unit
-from passes.quantization.weights import (
-    QuantizedWeight,
-    WeightGrid,
-    correct_bias,
-    quantize_weight,
-)
 
 
 class Quant(Pass):
@@ -97,6 +86,19 @@ class Quant(Pass):
         "loaded, or float.",
         choices=("int8", "float"),
     )
+    costs: str = option(
+        "auto",
+        help="Times that decide what pays: the target's table, measured on this machine, or the "
+        "table unless its choice turns out too slow here (auto).",
+        choices=("auto", "table", "measured"),
+    )
+    noise_price: float = option(
+        0.06,
+        help="Share of the time that is given up to lower the noise of the outputs by a factor e, "
+        "down to 25 dB of SQNR; 0 takes the fastest.",
+        at_least=0.0,
+        at_most=10.0,
+    )
     keep_slower: bool = option(
         False, help="Quantize everything that has an integer kernel, even if that is slower."
     )
@@ -108,7 +110,7 @@ class Quant(Pass):
         """Ask for a histogram of every activation that may become integers."""
         if not _is_eligible(model):
             return {}
-        units = self._find(model, lambda *_: None)
+        units = self._find(model)
         return plan.wishes_of(units, means=self.bias_correction)
 
     def run(self, model: Model, ctx: Context) -> Outcome:
@@ -123,13 +125,25 @@ class Quant(Pass):
             return self._quantize(model, ctx)
         return Outcome()
 
-    def _find(self, model: Model, skip: plan.Skip) -> list[Unit]:
+    def _find(self, model: Model, skip: plan.Skip = lambda *_: None) -> list[Unit]:
         return plan.find_units(
             model,
             skip,
             exclude=self.exclude,
             exclude_ops=self.exclude_ops,
             op_types=self.op_types,
+        )
+
+    def _rounding(self, target: Target) -> Rounding:
+        return Rounding(
+            calibration=self.calibration,
+            percentile=self.percentile,
+            dtype=target.activation_dtype if self.activations == "auto" else self.activations,
+            symmetric=self.symmetric,
+            seven=self.weight_bits == "7",
+            careful=self.weight_bits == "auto" and target.saturates,
+            per_channel=self.per_channel,
+            bias_correction=self.bias_correction,
         )
 
     def _quantize(self, model: Model, ctx: Context) -> Outcome:
@@ -140,166 +154,73 @@ class Quant(Pass):
             if code == "excluded":
                 excluded.append(node)
 
+        original = model.clone()
         units = self._find(model, skip)
         if not units:
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
-            return self._with_rest(model, excluded, Outcome())
+            return self._with_rest(model, original, excluded, Outcome(), 0.0, ctx)
         statistics = ctx.statistics(model, plan.wishes_of(units, means=self.bias_correction))
         units = plan.observed(units, statistics, ctx.skip)
+        rounding = self._rounding(ctx.target)
+        drafter = Drafter(model, self._find, statistics, rounding, excluded)
+        chosen = self._choose(units, drafter, ctx)
+        remark_on(chosen, ctx)
+        outcome = Outcome(details=tables.details(chosen, Scheme(), {}, statistics, ctx.target))
+        if chosen.placement.chosen:
+            outcome = self._rewrite(drafter, chosen, ctx)
+        noise = chosen.noise.total(chosen.placement.chosen) if chosen.noise else 0.0
+        return self._with_rest(model, original, excluded, outcome, noise, ctx)
+
+    def _choose(self, units: list[Unit], drafter: Drafter, ctx: Context) -> Choosing:
         samples = max(1, ctx.data.samples)
-        sizes = {n: s.elements / samples for (n, w), s in statistics.items() if w == plan.HISTOGRAM}
-        placement = place(
-            units,
-            lambda v: float(v.constant.size) if v.constant is not None else sizes[v.name],
-            ctx.target,
-            pay=not self.keep_slower,
-        )
-        tables.remark_on(placement, ctx)
-        if placement.chosen:
-            outcome = self._rewrite(model, placement, statistics, ctx, excluded)
-        else:
-            outcome = Outcome(details=tables.details(placement, Scheme(), {}, {}, ctx.target))
-        return self._with_rest(model, excluded, outcome)
+        found = drafter.statistics.items()
+        sizes = {n: s.elements / samples for (n, w), s in found if w == plan.HISTOGRAM}
+        return Chooser(
+            drafter=drafter,
+            units=units,
+            elements=lambda v: float(v.constant.size) if v.constant is not None else sizes[v.name],
+            costs=self.costs,
+            rate=self.noise_price,
+            ctx=ctx,
+        ).choose(everything=self.keep_slower)
 
-    def _with_rest(self, model: Model, excluded: Sequence[Node], done: Outcome) -> Outcome:
-        """Store the weights that stay in float, but for those of excluded operators."""
-        rows = [] if self.rest == "float" else store_rest(model, {id(n) for n in excluded})
-        if not rows:
-            return done
-        counts = {**done.counts, "weights stored as int8": len(rows)}
-        facets = done.changed | Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-        return Outcome(facets, dict(sorted(counts.items())), {**done.details, "stored": rows})
-
-    def _rewrite(
-        self,
-        model: Model,
-        placement: Placement,
-        statistics: Statistics,
-        ctx: Context,
-        excluded: Sequence[Node],
-    ) -> Outcome:
-        chosen = placement.chosen
-        histograms = {
-            v.name: statistics[v.name, plan.HISTOGRAM] for v in integer_values(chosen).values()
-        }
-        ranges = {name: self._range(h) for name, h in histograms.items()}
-        scheme = self._scheme(chosen, ranges, statistics, ctx.target)
+    def _rewrite(self, drafter: Drafter, chosen: Choosing, ctx: Context) -> Outcome:
+        units = chosen.placement.chosen
+        scheme = drafter.scheme(units)
         fits: dict[int, Reconstruction] = {}
         if self.fit == "gptq":
-            draft = self._draft(model, chosen, excluded, ranges, statistics, ctx.target)
-            limit = 64 if self.weight_bits == "7" else 127
-            fits = refit(draft, chosen, scheme, limit, self._careful(ctx.target), ctx)
-        report = tables.details(placement, scheme, fits, histograms, ctx.target)
-        Emitter(model, chosen, scheme, excluded).run()
-        counts = Counter(f"int8 {u.node.op_type}" for u in chosen)
-        left = sum(c is Choice.FLOAT for c in placement.choices)
+            fits = refit(drafter.draft(units), units, scheme, drafter.rounding, ctx)
+        report = tables.details(chosen, scheme, fits, drafter.statistics, ctx.target)
+        drafter.emit(units, scheme)
+        counts = Counter(f"int8 {u.node.op_type}" for u in units)
+        left = sum(c is Choice.FLOAT for c in chosen.placement.choices)
         if left:
             counts["left in float"] = left
         return Outcome(
             Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES, dict(sorted(counts.items())), report
         )
 
-    def _scheme(
-        self,
-        units: list[Unit],
-        ranges: Mapping[str, tuple[float, float]],
-        statistics: Statistics,
-        target: Target,
-    ) -> Scheme:
-        dtype = target.activation_dtype if self.activations == "auto" else self.activations
-        grids = assign_grids(units, ranges, dtype, symmetric=self.symmetric)
-        weights = self._weights(units, grids, target)
-        return Scheme(grids, weights, self._biases(units, weights, statistics))
-
-    def _draft(
+    def _with_rest(
         self,
         model: Model,
-        units: list[Unit],
+        original: Model,
         excluded: Sequence[Node],
-        ranges: Mapping[str, tuple[float, float]],
-        statistics: Statistics,
-        target: Target,
-    ) -> Draft:
-        """Quantize a clone with weights rounded to nearest."""
-        clone = model.clone()
-        nodes = {id(old): new for (_, old), (_, new) in zip(model.nodes(), clone.nodes())}
-        by_node = {id(u.node): u for u in self._find(clone, lambda *_: None)}
-        twins = [by_node[id(nodes[id(u.node)])] for u in units]
-        scheme = self._scheme(twins, ranges, statistics, target)
-        Emitter(clone, twins, scheme, [nodes[id(n)] for n in excluded]).run()
-        return Draft(clone, twins)
-
-    def _range(self, histogram: Histogram) -> tuple[float, float]:
-        if self.calibration == "percentile":
-            return calibrators.percentile(histogram, self.percentile)
-        if self.calibration == "minmax":
-            return calibrators.minmax(histogram)
-        if self.calibration == "entropy":
-            return calibrators.entropy(histogram, self.symmetric)
-        return calibrators.mse(histogram, self.symmetric)
-
-    def _weights(
-        self, units: list[Unit], grids: Mapping[int, Grid], target: Target
-    ) -> dict[int, QuantizedWeight]:
-        least: dict[int, np.ndarray] = {}
-        for unit in units:
-            bias = _bias(unit)
-            if unit.weight is not None and bias is not None:
-                floor = least_weight_scales(bias, grids[id(unit.data[0][1])].scale)
-                key = id(unit.weight)
-                least[key] = np.maximum(least[key], floor) if key in least else floor
-        found: dict[int, QuantizedWeight] = {}
-        for unit in units:
-            key = id(unit.weight)
-            if unit.weight is None or unit.weight.constant is None or key in found:
-                continue
-            found[key] = quantize_weight(
-                unit.weight.constant,
-                unit.axis,
-                self._weight_grid(unit, target),
-                orders=unit.orders,
-                per_channel=self.per_channel,
-                least_scales=least.get(key),
-            )
-        return found
-
-    def _weight_grid(self, unit: Unit, target: Target) -> WeightGrid:
-        if self.weight_bits == "7":
-            return WeightGrid.SEVEN
-        careful = self._careful(target) and not unit.depthwise
-        return WeightGrid.PAIRS if careful else WeightGrid.FULL
-
-    def _careful(self, target: Target) -> bool:
-        return self.weight_bits == "auto" and target.saturates
-
-    def _biases(
-        self, units: list[Unit], weights: Mapping[int, QuantizedWeight], statistics: Statistics
-    ) -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-        for unit in units:
-            if unit.weight is None or unit.weight.constant is None or unit.rule.bias is None:
-                continue
-            bias = _bias(unit)
-            means = None
-            if self.bias_correction:
-                means = statistics.get((unit.data[0][1].name, plan.mean_wish(unit)))
-            if means is not None:
-                weight = weights[id(unit.weight)]
-                raised = correct_bias(
-                    unit.weight.constant, weight.dequantize(), means, unit.axis, unit.groups
-                )
-                bias = raised if bias is None else bias.astype(np.float64) + raised
-            if bias is not None:
-                found[id(unit.node)] = bias
-        return found
+        done: Outcome,
+        noise: float,
+        ctx: Context,
+    ) -> Outcome:
+        """Store the weights that stay in float, but for those of excluded operators."""
+        if self.rest == "float":
+            return done
+        rows = store_rest(model, original, {id(n) for n in excluded}, noise, ctx)
+        if not rows:
+            return done
+        counts = {**done.counts, "weights stored as int8": len(rows)}
+        facets = done.changed | Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
+        return Outcome(facets, dict(sorted(counts.items())), {**done.details, "stored": rows})
 
 
 def _is_eligible(model: Model) -> bool:
     quantized = any(node.is_op(*plan.QUANTIZED_OPS) for _, node in model.nodes())
     return not quantized and (model.opset >= 13 or model.opset == 0)
-
-
-def _bias(unit: Unit) -> np.ndarray | None:
-    value: Any = None if unit.rule.bias is None else unit.node.input(unit.rule.bias)
-    return None if value is None else value.constant

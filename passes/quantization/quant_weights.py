@@ -50,9 +50,9 @@ class QuantWeights(Pass):
     ones (already-quantized); stacks of matrices and left factors (not-a-matrix); look-ups of
     anything but rows (not-a-table); rows that do not fill bytes (not-divisible); what something
     else needs in float (shared-weight); what is excluded (excluded); ConvTranspose and recurrent
-    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old for the form
-    (old-opset). Convolutions are taken only where `op_types` names them, and are then slower
-    (dequantized-every-run). A model without any of the operators (nothing-to-store).
+    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old
+    for the form (old-opset). Convolutions are taken only where `op_types` names them, and are then
+    slower (dequantized-every-run). A model without any of the operators (nothing-to-store).
     Numerics: lossy.
     Reference: Frantar et al., GPTQ, 2022; Badri and Shaji, Half-Quadratic Quantization, 2023.
     """

@@ -140,7 +140,8 @@ class _Solver:
             return None
         off = levels * self.scales[:, None, :] - self.weight
         shift: np.ndarray = -(moments.mean[:, :, None] * off).sum(axis=1).reshape(-1)
-        return self.problem.bias.astype(np.float64) + shift
+        found: np.ndarray = self.problem.bias.astype(np.float64) + shift
+        return found
 
     def _sweep(self, factor: np.ndarray) -> np.ndarray:
         """Round input by input, the inputs to come making up for the error.
@@ -163,9 +164,7 @@ class _Solver:
             left[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors
         return levels
 
-    def _room(
-        self, levels: np.ndarray, at: int
-    ) -> tuple[np.ndarray | float, np.ndarray | float]:
+    def _room(self, levels: np.ndarray, at: int) -> tuple[np.ndarray | float, np.ndarray | float]:
         """Return the range of an input's integers that no partner rounded before objects to."""
         low: np.ndarray | float = -float(self.problem.limit)
         high: np.ndarray | float = float(self.problem.limit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,12 +11,12 @@ from ocompress.analysis.observe import observe
 from ocompress.analysis.second_moments import Folded, SecondMoments
 from ocompress.analysis.statistics import merge
 from ocompress.analysis.windows import Window, window_of
-from ocompress.ir import Model
 from ocompress.pipeline import Context
+from passes.quantization.drafting import Draft, Rounding
 from passes.quantization.reconstruct import MOST_INPUTS, Problem, Reconstruction, reconstruct
 from passes.quantization.scheme import Scheme
 from passes.quantization.units import Unit
-from passes.quantization.weights import QuantizedWeight, walks_of
+from passes.quantization.weights import QuantizedWeight, WeightGrid, walks_of
 
 _ROWS = 2048
 _ROWS_PER_INPUT = 8
@@ -25,25 +24,11 @@ _ROWS_PER_INPUT = 8
 _MOST_BYTES = 1 << 29
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A quantized clone of a model.
-
-    Attributes:
-        model: The clone.
-        twins: Its units, in the order of the originals.
-    """
-
-    model: Model
-    twins: Sequence[Unit]
-
-
 def refit(
     draft: Draft,
     units: Sequence[Unit],
     scheme: Scheme,
-    limit: int,
-    careful: bool,
+    rounding: Rounding,
     ctx: Context,
 ) -> dict[int, Reconstruction]:
     """Round the weights of units anew, in `scheme`, to what the layers before them leave.
@@ -52,8 +37,7 @@ def refit(
         draft: The model with weights rounded to nearest.
         units: What becomes integers in the float model.
         scheme: Weights and biases are replaced.
-        limit: Largest magnitude of an integer weight.
-        careful: Whether pairs of products may saturate.
+        rounding: How numbers become integers.
         ctx: Has the data.
 
     Returns:
@@ -74,7 +58,7 @@ def refit(
             key = id(unit.node)
             seen: Folded | None = moments.get((names[key], wishes[key]))
             if seen is not None and seen.judge.count and seen.fit.x.shape == _shape(unit):
-                found[key] = reconstruct(_problem(unit, scheme, limit, careful), seen)
+                found[key] = reconstruct(_problem(unit, scheme, rounding), seen)
                 _take(unit, scheme, found[key])
     return found
 
@@ -123,7 +107,7 @@ def _can_be_fitted(unit: Unit) -> bool:
 def _channels(unit: Unit) -> int:
     assert unit.weight is not None
     assert unit.weight.constant is not None
-    return max(1, unit.weight.constant.shape[unit.axis])
+    return max(1, int(unit.weight.constant.shape[unit.axis]))
 
 
 def _window(unit: Unit) -> Window | None:
@@ -140,19 +124,19 @@ def _window(unit: Unit) -> Window | None:
     )
 
 
-def _problem(unit: Unit, scheme: Scheme, limit: int, careful: bool) -> Problem:
+def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> Problem:
     assert unit.weight is not None
     assert unit.weight.constant is not None
     rounded = scheme.weights[id(unit.weight)]
     weight = np.moveaxis(unit.weight.constant, unit.axis, 0)
     first = QuantizedWeight(np.moveaxis(rounded.integers, unit.axis, 0), rounded.scales, 0)
-    pairs = careful and not unit.depthwise
+    pairs = rounding.weight_grid(unit) is WeightGrid.PAIRS
     walks = walks_of(weight.shape[1:], unit.orders) if pairs else []
     bias = None
-    if unit.rule.bias is not None:
+    if unit.rule.bias is not None and rounding.bias_correction:
         value = unit.node.input(unit.rule.bias)
         bias = value.constant if value is not None else np.zeros(len(weight))
-    return Problem(weight, unit.groups, first, limit, walks, bias)
+    return Problem(weight, unit.groups, first, rounding.limit, walks, bias)
 
 
 def _take(unit: Unit, scheme: Scheme, made: Reconstruction) -> None:

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
 
-from ocompress.ir import Model
+from ocompress.analysis.sensitivity import Edit
+from ocompress.diagnostics import Severity
+from ocompress.ir import Model, edit
+from ocompress.pipeline import Context
 from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
+from passes.quantization.noise import grouped, noise_of
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import Effect, Role
 from passes.quantization.weight_sites import Rules, Site
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
+_SHARE, _FLOOR = 0.25, 3e-4
+"""Part of the noise there is, or of 35 dB, that storing may add."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
-def store_rest(model: Model, without: Set[int]) -> list[dict[str, Any]]:
+def store_rest(
+    model: Model, original: Model, without: Set[int], noise: float, ctx: Context
+) -> list[dict[str, Any]]:
     """Store the float weights of a model, and its other large float constants, as int8.
+
+    Each is rounded by itself first, to see what it costs; the cheapest per byte are taken while
+    they add little to the noise that the outputs have anyway.
 
     Args:
         model: Changed.
+        original: The model before anything was rounded.
         without: Nodes, by id, whose weights stay as they are.
+        noise: Noise over signal power that the outputs have already.
+        ctx: Has the data.
 
     Returns:
         A row for the report of each weight.
@@ -38,12 +52,50 @@ def store_rest(model: Model, without: Set[int]) -> list[dict[str, Any]]:
         kernel="fold",
         keep_slower=False,
     )
-    emitter = WeightEmitter(model)
     sites = weight_sites.collect(model, rules, lambda *_: None)
     sites += _others(model, {id(s.value) for s in sites})
-    rows = store([s for s in sites if _pays(s) and not _touches(s, without)], emitter)
+    sites = [s for s in sites if _pays(s) and not _touches(s, without)]
+    emitter = WeightEmitter(model)
+    rows = store(_quiet(sites, original, noise, ctx), emitter)
     emitter.finish()
     return rows
+
+
+def _quiet(sites: list[Site], original: Model, noise: float, ctx: Context) -> list[Site]:
+    """Return the sites that the outputs hardly notice; all of them if data tell nothing."""
+    groups = grouped(sites, original)
+    variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
+    measured = noise_of(original, variants, 0.0, ctx, "quant: rounding weights that stay float")
+    budget = _SHARE * (noise + _FLOOR)
+    chosen: set[int] = set()
+
+    def cost(index: int) -> float:
+        return measured[str(index)] / sum(s.array.nbytes for s in groups[index])
+
+    for index in sorted(range(len(groups)), key=cost):
+        budget -= measured[str(index)]
+        if budget < 0:
+            break
+        chosen.update(id(s) for s in groups[index])
+    for site in sites:
+        if id(site) not in chosen:
+            why = "its weight stays float32: rounded to int8 it would cost too much"
+            ctx.remark(Severity.NOTE, "float-weight", why, site.nodes[0])
+    return [s for s in sites if id(s) in chosen]
+
+
+def _rounded(sites: Sequence[Site]) -> Edit:
+    def change(model: Model) -> bool:
+        constants = {n: v for g in model.graph.graphs() for n, v in g.initializers.items()}
+        for site in sites:
+            value = constants.get(site.value.name)
+            if value is None or value.constant is None:
+                return False
+            integers, scales = to_int8(value.constant, site.channel_axes)
+            edit.set_weight(value, integers * scales)
+        return True
+
+    return change
 
 
 def store(sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:

@@ -8,58 +8,85 @@ from typing import Any
 import numpy as np
 
 from ocompress.analysis.ranges import Histogram
+from ocompress.analysis.statistics import Statistics
 from ocompress.pipeline import Context
 from ocompress.planning import Choice
 from ocompress.targets import Target
+from passes.quantization.choosing import Choosing
 from passes.quantization.grids import ideal_error, integer_values
 from passes.quantization.placement import Placement
+from passes.quantization.plan import HISTOGRAM
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.scheme import Grid, Scheme
 from passes.quantization.weights import QuantizedWeight
 
 
-def remark_on(placement: Placement, ctx: Context) -> None:
+def remark_on(chosen: Choosing, ctx: Context) -> None:
     """Say of every unit that stays in float why it does."""
+    placement = chosen.placement
     cells = placement.cells or [None] * len(placement.units)
-    for unit, choice, cell in zip(placement.units, placement.choices, cells, strict=True):
+    rows = zip(placement.units, placement.choices, cells, chosen.fastest.choices, strict=True)
+    how = "measured" if chosen.measured else "predicted"
+    for unit, choice, cell, fastest in rows:
         if choice is Choice.INT8:
             continue
         if cell is None:
             why = f"{unit.node.op_type} has no integer kernel worth using on {ctx.target.name}"
             ctx.skip(unit.node, "no-int8-kernel", why)
+        elif fastest is Choice.INT8 and chosen.noise is not None:
+            alone = _decibels(chosen.noise.of(unit))
+            why = "its neighbours stay in float" if alone is None else f"alone it costs {alone} dB"
+            limit = "the limit on the drop" if chosen.bound else "noise_price"
+            ctx.skip(unit.node, "too-noisy", f"{limit} keeps it in float: {why}")
         else:
             why = (
-                f"predicted {cell.float_ns:.0f} ns in float, {cell.int8_ns:.0f} ns in int8 "
+                f"{how} {cell.float_ns:.0f} ns in float, {cell.int8_ns:.0f} ns in int8 "
                 f"without the conversions around it, on {ctx.target.name}"
             )
             ctx.skip(unit.node, "does-not-pay", why)
 
 
 def details(
-    placement: Placement,
+    chosen: Choosing,
     scheme: Scheme,
     fits: Mapping[int, Reconstruction],
-    histograms: Mapping[str, Histogram],
+    statistics: Statistics,
     target: Target,
 ) -> dict[str, Any]:
     """Return the tables of the report: nodes with choice and times, tensors with grid and error.
 
     Errors are signal-to-noise ratios in dB, worst first: of activations as their histogram and
     grid predict it, of weights as they came out. Of layers that were fitted, also of the output,
-    with rounding to nearest and with the fit, on samples it has not seen.
+    with rounding to nearest and with the fit, on samples it has not seen. Of nodes, also of the
+    model's worst output if they alone were integers.
     """
     return {
         "target": target.name,
-        "nodes": _nodes(placement, scheme.weights, fits),
-        "tensors": _tensors(placement, scheme.grids, histograms),
+        "times": "measured" if chosen.measured else "table",
+        "nodes": _nodes(chosen, scheme.weights, fits),
+        "tensors": _tensors(chosen.placement, scheme.grids, statistics),
+        "selections": _selections(chosen),
     }
 
 
+def _selections(chosen: Choosing) -> list[dict[str, Any]]:
+    return [
+        {
+            "int8": len(s.placement.chosen),
+            "time": round(s.time, 4),
+            "sqnr_db": round(s.sqnr_db, 1),
+            "chosen": s.placement is chosen.placement,
+        }
+        for s in chosen.selections
+    ]
+
+
 def _nodes(
-    placement: Placement,
+    chosen: Choosing,
     weights: Mapping[int, QuantizedWeight],
     fits: Mapping[int, Reconstruction],
 ) -> list[dict[str, Any]]:
+    placement = chosen.placement
     cells = placement.cells or [None] * len(placement.units)
     rows = []
     for unit, choice, cell in zip(placement.units, placement.choices, cells, strict=True):
@@ -70,6 +97,8 @@ def _nodes(
             "float_ns": None if cell is None else round(cell.float_ns),
             "int8_ns": None if cell is None else round(cell.int8_ns),
         }
+        if chosen.noise is not None:
+            row["sqnr_db_alone"] = _decibels(chosen.noise.of(unit))
         weight = weights.get(id(unit.weight)) if unit.weight is not None else None
         if weight is not None and choice is Choice.INT8 and unit.weight is not None:
             assert unit.weight.constant is not None
@@ -90,11 +119,12 @@ def _weight_sqnr(original: np.ndarray, weight: QuantizedWeight) -> float | None:
 
 
 def _tensors(
-    placement: Placement, grids: Mapping[int, Grid], histograms: Mapping[str, Histogram]
+    placement: Placement, grids: Mapping[int, Grid], statistics: Statistics
 ) -> list[dict[str, Any]]:
     rows = []
     for key, value in integer_values(placement.chosen).items():
-        histogram, grid = histograms.get(value.name), grids.get(key)
+        histogram: Histogram | None = statistics.get((value.name, HISTOGRAM))
+        grid = grids.get(key)
         if histogram is None or grid is None:
             continue
         rows.append(

@@ -75,6 +75,12 @@ class Unit:
         )
 
     @property
+    def bias(self) -> np.ndarray | None:
+        """Its constant bias, None if it has none."""
+        value = None if self.rule.bias is None else self.node.input(self.rule.bias)
+        return None if value is None else value.constant
+
+    @property
     def orders(self) -> list[tuple[int, ...]]:
         """Orders in which integer kernels may walk through the inputs of an output channel."""
         assert self.weight is not None

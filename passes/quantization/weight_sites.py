@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ocompress.errors import OptionError
 from ocompress.ir import DType, Graph, Model, Node, Value, query
+from passes.quantization.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weight_forms import HALVES, RECURRENT, Role, lowest_opset, remedy
 
@@ -105,7 +104,7 @@ def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
     Raises:
         OptionError: If a pattern matches no node.
     """
-    _check_patterns(model, rules.exclude)
+    check_patterns(model, rules.exclude, "quant-weights")
     found: dict[int, Site] = {}
     refused: set[int] = set()
     for _, node in model.nodes():
@@ -295,13 +294,3 @@ def _check_table(node: Node, array: np.ndarray, rules: Rules) -> Refusal | None:
         why = f"rows of {array.shape[1]} elements do not fill whole bytes"
         return Refusal("not-divisible", why)
     return None
-
-
-def _check_patterns(model: Model, exclude: Sequence[str]) -> None:
-    labels = [node.label for _, node in model.nodes()] if exclude else []
-    for pattern in exclude:
-        if not any(fnmatchcase(label, pattern) for label in labels):
-            near = difflib.get_close_matches(pattern, labels, 3, 0.4)
-            hint = f"; near names are {', '.join(map(repr, near))}" if near else ""
-            msg = f"quant-weights: exclude={pattern!r} matches no node of the model{hint}"
-            raise OptionError(msg)

@@ -42,6 +42,7 @@ class AtMost:
 
     limit: float
     seen: list[float] = field(default_factory=list)
+    kind: str = "at-most"
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         self.seen.append(first_weight(best))

@@ -207,7 +207,7 @@ def test_a_weight_that_is_needed_in_float_is_left_alone() -> None:
     shared = b.weight(16, 16)
     b.output(b.op("MatMul", x, shared))
     b.output(b.op("Sub", b.input("z", [16, 16]), shared))
-    result = quantized(b.model())
+    result = quantized(b.model(), "quant{keep_slower=true,rest=float}")
     assert result.diagnostics.declined("quant")["shared-weight"] == 1
     assert not result.records[-1].changed
 

@@ -1,0 +1,174 @@
+"""Quantizing a set of units: integers for everything, in the model or in a clone of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.analysis import calibrators
+from ocompress.analysis.ranges import Histogram
+from ocompress.analysis.statistics import Statistics
+from ocompress.ir import Model, Node
+from passes.quantization import plan
+from passes.quantization.emit import Emitter
+from passes.quantization.grids import assign_grids
+from passes.quantization.scheme import Grid, Scheme, least_weight_scales
+from passes.quantization.units import Unit
+from passes.quantization.weights import (
+    QuantizedWeight,
+    WeightGrid,
+    correct_bias,
+    quantize_weight,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """How numbers become integers.
+
+    Attributes:
+        calibration: `auto`, `minmax`, `percentile`, `entropy` or `mse`.
+        percentile: Per cent kept on either side.
+        dtype: Of activations, `uint8` or `int8`.
+        symmetric: Whether activation ranges are symmetric around zero.
+        seven: Whether weights have 7 bits.
+        careful: Whether pairs of products may saturate.
+        per_channel: Whether each output channel has its own weight scale.
+        bias_correction: Whether biases make up for the mean weight error.
+    """
+
+    calibration: str
+    percentile: float
+    dtype: str
+    symmetric: bool
+    seven: bool
+    careful: bool
+    per_channel: bool
+    bias_correction: bool
+
+    @property
+    def limit(self) -> int:
+        """Largest magnitude of an integer weight."""
+        return 64 if self.seven else 127
+
+    def range(self, histogram: Histogram) -> tuple[float, float]:
+        """Return what the grid of a value shall cover."""
+        if self.calibration == "percentile":
+            return calibrators.percentile(histogram, self.percentile)
+        if self.calibration == "minmax":
+            return calibrators.minmax(histogram)
+        if self.calibration == "entropy":
+            return calibrators.entropy(histogram, self.symmetric)
+        return calibrators.mse(histogram, self.symmetric)
+
+    def weight_grid(self, unit: Unit) -> WeightGrid:
+        """Return which integers the weight of a unit may use."""
+        if self.seven:
+            return WeightGrid.SEVEN
+        return WeightGrid.PAIRS if self.careful and not unit.depthwise else WeightGrid.FULL
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A quantized clone of a model.
+
+    Attributes:
+        model: The clone.
+        twins: Its units, in the order of the originals.
+    """
+
+    model: Model
+    twins: Sequence[Unit]
+
+
+@dataclass
+class Drafter:
+    """Makes integers of units of one model.
+
+    Attributes:
+        model: In float; changed by `emit` only.
+        find: Finds the units of a clone, in the same order.
+        statistics: Histograms and means of activations.
+        rounding: How.
+        excluded: Operators that stay in float whatever stands around them.
+    """
+
+    model: Model
+    find: Callable[[Model], Sequence[Unit]]
+    statistics: Statistics
+    rounding: Rounding
+    excluded: Sequence[Node] = ()
+    _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def scheme(self, units: Sequence[Unit]) -> Scheme:
+        """Return the integers of units, weights rounded to nearest."""
+        rounding = self.rounding
+        grids = assign_grids(units, self._range, rounding.dtype, symmetric=rounding.symmetric)
+        weights = self._weights(units, grids)
+        return Scheme(grids, weights, self._biases(units, weights))
+
+    def emit(self, units: Sequence[Unit], scheme: Scheme) -> None:
+        """Make integer operators of units of the model."""
+        Emitter(self.model, units, scheme, self.excluded).run()
+
+    def draft(self, units: Sequence[Unit]) -> Draft:
+        """Return a clone of the model in which units are integer operators."""
+        clone = self.model.clone()
+        pairs = zip(self.model.nodes(), clone.nodes(), strict=True)
+        nodes = {id(old): new for (_, old), (_, new) in pairs}
+        twins_of = {id(u.node): u for u in self.find(clone)}
+        twins = [twins_of[id(nodes[id(u.node)])] for u in units]
+        excluded = [nodes[id(n)] for n in self.excluded]
+        Emitter(clone, twins, self.scheme(twins), excluded).run()
+        clone.sort()
+        return Draft(clone, twins)
+
+    def _range(self, name: str) -> tuple[float, float]:
+        if name not in self._ranges:
+            self._ranges[name] = self.rounding.range(self.statistics[name, plan.HISTOGRAM])
+        return self._ranges[name]
+
+    def _weights(
+        self, units: Sequence[Unit], grids: Mapping[int, Grid]
+    ) -> dict[int, QuantizedWeight]:
+        least: dict[int, np.ndarray] = {}
+        for unit in units:
+            bias = unit.bias
+            if unit.weight is not None and bias is not None:
+                floor = least_weight_scales(bias, grids[id(unit.data[0][1])].scale)
+                key = id(unit.weight)
+                least[key] = np.maximum(least[key], floor) if key in least else floor
+        found: dict[int, QuantizedWeight] = {}
+        for unit in units:
+            key = id(unit.weight)
+            if unit.weight is None or unit.weight.constant is None or key in found:
+                continue
+            found[key] = quantize_weight(
+                unit.weight.constant,
+                unit.axis,
+                self.rounding.weight_grid(unit),
+                orders=unit.orders,
+                per_channel=self.rounding.per_channel,
+                least_scales=least.get(key),
+            )
+        return found
+
+    def _biases(
+        self, units: Sequence[Unit], weights: Mapping[int, QuantizedWeight]
+    ) -> dict[int, np.ndarray]:
+        found: dict[int, np.ndarray] = {}
+        for unit in units:
+            if unit.weight is None or unit.weight.constant is None or unit.rule.bias is None:
+                continue
+            bias, means = unit.bias, None
+            if self.rounding.bias_correction:
+                means = self.statistics.get((unit.data[0][1].name, plan.mean_wish(unit)))
+            if means is not None:
+                weight = weights[id(unit.weight)].dequantize()
+                raised = correct_bias(unit.weight.constant, weight, means, unit.axis, unit.groups)
+                bias = raised if bias is None else bias.astype(np.float64) + raised
+            if bias is not None:
+                found[id(unit.node)] = bias
+        return found

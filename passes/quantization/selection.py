@@ -1,0 +1,71 @@
+"""Choosing between time and noise: the placements worth having, and the one to take.
+
+Noise of units adds up, as far as they err independently; so a price on noise keeps the choice a
+minimum cut, and every price gives a placement that no other one beats in both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from passes.quantization.noise import Noise
+from passes.quantization.placement import Placement, Problem
+
+_FLOOR = 3e-3
+"""Noise over signal below which less is worth nothing any more, about 25 dB."""
+_STEPS = range(-8, 20)
+_FEWER_STEPS = range(-8, 20, 4)
+_MANY_UNITS = 2000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A placement and what it is expected to cost.
+
+    Attributes:
+        placement: The choices.
+        noise: Noise over signal power of the worst output.
+        time: Time of the units over that in float.
+    """
+
+    placement: Placement
+    noise: float
+    time: float
+
+    @property
+    def sqnr_db(self) -> float:
+        """Expected signal over noise, decibels."""
+        return -10 * math.log10(max(self.noise, 1e-12))
+
+
+def front(problem: Problem, noise: Noise) -> list[Selection]:
+    """Return the placements that are cheapest for some price on noise, from fast to faithful.
+
+    Args:
+        problem: The units and their times.
+        noise: Their noise.
+    """
+    steps = _STEPS if len(problem.units) < _MANY_UNITS else _FEWER_STEPS
+    whole = max(problem.float_ns, 1.0)
+    found: list[Selection] = []
+    seen: set[tuple[object, ...]] = set()
+    for price in (0.0, *(whole * 10 ** (k / 4) for k in steps)):
+        placement = problem.solve(lambda unit, price=price: price * noise.of(unit))  # type: ignore[misc]
+        if tuple(placement.choices) not in seen:
+            seen.add(tuple(placement.choices))
+            total = noise.total(placement.chosen)
+            found.append(Selection(placement, total, placement.ns / whole))
+    return found
+
+
+def best(selections: Sequence[Selection], rate: float) -> int:
+    """Return the index of the selection with the best exchange of time for noise.
+
+    Args:
+        selections: From fast to faithful.
+        rate: Share of the time that a noise lower by a factor e is worth.
+    """
+    costs = [math.log(max(s.time, 1e-9)) + rate * math.log(s.noise + _FLOOR) for s in selections]
+    return costs.index(min(costs))
