@@ -20,6 +20,7 @@ PASSES = {
     "share-initializers": "passes.canonical.share_initializers:ShareInitializers",
     "share-subexpressions": "passes.canonical.share_subexpressions:ShareSubexpressions",
     "scalarize-range": "passes.canonical.scalarize_range:ScalarizeRange",
+    "equalize": "passes.quantization.equalize:Equalize",
     "quant": "passes.quantization.quant:Quant",
     "quant-weights": "passes.quantization.quant_weights:QuantWeights",
     "prune": "passes.pruning.prune:Prune",

@@ -204,3 +204,61 @@ class ChannelMeansAccumulator(Accumulator):
     def result(self) -> np.ndarray | None:
         """Return the means, float64 of shape (channels,), None if nothing was seen."""
         return None if self._sum is None else self._sum / self._count
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """What the channels of a value reach.
+
+    Attributes:
+        low: Smallest element of each channel, float64 of shape (channels,).
+        high: Largest element of each channel.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class ChannelRanges(Wish):
+    """Asks for a `ChannelRange` over everything but one axis.
+
+    Attributes:
+        axis: The axis kept; negative ones count from the end.
+    """
+
+    axis: int
+
+    def start(self) -> Accumulator:
+        """Make a fresh accumulator."""
+        return ChannelRangesAccumulator(self.axis)
+
+
+class ChannelRangesAccumulator(Accumulator):
+    """Keeps two numbers a channel."""
+
+    def __init__(self, axis: int) -> None:
+        """Start with nothing seen."""
+        self._axis = axis
+        self._range: ChannelRange | None = None
+        self._whole = True
+
+    def update(self, batch: np.ndarray) -> None:
+        """Take in one batch; one whose channel count differs from the first spoils the result."""
+        if batch.size == 0:
+            return
+        if not -batch.ndim <= self._axis < batch.ndim:
+            self._whole = False
+            return
+        kept = self._axis % batch.ndim
+        others = tuple(a for a in range(batch.ndim) if a != kept)
+        low, high = (f(batch, axis=others).astype(np.float64) for f in (np.min, np.max))
+        seen = self._range or ChannelRange(low, high)
+        if seen.low.shape != low.shape or not (np.isfinite(low) & np.isfinite(high)).all():
+            self._whole = False
+            return
+        self._range = ChannelRange(np.minimum(seen.low, low), np.maximum(seen.high, high))
+
+    def result(self) -> ChannelRange | None:
+        """Return the range, None if nothing whole and finite was seen."""
+        return self._range if self._whole else None

@@ -47,7 +47,7 @@ class Quant(Pass):
     name = "quant"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-    after = ("prune",)
+    after = ("prune", "equalize")
     needs_data = True
 
     calibration: str = option(
