@@ -22,6 +22,7 @@ PASSES = {
     "scalarize-range": "passes.canonical.scalarize_range:ScalarizeRange",
     "equalize": "passes.quantization.equalize:Equalize",
     "quant": "passes.quantization.quant:Quant",
+    "quant-dynamic": "passes.quantization.quant_dynamic:QuantDynamic",
     "quant-weights": "passes.quantization.quant_weights:QuantWeights",
     "prune": "passes.pruning.prune:Prune",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
