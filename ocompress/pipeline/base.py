@@ -91,6 +91,13 @@ class Pass(ABC):
         """Say which activation statistics `run` will ask for, so that passes share one sweep."""
         return {}
 
+    def lowest_opset(self) -> int:
+        """Return the opset that `run` needs to do its work, 0 if any will do.
+
+        A pipeline that says nothing about `canonicalize` has it bring models there.
+        """
+        return 0
+
     @classmethod
     def options(cls) -> list[OptionSpec]:
         """Return the options, in order of declaration."""

@@ -32,7 +32,7 @@ class Pipeline:
         """
         items = list(passes)
         if not items or items[0].name != FIRST:
-            items.insert(0, find(FIRST)())
+            items.insert(0, _first(items))
         for position, item in enumerate(items):
             for later in items[position + 1 :]:
                 if later.name in item.after:
@@ -72,6 +72,16 @@ class Pipeline:
     def __str__(self) -> str:
         """Return the text form."""
         return ",".join(str(item) for item in self.passes)
+
+
+def _first(items: Sequence[Pass]) -> Pass:
+    """Return the first pass, which brings models to the opset that others need, if it can."""
+    cls = find(FIRST)
+    wanted = max((item.lowest_opset() for item in items), default=0)
+    spec = next((s for s in cls.options() if s.name == "opset"), None)
+    if spec is None or wanted <= spec.default or wanted > (spec.info.at_most or wanted):
+        return cls()
+    return cls.from_options({"opset": wanted})
 
 
 def _from_table(path: Path, table: Mapping[str, Any]) -> Pass:

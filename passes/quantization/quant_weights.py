@@ -15,7 +15,16 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
-from passes.quantization.weight_forms import BITS, BLOCKS, FORMS, HALVES, NOTES, Effect, Role
+from passes.quantization.weight_forms import (
+    BITS,
+    BLOCKS,
+    FORMS,
+    HALVES,
+    NOTES,
+    Effect,
+    Role,
+    lowest_opset,
+)
 from passes.quantization.weight_sites import Rules, Site
 
 _INT8_LEVEL = 4
@@ -131,6 +140,12 @@ class QuantWeights(Pass):
     @property
     def _contrib(self) -> bool:
         return self.kernel == "matmulnbits"
+
+    def lowest_opset(self) -> int:
+        """Return the first opset that has the types asked for."""
+        if self.form in HALVES or self._contrib or self.kernel == "fold":
+            return 0
+        return lowest_opset(self.form, Role.MATRIX, self.grid(Role.MATRIX).block, self.kernel)[0]
 
     def grid(self, role: Role) -> BlockGrid:
         """Return the integers of a weight, for the integer forms."""

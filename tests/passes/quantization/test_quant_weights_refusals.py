@@ -39,12 +39,21 @@ def refuse(build: Build, options: str = "", opset: int = 21) -> set[str]:
 
 
 def test_old_opsets_are_declined_with_the_remedy() -> None:
-    result = weighted(model_of(mlp, 17), "form=int4")
+    held = "canonicalize{opset=17},quant-weights{smallest=1,"
+    manager = PassManager(target=find("portable"))
+    result = manager.run(Pipeline.parse(held + "form=int4}"), model_of(mlp, 17))
     message = next(r.message for r in result.diagnostics if r.code == "old-opset")
     assert "canonicalize{opset=21}" in message
-    assert refuse(mlp, "form=int8,block=32", 17) == {"old-opset"}
+    result = manager.run(Pipeline.parse(held + "block=32}"), model_of(mlp, 17))
+    assert set(codes(result)) == {"old-opset"}
     assert refuse(mlp, "form=int2") == {"old-opset"}
-    assert len(rows_of(weighted(model_of(mlp, 17), "form=int8"))) == 3
+
+
+def test_a_pipeline_brings_models_to_the_opset_that_a_form_needs() -> None:
+    for options, opset in (("form=int8", 17), ("form=int4", 21), ("form=int8,block=32", 21)):
+        result = weighted(model_of(mlp, 17), options)
+        assert len(rows_of(result)) == 3
+        assert result.model.opset == opset
 
 
 @pytest.mark.parametrize(
