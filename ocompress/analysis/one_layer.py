@@ -57,8 +57,8 @@ def _edit(
                 node.set_input(index, _rounded(node.graph, value, grid).output)
         for name, grid in outputs.items():
             made = _reach(node, name)
-            if grid is not None and made is not None:
-                _round_output(made, grid)
+            if grid is not None and made is not None and node.graph is not None:
+                round_value(made, node.graph, grid)
         return True
 
     return quantize
@@ -144,12 +144,21 @@ def _reach(node: Node, name: str) -> Value | None:
     return next((v for v in near if v is not None and v.name == name), None)
 
 
-def _round_output(value: Value, grid: Grid) -> None:
-    assert value.producer is not None
-    graph = value.producer.graph
-    assert graph is not None
+def round_value(value: Value, graph: Graph, grid: Grid) -> None:
+    """Make all who read a value read it rounded to a grid.
+
+    Args:
+        value: What a node makes, or an input.
+        graph: The graph that it is in.
+        grid: What it is rounded to.
+    """
     restore = _rounded(graph, value, grid)
     quantize = query.made_by(restore.input(0), Q)
     assert quantize is not None
-    if edit.replace(value, restore.output):
-        quantize.set_input(0, value)
+    if value.producer is not None:
+        if edit.replace(value, restore.output):
+            quantize.set_input(0, value)
+        return
+    for node, index in value.users:
+        if node is not quantize:
+            node.set_input(index, restore.output)

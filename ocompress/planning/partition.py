@@ -67,8 +67,24 @@ class Penalty:
     ns: float
 
 
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """Something paid once if any of several cells is an integer operator.
+
+    Attributes:
+        cells: The cells.
+        ns: The price, in time.
+    """
+
+    cells: tuple[int, ...]
+    ns: float
+
+
 def partition(
-    cells: Sequence[Cell], wires: Sequence[Wire], penalties: Sequence[Penalty] = ()
+    cells: Sequence[Cell],
+    wires: Sequence[Wire],
+    penalties: Sequence[Penalty] = (),
+    tolls: Sequence[Toll] = (),
 ) -> list[Choice]:
     """Choose for every cell so that the predicted time is least; of equals, the least integers.
 
@@ -76,6 +92,7 @@ def partition(
         cells: The operators.
         wires: The tensors around them.
         penalties: Further costs of pairs.
+        tolls: Further costs of sets.
 
     Returns:
         A choice per cell, in their order.
@@ -91,6 +108,8 @@ def partition(
         end = sink if penalty.other is None else penalty.other
         if penalty.int8 != end:
             network.add(penalty.int8, end, _units(penalty.ns))
+    for toll in tolls:
+        _add_toll(network, toll, sink)
     integer = network.source_side(source, sink)
     return [Choice.INT8 if i in integer else Choice.FLOAT for i in range(len(cells))]
 
@@ -135,6 +154,16 @@ def _add_wire(network: FlowNetwork, wire: Wire, sink: int) -> None:
         for reader in sinks:
             network.add(reader, shared, FlowNetwork.INFINITE)
         network.add(shared, made, _units(wire.enter_ns))
+
+
+def _add_toll(network: FlowNetwork, toll: Toll, sink: int) -> None:
+    if len(toll.cells) == 1:
+        network.add(toll.cells[0], sink, _units(toll.ns))
+    elif toll.cells:
+        gate = network.add_node()
+        for cell in toll.cells:
+            network.add(cell, gate, FlowNetwork.INFINITE)
+        network.add(gate, sink, _units(toll.ns))
 
 
 def _units(nanoseconds: float) -> int:

@@ -10,7 +10,7 @@ from ocompress.planning import Cell
 from ocompress.profiling import time_layers
 from passes.quantization.costing import Elements, macs_of
 from passes.quantization.drafting import Draft, Drafter
-from passes.quantization.noise import Noise, measure
+from passes.quantization.noise import Noise, measure, scaled_to
 from passes.quantization.placement import Placement, Problem
 from passes.quantization.selection import Selection, best, front
 from passes.quantization.units import Unit
@@ -80,7 +80,7 @@ class Chooser:
         limited = any(guard.kind == "max-drop" for guard in self.ctx.guards)
         if not fastest.chosen or not (self.rate or limited):
             return Choosing(fastest, fastest, measured=measured)
-        noise = self._noise = self._noise or self._measure_noise(problem)
+        noise = self._noise = self._noise or self._measure_noise(problem, fastest)
         selections = front(problem, noise)
         first = best(selections, self.rate)
         index = self._within_drop(selections, first)
@@ -122,10 +122,13 @@ class Chooser:
         self._all = self._all or self.drafter.draft(problem.everything().chosen)
         return self._all
 
-    def _measure_noise(self, problem: Problem) -> Noise:
+    def _measure_noise(self, problem: Problem, fastest: Placement) -> Noise:
         chosen = problem.everything().chosen
         macs = macs_of(chosen, self.elements)
-        return measure(self.drafter.model, self._everything(problem), chosen, macs, self.ctx)
+        scheme = self.drafter.scheme(chosen)
+        found = measure(self.drafter.model, scheme, chosen, macs, self.ctx)
+        draft = self.drafter.draft(fastest.chosen)
+        return scaled_to(found, self.drafter.model, fastest.chosen, draft, self.ctx)
 
     def _measured(self, problem: Problem) -> Problem:
         """Return the problem with times of this machine."""

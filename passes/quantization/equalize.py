@@ -77,6 +77,8 @@ class Equalize(Pass):
         needed = self.by == "activations" or self.absorb
         ranges = ctx.statistics(model, _wishes(chains)) if needed else {}
         counts = {"chains equalized": 0}
+        if self.absorb:  # first, for the ranges are those before anything is scaled
+            counts["biases absorbed"] = sum(self._absorb(c, ranges, ctx) for c in chains)
         if self.by == "activations":
             counts["chains equalized"] = sum(self._smooth(c, ranges, ctx) for c in chains)
         else:
@@ -87,8 +89,6 @@ class Equalize(Pass):
                 if not again:
                     break
             counts["chains equalized"] = len(moved)
-        if self.absorb:
-            counts["biases absorbed"] = sum(self._absorb(c, ranges, ctx) for c in chains)
         done = {what: n for what, n in counts.items() if n}
         return Outcome(self.may_change, done) if done else Outcome()
 

@@ -1,23 +1,26 @@
-"""What the outputs of a model lose when one unit after the other becomes an integer operator."""
+"""What the outputs of a model lose by each grid and by each rounded weight, one at a time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ocompress.analysis import quantized
-from ocompress.analysis.one_layer import layer_edits
+from ocompress.analysis.one_layer import round_value
 from ocompress.analysis.sensitivity import Edit, sensitivity
-from ocompress.ir import Model
+from ocompress.ir import Graph, Model, Value, edit
 from ocompress.pipeline import Context
 from passes.quantization.drafting import Draft
+from passes.quantization.grids import integer_values
+from passes.quantization.scheme import Scheme
 from passes.quantization.units import Unit
 
 T = TypeVar("T")
 _SAMPLES = 4
-_MOST_VARIANTS, _FEWEST_VARIANTS = 64, 12
+_MOST_GRIDS, _MOST_WEIGHTS = 48, 16
+_FEWEST = 8
 _MOST_LOADED = 2e9
 """Bytes of weights that are loaded in all, about."""
 _MOST_WORK = 1e11
@@ -26,55 +29,148 @@ _MOST_WORK = 1e11
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise over signal power of the worst output, unit by unit, each measured alone.
+    """Noise over signal power of the worst output.
 
     Attributes:
-        by_node: By id of the unit's node; what only moves integers has none.
+        parts: Units, by id of their nodes, and the noise that is there if any of them is an
+            integer operator: of the grid of a value for all that make or read it, of a weight for
+            its unit.
     """
 
-    by_node: Mapping[int, float]
+    parts: Sequence[tuple[Collection[int], float]]
 
     def of(self, unit: Unit) -> float:
-        """Return the noise of a unit, 0 if it adds none of its own."""
-        return self.by_node.get(id(unit.node), 0.0)
+        """Return the noise if a unit alone were an integer operator."""
+        return self.total([unit])
 
     def total(self, units: Sequence[Unit]) -> float:
-        """Return the noise of several units together, as if they were independent."""
-        return sum(self.of(u) for u in units)
+        """Return the noise of several units together, as if parts were independent."""
+        there = {id(u.node) for u in units}
+        return sum(part for nodes, part in self.parts if not there.isdisjoint(nodes))
 
 
-def measure(model: Model, draft: Draft, units: Sequence[Unit], macs: float, ctx: Context) -> Noise:
-    """Quantize units one at a time, with the grids and weights of a draft.
+def measure(
+    model: Model, scheme: Scheme, units: Sequence[Unit], macs: float, ctx: Context
+) -> Noise:
+    """Round one value or weight at a time.
 
     Neighbours in the graph share a measurement where there are many, and then its noise.
 
     Args:
         model: In float.
-        draft: The same with all units quantized.
+        scheme: The grids and weights of all units.
         units: The units, in graph order.
         macs: Multiply-accumulates of a sample.
         ctx: Has the data.
     """
-    found = quantized.read(draft.model)
-    edits = layer_edits(found, {name: name for name in found.values})
-    groups = grouped([u for u in units if u.node.label in edits], model)
-    variants = {str(i): _together([edits[u.node.label] for u in g]) for i, g in enumerate(groups)}
-    measured = noise_of(model, variants, macs, ctx, "quant: quantizing one layer at a time")
-    by_node: dict[int, float] = {}
-    for index, group in enumerate(groups):
-        by_node.update((id(u.node), measured[str(index)] / len(group)) for u in group)
-    return Noise(by_node)
+    touching = _touching(units, scheme)
+    values = list(touching.values())
+    weighted = [u for u in units if u.weight is not None]
+    grids = grouped([v for v, _ in values], model, _MOST_GRIDS)
+    weights = grouped(weighted, model, _MOST_WEIGHTS)
+    variants = {f"g{i}": _round_values(group, scheme) for i, group in enumerate(grids)}
+    variants |= {f"w{i}": _round_weights(group, scheme) for i, group in enumerate(weights)}
+    found = noise_of(model, variants, macs, ctx, "quant: quantizing one tensor at a time")
+    parts: list[tuple[Collection[int], float]] = []
+    for index, group in enumerate(grids):
+        share = found[f"g{index}"] / len(group)
+        parts += [(touching[id(v)][1], share) for v in group]
+    for index, own in enumerate(weights):
+        share = found[f"w{index}"] / len(own)
+        parts += [((id(u.node),), share) for u in own]
+    return Noise(parts)
 
 
-def grouped(items: Sequence[T], model: Model) -> list[Sequence[T]]:
+def scaled_to(
+    noise: Noise, model: Model, units: Sequence[Unit], draft: Draft, ctx: Context
+) -> Noise:
+    """Return noise that adds up to what a quantized model really has.
+
+    Where layers suppress what the ones before them did, the parts add up to far too much.
+
+    Args:
+        noise: As `measure` returns it.
+        model: In float.
+        units: What is quantized in `draft`.
+        draft: A clone of the model.
+        ctx: Has the data.
+    """
+
+    def become(clone: Model) -> bool:
+        clone.become(draft.model.clone())
+        return True
+
+    there = noise_of(model, {"draft": become}, 0.0, ctx, "quant: quantizing")["draft"]
+    added = noise.total(units)
+    scale = min(2.0, max(0.05, there / added)) if added > 0 and there > 0 else 1.0
+    return Noise([(nodes, part * scale) for nodes, part in noise.parts])
+
+
+def _touching(units: Sequence[Unit], scheme: Scheme) -> dict[int, tuple[Value, set[int]]]:
+    """Return each value with a grid of its own, by id, and the nodes that make or read it.
+
+    What a unit only moves has the grid of what it moves, so the two count as one.
+    """
+    known = integer_values(units)
+    home: dict[int, int] = {}
+    found: dict[int, tuple[Value, set[int]]] = {}
+    for unit in units:
+        moved = id(unit.data[0][1]) if unit.same_grid else None
+        for value in (*(v for _, v in unit.data), *unit.outputs):
+            key = id(value)
+            if moved is not None and key != moved:
+                home[key] = home.get(moved, moved)
+            key = home.get(key, key)
+            if key in known or key in found:
+                found.setdefault(key, (value, set()))[1].add(id(unit.node))
+    return {key: pair for key, pair in found.items() if id(pair[0]) in scheme.grids}
+
+
+def _round_values(values: Sequence[Value], scheme: Scheme) -> Edit:
+    grids = {v.name: scheme.grids[id(v)] for v in values}
+
+    def change(model: Model) -> bool:
+        places = _places(model, grids)
+        for name, (value, graph) in places.items():
+            grid = grids[name]
+            round_value(value, graph, quantized.Grid(grid.scale, grid.zero_point, grid.dtype))
+        return bool(places)
+
+    return change
+
+
+def _round_weights(units: Sequence[Unit], scheme: Scheme) -> Edit:
+    rounded = {u.weight.name: scheme.weights[id(u.weight)] for u in units if u.weight is not None}
+
+    def change(model: Model) -> bool:
+        for graph in model.graph.graphs():
+            for name in rounded.keys() & graph.initializers.keys():
+                edit.set_weight(graph.initializers[name], rounded[name].dequantize())
+        return True
+
+    return change
+
+
+def _places(model: Model, names: Collection[str]) -> dict[str, tuple[Value, Graph]]:
+    found: dict[str, tuple[Value, Graph]] = {}
+    for graph in model.graph.graphs():
+        made = (v for n in graph.nodes for v in n.outputs if v is not None)
+        for value in (*graph.inputs, *made):
+            if value.name in names:
+                found[value.name] = (value, graph)
+    return found
+
+
+def grouped(items: Sequence[T], model: Model, most: int) -> list[Sequence[T]]:
     """Cut items into runs of neighbours, few enough to be measured one by one.
 
     Args:
         items: In graph order.
         model: What is loaded anew for every run of neighbours; a large one is loaded less often.
+        most: Runs at most.
     """
-    most = int(_MOST_LOADED / max(1, model.weight_bytes))
-    size = -(-len(items) // min(_MOST_VARIANTS, max(_FEWEST_VARIANTS, most))) or 1
+    affordable = int(_MOST_LOADED / max(1, model.weight_bytes))
+    size = -(-len(items) // min(most, max(_FEWEST, affordable))) or 1
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
@@ -85,7 +181,7 @@ def noise_of(
 
     Args:
         model: Not changed.
-        variants: What to change, by name; one that cannot be made counts as noise alone.
+        variants: What to change, by name; one that cannot be made counts as silent.
         macs: Multiply-accumulates of a sample, 0 if nobody knows.
         ctx: Has the data.
         stage: What progress is called.
@@ -97,16 +193,7 @@ def noise_of(
         ctx.progress(stage, done, total)
 
     found = sensitivity(model, variants, ctx.data, progress, samples=samples) if variants else {}
-    noise = {}
-    for name in variants:
-        one = found.get(name)
-        broken = one is None or math.isnan(one.sqnr_db)
-        noise[name] = 1.0 if one is None or broken else float(10 ** (-one.sqnr_db / 10))
+    noise = dict.fromkeys(variants, 0.0)
+    for name, one in found.items():
+        noise[name] = 1.0 if math.isnan(one.sqnr_db) else float(10 ** (-one.sqnr_db / 10))
     return noise
-
-
-def _together(edits: Sequence[Edit]) -> Edit:
-    def change(model: Model) -> bool:
-        return all(edit(model) for edit in edits)
-
-    return change

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocompress.ir import Node, Value
-from ocompress.planning import Cell, Choice, Penalty, Wire, partition, predicted_ns
+from ocompress.planning import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
 from ocompress.targets import Target
 from passes.quantization.costing import Elements, cell, crossing_ns, scaled
 from passes.quantization.units import Unit
@@ -38,8 +38,9 @@ class Placement:
         return [u for u, c in zip(self.units, self.choices, strict=True) if c is Choice.INT8]
 
 
-Prices = Callable[[Unit], float]
-"""Gives what it costs, in nanoseconds, beside time that a unit becomes an integer operator."""
+Price = tuple[Collection[int], float]
+"""What it costs beside time, in nanoseconds, that any of some units (by id of their nodes) becomes
+an integer operator."""
 
 
 class Problem:
@@ -89,7 +90,13 @@ class Problem:
         found = [Choice.INT8] * len(self._parts.cells)
         return self._placement(found)
 
-    def solve(self, prices: Prices = lambda _: 0.0) -> Placement:
+    def nothing(self) -> Placement:
+        """Return the placement in which every unit stays in float."""
+        if self._free:
+            return Placement(self.units, [Choice.FLOAT] * len(self.units))
+        return self._placement([Choice.FLOAT] * len(self._parts.cells))
+
+    def solve(self, prices: Iterable[Price] = ()) -> Placement:
         """Return the cheapest placement, exactly.
 
         Args:
@@ -98,11 +105,11 @@ class Problem:
         if self._free:
             return self.everything()
         parts = self._parts
-        cells = [
-            Cell(c.float_ns, c.int8_ns + prices(u))
-            for u, c in zip(parts.units, parts.cells, strict=True)
+        place = {id(u.node): i for i, u in enumerate(parts.units)}
+        tolls = [
+            Toll(tuple(place[n] for n in nodes if n in place), ns) for nodes, ns in prices if ns > 0
         ]
-        return self._placement(partition(cells, parts.wires, parts.penalties))
+        return self._placement(partition(parts.cells, parts.wires, parts.penalties, tolls))
 
     def _possible(self) -> list[tuple[Unit, Cell]]:
         pairs = zip(self.units, self.cells, strict=True)

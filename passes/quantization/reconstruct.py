@@ -77,7 +77,8 @@ def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
     before = solver.errors(plain, moments.fit, moments.judge)
     found = solver.round(moments.fit)
     after = solver.errors(found, moments.fit, moments.judge)
-    better = after < before
+    # the fewer rows judge, the more must be gained: chance alone gains that much
+    better = after < before * (1 - min(1.0, moments.judge.count**-0.5))
     levels = np.where(better[:, None, :], solver.round(moments.whole), plain)
     power = max(float((solver.weight * (moments.judge.second() @ solver.weight)).sum()), 1e-30)
     return Reconstruction(

@@ -15,6 +15,8 @@ from passes.quantization.placement import Placement, Problem
 
 _FLOOR = 3e-3
 """Noise over signal below which less is worth nothing any more, about 25 dB."""
+_RUIN = 0.1
+"""Noise over signal that makes a result useless."""
 _STEPS = range(-8, 20)
 _FEWER_STEPS = range(-8, 20, 4)
 _MANY_UNITS = 2000
@@ -43,6 +45,8 @@ class Selection:
 def front(problem: Problem, noise: Noise) -> list[Selection]:
     """Return the placements that are cheapest for some price on noise, from fast to faithful.
 
+    The last one leaves everything in float.
+
     Args:
         problem: The units and their times.
         noise: Their noise.
@@ -52,20 +56,28 @@ def front(problem: Problem, noise: Noise) -> list[Selection]:
     found: list[Selection] = []
     seen: set[tuple[object, ...]] = set()
     for price in (0.0, *(whole * 10 ** (k / 4) for k in steps)):
-        placement = problem.solve(lambda unit, price=price: price * noise.of(unit))  # type: ignore[misc]
+        placement = problem.solve((units, price * part) for units, part in noise.parts)
         if tuple(placement.choices) not in seen:
             seen.add(tuple(placement.choices))
             total = noise.total(placement.chosen)
             found.append(Selection(placement, total, placement.ns / whole))
+    if found[-1].placement.chosen:
+        found.append(Selection(problem.nothing(), 0.0, 1.0))
     return found
 
 
 def best(selections: Sequence[Selection], rate: float) -> int:
     """Return the index of the selection with the best exchange of time for noise.
 
+    From 20 to 10 dB noise gets ever dearer, for a result that nobody can use is not fast.
+
     Args:
         selections: From fast to faithful.
         rate: Share of the time that a noise lower by a factor e is worth.
     """
-    costs = [math.log(max(s.time, 1e-9)) + rate * math.log(s.noise + _FLOOR) for s in selections]
+    costs = [math.log(max(s.time, 1e-9)) + _cost(s.noise, rate) for s in selections]
     return costs.index(min(costs))
+
+
+def _cost(noise: float, rate: float) -> float:
+    return rate * math.log(noise + _FLOOR) + (noise / _RUIN) ** 2 if rate else 0.0

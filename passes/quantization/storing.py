@@ -20,6 +20,7 @@ from passes.quantization.weight_sites import Rules, Site
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
+_MOST_VARIANTS = 32
 _SHARE, _FLOOR = 0.25, 3e-4
 """Part of the noise there is, or of 35 dB, that storing may add."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
@@ -63,7 +64,7 @@ def store_rest(
 
 def _quiet(sites: list[Site], original: Model, noise: float, ctx: Context) -> list[Site]:
     """Return the sites that the outputs hardly notice; all of them if data tell nothing."""
-    groups = grouped(sites, original)
+    groups = grouped(sites, original, _MOST_VARIANTS)
     variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
     measured = noise_of(original, variants, 0.0, ctx, "quant: rounding weights that stay float")
     budget = _SHARE * (noise + _FLOOR)

@@ -1,0 +1,157 @@
+"""What becomes integers: by time, by noise, within the budget; and how the rest is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ocompress.ir import Model, from_proto, query, to_proto
+from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
+from ocompress.targets import find
+from tests.build import Builder, InMemory
+from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
+
+
+def chain(layers: int = 5, spoilt: int | None = None) -> Model:
+    """Return convolutions worth quantizing; one may have a channel that ruins its grid."""
+    b = Builder()
+    h = b.input("x", ["n", 64, 24, 24])
+    for index in range(layers):
+        weight = b.rng.standard_normal((64, 64, 3, 3)).astype(np.float32) / 24
+        after = np.ones((64, 1, 1), np.float32)
+        if index == spoilt:
+            after[0] = 3e3  # and the next layer hardly looks at it
+        if index - 1 == spoilt:
+            weight[:, 0] /= 3e3
+        scaled = weight * (after[..., None] if index == spoilt else 1)
+        h = b.op("Conv", h, b.const(scaled), b.weight(64), pads=[1, 1, 1, 1])
+        h = b.op("Relu", h)
+    b.output(h)
+    return b.model()
+
+
+@dataclass
+class AtMost:
+    """Allows so many integer convolutions."""
+
+    most: int
+    kind: str = "max-drop"
+    asked: list[int] = field(default_factory=list)
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        weights = [n.input(1) for _, n in candidate.nodes() if n.is_op("Conv")]
+        count = sum(query.made_by(w, "DequantizeLinear") is not None for w in weights)
+        self.asked.append(count)
+        return Verdict(count <= self.most, self.kind, f"{count} convolutions", {})
+
+
+def run(model: Model, text: str, *guards: AtMost) -> PipelineResult:
+    manager = PassManager(target=find("portable"), data=InMemory(data_for(model, 6)), guards=guards)
+    return manager.run(Pipeline.parse(text), from_proto(to_proto(model)))
+
+
+def int8_count(result: PipelineResult) -> int:
+    return int(result.records[-1].counts.get("int8 Conv", 0))
+
+
+def test_a_layer_that_ruins_the_outputs_stays_in_float_unless_noise_has_no_price() -> None:
+    model = chain(spoilt=2)
+    careful, fast = run(model, "quant"), run(model, "quant{noise_price=0}")
+    assert int8_count(fast) == 5
+    assert 1 <= int8_count(careful) < 5
+    assert careful.diagnostics.declined("quant")["too-noisy"] >= 1
+    feed = data_for(model)[0]
+    wanted = outputs(model, feed)
+    gained = sqnr(wanted, outputs(careful.model, feed)) - sqnr(wanted, outputs(fast.model, feed))
+    assert gained > 6
+    rows = careful.records[-1].details["selections"]
+    assert [r["time"] for r in rows] == sorted(r["time"] for r in rows)
+    assert [r["sqnr_db"] for r in rows] == sorted(r["sqnr_db"] for r in rows)
+    assert sum(r["chosen"] for r in rows) == 1
+
+
+@pytest.mark.parametrize("most", [0, 2, 3])
+def test_under_a_limit_on_the_drop_as_much_becomes_integer_as_holds(most: int) -> None:
+    guard = AtMost(most)
+    result = run(chain(), "quant{noise_price=0}", guard)
+    assert int8_count(result) <= most
+    assert str(result.records[-1].status) != "rolled-back"
+    rows = result.records[-1].details["selections"]
+    held = [r for r in rows if r["int8"] <= most]
+    chosen = next(r for r in rows if r["chosen"])
+    assert chosen["time"] == min(r["time"] for r in held)
+    assert len(guard.asked) <= 6  # by halving, not one by one
+
+
+def test_a_choice_that_turns_out_slow_is_made_again_with_measured_times() -> None:
+    guard = AtMost(0, kind="latency")
+    result = run(chain(2), "quant", guard)
+    assert result.records[-1].details["times"] == "measured"
+    assert run(chain(2), "quant{costs=table}").records[-1].details["times"] == "table"
+    measured = run(chain(2), "quant{costs=measured}")
+    assert measured.records[-1].details["times"] == "measured"
+    assert int8_count(measured) >= 1  # int8 is faster here, whatever the machine
+
+
+def recurrent() -> Model:
+    b = Builder()
+    x = b.input("x", [5, 2, 24])
+    names = [b.weight(1, 4 * 32, 24), b.weight(1, 4 * 32, 32), b.weight(1, 8 * 32)]
+    b.ops("LSTM", [x, *names], ["h", "", ""], hidden_size=32)
+    b.output("h")
+    return b.model()
+
+
+def pieces() -> Model:
+    b = Builder()
+    x = b.input("x", [2, 16, 6, 6])
+    h = b.op("ConvTranspose", x, b.weight(16, 24, 3, 3))
+    b.output(b.op("Add", h, b.weight(1, 24, 8, 8, scale=1.0)))
+    return b.model()
+
+
+@pytest.mark.parametrize("build", [recurrent, pieces])
+def test_weights_that_stay_float_are_int8_in_the_file_and_float_once_loaded(
+    build: object, tmp_path: Path
+) -> None:
+    model = build() if callable(build) else None
+    assert model is not None
+    result = quantized(from_proto(to_proto(model)), "quant")
+    assert result.model.weight_bytes < 0.4 * model.weight_bytes
+    ran = executed(result.model, tmp_path)
+    assert not ran["Cast"] + ran["Mul"]
+    feed = data_for(model)[0]
+    assert 30 < sqnr(outputs(model, feed), outputs(result.model, feed)) < 80
+    assert not quantized(from_proto(to_proto(model)), "quant{rest=float}").records[-1].changed
+    again = quantized(result.model, "quant", batches=data_for(model))
+    assert not again.records[-1].changed
+
+
+def test_a_weight_that_the_outputs_notice_too_much_stays_float() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 40])
+    weight = b.rng.standard_normal((40, 40)).astype(np.float32) * 1e-3
+    weight[0] = 10.0  # so wide that the grid loses all else, and always multiplied by zero
+    b.output(b.op("MatMul", x, b.const(weight)))
+    batches = data_for(b.model())
+    for batch in batches:
+        batch["x"][:, 0] = 0
+    result = quantized(b.model(), "quant", batches=batches)
+    assert result.diagnostics.declined("quant").get("float-weight", 0) == 0
+    assert "float-weight" in {r.code for r in result.diagnostics}
+    assert not result.records[-1].counts.get("weights stored as int8")
+
+
+def test_weights_of_excluded_operators_are_not_touched() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 64])
+    h = b.op("Gemm", x, b.weight(64, 64), b.weight(64))
+    b.output(b.op("Gemm", b.op("Tanh", h), b.weight(64, 64), b.weight(64)))
+    model = b.model()
+    first = next(n.label for _, n in model.nodes() if n.is_op("Gemm"))
+    result = quantized(model, f"quant{{exclude=[{first}]}}")
+    arrays = [v.data for v in result.model.graph.initializers.values() if v.shape == (64, 64)]
+    assert sorted(str(a.dtype) for a in arrays if a is not None) == ["float32", "int8"]
