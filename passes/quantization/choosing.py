@@ -58,6 +58,7 @@ class Chooser:
     ctx: Context
     _all: Draft | None = field(default=None, init=False)
     _noise: Noise | None = field(default=None, init=False)
+    _slow: dict[tuple[object, ...], bool] = field(default_factory=dict, init=False)
 
     def choose(self, *, everything: bool) -> Choosing:
         """Choose.
@@ -71,7 +72,7 @@ class Chooser:
         if self.costs == "measured":
             return self._pick(self._measured(problem), measured=True)
         found = self._pick(problem, measured=False)
-        if self.costs == "auto" and found.placement.chosen and self._is_slow(found.placement):
+        if self.costs == "auto" and self._is_slow(found.placement):
             return self._pick(self._measured(problem), measured=True)
         return found
 
@@ -83,7 +84,7 @@ class Chooser:
         noise = self._noise = self._noise or self._measure_noise(problem, fastest)
         selections = front(problem, noise)
         first = best(selections, self.rate)
-        index = self._within_drop(selections, first)
+        index = self._within_latency(selections, self._within_drop(selections, first))
         return Choosing(
             selections[index].placement, fastest, noise, selections, measured, index != first
         )
@@ -104,6 +105,24 @@ class Chooser:
                 low = middle
         return high
 
+    def _within_latency(self, selections: Sequence[Selection], first: int) -> int:
+        """Return the most faithful selection up to `first` that is fast enough here.
+
+        `first` itself if none is, or if those that are lose too much.
+        """
+        if not self._is_slow(selections[first].placement):
+            return first
+        if first == 0 or self._is_slow(selections[0].placement):
+            return first
+        low, high = 0, first
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._is_slow(selections[middle].placement):
+                high = middle
+            else:
+                low = middle
+        return low if self._holds(selections[low].placement) else first
+
     def _holds(self, placement: Placement) -> bool:
         if not placement.chosen or all(g.kind != "max-drop" for g in self.ctx.guards):
             return True
@@ -112,8 +131,14 @@ class Chooser:
         return verdict is None or verdict.held
 
     def _is_slow(self, placement: Placement) -> bool:
-        if all(guard.kind != "latency" for guard in self.ctx.guards):
+        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
             return False
+        key = tuple(placement.choices)
+        if key not in self._slow:
+            self._slow[key] = self._time(placement)
+        return self._slow[key]
+
+    def _time(self, placement: Placement) -> bool:
         draft = self.drafter.draft(placement.chosen)
         verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
         return verdict is not None and not verdict.held

@@ -31,7 +31,7 @@ class Rounding:
     Attributes:
         calibration: `auto`, `minmax`, `percentile`, `entropy` or `mse`.
         percentile: Per cent kept on either side.
-        dtype: Of activations, `uint8` or `int8`.
+        dtype: Of activations, `uint8`, `int8`, `uint16` or `int16`.
         symmetric: Whether activation ranges are symmetric around zero.
         seven: Whether weights have 7 bits.
         careful: Whether pairs of products may saturate.
@@ -55,10 +55,10 @@ class Rounding:
 
     def range(self, histogram: Histogram) -> tuple[float, float]:
         """Return what the grid of a value shall cover."""
+        if self.calibration == "minmax" or self.dtype.endswith("16"):
+            return calibrators.minmax(histogram)  # 16 bits hold everything fine enough
         if self.calibration == "percentile":
             return calibrators.percentile(histogram, self.percentile)
-        if self.calibration == "minmax":
-            return calibrators.minmax(histogram)
         if self.calibration == "entropy":
             return calibrators.entropy(histogram, self.symmetric)
         return calibrators.mse(histogram, self.symmetric)

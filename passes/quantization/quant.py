@@ -29,18 +29,27 @@ class Quant(Pass):
     After:  y = DQ(Q(Relu(Conv(DQ(Q(x)), DQ(W8), DQ(b32)))))
     ONNX Runtime turns such a pattern into one integer operator. Weights are symmetric with a
     scale per output channel and replace the float ones; activations are affine with one scale;
-    biases are int32 at the product of both scales. Which operators become integer ones is the
-    choice with the least predicted time for the target, exactly, by a minimum cut.
+    biases are int32 at the product of both scales.
+    Which operators become integer ones is a minimum cut: every operator has a time in float and
+    in int8 on the target, every crossing of the border has one, and every grid and rounded weight
+    has a noise, measured one at a time at the outputs of the model, that costs `noise_price`. A
+    limit on the drop (`--max-drop`) makes noise dearer until the limit holds; one on the latency
+    (`--max-latency`) makes it cheaper.
+    `fit=gptq` rounds weights by second order, from what the quantized layers before a layer leave,
+    and keeps per channel what proves itself on samples that it was not fitted to.
     Weights of what stays in float are int8 in the file and float again once it is loaded, which
     costs no time: y = Conv(x, Mul(Cast(W8), scales)).
     Unless the target rules it out (`x86-vnni`, `arm64`), weights avoid the few values that could
     clip on x86-64 without VNNI, which keeps results equal on every machine.
-    Leaves alone: what would not be faster (does-not-pay); operators without an integer kernel
+    Leaves alone: what would not be faster (does-not-pay) or cost too much (too-noisy; float-weight
+    for weights that are not even stored as int8); operators without an integer kernel
     (no-int8-kernel), with computed weights or biases (dynamic-weight, dynamic-bias, odd-bias),
     with alpha or beta (scaled-gemm); other types than float32 (not-float32, not-float); values that
     no data reached (not-observed) or that are not finite (not-finite); weights that another node
     needs in float (shared-weight); what the options exclude (excluded). A model that is quantized
-    already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole.
+    already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole, and so
+    is every one with 16-bit activations unless `keep_slower` says it is for an accelerator
+    (no-16-bit-kernel).
     Numerics: lossy.
     """
 
@@ -63,8 +72,9 @@ class Quant(Pass):
     )
     activations: str = option(
         "auto",
-        help="Type of activations; auto asks the target. Less of int8 fuses on x86-64.",
-        choices=("auto", "uint8", "int8"),
+        help="Type of activations; auto asks the target. Less of int8 fuses on x86-64. For "
+        "16 bits ONNX Runtime has no kernels on processors: they are for accelerators.",
+        choices=("auto", "uint8", "int8", "uint16", "int16"),
     )
     symmetric: bool = option(False, help="Whether activation ranges are symmetric around zero.")
     weight_bits: str = option(
@@ -106,6 +116,10 @@ class Quant(Pass):
     exclude: tuple[str, ...] = option((), help="Patterns of node names to leave in float.")
     exclude_ops: tuple[str, ...] = option((), help="Operator types to leave in float.")
 
+    def lowest_opset(self) -> int:
+        """Return the first opset whose QuantizeLinear has the types asked for."""
+        return 21 if self.activations.endswith("16") else 0
+
     def wishes(self, model: Model) -> Wishes:
         """Ask for a histogram of every activation that may become integers."""
         if not _is_eligible(model):
@@ -121,6 +135,12 @@ class Quant(Pass):
         elif not _is_eligible(model):
             why = "the model has quantized operators already; quantize the float model instead"
             ctx.remark(Severity.DECLINED, "already-quantized", why)
+        elif self.activations.endswith("16") and (not self.keep_slower or model.opset < 21):
+            why = (
+                f"{self.activations} needs opset 21 and runs in float on processors; give "
+                "keep_slower=true if the model is for an accelerator"
+            )
+            ctx.remark(Severity.DECLINED, "no-16-bit-kernel", why)
         else:
             return self._quantize(model, ctx)
         return Outcome()

@@ -16,12 +16,12 @@ _MOST_BIAS = 1 << 30
 
 @dataclass(frozen=True)
 class Grid:
-    """An affine grid of 256 levels: `real = scale * (integer - zero_point)`.
+    """An affine grid of all the integers of a type: `real = scale * (integer - zero_point)`.
 
     Attributes:
         scale: Step, a float32 number.
         zero_point: The integer that stands for 0.0.
-        dtype: `uint8` or `int8`.
+        dtype: `uint8`, `int8`, `uint16` or `int16`.
     """
 
     scale: float
@@ -75,15 +75,15 @@ def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False)
     Args:
         low: Lower end.
         high: Upper end.
-        dtype: `uint8` or `int8`.
-        symmetric: Whether zero shall stand in the middle (127 levels on either side).
+        dtype: `uint8`, `int8`, `uint16` or `int16`.
+        symmetric: Whether zero shall stand in the middle (127 levels on either side of 8 bits).
     """
     info = np.iinfo(dtype)
     low, high = min(0.0, float(low)), max(0.0, float(high))
     if symmetric:
-        scale = max(-low, high) / 127
-        return Grid(_usable(scale), int(info.min) + 128, dtype)
-    scale = _usable((high - low) / 255)
+        half = (info.max - info.min) // 2
+        return Grid(_usable(max(-low, high) / half), int(info.min) + half + 1, dtype)
+    scale = _usable((high - low) / (info.max - info.min))
     zero_point = int(np.clip(np.rint(info.min - low / scale), info.min, info.max))
     return Grid(scale, zero_point, dtype)
 

@@ -155,3 +155,22 @@ def test_weights_of_excluded_operators_are_not_touched() -> None:
     result = quantized(model, f"quant{{exclude=[{first}]}}")
     arrays = [v.data for v in result.model.graph.initializers.values() if v.shape == (64, 64)]
     assert sorted(str(a.dtype) for a in arrays if a is not None) == ["float32", "int8"]
+
+
+def test_a_limit_on_the_latency_makes_noise_cheaper() -> None:
+    model = chain(spoilt=2)
+
+    @dataclass
+    class Fast(AtMost):
+        """Allows models with at least so many integer convolutions."""
+
+        def judge(self, candidate: Model, best: Model) -> Verdict:
+            found = super().judge(candidate, best)
+            return Verdict(self.asked[-1] >= self.most, self.kind, found.message, {})
+
+    free = run(model, "quant")
+    assert int8_count(free) < 5
+    bound = run(model, "quant", Fast(5, kind="latency"))
+    assert int8_count(bound) == 5
+    torn = run(model, "quant", Fast(5, kind="latency"), AtMost(3))
+    assert str(torn.records[-1].status) == "rolled-back"  # both at once cannot be had

@@ -394,3 +394,22 @@ def test_a_loop_body_is_quantized(tmp_path: Path) -> None:
     assert executed(result.model, tmp_path)["QLinearConv"] == 1
     feed = data_for(model)[0]
     assert sqnr(outputs(model, feed), outputs(result.model, feed)) > 25
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_sixteen_bits_are_far_finer_and_only_made_on_request(dtype: str) -> None:
+    model = image_model(residual)
+    feed = data_for(model)[0]
+    wanted = outputs(model, feed)
+    fine = quantized(model.clone(), f"quant{{keep_slower=true,activations={dtype},rest=float}}")
+    assert fine.model.opset >= 21
+    grids = [n.inputs[2] for _, n in fine.model.nodes() if n.is_op("QuantizeLinear")]
+    assert {str(z.constant.dtype) for z in grids if z is not None and z.constant is not None} == {
+        dtype
+    }
+    coarse = quantized(model.clone(), "quant{keep_slower=true,rest=float}")
+    gained = sqnr(wanted, outputs(fine.model, feed)) - sqnr(wanted, outputs(coarse.model, feed))
+    assert gained > 3  # what is left is the noise of int8 weights
+    plain = quantized(model.clone(), f"quant{{activations={dtype}}}")
+    assert not plain.records[-1].changed
+    assert plain.diagnostics.declined("quant")["no-16-bit-kernel"] == 1
