@@ -1,6 +1,7 @@
 # Every target sets up what it needs in its own .venv; nothing has to be installed by hand.
 PYTHON ?= python3
 VENV := .venv
+RIVALS := .venv-rivals
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -44,12 +45,14 @@ types: $(READY) ## Check types, strictly
 docs: $(READY) ## Regenerate docs/passes.md from the passes themselves
 	$(BIN)/python docs/generate.py
 
-bench: $(READY) ## Compare with other tools on the same models, data and run
-	$(BIN)/python benchmarks/run.py
+bench: $(READY) ## Compare with other tools on the same models, data and run; PHOTOS=DIR adds EfficientNet
+	test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check nncf==3.4.0 onnx onnxruntime
+	$(BIN)/python benchmarks/run.py --rivals $(RIVALS)/bin/python $(if $(PHOTOS),--photos $(PHOTOS))
 
 models: $(READY) ## Fetch and export real public nets into models/real/
 	$(BIN)/python models/fetch.py
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(RIVALS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,6 +31,11 @@ def embeddings(path: Path) -> np.ndarray:
     return found
 
 
+def likeness(reference: Path, candidate: Path) -> float:
+    """Return the mean cosine between the embeddings of two nets."""
+    return float((embeddings(reference) * embeddings(candidate)).sum(axis=1).mean())
+
+
 def nearest(rows: np.ndarray) -> np.ndarray:
     """Return the index of the nearest other row of each row."""
     likeness = rows @ rows.T

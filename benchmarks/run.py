@@ -1,88 +1,199 @@
-"""int8 on every net at hand, ours beside ONNX Runtime's: one table.
+"""int8 on every net at hand, ours beside other tools: one table and one plot.
 
-    python benchmarks/run.py [--photos DIR] [--only NAME]
+    python benchmarks/run.py [--photos DIR] [--rivals PYTHON] [--only NAME ...] [--write]
 
-Nets of models/ use the Fashion-MNIST files beside them. Real nets (`make models`) use rendered text
-(OCR) and, for EfficientNet-Lite0, `--photos`: a folder of 224x224 RGB images, every third of which
-calibrates while the others evaluate. The table also goes to benchmarks/out/rivals.md.
+Every tool gets the same model and the same calibration feeds, in a process of its own; everything
+is measured in this run, latency interleaved with the float model. Nets of models/ use the
+Fashion-MNIST files beside them; real nets (`make models`) use rendered text (OCR), sentences
+(MiniLM) and, for EfficientNet-Lite0, `--photos`: a folder of 224x224 RGB images, every third of
+which calibrates while the others evaluate, with `photo_labels.json` beside the folder naming the
+right classes of some. NNCF runs if `--rivals` names a Python that has it. `--write` puts table and
+plot into docs/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import embeddings, measures, ocr  # noqa: E402
+from benchmarks.rival_tools import TOOLS  # noqa: E402
+from benchmarks.table import Row, report  # noqa: E402
+from ocompress.io import Dataset, load_data, load_model  # noqa: E402
+
 FASHION = ("models/data/fashion_calib.npz", "models/data/fashion_test.npz")
-COLUMNS = ("model", "tool", "bytes", "sqnr_db", "agreement", "latency_ratio", "seconds")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CALIBRATE = 128
+Task = Callable[[Path], float]
 
 
-def photos(folder: Path, work: Path) -> tuple[str, str]:
-    """Pack photos for EfficientNet-Lite0; return the files to calibrate and to evaluate with."""
+@dataclass(frozen=True)
+class Case:
+    """A net with its data.
+
+    Attributes:
+        calibrate: Source of calibration data.
+        evaluate: Source of evaluation data, disjoint from it.
+        task: What the score of the task is called; empty if there is none.
+        score: Gives it for a model.
+        decides: Whether the largest entry of the last axis means anything.
+    """
+
+    calibrate: str
+    evaluate: str
+    task: str = ""
+    score: Task | None = None
+    decides: bool = True
+
+
+def photos(folder: Path, work: Path) -> Case:
+    """Pack photos for EfficientNet-Lite0."""
     names = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png"))
     parts = {"calibrate": names[::3], "evaluate": [n for i, n in enumerate(names) if i % 3]}
     for part, chosen in parts.items():
         pixels = [np.asarray(Image.open(n).convert("RGB"), np.float32) / 255 for n in chosen]
         planes = (np.stack(pixels) - MEAN) / DEVIATION
         np.savez(work / part, image=planes.transpose(0, 3, 1, 2).astype(np.float32))
-    return str(work / "calibrate.npz"), str(work / "evaluate.npz")
+    files = [str(work / f"{part}.npz") for part in parts]
+    labels = folder.parent / "photo_labels.json"
+    if not labels.exists():
+        return Case(files[0], files[1])
+    right = {Path(k).name: v for k, v in json.loads(labels.read_text(encoding="utf-8")).items()}
+    known = [(i, right[n.name]) for i, n in enumerate(parts["evaluate"]) if n.name in right]
+
+    def top1(path: Path) -> float:
+        with np.load(files[1]) as arrays:
+            images = arrays["image"]
+        net = measures.session(path, threads=2)
+        said = [int(net.run(None, {"image": images[i : i + 1]})[0].argmax()) for i, _ in known]
+        return float(np.mean([s in np.ravel(k) for s, (_, k) in zip(said, known, strict=True)]))
+
+    return Case(files[0], files[1], f"top-1 of {len(known)}", top1)
 
 
-def cases(folder: Path | None, work: Path) -> dict[Path, tuple[str, str]]:
-    """Return calibration and evaluation data for every net that is there."""
-    found = dict.fromkeys(sorted((ROOT / "models").glob("*.onnx")), FASHION)
-    source = "benchmarks.rendered:{}_to_{}".format
-    texts = {"ppocrv4-rec": "lines", "ppocrv4-det": "pages"}
-    for path in sorted((ROOT / "models" / "real").glob("*.onnx")):
-        if path.stem in texts:
-            kind = texts[path.stem]
-            found[path] = (source(kind, "calibrate"), source(kind, "evaluate"))
-        elif path.stem == "efficientnet-lite0" and folder is not None:
-            found[path] = photos(folder, work)
-        else:
-            print(f"{path.name}: no data for it, left out", file=sys.stderr)
+def accuracy(path: Path) -> float:
+    """Return the test accuracy on Fashion-MNIST."""
+    data = load_data(FASHION[1], load_model(path))
+    said = np.concatenate([o.argmax(-1) for o in measures.outputs(path, data)])
+    assert data.labels is not None
+    return float((said == data.labels).mean())
+
+
+def cases(folder: Path | None, work: Path) -> dict[Path, Case]:
+    """Return every net that is there with its data."""
+    fashion = Case(*FASHION, "accuracy", accuracy)
+    found = dict.fromkeys(sorted((ROOT / "models").glob("*.onnx")), fashion)
+    real = ROOT / "models" / "real"
+    rec, det, mini = (real / f"{n}.onnx" for n in ("ppocrv4-rec", "ppocrv4-det", "minilm"))
+    text = "benchmarks.rendered:{}_to_{}".format
+    known = {
+        rec: Case(
+            text("lines", "calibrate"), text("lines", "evaluate"), "characters", ocr.read_right
+        ),
+        det: Case(
+            text("pages", "calibrate"),
+            text("pages", "evaluate"),
+            "boxes, hmean",
+            lambda path: ocr.box_hmean(det, path),
+            decides=False,
+        ),
+        mini: Case(
+            "benchmarks.sentences:to_calibrate",
+            "benchmarks.sentences:to_evaluate",
+            "mean cosine",
+            lambda path: embeddings.likeness(mini, path),
+            decides=False,
+        ),
+    }
+    found |= {path: case for path, case in known.items() if path.exists()}
+    if folder is not None and (real / "efficientnet-lite0.onnx").exists():
+        found[real / "efficientnet-lite0.onnx"] = photos(folder, work)
     return found
 
 
-def compare(model: Path, data: tuple[str, str]) -> list[dict[str, object]]:
-    """Run the comparison for one net and return its rows."""
-    command = [sys.executable, "benchmarks/quant_rivals.py", str(model), "--json"]
-    command += ["--data", data[0], "--eval", data[1]]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+def store(data: Dataset, folder: Path) -> None:
+    """Write feeds for tools that know nothing of ours."""
+    folder.mkdir()
+    for number, feed in enumerate(data):
+        np.savez(folder / f"{number:05}.npz", **{n: np.asarray(a) for n, a in feed.items()})
+
+
+def make(tool: str, model: Path, result: Path, feeds: Path, python: str) -> Row:
+    """Let a tool do its work in a process of its own."""
+    command = [python, str(ROOT / "benchmarks" / "rival_tools.py"), tool]
+    command += [str(model), str(result), str(feeds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return Row(model.stem, tool, error=(lines or ["no reason given"])[-1][:100])
+    return Row(model.stem, tool, **json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare(path: Path, case: Case, tools: dict[str, str], work: Path) -> list[Row]:
+    """Run every tool on one net and measure what comes out."""
+    model = load_model(path)
+    store(load_data(case.calibrate, model, samples=CALIBRATE), work / path.stem)
+    evaluation = load_data(case.evaluate, model)
+    reference = measures.outputs(path, evaluation)
+    rows = [Row(path.stem, "float", score=case.score(path) if case.score else None)]
+    rows[0].task = case.task
+    for number, (tool, python) in enumerate(tools.items()):
+        result = work / f"{path.stem}-{number}.onnx"
+        row = make(tool, path, result, work / path.stem, python)
+        rows.append(row)
+        if not row.error:
+            try:
+                got = measures.outputs(result, evaluation)
+            except Exception as error:
+                row.error = f"cannot be loaded: {str(error).strip().splitlines()[-1][:80]}"
+        if row.error:
+            print(f"{path.stem}: {tool}: {row.error}", file=sys.stderr)
+            continue
+        row.size = result.stat().st_size / path.stat().st_size
+        row.sqnr_db = measures.sqnr(reference, got)
+        row.agreement = measures.agreement(reference, got) if case.decides else None
+        row.score = case.score(result) if case.score else None
+        for threads in (1, 2):
+            before, after = measures.latencies([path, result], evaluation, threads, 0.7)
+            setattr(row, f"latency_{threads}", after / before)
+        print(row.text(), flush=True)
+    return rows
 
 
 def main() -> None:
     """Compare everything; print and keep the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=Path, help="folder of 224x224 photos")
-    parser.add_argument("--only", help="name of one net")
+    parser.add_argument("--rivals", help="a Python that has nncf")
+    parser.add_argument("--only", nargs="*", help="names of nets")
+    parser.add_argument("--write", action="store_true", help="put table and plot into docs/")
     given = parser.parse_args()
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    print("\n".join(lines))
-    with tempfile.TemporaryDirectory() as work:
-        for model, data in cases(given.photos, Path(work)).items():
-            if given.only not in (None, model.stem):
-                continue
-            for row in compare(model, data):
-                cells = [str(row.get(c, "")) for c in COLUMNS]
-                if "error" in row:
-                    cells[2] = f"fails: {row['error']}".replace("|", "/")
-                lines.append("| " + " | ".join(cells) + " |")
-                print(lines[-1], flush=True)
-    out = ROOT / "benchmarks" / "out"
-    out.mkdir(exist_ok=True)
-    (out / "rivals.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tools = {t: sys.executable for t in TOOLS if not t.startswith("NNCF")}
+    if given.rivals:
+        tools |= {t: given.rivals for t in TOOLS if t.startswith("NNCF")}
+    rows: list[Row] = []
+    where = ROOT / ("docs" if given.write else "benchmarks/out")
+    where.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, case in cases(given.photos, Path(folder)).items():
+            if not given.only or path.stem in given.only:
+                mine = dict(tools)
+                if path.stem not in ("minilm", "transformer"):
+                    mine.pop("ocompress, dynamic")
+                rows += compare(path, case, mine, Path(folder))
+                report(rows, where)  # what is done stays if the rest is cut short
 
 
 if __name__ == "__main__":

