@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ocompress.diagnostics import Severity
+from ocompress.errors import RuntimeFailureError
 from ocompress.pipeline import Context
 from ocompress.planning import Cell
 from ocompress.profiling import time_layers
@@ -160,7 +162,12 @@ class Chooser:
         draft = self._everything(problem)
         feeds = next(iter(self.ctx.data.take(1)))
         self.ctx.progress("quant: timing layers", 0, 1)
-        float_ns, int8_ns = time_layers([self.drafter.model, draft.model], feeds)
+        try:
+            float_ns, int8_ns = time_layers([self.drafter.model, draft.model], feeds)
+        except RuntimeFailureError as error:
+            why = f"layers could not be timed, so the table decides: {error}"
+            self.ctx.remark(Severity.WARNING, "not-timed", why)
+            return problem
         times = {
             id(unit.node): Cell(_time(float_ns, unit, True), _time(int8_ns, unit, False))
             for unit in problem.everything().chosen

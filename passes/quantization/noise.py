@@ -10,6 +10,8 @@ from typing import TypeVar
 from ocompress.analysis import quantized
 from ocompress.analysis.one_layer import round_value
 from ocompress.analysis.sensitivity import Edit, sensitivity
+from ocompress.diagnostics import Severity
+from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Graph, Model, Value, edit
 from ocompress.pipeline import Context
 from passes.quantization.drafting import Draft
@@ -23,6 +25,8 @@ _MOST_GRIDS, _MOST_WEIGHTS = 48, 16
 _FEWEST = 8
 _MOST_LOADED = 2e9
 """Bytes of weights that are loaded in all, about."""
+_MOST_NODES = 2e5
+"""Nodes that are loaded in all."""
 _MOST_WORK = 1e11
 """Multiply-accumulates that measuring may take, about."""
 
@@ -169,7 +173,8 @@ def grouped(items: Sequence[T], model: Model, most: int) -> list[Sequence[T]]:
         model: What is loaded anew for every run of neighbours; a large one is loaded less often.
         most: Runs at most.
     """
-    affordable = int(_MOST_LOADED / max(1, model.weight_bytes))
+    nodes = sum(1 for _ in model.nodes())
+    affordable = int(min(_MOST_LOADED / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
     size = -(-len(items) // min(most, max(_FEWEST, affordable))) or 1
     return [items[i : i + size] for i in range(0, len(items), size)]
 
@@ -192,8 +197,15 @@ def noise_of(
     def progress(done: int, total: int) -> None:
         ctx.progress(stage, done, total)
 
-    found = sensitivity(model, variants, ctx.data, progress, samples=samples) if variants else {}
     noise = dict.fromkeys(variants, 0.0)
+    if not variants:
+        return noise
+    try:
+        found = sensitivity(model, variants, ctx.data, progress, samples=samples)
+    except RuntimeFailureError as error:
+        why = f"noise was not measured, so time alone decides: {error}"
+        ctx.remark(Severity.WARNING, "noise-unknown", why)
+        return noise
     for name, one in found.items():
         noise[name] = 1.0 if math.isnan(one.sqnr_db) else float(10 ** (-one.sqnr_db / 10))
     return noise
