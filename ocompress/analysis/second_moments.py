@@ -22,28 +22,39 @@ FOLDS = 3
 class Moments:
     """Sums over rows, that is over what an output element of the layer reads.
 
+    They are taken about a pivot near the mean, for what varies little about a large mean would
+    drown in the rounding of float32.
+
     Attributes:
         count: Rows.
-        x: Sums of rows, shape (groups, inputs).
-        xx: Sums of products, shape (groups, inputs, inputs).
+        x: Sums of rows less the pivot, shape (groups, inputs).
+        xx: Sums of products of rows less the pivot, shape (groups, inputs, inputs).
+        pivot: Shape (groups, inputs).
     """
 
     count: int
     x: np.ndarray
     xx: np.ndarray
+    pivot: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean row, shape (groups, inputs)."""
-        found: np.ndarray = self.x / max(1, self.count)
+        """Mean row, float64 of shape (groups, inputs)."""
+        found: np.ndarray = self.pivot + self.x / max(1, self.count)
         return found
 
     def second(self, *, centred: bool = False) -> np.ndarray:
-        """Return the mean product, about the mean if `centred`; (groups, inputs, inputs)."""
-        found: np.ndarray = self.xx / np.float32(max(1, self.count))
-        if centred:
+        """Return the mean product, about the mean if `centred`.
+
+        Returns:
+            float64 of shape (groups, inputs, inputs).
+        """
+        found: np.ndarray = self.xx.astype(np.float64) / max(1, self.count)
+        off = self.x / max(1, self.count)
+        found -= off[:, :, None] * off[:, None, :]
+        if not centred:
             mean = self.mean
-            found -= mean[:, :, None] * mean[:, None, :]
+            found += mean[:, :, None] * mean[:, None, :]
         return found
 
 
@@ -63,7 +74,7 @@ class Folded:
     def whole(self) -> Moments:
         """Of all the data."""
         a, b = self.fit, self.judge
-        return Moments(a.count + b.count, a.x + b.x, a.xx + b.xx)
+        return Moments(a.count + b.count, a.x + b.x, a.xx + b.xx, a.pivot)
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class SecondMomentsAccumulator(Accumulator):
     def __init__(self, rows: int, window: Window | None) -> None:
         """Start with nothing seen."""
         self._rows, self._window = rows, window
+        self._pivot = np.zeros((0, 0), np.float32)
         self._x: list[np.ndarray] = []
         self._xx: list[np.ndarray] = []
         self._count = [0, 0]
@@ -107,6 +119,7 @@ class SecondMomentsAccumulator(Accumulator):
             return
         items, groups, _, inputs = rows.shape
         if not self._x:
+            self._pivot = rows.mean(axis=(0, 2), dtype=np.float64).astype(np.float32)
             self._x = [np.zeros((groups, inputs)) for _ in range(2)]
             self._xx = [np.zeros((groups, inputs, inputs), np.float32) for _ in range(2)]
         if self._x[0].shape != (groups, inputs):
@@ -122,10 +135,12 @@ class SecondMomentsAccumulator(Accumulator):
         if not self._x or not self._finite:
             return None
         parts = zip(self._count, self._x, self._xx, strict=True)
-        return Folded(*(Moments(*part) for part in parts))
+        pivot = self._pivot.astype(np.float64)
+        return Folded(*(Moments(*part, pivot) for part in parts))
 
     def _add(self, fold: int, rows: np.ndarray) -> None:
         joined = rows.transpose(1, 0, 2, 3).reshape(rows.shape[1], -1, rows.shape[3])
+        joined = joined - self._pivot[:, None]
         self._count[fold] += joined.shape[1]
         self._x[fold] += joined.sum(axis=1, dtype=np.float64)
         self._xx[fold] += joined.transpose(0, 2, 1) @ joined

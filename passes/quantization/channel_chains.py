@@ -43,7 +43,7 @@ class Part:
     def peaks(self) -> np.ndarray:
         """Return the largest magnitude of each channel, float64 of shape (channels,)."""
         others = tuple(a for a in range(self.array.ndim) if a != self.axis % self.array.ndim)
-        found: np.ndarray = np.abs(self.array).max(axis=others).astype(np.float64)
+        found: np.ndarray = np.abs(self.array).max(axis=others, initial=0.0).astype(np.float64)
         return found
 
 
@@ -133,6 +133,8 @@ def _follow(chain: Chain, value: Value, axis: int) -> Refusal | None:
 
 
 def _through(chain: Chain, node: Node, index: int, axis: int) -> Refusal | None:
+    if node.graph is not chain.source.graph:
+        return Refusal("other-graph", f"{node.label!r} reads its channels in another graph")
     weigher = _weigher(node, index, axis, chain.channels)
     if weigher is not None:
         chain.weighers.append(weigher)
@@ -140,8 +142,8 @@ def _through(chain: Chain, node: Node, index: int, axis: int) -> Refusal | None:
         assert value is not None
         chain.seen.append((value.name, axis))
         return None
-    if node.graph is not chain.source.graph or len(node.outputs) != 1 or not node.outputs[0]:
-        return Refusal("other-graph", f"{node.label!r} reads its channels in another graph")
+    if len(node.outputs) != 1 or not node.outputs[0]:
+        return Refusal("odd-outputs", f"{node.label!r} makes more than one value of its channels")
     keeps = index == 0 and (node.is_op(*HOMOGENEOUS) or (axis == 1 and node.is_op(*POOLS)))
     if not keeps:
         bias = _bias(node, index, axis, chain.channels)
@@ -180,6 +182,9 @@ def _bias(node: Node, index: int, axis: int, channels: int) -> Part | None:
     if other is None or other.constant is None or other.constant.size != channels:
         return None
     array, rank = other.constant, node.output.rank
+    value = node.input(index)
+    if axis != -1 and (value is None or value.rank != rank):
+        return None  # the sum has more axes, and the channels are elsewhere in it
     place = array.ndim - 1 if axis == -1 else array.ndim - ((rank or 0) - axis)
     if rank is None or not 0 <= place < array.ndim or array.shape[place] != channels:
         return None

@@ -97,7 +97,7 @@ class Emitter:
         if grid not in self._parameters:
             graph = self.model.graph
             self._parameters[grid] = (
-                graph.constant(f"{name}_scale", np.array(grid.scale, np.float32)),
+                graph.constant(f"{name}_s", np.array(grid.scale, np.float32)),
                 graph.constant(f"{name}_zp", np.array(grid.zero_point, grid.dtype)),
             )
         return self._parameters[grid]
@@ -113,7 +113,7 @@ class Emitter:
         if id(old) not in self._integers:
             self._old[id(old)] = old
             self._integers[id(old)] = home.constant(f"{old.name}_q", weight.integers)
-            self._integers[-id(old)] = home.constant(f"{old.name}_scale", weight.scales)
+            self._integers[-id(old)] = home.constant(f"{old.name}_s", weight.scales)
         integers, scales = self._integers[id(old)], self._integers[-id(old)]
         key = id(old), id(unit.graph)
         if key not in self._dequantized:
@@ -139,7 +139,7 @@ class Emitter:
         if weight.scales.ndim == 0:
             scales = bias_scales(grid.scale, weight.scales)
         integers = unit.graph.constant(f"{name}_q", quantize_bias(bias, scales))
-        scale = unit.graph.constant(f"{name}_scale", scales)
+        scale = unit.graph.constant(f"{name}_s", scales)
         restored = self._dequantize_constant(unit.graph, [integers, scale], 0, f"{name}_dq")
         unit.node.set_input(unit.rule.bias, restored)
 
@@ -147,7 +147,9 @@ class Emitter:
         self, graph: Graph, inputs: list[Value], axis: int, name: str
     ) -> Value:
         attrs = {"axis": axis} if inputs[1].rank else None
-        return graph.add_op("DequantizeLinear", inputs, name=name, attrs=attrs).output
+        node = graph.add_op("DequantizeLinear", inputs, name=name, attrs=attrs)
+        node.name = ""  # its kernel never runs, so nobody asks for it; in small files names count
+        return node.output
 
     def _zeros(self, shape: tuple[int, ...]) -> Value:
         """Return the zero points of a weight, without which a Gemm does not fuse; shared."""

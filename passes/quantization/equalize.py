@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import numpy as np
 
 from ocompress.analysis.ranges import ChannelRange, ChannelRanges
 from ocompress.analysis.statistics import Statistics, Wishes
 from ocompress.diagnostics import Severity
-from ocompress.ir import Facet, Model, edit
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.quantization.channel_chains import Chain, Part, find_chain, pads
 from passes.quantization.naming import check_patterns
@@ -60,6 +63,13 @@ class Equalize(Pass):
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose channels stay.")
 
+    def __post_init__(self) -> None:
+        """Check ranges, and options that contradict each other."""
+        super().__post_init__()
+        if self.absorb and self.by == "activations":
+            msg = "equalize: absorb goes with by=weights; run the pass twice for both"
+            raise OptionError(msg)
+
     def wishes(self, model: Model) -> Wishes:
         """Ask for the range of every channel that may be scaled or shifted."""
         if self.by == "weights" and not self.absorb:
@@ -78,7 +88,8 @@ class Equalize(Pass):
         ranges = ctx.statistics(model, _wishes(chains)) if needed else {}
         counts = {"chains equalized": 0}
         if self.absorb:  # first, for the ranges are those before anything is scaled
-            counts["biases absorbed"] = sum(self._absorb(c, ranges, ctx) for c in chains)
+            counts["biases absorbed"] = sum(_absorb(c, ranges, ctx) for c in chains)
+            chains = self._chains(model, None)  # some ends have a bias now
         if self.by == "activations":
             counts["chains equalized"] = sum(self._smooth(c, ranges, ctx) for c in chains)
         else:
@@ -92,19 +103,21 @@ class Equalize(Pass):
         done = {what: n for what, n in counts.items() if n}
         return Outcome(self.may_change, done) if done else Outcome()
 
-    def _chains(self, model: Model, ctx: Context) -> list[Chain]:
-        from fnmatch import fnmatchcase
-
+    def _chains(self, model: Model, ctx: Context | None) -> list[Chain]:
         found = []
         for _, node in model.nodes():
             chain = find_chain(node)
-            if isinstance(chain, Refusal):
-                ctx.skip(node, chain.code, chain.why)
-            elif chain is not None and any(fnmatchcase(node.label, p) for p in self.exclude):
-                ctx.skip(node, "excluded", "its name is excluded")
-            elif chain is not None:
+            if isinstance(chain, Chain) and self._is_excluded(chain):
+                chain = Refusal("excluded", "its name or that of an operator behind is excluded")
+            if isinstance(chain, Chain):
                 found.append(chain)
+            elif chain is not None and ctx is not None:
+                ctx.skip(node, chain.code, chain.why)
         return found
+
+    def _is_excluded(self, chain: Chain) -> bool:
+        nodes = [chain.source, *chain.through, *(w.node for w in chain.weighers)]
+        return any(fnmatchcase(n.label, pattern) for n in nodes for pattern in self.exclude)
 
     def _smooth(self, chain: Chain, statistics: Statistics, ctx: Context) -> bool:
         seen = _seen(chain, statistics)
@@ -115,22 +128,27 @@ class Equalize(Pass):
         weights = np.max([w.peaks() for w in chain.weighers], axis=0)
         return _scale(chain, _power(wide, self.alpha) / _power(weights, 1 - self.alpha))
 
-    def _absorb(self, chain: Chain, statistics: Statistics, ctx: Context) -> bool:
-        seen = _seen(chain, statistics)
-        plain = all(n.is_op("Relu", "Identity", "Add") for n in chain.through)
-        biased = any(p.array.ndim == 1 for p in chain.makers[1:])
-        ends = [w for w in chain.weighers if w.node.is_op("Conv", "Gemm")]
-        if seen is None or not plain or not biased or len(ends) < len(chain.weighers):
-            return False
-        if pads(ends) or self.by == "activations" or not (seen.low > 0).any():
-            return False
-        shift = np.maximum(seen.low, 0.0)
-        bias = next(p for p in chain.makers[1:] if p.array.ndim == 1)
-        _set(bias, bias.array - shift)
-        for end in ends:
-            _raise_bias(end, shift)
-        ctx.applied(chain.source, "absorbed", "what its channels never fall below is a bias now")
-        return True
+
+def _absorb(chain: Chain, statistics: Statistics, ctx: Context) -> bool:
+    """Move what channels never fall below from a bias through one Relu into the biases behind."""
+    seen = _seen(chain, statistics)
+    nodes = [chain.source, *(w.node for w in chain.weighers)]
+    plain = (
+        [n.op_type for n in chain.through] == ["Relu"]
+        and len(chain.makers) == 2
+        and all(n.is_op("Conv", "Gemm") for n in nodes)
+        and all(n.attr("alpha", 1.0) == n.attr("beta", 1.0) == 1.0 for n in nodes)
+        and all(n.input(2) is None or query.constant(n, 2) is not None for n in nodes)
+    )
+    if seen is None or not plain or pads(chain.weighers) or not (seen.low > 0).any():
+        return False
+    shift = np.maximum(seen.low, 0.0)
+    bias = chain.makers[1]
+    _set(bias, bias.array - shift)
+    for end in chain.weighers:
+        _raise_bias(end, shift)
+    ctx.applied(chain.source, "absorbed", "what its channels never fall below is a bias behind it")
+    return True
 
 
 def _wishes(chains: list[Chain]) -> Wishes:
@@ -154,7 +172,7 @@ def _power(array: np.ndarray, exponent: float) -> np.ndarray:
 def _even_out(chain: Chain) -> bool:
     first = chain.makers[0].peaks()
     second = np.max([w.peaks() for w in chain.weighers], axis=0)
-    whole = (first > _TINY) & (second > _TINY)
+    whole = (first > _TINY) & (second > _TINY) & np.isfinite(first) & np.isfinite(second)
     ratio = np.where(whole, np.maximum(first, _TINY) / np.maximum(second, _TINY), 1.0)
     scales = np.sqrt(ratio)
     # the mean stays, or the two layers would only swap their ranges

@@ -180,16 +180,23 @@ def grouped(items: Sequence[T], model: Model, most: int) -> list[Sequence[T]]:
 
 
 def noise_of(
-    model: Model, variants: Mapping[str, Edit], macs: float, ctx: Context, stage: str
+    model: Model,
+    variants: Mapping[str, Edit],
+    macs: float,
+    ctx: Context,
+    stage: str,
+    *,
+    unmade: float = 0.0,
 ) -> dict[str, float]:
     """Return noise over signal power of the worst output for each variant of a model.
 
     Args:
         model: Not changed.
-        variants: What to change, by name; one that cannot be made counts as silent.
+        variants: What to change, by name.
         macs: Multiply-accumulates of a sample, 0 if nobody knows.
         ctx: Has the data.
         stage: What progress is called.
+        unmade: Noise of a variant that cannot be made.
     """
     work = macs * max(1, len(variants))
     samples = int(min(_SAMPLES, max(2, _MOST_WORK / work))) if work else _SAMPLES
@@ -197,7 +204,7 @@ def noise_of(
     def progress(done: int, total: int) -> None:
         ctx.progress(stage, done, total)
 
-    noise = dict.fromkeys(variants, 0.0)
+    noise = dict.fromkeys(variants, unmade)
     if not variants:
         return noise
     try:

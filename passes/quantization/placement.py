@@ -65,8 +65,10 @@ class Problem:
         self.units = units
         self.cells = [cell(u, elements, target) for u in units]
         scale = 1.0
-        if times:
-            pairs = [(c, times[id(u.node)]) for u, c in self._possible() if id(u.node) in times]
+        pairs = [
+            (c, times[id(u.node)]) for u, c in self._possible() if times and id(u.node) in times
+        ]
+        if times and pairs:
             known, seen = (sum(c.float_ns for c in side) for side in zip(*pairs, strict=True))
             scale = seen / known if known else 1.0
             self.cells = [

@@ -73,7 +73,15 @@ def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
         moments: Of what it reads in the quantized model.
     """
     solver = _Solver(problem)
-    plain = solver.split(problem.rounded.integers.astype(np.float64))
+    try:
+        return _solve(solver, moments)
+    except np.linalg.LinAlgError:  # inputs that say nothing, however much they are damped
+        bias = solver.bias(solver.plain, moments.whole)
+        return Reconstruction(problem.rounded, bias, 0.0, 0.0, 0.0)
+
+
+def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
+    plain = solver.plain
     before = solver.errors(plain, moments.fit, moments.judge)
     found = solver.round(moments.fit)
     after = solver.errors(found, moments.fit, moments.judge)
@@ -97,6 +105,7 @@ class _Solver:
         self.problem = problem
         self.biased = problem.bias is not None
         self.weight = self.split(problem.weight.astype(np.float64))
+        self.plain = self.split(problem.rounded.integers.astype(np.float64))
         channels = len(problem.weight)
         scales = np.broadcast_to(problem.rounded.scales.astype(np.float64), (channels,))
         self.scales = scales.reshape(problem.groups, -1)
@@ -114,9 +123,11 @@ class _Solver:
 
     def round(self, moments: Moments) -> np.ndarray:
         """Return integers, shape (groups, inputs, channels / groups)."""
-        hessian = moments.second(centred=self.biased).astype(np.float64)
+        hessian = moments.second(centred=self.biased)
         diagonal = np.einsum("gii->gi", hessian)
-        diagonal += np.maximum(_DAMPING * diagonal.mean(axis=1, keepdims=True), 1e-30)
+        level = np.maximum(diagonal.mean(axis=1, keepdims=True), 0.0)
+        scale = np.square(moments.mean).mean(axis=1, keepdims=True)
+        diagonal += np.maximum(_DAMPING * level, 1e-9 * scale + 1e-30)
         return self._sweep(_spread(hessian))
 
     def errors(self, levels: np.ndarray, fit: Moments, judge: Moments) -> np.ndarray:
@@ -128,7 +139,7 @@ class _Solver:
             judge: What the error is measured on.
         """
         off = levels * self.scales[:, None, :] - self.weight
-        found: np.ndarray = (off * (judge.second().astype(np.float64) @ off)).sum(axis=1)
+        found: np.ndarray = (off * (judge.second() @ off)).sum(axis=1)
         if self.biased:
             shift = -(fit.mean[:, :, None] * off).sum(axis=1)
             mean = (judge.mean[:, :, None] * off).sum(axis=1)

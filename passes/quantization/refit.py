@@ -120,7 +120,7 @@ def _window(unit: Unit) -> Window | None:
         unit.groups,
         strides=unit.node.attr("strides"),
         dilations=unit.node.attr("dilations"),
-        pads=unit.node.attr("pads"),
+        pads=None if unit.node.attr("auto_pad", "NOTSET") == "VALID" else unit.node.attr("pads"),
     )
 
 

@@ -66,7 +66,9 @@ def _quiet(sites: list[Site], original: Model, noise: float, ctx: Context) -> li
     """Return the sites that the outputs hardly notice; all of them if data tell nothing."""
     groups = grouped(sites, original, _MOST_VARIANTS)
     variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
-    measured = noise_of(original, variants, 0.0, ctx, "quant: rounding weights that stay float")
+    measured = noise_of(
+        original, variants, 0.0, ctx, "quant: rounding weights that stay float", unmade=1.0
+    )
     budget = _SHARE * (noise + _FLOOR)
     chosen: set[int] = set()
 
@@ -90,10 +92,10 @@ def _rounded(sites: Sequence[Site]) -> Edit:
         constants = {n: v for g in model.graph.graphs() for n, v in g.initializers.items()}
         for site in sites:
             value = constants.get(site.value.name)
-            if value is None or value.constant is None:
+            if value is None or value.constant is None or value.constant.size != site.array.size:
                 return False
-            integers, scales = to_int8(value.constant, site.channel_axes)
-            edit.set_weight(value, integers * scales)
+            integers, scales = to_int8(site.array, site.channel_axes)
+            edit.set_weight(value, (integers * scales).reshape(value.constant.shape))
         return True
 
     return change
@@ -112,8 +114,9 @@ def store(sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
     rows = []
     for site in sites:
         integers, scales = to_int8(site.array, site.channel_axes)
-        off = integers * scales - site.array
-        size = float(np.linalg.norm(site.array))
+        whole = site.array.astype(np.float64)
+        off = integers * scales - whole
+        size = float(np.linalg.norm(whole))
         error = float(np.linalg.norm(off)) / size if size else 0.0
         looked_up = site.is_looked_up and site.role is Role.TABLE and site.array.ndim == 2
         effect = Effect.ROWS if looked_up else Effect.FOLDED
@@ -136,7 +139,7 @@ def _others(model: Model, known: Set[int]) -> list[Site]:
             if array is None or id(value) in known or not readers or value.is_output:
                 continue
             plain = all(not n.domain and not n.is_op(*weight_sites.OP_TYPES) for n in readers)
-            if plain and array.dtype == np.float32 and array.ndim > 1:
+            if plain and array.dtype == np.float32 and max(array.shape, default=0) < array.size:
                 found.append(Site(value, Role.KERNEL, 1, readers))
     return [s for s in found if np.isfinite(s.array).all()]
 
@@ -164,4 +167,7 @@ def to_int8(array: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     scales = np.abs(array).max(axis=others, keepdims=True, initial=0.0) / np.float32(127)
     scales = np.where(scales >= np.finfo(np.float32).tiny, scales, np.float32(1))
     scales = scales.astype(np.float32)
-    return np.rint(array / scales).astype(np.int8), scales
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(np.float32(127) * scales)  # the largest floats would become infinite
+    scales = np.where(fits, scales, np.nextafter(scales, np.float32(0)))
+    return np.rint(array / scales).clip(-127, 127).astype(np.int8), scales

@@ -13,6 +13,7 @@ from ocompress.analysis.one_layer import dequantized
 from ocompress.ir import Model, from_proto, query, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
 from ocompress.targets import find
+from passes.quantization.storing import to_int8
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
 
@@ -184,3 +185,38 @@ def test_a_limit_on_the_latency_makes_noise_cheaper() -> None:
     assert int8_count(bound) == 5
     torn = run(model, "quant", Fast(5, kind="latency"), AtMost(3))
     assert str(torn.records[-1].status) == "rolled-back"  # both at once cannot be had
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_inputs_that_hardly_vary_about_a_large_mean_do_no_harm(spread: float) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 64])
+    h = b.op("Relu", b.op("Gemm", x, b.weight(64, 64), b.weight(64)))
+    b.output(b.op("Gemm", h, b.weight(64, 8), b.weight(8)))
+    model = b.model()
+    rng = np.random.default_rng(0)
+    batches = [
+        {"x": (1000 + spread * rng.standard_normal((16, 64))).astype(np.float32)} for _ in range(4)
+    ]
+    result = quantized(from_proto(to_proto(model)), batches=batches)
+    assert result.records[-1].counts["int8 Gemm"] == 2
+    assert sqnr(outputs(model, batches[0]), outputs(result.model, batches[0])) > 30
+
+
+def test_the_largest_floats_stay_finite_and_biases_are_not_stored() -> None:
+    b = Builder()
+    x, flag = b.input("x", ["n", 64, 64]), b.input("flag", [1])
+    mask = np.triu(np.full((1, 64, 64), np.finfo(np.float32).min, np.float32), 1)
+    scores = b.op("Add", x, b.op("Mul", b.const(mask), flag))
+    b.output(b.op("Softmax", b.op("Add", scores, b.weight(1, 1, 64)), axis=-1))
+    model = b.model()
+    batches = data_for(model)
+    for batch in batches:
+        batch["flag"][:] = 1
+    result = quantized(from_proto(to_proto(model)), "quant", batches=batches)
+    off = {"x": batches[0]["x"], "flag": np.zeros(1, np.float32)}
+    assert np.isfinite(outputs(result.model, off)[0]).all()
+    stored = [r["weight"] for r in result.records[-1].details.get("stored", [])]
+    assert len(stored) <= 1
+    integers, scales = to_int8(mask, (0, 1))
+    assert np.isfinite(integers * scales).all()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.errors import OptionError
 from ocompress.ir import Model, from_proto, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult
 from ocompress.targets import find
@@ -114,3 +115,61 @@ def test_outputs_shared_weights_and_exclusions_are_refused() -> None:
     assert not result.records[-1].changed
     first = next(n.label for _, n in conv_net().nodes())
     assert not equalized(conv_net(), f"{{exclude=[{first}]}}").records[-1].changed
+
+
+def test_a_bias_that_absorbing_makes_is_scaled_like_any_other() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 6, 6])
+    gains = np.array([1e-2, 1e2] * 4, np.float32)
+    middle = b.rng.standard_normal((8, 8, 1, 1)).astype(np.float32) * gains[:, None, None, None]
+    last = b.rng.standard_normal((4, 8, 1, 1)).astype(np.float32) / gains[:, None, None]
+    h = b.op("Conv", x, b.weight(8, 4, 1, 1), b.const(np.full(8, 100.0, np.float32)))
+    h = b.op("Relu", b.op("Conv", b.op("Relu", h), b.const(middle)))
+    b.output(b.op("Conv", h, b.const(last), b.weight(4)))
+    model = b.model()
+    result = equalized(model, "{absorb=true}")
+    assert result.records[-1].counts["biases absorbed"] == 1
+    assert result.records[-1].counts["chains equalized"] >= 1
+    feed = data_for(model)[0]
+    assert sqnr(outputs(model, feed), outputs(result.model, feed)) > 80
+
+
+@pytest.mark.parametrize("case", ["behind", "branch", "alpha", "computed", "rank", "empty"])
+def test_what_would_change_the_function_is_left_alone(case: str) -> None:
+    b = Builder()
+    large = b.const(np.full(6, 5.0, np.float32))
+    x = b.input("x", ["n", 0 if case == "empty" else 4])
+    if case == "rank":
+        image = b.input("image", [1, 4, 8, 8])
+        h = b.op(
+            "Conv",
+            image,
+            b.const(uneven(b, 6)[:, None, None, None] * np.ones((6, 4, 1, 1), np.float32)),
+        )
+        h = b.op("Add", h, b.const(np.ones((1, 6, 1, 1, 1), np.float32)))
+        b.output(b.op("Conv", h, b.weight(3, 6, 1, 1, 1)))
+    elif case == "empty":
+        h = b.op("Relu", b.op("MatMul", x, b.const(np.zeros((0, 6), np.float32))))
+        b.output(b.op("MatMul", h, b.weight(6, 3)))
+    elif case == "branch":
+        h = b.op("MatMul", x, b.const(np.abs(b.rng.standard_normal((4, 6))).astype(np.float32)))
+        for end in (h, b.op("Add", h, large)):
+            b.output(b.op("Gemm", b.op("Relu", end), b.weight(6, 3), b.weight(3)))
+    else:
+        bias = large if case != "behind" else b.weight(6)
+        h = b.op("Relu", b.op("Gemm", x, b.weight(4, 6), bias))
+        if case == "behind":
+            h = b.op("Relu", b.op("Add", h, large))
+        end = b.op("ReduceMean", x, axes=[0, 1], keepdims=0) if case == "computed" else b.weight(3)
+        b.output(b.op("Gemm", h, b.weight(6, 3), end, alpha=2.0 if case == "alpha" else 1.0))
+    model = b.model()
+    result = equalized(model, "{absorb=true}")
+    assert not result.records[-1].counts.get("biases absorbed")
+    feed = data_for(model)[2]
+    if case != "empty":
+        assert sqnr(outputs(model, feed), outputs(result.model, feed)) > 90
+
+
+def test_absorbing_and_activations_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="absorb"):
+        Pipeline.parse("equalize{by=activations,absorb=true}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.second_moments import Folded, SecondMoments
+from ocompress.analysis.second_moments import Folded, Moments, SecondMoments
 from passes.quantization.reconstruct import Problem, Reconstruction, reconstruct
 from passes.quantization.weights import WeightGrid, pull_pairs_in, quantize_weight, walks_of
 
@@ -88,17 +88,15 @@ def test_groups_are_solved_each_by_itself() -> None:
     rounded = quantize_weight(weight, 0, WeightGrid.FULL, orders=[(0, 1, 2)])
     parts = [moments(rows) for rows in seen]
 
-    def joined(one: str) -> tuple[np.ndarray, np.ndarray, int]:
-        chosen = [getattr(p, one) for p in parts]
-        x, xx = (np.concatenate([getattr(c, k) for c in chosen]) for k in ("x", "xx"))
-        return x, xx, chosen[0].count
+    def joined(name: str) -> Moments:
+        chosen = [getattr(p, name) for p in parts]
+        x, xx, pivot = (
+            np.concatenate([getattr(c, k) for c in chosen]) for k in ("x", "xx", "pivot")
+        )
+        return Moments(chosen[0].count, x, xx, pivot)
 
-    both = {}
-    for name in ("fit", "judge"):
-        x, xx, count = joined(name)
-        both[name] = type(parts[0].fit)(count, x, xx)
     together = reconstruct(
-        Problem(weight, 4, rounded, 127, [], np.zeros(4)), Folded(both["fit"], both["judge"])
+        Problem(weight, 4, rounded, 127, [], np.zeros(4)), Folded(joined("fit"), joined("judge"))
     )
     for index in range(4):
         own = quantize_weight(weight[index : index + 1], 0, WeightGrid.FULL, orders=[(0, 1, 2)])
