@@ -21,8 +21,8 @@ from passes.quantization.weight_sites import Rules, Site
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
 _MOST_VARIANTS = 32
-_SHARE, _FLOOR = 0.25, 3e-4
-"""Part of the noise there is, or of 35 dB, that storing may add."""
+_SHARES, _FLOOR = (0.25, 0.02, 0.001), 3e-4
+"""Part of the noise there is, or of 35 dB, that storing may add, and less if that is too much."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
@@ -32,7 +32,8 @@ def store_rest(
     """Store the float weights of a model, and its other large float constants, as int8.
 
     Each is rounded by itself first, to see what it costs; the cheapest per byte are taken while
-    they add little to the noise that the outputs have anyway.
+    they add little to the noise that the outputs have anyway, and less of them where a limit on
+    the drop says so.
 
     Args:
         model: Changed.
@@ -44,6 +45,36 @@ def store_rest(
     Returns:
         A row for the report of each weight.
     """
+    sites = [s for s in _sites(model) if not _touches(s, without)]
+    groups = grouped(sites, original, _MOST_VARIANTS)
+    variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
+    stage = "quant: rounding weights that stay float"
+    measured = noise_of(original, variants, 0.0, ctx, stage, unmade=1.0)
+    costs = [measured[str(i)] for i in range(len(groups))]
+    rows: list[dict[str, Any]] = []
+    chosen: set[str] = set()
+    for share in _SHARES:
+        chosen = _quiet(groups, costs, share * (noise + _FLOOR))
+        if not chosen:
+            break
+        before = model.clone()
+        emitter = WeightEmitter(model)
+        rows = store([s for s in _sites(model) if s.value.name in chosen], emitter)
+        emitter.finish()
+        model.sort()
+        verdict = ctx.judged("max-drop", model, original)
+        if verdict is None or verdict.held:
+            break
+        model.become(before)
+        rows, chosen = [], set()
+    for site in sites:
+        if site.value.name not in chosen:
+            why = "its weight stays float32: rounded to int8 it would cost too much"
+            ctx.remark(Severity.NOTE, "float-weight", why, site.nodes[0])
+    return rows
+
+
+def _sites(model: Model) -> list[Site]:
     rules = Rules(
         form="int8",
         blocks=dict.fromkeys(Role, 0),
@@ -55,36 +86,22 @@ def store_rest(
     )
     sites = weight_sites.collect(model, rules, lambda *_: None)
     sites += _others(model, {id(s.value) for s in sites})
-    sites = [s for s in sites if _pays(s) and not _touches(s, without)]
-    emitter = WeightEmitter(model)
-    rows = store(_quiet(sites, original, noise, ctx), emitter)
-    emitter.finish()
-    return rows
+    return [s for s in sites if _pays(s)]
 
 
-def _quiet(sites: list[Site], original: Model, noise: float, ctx: Context) -> list[Site]:
-    """Return the sites that the outputs hardly notice; all of them if data tell nothing."""
-    groups = grouped(sites, original, _MOST_VARIANTS)
-    variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
-    measured = noise_of(
-        original, variants, 0.0, ctx, "quant: rounding weights that stay float", unmade=1.0
-    )
-    budget = _SHARE * (noise + _FLOOR)
-    chosen: set[int] = set()
+def _quiet(groups: Sequence[Sequence[Site]], costs: Sequence[float], budget: float) -> set[str]:
+    """Return the names of the weights that the outputs hardly notice."""
+    chosen: set[str] = set()
 
-    def cost(index: int) -> float:
-        return measured[str(index)] / sum(s.array.nbytes for s in groups[index])
+    def per_byte(index: int) -> float:
+        return costs[index] / sum(s.array.nbytes for s in groups[index])
 
-    for index in sorted(range(len(groups)), key=cost):
-        budget -= measured[str(index)]
+    for index in sorted(range(len(groups)), key=per_byte):
+        budget -= costs[index]
         if budget < 0:
             break
-        chosen.update(id(s) for s in groups[index])
-    for site in sites:
-        if id(site) not in chosen:
-            why = "its weight stays float32: rounded to int8 it would cost too much"
-            ctx.remark(Severity.NOTE, "float-weight", why, site.nodes[0])
-    return [s for s in sites if id(s) in chosen]
+        chosen.update(s.value.name for s in groups[index])
+    return chosen
 
 
 def _rounded(sites: Sequence[Site]) -> Edit:

@@ -220,3 +220,26 @@ def test_the_largest_floats_stay_finite_and_biases_are_not_stored() -> None:
     assert len(stored) <= 1
     integers, scales = to_int8(mask, (0, 1))
     assert np.isfinite(integers * scales).all()
+
+
+def test_a_limit_on_the_drop_holds_for_stored_weights_too() -> None:
+    model = pieces()
+    guard = Untouched()
+    result = run(model, "quant", guard)  # type: ignore[arg-type]
+    assert str(result.records[-1].status) != "rolled-back"
+    assert not result.records[-1].changed
+    assert guard.asked >= 1
+    assert result.model.weight_bytes == model.weight_bytes
+
+
+@dataclass
+class Untouched:
+    """Allows nothing to be stored in fewer bits."""
+
+    kind: str = "max-drop"
+    asked: int = 0
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        self.asked += 1
+        held = not any(n.is_op("Cast", "DequantizeLinear") for _, n in candidate.nodes())
+        return Verdict(held, self.kind, "something is stored in fewer bits", {})
