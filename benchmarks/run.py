@@ -8,7 +8,7 @@ Fashion-MNIST files beside them; real nets (`make models`) use rendered text (OC
 (MiniLM) and, for EfficientNet-Lite0, `--photos`: a folder of 224x224 RGB images, every third of
 which calibrates while the others evaluate, with `photo_labels.json` beside the folder naming the
 right classes of some. NNCF runs if `--rivals` names a Python that has it. `--write` puts table and
-plot into docs/.
+plot into docs/; with `--only`, rows of other nets stay as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import embeddings, measures, ocr  # noqa: E402
 from benchmarks.rival_tools import TOOLS  # noqa: E402
-from benchmarks.table import Row, report  # noqa: E402
+from benchmarks.table import Row, known, report  # noqa: E402
 from ocompress.io import Dataset, load_data, load_model  # noqa: E402
 
 FASHION = ("models/data/fashion_calib.npz", "models/data/fashion_test.npz")
@@ -124,10 +124,22 @@ def cases(folder: Path | None, work: Path) -> dict[Path, Case]:
 
 
 def store(data: Dataset, folder: Path) -> None:
-    """Write feeds for tools that know nothing of ours."""
+    """Write feeds for tools that know nothing of ours.
+
+    Batches that differ in their first extent alone are cut into samples: some tools want every
+    batch alike.
+    """
     folder.mkdir()
-    for number, feed in enumerate(data):
-        np.savez(folder / f"{number:05}.npz", **{n: np.asarray(a) for n, a in feed.items()})
+    feeds = [{n: np.asarray(a) for n, a in feed.items()} for feed in data]
+    shapes = {tuple(a.shape for a in feed.values()) for feed in feeds}
+    if len(shapes) > 1 and len({tuple(s[1:] for s in shape) for shape in shapes}) == 1:
+        feeds = [
+            {n: a[i : i + 1] for n, a in feed.items()}
+            for feed in feeds
+            for i in range(len(next(iter(feed.values()))))
+        ]
+    for number, feed in enumerate(feeds):
+        np.savez(folder / f"{number:05}.npz", **feed)
 
 
 def make(tool: str, model: Path, result: Path, feeds: Path, python: str) -> Row:
@@ -183,15 +195,16 @@ def main() -> None:
     tools = {t: sys.executable for t in TOOLS if not t.startswith("NNCF")}
     if given.rivals:
         tools |= {t: given.rivals for t in TOOLS if t.startswith("NNCF")}
-    rows: list[Row] = []
     where = ROOT / ("docs" if given.write else "benchmarks/out")
     where.mkdir(exist_ok=True)
+    rows = known(where) if given.only else []
     with tempfile.TemporaryDirectory() as folder:
         for path, case in cases(given.photos, Path(folder)).items():
             if not given.only or path.stem in given.only:
                 mine = dict(tools)
                 if path.stem not in ("minilm", "transformer"):
                     mine.pop("ocompress, dynamic")
+                rows = [r for r in rows if r.model != path.stem]
                 rows += compare(path, case, mine, Path(folder))
                 report(rows, where)  # what is done stays if the rest is cut short
 

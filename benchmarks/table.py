@@ -73,18 +73,45 @@ def report(rows: list[Row], folder: Path) -> None:
     )
     page = f"""# int8 beside other tools
 
-Made by `python benchmarks/run.py --photos DIR --rivals PYTHON --write`, all in one run on one
-machine: {facts}. Every tool got the same model and the same 128 calibration samples and ran in a
-process of its own (seconds without imports, peak memory with them). Size and latency are relative
-to the float model, latency interleaved with it; SQNR and agreement are against the float model on
-held-out data; the task's score needs labels, which no tool saw. `ocompress` is `--passes quant
---target portable`, `fastest` adds `noise_price=0`.
+Made by `python benchmarks/run.py --photos DIR --rivals PYTHON --write`, on one machine: {facts}.
+All rows of a net come from one run. Every tool got the same model and the same 128 calibration
+samples and ran in a process of its own (seconds without imports, peak memory with them). Size and
+latency are relative to the float model, latency interleaved with it; SQNR and agreement are against
+the float model on held-out data; the task's score needs labels, which no tool saw. `ocompress` is
+`--passes quant --target portable`, `fastest` adds `noise_price=0`.
 
 ![SQNR over latency](benchmarks.svg)
 
 """ + "\n".join(lines)
     (folder / "benchmarks.md").write_text(page + "\n", encoding="utf-8")
     (folder / "benchmarks.svg").write_text(plot(rows), encoding="utf-8")
+
+
+def known(folder: Path) -> list[Row]:
+    """Return the rows of the table that is in a folder, none if there is none."""
+    path = folder / "benchmarks.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = []
+    for line in lines:
+        cells = [c.strip() for c in line.strip().strip("|").split("|")]
+        if not line.startswith("| ") or cells[0] == HEAD[0]:
+            continue
+        if len(cells) < len(HEAD):
+            rows.append(Row(cells[0], cells[1], error=cells[2].removeprefix("fails: ")))
+            continue
+        size, noise, same, _, one, two, seconds, mib = (_number(c) for c in cells[2:])
+        score, _, task = cells[5].partition(" (")
+        row = Row(cells[0], cells[1], seconds, mib, size, noise, same, task.rstrip(")"))
+        row.score, row.latency_1, row.latency_2 = _number(score), one, two
+        rows.append(row)
+    return rows
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
 
 
 def plot(rows: list[Row]) -> str:
@@ -123,7 +150,7 @@ def _chart(rows: list[Row], net: str, left: int, top: int) -> str:
         return y0 - h * max(0.0, sqnr) / loud
 
     lines = [
-        f'<text x="{left + 40}" y="{top + 20}" font-weight="bold">{net}</text>',
+        f'<text x="{left + 70}" y="{top + 24}" font-weight="bold">{net}</text>',
         f'<path d="M{x0},{y0 - h}V{y0}H{x0 + w}" stroke="#555" fill="none"/>',
         f'<path d="M{x(1)},{y0 - h}V{y0}" stroke="#999" stroke-dasharray="3"/>',
         f'<text x="{x(1) - 12}" y="{y0 + 13}">float</text>',
