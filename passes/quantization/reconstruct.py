@@ -88,6 +88,8 @@ def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
     # the fewer rows judge, the more must be gained: chance alone gains that much
     better = after < before * (1 - min(1.0, moments.judge.count**-0.5))
     levels = np.where(better[:, None, :], solver.round(moments.whole), plain)
+    solver.rescale(levels, moments)
+    after = np.minimum(after, solver.errors(levels, moments.fit, moments.judge))
     power = max(float((solver.weight * (moments.judge.second() @ solver.weight)).sum()), 1e-30)
     return Reconstruction(
         solver.join(levels),
@@ -119,7 +121,10 @@ class _Solver:
     def join(self, levels: np.ndarray) -> QuantizedWeight:
         rounded = self.problem.rounded
         whole = levels.transpose(0, 2, 1).reshape(self.problem.weight.shape).astype(np.int8)
-        return QuantizedWeight(np.ascontiguousarray(whole), rounded.scales, rounded.axis)
+        scales = rounded.scales
+        if scales.ndim:
+            scales = self.scales.reshape(-1).astype(np.float32)
+        return QuantizedWeight(np.ascontiguousarray(whole), scales, rounded.axis)
 
     def round(self, moments: Moments) -> np.ndarray:
         """Return integers, shape (groups, inputs, channels / groups)."""
@@ -145,6 +150,26 @@ class _Solver:
             mean = (judge.mean[:, :, None] * off).sum(axis=1)
             found = found + shift * (2 * mean + shift)
         return found.clip(0)
+
+    def rescale(self, levels: np.ndarray, moments: Folded) -> None:
+        """Fit the scale of each channel to the outputs, where that proves itself.
+
+        In closed form, which also corrects the variance of the outputs (Nagel et al., 2019,
+        correct their mean alone).
+        """
+        if self.problem.rounded.scales.ndim == 0:
+            return  # one scale for all channels
+        fit = moments.fit.second(centred=self.biased)
+        real = levels * self.scales[:, None, :]
+        across = fit @ real
+        power, wanted = (real * across).sum(axis=1), (self.weight * across).sum(axis=1)
+        gain = np.where(power > 0, wanted / np.maximum(power, 1e-30), 1.0).clip(0.97, 1.03)
+        before = self.errors(levels, moments.fit, moments.judge)
+        old = self.scales
+        self.scales = (old * gain).astype(np.float32).astype(np.float64)
+        chance = 1 - min(1.0, moments.judge.count**-0.5)
+        better = self.errors(levels, moments.fit, moments.judge) < chance * before
+        self.scales = np.where(better, self.scales, old)
 
     def bias(self, levels: np.ndarray, moments: Moments) -> np.ndarray | None:
         """Return the bias that keeps the mean output, shape (channels,)."""

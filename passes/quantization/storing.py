@@ -23,6 +23,8 @@ _NODES = 300
 _MOST_VARIANTS = 32
 _SHARES, _FLOOR = (0.25, 0.02, 0.001), 3e-4
 """Part of the noise there is, or of 35 dB, that storing may add, and less if that is too much."""
+_LARGER_SHARES = (1.0, 10.0, float("inf"))
+"""The same while the file is larger than allowed."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
@@ -32,8 +34,8 @@ def store_rest(
     """Store the float weights of a model, and its other large float constants, as int8.
 
     Each is rounded by itself first, to see what it costs; the cheapest per byte are taken while
-    they add little to the noise that the outputs have anyway, and less of them where a limit on
-    the drop says so.
+    they add little to the noise that the outputs have anyway, less of them where a limit on the
+    drop says so, and more where one on the size does.
 
     Args:
         model: Changed.
@@ -53,24 +55,43 @@ def store_rest(
     costs = [measured[str(i)] for i in range(len(groups))]
     rows: list[dict[str, Any]] = []
     chosen: set[str] = set()
+    float_model = model.clone()
     for share in _SHARES:
-        chosen = _quiet(groups, costs, share * (noise + _FLOOR))
-        if not chosen:
+        names = _quiet(groups, costs, share * (noise + _FLOOR))
+        if not names:
             break
-        before = model.clone()
-        emitter = WeightEmitter(model)
-        rows = store([s for s in _sites(model) if s.value.name in chosen], emitter)
-        emitter.finish()
-        model.sort()
-        verdict = ctx.judged("max-drop", model, original)
-        if verdict is None or verdict.held:
+        rows, chosen = _store_named(model, names), names
+        if _holds("max-drop", model, original, ctx):
             break
-        model.become(before)
+        model.become(float_model.clone())
         rows, chosen = [], set()
+    for share in _LARGER_SHARES:
+        if _holds("size", model, original, ctx):
+            break
+        names = _quiet(groups, costs, share * (noise + _FLOOR))
+        tried = float_model.clone()
+        found = _store_named(tried, names)
+        if not _holds("max-drop", tried, original, ctx):
+            break
+        model.become(tried)
+        rows, chosen = found, names
     for site in sites:
         if site.value.name not in chosen:
             why = "its weight stays float32: rounded to int8 it would cost too much"
             ctx.remark(Severity.NOTE, "float-weight", why, site.nodes[0])
+    return rows
+
+
+def _holds(kind: str, model: Model, original: Model, ctx: Context) -> bool:
+    verdict = ctx.judged(kind, model, original)
+    return verdict is None or verdict.held
+
+
+def _store_named(model: Model, names: Set[str]) -> list[dict[str, Any]]:
+    emitter = WeightEmitter(model)
+    rows = store([s for s in _sites(model) if s.value.name in names], emitter)
+    emitter.finish()
+    model.sort()
     return rows
 
 

@@ -18,7 +18,8 @@ from passes.quantization.placement import Placement
 from passes.quantization.plan import HISTOGRAM
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.scheme import Grid, Scheme
-from passes.quantization.weights import QuantizedWeight
+from passes.quantization.units import Unit
+from passes.quantization.weights import QuantizedWeight, pull_pairs_in, walks_of
 
 
 def remark_on(chosen: Choosing, ctx: Context) -> None:
@@ -63,7 +64,7 @@ def details(
     return {
         "target": target.name,
         "times": "measured" if chosen.measured else "table",
-        "nodes": _nodes(chosen, scheme.weights, fits),
+        "nodes": _nodes(chosen, scheme.weights, fits, target),
         "tensors": _tensors(chosen.placement, scheme.grids, statistics),
         "selections": _selections(chosen),
     }
@@ -85,6 +86,7 @@ def _nodes(
     chosen: Choosing,
     weights: Mapping[int, QuantizedWeight],
     fits: Mapping[int, Reconstruction],
+    target: Target,
 ) -> list[dict[str, Any]]:
     placement = chosen.placement
     cells = placement.cells or [None] * len(placement.units)
@@ -103,6 +105,8 @@ def _nodes(
         if weight is not None and choice is Choice.INT8 and unit.weight is not None:
             assert unit.weight.constant is not None
             row["weight_sqnr_db"] = _weight_sqnr(unit.weight.constant, weight)
+            if target.saturates and not unit.depthwise:
+                row["channels_that_would_clip"] = _would_clip(unit)
         fit = fits.get(id(unit.node))
         if fit is not None and choice is Choice.INT8:
             row["output_sqnr_db_rtn"] = _decibels(fit.before)
@@ -110,6 +114,20 @@ def _nodes(
             row["channels_fitted"] = round(fit.moved, 3)
         rows.append(row)
     return rows
+
+
+def _would_clip(unit: Unit) -> int:
+    """Count the output channels that on a plain grid could clip where pairs saturate.
+
+    They, and no others, got a narrower grid or had pairs of weights pulled in.
+    """
+    assert unit.weight is not None
+    assert unit.weight.constant is not None
+    rows = np.moveaxis(unit.weight.constant, unit.axis, 0)
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    peaks = np.abs(flat).max(axis=1, keepdims=True, initial=0.0)
+    levels = np.rint(flat * (127 / np.where(peaks > 0, peaks, 1.0)))
+    return int(pull_pairs_in(levels, walks_of(rows.shape[1:], unit.orders)).sum())
 
 
 def _weight_sqnr(original: np.ndarray, weight: QuantizedWeight) -> float | None:

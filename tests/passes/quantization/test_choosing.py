@@ -243,3 +243,30 @@ class Untouched:
         self.asked += 1
         held = not any(n.is_op("Cast", "DequantizeLinear") for _, n in candidate.nodes())
         return Verdict(held, self.kind, "something is stored in fewer bits", {})
+
+
+def test_a_limit_on_the_size_stores_more() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 40])
+    weight = b.rng.standard_normal((40, 40)).astype(np.float32) * 1e-3
+    weight[0] = 10.0
+    b.output(b.op("MatMul", x, b.const(weight)))
+    model = b.model()
+    batches = data_for(model)
+    for batch in batches:
+        batch["x"][:, 0] = 0
+    free = quantized(from_proto(to_proto(model)), "quant", batches=batches)
+    assert not free.records[-1].changed
+    manager = PassManager(target=find("portable"), data=InMemory(batches), guards=[Small()])
+    bound = manager.run(Pipeline.parse("quant"), from_proto(to_proto(model)))
+    assert bound.records[-1].counts["weights stored as int8"] == 1
+
+
+@dataclass
+class Small:
+    """Allows no large float weight."""
+
+    kind: str = "size"
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        return Verdict(candidate.weight_bytes < 4000, self.kind, "too large", {})

@@ -356,7 +356,7 @@ def test_bias_correction_brings_the_mean_back() -> None:
     batches = [{"x": (rng.standard_normal((64, 32)) * 0.1 + 5).astype(np.float32)}] * 2
     off = []
     for correction in ("true", "false"):
-        text = f"quant{{keep_slower=true,weight_bits=7,bias_correction={correction}}}"
+        text = f"quant{{keep_slower=true,fit=rtn,weight_bits=7,bias_correction={correction}}}"
         result = quantized(model.clone(), text, batches=batches)
         got, want = outputs(result.model, batches[0])[0], outputs(model, batches[0])[0]
         off.append(float(np.abs((got - want).mean(axis=0)).max()))

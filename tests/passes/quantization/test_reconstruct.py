@@ -7,7 +7,13 @@ import pytest
 
 from ocompress.analysis.second_moments import Folded, Moments, SecondMoments
 from passes.quantization.reconstruct import Problem, Reconstruction, reconstruct
-from passes.quantization.weights import WeightGrid, pull_pairs_in, quantize_weight, walks_of
+from passes.quantization.weights import (
+    QuantizedWeight,
+    WeightGrid,
+    pull_pairs_in,
+    quantize_weight,
+    walks_of,
+)
 
 RNG = np.random.default_rng(3)
 INPUTS, CHANNELS = 48, 24
@@ -104,3 +110,14 @@ def test_groups_are_solved_each_by_itself() -> None:
             Problem(weight[index : index + 1], 1, own, 127, [], np.zeros(1)), parts[index]
         )
         np.testing.assert_array_equal(together.weight.integers[index], alone.weight.integers[0])
+
+
+def test_scales_are_fitted_to_the_outputs_of_fresh_data() -> None:
+    weight = RNG.standard_normal((CHANNELS, INPUTS)).astype(np.float32)
+    problem, found = solve(weight, inputs(6000, 0), WeightGrid.SEVEN, biased=False)
+    assert not np.array_equal(found.weight.scales, problem.rounded.scales)
+    plain = Reconstruction(
+        QuantizedWeight(found.weight.integers, problem.rounded.scales, 0), None, 0, 0, 0
+    )
+    fresh = inputs(4000, 1)
+    assert error(problem, found, fresh) < error(problem, plain, fresh)
