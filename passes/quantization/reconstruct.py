@@ -66,7 +66,7 @@ def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
 
     Each input is rounded in turn and those to come make up for its error, by the Cholesky factor
     of the inverse of the damped Hessian: Frantar et al., Optimal Brain Compression (2022), in the
-    order of GPTQ (2022). A bias makes up for the mean of what is left.
+    order of GPTQ (2022). Zeros stay zeros. A bias makes up for the mean of what is left.
 
     Args:
         problem: The layer.
@@ -194,7 +194,8 @@ class _Solver:
             errors = np.zeros((groups, stop - start, channels))
             for at in range(start, stop):
                 low, high = self._room(levels, at)
-                levels[:, at] = np.clip(np.rint(left[:, at]), low, high)
+                kept = self.weight[:, at] != 0  # what was pruned stays zero
+                levels[:, at] = np.where(kept, np.clip(np.rint(left[:, at]), low, high), 0)
                 error = (left[:, at] - levels[:, at]) / factor[:, at, at, None]
                 left[:, at + 1 : stop] -= factor[:, at, at + 1 : stop, None] * error[:, None]
                 errors[:, at - start] = error

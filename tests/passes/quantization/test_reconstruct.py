@@ -121,3 +121,13 @@ def test_scales_are_fitted_to_the_outputs_of_fresh_data() -> None:
     )
     fresh = inputs(4000, 1)
     assert error(problem, found, fresh) < error(problem, plain, fresh)
+
+
+def test_what_was_pruned_stays_zero() -> None:
+    weight = RNG.standard_normal((CHANNELS, INPUTS)).astype(np.float32)
+    weight[RNG.random(weight.shape) < 0.5] = 0
+    problem, found = solve(weight, inputs(3000, 0), WeightGrid.PAIRS)
+    assert found.moved > 0.5
+    assert not found.weight.integers[weight == 0].any()
+    fresh = inputs(2000, 1)
+    assert error(problem, found, fresh) < 0.7 * error(problem, None, fresh)
