@@ -47,6 +47,7 @@ def export_minilm(source: Path, path: Path) -> None:
     names = ["input_ids", "attention_mask"]
     net = Net()
     net.inner = inner  # so that the weights belong to the module that is exported
+    net.eval()  # exporting puts a module back into the mode that it was in
     torch.onnx.export(
         net,
         (ids, mask),
