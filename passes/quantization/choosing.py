@@ -11,7 +11,7 @@ from ocompress.pipeline import Context
 from ocompress.planning import Cell
 from ocompress.profiling import time_layers
 from passes.quantization.costing import Elements, macs_of
-from passes.quantization.drafting import Draft, Drafter
+from passes.quantization.drafting import Drafter
 from passes.quantization.noise import Noise, measure, scaled_to
 from passes.quantization.placement import Placement, Problem
 from passes.quantization.selection import Selection, best, front
@@ -58,7 +58,6 @@ class Chooser:
     costs: str
     rate: float
     ctx: Context
-    _all: Draft | None = field(default=None, init=False)
     _noise: Noise | None = field(default=None, init=False)
     _slow: dict[tuple[object, ...], bool] = field(default_factory=dict, init=False)
 
@@ -145,10 +144,6 @@ class Chooser:
         verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
         return verdict is not None and not verdict.held
 
-    def _everything(self, problem: Problem) -> Draft:
-        self._all = self._all or self.drafter.draft(problem.everything().chosen)
-        return self._all
-
     def _measure_noise(self, problem: Problem, fastest: Placement) -> Noise:
         chosen = problem.everything().chosen
         macs = macs_of(chosen, self.elements)
@@ -159,7 +154,7 @@ class Chooser:
 
     def _measured(self, problem: Problem) -> Problem:
         """Return the problem with times of this machine."""
-        draft = self._everything(problem)
+        draft = self.drafter.draft(problem.everything().chosen)
         feeds = next(iter(self.ctx.data.take(1)))
         self.ctx.progress("quant: timing layers", 0, 1)
         try:

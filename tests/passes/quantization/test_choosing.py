@@ -96,7 +96,6 @@ def test_a_choice_that_turns_out_slow_is_made_again_with_measured_times() -> Non
     assert run(chain(2), "quant{costs=table}").records[-1].details["times"] == "table"
     measured = run(chain(2), "quant{costs=measured}")
     assert measured.records[-1].details["times"] == "measured"
-    assert int8_count(measured) >= 1  # int8 is faster here, whatever the machine
 
 
 def recurrent() -> Model:
