@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.analysis import linear_layer
+from ocompress.analysis.linear_layer import Layer, Refusal
+from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Model, Node, Value, edit, query
 from ocompress.pipeline import Context
-from passes.canonical import affine, chains, linear_layer
+from passes.canonical import affine, chains
 from passes.canonical.affine import Affine
 from passes.canonical.chains import Chain
-from passes.canonical.linear_layer import Layer, Refusal
-from passes.canonical.weight_form import rounded
 
 Wanted = Callable[[Node], bool]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Node, Value
-from passes.canonical.linear_layer import Refusal
 
 Axes = tuple[int | None, ...]
 """For each axis of a value the axis of the layer it came from; None for an inserted one."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.ir import Graph, Node, Value, query
 from passes.canonical import affine
 from passes.canonical.affine import Affine, Axes
-from passes.canonical.linear_layer import Layer, Refusal
 
 
 @dataclass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical import absorb
 from passes.canonical.affine import Affine
-from passes.canonical.linear_layer import Refusal
 
 _LONE = Refusal("no-linear-neighbour", "no layer with constant weights feeds it or reads it")
 

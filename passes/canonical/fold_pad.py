@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical import window
-from passes.canonical.linear_layer import Refusal
 
 _READERS = ("Conv", "AveragePool", "MaxPool")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Facet, Model, Node, Shape, Value, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
-from passes.canonical.linear_layer import Refusal
 
 _KINDS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16)
 """Element types ONNX Runtime has a Gemm for."""

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ocompress.analysis import linear_layer
+from ocompress.analysis.linear_layer import Layer
+from ocompress.analysis.weight_form import WeightForm
 from ocompress.ir import DType, Model, Node, Value, query
 from ocompress.pipeline import Context
-from passes.canonical import linear_layer
-from passes.canonical.linear_layer import Layer
-from passes.canonical.weight_form import WeightForm
 from passes.pruning import ends
 
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from passes.canonical.weight_form import WeightForm
+from ocompress.analysis.weight_form import WeightForm
 from passes.pruning import magnitude
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passes.canonical.weight_form import WeightForm, rounded
+from ocompress.analysis.weight_form import WeightForm, rounded
 from tests.build import Builder
 from tests.passes.canonical.folding import (
     CHANNELS_IN,

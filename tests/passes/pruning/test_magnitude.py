@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passes.canonical.weight_form import WeightForm
+from ocompress.analysis.weight_form import WeightForm
 from passes.pruning import magnitude, patterns
 
 

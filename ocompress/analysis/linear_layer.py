@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.weight_form import WeightForm
 from ocompress.ir import DType, Node, Value, edit
-from passes.canonical.weight_form import WeightForm
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 LARGEST_COPY = 1 << 16
