@@ -60,6 +60,51 @@ class Window:
         shape = (*found.shape[:2], self.groups, -1, *self.kernel)
         return found.reshape(shape)
 
+    def transposed_extents(self, shape: Sequence[int], extra: Sequence[int]) -> tuple[int, ...]:
+        """Return the spatial extents that a transposed convolution makes of an input shape.
+
+        Args:
+            shape: [n, channels, ...].
+            extra: What it pads its output with at the end, one per spatial axis.
+        """
+        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+        return tuple(
+            (x - 1) * step + span - sum(pad) + more
+            for x, step, span, pad, more in zip(
+                shape[2:], self.strides, spans, self.pads, extra, strict=True
+            )
+        )
+
+    def scattered(
+        self, array: np.ndarray, places: np.ndarray, extents: Sequence[int]
+    ) -> np.ndarray:
+        """Return what a transposed convolution adds up at some places of every item.
+
+        Args:
+            array: Shape [n, channels, ...].
+            places: Flat indices into the spatial extents of the output, shape [places].
+            extents: The spatial extents of the output.
+
+        Returns:
+            Shape [n, places, groups, channels / groups, *kernel]; 0 where a tap meets nothing.
+        """
+        at = np.unravel_index(places, tuple(extents))
+        rank = len(self.kernel)
+        index, met = [], np.ones((len(places), *self.kernel), bool)
+        for axis, (place, step, gap) in enumerate(
+            zip(at, self.strides, self.dilations, strict=True)
+        ):
+            shape = (len(place), *(-1 if a == axis else 1 for a in range(rank)))
+            offset = place[:, None] + self.pads[axis][0] - np.arange(self.kernel[axis])[None] * gap
+            source = offset // step
+            inside = (offset % step == 0) & (source >= 0) & (source < array.shape[2 + axis])
+            met &= inside.reshape(shape)
+            index.append(np.where(inside, source, 0).reshape(shape))
+        where: tuple[object, ...] = (slice(None), slice(None), *index)
+        found = np.where(met, array[where], 0)  # type: ignore[index]
+        found = np.moveaxis(found, 2, 1)
+        return found.reshape(*found.shape[:2], self.groups, -1, *self.kernel)
+
     def rows(self, codes: np.ndarray, zero: int, count: int) -> np.ndarray:
         """Return what the kernel sees at places spread evenly over the outputs of all items.
 

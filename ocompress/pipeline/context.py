@@ -64,6 +64,11 @@ class Context:
     # -- asking -----------------------------------------------------------------------------
 
     @property
+    def has_data(self) -> bool:
+        """Whether there are calibration data."""
+        return self.analyses.data is not None
+
+    @property
     def data(self) -> Dataset:
         """Calibration data.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ocompress.analysis import padding
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
-from passes.canonical import window
 
 _READERS = ("Conv", "AveragePool", "MaxPool")
 
@@ -63,7 +63,7 @@ def _match(node: Node) -> list[tuple[Node, list[int]]] | Refusal:
         return Refusal("is-output", "its result is an output of the graph")
     if node.attr("mode", "constant") != "constant":
         return Refusal("mode", "it does not pad with a constant")
-    added = window.pad_amounts(node)
+    added = padding.pad_amounts(node)
     value = _value(node)
     if added is None or value is None or node.inputs[0] is None:
         return Refusal("dynamic-pads", "its pads, axes or value are computed")
@@ -95,7 +95,7 @@ def _value(node: Node) -> float | None:
 
 
 def _merged(pad: Node, reader: Node, added: list[int], value: float) -> list[int] | Refusal:
-    own = window.explicit_pads(reader, len(added) // 2)
+    own = padding.explicit_pads(reader, len(added) // 2)
     if own is None:
         return Refusal("auto-pad", f"the extents that {reader.label!r} pads to are not known")
     total = [a + b for a, b in zip(own, added, strict=True)]
@@ -126,7 +126,7 @@ def _pool_refusal(
         return None
     if len(reader.outputs) > 1 and reader.outputs[1] is not None:
         return Refusal("indices", f"{reader.label!r} returns indices into the padded data")
-    smallest = -np.inf if source is None else window.lowest(source)
+    smallest = -np.inf if source is None else padding.lowest(source)
     return None if value <= smallest else _VALUE
 
 

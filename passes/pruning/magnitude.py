@@ -120,28 +120,52 @@ def n_of_m(rows: np.ndarray, keep: int, group: int) -> np.ndarray:
     return mask
 
 
-def block_scores(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return the root mean square of each block of a stack of matrices.
+def block_means(values: np.ndarray, rows: int, columns: int, taps: int) -> np.ndarray:
+    """Return the mean of each block of a stack of matrices.
 
     Args:
-        matrix: Weights `[outputs, inputs, taps]`.
+        values: One number per weight, `[outputs, inputs, taps]`.
         rows: Outputs per block.
         columns: Inputs per block; blocks at the far edges may be smaller.
+        taps: Taps per block.
 
     Returns:
-        Float32 `[block rows, block columns, taps]`.
+        Float32 `[block rows, block columns, block taps]`.
     """
-    square = np.square(matrix.astype(np.float32, copy=False))
-    row_starts = np.arange(0, matrix.shape[0], rows)
-    column_starts = np.arange(0, matrix.shape[1], columns)
-    total = np.add.reduceat(np.add.reduceat(square, row_starts, 0), column_starts, 1)
-    heights = np.diff(np.append(row_starts, matrix.shape[0]))
-    widths = np.diff(np.append(column_starts, matrix.shape[1]))
-    area = (heights[:, None] * widths[None, :])[:, :, None]
-    return np.asarray(np.sqrt(total / area), np.float32)
+    total = values.astype(np.float32, copy=False)
+    area = np.ones(())
+    for axis, extent in enumerate((rows, columns, taps)):
+        starts = np.arange(0, values.shape[axis], extent)
+        total = np.add.reduceat(total, starts, axis)
+        spans = np.diff(np.append(starts, values.shape[axis]))
+        area = area * spans.reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.asarray(total / area, np.float32)
 
 
-def spread(blocks: np.ndarray, shape: tuple[int, ...], rows: int, columns: int) -> np.ndarray:
-    """Repeat a choice of blocks over the elements of `[outputs, inputs, taps]`."""
-    tall = np.repeat(blocks, rows, axis=0)[: shape[0]]
-    return np.repeat(tall, columns, axis=1)[:, : shape[1]]
+def spread(blocks: np.ndarray, shape: tuple[int, ...], extents: tuple[int, ...]) -> np.ndarray:
+    """Repeat what is said of blocks over the elements of `[outputs, inputs, taps]`."""
+    for axis, extent in enumerate(extents):
+        blocks = np.repeat(blocks, extent, axis=axis)
+    return blocks[tuple(slice(e) for e in shape)]
+
+
+def cheapest(costs: list[np.ndarray], sizes: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """Choose units, the cheapest first, until they hold as many weights as asked for.
+
+    Args:
+        costs: One number per unit, for each layer.
+        sizes: Weights in each unit, for each layer.
+        count: Weights to choose in all; the unit that reaches it is chosen if more than half of
+            it still fits.
+
+    Returns:
+        For each layer which units are chosen; of equal costs the first.
+    """
+    joined = np.concatenate(costs) if costs else np.zeros(0)
+    weights = np.concatenate(sizes) if sizes else np.zeros(0)
+    order = np.argsort(joined, kind="stable")
+    reached = np.cumsum(weights[order])
+    chosen = np.zeros(len(joined), bool)
+    chosen[order[reached - weights[order] / 2 <= count]] = count > 0
+    bounds = np.cumsum([len(c) for c in costs])[:-1] if costs else []
+    return np.split(chosen, bounds)

@@ -18,14 +18,16 @@ class Pattern:
     Attributes:
         keep: For N:M the number that stay of each group, else 0.
         group: For N:M the size of a group, else 0.
-        rows: Outputs per block.
-        columns: Inputs per block.
+        rows: Outputs per unit, 0 for all.
+        columns: Inputs per unit, 0 for all.
+        taps: Taps per unit: 1, or 0 for all.
     """
 
     keep: int = 0
     group: int = 0
     rows: int = 1
     columns: int = 1
+    taps: int = 1
 
     @property
     def fixed_sparsity(self) -> float | None:
@@ -35,40 +37,55 @@ class Pattern:
     @property
     def is_block(self) -> bool:
         """Whether several weights go together."""
-        return self.rows * self.columns > 1
+        return (self.rows, self.columns, self.taps) != (1, 1, 1)
 
-    def scores(self, weight: np.ndarray, form: WeightForm, norm: float) -> np.ndarray:
-        """Return one float32 score per unit, in one dimension, divided by `norm`."""
-        if not self.is_block:
-            scores = magnitude.magnitudes(weight)
-        else:
-            scores = magnitude.block_scores(_matrix(weight, form), self.rows, self.columns)
-        scores /= np.float32(norm)
-        return scores.reshape(-1)
+    def means(self, values: np.ndarray, form: WeightForm) -> np.ndarray:
+        """Return the mean of each unit in one dimension, float32.
 
-    def units(self, form: WeightForm) -> int:
-        """Return the number of units a weight has."""
-        size = int(np.prod(form.shape))
+        Args:
+            values: One number per weight, of the weight's shape.
+            form: Where its channels are.
+        """
         if not self.is_block:
-            return size
-        outputs, inputs = form.shape[form.out_axis], form.shape[form.in_axis]
-        taps = size // max(outputs * inputs, 1)
-        return -(-outputs // self.rows) * -(-inputs // self.columns) * taps
+            return values.astype(np.float32, copy=False).reshape(-1)
+        return magnitude.block_means(_matrix(values, form), *self._extents(form)).reshape(-1)
+
+    def sizes(self, form: WeightForm) -> np.ndarray:
+        """Return the weights in each unit, in one dimension."""
+        return np.bincount(self.numbers(form).reshape(-1))
+
+    def numbers(self, form: WeightForm) -> np.ndarray:
+        """Return for each weight the number of its unit, of the weight's shape."""
+        if not self.is_block:
+            return np.arange(int(np.prod(form.shape))).reshape(form.shape)
+        counts = [-(-e // b) for e, b in zip(_cube(form), self._extents(form), strict=True)]
+        return self.elements(np.arange(int(np.prod(counts))), form)
 
     def elements(self, chosen: np.ndarray, form: WeightForm) -> np.ndarray:
-        """Turn a choice of units into a mask of the weight's shape."""
+        """Turn what is said of units into the same of each weight, of the weight's shape."""
         if not self.is_block:
             return chosen.reshape(form.shape)
-        first = (form.shape[form.out_axis], form.shape[form.in_axis])
-        rest = tuple(e for i, e in enumerate(form.shape) if i not in (form.out_axis, form.in_axis))
-        blocks = chosen.reshape(-(-first[0] // self.rows), -(-first[1] // self.columns), -1)
-        mask = magnitude.spread(blocks, first, self.rows, self.columns)
-        return np.moveaxis(mask.reshape(*first, *rest), (0, 1), (form.out_axis, form.in_axis))
+        cube, extents = _cube(form), self._extents(form)
+        counts = [-(-e // b) for e, b in zip(cube, extents, strict=True)]
+        whole = magnitude.spread(chosen.reshape(counts), cube, extents)
+        axes = (form.out_axis, form.in_axis)
+        rest = tuple(e for i, e in enumerate(form.shape) if i not in axes)
+        return np.moveaxis(whole.reshape(*cube[:2], *rest), (0, 1), axes)
 
-    def groups_mask(self, weight: np.ndarray, form: WeightForm) -> np.ndarray:
-        """Return what N:M zeroes in a weight."""
-        rows = np.moveaxis(weight, form.in_axis, -1)
+    def groups_mask(self, scores: np.ndarray, form: WeightForm) -> np.ndarray:
+        """Return what N:M zeroes, given one number per weight that is larger for what stays."""
+        rows = np.moveaxis(scores, form.in_axis, -1)
         return np.moveaxis(magnitude.n_of_m(rows, self.keep, self.group), -1, form.in_axis)
+
+    def _extents(self, form: WeightForm) -> tuple[int, int, int]:
+        cube = _cube(form)
+        return self.rows or cube[0], self.columns or cube[1], self.taps or cube[2]
+
+
+def _cube(form: WeightForm) -> tuple[int, int, int]:
+    """Return outputs, inputs and taps, as the weight stores them."""
+    outputs, inputs = form.shape[form.out_axis], form.shape[form.in_axis]
+    return outputs, inputs, int(np.prod(form.shape)) // max(outputs * inputs, 1)
 
 
 def _matrix(weight: np.ndarray, form: WeightForm) -> np.ndarray:
@@ -76,14 +93,24 @@ def _matrix(weight: np.ndarray, form: WeightForm) -> np.ndarray:
     return front.reshape(*front.shape[:2], -1)
 
 
+NAMED = {
+    "unstructured": Pattern(),
+    "kernel": Pattern(taps=0),
+    "vector": Pattern(rows=0),
+    "filter": Pattern(columns=0, taps=0),
+}
+"""Single weights; all taps between one input and one output channel; the same input and tap in
+all outputs; all that makes one output channel."""
+
+
 def parse(text: str) -> Pattern | None:
-    """Read `unstructured`, `2:4` (kept of neighbours) or `4x1` (outputs by inputs per block).
+    """Read a name, `2:4` (kept of neighbours) or `4x1` (outputs by inputs per block).
 
     Returns:
         None if the text is none of these.
     """
-    if text == "unstructured":
-        return Pattern()
+    if text in NAMED:
+        return NAMED[text]
     groups = re.fullmatch(r"(\d+):(\d+)", text)
     if groups:
         keep, group = int(groups[1]), int(groups[2])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, edit
+from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, magnitude, patterns
+from passes.pruning import candidates, costs, magnitude, patterns, refitting
 from passes.pruning.candidates import Candidate, Rules
-from passes.pruning.magnitude import Cut
-from passes.pruning.patterns import Pattern
+from passes.pruning.costs import CRITERIA, Costed, Question
+from passes.pruning.refitting import Job
+from passes.pruning.scores import Scores
 
 
 class Prune(Pass):
@@ -57,8 +58,20 @@ class Prune(Pass):
     )
     pattern: str = option(
         "unstructured",
-        help="Single weights (unstructured), N kept of M neighbouring inputs (2:4), or blocks "
-        "of outputs by inputs (4x1).",
+        help="Single weights (unstructured), N kept of M neighbouring inputs (2:4), blocks of "
+        "outputs by inputs (4x1), all taps of a pair of channels (kernel), the same weight of all "
+        "outputs (vector), all that makes one output channel (filter).",
+    )
+    criterion: str = option(
+        "auto",
+        help="What goes first: smallest magnitude (l1, l2: the same for single weights), input "
+        "deviation times kernel norm (strength), input norm times magnitude (wanda), expected "
+        "change of the model's outputs to first order (taylor), least output error with the other "
+        "weights making up for it (obs); auto is obs with data and l2 without.",
+        choices=CRITERIA,
+    )
+    refit: bool = option(
+        True, help="With data, fit the weights that are left and the biases, layer after layer."
     )
     layers: dict[str, float] = option(
         {}, help="Sparsity by layer: glob of node names to share; the first that matches counts."
@@ -106,6 +119,7 @@ class Prune(Pass):
 
         Raises:
             OptionError: If a name pattern matches nothing.
+            DataError: If the criterion needs data and there are none.
         """
         rules = Rules(self.op_types, self.exclude, self.protect_ends, self.depthwise, self.smallest)
         self._check_names(model)
@@ -114,16 +128,45 @@ class Prune(Pass):
             if share == 0:
                 ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
-        rows = [
-            row
-            for candidate, mask in self._masks(wanted)
-            if (row := _apply(candidate, mask, ctx)) is not None
-        ]
-        changed = [r for r in rows if r["pruned"]]
+        criterion = self._criterion(ctx)
+        costed = self._costed(model, wanted, criterion, ctx)
+        reference = model.clone()
+        twins = {id(n): t for (_, n), (_, t) in zip(model.nodes(), reference.nodes(), strict=True)}
+        rows, changed = [], []
+        for candidate, mask in self._masks(wanted, costed, criterion):
+            row = _apply(candidate, mask, ctx)
+            rows.append(row)
+            if row["pruned"]:
+                changed.append((candidate, row))
         if not changed:
-            return Outcome(details={"layers": rows})
-        counts = {"weights pruned": len(changed), "zeros made": sum(r["pruned"] for r in changed)}
-        return Outcome(Facet.WEIGHTS, counts, {"layers": rows})
+            return Outcome(details={"layers": rows, "criterion": criterion})
+        if self.refit and ctx.has_data:
+            _refit(reference, model, twins, changed, ctx)
+        counts = {
+            "weights pruned": len(changed),
+            "zeros made": sum(r["pruned"] for _, r in changed),
+        }
+        return Outcome(Facet.WEIGHTS, counts, {"layers": rows, "criterion": criterion})
+
+    def _criterion(self, ctx: Context) -> str:
+        if self.criterion != "auto":
+            return self.criterion
+        return "obs" if ctx.has_data else "l2"
+
+    def _costed(
+        self,
+        model: Model,
+        wanted: list[tuple[Candidate, float | None]],
+        criterion: str,
+        ctx: Context,
+    ) -> dict[int, Costed]:
+        pattern = patterns.parse(self.pattern)
+        assert pattern is not None
+        if criterion in costs.DATA_FREE or not wanted:
+            return {}
+        share = pattern.fixed_sparsity or self.sparsity
+        question = Question(criterion, pattern, share)
+        return costs.measure(model, [c for c, _ in wanted], question, ctx)
 
     def _check_names(self, model: Model) -> None:
         nodes = [node for _, node in model.nodes()]
@@ -143,39 +186,46 @@ class Prune(Pass):
         return None if self.scope == "global" and self.sparsity else self.sparsity
 
     def _masks(
-        self, wanted: list[tuple[Candidate, float | None]]
+        self,
+        wanted: list[tuple[Candidate, float | None]],
+        costed: Mapping[int, Costed],
+        criterion: str,
     ) -> Iterator[tuple[Candidate, np.ndarray]]:
         pattern = patterns.parse(self.pattern)
         assert pattern is not None
         common = [c for c, share in wanted if share is None]
-        norms = {id(c): magnitude.energy(c.weight) ** 0.5 or 1.0 for c in common}
-        line = _line(pattern, common, self.sparsity, norms)
+        if costed:  # magnitudes cannot be compared with what was measured
+            common = [c for c in common if id(c.value) in costed]
+        norms = {id(c.value): magnitude.energy(c.weight) ** 0.5 or 1.0 for c in common}
+        scores = Scores(pattern, criterion == "l1", costed, norms)
+        together = scores.line(common, self.sparsity) if not pattern.group else None
         for candidate, share in wanted:
-            if pattern.group:
-                yield candidate, pattern.groups_mask(candidate.weight, candidate.form)
+            if together is None:
+                yield candidate, scores.groups_mask(candidate)
                 continue
-            drawn = line if share is None else _line(pattern, [candidate], share, norms)
-            chosen = drawn.mask(_scores(pattern, candidate, norms))
-            yield candidate, pattern.elements(chosen, candidate.form)
+            chosen = together
+            if share is not None or not any(candidate is c for c in common):
+                chosen = scores.line([candidate], self.sparsity if share is None else share)
+            yield candidate, pattern.elements(chosen(candidate), candidate.form)
 
 
-def _line(
-    pattern: Pattern, group: list[Candidate], share: float, norms: Mapping[int, float]
-) -> Cut:
-    units = 0 if pattern.group else sum(pattern.units(c.form) for c in group)
+def _refit(
+    reference: Model,
+    model: Model,
+    twins: Mapping[int, Node],
+    changed: Sequence[tuple[Candidate, dict[str, Any]]],
+    ctx: Context,
+) -> None:
+    """Fit what is left, and note in the rows of the table what that did."""
+    jobs = [Job(c.nodes) for c, _ in changed]
+    fits = refitting.refit(reference, model, twins, jobs, ctx)
+    for candidate, row in changed:
+        made = next((fits[id(n)] for n in candidate.nodes if id(n) in fits), None)
+        if made is not None:
+            row |= {"output_error": made.before, "refitted_error": made.after}
 
-    def scores() -> Iterable[np.ndarray]:
-        return (_scores(pattern, c, norms) for c in group)
 
-    return magnitude.cut(scores, round(share * units))
-
-
-def _scores(pattern: Pattern, candidate: Candidate, norms: Mapping[int, float]) -> np.ndarray:
-    """Return the scores of a layer, relative to its norm where it has one."""
-    return pattern.scores(candidate.weight, candidate.form, norms.get(id(candidate), 1.0))
-
-
-def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> Mapping[str, Any] | None:
+def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> dict[str, Any]:
     """Zero what the mask says; return the row of the table."""
     weight = candidate.weight
     lost = weight[mask]

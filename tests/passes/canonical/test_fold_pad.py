@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from passes.canonical.window import same_pads
+from ocompress.analysis.padding import same_pads
 from tests.build import Builder
 from tests.passes.canonical.folding import run
 

@@ -1,0 +1,147 @@
+"""Two models walked side by side: what a compressed layer reads, and what it should make.
+
+A layer of a model that is compressed from its inputs on reads other numbers than the original's
+layer did. Fitted to the original's outputs on those numbers, it makes up for what the layers
+before it lost (He et al., Channel Pruning for Accelerating Very Deep Neural Networks, 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.walk import Walk
+from ocompress.io.dataset import Dataset
+from ocompress.ir import Model, Value, query
+
+LEAST_ROWS = 4096
+ROWS_PER_INPUT = 8
+"""Rows that a fit is made from, at least, and for each input."""
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A layer of the original and what became of it.
+
+    Attributes:
+        reference: The original's layer.
+        candidate: Its twin in the compressed model, before it is fitted.
+        kept: Output channels of the original that the twin still makes; None if all.
+    """
+
+    reference: Site
+    candidate: Site
+    kept: np.ndarray | None = None
+
+
+class Lockstep:
+    """A walk through the original and one through what becomes of it."""
+
+    def __init__(self, reference: Model, candidate: Model, data: Dataset, *, seed: int = 0) -> None:
+        """Stop before the first nodes.
+
+        Args:
+            reference: The original.
+            candidate: The model that is changed on the way.
+            data: Feeds that fit both.
+            seed: Draws the places that are looked at.
+        """
+        self._reference = Walk(reference, data)
+        self._candidate = Walk(candidate, data)
+        self._seed = seed
+
+    def sums(self, twins: Sequence[Twins]) -> RegressionSums:
+        """Walk as far as the first of some layers with one weight, and look at all of them.
+
+        Rows are what the candidate's layers read now; targets what the original's make, and where
+        the output is added to a shortcut, also what the shortcut has lost so far.
+
+        Args:
+            twins: Layers that share a weight, in order of execution; mostly one.
+
+        Raises:
+            ValueError: If the first one was passed already or is not in the main graph.
+            RuntimeFailureError: If ONNX Runtime cannot run a segment.
+        """
+        first = twins[0]
+        self._candidate.before(first.candidate.node)
+        self._reference.past(first.reference.node)
+        sums = RegressionSums()
+        for pair in twins:
+            for at, (seen, made, lost) in enumerate(self._look(pair)):
+                _take(sums, pair, seen, made, lost, self._rng(at), len(twins), self._feeds)
+        return sums
+
+    @property
+    def _feeds(self) -> int:
+        return max(1, self._candidate.feeds)
+
+    def _rng(self, at: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, at])
+
+    def _look(
+        self, pair: Twins
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]]:
+        """Yield, feed by feed, what is read, what should be made, and both ends of a shortcut."""
+        reads, makes = pair.candidate.layer.data, pair.reference.node.output
+        around = self._shortcut(pair)
+        theirs = [makes] if around is None else [makes, around[0]]
+        ours = [reads] if around is None else [reads, around[1]]
+        for wanted, seen in zip(
+            self._reference.peek(theirs), self._candidate.peek(ours), strict=True
+        ):
+            lost = None
+            if around is not None:
+                lost = wanted[around[0].name], seen[around[1].name]
+            yield seen[reads.name], wanted[makes.name], lost
+
+    def _shortcut(self, pair: Twins) -> tuple[Value, Value] | None:
+        """Return what the layer's output is added to, in both models, if it was made already."""
+        found = []
+        for site, walk in ((pair.reference, self._reference), (pair.candidate, self._candidate)):
+            output = site.node.output
+            reader = query.only_reader(output)
+            if reader is None or not reader.is_op("Add"):
+                return None
+            other = next((v for v in reader.inputs if v is not output), None)
+            if other is None or other.data is not None or not walk.has(other):
+                return None
+            found.append(other)
+        return found[0], found[1]
+
+
+def _take(
+    sums: RegressionSums,
+    pair: Twins,
+    seen: np.ndarray,
+    made: np.ndarray,
+    lost: tuple[np.ndarray, np.ndarray] | None,
+    rng: np.random.Generator,
+    twins: int,
+    feeds: int,
+) -> None:
+    """Add the rows of one feed."""
+    site = pair.candidate
+    wanted = max(LEAST_ROWS, ROWS_PER_INPUT * site.inputs) // twins
+    items = max(1, len(seen)) if seen.ndim > 2 else 1
+    places = site.places(seen, max(1, -(-wanted // (feeds * items))), rng)
+    rows = site.rows(seen, places)
+    targets = _kept(pair, pair.reference.results(made, places))
+    if lost is not None and lost[0].shape == made.shape:
+        before = _kept(pair, pair.reference.results(lost[0], places))
+        after = site.results(lost[1], places)
+        if before.shape == after.shape:
+            targets = targets + (before - after)
+    sums.update(rows, targets)
+
+
+def _kept(pair: Twins, results: np.ndarray) -> np.ndarray:
+    """Return the outputs that the twin still makes, (items, places, groups, outputs)."""
+    if pair.kept is None:
+        return results
+    flat = results.reshape(*results.shape[:2], -1)[:, :, pair.kept]
+    return flat.reshape(*flat.shape[:2], pair.candidate.groups, pair.candidate.outputs)

@@ -1,0 +1,178 @@
+"""Sums that tell how well a matrix maps what a layer reads to what it should make.
+
+The squared error of outputs y over rows x is a quadratic function of the matrix; x x^T, x y^T and
+y^2 hold all of it, however many rows there were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.second_moments import FOLDS
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Means of products over rows x and targets y, float64, about the means of both.
+
+    Attributes:
+        count: Rows.
+        x: Mean row, (groups, inputs).
+        y: Mean target, (groups, outputs).
+        xx: (groups, inputs, inputs).
+        xy: (groups, inputs, outputs).
+        yy: Variance of the targets, (groups, outputs).
+    """
+
+    count: int
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    def about_zero(self) -> Regression:
+        """Return the same sums about zero, for layers that have no bias to make up for means."""
+        x, y = self.x, self.y
+        return Regression(
+            self.count,
+            np.zeros_like(x),
+            np.zeros_like(y),
+            self.xx + x[:, :, None] * x[:, None, :],
+            self.xy + x[:, :, None] * y[:, None, :],
+            self.yy + y * y,
+        )
+
+    def errors(self, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """Return the mean squared error of each output, shape (groups, outputs).
+
+        Args:
+            matrix: (groups, inputs, outputs).
+            bias: (groups, outputs).
+        """
+        centred = (matrix * (self.xx @ matrix - 2 * self.xy)).sum(axis=1) + self.yy
+        off = np.einsum("gi,gio->go", self.x, matrix) + bias - self.y
+        found: np.ndarray = centred.clip(0) + off * off
+        return found
+
+    def bias(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the bias that makes the mean error zero, shape (groups, outputs)."""
+        found: np.ndarray = self.y - np.einsum("gi,gio->go", self.x, matrix)
+        return found
+
+    def only(self, inputs: np.ndarray, outputs: np.ndarray) -> Regression:
+        """Return the sums of some inputs and outputs, the same indices in every group."""
+        return Regression(
+            self.count,
+            self.x[:, inputs],
+            self.y[:, outputs],
+            self.xx[:, inputs][:, :, inputs],
+            self.xy[:, inputs][:, :, outputs],
+            self.yy[:, outputs],
+        )
+
+
+class RegressionSums:
+    """Adds up rows and targets batch by batch, two samples of three apart from the third.
+
+    The third is there to judge what was fitted to the others.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._pivots: tuple[np.ndarray, np.ndarray] | None = None
+        self._sums: list[_Sums] = []
+        self._items = 0
+
+    def update(self, rows: np.ndarray, targets: np.ndarray) -> None:
+        """Take in one batch; what is not finite is left out.
+
+        Args:
+            rows: (items, places, groups, inputs).
+            targets: (items, places, groups, outputs).
+        """
+        if not rows.size:
+            return
+        if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
+            return
+        if self._pivots is None:
+            first = (a.mean(axis=(0, 1), dtype=np.float64) for a in (rows, targets))
+            x, y = (a.astype(np.float32) for a in first)
+            self._pivots = x, y
+            self._sums = [_Sums(x.shape[0], x.shape[1], y.shape[1]) for _ in range(2)]
+        part = (self._items + np.arange(len(rows))) % FOLDS == FOLDS - 1
+        self._items += len(rows)
+        for sums, chosen in zip(self._sums, (~part, part), strict=True):
+            if chosen.any():
+                sums.add(
+                    *(
+                        _join(a[chosen], p)
+                        for a, p in zip((rows, targets), self._pivots, strict=True)
+                    )
+                )
+
+    def parts(self) -> tuple[Regression, Regression] | None:
+        """Return the sums to fit to and those to judge by; None without rows for both."""
+        if self._pivots is None or not all(s.count for s in self._sums):
+            return None
+        fit, judge = (s.finish(*self._pivots) for s in self._sums)
+        return fit, judge
+
+    def whole(self) -> Regression | None:
+        """Return the sums over all rows, None if there were none."""
+        if self._pivots is None:
+            return None
+        total = _Sums(*self._sums[0].shape)
+        for sums in self._sums:
+            total.merge(sums)
+        return total.finish(*self._pivots)
+
+
+class _Sums:
+    """Sums of rows and targets less their pivots; float32 products, float64 means."""
+
+    def __init__(self, groups: int, inputs: int, outputs: int) -> None:
+        self.shape = groups, inputs, outputs
+        self.count = 0
+        self.x = np.zeros((groups, inputs))
+        self.y = np.zeros((groups, outputs))
+        self.yy = np.zeros((groups, outputs))
+        self.xx = np.zeros((groups, inputs, inputs), np.float32)
+        self.xy = np.zeros((groups, inputs, outputs), np.float32)
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Take in (groups, rows, inputs) and (groups, rows, outputs)."""
+        self.count += x.shape[1]
+        self.x += x.sum(axis=1, dtype=np.float64)
+        self.y += y.sum(axis=1, dtype=np.float64)
+        self.yy += np.square(y, dtype=np.float64).sum(axis=1)
+        turned = x.transpose(0, 2, 1)
+        self.xx += turned @ x
+        self.xy += turned @ y
+
+    def merge(self, other: _Sums) -> None:
+        """Add another's sums."""
+        self.count += other.count
+        for name in ("x", "y", "yy", "xx", "xy"):
+            getattr(self, name).__iadd__(getattr(other, name))
+
+    def finish(self, x: np.ndarray, y: np.ndarray) -> Regression:
+        """Return means of products about the means, given the pivots."""
+        off_x, off_y = self.x / self.count, self.y / self.count
+        return Regression(
+            self.count,
+            x + off_x,
+            y + off_y,
+            self.xx / self.count - off_x[:, :, None] * off_x[:, None, :],
+            self.xy / self.count - off_x[:, :, None] * off_y[:, None, :],
+            (self.yy / self.count - off_y * off_y).clip(0),
+        )
+
+
+def _join(part: np.ndarray, pivot: np.ndarray) -> np.ndarray:
+    """Return (groups, rows, ...) less the pivot, float32."""
+    joined = part.transpose(2, 0, 1, 3).reshape(part.shape[2], -1, part.shape[3])
+    less: np.ndarray = joined.astype(np.float32, copy=False) - pivot[:, None]
+    return less

@@ -1,0 +1,65 @@
+"""Arrays put aside: in memory up to a bound, on disk beyond it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable
+from pathlib import Path
+
+import numpy as np
+
+
+class Shelf:
+    """Keeps arrays by key; what does not fit into memory goes to a temporary folder."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Start empty.
+
+        Args:
+            most_bytes: Bytes that are held in memory at most.
+        """
+        self._most = most_bytes
+        self._held = 0
+        self._arrays: dict[Hashable, object] = {}
+        self._files: dict[Hashable, Path] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def put(self, key: Hashable, array: object) -> None:
+        """Keep an array; a sequence of arrays stays in memory."""
+        self.drop(key)
+        if not isinstance(array, np.ndarray) or not self._goes_to_disk(array):
+            self._arrays[key] = array
+            self._held += _bytes(array)
+            return
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ocompress-")
+        self._count += 1
+        self._files[key] = Path(self._folder.name) / f"{self._count}.npy"
+        np.save(self._files[key], array)
+
+    def get(self, key: Hashable) -> np.ndarray:
+        """Return an array.
+
+        Raises:
+            KeyError: If there is none of this key.
+        """
+        if key in self._files:
+            found: np.ndarray = np.load(self._files[key])
+            return found
+        return self._arrays[key]  # type: ignore[return-value]  # sequences pass through
+
+    def drop(self, key: Hashable) -> None:
+        """Forget an array, if there is one of this key."""
+        self._held -= _bytes(self._arrays.pop(key, None))
+        file = self._files.pop(key, None)
+        if file is not None:
+            file.unlink()
+
+    def _goes_to_disk(self, array: np.ndarray) -> bool:
+        """Whether an array is too much for memory; only numbers can be saved without pickle."""
+        return self._held + array.nbytes > self._most and array.dtype.kind in "biufc"
+
+
+def _bytes(array: object) -> int:
+    return array.nbytes if isinstance(array, np.ndarray) else 0

@@ -1,0 +1,193 @@
+"""What it costs to take each weight, by the criterion that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.linear_layer import Refusal
+from ocompress.analysis.linear_rows import Site, bias_place, site_of
+from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.analysis.walk import Walk
+from ocompress.ir import Model
+from ocompress.pipeline import Context
+from passes.pruning import obs
+from passes.pruning.candidates import Candidate
+from passes.pruning.importance import importance
+from passes.pruning.patterns import Pattern
+
+CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
+DATA_FREE = ("l1", "l2")
+MOST_INPUTS = 4608
+"""Inputs of an output beyond which products of all pairs take too much memory and time."""
+_ROWS, _ROWS_PER_INPUT = 4096, 8
+
+
+@dataclass(frozen=True)
+class Costed:
+    """The costs of a weight.
+
+    Attributes:
+        costs: One number per weight, float32, of the weight's shape.
+        probe: The weight with the cheapest gone and the others fitted anew, to be tried alone;
+            None if the criterion makes none.
+        probe_error: What the criterion says the error of `probe` costs.
+    """
+
+    costs: np.ndarray
+    probe: np.ndarray | None = None
+    probe_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a criterion.
+
+    Attributes:
+        criterion: One of `CRITERIA` that needs data.
+        pattern: Which weights go together.
+        sparsity: About the share of weights that will go.
+    """
+
+    criterion: str
+    pattern: Pattern
+    sparsity: float
+
+
+def sites_of(candidate: Candidate, model: Model) -> list[Site] | Refusal:
+    """Return the layers of a weight as rows and matrices, in order; or why it has none."""
+    found = []
+    for node in candidate.nodes:
+        site = site_of(node)
+        if isinstance(site, Refusal):
+            return site
+        if site is None:
+            return Refusal("no-matrix", "it is no product with a matrix")
+        if node.graph is not model.graph:
+            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
+        found.append(site)
+    return found
+
+
+def measure(
+    model: Model, candidates: Sequence[Candidate], question: Question, ctx: Context
+) -> dict[int, Costed]:
+    """Measure on data what it costs to take each weight.
+
+    Args:
+        model: The model as it is.
+        candidates: Weights, in order of use.
+        question: What is asked.
+        ctx: Has the data.
+
+    Returns:
+        By id of the candidate's value; those that cannot be seen are left out, with a remark.
+    """
+    seen: list[tuple[Candidate, list[Site]]] = []
+    for candidate in candidates:
+        sites = sites_of(candidate, model)
+        if isinstance(sites, Refusal):
+            ctx.skip(candidate.nodes[0], sites.code, f"{sites.why}: it goes by magnitude")
+        elif sites[0].inputs > MOST_INPUTS:
+            why = f"{sites[0].inputs} inputs are too many to look at pairs of: it goes by magnitude"
+            ctx.skip(candidate.nodes[0], "too-wide", why)
+        else:
+            seen.append((candidate, sites))
+    minds = importance(model, [s for _, sites in seen for s in sites], ctx)
+    found = {}
+    for candidate, sites, sums in _walk(model, seen, ctx):
+        minded = _minded(sites, sums, candidate, minds)
+        found[id(candidate.value)] = _cost(candidate, sites[0], sums, minded, question)
+    return found
+
+
+def _walk(
+    model: Model, seen: Sequence[tuple[Candidate, list[Site]]], ctx: Context
+) -> Iterator[tuple[Candidate, list[Site], Regression]]:
+    """Walk through the model and yield what each weight meets."""
+    walk = Walk(model, ctx.data)
+    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
+    stage = f"{ctx.source}: what it costs to take weights"
+    for done, (candidate, sites) in enumerate(
+        sorted(seen, key=lambda pair: order[id(pair[1][0].node)]), 1
+    ):
+        ctx.progress(stage, done - 1, len(seen))
+        sites.sort(key=lambda s: order[id(s.node)])
+        walk.before(sites[0].node)
+        sums = RegressionSums()
+        for site in sites:
+            _take(sums, site, walk, len(sites), ctx.seed)
+        whole = sums.whole()
+        ctx.progress(stage, done, len(seen))
+        if whole is None:
+            why = "nothing finite reached it: it goes by magnitude"
+            ctx.skip(candidate.nodes[0], "unseen", why)
+            continue
+        yield candidate, sites, whole
+
+
+def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:
+    data = site.layer.data
+    wanted = max(_ROWS, _ROWS_PER_INPUT * site.inputs) // twins
+    for at, made in enumerate(walk.peek([data])):
+        seen = made[data.name]
+        items = max(1, len(seen)) if seen.ndim > 2 else 1
+        each = max(1, -(-wanted // (max(1, walk.feeds) * items)))
+        rows = site.rows(seen, site.places(seen, each, np.random.default_rng([seed, at])))
+        sums.update(rows, np.zeros((*rows.shape[:3], 0), np.float32))
+
+
+def _minded(
+    sites: Sequence[Site], sums: Regression, candidate: Candidate, minds: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return what an error of each output costs; relative to its power where nothing is known."""
+    known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
+    if len(known) == len(sites):
+        return np.sum(known, axis=0)
+    matrix = sites[0].matrix(candidate.weight.astype(np.float64))
+    power = (matrix * (sums.xx @ matrix)).sum(axis=1)
+    return np.full(power.shape, 1 / max(float(power.sum()), 1e-30))
+
+
+def _cost(
+    candidate: Candidate, site: Site, sums: Regression, minded: np.ndarray, question: Question
+) -> Costed:
+    matrix = site.matrix(candidate.weight.astype(np.float64))
+    if question.criterion == "obs":
+        return _surgeon(candidate, site, sums, minded, question)
+    about_zero = sums.about_zero()
+    power = np.einsum("gii->gi", about_zero.xx)
+    if question.criterion == "strength":
+        power = _per_kernel(site, np.einsum("gii->gi", sums.xx))
+    costs = np.square(matrix) * power[:, :, None]
+    if question.criterion == "taylor":
+        costs = costs * minded[:, None]
+    else:
+        # relative to what the layer puts out, or layers could not be compared
+        costs /= max(float((matrix * (about_zero.xx @ matrix)).sum()), 1e-30)
+    return Costed(site.weight(costs).astype(np.float32))
+
+
+def _per_kernel(site: Site, variance: np.ndarray) -> np.ndarray:
+    """Give all taps of an input channel its mean variance; (groups, inputs)."""
+    if site.window is None:
+        return variance
+    taps = int(np.prod(site.window.kernel))
+    mean = variance.reshape(site.groups, -1, taps).mean(axis=2, keepdims=True)
+    return np.repeat(mean, taps, axis=2).reshape(variance.shape)
+
+
+def _surgeon(
+    candidate: Candidate, site: Site, sums: Regression, minded: np.ndarray, question: Question
+) -> Costed:
+    biased = bias_place(site) is not None
+    hessian = sums.xx if biased else sums.about_zero().xx
+    pattern, form = question.pattern, candidate.form
+    units = obs.Units()
+    if pattern.is_block:
+        units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
+    matrix = site.matrix(candidate.weight.astype(np.float64))
+    traced = obs.trace(obs.Problem(matrix, hessian, minded, units), question.sparsity)
+    return Costed(site.weight(traced.costs), site.weight(traced.probe), traced.probe_error)

@@ -1,0 +1,68 @@
+"""What an error at the output of a layer costs at the outputs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from ocompress.analysis.gradients import sweep_gradients
+from ocompress.analysis.linear_rows import Site
+from ocompress.errors import RuntimeFailureError
+from ocompress.ir import Model
+from ocompress.pipeline import Context
+
+_DRAWS = 2
+_SAMPLES = 256
+_FLOOR = 0.3
+"""Part of a layer's mean importance that every output has at least: what no sample at hand needs
+may be needed all the same."""
+
+
+def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
+    """Measure how much the model's outputs mind an error of each output channel of layers.
+
+    It is the diagonal of the Fisher information of the model's own outputs, summed over the
+    places of a channel: times the mean squared error of the channel it estimates twice the
+    divergence (in nats, for scores of classes) from the model as it was. No labels are needed.
+
+    Args:
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
+
+    Returns:
+        By name of a layer's output, shape (groups, outputs). Layers that no gradient reaches are
+        left out.
+    """
+    by_name = {s.node.output.name: s for s in sites}
+    sums: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+
+    def update(name: str, _: np.ndarray, gradient: np.ndarray) -> None:
+        site = by_name[name]
+        every = np.arange(site.result_places(gradient))
+        seen = site.results(gradient.astype(np.float32, copy=False), every)
+        sums[name] = sums.get(name, 0) + np.square(seen, dtype=np.float64).sum(axis=(0, 1))
+        counts[name] = counts.get(name, 0) + len(gradient)
+
+    stage = f"{ctx.source}: measuring what outputs mind"
+    try:
+        sweep_gradients(
+            model,
+            list(by_name),
+            ctx.data.take(_SAMPLES),
+            update,
+            partial(ctx.progress, stage),
+            seed=ctx.seed,
+            draws=_DRAWS,
+        )
+    except RuntimeFailureError:
+        return {}  # an operator whose derivative this runtime lacks
+    found = {}
+    for name, total in sums.items():
+        mean = total / max(counts[name], 1)
+        if np.isfinite(mean).all() and mean.any():
+            found[name] = mean + _FLOOR * mean.mean()
+    return found

@@ -1,0 +1,209 @@
+"""In which order the weights of a layer go, by what its outputs lose, the rest making up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from passes.pruning.least_squares import conjugate_gradients
+
+_DAMPING = 0.01
+_KEPT_PER_STEP = 0.78
+_LEAST_KEPT = 0.012
+_ROUNDS = 30
+_AFFORDABLE = 3e10
+"""Multiplications up to which the variances are found for every output's own mask."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A layer whose weights shall go.
+
+    Attributes:
+        weight: (groups, inputs, outputs), float64.
+        hessian: Mean products of what it reads, about the mean if it has a bias: (groups,
+            inputs, inputs).
+        importance: What a squared error of 1 of each output costs, (groups, outputs).
+        units: Sums an array of the weight's shape over the units that go together, and gives
+            back for every element the number of its unit: see `Units`.
+    """
+
+    weight: np.ndarray
+    hessian: np.ndarray
+    importance: np.ndarray
+    units: Units
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which weights go together.
+
+    Attributes:
+        number: For each weight the number of its unit, of the weight's shape; None if every
+            weight goes alone.
+        sizes: Weights in each unit; None if every weight goes alone.
+    """
+
+    number: np.ndarray | None = None
+    sizes: np.ndarray | None = None
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over each unit, in one dimension."""
+        if self.number is None or self.sizes is None:
+            return values.reshape(-1)
+        sums = np.bincount(self.number.reshape(-1), values.reshape(-1), len(self.sizes))
+        found: np.ndarray = sums / np.maximum(self.sizes, 1)
+        return found
+
+    def spread(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Give each weight the value of its unit."""
+        if self.number is None:
+            return values.reshape(shape)
+        found: np.ndarray = values[self.number]
+        return found
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The order in which the weights of a layer go.
+
+    Attributes:
+        costs: What taking each weight adds to the layer's error, never less for one that goes
+            later: a line drawn through the costs of several layers takes from each what costs
+            least. Shape of the weight.
+        probe: The weight with `probe_cost` spent on it, the rest having made up for it.
+        probe_line: Weights of smaller cost are gone in `probe`.
+        probe_error: What the problem says the error of `probe` is.
+    """
+
+    costs: np.ndarray
+    probe: np.ndarray
+    probe_line: float
+    probe_error: float
+
+
+def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lambda: None) -> Trace:
+    """Take weights in steps, the cheapest first; after each step the others are fitted anew.
+
+    What a weight costs is its square over the variance that is left of its input when all other
+    inputs are known: optimal brain surgeon (Hassibi and Stork, 1993), many weights a step. For
+    layers where finding that variance for the mask of every output is too much work it lies
+    between those with all and with no other inputs, by the share that is left.
+
+    Args:
+        problem: The layer.
+        sparsity: About the share of weights that will go; where `probe` is taken.
+        progress: Called after each step.
+    """
+    taker = _Taker(problem)
+    kept = 1.0
+    probe: tuple[np.ndarray, float, float] | None = None
+    while kept > _LEAST_KEPT:
+        kept *= _KEPT_PER_STEP
+        taker.take(kept)
+        progress()
+        if probe is None or kept >= (1 - sparsity) * _KEPT_PER_STEP**0.5:
+            probe = taker.matrix.astype(np.float32), taker.marginal, taker.error
+    taker.finish()
+    assert probe is not None
+    return Trace(taker.costs, *probe)
+
+
+class _Taker:
+    """Holds the state of a layer between steps."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.units = problem.units
+        self.start = problem.weight.astype(np.float32)
+        self.matrix = self.start.copy()
+        self.mask = self.start != 0
+        self.costs = np.zeros(self.start.shape, np.float32)
+        self.marginal = self.error = 0.0
+        self._importance = problem.importance[:, None].astype(np.float32)
+        self._hessian = damped(problem.hessian).astype(np.float32)
+        self._target = self._hessian @ self.start
+        self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
+        self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
+        inputs = self.start.shape[1]
+        rows = self.start.shape[0] * self.start.shape[2]
+        self._exact = rows * inputs**3 <= _AFFORDABLE
+
+    def take(self, kept: float) -> None:
+        """Take weights until a share is left, and fit the rest."""
+        surplus = int(self.mask.sum()) - round(kept * self.mask.size)
+        if surplus <= 0:
+            return
+        taken, scores = self._cheapest(surplus)
+        self.mask &= ~taken
+        self.matrix *= self.mask
+        self.matrix = conjugate_gradients(
+            self._hessian, self._target, self.matrix, self.mask, _ROUNDS
+        )
+        lost = self.matrix - self.start
+        error = float((lost * (self._hessian @ lost) * self._importance).sum())
+        before = self.marginal
+        self.marginal = max(before, (error - self.error) / max(int(taken.sum()), 1))
+        self.error = max(error, self.error)
+        # within a step the costs rise from the last step's to this one's, in order of score
+        rank = _ranks(scores[taken])
+        self.costs[taken] = before + (self.marginal - before) * rank
+
+    def finish(self) -> None:
+        """Give the weights that were never taken a cost beyond all others."""
+        scores = self._scores()[self.mask]
+        self.costs[self.mask] = self.marginal * (1 + _ranks(scores)) + 1e-30
+        if self.units.number is not None:
+            shape = self.costs.shape
+            self.costs = self.units.spread(self.units.total(self.costs), shape).astype(np.float32)
+
+    def _scores(self) -> np.ndarray:
+        found: np.ndarray = self._importance * np.square(self.matrix) * self._variances()
+        return found
+
+    def _cheapest(self, surplus: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which weights go next, in whole units, and the scores of all."""
+        scores = self._scores()
+        scores = self.units.spread(self.units.total(scores), scores.shape)
+        open_ = np.where(self.mask, scores, np.inf).reshape(-1)
+        if self.units.number is None:
+            order = np.argpartition(open_, surplus - 1)[:surplus]
+        else:
+            order = np.argsort(open_, kind="stable")[:surplus]
+            last = self.units.number.reshape(-1)[order[-1]]
+            order = np.union1d(order, np.flatnonzero(self.units.number.reshape(-1) == last))
+        taken = np.zeros(scores.size, bool)
+        taken[order] = True
+        return taken.reshape(scores.shape) & self.mask, scores
+
+    def _variances(self) -> np.ndarray:
+        """Return what is left of each input's variance, (groups, inputs, outputs)."""
+        if not self._exact:
+            share = self.mask.mean(axis=1, keepdims=True)
+            found: np.ndarray = self._joint**share * self._alone ** (1 - share)
+            return found
+        result = np.ones_like(self.matrix)
+        for group in range(len(self.matrix)):
+            for output in range(self.matrix.shape[2]):
+                rows = np.flatnonzero(self.mask[group, :, output])
+                part = self._hessian[group][np.ix_(rows, rows)]
+                result[group, rows, output] = 1 / np.diagonal(np.linalg.inv(part))
+        return result
+
+
+def damped(hessian: np.ndarray) -> np.ndarray:
+    """Return a copy with a ridge, so that it can be inverted."""
+    result = hessian.astype(np.float64)
+    diagonal = np.einsum("gii->gi", result)
+    level = diagonal.mean(axis=1, keepdims=True)
+    diagonal += np.maximum(_DAMPING * level, 1e-20 * max(float(level.max()), 1e-10))
+    return result
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    """Return numbers in (0, 1] in the order of some scores."""
+    order = np.argsort(scores, kind="stable")
+    ranks = np.empty(len(scores), np.float64)
+    ranks[order] = np.arange(1, len(scores) + 1) / max(len(scores), 1)
+    return ranks

@@ -1,0 +1,136 @@
+"""Fitting what is left of a model, layer after layer, to the original's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.linear_layer import Refusal
+from ocompress.analysis.linear_rows import Site, bias_place, site_of
+from ocompress.analysis.lockstep import Lockstep, Twins
+from ocompress.analysis.weight_form import rounded
+from ocompress.ir import Model, Node, edit
+from ocompress.pipeline import Context
+from passes.pruning.least_squares import Fit, fit
+
+MOST_INPUTS = 4608
+
+
+@dataclass(frozen=True)
+class Job:
+    """A weight to fit.
+
+    Attributes:
+        nodes: Layers that read it, in the model that is fitted.
+        masked: Whether weights that are zero stay zero.
+        kept: Output channels of the original that are still made; None for all.
+    """
+
+    nodes: Sequence[Node]
+    masked: bool = True
+    kept: np.ndarray | None = None
+
+
+def refit(
+    reference: Model,
+    model: Model,
+    twins: Mapping[int, Node],
+    jobs: Sequence[Job],
+    ctx: Context,
+) -> dict[int, Fit]:
+    """Fit weights and biases, first layer first, each to what the layers before it now make.
+
+    What can be changed is changed in place of the model; a layer that cannot be seen keeps its
+    weight.
+
+    Args:
+        reference: The original.
+        model: What is fitted.
+        twins: The original's node by id of the model's.
+        jobs: What is fitted, in any order.
+        ctx: Has the data.
+
+    Returns:
+        What came of it, by id of the job's first node in order of execution.
+    """
+    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
+    ready = []
+    for job in jobs:
+        pairs = [_pair(node, twins.get(id(node)), job) for node in job.nodes if id(node) in order]
+        good = [p for p in pairs if p is not None]
+        if len(good) == len(job.nodes):
+            ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
+    ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
+    lockstep = Lockstep(reference, model, ctx.data, seed=ctx.seed)
+    found = {}
+    stage = f"{ctx.source}: fitting what is left"
+    for done, (job, pairs) in enumerate(ready, 1):
+        ctx.progress(stage, done - 1, len(ready))
+        sums = lockstep.sums(pairs)
+        parts, whole = sums.parts(), sums.whole()
+        site = pairs[0].candidate
+        if parts is not None and whole is not None and whole.x.shape[1] == site.inputs:
+            start = site.matrix(site.layer.weight.astype(np.float64))
+            mask = start != 0 if job.masked else None
+            made = fit(parts, whole, start, mask, biased=bias_place(site) is not None)
+            if _store([p.candidate for p in pairs], made):
+                found[id(site.node)] = made
+        ctx.progress(stage, done, len(ready))
+    return found
+
+
+def _pair(node: Node, twin: Node | None, job: Job) -> Twins | None:
+    ours = site_of(node)
+    theirs = site_of(twin) if twin is not None else None
+    if not isinstance(ours, Site) or not isinstance(theirs, Site):
+        return None
+    if ours.inputs > MOST_INPUTS:
+        return None
+    return Twins(theirs, ours, job.kept)
+
+
+def _store(sites: Sequence[Site], made: Fit) -> bool:
+    """Write a fitted weight and bias; False if the weight's type cannot hold them."""
+    site = sites[0]
+    old = site.layer.weight
+    weight = rounded(site.weight(made.matrix), old.dtype)
+    if weight is None:
+        return False
+    biases = [_bias(s, made) for s in sites]
+    if any(b is None for b in biases):
+        return False
+    value = site.node.inputs[site.layer.weight_at]
+    assert value is not None
+    edit.set_weight(value, weight)
+    for other, bias in zip(sites, biases, strict=True):
+        assert bias is not None
+        if bias.size:
+            _set_bias(other, bias)
+    return True
+
+
+def _bias(site: Site, made: Fit) -> np.ndarray | None:
+    """Return the bias of a layer in the weight's type; empty where there is none to set."""
+    place = bias_place(site)
+    if place is None:
+        return np.zeros(0)
+    exact = made.bias.reshape(-1)
+    node, index = place
+    if node is not site.node:  # an Add behind: what is fitted comes on top
+        value = node.inputs[index]
+        assert value is not None
+        assert value.constant is not None
+        exact = exact + value.constant.astype(np.float64)
+    return rounded(exact, site.layer.weight.dtype)
+
+
+def _set_bias(site: Site, bias: np.ndarray) -> None:
+    place = bias_place(site)
+    assert place is not None
+    node, index = place
+    if node is not site.node:
+        edit.set_weight(edit.own_weight(node, index), bias)
+    else:
+        site.layer.set_bias(site.layer.as_bias(bias))
