@@ -117,7 +117,7 @@ def plan_sweeps(
         return 1, []
     sizes = _sizes(model, data, [p.value for p in probes if p.value is not None])
     total = sum(sizes.values())
-    if total > most and _has_free_batch(model):
+    if total > most and has_free_batch(model):
         return -(-total // most), [probes]
     groups: list[list[Probe]] = [[]]
     held = 0
@@ -131,7 +131,8 @@ def plan_sweeps(
     return 1, groups
 
 
-def _has_free_batch(model: Model) -> bool:
+def has_free_batch(model: Model) -> bool:
+    """Whether all inputs leave their first extent open, so that feeds may be cut along it."""
     inputs = [v for v in model.graph.inputs if v.data is None]
     extents = {v.shape[0] if v.shape else 0 for v in inputs}
     return len(extents) == 1 and not isinstance(extents.pop(), int)

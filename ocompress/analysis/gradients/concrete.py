@@ -1,0 +1,103 @@
+"""What the shapes of the inputs alone decide: the shape of every value, and many values too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.io.dataset import Feeds
+from ocompress.ir import Model, Node, Value, reads
+from ocompress.ir.standard import is_random
+from ocompress.runtime import Session
+
+_SHAPE_OPS = ("Shape", "Size")
+
+
+@dataclass(frozen=True)
+class Concrete:
+    """A model at the shapes of one feed; everything is keyed by names of the main graph.
+
+    Attributes:
+        shapes: Shape of each tensor of the main graph.
+        arrays: Arrays of the values that do not depend on what is fed, only on its shapes, as far
+            as an operator that does depend on it reads them.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    arrays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def measure(cls, model: Model, feeds: Feeds) -> Concrete:
+        """Run the model once and keep shapes and what depends on nothing but them.
+
+        Args:
+            model: Typed by inference; not changed.
+            feeds: Any feed of the shapes in question.
+
+        Raises:
+            DataError: If the feed does not fit the model's inputs.
+            RuntimeFailureError: If ONNX Runtime cannot run the model.
+        """
+        fixed = fixed_values(model, feeds)
+        copy = model.clone()
+        values = {v.name: v for v in _tensors(copy)}
+        wanted = [values[name] for name in _at_the_border(model, fixed) if name in values]
+        shown = {
+            name: copy.graph.add_op("Shape", [value], name="extent_of").output
+            for name, value in values.items()
+        }
+        copy.sort()
+        extra = [*shown.values(), *(v for v in wanted if not v.is_output)]
+        session = Session(copy, threads=0, extra_outputs=extra)
+        names = [s.name for s in shown.values()] + [v.name for v in wanted]
+        found = session.run(feeds, names) if names else {}
+        shapes = {name: tuple(int(d) for d in found[s.name]) for name, s in shown.items()}
+        shapes |= {name: tuple(array.shape) for name, array in feeds.items()}
+        arrays = {v.name: found[v.name] for v in wanted}
+        for name, data in _constants(model, feeds).items():
+            shapes[name], arrays[name] = data.shape, data
+        return cls(shapes, arrays)
+
+
+def fixed_values(model: Model, feeds: Feeds) -> set[str]:
+    """Return the values of the main graph that every feed of the same shapes leaves the same."""
+    fixed = set(_constants(model, feeds))
+    for node in model.graph.nodes:
+        shaped = node.is_op(*_SHAPE_OPS)
+        if shaped or (not is_random(node) and all(v.name in fixed for v in outer_reads(node))):
+            fixed.update(v.name for v in node.outputs if v is not None)
+    return fixed
+
+
+def _constants(model: Model, feeds: Feeds) -> dict[str, np.ndarray]:
+    found = {v.name: v.data for v in model.graph.initializers.values() if v.name not in feeds}
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def outer_reads(node: Node) -> list[Value]:
+    """Return what a node reads of the graph around it, bodies included."""
+    inner: set[int] = set()
+    for body in node.subgraphs():
+        for graph in body.graphs():
+            inner.update(id(v) for v in [*graph.inputs, *graph.initializers.values()])
+            inner.update(id(v) for n in graph.nodes for v in n.outputs)
+    return [v for v in reads(node) if id(v) not in inner]
+
+
+def _tensors(model: Model) -> list[Value]:
+    made = [v for n in model.graph.nodes for v in n.outputs if v is not None]
+    return [v for v in made if v.dtype is not None and v.use_count > 0]
+
+
+def _at_the_border(model: Model, fixed: set[str]) -> list[str]:
+    """Name computed fixed values that a node with other inputs reads."""
+    found: dict[str, None] = {}
+    for node in model.graph.nodes:
+        if all(v is None or v.name in fixed for v in node.outputs):
+            continue
+        for value in node.inputs:
+            if value is not None and value.producer is not None and value.name in fixed:
+                found[value.name] = None
+    return list(found)

@@ -1,0 +1,84 @@
+"""The two sessions for feeds of certain shapes: forward, and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ocompress.analysis.gradients.concrete import Concrete, fixed_values
+from ocompress.analysis.gradients.reverse import Backward, reverse
+from ocompress.io.dataset import Feeds
+from ocompress.ir import Model, Value
+from ocompress.runtime import Session
+
+_CALM = {"session.intra_op.allow_spinning": "0"}
+"""Two sessions take turns; waiting workers of one would take the cores from the other."""
+
+
+class Program:
+    """A model and its derivative at the shapes of a feed.
+
+    Attributes:
+        missing: Why a name has no gradient, in one sentence each.
+        reached: Names that have one, in the order they were asked for.
+        seeded: Outputs that want a seed.
+        held_bytes: Bytes of what is held between forward and backward, gradients included.
+    """
+
+    def __init__(self, model: Model, names: list[str], feeds: Feeds) -> None:
+        """Measure shapes on a feed and build the backward model.
+
+        Args:
+            model: Typed by inference and sorted; not changed.
+            names: Values whose gradients are wanted.
+            feeds: Any feed of the shapes.
+        """
+        self._model = model
+        concrete = Concrete.measure(model, feeds)
+        self._plan: Backward = reverse(model, names, concrete, fixed_values(model, feeds))
+        self.missing = self._plan.missing
+        self.reached = list(self._plan.gradients)
+        self.seeded = list(self._plan.seeds)
+        self._kept = dict.fromkeys([*self.reached, *self.seeded, *self._plan.taken])
+        sizes = {n: int(np.prod(concrete.shapes[n], dtype=np.int64)) * 4 for n in self._kept}
+        self.held_bytes = sum(sizes.values()) + sum(sizes[n] for n in self.reached)
+        self._sessions: tuple[Session, Session] | None = None
+
+    def forward(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Return the activations that the way back needs, the named values and the outputs."""
+        first, _ = self._load()
+        names = [n for n in self._kept if n not in feeds]
+        made = first.run(feeds, names) if names else {}
+        return made | {n: feeds[n] for n in self._kept if n in feeds}
+
+    def backward(
+        self, made: Mapping[str, np.ndarray], seeds: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return the gradient of each name in `reached`, float32.
+
+        Args:
+            made: What `forward` returned.
+            seeds: Gradient at each of the outputs in `seeded`.
+        """
+        _, second = self._load()
+        feeds = {fed: _narrow(made[name]) for name, fed in self._plan.taken.items()}
+        feeds |= {self._plan.seeds[name]: array for name, array in seeds.items()}
+        found = second.run(feeds)
+        return {name: found[shown] for name, shown in self._plan.gradients.items()}
+
+    def _load(self) -> tuple[Session, Session]:
+        if self._sessions is None:
+            extra = [v for v in _made(self._model) if v.name in self._kept and not v.is_output]
+            first = Session(self._model, threads=0, extra_outputs=extra, config=_CALM)
+            self._sessions = first, Session(self._plan.model, threads=0, config=_CALM)
+        return self._sessions
+
+
+def _made(model: Model) -> list[Value]:
+    return [v for n in model.graph.nodes for v in n.outputs if v is not None]
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    return array.astype(np.float32, copy=False) if floating else array

@@ -1,0 +1,198 @@
+"""Random gradients at the outputs that stand for a divergence from what the model says itself.
+
+With a seed s at the outputs and g the gradient that it leads to at some value, E[g g'] over the
+draws is the Gauss-Newton form of the Fisher information of the model's own predictions
+(Martens, "New Insights and Perspectives on the Natural Gradient Method", 2020): a small change dy
+of the value costs about E[(g . dy)^2] / 2. No label is needed, as the classes are drawn from the
+model's own distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from ocompress.ir import Model, Node, Value, query
+
+_TINY = 1e-6
+_SUM_TOLERANCE = 1e-3
+_FEW_CHANNELS = 4
+"""A map of fewer channels is a picture or a few regressions rather than a map of classes."""
+_PASSING = ("Identity", "Cast", "Dropout")
+_LAYOUT = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+_LINEAR = ("Gemm", "MatMul", "Conv", "ConvTranspose")
+_CONSTANT_FACTORS = ("Add", "Sub", "Mul", "Div")
+_POOLING = ("GlobalAveragePool", "ReduceMean", "AveragePool", "Resize", "Relu")
+
+
+class Currency(StrEnum):
+    """What an output's divergence is counted in.
+
+    Attributes:
+        LOGITS: Kullback-Leibler divergence of the softmax along the class axis, summed over
+            positions.
+        PROBABILITIES: The same for an output that is that softmax already.
+        BERNOULLI: Kullback-Leibler divergence of independent probabilities, summed.
+        SQUARES: Squared error relative to the output's own square.
+    """
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    BERNOULLI = "bernoulli"
+    SQUARES = "squares"
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """How seeds of one output are drawn.
+
+    Attributes:
+        currency: What the divergence is counted in.
+        axis: Axis of the classes, of no meaning for the currencies without one.
+    """
+
+    currency: Currency
+    axis: int = -1
+
+    def draw(self, output: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the gradient at an output.
+
+        Args:
+            output: What the model made, any float type.
+            samples: Samples of the feed; the first axis of the output counts them, or the output
+                is one sample.
+            rng: Source of randomness.
+
+        Returns:
+            A seed of the output's shape, float32.
+        """
+        values = np.asarray(output, np.float64)
+        if self.currency is Currency.SQUARES:
+            return _squares(values, samples, rng)
+        if self.currency is Currency.BERNOULLI:
+            p = np.clip(values, _TINY, 1 - _TINY)
+            hit = rng.random(values.shape) < values
+            return np.asarray(np.where(hit, 1 / p, -1 / (1 - p)), np.float32)
+        p = values if self.currency is Currency.PROBABILITIES else _softmax(values, self.axis)
+        drawn = _one_hot(p, self.axis, rng)
+        if self.currency is Currency.PROBABILITIES:
+            return np.asarray(-drawn / np.maximum(p, _TINY), np.float32)
+        return np.asarray(p - drawn, np.float32)
+
+
+def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding:
+    """Choose how seeds of an output are drawn.
+
+    1. Behind Softmax: probabilities along its axis; LogSoftmax: logits along its axis. Behind
+       Sigmoid: independent probabilities.
+    2. Values within [0, 1] that sum to one along the class axis: probabilities (a softmax that is
+       spelled out).
+    3. Logits where the output has a class axis of at least two classes (the last axis of rank 2 and
+       3, axis 1 of higher ranks), and comes from a matrix product or a convolution through nothing
+       but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
+       more only if it is the model's one float output and has at least four channels: pictures and
+       detection heads come from convolutions, too.
+    4. Everything else, embeddings behind a normalization or Tanh among them: relative squares. An
+       embedding that comes straight from a matrix product cannot be told from logits; name its
+       currency.
+
+    Args:
+        value: The formal output.
+        output: What the model made of the first feed.
+        model: Whose output it is.
+    """
+    last = _behind(value, _PASSING)
+    if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
+        along = int(last.attr("axis", -1 if model.opset >= 13 else 1))
+        soft = last.op_type == "Softmax"
+        return Seeding(Currency.PROBABILITIES if soft else Currency.LOGITS, along)
+    last = _behind(value, (*_PASSING, *_LAYOUT))
+    if last is not None and last.op_type == "Sigmoid":
+        return Seeding(Currency.BERNOULLI)
+    axis = class_axis(output.shape)
+    if axis is None:
+        return Seeding(Currency.SQUARES)
+    if _sums_to_one(output, axis):
+        return Seeding(Currency.PROBABILITIES, axis)
+    maps = output.ndim > 3 and (output.shape[axis] < _FEW_CHANNELS or _float_outputs(model) > 1)
+    last = _behind(value, (*_PASSING, *_LAYOUT, *_CONSTANT_FACTORS, *_POOLING))
+    linear = last is not None and last.op_type in _LINEAR
+    return Seeding(Currency.LOGITS if linear and not maps else Currency.SQUARES, axis)
+
+
+def seeding_as(currency: Currency, output: np.ndarray) -> Seeding:
+    """Return the seeding for a currency that somebody chose, along the usual class axis."""
+    axis = class_axis(output.shape)
+    return Seeding(currency, -1 if axis is None else axis)
+
+
+def class_axis(shape: tuple[int, ...]) -> int | None:
+    """Return the axis that holds classes by convention, None where there is no second class."""
+    axis = {0: None, 1: None, 2: -1, 3: -1}.get(len(shape), 1)
+    return axis if axis is not None and shape[axis] > 1 else None
+
+
+def choose(
+    model: Model, outputs: Mapping[str, np.ndarray], currencies: Mapping[str, Currency]
+) -> dict[str, Seeding]:
+    """Choose a seeding for every output, from what the first feed makes of it."""
+    by_name = {v.name: v for v in model.graph.outputs}
+    return {
+        name: seeding_as(currencies[name], array)
+        if name in currencies
+        else seeding_of(by_name[name], array, model)
+        for name, array in outputs.items()
+    }
+
+
+def _behind(value: Value, passing: tuple[str, ...]) -> Node | None:
+    """Walk up through operators of a kind; those of two operands only if one is constant."""
+    node = value.producer
+    while node is not None and node.is_op(*passing):
+        computed = [v for v in node.inputs if v is not None and not _is_constant(v)]
+        if node.op_type in _CONSTANT_FACTORS and len(computed) != 1:
+            return node
+        node = computed[0].producer if computed else None
+    return node if node is not None and not node.domain else None
+
+
+def _is_constant(value: Value) -> bool:
+    return value.constant is not None or query.made_by(value, "Constant") is not None
+
+
+def _float_outputs(model: Model) -> int:
+    return sum(v.dtype is not None and v.dtype.is_float for v in model.graph.outputs)
+
+
+def _sums_to_one(output: np.ndarray, axis: int) -> bool:
+    values = np.asarray(output, np.float64)
+    if values.size == 0 or not (values.min() >= 0 and values.max() <= 1 + _SUM_TOLERANCE):
+        return False
+    return bool(np.all(np.abs(values.sum(axis=axis) - 1) <= _SUM_TOLERANCE))
+
+
+def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
+
+
+def _one_hot(p: np.ndarray, axis: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a class along an axis at every position and mark it with a 1."""
+    last = np.moveaxis(p, axis, -1)
+    limits = np.cumsum(last, axis=-1)
+    at = rng.random((*last.shape[:-1], 1)) * limits[..., -1:]
+    drawn = np.minimum((limits <= at).sum(axis=-1, keepdims=True), last.shape[-1] - 1)
+    marked = np.zeros(last.shape)
+    np.put_along_axis(marked, drawn, 1, axis=-1)
+    return np.moveaxis(marked, -1, axis)
+
+
+def _squares(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    rows = samples if values.ndim and values.shape[0] == samples else 1
+    size = max(1, values.size // max(1, rows))
+    rms = np.sqrt(np.mean(np.square(values))) if values.size else 0.0
+    noise = rng.standard_normal(values.shape) / (max(float(rms), _TINY) * np.sqrt(size))
+    return np.asarray(noise, np.float32)

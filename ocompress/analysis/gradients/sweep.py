@@ -1,0 +1,124 @@
+"""Sweeping over data for gradients: forward, seeds, backward, feed by feed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ocompress.analysis.gradients.program import Program
+from ocompress.analysis.gradients.seeds import Currency, Seeding, choose
+from ocompress.analysis.observe import has_free_batch, pieces_of
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.feeds import samples_of
+from ocompress.ir import Model
+from ocompress.ir.standard import infer_types
+
+MOST_BYTES = 512 << 20
+"""Bytes of activations and gradients held at once, if the feeds can be cut along the batch."""
+_MOST_PROGRAMS = 4
+"""Sessions for so many shapes of feeds are kept."""
+
+Update = Callable[[str, np.ndarray, np.ndarray], None]
+"""Takes a name, the activation, and the gradient of the same shape, float32."""
+
+
+def sweep_gradients(
+    model: Model,
+    names: Sequence[str],
+    data: Dataset,
+    update: Update,
+    progress: Callable[[int, int], None],
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    currencies: Mapping[str, Currency] | None = None,
+) -> dict[str, str]:
+    """Run a model forward and backward over data and hand over activations with gradients.
+
+    What is differentiated is a random scalar per sample, drawn so that the mean of `g g'` over
+    draws is the Fisher information of the model's own outputs: `(g . dy)^2 / 2`, summed within a
+    sample and averaged over draws and samples, estimates what a small change `dy` costs in the
+    currency of each output (see `seeds`), summed over the outputs. Row `i` of a gradient belongs to
+    sample `i` as long as the model does not mix its samples.
+
+    The sequence of updates is fixed by the model, the data and the seed: feeds in order, large
+    ones in pieces along the batch, within each the draws, within each the names in the order
+    given.
+
+    Args:
+        model: A float model; not changed.
+        names: Values of the main graph, inputs and outputs of the model included.
+        data: Feeds.
+        update: Called for every piece of a feed, draw and name that a gradient reaches.
+        progress: Called with the number of feeds done and their total.
+        seed: Start of the random numbers.
+        draws: Random scalars for every sample.
+        currencies: What divergence is counted in, by output; chosen from the model and the first
+            feed where an output is not named.
+
+    Returns:
+        For each name that the whole of the gradient does not reach, why, in one sentence; a name
+        that some shapes of feeds reach and others do not is in it, too.
+
+    Raises:
+        DataError: If the feeds do not fit the model's inputs.
+        RuntimeFailureError: If ONNX Runtime cannot run the model or its derivative.
+    """
+    sweep = _Sweep(model, names, currencies or {})
+    missing: dict[str, str] = {}
+    total = len(data)
+    for number, feeds in enumerate(data):
+        program = sweep.program(feeds)
+        pieces = -(-program.held_bytes // MOST_BYTES) if sweep.can_cut else 1
+        for at, piece in enumerate(pieces_of(feeds, pieces)):
+            part = sweep.program(piece)
+            missing |= part.missing
+            sweep.run(part, piece, update, [(seed, number, at, draw) for draw in range(draws)])
+        progress(number + 1, total)
+    return missing
+
+
+class _Sweep:
+    """A model, typed, with its programs by shapes of feeds."""
+
+    def __init__(
+        self, model: Model, names: Sequence[str], currencies: Mapping[str, Currency]
+    ) -> None:
+        self._model = model.clone()
+        self._model.sort()
+        infer_types(self._model)
+        self._names = list(dict.fromkeys(names))
+        self._currencies = currencies
+        self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
+        self._seedings: dict[str, Seeding] = {}
+        self.can_cut = has_free_batch(self._model)
+
+    def program(self, feeds: Feeds) -> Program:
+        """Return the program for the shapes of a feed."""
+        key = tuple((name, feeds[name].shape) for name in sorted(feeds))
+        if key not in self._programs:
+            self._programs[key] = Program(self._model, self._names, feeds)
+        self._programs.move_to_end(key)
+        while len(self._programs) > _MOST_PROGRAMS:
+            self._programs.popitem(last=False)
+        return self._programs[key]
+
+    def run(
+        self, program: Program, feeds: Feeds, update: Update, draws: Sequence[tuple[int, ...]]
+    ) -> None:
+        """Run one piece of a feed forward, and backward for every draw."""
+        if not program.reached:
+            return
+        made = program.forward(feeds)
+        outputs = {name: made[name] for name in program.seeded}
+        new = {name: array for name, array in outputs.items() if name not in self._seedings}
+        self._seedings |= choose(self._model, new, self._currencies)
+        samples = samples_of(feeds)
+        for draw in draws:
+            rng = np.random.default_rng(draw)
+            seeds = {n: self._seedings[n].draw(a, samples, rng) for n, a in outputs.items()}
+            gradients = program.backward(made, seeds)
+            for name in program.reached:
+                update(name, made[name], gradients[name])
