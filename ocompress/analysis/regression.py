@@ -173,6 +173,7 @@ class _Sums:
 
 def _join(part: np.ndarray, pivot: np.ndarray) -> np.ndarray:
     """Return (groups, rows, ...) less the pivot, float32."""
-    joined = part.transpose(2, 0, 1, 3).reshape(part.shape[2], -1, part.shape[3])
+    items, places, groups, width = part.shape
+    joined = part.transpose(2, 0, 1, 3).reshape(groups, items * places, width)
     less: np.ndarray = joined.astype(np.float32, copy=False) - pivot[:, None]
     return less

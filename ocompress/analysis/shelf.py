@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -22,7 +24,7 @@ class Shelf:
         self._held = 0
         self._arrays: dict[Hashable, object] = {}
         self._files: dict[Hashable, Path] = {}
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._count = 0
 
     def put(self, key: Hashable, array: object) -> None:
@@ -33,9 +35,10 @@ class Shelf:
             self._held += _bytes(array)
             return
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="ocompress-")
+            self._folder = Path(tempfile.mkdtemp(prefix="ocompress-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._count += 1
-        self._files[key] = Path(self._folder.name) / f"{self._count}.npy"
+        self._files[key] = self._folder / f"{self._count}.npy"
         np.save(self._files[key], array)
 
     def get(self, key: Hashable) -> np.ndarray:

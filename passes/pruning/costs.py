@@ -145,10 +145,12 @@ def _minded(
     """Return what an error of each output costs; relative to its power where nothing is known."""
     known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
     if len(known) == len(sites):
-        return np.sum(known, axis=0)
+        total: np.ndarray = np.sum(known, axis=0)
+        return total
     matrix = sites[0].matrix(candidate.weight.astype(np.float64))
     power = (matrix * (sums.xx @ matrix)).sum(axis=1)
-    return np.full(power.shape, 1 / max(float(power.sum()), 1e-30))
+    relative: np.ndarray = np.full(power.shape, 1 / max(float(power.sum()), 1e-30))
+    return relative
 
 
 def _cost(

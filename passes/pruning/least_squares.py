@@ -100,12 +100,12 @@ def fit(
         parts, whole = (parts[0].about_zero(), parts[1].about_zero()), whole.about_zero()
     train, judge = parts
     plain = judge.errors(start, _bias(train, start, biased=biased))
-    best, best_errors, best_damping = start, plain, None
+    best_errors, best_damping = plain, None
     for damping in DAMPINGS:
         tried = _solve(train, start, mask, damping)
         errors = judge.errors(tried, _bias(train, tried, biased=biased))
         if errors.sum() < best_errors.sum():
-            best, best_errors, best_damping = tried, errors, damping
+            best_errors, best_damping = errors, damping
     matrix = start
     better = best_errors < plain
     if best_damping is not None:
@@ -137,5 +137,5 @@ def _solve(
     if mask is None:
         found: np.ndarray = np.linalg.solve(hessian, wanted)
         return found
-    single = (a.astype(np.float32) for a in (hessian, wanted, start))
-    return conjugate_gradients(*single, mask).astype(np.float64)
+    a, b, first = (array.astype(np.float32) for array in (hessian, wanted, start))
+    return conjugate_gradients(a, b, first, mask).astype(np.float64)

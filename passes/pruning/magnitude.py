@@ -161,11 +161,11 @@ def cheapest(costs: list[np.ndarray], sizes: list[np.ndarray], count: int) -> li
     Returns:
         For each layer which units are chosen; of equal costs the first.
     """
-    joined = np.concatenate(costs) if costs else np.zeros(0)
-    weights = np.concatenate(sizes) if sizes else np.zeros(0)
+    if not costs:
+        return []
+    joined, weights = np.concatenate(costs), np.concatenate(sizes)
     order = np.argsort(joined, kind="stable")
     reached = np.cumsum(weights[order])
     chosen = np.zeros(len(joined), bool)
     chosen[order[reached - weights[order] / 2 <= count]] = count > 0
-    bounds = np.cumsum([len(c) for c in costs])[:-1] if costs else []
-    return np.split(chosen, bounds)
+    return np.split(chosen, np.cumsum([len(c) for c in costs])[:-1])

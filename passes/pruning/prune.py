@@ -1,4 +1,4 @@
-"""Magnitude pruning."""
+"""Pruning of single weights and small groups of them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,44 @@ from passes.pruning.scores import Scores
 
 
 class Prune(Pass):
-    """Set the weights of smallest magnitude to zero.
+    """Set weights to zero, those first that the model's outputs miss least.
 
     Before: y = Conv(x, W)
     After:  y = Conv(x, W'), W' = W with the share `sparsity` of its elements zero
 
     The file gets smaller only where zeros are stored compactly, and no faster on dense
-    kernels. Zeros that are there already count. Under `scope=global` magnitudes are divided
-    by the Euclidean norm of their layer and one line is drawn through all layers, which keeps
-    the sum of the layers' relative squared errors smallest; `layer` gives every layer the
-    same share. Exactly the share asked for is zeroed, to within one
-    element (one block): of equal magnitudes the first go first. A weight that several layers
-    share is pruned once. For N:M the neighbours are consecutive input channels (of one tap of
-    a convolution); a shorter last group keeps its share, rounded up.
+    kernels. Zeros that are there already count. With calibration data (no labels are needed)
+    weights go in steps by optimal brain surgeon: each costs its square times what is left of its
+    input's variance when the other inputs are known, and after every step the others are fitted
+    to make up for it. What an error of a layer costs is measured: by the Fisher information of
+    the model's own outputs, whose gradients are found without labels. Under `scope=global` one
+    line is drawn through the costs of all layers; `layer` gives every layer the same share. Then
+    the weights that are left and the biases are fitted by least squares, first layer first, to
+    what the original's layer makes, on what the pruned layers before it now leave; each output
+    only where samples that it was not fitted to agree. Without data the smallest magnitudes go,
+    divided under `scope=global` by the Euclidean norm of their layer.
+
+    Exactly the share asked for is zeroed, to within one element (one unit of `pattern`): of equal
+    costs the first go first. A weight that several layers share is pruned once, and fitted to all
+    of them. For N:M the neighbours are consecutive input channels (of one tap of a convolution);
+    a shorter last group keeps its share, rounded up.
 
     Leaves alone: the first and last layers (first-layer, last-layer), depthwise convolutions
     (depthwise), embedding tables (embedding), small weights (too-small), names that match
     `exclude` (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types`
     (op-type), quantized weights (already-quantized), computed ones (dynamic-weight), ones that
     something else reads (shared-weight), ones with infinities (non-finite), ones that have
-    enough zeros (already-sparse).
+    enough zeros (already-sparse). By magnitude alone, each by its own share, go weights that
+    data cannot tell about: in bodies of control flow (in-body), stacks of matrices
+    (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that depends
+    on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector),
+    inputs that are never finite (unseen).
     Numerics: lossy.
-    Reference: Han et al., Learning both Weights and Connections for Efficient Neural
-    Networks, 2015.
+    Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
+    Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et
+    al., A Simple and Effective Pruning Approach (Wanda), 2023; Molchanov et al., Importance
+    Estimation, 2019; Lin et al., Synaptic Strength, 2018; Han et al., Learning both Weights and
+    Connections, 2015.
     """
 
     name = "prune"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import Site, bias_place, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.weight_form import rounded
@@ -58,8 +57,8 @@ def refit(
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
     ready = []
     for job in jobs:
-        pairs = [_pair(node, twins.get(id(node)), job) for node in job.nodes if id(node) in order]
-        good = [p for p in pairs if p is not None]
+        found_pairs = (_pair(n, twins.get(id(n)), job) for n in job.nodes if id(n) in order)
+        good = [p for p in found_pairs if p is not None]
         if len(good) == len(job.nodes):
             ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])

@@ -52,9 +52,9 @@ def test_n_of_m_zeroes_the_first_of_equal_ones() -> None:
 
 def test_block_scores_and_spread() -> None:
     matrix = np.arange(1, 7, dtype=np.float32).reshape(3, 2, 1)
-    scores = magnitude.block_scores(matrix, 2, 1)
-    np.testing.assert_allclose(scores[:, :, 0] ** 2, [[5, 10], [25, 36]], rtol=1e-6)
-    mask = magnitude.spread(scores > 3, (3, 2), 2, 1)
+    scores = magnitude.block_means(matrix**2, 2, 1, 1)
+    np.testing.assert_allclose(scores[:, :, 0], [[5, 10], [25, 36]], rtol=1e-6)
+    mask = magnitude.spread(scores > 9, (3, 2, 1), (2, 1, 1))
     np.testing.assert_array_equal(mask[:, :, 0], [[0, 1], [0, 1], [1, 1]])
 
 
@@ -65,8 +65,8 @@ def test_blocks_cover_outputs_of_one_input_and_tap(out_axis: int, in_axis: int) 
     shape = (4, 3, 5) if out_axis == 0 else (3, 4, 5)
     form = WeightForm(shape, out_axis, in_axis)
     weight = np.random.default_rng(0).standard_normal(shape)
-    scores = pattern.scores(weight, form, 1.0)
-    assert scores.size == pattern.units(form) == 30
+    scores = pattern.means(np.abs(weight), form)
+    assert scores.size == pattern.sizes(form).size == 30
     mask = np.moveaxis(pattern.elements(scores < np.median(scores), form), out_axis, 0)
     np.testing.assert_array_equal(mask[0], mask[1])
     np.testing.assert_array_equal(mask[2], mask[3])

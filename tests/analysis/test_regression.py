@@ -1,0 +1,85 @@
+"""Sums hold the squared error of any matrix; shortcuts and earlier losses enter the targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.lockstep import Lockstep, Twins
+from ocompress.analysis.regression import RegressionSums
+from ocompress.ir import Model, edit
+from ocompress.runtime import Session
+from tests.build import Builder, InMemory
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def test_errors_are_those_of_the_rows() -> None:
+    x, y = numbers(9, 5, 2, 4) + 3, numbers(9, 5, 2, 3, seed=1) - 2
+    sums = RegressionSums()
+    for start in range(0, 9, 4):
+        sums.update(x[start : start + 4], y[start : start + 4])
+    matrix, bias = numbers(2, 4, 3, seed=2), numbers(2, 3, seed=3)
+    whole, parts = sums.whole(), sums.parts()
+    assert whole is not None
+    assert parts is not None
+    off = np.square(np.einsum("npgi,gio->npgo", x, matrix) + bias - y)
+    judged = np.arange(9) % 3 == 2
+    np.testing.assert_allclose(whole.errors(matrix, bias), off.mean((0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(parts[0].errors(matrix, bias), off[~judged].mean((0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(parts[1].errors(matrix, bias), off[judged].mean((0, 1)), rtol=1e-4)
+    raw = np.square(np.einsum("npgi,gio->npgo", x, matrix) - y).mean((0, 1))
+    zero = np.zeros((2, 3))
+    np.testing.assert_allclose(whole.about_zero().errors(matrix, zero), raw, rtol=1e-4)
+    shifted = np.einsum("npgi,gio->npgo", x, matrix) + whole.bias(matrix) - y
+    np.testing.assert_allclose(shifted.mean((0, 1)), 0, atol=1e-4)
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    sums = RegressionSums()
+    sums.update(np.full((3, 1, 1, 2), np.inf, np.float32), numbers(3, 1, 1, 1))
+    assert sums.whole() is None
+    assert sums.parts() is None
+
+
+def residual() -> Model:
+    b = Builder()
+    x = b.input("x", ["n", 3, 5, 5])
+    h = b.op("Relu", b.op("Conv", x, b.weight(4, 3, 1, 1), to="c0"), to="r")
+    g = b.op("Relu", b.op("Conv", h, b.weight(6, 4, 1, 1), to="c1"))
+    s = b.op("Add", h, b.op("Conv", g, b.weight(4, 6, 1, 1), to="c2"), to="y")
+    b.output(s, ["n", 4, 5, 5])
+    return b.model()
+
+
+def test_targets_make_up_for_layers_before_and_for_the_shortcut() -> None:
+    reference = residual()
+    candidate = reference.clone()
+    sites: list[list[Site]] = [[], []]
+    for model, found in zip((reference, candidate), sites, strict=True):
+        for node in model.graph.nodes:
+            site = site_of(node)
+            if isinstance(site, Site):
+                found.append(site)
+    first = sites[1][0].node.inputs[1]
+    assert first is not None
+    edit.set_weight(first, numbers(4, 3, 1, 1, seed=4) * np.float32(0.3))
+    feeds = [{"x": numbers(6, 3, 5, 5, seed=s)} for s in range(2)]
+    lockstep = Lockstep(reference, candidate, InMemory(feeds))
+    sums = lockstep.sums([Twins(sites[0][2], sites[1][2])]).whole()
+    assert sums is not None
+
+    names = ["r", sites[0][2].layer.data.name, "c2"]
+    seen = []
+    for model in (reference, candidate):
+        values = [v for n in model.graph.nodes for v in n.outputs if v and v.name in names]
+        session = Session(model, extra_outputs=values)
+        runs = [session.run(f, names) for f in feeds]
+        seen.append({n: np.concatenate([r[n] for r in runs]) for n in names})
+    rows = seen[1][names[1]]
+    targets = seen[0]["c2"] + seen[0]["r"] - seen[1]["r"]
+    np.testing.assert_allclose(sums.x[0], rows.mean((0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(sums.y[0], targets.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sums.yy[0], targets.var((0, 2, 3)), rtol=1e-4)

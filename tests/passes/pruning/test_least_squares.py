@@ -1,0 +1,76 @@
+"""Fits are least squares on what the mask keeps, and never worse on samples left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ocompress.analysis.regression import RegressionSums
+from passes.pruning.least_squares import conjugate_gradients, fit
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_conjugate_gradients_solve_every_column_on_its_own_mask() -> None:
+    draw = rng().standard_normal((2, 40, 7))
+    hessian = draw.transpose(0, 2, 1) @ draw / 40 + 0.05 * np.eye(7)
+    wanted = rng(1).standard_normal((2, 7, 5))
+    mask = rng(2).random((2, 7, 5)) < 0.6
+    found = conjugate_gradients(hessian, wanted, np.zeros((2, 7, 5)), mask)
+    for group in range(2):
+        for column in range(5):
+            keep = np.flatnonzero(mask[group, :, column])
+            part = hessian[group][np.ix_(keep, keep)]
+            exact = np.zeros(7)
+            exact[keep] = np.linalg.solve(part, wanted[group, keep, column])
+            np.testing.assert_allclose(found[group, :, column], exact, atol=1e-6)
+
+
+def sums(x: np.ndarray, y: np.ndarray) -> RegressionSums:
+    found = RegressionSums()
+    found.update(x[:, None, None].astype(np.float32), y[:, None, None].astype(np.float32))
+    return found
+
+
+def fitted(x: np.ndarray, y: np.ndarray, start: np.ndarray, mask: np.ndarray | None):  # type: ignore[no-untyped-def]
+    made = sums(x, y)
+    parts, whole = made.parts(), made.whole()
+    assert parts is not None
+    assert whole is not None
+    return fit(parts, whole, start, mask, biased=True)
+
+
+def test_a_fit_finds_the_weights_that_make_the_targets() -> None:
+    x = rng().standard_normal((300, 6)) + 2
+    truth = rng(1).standard_normal((1, 6, 3))
+    truth[0, :2] = 0
+    y = x @ truth[0] + 5
+    mask = truth != 0
+    found = fitted(x, y, np.where(mask, 0.1, 0), mask)
+    np.testing.assert_allclose(found.matrix, truth, atol=0.01)
+    np.testing.assert_allclose(found.bias[0], 5, atol=0.05)
+    assert (found.matrix[~mask] == 0).all()
+    assert found.after < 1e-3 < found.before
+
+
+def test_noise_does_not_replace_a_weight_that_is_right() -> None:
+    x = rng().standard_normal((24, 20))
+    truth = rng(1).standard_normal((1, 20, 4))
+    y = x @ truth[0] + rng(2).standard_normal((24, 4)) * 3
+    found = fitted(x, y, truth, None)
+    error = np.square(found.matrix - truth).mean()
+    assert error < 0.2
+    assert found.after <= found.before
+
+
+def test_without_a_bias_means_are_fitted_by_weights() -> None:
+    x = rng().standard_normal((300, 3)) + 4
+    y = x @ np.array([[1.0], [2.0], [-1.0]])
+    made = sums(x, y)
+    parts, whole = made.parts(), made.whole()
+    assert parts is not None
+    assert whole is not None
+    found = fit(parts, whole, np.zeros((1, 3, 1)), None, biased=False)
+    assert (found.bias == 0).all()
+    np.testing.assert_allclose(found.matrix[0, :, 0], [1, 2, -1], atol=0.05)

@@ -1,0 +1,70 @@
+"""Weights go in the order of what the outputs lose when the others make up for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from passes.pruning import obs
+from passes.pruning.obs import Problem, Units, trace
+
+
+def problem(x: np.ndarray, weight: np.ndarray, importance: np.ndarray | None = None) -> Problem:
+    hessian = (x.T @ x / len(x))[None]
+    if importance is None:
+        importance = np.ones((1, weight.shape[1]))
+    return Problem(weight[None], hessian, importance, Units())
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_of_inputs_that_say_the_same_all_but_one_are_cheap() -> None:
+    base = rng().standard_normal((400, 1))
+    x = np.hstack([base, base, rng(1).standard_normal((400, 3)) * 0.5])
+    weight = np.full((5, 1), 1.0)
+    weight[:2] = 3.0  # by magnitude these two would go last
+    costs = trace(problem(x, weight), 0.5).costs[0, :, 0]
+    assert min(costs[0], costs[1]) < costs[2:].min()
+    assert max(costs[0], costs[1]) > costs[2:].max()
+
+
+def test_outputs_that_nobody_minds_go_first() -> None:
+    x = rng().standard_normal((400, 12))
+    weight = rng(1).standard_normal((12, 2))
+    costs = trace(problem(x, weight, np.array([[1.0, 1e-6]])), 0.5).costs[0]
+    assert np.sort(costs[:, 1])[:10].max() < np.sort(costs[:, 0])[2]
+
+
+def test_the_probe_is_the_fit_of_what_its_line_leaves() -> None:
+    x = rng().standard_normal((600, 30)) @ rng(1).standard_normal((30, 30))
+    weight = rng(2).standard_normal((30, 4))
+    found = trace(problem(x, weight), 0.5)
+    mask = found.probe[0] != 0
+    assert 0.4 <= 1 - mask.mean() <= 0.62
+    hessian = obs.damped((x.T @ x / len(x))[None])[0]
+    error = 0.0
+    for column in range(4):
+        keep = np.flatnonzero(mask[:, column])
+        part = hessian[np.ix_(keep, keep)]
+        best = np.zeros(30)
+        best[keep] = np.linalg.solve(part, hessian[keep] @ weight[:, column])
+        lost = best - weight[:, column]
+        error += lost @ hessian @ lost
+        np.testing.assert_allclose(found.probe[0, :, column], best, atol=0.05)
+    np.testing.assert_allclose(found.probe_error, error, rtol=0.02)
+    plain = weight * mask - weight
+    assert error < 0.7 * np.einsum("io,ij,jo->", plain, hessian, plain)
+
+
+def test_zeros_cost_nothing_and_units_cost_the_same() -> None:
+    x = rng().standard_normal((300, 12))
+    weight = rng(1).standard_normal((12, 2))
+    weight[:3] = 0
+    assert (trace(problem(x, weight), 0.5).costs[0, :3] == 0).all()
+    weight = rng(1).standard_normal((12, 2))
+    number = (np.arange(24) // 4).reshape(1, 12, 2)
+    asked = Problem(weight[None], np.eye(12)[None], np.ones((1, 2)), Units(number, np.full(6, 4)))
+    costs = trace(asked, 0.5).costs.reshape(6, 4)
+    np.testing.assert_allclose(costs, np.repeat(costs[:, :1], 4, axis=1), rtol=1e-5)
+    assert len(np.unique(costs[:, 0])) == 6

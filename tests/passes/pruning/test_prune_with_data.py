@@ -1,0 +1,167 @@
+"""Pruning that looks at data: what goes, and how the rest makes up for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.analysis import AnalysisManager
+from ocompress.diagnostics import Diagnostics
+from ocompress.errors import DataError
+from ocompress.ir import Model, standard
+from ocompress.pipeline import Context, Outcome
+from ocompress.runtime import Session
+from passes.pruning.prune import Prune
+from tests.build import Builder, InMemory
+from tests.contract.harness import TARGET, check
+
+
+def net(*, shared: bool = False) -> Model:
+    """Convolutions, a residual Add and a Gemm over correlated inputs."""
+    b = Builder()
+    x = b.input("x", ["n", 4, 8, 8])
+    h = b.op("Relu", b.op("Conv", x, b.weight(16, 4, 3, 3), b.weight(16), to="c0"))
+    w = b.const(b.rng.standard_normal((16, 16, 3, 3)).astype(np.float32) / 12, "w")
+    g = b.op("Relu", b.op("Conv", h, w, b.weight(16), to="c1", pads=[1, 1, 1, 1]))
+    if shared:
+        g = b.op("Relu", b.op("Conv", g, w, b.weight(16), to="c2", pads=[1, 1, 1, 1]))
+    s = b.op("Add", g, h)
+    z = b.op("Conv", s, b.weight(8, 16, 1, 1), to="c3")
+    p = b.op("Flatten", b.op("GlobalAveragePool", z))
+    b.output(b.op("Gemm", p, b.weight(8, 5), to="y"), ["n", 5])
+    return b.model()
+
+
+def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
+    draws = rng.standard_normal((count, 16, 8, 8, 4)) @ mix
+    return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
+
+
+def pruned(model: Model, **options: Any) -> tuple[Model, Outcome, Context]:
+    after = model.clone()
+    standard.infer_types(after)
+    ctx = Context(
+        target=TARGET,
+        analyses=AnalysisManager(InMemory(batches(0))),
+        diagnostics=Diagnostics(),
+    )
+    outcome = ctx.run_one(Prune(protect_ends=False, smallest=0, **options), after)
+    check(after)
+    return after, outcome, ctx
+
+
+def error(model: Model, other: Model) -> float:
+    left, right = Session(model), Session(other)
+    lost = power = 0.0
+    for feeds in batches(9, 3):
+        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
+        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
+    return lost / power
+
+
+def zeros(model: Model) -> float:
+    weights = [w for w in model.weights() if w.ndim > 1]
+    return float(sum((w == 0).sum() for w in weights) / sum(w.size for w in weights))
+
+
+def test_surgery_loses_less_than_any_other_criterion() -> None:
+    model = net()
+    lost = {}
+    for criterion in ("l1", "strength", "wanda", "taylor", "obs"):
+        after, outcome, _ = pruned(model, criterion=criterion, sparsity=0.6)
+        assert outcome.details["criterion"] == criterion
+        assert abs(zeros(after) - 0.6) < 1e-3
+        lost[criterion] = error(model, after)
+    plain = error(model, pruned(model, criterion="l2", refit=False, sparsity=0.6)[0])
+    assert lost["obs"] == min(lost.values())
+    assert lost["obs"] < 0.25 * plain
+    assert lost["l1"] < 0.5 * plain  # what is left was fitted
+
+
+def test_rows_tell_what_fitting_did() -> None:
+    _, outcome, _ = pruned(net(), sparsity=0.6)
+    assert outcome.details["criterion"] == "obs"
+    rows = [r for r in outcome.details["layers"] if r["pruned"]]
+    assert len(rows) >= 3
+    assert all(r["refitted_error"] <= r["output_error"] < 1 for r in rows)
+    assert any(r["refitted_error"] < r["output_error"] for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "axes"), [("kernel", (2, 3)), ("vector", (0,)), ("filter", (1, 2, 3))]
+)
+def test_units_go_together(pattern: str, axes: tuple[int, ...]) -> None:
+    after, _, _ = pruned(net(), pattern=pattern, sparsity=0.4)
+    weight = after.graph.initializers["w"].data
+    assert weight is not None
+    gone = (weight == 0).all(axis=axes)
+    np.testing.assert_array_equal(gone, (weight == 0).any(axis=axes))
+    assert abs(zeros(after) - 0.4) < 0.05
+
+
+def test_n_of_m() -> None:
+    model = net()
+    after, _, _ = pruned(model, pattern="2:4")
+    weight = after.graph.initializers["w"].data
+    assert weight is not None
+    groups = (weight != 0).reshape(16, 4, 4, 3, 3).sum(axis=2)
+    np.testing.assert_array_equal(groups, np.full_like(groups, 2))
+    plain, _, _ = pruned(model, pattern="2:4", criterion="l2", refit=False)
+    assert error(model, after) < 0.5 * error(model, plain)
+
+
+def test_a_shared_weight_is_fitted_to_all_its_readers() -> None:
+    model = net(shared=True)
+    after, outcome, _ = pruned(model, sparsity=0.5)
+    row = next(r for r in outcome.details["layers"] if r["name"] == "c1")
+    assert row["refitted_error"] < row["output_error"]
+    plain, _, _ = pruned(model, criterion="l2", refit=False, sparsity=0.5)
+    assert error(model, after) < 0.5 * error(model, plain)
+
+
+def test_pruning_again_changes_nothing() -> None:
+    once, _, _ = pruned(net(), sparsity=0.6)
+    _, outcome, _ = pruned(once, sparsity=0.6)
+    assert not outcome
+
+
+def test_a_criterion_that_needs_data_says_so() -> None:
+    model = net()
+    standard.infer_types(model)
+    ctx = Context(target=TARGET, analyses=AnalysisManager(None), diagnostics=Diagnostics())
+    with pytest.raises(DataError, match="data"):
+        ctx.run_one(Prune(criterion="obs", protect_ends=False, smallest=0), model)
+
+
+def test_layers_in_bodies_go_by_magnitude() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 8, 8])
+    h = b.op("Conv", x, b.weight(16, 4, 3, 3), to="c0")
+    then, other = Builder(seed=1), Builder(seed=2)
+    for branch, kind in ((then, "Relu"), (other, "Neg")):
+        name = f"inner{kind}"
+        branch.op(
+            "Conv",
+            h,
+            branch.const(branch.rng.standard_normal((8, 16, 1, 1)).astype("f"), f"w{kind}"),
+            to=name,
+        )
+        branch.output(branch.op(kind, name), ["n", 8, 6, 6])
+    flag = b.op("Greater", b.op("ReduceSum", h, keepdims=0), b.const(np.float32(0)), to="flag")
+    b.op("If", flag, to="i", then_branch=then.graph("then"), else_branch=other.graph("else"))
+    b.output(
+        b.op("Gemm", b.op("Flatten", b.op("GlobalAveragePool", "i")), b.weight(8, 5), to="y"),
+        ["n", 5],
+    )
+    model = b.model()
+    after, _, ctx = pruned(model, sparsity=0.5)
+    assert ctx.diagnostics.declined()["in-body"] == 2
+    inner = [
+        g.initializers["wRelu"].data for g in after.graph.graphs() if "wRelu" in g.initializers
+    ]
+    assert inner[0] is not None
+    assert np.count_nonzero(inner[0]) == 64
