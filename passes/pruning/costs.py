@@ -34,11 +34,14 @@ class Costed:
         probe: The weight with the cheapest gone and the others fitted anew, to be tried alone;
             None if the criterion makes none.
         probe_error: What the criterion says the error of `probe` costs.
+        shift: What `probe` adds to each output channel in the mean, less what the weight did,
+            for a bias to make up for; None where there is none.
     """
 
     costs: np.ndarray
     probe: np.ndarray | None = None
     probe_error: float = 0.0
+    shift: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -192,4 +195,8 @@ def _surgeon(
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.weight.astype(np.float64))
     traced = obs.trace(obs.Problem(matrix, hessian, minded, units), question.sparsity)
-    return Costed(site.weight(traced.costs), site.weight(traced.probe), traced.probe_error)
+    shift = None
+    if biased:
+        shift = np.einsum("gi,gio->go", sums.x, traced.probe - matrix).reshape(-1)
+    probe = site.weight(traced.probe)
+    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift)

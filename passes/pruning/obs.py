@@ -13,8 +13,10 @@ _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
 _ROUNDS = 30
-_AFFORDABLE = 3e10
+_AFFORDABLE = 4e9
 """Multiplications up to which the variances are found for every output's own mask."""
+_EACH = 1e6
+"""What calling a routine costs, in multiplications."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class _Taker:
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
         inputs = self.start.shape[1]
         rows = self.start.shape[0] * self.start.shape[2]
-        self._exact = rows * inputs**3 <= _AFFORDABLE
+        self._exact = rows * (inputs**3 + _EACH) <= _AFFORDABLE
 
     def take(self, kept: float) -> None:
         """Take weights until a share is left, and fit the rest."""

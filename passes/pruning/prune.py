@@ -16,6 +16,7 @@ from passes.pruning.candidates import Candidate, Rules
 from passes.pruning.costs import CRITERIA, Costed, Question
 from passes.pruning.refitting import Job
 from passes.pruning.scores import Scores
+from passes.pruning.trying import corrected
 
 
 class Prune(Pass):
@@ -181,7 +182,9 @@ class Prune(Pass):
             return {}
         share = pattern.fixed_sparsity or self.sparsity
         question = Question(criterion, pattern, share)
-        return costs.measure(model, [c for c, _ in wanted], question, ctx)
+        group = [c for c, _ in wanted]
+        measured = costs.measure(model, group, question, ctx)
+        return corrected(model, group, measured, ctx) if self.scope == "global" else measured
 
     def _check_names(self, model: Model) -> None:
         nodes = [node for _, node in model.nodes()]

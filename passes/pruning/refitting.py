@@ -110,6 +110,25 @@ def _store(sites: Sequence[Site], made: Fit) -> bool:
     return True
 
 
+def shift_bias(site: Site, shift: np.ndarray) -> None:
+    """Add to what is added to a layer's outputs; nothing where there is no place for it.
+
+    Args:
+        site: The layer.
+        shift: One number per output channel.
+    """
+    place = bias_place(site)
+    if place is None:
+        return
+    node, index = place
+    value = node.input(index)
+    old = site.layer.bias() if node is site.node else value.constant if value is not None else None
+    total = (0 if old is None else old.reshape(-1).astype(np.float64)) + shift
+    bias = rounded(total, site.layer.weight.dtype)
+    if bias is not None:
+        _set_bias(site, bias)
+
+
 def _bias(site: Site, made: Fit) -> np.ndarray | None:
     """Return the bias of a layer in the weight's type; empty where there is none to set."""
     place = bias_place(site)
