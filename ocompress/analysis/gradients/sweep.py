@@ -71,7 +71,7 @@ def sweep_gradients(
     total = len(data)
     for number, feeds in enumerate(data):
         program = sweep.program(feeds)
-        pieces = -(-program.held_bytes // MOST_BYTES) if sweep.can_cut else 1
+        pieces = max(1, -(-program.held_bytes // MOST_BYTES)) if sweep.can_cut else 1
         for at, piece in enumerate(pieces_of(feeds, pieces)):
             part = sweep.program(piece)
             missing |= part.missing
