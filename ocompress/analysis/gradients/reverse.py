@@ -104,8 +104,8 @@ class _Walk:
                 missing[name] = why
             else:
                 gradients[name] = self._gradient(name)
-        shown = {n: self._tape.op("Identity", g) for n, g in gradients.items()}
-        model = self._tape.finish(list(shown.values()))
+        shown = {n: self._shown(g) for n, g in gradients.items()}
+        model = self._tape.finish(list({v.name: v for v in shown.values()}.values()))
         read = {v.name for v in model.graph.inputs}
         seeds = {n: fed for n, fed in self._seeds.items() if fed in read}
         outputs = {n: v.name for n, v in shown.items()}
@@ -142,6 +142,10 @@ class _Walk:
         if len(parts) > 1:
             self._parts[name] = [self._tape.op("Sum", *parts)]
         return self._parts[name][0]
+
+    def _shown(self, gradient: Value) -> Value:
+        """Return what may be an output of the backward model, which an input may not."""
+        return gradient if gradient.producer is not None else self._tape.op("Identity", gradient)
 
     def _why_missing(self, name: str) -> str:
         if name in self._cut:

@@ -66,13 +66,16 @@ def elu(tape: Tape, node: Node, g: Value) -> Gradients:
 def clip(tape: Tape, node: Node, g: Value) -> Gradients:
     """Return dx = g where y is strictly within the limits."""
     y = tape.forward(node.output)
+    within: list[Value] = []
     for index, name, compare in ((1, "min", "Greater"), (2, "max", "Less")):
         limit = tape.forward(node.input(index)) if node.input(index) is not None else None
         if node.attr(name) is not None:
             limit = tape.scalar(node.attr(name))
         if limit is not None:
-            g = tape.where(tape.op(compare, y, limit), g)
-    return [g]
+            within.append(tape.op(compare, y, limit))
+    if not within:
+        return [g]
+    return [tape.where(within[0] if len(within) == 1 else tape.op("And", *within), g)]
 
 
 @rule("HardSigmoid")
