@@ -160,6 +160,8 @@ class _Walk:
             return f"{name!r} is {where}."
         if name in self._fixed:
             return f"{name!r} does not depend on what is fed."
+        if self._values[name].dtype is None:
+            return f"the type of {name!r} is not known."
         if not _is_float(self._values[name]):
             return f"{name!r} is not of a float type."
         return f"no float output depends on {name!r}."
@@ -169,12 +171,12 @@ def _rule_of(node: Node) -> Rule:
     if node.bodies:
         msg = "it is control flow"
         raise StoppedError(msg)
-    if not any(_is_float(v) for v in node.outputs):
-        msg = "it goes over to integers"
-        raise StoppedError(msg)
     rule = rules.RULES.get(node.op_type) if not node.domain else None
     if rule is None:
         msg = "no rule is known"
+        raise StoppedError(msg)
+    if not any(_is_float(v) for v in node.outputs):
+        msg = "it goes over to integers"
         raise StoppedError(msg)
     return rule
 

@@ -36,6 +36,7 @@ PLAIN = [
     ("Tanh", {}),
     ("Softplus", {}),
     ("Softsign", {}),
+    ("Mish", {}),
     ("Erf", {}),
     ("Exp", {}),
     ("Neg", {}),
@@ -60,6 +61,10 @@ def test_functions_of_positive_values(op: str) -> None:
 @pytest.mark.parametrize("form", ["none", "tanh"])
 def test_gelu(form: str) -> None:
     check(unary("Gelu", (3, 6), approximate=form), opset=20, coarse=form == "none")
+
+
+def test_swish() -> None:
+    check(unary("Swish", (3, 6), alpha=1.3), opset=24)
 
 
 def test_prelu_with_a_slope_per_channel() -> None:

@@ -92,6 +92,17 @@ def test_indices_that_are_fed() -> None:
     check(build, fed={"at": ints(1, 1, -1)})
 
 
+def test_limits_that_are_computed_from_the_shape() -> None:
+    def build(b: Builder) -> None:
+        x = b.input("x", ["n", 5])
+        width = b.op("Slice", b.op("Shape", x), *(b.const(ints(v)) for v in (1, 2)))
+        end = b.op("Sub", width, b.const(ints(2)))
+        b.op("Slice", x, b.const(ints(1)), end, b.const(ints(1)), to="y")
+        b.output("y")
+
+    check(build)
+
+
 RESIZE: list[tuple[Any, list[float], dict[str, Any]]] = [
     (
         (1, 2, 3, 3),

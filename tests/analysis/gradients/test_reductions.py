@@ -67,6 +67,10 @@ def test_layer_normalization(axis: int) -> None:
     check(unary("LayerNormalization", (2, 3, 4), scale(*shape), scale(*shape), axis=axis))
 
 
+def test_root_mean_square_normalization() -> None:
+    check(unary("RMSNormalization", (2, 3, 4), scale(4)), opset=23)
+
+
 def test_batch_normalization() -> None:
     rest = scale(3), scale(3), scale(3), scale(3)
     check(unary("BatchNormalization", (2, 3, 2, 2), *rest, epsilon=1e-2))

@@ -118,6 +118,8 @@ def test_large_feeds_are_cut_and_the_sessions_shared(monkeypatch: pytest.MonkeyP
     data = images(6, 6)
     whole, _ = sweep(net(), ["conv"], data)
     assert len(made) == 2  # of one sample, which is only measured, and of six
+    conv, y = 6 * 4 * 8 * 8 * 4, 6 * 5 * 4
+    assert made[1] == 3 * conv + y  # its gradient beside it, what comes after Relu, the logits
     monkeypatch.setattr(module, "MOST_BYTES", made[1] // 2)
     parts, _ = sweep(net(), ["conv"], data)
     assert made[3] == made[1] // 2

@@ -113,6 +113,16 @@ def swish(tape: Tape, node: Node, g: Value) -> Gradients:
     return [tape.op("Mul", g, slope)]
 
 
+@rule("Mish")
+def mish(tape: Tape, node: Node, g: Value) -> Gradients:
+    """Return dx = g (t + x (1 - t^2) sigmoid(x)) with t = tanh(log(1 + exp(x)))."""
+    x = tape.forward(node.input(0))
+    t = tape.op("Tanh", tape.op("Softplus", x))
+    steep = tape.op("Sub", tape.scalar(1), tape.op("Mul", t, t))
+    rest = tape.op("Mul", tape.op("Mul", x, steep), tape.op("Sigmoid", x))
+    return [tape.op("Mul", g, tape.op("Add", t, rest))]
+
+
 @rule("Tanh")
 def tanh(tape: Tape, node: Node, g: Value) -> Gradients:
     """Return dx = g (1 - y^2)."""
