@@ -105,7 +105,7 @@ def _runtime(model: Model) -> Run:
 
 
 def _reference(proto: onnx.ModelProto) -> Run:
-    evaluator = ReferenceEvaluator(_widened(proto))
+    evaluator = ReferenceEvaluator(widened(proto))
     names = [o.name for o in proto.graph.output]
 
     def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -117,7 +117,8 @@ def _reference(proto: onnx.ModelProto) -> Run:
     return run
 
 
-def _widened(proto: onnx.ModelProto) -> onnx.ModelProto:
+def widened(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model in float64."""
     wide = onnx.ModelProto()
     wide.CopyFrom(proto)
     for tensor in wide.graph.initializer:
@@ -131,6 +132,9 @@ def _widened(proto: onnx.ModelProto) -> onnx.ModelProto:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.i == T.FLOAT:
                 attribute.i = T.DOUBLE
+            if attribute.t.data_type == T.FLOAT:
+                array = numpy_helper.to_array(attribute.t).astype(np.float64)
+                attribute.t.CopyFrom(numpy_helper.from_array(array))
     return wide
 
 
