@@ -40,10 +40,11 @@ def sweep_gradients(
     """Run a model forward and backward over data and hand over activations with gradients.
 
     What is differentiated is a random scalar per sample, drawn so that the mean of `g g'` over
-    draws is the Fisher information of the model's own outputs: `(g . dy)^2 / 2`, summed within a
-    sample and averaged over draws and samples, estimates what a small change `dy` costs in the
-    currency of each output (see `seeds`), summed over the outputs. Row `i` of a gradient belongs to
-    sample `i` as long as the model does not mix its samples.
+    draws is the Fisher information of the model's own outputs: `(g . dy)^2 / 2`, with the product
+    taken over all elements of a sample and the mean over draws and samples, estimates what a small
+    change `dy` costs, summed over the outputs, each in its currency (see `seeds`).
+
+    Row `i` of a gradient belongs to sample `i` as long as the model does not mix its samples.
 
     The sequence of updates is fixed by the model, the data and the seed: feeds in order, large
     ones in pieces along the batch, within each the draws, within each the names in the order
