@@ -104,8 +104,8 @@ class _Walk:
                 missing[name] = why
             else:
                 gradients[name] = self._gradient(name)
-        shown = {n: self._tape.op("Identity", g) for n, g in gradients.items()}
-        model = self._tape.finish(list(shown.values()))
+        shown = {n: self._shown(g) for n, g in gradients.items()}
+        model = self._tape.finish(list({v.name: v for v in shown.values()}.values()))
         read = {v.name for v in model.graph.inputs}
         seeds = {n: fed for n, fed in self._seeds.items() if fed in read}
         outputs = {n: v.name for n, v in shown.items()}
@@ -143,6 +143,10 @@ class _Walk:
             self._parts[name] = [self._tape.op("Sum", *parts)]
         return self._parts[name][0]
 
+    def _shown(self, gradient: Value) -> Value:
+        """Return what may be an output of the backward model, which an input may not."""
+        return gradient if gradient.producer is not None else self._tape.op("Identity", gradient)
+
     def _why_missing(self, name: str) -> str:
         if name in self._cut:
             return self._cut[name]
@@ -156,6 +160,8 @@ class _Walk:
             return f"{name!r} is {where}."
         if name in self._fixed:
             return f"{name!r} does not depend on what is fed."
+        if self._values[name].dtype is None:
+            return f"the type of {name!r} is not known."
         if not _is_float(self._values[name]):
             return f"{name!r} is not of a float type."
         return f"no float output depends on {name!r}."
@@ -165,12 +171,12 @@ def _rule_of(node: Node) -> Rule:
     if node.bodies:
         msg = "it is control flow"
         raise StoppedError(msg)
-    if not any(_is_float(v) for v in node.outputs):
-        msg = "it goes over to integers"
-        raise StoppedError(msg)
     rule = rules.RULES.get(node.op_type) if not node.domain else None
     if rule is None:
         msg = "no rule is known"
+        raise StoppedError(msg)
+    if not any(_is_float(v) for v in node.outputs):
+        msg = "it goes over to integers"
         raise StoppedError(msg)
     return rule
 

@@ -36,7 +36,7 @@ class Currency(StrEnum):
             positions.
         PROBABILITIES: The same for an output that is that softmax already.
         BERNOULLI: Kullback-Leibler divergence of independent probabilities, summed.
-        SQUARES: Squared error relative to the output's own square.
+        SQUARES: Half the squared error of a sample relative to the mean square of the output.
     """
 
     LOGITS = "logits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,12 +11,13 @@ import numpy as np
 from ocompress.analysis.gradients.program import Program
 from ocompress.analysis.gradients.seeds import Currency, Seeding, choose
 from ocompress.analysis.observe import has_free_batch, pieces_of
+from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
 from ocompress.ir.standard import infer_types
 
-MOST_BYTES = 512 << 20
+MOST_BYTES = 128 << 20
 """Bytes of activations and gradients held at once, if the feeds can be cut along the batch."""
 _MOST_PROGRAMS = 4
 """Sessions for so many shapes of feeds are kept."""
@@ -38,10 +40,11 @@ def sweep_gradients(
     """Run a model forward and backward over data and hand over activations with gradients.
 
     What is differentiated is a random scalar per sample, drawn so that the mean of `g g'` over
-    draws is the Fisher information of the model's own outputs: `(g . dy)^2 / 2`, summed within a
-    sample and averaged over draws and samples, estimates what a small change `dy` costs in the
-    currency of each output (see `seeds`), summed over the outputs. Row `i` of a gradient belongs to
-    sample `i` as long as the model does not mix its samples.
+    draws is the Fisher information of the model's own outputs: `(g . dy)^2 / 2`, with the product
+    taken over all elements of a sample and the mean over draws and samples, estimates what a small
+    change `dy` costs, summed over the outputs, each in its currency (see `seeds`).
+
+    Row `i` of a gradient belongs to sample `i` as long as the model does not mix its samples.
 
     The sequence of updates is fixed by the model, the data and the seed: feeds in order, large
     ones in pieces along the batch, within each the draws, within each the names in the order
@@ -70,9 +73,7 @@ def sweep_gradients(
     missing: dict[str, str] = {}
     total = len(data)
     for number, feeds in enumerate(data):
-        program = sweep.program(feeds)
-        pieces = -(-program.held_bytes // MOST_BYTES) if sweep.can_cut else 1
-        for at, piece in enumerate(pieces_of(feeds, pieces)):
+        for at, piece in enumerate(pieces_of(feeds, sweep.pieces(feeds))):
             part = sweep.program(piece)
             missing |= part.missing
             sweep.run(part, piece, update, [(seed, number, at, draw) for draw in range(draws)])
@@ -93,7 +94,19 @@ class _Sweep:
         self._currencies = currencies
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
         self._seedings: dict[str, Seeding] = {}
-        self.can_cut = has_free_batch(self._model)
+        self._can_cut = has_free_batch(self._model)
+        self._bytes_per_element: float | None = None
+
+    def pieces(self, feeds: Feeds) -> int:
+        """Say how many pieces a feed is cut into, going by one sample of the first feed."""
+        if self._can_cut and self._bytes_per_element is None:
+            one = next(iter(pieces_of(feeds, samples_of(feeds))))
+            try:
+                self._bytes_per_element = self.program(one).held_bytes / max(1, _elements(one))
+            except RuntimeFailureError:  # a Reshape to the extents of a whole feed, say
+                self._can_cut = False
+        held = (self._bytes_per_element or 0) * _elements(feeds)
+        return max(1, math.ceil(held / MOST_BYTES))
 
     def program(self, feeds: Feeds) -> Program:
         """Return the program for the shapes of a feed."""
@@ -122,3 +135,7 @@ class _Sweep:
             gradients = program.backward(made, seeds)
             for name in program.reached:
                 update(name, made[name], gradients[name])
+
+
+def _elements(feeds: Feeds) -> int:
+    return sum(array.size for array in feeds.values())

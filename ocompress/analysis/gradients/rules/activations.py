@@ -66,13 +66,16 @@ def elu(tape: Tape, node: Node, g: Value) -> Gradients:
 def clip(tape: Tape, node: Node, g: Value) -> Gradients:
     """Return dx = g where y is strictly within the limits."""
     y = tape.forward(node.output)
+    within: list[Value] = []
     for index, name, compare in ((1, "min", "Greater"), (2, "max", "Less")):
         limit = tape.forward(node.input(index)) if node.input(index) is not None else None
         if node.attr(name) is not None:
             limit = tape.scalar(node.attr(name))
         if limit is not None:
-            g = tape.where(tape.op(compare, y, limit), g)
-    return [g]
+            within.append(tape.op(compare, y, limit))
+    if not within:
+        return [g]
+    return [tape.where(within[0] if len(within) == 1 else tape.op("And", *within), g)]
 
 
 @rule("HardSigmoid")
@@ -108,6 +111,16 @@ def swish(tape: Tape, node: Node, g: Value) -> Gradients:
     rest = tape.op("Mul", x, tape.op("Sub", tape.scalar(1), s))
     slope = tape.op("Mul", s, tape.op("Add", tape.scalar(1), rest))
     return [tape.op("Mul", g, slope)]
+
+
+@rule("Mish")
+def mish(tape: Tape, node: Node, g: Value) -> Gradients:
+    """Return dx = g (t + x (1 - t^2) sigmoid(x)) with t = tanh(log(1 + exp(x)))."""
+    x = tape.forward(node.input(0))
+    t = tape.op("Tanh", tape.op("Softplus", x))
+    steep = tape.op("Sub", tape.scalar(1), tape.op("Mul", t, t))
+    rest = tape.op("Mul", tape.op("Mul", x, steep), tape.op("Sigmoid", x))
+    return [tape.op("Mul", g, tape.op("Add", t, rest))]
 
 
 @rule("Tanh")

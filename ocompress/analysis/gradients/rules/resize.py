@@ -7,6 +7,7 @@ import numpy as np
 from ocompress.analysis.gradients.registry import Gradients, rule
 from ocompress.analysis.gradients.rules.spreading import contract
 from ocompress.analysis.gradients.tape import StoppedError, Tape
+from ocompress.errors import RuntimeFailureError
 from ocompress.ir import DType, Graph, Model, Node, Value, schemas
 from ocompress.runtime import Session
 
@@ -104,4 +105,8 @@ def _run(
     graph.set_outputs([made])
     model = Model(graph, {"": opset})
     model.shell.ir_version = schemas.lowest_ir_version(opset)
-    return Session(model).run({x.name: units})[made.name]
+    try:
+        return Session(model).run({x.name: units})[made.name]
+    except RuntimeFailureError as error:
+        msg = "the runtime does not resize one axis alone in this way"
+        raise StoppedError(msg) from error
