@@ -113,6 +113,9 @@ def _read_positions(node: Node, count: int) -> set[int]:
     everything = set(range(count))
     read: set[int] = everything if node.output.is_output else set()
     for reader, index in node.output.users:
+        if reader.is_op("Cast", "Identity"):
+            read = read | _read_positions(reader, count)
+            continue
         picked = _picked(reader, count) if index == 0 else None
         read = read | (everything if picked is None else picked)
     return read

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.analysis.channels.extents import Extents
 from ocompress.ir import Dim, Node, Shape, Value
 
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -152,6 +153,7 @@ class Relation:
         constraints: What the elements taken out must keep to besides.
         repairs: Numbers to change when a spot is cut.
         extents: Number of elements of spots where it is not the extent of the axis.
+        deduced: Extents that are not recorded.
     """
 
     node: Node
@@ -165,6 +167,7 @@ class Relation:
     constraints: list[Constraint] = field(default_factory=list)
     repairs: dict[Spot, list[Repair]] = field(default_factory=dict)
     extents: dict[Spot, int] = field(default_factory=dict)
+    deduced: Extents = field(default_factory=dict)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -183,7 +186,9 @@ class Relation:
         if value is None or value.shape is None:
             why = f"the rank of what {self.node.label!r} reads or makes is not known"
             raise UnfollowedError(code="unknown-shape", why=why)
-        return value.shape
+        if not self.deduced:
+            return value.shape
+        return tuple(self.deduced.get((id(value), i), e) for i, e in enumerate(value.shape))
 
     def rank(self, slot: int) -> int:
         """Return the rank at a slot."""

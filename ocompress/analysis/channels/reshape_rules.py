@@ -41,8 +41,11 @@ def reshape(rel: Relation) -> None:
         if wanted is None:
             why = f"the shape that {rel.node.label!r} makes is computed"
             raise UnfollowedError(code="computed-shape", why=why)
-    for before, after in blocks(_side(rel, 0), _side(rel, OUT)):
-        _block(rel, before, after)
+    found, (before, after) = blocks(_side(rel, 0), _side(rel, OUT))
+    for here, there in found:
+        _block(rel, here, there)
+    if before and after:
+        _inner(rel, before[-1], after[-1])
     for axis, element in enumerate(wanted or ()):
         if element is None or element.number != 0 or rel.node.attr("allowzero", 0):
             target(rel, axis, element, 1)
@@ -75,7 +78,7 @@ def _side(rel: Relation, slot: int) -> Side:
     return [(axis, extent) for axis, extent in enumerate(rel.shape(slot)) if extent != 1]
 
 
-def blocks(before: Side, after: Side) -> list[tuple[Side, Side]]:
+def blocks(before: Side, after: Side) -> tuple[list[tuple[Side, Side]], tuple[Side, Side]]:
     """Pair runs of axes that hold the same elements.
 
     Args:
@@ -83,7 +86,7 @@ def blocks(before: Side, after: Side) -> list[tuple[Side, Side]]:
         after: Those of the output.
 
     Returns:
-        Runs of axes on both sides; what lies between unknown extents is left out.
+        Runs of axes on both sides, and the axes between them of which that is not known.
     """
     front = _aligned(before, after)
     used, made = sum(len(b) for b, _ in front), sum(len(a) for _, a in front)
@@ -91,8 +94,10 @@ def blocks(before: Side, after: Side) -> list[tuple[Side, Side]]:
     back = _aligned(before[::-1], after[::-1])
     used, made = sum(len(b) for b, _ in back), sum(len(a) for _, a in back)
     before, after = before[: len(before) - used], after[: len(after) - made]
-    left = [(before, after)] if len(before) == len(after) == 1 else []
-    return [*front, *left, *((b[::-1], a[::-1]) for b, a in reversed(back))]
+    found = [*front, *((b[::-1], a[::-1]) for b, a in reversed(back))]
+    if len(before) == len(after) == 1:
+        return [*found, (before, after)], ([], [])
+    return found, (before, after)
 
 
 def _aligned(before: Side, after: Side) -> list[tuple[Side, Side]]:
@@ -140,6 +145,17 @@ def _block(rel: Relation, before: Side, after: Side) -> None:
             link = Link(first, second, pairs(many, i, few, j))
             _offer(rel, first, link, forced=len(after) == 1)
             _offer(rel, second, link, forced=len(before) == 1)
+
+
+def _inner(rel: Relation, before: tuple[int, Dim], after: tuple[int, Dim]) -> None:
+    """Relate two innermost axes of which one divides the other, whatever comes before them."""
+    (axis, here), (other, there) = before, after
+    if not isinstance(here, int) or not isinstance(there, int):
+        return
+    if here % there and there % here:
+        return
+    numbers = np.arange(max(here, there))
+    rel.link(0, axis, OUT, other, (numbers % here, numbers % there))
 
 
 def _offer(rel: Relation, spot: Spot, link: Link, *, forced: bool) -> None:

@@ -11,7 +11,8 @@ from ocompress.analysis.channels import (
     linear_rules,
     reshape_rules,
 )
-from ocompress.analysis.channels.relation import OUT, Link, Relation, Stop, UnfollowedError
+from ocompress.analysis.channels.extents import Extents
+from ocompress.analysis.channels.relation import Link, Relation, Stop, UnfollowedError
 from ocompress.ir import Graph, Node
 
 Rule = Callable[[Relation], None]
@@ -60,18 +61,19 @@ _QUANTIZED = {
 }
 
 
-def relate(node: Node, opset: int) -> Relation:
+def relate(node: Node, opset: int, deduced: Extents) -> Relation:
     """Say how the axes of what a node reads and makes hang together.
 
     Args:
         node: Any operator.
         opset: Version of the standard operators.
+        deduced: Extents that are not recorded.
 
     Returns:
         The relation; where nothing can be said, one that refuses every axis with the reason.
     """
     fallback = Stop("not-followed", f"{node.label!r} ({node.op_type}) mixes the axis", node)
-    relation = Relation(node, opset, fallback)
+    relation = Relation(node, opset, fallback, deduced=deduced)
     if node.is_op("If"):
         _branches(relation)
         return relation
@@ -116,6 +118,3 @@ def _branches(rel: Relation) -> None:
 
 def _extent(shape: object, axis: int) -> object:
     return shape[axis] if isinstance(shape, tuple) and axis < len(shape) else None
-
-
-__all__ = ["OUT", "relate"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from ocompress.analysis.channels.classes import Classes, classify
+from ocompress.analysis.channels.extents import deduce
 from ocompress.analysis.channels.relation import (
     Constraint,
     Holder,
@@ -67,6 +68,7 @@ class Walker:
     def __init__(self, model: Model, *, inner: bool) -> None:
         """Take a model and which axis of a split comes first."""
         self._opset, self._inner = model.opset, inner
+        self._deduced = deduce(model)
         self._relations: dict[int, Relation] = {}
         self._inputs = {id(v) for v in model.graph.inputs}
         self._outputs = {id(v) for v in model.graph.outputs}
@@ -80,7 +82,7 @@ class Walker:
     def relation(self, node: Node) -> Relation:
         """Return how a node relates its axes, from memory where asked before."""
         if id(node) not in self._relations:
-            self._relations[id(node)] = relate(node, self._opset)
+            self._relations[id(node)] = relate(node, self._opset, self._deduced)
         return self._relations[id(node)]
 
     def extent(self, spot: Spot) -> int | None:
@@ -90,9 +92,9 @@ class Walker:
             own = self.relation(holder.node).extents.get(spot)
             if own is not None:
                 return own
-        shape = holder.value.shape if isinstance(holder, Use) else holder.shape
-        extent = shape[axis] if shape is not None else None
-        return extent if isinstance(extent, int) else None
+        value = holder.value if isinstance(holder, Use) else holder
+        extent = value.shape[axis] if value.shape is not None else None
+        return extent if isinstance(extent, int) else self._deduced.get((id(value), axis))
 
     def follow(self, seed: Spot) -> tuple[Trail, Classes]:
         """Return everything tied to a spot whose extent is known, and its elements in classes."""
