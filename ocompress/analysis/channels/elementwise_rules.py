@@ -8,7 +8,7 @@ from ocompress.analysis.channels.parameters import axes_of
 from ocompress.analysis.channels.relation import OUT, Relation, UnfollowedError
 
 UNARY = (
-    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike"),
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast"),
     *("Ceil", "Celu", "Clip", "Cos", "Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu"),
     *("HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish"),
     *("Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin"),
@@ -33,6 +33,13 @@ REDUCTIONS = (
 def unary(rel: Relation) -> None:
     """Relate an operator that works element by element on its first input."""
     passing(rel, ())
+
+
+def cast_like(rel: Relation) -> None:
+    """Relate the first input; of the second only the type counts."""
+    passing(rel, ())
+    if rel.has(1):
+        rel.known.update(rel.spot(1, axis) for axis in range(rel.rank(1)))
 
 
 def broadcast(rel: Relation, slots: Sequence[int] = ()) -> None:
@@ -97,7 +104,8 @@ def normalization(rel: Relation) -> None:
             mixed = {int(rel.node.attr("axis", -1)) % rank}
         case _:
             mixed = {a % rank for a in rel.node.attr("axes", [0, 2, 3])}
-    passing(rel, mixed)
+    if rel.node.output.shape is not None:
+        passing(rel, mixed)
 
 
 def softmax(rel: Relation) -> None:

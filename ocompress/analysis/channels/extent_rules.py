@@ -63,6 +63,8 @@ def resize(rel: Relation) -> None:
     """Relate the axes that keep their extents for certain."""
     rel.otherwise("spatial-axis", f"{rel.node.label!r} scales along the axis")
     node, rank = rel.node, rel.rank(0)
+    if node.attr("coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        return  # it may cut a piece out of any axis
     axes = [int(a) % rank for a in node.attr("axes", None) or range(rank)]
     current = node.op_type == "Resize" and rel.opset > 10
     scales = node.input(2 if current else 1)

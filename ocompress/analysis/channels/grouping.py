@@ -49,9 +49,9 @@ def _groups(walker: Walker, trail: Trail, classes: Classes) -> Iterator[Group]:
     marks = np.zeros((classes.count, len(spots)), bool)
     for column, spot in enumerate(spots):
         marks[classes.of[spot], column] = True
-    stops = list({id(s): s for _, s in trail.stops}.values())
-    extra = [s for s in classes.stop.values() if not any(s is t for t in stops)]
-    stops += list({id(s): s for s in extra}.values())
+    stops = list(
+        {id(s): s for s in (*(s for _, s in trail.stops), *classes.stop.values())}.values()
+    )
     number = {id(s): i for i, s in enumerate(stops)}
     reason = np.full((classes.count, 1), -1)
     for each, stop in classes.stop.items():

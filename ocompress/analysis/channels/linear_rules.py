@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.analysis.channels.elementwise_rules import broadcast
-from ocompress.analysis.channels.relation import OUT, Blocks, Relation, Stop, UnfollowedError
+from ocompress.analysis.channels.relation import OUT, Blocks, Relation, Stop, UnfollowedError, Use
 from ocompress.ir import Node
 
 
@@ -24,9 +24,12 @@ def convolution(rel: Relation) -> None:
         raise UnfollowedError(
             code="unknown-shape", why=f"the weight of {rel.node.label!r} has no known shape"
         )
+    inner = rel.spot(1, 1)
+    if groups > 1 and not isinstance(inner[0], Use):
+        why = f"the weight of {rel.node.label!r}, which has groups, is computed"
+        raise UnfollowedError(code="dynamic-weight", why=why)
     rel.link(0, 0, OUT, 0)
     rel.link(2, 0, OUT, 1)
-    inner = rel.spot(1, 1)
     rel.extents[inner] = int(shape[1] or 0) * groups
     if groups == 1 or rel.extent(1, 1 - out_axis) != groups:
         rel.link(0, 1, 1, 1 - out_axis)
@@ -111,8 +114,11 @@ def role_of(node: Node, index: int, axis: int) -> str:
 
     Returns:
         `producer` for the output channels of its weight, `consumer` for the input channels,
-        `constant` for everything else.
+        `constant` for everything else. A Cast on the way to the layer changes nothing.
     """
+    if node.is_op("Cast", "Identity"):
+        readers = node.output.users
+        return role_of(*readers[0], axis) if len(readers) == 1 else "constant"
     if node.is_op("Conv", "ConvTranspose") and index == 1 and axis < 2:
         return _convolution_role(node, axis)
     if node.is_op("Gather") and index == 0:
@@ -130,12 +136,11 @@ def role_of(node: Node, index: int, axis: int) -> str:
 
 def _convolution_role(node: Node, axis: int) -> str:
     weight, groups = node.inputs[1], int(node.attr("group", 1))
-    assert weight is not None
-    assert weight.constant is not None
     transposed = node.op_type == "ConvTranspose"
-    inputs = weight.constant.shape[0] if transposed else weight.constant.shape[1] * groups
-    if groups > 1 and inputs == groups:
-        return "constant"
+    if groups > 1 and weight is not None and weight.constant is not None:
+        shape = weight.constant.shape
+        if (shape[0] if transposed else shape[1] * groups) == groups:
+            return "constant"
     return "producer" if axis == int(transposed) else "consumer"
 
 

@@ -41,6 +41,9 @@ def reshape(rel: Relation) -> None:
         if wanted is None:
             why = f"the shape that {rel.node.label!r} makes is computed"
             raise UnfollowedError(code="computed-shape", why=why)
+        if None in wanted:
+            why = f"the shape that {rel.node.label!r} makes is partly computed"
+            rel.otherwise("computed-shape", why)
     found, (before, after) = blocks(_side(rel, 0), _side(rel, OUT))
     for here, there in found:
         _block(rel, here, there)

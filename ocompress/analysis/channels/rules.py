@@ -34,6 +34,7 @@ _RULES: dict[str, Rule] = {
     ),
     "BatchNormalization": elementwise_rules.batch_normalization,
     "InstanceNormalization": elementwise_rules.instance_normalization,
+    "CastLike": elementwise_rules.cast_like,
     "Trilu": elementwise_rules.triangle,
     **dict.fromkeys(("Conv", "ConvTranspose"), linear_rules.convolution),
     "Gemm": linear_rules.gemm,

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto as T
+from onnx import helper
 
+from ocompress.io import load_model
 from ocompress.ir import Model
+from ocompress.pipeline import PassManager, Pipeline
+from ocompress.targets import find
 from passes.pruning.removal import remove
 from tests.build import Builder
 from tests.graphs import ZOO
 from tests.passes.pruning.random_nets import BLOCKS, net
 from tests.passes.pruning.removed import compare, group_of, groups_of, some
+
+MODELS = Path(__file__).parents[3] / "models"
 
 
 def compare_some(model: Model, share: float, seed: int, split: str = "inner") -> int:
@@ -23,7 +32,7 @@ def compare_some(model: Model, share: float, seed: int, split: str = "inner") ->
     return len(free)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from(sorted(BLOCKS)), max_size=5),
     st.integers(0, 1000),
@@ -50,6 +59,27 @@ def test_removing_twice(split: str) -> None:
     model = net(["attention", "shuffle", "depthwise"], 0, flat=True)
     for seed in range(2):
         compare_some(model, 0.3, seed, split)
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.onnx")), ids=lambda p: p.stem)
+def test_trained_nets(path: Path) -> None:
+    manager = PassManager(target=find("portable"))
+    model = manager.run(Pipeline.parse("canonicalize"), load_model(path)).model
+    assert compare_some(model, 0.3, 0)
+
+
+def test_weights_stored_in_half() -> None:
+    b = Builder()
+    h = b.input("x", ["n", 4])
+    for at, shape in enumerate([(4, 8), (8, 3)]):
+        weight = b.weight(*shape, dtype=np.float16)
+        b.nodes.append(helper.make_node("Cast", [weight], [f"c{at}"], name=f"c{at}", to=T.FLOAT))
+        h = b.op("MatMul", h, f"c{at}", to=f"m{at}")
+    b.output("m1", ["n", 3])
+    model = b.model()
+    group = group_of(model, "c0")
+    assert [c.node.label for c in group.consumers] == ["c1"]
+    compare(model, [(group, [2, 3])])
 
 
 def _two_layers() -> Model:
@@ -138,3 +168,46 @@ def test_joined_shape_of_one_reader_is_copied() -> None:
     group = group_of(model, "m1")
     assert group.size == 4
     compare(model, [(group, [2])])
+
+
+def test_groups_of_a_convolution_may_lose_different_inputs() -> None:
+    b = Builder()
+    h = b.op("Conv", b.input("x", ["n", 3, 4, 4]), b.weight(4, 3, 1, 1), to="first")
+    turned = b.op("Gather", h, b.const(np.array([1, 2, 3, 0])), axis=1)
+    h = b.op("Concat", b.op("Relu", h), turned, axis=1)
+    b.op("Conv", h, b.weight(6, 4, 3, 3), group=2, to="y")
+    b.output("y", ["n", 6, 2, 2])
+    model = b.model()
+    group = group_of(model, "first")
+    assert group.size == 4
+    assert group.consumers[0].positions.tolist() == [[0, 7], [1, 4], [2, 5], [3, 6]]
+    compare(model, [(group, [1])])
+
+
+def test_large_shared_weights_are_cut_once() -> None:
+    """Two layers with one large weight lose the same, so that it stays one."""
+    b = Builder()
+    x, z = b.input("x", ["n", 130]), b.input("z", ["n", 130])
+    weight = b.weight(130, 130)
+    for name, data in (("left", x), ("right", z)):
+        b.op(
+            "MatMul",
+            b.op("Relu", b.op("MatMul", data, weight, to=name)),
+            b.weight(130, 2),
+            to=f"{name}_y",
+        )
+        b.output(f"{name}_y", ["n", 2])
+    model = b.model()
+    group = group_of(model, "left")
+    assert {c.node.label for c in group.producers} == {"left", "right"}
+    compare(model, [(group, range(0, 130, 3))])
+    assert len({id(n.inputs[1]) for _, n in model.nodes() if n.label in ("left", "right")}) == 1
+
+
+def test_bodies_of_if_are_followed() -> None:
+    """Both branches make the channels that a layer after the If reads."""
+    model = ZOO["if_bodies"]()
+    group = next(g for g in groups_of(model) if g.refusal is None and g.consumers)
+    assert group.size == 16
+    assert len(group.producers) == 2
+    compare(model, [(group, [0, 5, 6])])
