@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import Site, bias_place, site_of
-from ocompress.analysis.regression import Regression, RegressionSums
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.regression import Regression
 from ocompress.ir import Model
 from ocompress.pipeline import Context
-from passes.pruning import obs
+from passes.pruning import looking, obs
 from passes.pruning.candidates import Candidate
 from passes.pruning.importance import importance
 from passes.pruning.patterns import Pattern
@@ -22,7 +21,6 @@ CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")
 MOST_INPUTS = 4608
 """Inputs of an output beyond which products of all pairs take too much memory and time."""
-_ROWS, _ROWS_PER_INPUT = 4096, 8
 
 
 @dataclass(frozen=True)
@@ -100,46 +98,14 @@ def measure(
             seen.append((candidate, sites))
     minds = importance(model, [s for _, sites in seen for s in sites], ctx)
     found = {}
-    for candidate, sites, sums in _walk(model, seen, ctx):
-        minded = _minded(sites, sums, candidate, minds)
-        found[id(candidate.value)] = _cost(candidate, sites[0], sums, minded, question)
-    return found
-
-
-def _walk(
-    model: Model, seen: Sequence[tuple[Candidate, list[Site]]], ctx: Context
-) -> Iterator[tuple[Candidate, list[Site], Regression]]:
-    """Walk through the model and yield what each weight meets."""
-    walk = Walk(model, ctx.data)
-    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
-    stage = f"{ctx.source}: what it costs to take weights"
-    for done, (candidate, sites) in enumerate(
-        sorted(seen, key=lambda pair: order[id(pair[1][0].node)]), 1
-    ):
-        ctx.progress(stage, done - 1, len(seen))
-        sites.sort(key=lambda s: order[id(s.node)])
-        walk.before(sites[0].node)
-        sums = RegressionSums()
-        for site in sites:
-            _take(sums, site, walk, len(sites), ctx.seed)
-        whole = sums.whole()
-        ctx.progress(stage, done, len(seen))
-        if whole is None:
+    for candidate, sites, sums in looking.look(model, seen, ctx):
+        if sums is None:
             why = "nothing finite reached it: it goes by magnitude"
             ctx.skip(candidate.nodes[0], "unseen", why)
             continue
-        yield candidate, sites, whole
-
-
-def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:
-    data = site.layer.data
-    wanted = max(_ROWS, _ROWS_PER_INPUT * site.inputs) // twins
-    for at, made in enumerate(walk.peek([data])):
-        seen = made[data.name]
-        items = max(1, len(seen)) if seen.ndim > 2 else 1
-        each = max(1, -(-wanted // (max(1, walk.feeds) * items)))
-        rows = site.rows(seen, site.places(seen, each, np.random.default_rng([seed, at])))
-        sums.update(rows, np.zeros((*rows.shape[:3], 0), np.float32))
+        minded = _minded(sites, sums, candidate, minds)
+        found[id(candidate.value)] = _cost(candidate, sites[0], sums, minded, question)
+    return found
 
 
 def _minded(

@@ -40,6 +40,7 @@ def conjugate_gradients(
     start: np.ndarray,
     mask: np.ndarray | None,
     rounds: int = _ROUNDS,
+    tolerance: float = _SMALL,
 ) -> np.ndarray:
     """Solve H W = B for all columns of W at once, on the elements that a mask keeps.
 
@@ -53,6 +54,7 @@ def conjugate_gradients(
         start: (groups, inputs, outputs); what the mask drops must be 0.
         mask: Which elements may be other than 0; None for all.
         rounds: Rounds at most.
+        tolerance: Columns whose error is smaller than this part of what is wanted are left.
     """
     keep = np.ones((), start.dtype) if mask is None else mask.astype(start.dtype)
     inverse = (1 / np.einsum("gii->gi", hessian))[:, :, None]
@@ -60,7 +62,7 @@ def conjugate_gradients(
     residual = (wanted - hessian @ solution) * keep
     direction = step = residual * inverse
     power = (residual * step).sum(axis=1, keepdims=True)
-    least = _SMALL**2 * (np.square(wanted * keep) * inverse).sum(axis=1, keepdims=True)
+    least = tolerance**2 * (np.square(wanted * keep) * inverse).sum(axis=1, keepdims=True)
     for _ in range(rounds):
         active = power > least
         if not active.any():

@@ -12,7 +12,7 @@ from passes.pruning.least_squares import conjugate_gradients
 _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
-_ROUNDS = 30
+_ROUNDS, _TOLERANCE = 16, 1e-3
 _AFFORDABLE = 4e9
 """Multiplications up to which the variances are found for every output's own mask."""
 _EACH = 1e6
@@ -141,7 +141,7 @@ class _Taker:
         self.mask &= ~taken
         self.matrix *= self.mask
         self.matrix = conjugate_gradients(
-            self._hessian, self._target, self.matrix, self.mask, _ROUNDS
+            self._hessian, self._target, self.matrix, self.mask, _ROUNDS, _TOLERANCE
         )
         lost = self.matrix - self.start
         error = float((lost * (self._hessian @ lost) * self._importance).sum())

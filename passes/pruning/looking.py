@@ -1,0 +1,57 @@
+"""Looking at what layers read, one after the other, in one walk through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.lockstep import LEAST_ROWS, ROWS_PER_INPUT
+from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.analysis.walk import Walk
+from ocompress.ir import Model
+from ocompress.pipeline import Context
+
+T = TypeVar("T")
+
+
+def look(
+    model: Model, wanted: Sequence[tuple[T, list[Site]]], ctx: Context
+) -> Iterator[tuple[T, list[Site], Regression | None]]:
+    """Walk through the model and yield what layers read, in order of execution.
+
+    Args:
+        model: Not changed, and not to be changed before the last was yielded.
+        wanted: Anything, with layers whose rows are added up.
+        ctx: Has the data.
+
+    Yields:
+        What was given, its layers in order, and the sums of their rows (with no targets); None
+        if nothing finite was read.
+    """
+    walk = Walk(model, ctx.data)
+    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
+    stage = f"{ctx.source}: looking at what layers read"
+    first = sorted(wanted, key=lambda pair: min(order[id(s.node)] for s in pair[1]))
+    for done, (what, sites) in enumerate(first, 1):
+        ctx.progress(stage, done - 1, len(wanted))
+        sites.sort(key=lambda s: order[id(s.node)])
+        walk.before(sites[0].node)
+        sums = RegressionSums()
+        for site in sites:
+            _take(sums, site, walk, len(sites), ctx.seed)
+        yield what, sites, sums.whole()
+    ctx.progress(stage, len(wanted), len(wanted))
+
+
+def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:
+    data = site.layer.data
+    wanted = max(LEAST_ROWS, ROWS_PER_INPUT * site.inputs) // twins
+    for at, made in enumerate(walk.peek([data])):
+        seen = made[data.name]
+        items = max(1, len(seen)) if seen.ndim > 2 else 1
+        each = max(1, -(-wanted // (max(1, walk.feeds) * items)))
+        rows = site.rows(seen, site.places(seen, each, np.random.default_rng([seed, at])))
+        sums.update(rows, np.zeros((*rows.shape[:3], 0), np.float32))
