@@ -87,11 +87,11 @@ def shuffle(b: Builder, x: str, c: int) -> tuple[str, int]:
 
 
 def picked(b: Builder, x: str, c: int) -> tuple[str, int]:
-    h = b.op("Slice", x, _ints(b, 1), _ints(b, -1), _ints(b, 1))
-    h = b.op("Pad", h, _ints(b, 0, 0, 0, 0, 0, 2, 0, 0))
+    h = b.op("Slice", x, _ints(b, 1), _ints(b, -2), _ints(b, 1))
+    h = b.op("Add", x, b.op("Pad", h, _ints(b, 0, 1, 0, 0, 0, 2, 0, 0)))
     if b.rng.integers(2):
         h = b.op("Gather", h, b.const(b.rng.permutation(c)), axis=1)
-    return b.op("Add", x, h), c
+    return h, c
 
 
 def depth(b: Builder, x: str, c: int) -> tuple[str, int]:
