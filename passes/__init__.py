@@ -25,5 +25,6 @@ PASSES = {
     "quant-dynamic": "passes.quantization.quant_dynamic:QuantDynamic",
     "quant-weights": "passes.quantization.quant_weights:QuantWeights",
     "prune": "passes.pruning.prune:Prune",
+    "prune-channels": "passes.pruning.prune_channels:PruneChannels",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

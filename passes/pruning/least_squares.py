@@ -12,6 +12,8 @@ DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""
 _ROUNDS = 60
 _SMALL = 1e-7
+_NOISE = 1e-5
+"""Part of an output's variance that no fit is worth: sums in single precision know no better."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def fit(
         if errors.sum() < best_errors.sum():
             best_errors, best_damping = errors, damping
     matrix = start
-    better = best_errors < plain
+    better = best_errors < plain - _NOISE * judge.yy
     if best_damping is not None:
         final = _solve(whole, start, mask, best_damping)
         matrix = np.where(better[:, None], final, start)

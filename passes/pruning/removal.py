@@ -11,7 +11,7 @@ from ocompress.ir import Model, Node, Value, edit, inference
 from passes.pruning.repair import repair
 from passes.pruning.taken import Taken, without
 
-Removal = tuple[Group, Sequence[int]]
+Removal = tuple[Group, Sequence[int] | np.ndarray]
 """A group, and which of its channels go."""
 
 
@@ -46,7 +46,7 @@ def remove(model: Model, removals: Iterable[Removal]) -> None:
         inference.infer_types(model)
 
 
-def _checked(group: Group, channels: Sequence[int]) -> np.ndarray:
+def _checked(group: Group, channels: Sequence[int] | np.ndarray) -> np.ndarray:
     wanted = np.unique(np.asarray(channels, np.int64))
     if group.refusal is not None and wanted.size:
         msg = f"channels of {group.name!r} cannot be removed: {group.refusal.why}"

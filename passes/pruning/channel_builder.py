@@ -1,0 +1,135 @@
+"""Making a model with fewer channels, the layers that read them fitted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.analysis.channels import ChannelGroups, Group
+from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.ir import Model, Node, reads
+from ocompress.pipeline import Context
+from passes.pruning import refitting
+from passes.pruning.channel_costs import Order
+from passes.pruning.least_squares import Fit
+from passes.pruning.refitting import Job
+from passes.pruning.removal import remove
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model with fewer channels.
+
+    Attributes:
+        model: The model.
+        fits: What fitting did, by label of the layer.
+    """
+
+    model: Model
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Takes channels out of clones of a model.
+
+    Attributes:
+        model: The model; not changed.
+        asked: How its groups are found.
+        places: Which of the groups found lose channels.
+        orders: For each of them the order in which its channels go.
+        fit: Whether layers are fitted to data.
+        ctx: Has the data.
+    """
+
+    model: Model
+    asked: ChannelGroups
+    places: Sequence[int]
+    orders: Sequence[Order]
+    fit: bool
+    ctx: Context
+
+    def build(self, counts: Sequence[int], *, fit: bool | None = None) -> Built:
+        """Return the model without the first channels of each order.
+
+        Args:
+            counts: How many channels of each group go.
+            fit: Whether layers are fitted, instead of what the builder says.
+
+        Raises:
+            DataError: If layers are to be fitted and there are no data.
+        """
+        clone = self.model.clone()
+        pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
+        twins = {id(node): twin for node, twin in pairs}
+        found = self.asked.compute(clone, self.ctx.analyses)
+        lost = [
+            (found[place], np.sort(order.channels[:count]))
+            for place, order, count in zip(self.places, self.orders, counts, strict=True)
+            if count
+        ]
+        outputs = _outputs(clone, twins)
+        remove(clone, lost)
+        clone.sort()
+        if not (self.fit if fit is None else fit) or not lost:
+            return Built(clone)
+        jobs = _jobs(clone, lost, outputs)
+        fits = refitting.refit(self.model, clone, twins, jobs, self.ctx)
+        labels = {id(n): n.label for n in clone.graph.nodes}
+        return Built(clone, {labels[key]: made for key, made in fits.items()})
+
+
+def _outputs(model: Model, twins: Mapping[int, Node]) -> dict[int, Site]:
+    """Return the layers as they are before channels go."""
+    found = {}
+    for node in model.graph.nodes:
+        site = site_of(node) if id(node) in twins else None
+        if isinstance(site, Site):
+            found[id(node)] = site
+    return found
+
+
+def _jobs(
+    model: Model, lost: Sequence[tuple[Group, np.ndarray]], before: Mapping[int, Site]
+) -> list[Job]:
+    """Return what to fit: all layers behind one that lost channels, with what they still make."""
+    gone: dict[int, np.ndarray] = {}
+    changed: set[int] = set()
+    for group, channels in lost:
+        for cut in group.cuts:
+            changed.add(id(cut.node))
+            site = before.get(id(cut.node))
+            if site is None or cut.index != site.layer.weight_at:
+                continue
+            if cut.axis == site.layer.form.out_axis and cut.role != "consumer":
+                have = gone.get(id(cut.node), np.zeros(0, np.int64))
+                gone[id(cut.node)] = np.union1d(have, cut.at(channels))
+    behind = _behind(model, changed)
+    by_weight: dict[int, list[Node]] = {}
+    for node in model.graph.nodes:
+        site = before.get(id(node))
+        if site is not None and id(node) in behind:
+            by_weight.setdefault(id(node.inputs[site.layer.weight_at]), []).append(node)
+    jobs = []
+    for nodes in by_weight.values():
+        lacking = gone.get(id(nodes[0]))
+        kept = None
+        if lacking is not None:
+            kept = np.setdiff1d(np.arange(before[id(nodes[0])].layer.form.outputs), lacking)
+        jobs.append(Job(nodes, masked=False, kept=kept))
+    return jobs
+
+
+def _behind(model: Model, changed: set[int]) -> set[int]:
+    """Return the ids of the nodes that read what changed nodes make, near or far."""
+    touched: set[int] = set()
+    found: set[int] = set()
+    for node in model.graph.nodes:
+        behind = any(id(v) in touched for v in reads(node))
+        if behind:
+            found.add(id(node))
+        if behind or id(node) in changed:
+            touched.update(id(v) for v in node.outputs if v is not None)
+    return found

@@ -1,0 +1,177 @@
+"""In which order channels go, by what the layers that read them lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from passes.pruning.obs import damped
+
+_STEPS = 256
+"""Steps in which all channels of a group go at most; more channels go several at a time."""
+_EXACT = 1024
+"""Inputs up to which matrices are kept in double precision."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A matrix of a layer that reads the channels of a group.
+
+    Attributes:
+        matrix: (inputs, outputs).
+        hessian: Mean products of what it reads: (inputs, inputs).
+        minds: What a squared error of each output costs, (outputs,).
+        rows: Inputs of each channel, (channels, most), filled up with -1.
+    """
+
+    matrix: np.ndarray
+    hessian: np.ndarray
+    minds: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which the channels of a group go.
+
+    Attributes:
+        channels: Their numbers, the first to go first.
+        costs: What all channels up to each cost together; never falls.
+    """
+
+    channels: np.ndarray
+    costs: np.ndarray
+
+
+def surgeon(readers: Sequence[Reader], size: int) -> Order:
+    """Take channels one by one, the weights of the others making up for each.
+
+    A channel costs what is left of its contribution when the inputs of the other channels are
+    known, its weights being a block of optimal brain surgeon's (Kurtic et al., ZipLM, 2023).
+
+    Args:
+        readers: All that read the channels.
+        size: Number of channels.
+    """
+    states = [_Surgery(r) for r in readers]
+    return _greedy(states, size)
+
+
+def greedy(readers: Sequence[Reader], size: int) -> Order:
+    """Take those channels whose sum the readers miss least, with nothing made up for.
+
+    Luo et al., ThiNet, 2017.
+    """
+    return _greedy([_Missing(r) for r in readers], size)
+
+
+def by_score(scores: np.ndarray) -> Order:
+    """Take the channels of the smallest scores first; the scores are their costs."""
+    order = np.argsort(scores, kind="stable")
+    return Order(order, np.cumsum(scores[order].clip(0)))
+
+
+def alone(readers: Sequence[Reader], size: int) -> np.ndarray:
+    """Return what each channel costs if it goes alone and nothing makes up for it."""
+    total = np.zeros(size)
+    for reader in readers:
+        total += _Missing(reader).scores()
+    return total
+
+
+def power(readers: Sequence[Reader], size: int) -> np.ndarray:
+    """Return the mean square of what is read of each channel."""
+    total = np.zeros(size)
+    for reader in readers:
+        diagonal = np.diagonal(reader.hessian)
+        total += np.where(reader.rows >= 0, diagonal[reader.rows], 0).sum(axis=1)
+    return total
+
+
+def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
+    left = np.ones(size, bool)
+    order: list[int] = []
+    costs: list[float] = []
+    spent = 0.0
+    batch = max(1, size // _STEPS)
+    while left.any():
+        scores = np.sum([s.scores() for s in states], axis=0) if states else np.zeros(size)
+        scores = np.where(left, scores, np.inf)
+        chosen = np.argsort(scores, kind="stable")[: min(batch, int(left.sum()))]
+        for channel in chosen:
+            spent += max(float(scores[channel]), 0.0)
+            order.append(int(channel))
+            costs.append(spent)
+        left[chosen] = False
+        for state in states:
+            state.take(chosen)
+    return Order(np.array(order), np.array(costs))
+
+
+class _Surgery:
+    """A reader whose weights make up for the channels that went."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._rows = reader.rows
+        kind = np.float64 if len(reader.hessian) <= _EXACT else np.float32
+        self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
+        self._matrix = (reader.matrix * np.sqrt(reader.minds)).astype(kind)
+        self._gone = np.zeros(len(reader.rows), bool)
+
+    def scores(self) -> np.ndarray:
+        """Return what taking each channel costs now."""
+        safe = self._rows.clip(0)
+        there = self._rows >= 0
+        blocks = self._inverse[safe[:, :, None], safe[:, None, :]].astype(np.float64)
+        pairs = there[:, :, None] & there[:, None, :]
+        identity = np.eye(self._rows.shape[1])
+        blocks = np.where(pairs & ~self._gone[:, None, None], blocks, identity)
+        weights = np.where(there[:, :, None], self._matrix[safe], 0).astype(np.float64)
+        inner = weights @ weights.transpose(0, 2, 1)
+        found: np.ndarray = np.einsum("cii->c", np.linalg.solve(blocks, inner))
+        return np.where(self._gone, 0, found)
+
+    def take(self, channels: np.ndarray) -> None:
+        """Take channels out, the others making up for them."""
+        rows = self._rows[channels]
+        rows = np.unique(rows[rows >= 0])
+        self._gone[channels] = True
+        if not rows.size:
+            return
+        across = self._inverse[:, rows]
+        block = self._inverse[np.ix_(rows, rows)].astype(np.float64)
+        factor = np.linalg.solve(block, across.T.astype(np.float64)).T.astype(across.dtype)
+        self._matrix = self._matrix - factor @ self._matrix[rows]
+        self._inverse = self._inverse - factor @ across.T
+        self._matrix[rows] = 0
+        # what is gone stays apart from the rest, whatever rounding left between them
+        self._inverse[rows] = 0
+        self._inverse[:, rows] = 0
+
+
+class _Missing:
+    """A reader whose weights stay as they are."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._rows = reader.rows
+        self._matrix = reader.matrix * np.sqrt(reader.minds)
+        self._hessian = reader.hessian
+        self._missing = np.zeros_like(self._matrix)
+
+    def scores(self) -> np.ndarray:
+        """Return by how much the error grows if each channel goes too."""
+        safe, there = self._rows.clip(0), self._rows >= 0
+        weights = np.where(there[:, :, None], self._matrix[safe], 0)
+        blocks = self._hessian[safe[:, :, None], safe[:, None, :]]
+        own = (weights * (blocks @ weights)).sum(axis=(1, 2))
+        with_others = (weights * self._missing[safe]).sum(axis=(1, 2))
+        found: np.ndarray = own + 2 * with_others
+        return found
+
+    def take(self, channels: np.ndarray) -> None:
+        """Take channels out."""
+        rows = self._rows[channels]
+        rows = np.unique(rows[rows >= 0])
+        self._missing += self._hessian[:, rows] @ self._matrix[rows]

@@ -1,0 +1,95 @@
+"""How far channels go: as far as the budget lets them, and only where that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ocompress.analysis.channels import Group
+from ocompress.errors import RuntimeFailureError
+from ocompress.pipeline import Context
+from ocompress.profiling import time_layers
+from passes.pruning.channel_builder import Builder, Built
+
+_FINEST = 0.03
+"""Halving ends when the shares of work that are left differ by less."""
+_LEAST = 0.1
+_FASTER = 0.99
+"""A model counts as faster if it takes less than this part of the time."""
+_ROUNDS, _SECONDS = 3, 0.08
+
+
+@dataclass
+class Search:
+    """Looks for how many channels may go.
+
+    Attributes:
+        builder: Makes the models.
+        groups: The groups that may lose channels.
+        plan: Gives the counts for a share of the work that may be left.
+        ctx: Has the guards.
+    """
+
+    builder: Builder
+    groups: Sequence[Group]
+    plan: Callable[[float], list[int]]
+    ctx: Context
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit on the drop to go as far as."""
+        return any(g.kind == "max-drop" for g in self.ctx.guards)
+
+    def farthest(self) -> tuple[list[int], Built] | None:
+        """Return the counts that leave least work and keep to the limit on the drop, by halving.
+
+        Returns:
+            None if not even the smallest cut holds.
+        """
+        found: tuple[list[int], Built] | None = None
+        low, high = _LEAST, 1.0
+        while high - low > _FINEST:
+            middle = (low + high) / 2
+            counts = self.plan(middle)
+            built = self.builder.build(counts) if any(counts) else None
+            if built is not None and self._holds(built):
+                found, high = (counts, built), middle
+            else:
+                low = middle
+        return found
+
+    def is_faster(self, built: Built) -> bool | None:
+        """Return whether the model is measured faster; None if nothing is measured here."""
+        verdict = self.ctx.judged("latency", built.model, self.builder.model)
+        if verdict is None:
+            return None
+        return verdict.held and verdict.figures.get("ratio", 1.0) < _FASTER
+
+    def paying(self, counts: Sequence[int]) -> list[bool]:
+        """Return for each group whether losing its channels alone makes its layers faster."""
+        found = []
+        feeds = next(iter(self.ctx.data.take(1)))
+        stage = f"{self.ctx.source}: timing groups"
+        for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
+            self.ctx.progress(stage, at, len(counts))
+            if not count:
+                found.append(False)
+                continue
+            alone = [count if i == at else 0 for i in range(len(counts))]
+            variant = self.builder.build(alone, fit=False).model
+            try:
+                times = time_layers(
+                    [self.builder.model, variant], feeds, rounds=_ROUNDS, seconds=_SECONDS
+                )
+            except RuntimeFailureError:
+                found.append(False)
+                continue
+            near = {cut.node.label for cut in group.cuts}
+            near |= {n.label for p in group.values for n, _ in p.value.users}
+            before, after = (sum(ns for label, ns in t.items() if label in near) for t in times)
+            found.append(after < before * _FASTER)
+        return found
+
+    def _holds(self, built: Built) -> bool:
+        verdict = self.ctx.judged("max-drop", built.model, self.builder.model)
+        return verdict is None or verdict.held

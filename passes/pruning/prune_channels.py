@@ -1,0 +1,278 @@
+"""Taking whole channels out, so that the same kernels have less to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ocompress.analysis.channels import ChannelGroups, Group
+from ocompress.diagnostics import Severity
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model
+from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes.pruning import candidates, channel_plan
+from passes.pruning.channel_builder import Builder, Built
+from passes.pruning.channel_costs import Order
+from passes.pruning.channel_plan import Account, Goal, Steps
+from passes.pruning.channel_search import Search
+from passes.pruning.channel_survey import CRITERIA, survey
+
+_RATIO = 0.3
+
+
+class PruneChannels(Pass):
+    """Take channels out of layers, and fit the layers that read them to do without.
+
+    Before: y = Conv(Relu(Conv(x, W1, b1)), W2, b2), W1 of 64 outputs
+    After:  y = Conv(Relu(Conv(x, W1', b1')), W2', b2'), W1' of 40 outputs
+
+    What is left is dense and smaller, so every runtime is faster. Channels hang together where
+    a residual Add, a Concat, a depthwise convolution, a Reshape or an attention ties them: they
+    go together or not at all. With data (no labels are needed) the channels go one by one, the
+    cheapest first; each costs what the layers that read it lose when their other weights make up
+    for it, weighed by how much the model's own outputs mind. Under `scope=global` the group that
+    saves most multiply-accumulates for its cost gives next; `layer` takes the same share of every
+    group. What is left in a group is a multiple of what the target's kernels like. Then every
+    layer behind is fitted by least squares, first layer first, to what the original's layer
+    makes, on what the layers before it now leave, shortcuts included; an output is changed only
+    where samples it was not fitted to agree. Without data channels of small weights go.
+
+    How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`),
+    by halving; without any, 0.3 of the channels go. Where a machine measures, groups whose cut
+    does not make their layers faster stay whole, and a model that is not faster is given up.
+
+    Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
+    (excluded), groups that no step paid for (not-chosen), cuts that are no faster (not-faster),
+    and channels that cannot be followed, each with the node in the way: an input or output of the
+    model (graph-input, graph-output), a normalization or Softmax over channels
+    (normalized-axis, softmax-axis), reductions (reduced-axis), arithmetic that mixes axes
+    (mixed-axis), a spatial axis that is a channel elsewhere (spatial-axis), slices, pads and
+    picks (strided-slice, padded-axis, picked-channel, gathered-axis), indices of a pooling
+    (pool-indices), reshapes (reshape, computed-shape, computed-axes, shape-read), shapes that are
+    not known (unknown-shape, unknown-extent), what is left of a channel shuffle
+    (shuffle-remainder), groups of one (single-channel), quantized layers (quantized), recurrent
+    ones (recurrent), borders of loops (control-flow), operators that are not standard or not
+    known (custom-domain, unknown-operator), computed weights (dynamic-weight), all else
+    (not-followed).
+    Numerics: lossy.
+    Reference: Kurtic et al., ZipLM, 2023; He et al., Channel Pruning for Accelerating Very Deep
+    Neural Networks, 2017; Luo et al., ThiNet, 2017; He et al., Filter Pruning via Geometric
+    Median, 2019; Li et al., Pruning Filters for Efficient ConvNets, 2017; Fang et al., DepGraph,
+    2023.
+    """
+
+    name = "prune-channels"
+    numerics = Numerics.LOSSY
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
+
+    ratio: float = option(
+        0.0, help="Share of the channels that go; 0 leaves it to the budget.", at_least=0, at_most=1
+    )
+    max_macs: float = option(
+        0.0,
+        help="Multiply-accumulates that may be left, relative to before; 0 for any.",
+        at_least=0,
+        at_most=1,
+    )
+    scope: str = option(
+        "global",
+        help="Take what saves most for its cost, or the same share of every group.",
+        choices=("global", "layer"),
+    )
+    criterion: str = option(
+        "auto",
+        help="What goes first: small weights (l1, l2), filters close to all others (fpgm), small "
+        "activations (activation), little variation, as a BatchNormalization's scale has it "
+        "(deviation), first-order effect on the model's outputs (taylor), what the next layers "
+        "miss least (thinet) or least after making up for it (obs); auto is obs with data and l2 "
+        "without.",
+        choices=CRITERIA,
+    )
+    refit: bool = option(True, help="With data, fit the layers behind.")
+    multiple: int = option(
+        0, help="What is left is a multiple of this; 0 asks the target.", at_least=0
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names whose channels stay.")
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Take channels out.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+            DataError: If the criterion needs data and there are none.
+        """
+        names = [n.label for _, n in model.nodes()]
+        wrong = candidates.check_patterns("exclude", self.exclude, names)
+        if wrong is not None:
+            raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+        work = self._prepare(model, ctx)
+        if not work.places:
+            return Outcome()
+        counts, built = self._choose(work, ctx)
+        rows = work.rows(counts, built)
+        if not any(counts) or built is None:
+            return Outcome(details={"groups": rows})
+        for at, count in enumerate(counts):
+            if count:
+                node = work.node(at)
+                what = f"{count} of {work.groups[at].size} channels were taken out"
+                ctx.applied(node, "channels-removed", what)
+        model.become(built.model)
+        done = {"groups cut": sum(map(bool, counts)), "channels removed": sum(counts)}
+        return Outcome(self.may_change, done, {"groups": rows, "criterion": work.criterion})
+
+    def asked(self) -> ChannelGroups:
+        """Return the question for the groups."""
+        return ChannelGroups()
+
+    def follows(self, group: Group) -> str | None:
+        """Say why a group is none of this pass's, None if it is."""
+        return None
+
+    def _prepare(self, model: Model, ctx: Context) -> _Work:
+        found = ctx.analysis(self.asked(), model)
+        multiple = self.multiple or ctx.target.channel_multiple
+        places = [at for at, group in enumerate(found) if self._takes(group, multiple, ctx)]
+        groups = [found[at] for at in places]
+        criterion = self.criterion
+        if criterion == "auto":
+            criterion = "obs" if ctx.has_data else "l2"
+        surveyed = survey(model, groups, criterion, ctx)
+        orders = [surveyed.orders[at] for at in range(len(groups))]
+        fit = self.refit and ctx.has_data
+        builder = Builder(model, self.asked(), places, orders, fit, ctx)
+        steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
+        feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+        account = Account(model, groups, feeds)
+        return _Work(places, groups, orders, steps, account, builder, criterion)
+
+    def _takes(self, group: Group, multiple: int, ctx: Context) -> bool:
+        nodes = [cut.node for cut in group.cuts]
+        first = next((c.node for c in group.producers), nodes[0] if nodes else None)
+        if first is None:
+            return False
+        makers = [cut.node for cut in group.cuts if cut.role != "consumer"]
+        why = self.follows(group)
+        if group.refusal is not None:
+            at = group.refusal.node
+            where = f" at {at.label!r}" if at is not None and at is not first else ""
+            ctx.skip(first, group.refusal.code, f"{group.refusal.why}{where}")
+        elif why is not None:
+            ctx.skip(first, "other-channels", why)
+        elif any(fnmatchcase(n.label, p) for n in makers for p in self.exclude):
+            ctx.skip(first, "excluded", "a pattern of 'exclude' matches a layer of its group")
+        elif group.size < 2:
+            ctx.skip(first, "too-few", "it has a single channel")
+        else:
+            return True
+        return False
+
+    def _choose(self, work: _Work, ctx: Context) -> tuple[list[int], Built | None]:
+        """Return how many channels of each group go, and the model without them."""
+        search = Search(work.builder, work.groups, lambda left: work.plan(self, left), ctx)
+        counts: list[int]
+        built: Built | None
+        if not self.ratio and not self.max_macs and search.limited:
+            farthest = search.farthest()
+            if farthest is None:
+                work.say_all(ctx, "too-lossy", "no cut that saves anything keeps to the limit")
+                return [0] * len(work.groups), None
+            counts, built = farthest
+        else:
+            counts = work.plan(self, None)
+            built = work.builder.build(counts) if any(counts) else None
+        work.say(counts, ctx)
+        if built is None or search.is_faster(built) is not False:
+            return counts, built
+        return self._only_paying(work, search, counts, ctx)
+
+    def _only_paying(
+        self, work: _Work, search: Search, counts: list[int], ctx: Context
+    ) -> tuple[list[int], Built | None]:
+        """Leave those groups whole whose cut does not make their layers faster."""
+        pays = search.paying(counts) if ctx.has_data else [False] * len(counts)
+        for at, (count, good) in enumerate(zip(counts, pays, strict=True)):
+            if count and not good:
+                why = f"without {count} of its channels its layers are not measured faster here"
+                ctx.skip(work.node(at), "not-faster", why)
+        counts = [c if good else 0 for c, good in zip(counts, pays, strict=True)]
+        built = work.builder.build(counts) if any(counts) else None
+        if built is None or search.is_faster(built) is not False:
+            return counts, built
+        why = "with fewer channels the model is not measured faster here: nothing was changed"
+        ctx.remark(Severity.DECLINED, "not-faster", why)
+        return [0] * len(counts), None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """All that is known of the groups that may lose channels."""
+
+    places: Sequence[int]
+    groups: Sequence[Group]
+    orders: Sequence[Order]
+    steps: Sequence[Steps]
+    account: Account
+    builder: Builder
+    criterion: str
+
+    def plan(self, item: PruneChannels, left: float | None) -> list[int]:
+        """Return how many channels of each group go.
+
+        Args:
+            item: Its options count.
+            left: Share of the work that may be left; None goes by the options.
+        """
+        if left is None and item.scope == "layer" and not item.max_macs:
+            return channel_plan.uniform(self.groups, self.steps, item.ratio or _RATIO)
+        if left is None:
+            ratio = item.ratio or (None if item.max_macs else _RATIO)
+            goal = Goal(ratio, item.max_macs or None)
+        else:
+            goal = Goal(None, left)
+        if item.scope == "layer":
+            return channel_plan.same_share(self.groups, self.orders, self.steps, self.account, goal)
+        return channel_plan.cheapest(self.groups, self.orders, self.steps, self.account, goal)
+
+    def node(self, at: int) -> Any:
+        """Return the node that messages about a group name."""
+        group = self.groups[at]
+        return (group.producers or group.cuts)[0].node
+
+    def say(self, counts: Sequence[int], ctx: Context) -> None:
+        """Say of each group that stays whole why."""
+        for at, count in enumerate(counts):
+            if count:
+                continue
+            if len(self.steps[at].counts) == 1:
+                why = f"its {self.groups[at].size} channels are too few to leave a multiple"
+                ctx.skip(self.node(at), "too-few", why)
+            else:
+                why = "other channels save more for what they cost"
+                ctx.skip(self.node(at), "not-chosen", why)
+
+    def say_all(self, ctx: Context, code: str, why: str) -> None:
+        """Say the same of every group."""
+        for at in range(len(self.groups)):
+            ctx.skip(self.node(at), code, why)
+
+    def rows(self, counts: Sequence[int], built: Built | None) -> list[dict[str, Any]]:
+        """Return the table of the report."""
+        rows = []
+        for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
+            cost = float(self.orders[at].costs[count - 1]) if count else 0.0
+            row: dict[str, Any] = {
+                "name": self.node(at).label,
+                "channels": group.size,
+                "kept": group.size - count,
+                "predicted_error": cost,
+            }
+            readers = [c.node.label for c in group.consumers]
+            fits = [built.fits[n] for n in readers if n in built.fits] if built else []
+            if fits:
+                row["output_error"] = max(f.before for f in fits)
+                row["refitted_error"] = max(f.after for f in fits)
+            rows.append(row)
+        return rows

@@ -1,0 +1,80 @@
+"""Channels cost what their readers lose after making up for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from passes.pruning import channel_costs
+from passes.pruning.channel_costs import Reader
+from passes.pruning.obs import damped
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def reader(channels: int, each: int, outputs: int, seed: int = 0) -> Reader:
+    inputs = channels * each
+    mix = rng(seed).standard_normal((inputs, inputs))
+    hessian = mix @ mix.T / inputs + 0.1 * np.eye(inputs)
+    weight = rng(seed + 1).standard_normal((inputs, outputs))
+    minds = rng(seed + 2).uniform(0.5, 2, outputs)
+    rows = np.arange(inputs).reshape(channels, each)
+    return Reader(weight, hessian, minds, rows)
+
+
+def error_without(found: Reader, channels: list[int], *, refit: bool) -> float:
+    """Return the error of a reader that has lost channels, by least squares."""
+    gone = np.unique(found.rows[channels])
+    keep = np.setdiff1d(np.arange(len(found.matrix)), gone)
+    hessian = damped(found.hessian[None])[0] if refit else found.hessian
+    matrix = np.zeros_like(found.matrix)
+    matrix[keep] = found.matrix[keep]
+    if refit:
+        part = hessian[np.ix_(keep, keep)]
+        matrix[keep] = np.linalg.solve(part, hessian[keep] @ found.matrix)
+    lost = matrix - found.matrix
+    return float(((lost * (hessian @ lost)).sum(axis=0) * found.minds).sum())
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_surgeon_costs_are_those_of_least_squares(each: int) -> None:
+    readers = [reader(8, each, 5), reader(8, each, 4, seed=7)]
+    order = channel_costs.surgeon(readers, 8)
+    assert sorted(order.channels) == list(range(8))
+    for count in (1, 2, 5):
+        gone = list(order.channels[:count])
+        exact = sum(error_without(r, gone, refit=True) for r in readers)
+        np.testing.assert_allclose(order.costs[count - 1], exact, rtol=1e-6)
+    alone = [sum(error_without(r, [c], refit=True) for r in readers) for c in range(8)]
+    assert order.channels[0] == int(np.argmin(alone))
+
+
+def test_greedy_costs_are_those_of_leaving_channels_out() -> None:
+    readers = [reader(8, 2, 5), reader(8, 2, 4, seed=7)]
+    order = channel_costs.greedy(readers, 8)
+    for count in (1, 3, 6):
+        gone = list(order.channels[:count])
+        exact = sum(error_without(r, gone, refit=False) for r in readers)
+        np.testing.assert_allclose(order.costs[count - 1], exact, rtol=1e-6)
+
+
+def test_a_channel_that_another_one_says_goes_first() -> None:
+    base = rng().standard_normal((500, 6))
+    base[:, 4] = 2 * base[:, 1]
+    weight = np.ones((6, 3))
+    weight[[1, 4]] = 3
+    found = Reader(weight, base.T @ base / 500, np.ones(3), np.arange(6)[:, None])
+    assert channel_costs.surgeon([found], 6).channels[0] in (1, 4)
+    assert channel_costs.greedy([found], 6).channels[0] not in (1, 4)
+
+
+def test_rows_that_a_channel_lacks_cost_nothing() -> None:
+    whole = reader(4, 2, 3)
+    rows = whole.rows.copy()
+    rows[3] = -1
+    part = Reader(whole.matrix, whole.hessian, whole.minds, rows)
+    order = channel_costs.surgeon([part], 4)
+    assert order.channels[0] == 3
+    assert order.costs[0] == 0

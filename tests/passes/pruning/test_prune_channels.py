@@ -1,0 +1,221 @@
+"""Channels that go: which, how many, what the others make up for, and why some stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.analysis import AnalysisManager
+from ocompress.diagnostics import Diagnostics
+from ocompress.errors import OptionError
+from ocompress.ir import Model, standard
+from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from ocompress.runtime import Session
+from passes.pruning.prune_channels import PruneChannels
+from tests.build import Builder, InMemory
+from tests.contract.harness import TARGET, check
+
+
+def net() -> Model:
+    """A stem, a residual block, a depthwise pair and a classifier, 32 channels wide."""
+    b = Builder()
+    x = b.input("x", ["n", 4, 12, 12])
+
+    def conv(data: str, outs: int, ins: int, k: int, to: str, **attrs: Any) -> str:
+        made = b.op("Conv", data, b.weight(outs, ins, k, k), b.weight(outs), to=to, **attrs)
+        return b.op("Relu", made)
+
+    h = conv(x, 32, 4, 3, "stem", pads=[1, 1, 1, 1])
+    g = conv(h, 48, 32, 3, "inner", pads=[1, 1, 1, 1])
+    g = b.op("Conv", g, b.weight(32, 48, 3, 3), b.weight(32), to="outer", pads=[1, 1, 1, 1])
+    h = b.op("Relu", b.op("Add", g, h))
+    h = conv(h, 32, 1, 3, "depthwise", group=32, strides=[2, 2])
+    h = conv(h, 64, 32, 1, "point")
+    p = b.op("Flatten", b.op("GlobalAveragePool", h))
+    b.output(b.op("Gemm", p, b.weight(64, 10), b.weight(10), to="y"), ["n", 10])
+    return b.model()
+
+
+def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
+    draws = rng.standard_normal((count, 16, 12, 12, 4)) @ mix
+    return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
+
+
+def pruned(
+    model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
+) -> tuple[Model, Outcome, Context]:
+    after = model.clone()
+    standard.infer_types(after)
+    manager = AnalysisManager(InMemory(batches(0)) if data else None)
+    ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
+    outcome = ctx.run_one(PruneChannels(**options), after)
+    check(after)
+    return after, outcome, ctx
+
+
+def error(model: Model, other: Model) -> float:
+    left, right = Session(model), Session(other)
+    lost = power = 0.0
+    for feeds in batches(9, 3):
+        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
+        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
+    return lost / power
+
+
+def widths(model: Model) -> dict[str, int]:
+    found = {}
+    for node in model.graph.nodes:
+        weight = node.input(1)
+        if node.is_op("Conv") and weight is not None and weight.constant is not None:
+            found[node.label] = weight.constant.shape[0]
+    return found
+
+
+def kept(outcome: Outcome) -> Mapping[str, int]:
+    return {row["name"]: row["kept"] for row in outcome.details["groups"]}
+
+
+def test_making_up_for_channels_loses_less() -> None:
+    model = net()
+    lost = {}
+    for criterion in ("l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs"):
+        after, outcome, _ = pruned(model, criterion=criterion, ratio=0.5, scope="layer")
+        assert outcome.details["criterion"] == criterion
+        lost[criterion] = error(model, after)
+    plain = error(model, pruned(model, criterion="l1", refit=False, ratio=0.5, scope="layer")[0])
+    assert lost["obs"] < 0.2 * plain
+    assert lost["obs"] <= 1.1 * min(lost.values())
+    assert max(lost.values()) < plain
+
+
+def test_counts_are_multiples_and_tied_layers_go_together() -> None:
+    after, outcome, _ = pruned(net(), ratio=0.4, scope="layer")
+    found = widths(after)
+    assert found == {"stem": 24, "inner": 32, "outer": 24, "depthwise": 24, "point": 40}
+    assert kept(outcome) == {"stem": 24, "inner": 32, "point": 40}
+    assert outcome.counts["channels removed"] == 8 + 16 + 24
+    rows = outcome.details["groups"]
+    assert all(r["refitted_error"] <= r["output_error"] for r in rows)
+
+
+def test_work_left_is_what_was_asked_for() -> None:
+    _, before, _ = pruned(net(), max_macs=0.99)
+    after, outcome, _ = pruned(net(), max_macs=0.5)
+
+    def work(model: Model) -> int:
+        made = widths(model)
+        area = {"depthwise": 25, "point": 25}
+        total = 0
+        for node in model.graph.nodes:
+            weight = node.input(1)
+            if node.label in made and weight is not None and weight.constant is not None:
+                total += weight.constant.size * area.get(node.label, 144)
+        return total
+
+    assert 0.35 < work(after) / work(net()) <= 0.51
+    assert sum(kept(outcome).values()) < sum(kept(before).values())
+
+
+def test_without_data_small_weights_go() -> None:
+    model = net()
+    weight = next(n for n in model.graph.nodes if n.label == "inner").inputs[1]
+    assert weight is not None
+    assert weight.data is not None
+    small = np.arange(48) % 3 == 0
+    array = weight.data.copy()
+    array[small] *= 0.01
+    weight.data = array
+    after, outcome, _ = pruned(model, data=False, ratio=0.34, scope="layer")
+    assert outcome.details["criterion"] == "l2"
+    made = next(n for n in after.graph.nodes if n.label == "inner").inputs[1]
+    assert made is not None
+    assert made.constant is not None
+    np.testing.assert_array_equal(made.constant, array[~small])
+
+
+def test_dead_channels_go_without_a_trace() -> None:
+    model = net()
+    node = next(n for n in model.graph.nodes if n.label == "inner")
+    bias = node.inputs[2]
+    assert bias is not None
+    assert bias.data is not None
+    dead = bias.data.copy()
+    dead[8:24] = -1e3
+    bias.data = dead
+    after, outcome, _ = pruned(model, ratio=0.34, scope="layer", exclude=("stem", "point"))
+    assert kept(outcome) == {"inner": 32}
+    assert error(model, after) < 1e-8
+
+
+class Fake:
+    """A guard that judges by a rule of the test."""
+
+    def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
+        self.kind, self.rule, self.asked = kind, rule, 0
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        self.asked += 1
+        return self.rule(candidate, best)
+
+
+def test_a_limit_on_the_drop_says_how_far_it_goes() -> None:
+    model = net()
+
+    def rule(candidate: Model, best: Model) -> Verdict:
+        return Verdict(error(best, candidate) < 5e-4, "max-drop", "")
+
+    guard = Fake("max-drop", rule)
+    after, outcome, _ = pruned(model, guards=[guard])
+    assert 0 < error(model, after) < 5e-4
+    assert guard.asked >= 4
+    farther, _, _ = pruned(model, max_macs=0.2)
+    assert error(model, farther) > 5e-4
+    nothing = Fake("max-drop", lambda *_: Verdict(False, "max-drop", ""))
+    _, outcome, ctx = pruned(model, guards=[nothing])
+    assert not outcome
+    assert ctx.diagnostics.declined()["too-lossy"] == 3
+
+
+def test_what_is_not_faster_is_given_up() -> None:
+    slow = Fake("latency", lambda *_: Verdict(True, "latency", "", {"ratio": 1.0}))
+    after, outcome, ctx = pruned(net(), ratio=0.3, guards=[slow])
+    assert not outcome
+    assert widths(after) == widths(net())
+    assert ctx.diagnostics.declined()["not-faster"] >= 1
+    fast = Fake("latency", lambda *_: Verdict(True, "latency", "", {"ratio": 0.8}))
+    assert pruned(net(), ratio=0.3, guards=[fast])[1]
+
+
+def test_what_stays_is_explained() -> None:
+    _, _, ctx = pruned(net(), ratio=0.3, exclude=("point",), multiple=32)
+    declined = ctx.diagnostics.declined()
+    assert declined["excluded"] == 1
+    assert declined["too-few"] >= 1
+    assert declined["graph-output"] == 1
+
+
+def test_a_pattern_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(OptionError, match="prune-channels: exclude names 'stam'"):
+        pruned(net(), exclude=("stam",))
+
+
+def test_layers_with_a_shared_weight_are_fitted_together() -> None:
+    b = Builder()
+    h = b.input("x", ["n", 4, 12, 12])
+    h = b.op("Relu", b.op("Conv", h, b.weight(64, 4, 3, 3), b.weight(64), to="c0"))
+    w = b.weight(64, 64, 3, 3)  # too large to be copied
+    for name in ("c1", "c2"):
+        h = b.op("Relu", b.op("Conv", h, w, b.weight(64), to=name))
+    p = b.op("Flatten", b.op("GlobalAveragePool", h))
+    b.output(b.op("Gemm", p, b.weight(64, 10), b.weight(10), to="y"), ["n", 10])
+    model = b.model()
+    after, outcome, _ = pruned(model, ratio=0.25, scope="layer")
+    assert outcome
+    assert len({id(n.inputs[1]) for n in after.graph.nodes if n.label in ("c1", "c2")}) == 1
+    plain, _, _ = pruned(model, ratio=0.25, scope="layer", refit=False, criterion="l1")
+    assert error(model, after) < 0.5 * error(model, plain)
