@@ -117,7 +117,9 @@ class _Surgery:
         self._rows = reader.rows
         kind = np.float64 if len(reader.hessian) <= _EXACT else np.float32
         self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
-        self._matrix = (reader.matrix * np.sqrt(reader.minds)).astype(kind)
+        # weights of inputs that never vary say nothing, but a ridge would charge for them
+        varies = np.diagonal(reader.hessian)[:, None] > 0
+        self._matrix = (reader.matrix * np.sqrt(reader.minds) * varies).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
 
     def scores(self) -> np.ndarray:

@@ -125,6 +125,8 @@ class _Taker:
         self.marginal = self.error = 0.0
         self._importance = problem.importance[:, None].astype(np.float32)
         self._hessian = damped(problem.hessian).astype(np.float32)
+        # inputs that never vary cost nothing, whatever the ridge makes of them
+        self._varies = np.einsum("gii->gi", problem.hessian)[:, :, None] > 0
         self._target = self._hessian @ self.start
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
@@ -162,7 +164,7 @@ class _Taker:
 
     def _scores(self) -> np.ndarray:
         found: np.ndarray = self._importance * np.square(self.matrix) * self._variances()
-        return found
+        return found * self._varies
 
     def _cheapest(self, surplus: int) -> tuple[np.ndarray, np.ndarray]:
         """Return which weights go next, in whole units, and the scores of all."""
