@@ -11,6 +11,8 @@ from passes.pruning.obs import damped
 
 _STEPS = 256
 """Steps in which all channels of a group go at most; more channels go several at a time."""
+_PROBED = 0.33
+"""Share of the channels that is gone when a group is tried out."""
 _EXACT = 1024
 """Inputs up to which matrices are kept in double precision."""
 
@@ -39,10 +41,15 @@ class Order:
     Attributes:
         channels: Their numbers, the first to go first.
         costs: What all channels up to each cost together; never falls.
+        probe: The matrices of the readers without the first channels, the other weights having
+            made up for them; empty if the criterion makes none.
+        probed: How many channels are gone in the probe.
     """
 
     channels: np.ndarray
     costs: np.ndarray
+    probe: tuple[np.ndarray, ...] = ()
+    probed: int = 0
 
 
 def surgeon(readers: Sequence[Reader], size: int) -> Order:
@@ -96,6 +103,8 @@ def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
     costs: list[float] = []
     spent = 0.0
     batch = max(1, size // _STEPS)
+    probe: tuple[np.ndarray, ...] = ()
+    probed = 0
     while left.any():
         scores = np.sum([s.scores() for s in states], axis=0) if states else np.zeros(size)
         scores = np.where(left, scores, np.inf)
@@ -107,7 +116,9 @@ def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
         left[chosen] = False
         for state in states:
             state.take(chosen)
-    return Order(np.array(order), np.array(costs))
+        if not probed and len(order) >= _PROBED * size:
+            probe, probed = tuple(s.matrix() for s in states), len(order)
+    return Order(np.array(order), np.array(costs), probe, probed)
 
 
 class _Surgery:
@@ -119,8 +130,14 @@ class _Surgery:
         self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
-        self._matrix = (reader.matrix * np.sqrt(reader.minds) * varies).astype(kind)
+        self._scale = np.sqrt(np.maximum(reader.minds, 1e-30))
+        self._matrix = (reader.matrix * self._scale * varies).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
+
+    def matrix(self) -> np.ndarray:
+        """Return the weights as they are now, (inputs, outputs)."""
+        found: np.ndarray = self._matrix.astype(np.float64) / self._scale
+        return found
 
     def scores(self) -> np.ndarray:
         """Return what taking each channel costs now."""
@@ -161,6 +178,12 @@ class _Missing:
         self._matrix = reader.matrix * np.sqrt(reader.minds)
         self._hessian = reader.hessian
         self._missing = np.zeros_like(self._matrix)
+        self._plain = reader.matrix
+        self._gone = np.zeros(len(reader.matrix), bool)
+
+    def matrix(self) -> np.ndarray:
+        """Return the weights that are left, (inputs, outputs)."""
+        return np.where(self._gone[:, None], 0, self._plain)
 
     def scores(self) -> np.ndarray:
         """Return by how much the error grows if each channel goes too."""
@@ -176,4 +199,5 @@ class _Missing:
         """Take channels out."""
         rows = self._rows[channels]
         rows = np.unique(rows[rows >= 0])
+        self._gone[rows] = True
         self._missing += self._hessian[:, rows] @ self._matrix[rows]

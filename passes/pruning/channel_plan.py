@@ -11,9 +11,8 @@ from ocompress.analysis.channels import Group
 from ocompress.analysis.linear_layer import LINEAR
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node
-from ocompress.profiling.macs import macs, resolver
-from ocompress.profiling.shapes import with_shapes
 from passes.pruning.channel_costs import Order
+from passes.pruning.work import work_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Account:
             groups: Groups of its channels.
             feeds: One feed, which says how large free extents are.
         """
-        self._work = _work(model, feeds)
+        self._work = work_of(model, feeds)
         self.total = sum(self._work.values())
         self._shares: dict[int, dict[int, list[tuple[int, np.ndarray]]]] = {}
         """By node and axis: the groups that lie there, with the part each channel takes."""
@@ -111,26 +110,6 @@ class Account:
 def _is_weight(node: Node, index: int) -> bool:
     value = node.input(index) if node.is_op(*LINEAR) else None
     return value is not None and value.constant is not None and value.constant.ndim >= 2
-
-
-def _work(model: Model, feeds: Feeds | None) -> dict[int, float]:
-    """Return the multiply-accumulates of each node of the main graph, for one sample."""
-    shapes = {
-        name: (1, *array.shape[1:]) if array.ndim > 1 else array.shape
-        for name, array in (feeds or {}).items()
-    }
-    fixed = {v.name: v.shape for v in model.graph.inputs if v.shape and isinstance(v.shape[0], int)}
-    shapes = {n: s for n, s in shapes.items() if n not in fixed}
-    typed = with_shapes(model, shapes)
-    resolve = resolver(typed, {})
-    found = {}
-    for node, twin in zip(model.graph.nodes, typed.graph.nodes, strict=True):
-        counted = macs(twin, resolve)
-        if counted is None and node.is_op(*LINEAR):  # every weight at least once
-            counted = sum(w.size for v in node.inputs if v and (w := v.constant) is not None)
-        if counted:
-            found[id(node)] = float(counted)
-    return found
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.pruning import channel_costs, looking
 from passes.pruning.channel_costs import Order, Reader
+from passes.pruning.channel_trying import Change, Probe, tried
 from passes.pruning.importance import importance
 from passes.pruning.refitting import MOST_INPUTS
 
@@ -53,6 +54,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
     sites = {id(s.node): s for pairs in read.values() for _, s in pairs or ()}
     minds = importance(model, list(sites.values()), ctx)
     seen = _Seen(model, list(sites.values()), ctx)
+    probes: dict[int, Probe] = {}
     stage = f"{ctx.source}: what it costs to take channels"
     for at, group in enumerate(groups):
         ctx.progress(stage, at, len(groups))
@@ -60,10 +62,38 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         if readers is None:
             found.orders[at] = channel_costs.by_score(_norms(group, "l2"))
             continue
-        found.orders[at] = _order(readers, group.size, criterion)
+        order = _order(readers, group.size, criterion)
+        if order.probed:
+            probes[at] = Probe(group.name, _probe(read[at] or (), order.probe, group, seen))
+        found.orders[at] = order
         found.measured.add(at)
     ctx.progress(stage, len(groups), len(groups))
+    for at, times in tried(model, found.orders, probes, ctx).items():
+        order = found.orders[at]
+        found.orders[at] = replace(order, costs=order.costs * times)
     return found
+
+
+def _probe(
+    read: Sequence[tuple[Cut, Site]],
+    matrices: Sequence[np.ndarray],
+    group: Group,
+    seen: _Seen,
+) -> list[Change]:
+    """Return the weights of a group's readers as its order left them when it was probed."""
+    changes: list[Change] = []
+    left = list(matrices)
+    for cut, site in read:
+        matrix = site.matrix(site.layer.weight.astype(np.float64))
+        made = matrix.copy()
+        for at in range(site.groups):
+            if (_rows(cut, site, at, group.size) >= 0).any():
+                made[at] = left.pop(0)
+        shift = None
+        if bias_place(site) is not None:
+            shift = np.einsum("gi,gio->go", seen.mean(site), made - matrix).reshape(-1)
+        changes.append(Change(site.node.label, site.layer.weight_at, site.weight(made), shift))
+    return changes
 
 
 class _Seen:
@@ -81,6 +111,10 @@ class _Seen:
             if sums is not None:
                 self._means[id(site.node)] = sums.x
                 self._shelf.put(id(site.node), sums.xx)
+
+    def mean(self, site: Site) -> np.ndarray:
+        """Return the mean of what a layer reads, (groups, inputs)."""
+        return self._means[id(site.node)]
 
     def get(self, site: Site, *, centred: bool) -> np.ndarray | None:
         """Return mean products, about the mean if `centred`; None if nothing was seen."""

@@ -164,7 +164,8 @@ class _Taker:
 
     def _scores(self) -> np.ndarray:
         found: np.ndarray = self._importance * np.square(self.matrix) * self._variances()
-        return found * self._varies
+        charged: np.ndarray = found * self._varies
+        return charged
 
     def _cheapest(self, surplus: int) -> tuple[np.ndarray, np.ndarray]:
         """Return which weights go next, in whole units, and the scores of all."""

@@ -16,9 +16,12 @@ from ocompress.pipeline import Context
 from passes.pruning.candidates import Candidate
 from passes.pruning.costs import Costed
 from passes.pruning.refitting import shift_bias
+from passes.pruning.work import work_of
 
-_SAMPLES = 32
-_MOST = 8.0
+_WORK = 3e11
+"""Multiplications that are spent on trying out, about."""
+_FEWEST, _MOST_SAMPLES = 16, 512
+_MOST = 16.0
 """Factor by which what was predicted is corrected at most: a few samples are no proof."""
 
 
@@ -44,18 +47,32 @@ def corrected(
         if known is not None and known.probe is not None:
             variants[candidate.name] = _variant(candidate, known)
     stage = f"{ctx.source}: trying layers one at a time"
-    seen = sensitivity(model, variants, ctx.data, partial(ctx.progress, stage), samples=_SAMPLES)
+    seen = sensitivity(
+        model,
+        variants,
+        ctx.data,
+        partial(ctx.progress, stage),
+        samples=samples_for(model, len(variants), ctx),
+    )
     found = dict(costed)
     for candidate in candidates:
         known = costed.get(id(candidate.value))
         if known is None or candidate.name not in seen:
             continue
-        factor = _factor(seen[candidate.name], known.probe_error)
-        found[id(candidate.value)] = replace(known, costs=known.costs * np.float32(factor))
+        times = factor(seen[candidate.name], known.probe_error)
+        found[id(candidate.value)] = replace(known, costs=known.costs * np.float32(times))
     return found
 
 
-def _factor(seen: Sensitivity, predicted: float) -> float:
+def samples_for(model: Model, variants: int, ctx: Context) -> int:
+    """Return on how many samples variants of a model are tried: as many as are soon done."""
+    feeds = next(iter(ctx.data.take(1)), None)
+    work = sum(work_of(model, feeds).values())
+    return int(min(max(_WORK / max(work * variants, 1.0), _FEWEST), _MOST_SAMPLES))
+
+
+def factor(seen: Sensitivity, predicted: float) -> float:
+    """Return what a predicted cost is to be multiplied by, given what was seen."""
     measured = 2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10)
     if not (predicted > 0 and measured > 0 and math.isfinite(measured)):
         return 1.0
