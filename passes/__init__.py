@@ -26,5 +26,6 @@ PASSES = {
     "quant-weights": "passes.quantization.quant_weights:QuantWeights",
     "prune": "passes.pruning.prune:Prune",
     "prune-channels": "passes.pruning.prune_channels:PruneChannels",
+    "prune-heads": "passes.pruning.prune_heads:PruneHeads",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

@@ -10,14 +10,14 @@ from typing import Any
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model
+from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.pruning import candidates, channel_plan
 from passes.pruning.channel_builder import Builder, Built
 from passes.pruning.channel_costs import Order
 from passes.pruning.channel_plan import Account, Goal, Steps
 from passes.pruning.channel_search import Search
-from passes.pruning.channel_survey import CRITERIA, survey
+from passes.pruning.channel_survey import CRITERIA, Survey, survey
 
 _RATIO = 0.3
 
@@ -44,7 +44,8 @@ class PruneChannels(Pass):
     does not make their layers faster stay whole, and a model that is not faster is given up.
 
     Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
-    (excluded), groups that no step paid for (not-chosen), cuts that are no faster (not-faster),
+    (excluded), groups whose readers cannot be seen where costs are compared (not-measured),
+    groups that no step paid for (not-chosen), cuts that are no faster (not-faster),
     and channels that cannot be followed, each with the node in the way: an input or output of the
     model (graph-input, graph-output), a normalization or Softmax over channels
     (normalized-axis, softmax-axis), reductions (reduced-axis), arithmetic that mixes axes
@@ -131,22 +132,37 @@ class PruneChannels(Pass):
         """Say why a group is none of this pass's, None if it is."""
         return None
 
+    def liked(self, ctx: Context) -> int:
+        """Return what the number of channels that are left should be a multiple of."""
+        return ctx.target.channel_multiple
+
     def _prepare(self, model: Model, ctx: Context) -> _Work:
         found = ctx.analysis(self.asked(), model)
-        multiple = self.multiple or ctx.target.channel_multiple
+        multiple = self.multiple or self.liked(ctx)
         places = [at for at, group in enumerate(found) if self._takes(group, multiple, ctx)]
         groups = [found[at] for at in places]
         criterion = self.criterion
         if criterion == "auto":
             criterion = "obs" if ctx.has_data else "l2"
         surveyed = survey(model, groups, criterion, ctx)
-        orders = [surveyed.orders[at] for at in range(len(groups))]
+        known = [at for at in range(len(groups)) if self._is_known(at, groups, surveyed, ctx)]
+        places = [places[at] for at in known]
+        orders = [surveyed.orders[at] for at in known]
+        groups = [groups[at] for at in known]
         fit = self.refit and ctx.has_data
         builder = Builder(model, self.asked(), places, orders, fit, ctx)
         steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
         feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
         account = Account(model, groups, feeds)
         return _Work(places, groups, orders, steps, account, builder, criterion)
+
+    def _is_known(self, at: int, groups: Sequence[Group], surveyed: Survey, ctx: Context) -> bool:
+        """Say whether a group's costs can be compared with the others', if they must be."""
+        if self.scope == "layer" or not surveyed.measured or at in surveyed.measured:
+            return True
+        why = "data cannot tell what its channels cost: what reads them is no layer that is seen"
+        ctx.skip(first_node(groups[at]), "not-measured", why)
+        return False
 
     def _takes(self, group: Group, multiple: int, ctx: Context) -> bool:
         nodes = [cut.node for cut in group.cuts]
@@ -206,6 +222,11 @@ class PruneChannels(Pass):
         return [0] * len(counts), None
 
 
+def first_node(group: Group) -> Node:
+    """Return the node that messages about a group name."""
+    return (group.producers or group.cuts)[0].node
+
+
 @dataclass(frozen=True)
 class _Work:
     """All that is known of the groups that may lose channels."""
@@ -236,10 +257,9 @@ class _Work:
             return channel_plan.same_share(self.groups, self.orders, self.steps, self.account, goal)
         return channel_plan.cheapest(self.groups, self.orders, self.steps, self.account, goal)
 
-    def node(self, at: int) -> Any:
+    def node(self, at: int) -> Node:
         """Return the node that messages about a group name."""
-        group = self.groups[at]
-        return (group.producers or group.cuts)[0].node
+        return first_node(self.groups[at])
 
     def say(self, counts: Sequence[int], ctx: Context) -> None:
         """Say of each group that stays whole why."""
