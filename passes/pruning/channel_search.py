@@ -40,6 +40,35 @@ class Search:
         """Whether there is a limit on the drop to go as far as."""
         return any(g.kind == "max-drop" for g in self.ctx.guards)
 
+    @property
+    def hurried(self) -> bool:
+        """Whether the model has to become faster than it is."""
+        return any(
+            g.kind == "latency" and getattr(g, "max_ratio", 1.0) < 1 for g in self.ctx.guards
+        )
+
+    def nearest(self) -> tuple[list[int], Built] | None:
+        """Return the counts that leave most work and are fast enough, by halving.
+
+        Returns:
+            None if not even the largest cut is.
+        """
+        found: list[int] | None = None
+        low, high = 0.0, 1.0
+        middle = _LEAST
+        while high - low > _FINEST:
+            counts = self.plan(middle)
+            built = self.builder.build(counts, fit=False) if any(counts) else None
+            verdict = built and self.ctx.judged("latency", built.model, self.builder.model)
+            if verdict and verdict.held:
+                found, low = counts, middle
+            elif found is None:
+                return None
+            else:
+                high = middle
+            middle = (low + high) / 2
+        return None if found is None else (found, self.builder.build(found))
+
     def farthest(self) -> tuple[list[int], Built] | None:
         """Return the counts that leave least work and keep to the limit on the drop, by halving.
 

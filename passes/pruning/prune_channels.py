@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, Node
+from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.pruning import candidates, channel_plan
 from passes.pruning.channel_builder import Builder, Built
-from passes.pruning.channel_costs import Order
-from passes.pruning.channel_plan import Account, Goal, Steps
+from passes.pruning.channel_plan import Account
 from passes.pruning.channel_search import Search
 from passes.pruning.channel_survey import CRITERIA, Survey, survey
-
-_RATIO = 0.3
+from passes.pruning.channel_work import Work, first_node
 
 
 class PruneChannels(Pass):
@@ -39,14 +35,15 @@ class PruneChannels(Pass):
     makes, on what the layers before it now leave, shortcuts included; an output is changed only
     where samples it was not fitted to agree. Without data channels of small weights go.
 
-    How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`),
-    by halving; without any, 0.3 of the channels go. Where a machine measures, groups whose cut
+    How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`: as
+    far as it lets) or on the latency (`--max-latency` below 1: no farther than it must), by
+    halving; without any, 0.3 of the channels go. Where a machine measures, groups whose cut
     does not make their layers faster stay whole, and a model that is not faster is given up.
 
     Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
     (excluded), groups whose readers cannot be seen where costs are compared (not-measured),
-    groups that no step paid for (not-chosen), cuts that are no faster (not-faster),
-    and channels that cannot be followed, each with the node in the way: an input or output of the
+    groups that no step paid for (not-chosen), all if no cut holds a limit (too-lossy, too-slow),
+    cuts that are no faster (not-faster), and channels that cannot be followed, each with the node in the way: an input or output of the
     model (graph-input, graph-output), a normalization or Softmax over channels
     (normalized-axis, softmax-axis), reductions (reduced-axis), arithmetic that mixes axes
     (mixed-axis), a spatial axis that is a channel elsewhere (spatial-axis), slices, pads and
@@ -136,7 +133,7 @@ class PruneChannels(Pass):
         """Return what the number of channels that are left should be a multiple of."""
         return ctx.target.channel_multiple
 
-    def _prepare(self, model: Model, ctx: Context) -> _Work:
+    def _prepare(self, model: Model, ctx: Context) -> Work:
         found = ctx.analysis(self.asked(), model)
         multiple = self.multiple or self.liked(ctx)
         places = [at for at, group in enumerate(found) if self._takes(group, multiple, ctx)]
@@ -154,7 +151,7 @@ class PruneChannels(Pass):
         steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
         feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
         account = Account(model, groups, feeds)
-        return _Work(places, groups, orders, steps, account, builder, criterion)
+        return Work(places, groups, orders, steps, account, builder, criterion)
 
     def _is_known(self, at: int, groups: Sequence[Group], surveyed: Survey, ctx: Context) -> bool:
         """Say whether a group's costs can be compared with the others', if they must be."""
@@ -185,17 +182,18 @@ class PruneChannels(Pass):
             return True
         return False
 
-    def _choose(self, work: _Work, ctx: Context) -> tuple[list[int], Built | None]:
+    def _choose(self, work: Work, ctx: Context) -> tuple[list[int], Built | None]:
         """Return how many channels of each group go, and the model without them."""
         search = Search(work.builder, work.groups, lambda left: work.plan(self, left), ctx)
         counts: list[int]
         built: Built | None
-        if not self.ratio and not self.max_macs and search.limited:
-            farthest = search.farthest()
-            if farthest is None:
-                work.say_all(ctx, "too-lossy", "no cut that saves anything keeps to the limit")
+        if not self.ratio and not self.max_macs and (search.limited or search.hurried):
+            found = search.farthest() if search.limited else search.nearest()
+            if found is None:
+                code = "too-lossy" if search.limited else "too-slow"
+                work.say_all(ctx, code, "no cut keeps to the limit")
                 return [0] * len(work.groups), None
-            counts, built = farthest
+            counts, built = found
         else:
             counts = work.plan(self, None)
             built = work.builder.build(counts) if any(counts) else None
@@ -205,7 +203,7 @@ class PruneChannels(Pass):
         return self._only_paying(work, search, counts, ctx)
 
     def _only_paying(
-        self, work: _Work, search: Search, counts: list[int], ctx: Context
+        self, work: Work, search: Search, counts: list[int], ctx: Context
     ) -> tuple[list[int], Built | None]:
         """Leave those groups whole whose cut does not make their layers faster."""
         pays = search.paying(counts) if ctx.has_data else [False] * len(counts)
@@ -220,79 +218,3 @@ class PruneChannels(Pass):
         why = "with fewer channels the model is not measured faster here: nothing was changed"
         ctx.remark(Severity.DECLINED, "not-faster", why)
         return [0] * len(counts), None
-
-
-def first_node(group: Group) -> Node:
-    """Return the node that messages about a group name."""
-    return (group.producers or group.cuts)[0].node
-
-
-@dataclass(frozen=True)
-class _Work:
-    """All that is known of the groups that may lose channels."""
-
-    places: Sequence[int]
-    groups: Sequence[Group]
-    orders: Sequence[Order]
-    steps: Sequence[Steps]
-    account: Account
-    builder: Builder
-    criterion: str
-
-    def plan(self, item: PruneChannels, left: float | None) -> list[int]:
-        """Return how many channels of each group go.
-
-        Args:
-            item: Its options count.
-            left: Share of the work that may be left; None goes by the options.
-        """
-        if left is None and item.scope == "layer" and not item.max_macs:
-            return channel_plan.uniform(self.groups, self.steps, item.ratio or _RATIO)
-        if left is None:
-            ratio = item.ratio or (None if item.max_macs else _RATIO)
-            goal = Goal(ratio, item.max_macs or None)
-        else:
-            goal = Goal(None, left)
-        if item.scope == "layer":
-            return channel_plan.same_share(self.groups, self.orders, self.steps, self.account, goal)
-        return channel_plan.cheapest(self.groups, self.orders, self.steps, self.account, goal)
-
-    def node(self, at: int) -> Node:
-        """Return the node that messages about a group name."""
-        return first_node(self.groups[at])
-
-    def say(self, counts: Sequence[int], ctx: Context) -> None:
-        """Say of each group that stays whole why."""
-        for at, count in enumerate(counts):
-            if count:
-                continue
-            if len(self.steps[at].counts) == 1:
-                why = f"its {self.groups[at].size} channels are too few to leave a multiple"
-                ctx.skip(self.node(at), "too-few", why)
-            else:
-                why = "other channels save more for what they cost"
-                ctx.skip(self.node(at), "not-chosen", why)
-
-    def say_all(self, ctx: Context, code: str, why: str) -> None:
-        """Say the same of every group."""
-        for at in range(len(self.groups)):
-            ctx.skip(self.node(at), code, why)
-
-    def rows(self, counts: Sequence[int], built: Built | None) -> list[dict[str, Any]]:
-        """Return the table of the report."""
-        rows = []
-        for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
-            cost = float(self.orders[at].costs[count - 1]) if count else 0.0
-            row: dict[str, Any] = {
-                "name": self.node(at).label,
-                "channels": group.size,
-                "kept": group.size - count,
-                "predicted_error": cost,
-            }
-            readers = [c.node.label for c in group.consumers]
-            fits = [built.fits[n] for n in readers if n in built.fits] if built else []
-            if fits:
-                row["output_error"] = max(f.before for f in fits)
-                row["refitted_error"] = max(f.after for f in fits)
-            rows.append(row)
-        return rows

@@ -157,6 +157,7 @@ class Fake:
 
     def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
         self.kind, self.rule, self.asked = kind, rule, 0
+        self.max_ratio = 1.0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         self.asked += 1
@@ -179,6 +180,23 @@ def test_a_limit_on_the_drop_says_how_far_it_goes() -> None:
     _, outcome, ctx = pruned(model, guards=[nothing])
     assert not outcome
     assert ctx.diagnostics.declined()["too-lossy"] == 3
+
+
+def test_a_limit_on_the_latency_takes_no_more_than_it_must() -> None:
+    def rule(candidate: Model, best: Model) -> Verdict:
+        share = candidate.weight_bytes / best.weight_bytes
+        return Verdict(share < 0.8, "latency", "", {"ratio": share})
+
+    guard = Fake("latency", rule)
+    guard.max_ratio = 0.8
+    model = net()
+    after, outcome, _ = pruned(model, guards=[guard])
+    assert 0.6 < after.weight_bytes / model.weight_bytes < 0.8
+    never = Fake("latency", lambda *_: Verdict(False, "latency", "", {"ratio": 1.0}))
+    never.max_ratio = 0.5
+    _, outcome, ctx = pruned(model, guards=[never])
+    assert not outcome
+    assert ctx.diagnostics.declined()["too-slow"] == 3
 
 
 def test_what_is_not_faster_is_given_up() -> None:
