@@ -43,8 +43,9 @@ class PruneChannels(Pass):
     Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
     (excluded), groups whose readers cannot be seen where costs are compared (not-measured),
     groups that no step paid for (not-chosen), all if no cut holds a limit (too-lossy, too-slow),
-    cuts that are no faster (not-faster), and channels that cannot be followed, each with the node in the way: an input or output of the
-    model (graph-input, graph-output), a normalization or Softmax over channels
+    cuts that are no faster (not-faster), and channels that cannot be followed, each with the
+    node in the way: an input or output of the model (graph-input, graph-output), a
+    normalization or Softmax over channels
     (normalized-axis, softmax-axis), reductions (reduced-axis), arithmetic that mixes axes
     (mixed-axis), a spatial axis that is a channel elsewhere (spatial-axis), slices, pads and
     picks (strided-slice, padded-axis, picked-channel, gathered-axis), indices of a pooling
