@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 
-from ocompress.analysis.observe import observe
 from ocompress.analysis.second_moments import Folded, SecondMoments
-from ocompress.analysis.statistics import merge
+from ocompress.analysis.walk import Walk
 from ocompress.analysis.windows import Window, window_of
 from ocompress.pipeline import Context
 from passes.quantization.drafting import Draft, Rounding
@@ -21,7 +19,6 @@ from passes.quantization.weights import QuantizedWeight, WeightGrid, walks_of
 _ROWS = 2048
 _ROWS_PER_INPUT = 8
 """Rows that second moments are taken of, at least, and for each input."""
-_MOST_BYTES = 1 << 29
 
 
 def refit(
@@ -33,8 +30,10 @@ def refit(
 ) -> dict[int, Reconstruction]:
     """Round the weights of units anew, in `scheme`, to what the layers before them leave.
 
+    Layer after layer: each reads what the layers before it make with their new weights.
+
     Args:
-        draft: The model with weights rounded to nearest.
+        draft: The model with weights rounded to nearest; layers get their new ones on the way.
         units: What becomes integers in the float model.
         scheme: Weights and biases are replaced.
         rounding: How numbers become integers.
@@ -44,50 +43,51 @@ def refit(
         What was found out, by id of the unit's node.
     """
     found: dict[int, Reconstruction] = {}
-    fitted = [(u, t) for u, t in zip(units, draft.twins, strict=True) if _can_be_fitted(u)]
-    done = 0
-    for load in _loads(fitted):
-        wishes = {id(u.node): _wish(u, ctx) for u, _ in load}
-        names = {id(u.node): _reads(t) for u, t in load}
-        wanted = merge([{names[key]: frozenset({wish})} for key, wish in wishes.items()])
-        stage = "quant: looking at quantized layers"
-        moments = observe(draft.model, ctx.data, wanted, partial(ctx.progress, stage))
-        for unit, _ in load:
-            done += 1
-            ctx.progress("quant: rounding weights", done, len(fitted))
-            key = id(unit.node)
-            seen: Folded | None = moments.get((names[key], wishes[key]))
-            if seen is not None and seen.judge.count and seen.fit.x.shape == _shape(unit):
-                found[key] = reconstruct(_problem(unit, scheme, rounding), seen)
-                _take(unit, scheme, found[key])
+    order = {id(node): at for at, node in enumerate(draft.model.graph.nodes)}
+    pairs = zip(units, draft.twins, strict=True)
+    fitted = [(u, t) for u, t in pairs if _can_be_fitted(u) and id(t.node) in order]
+    fitted.sort(key=lambda pair: order[id(pair[1].node)])
+    walk = Walk(draft.model, ctx.data)
+    for done, (unit, twin) in enumerate(fitted):
+        ctx.progress("quant: rounding weights", done, len(fitted))
+        walk.before(twin.node)
+        seen = _moments(unit, twin, walk)
+        if seen is None or not seen.judge.count or seen.fit.x.shape != _shape(unit):
+            continue
+        made = reconstruct(_problem(unit, scheme, rounding), seen)
+        found[id(unit.node)] = made
+        _take(unit, scheme, made)
+        _show(unit, twin, scheme)
+    ctx.progress("quant: rounding weights", len(fitted), len(fitted))
     return found
 
 
-def _loads(fitted: Sequence[tuple[Unit, Unit]]) -> Iterator[list[tuple[Unit, Unit]]]:
-    """Cut units into runs whose moments fit into memory together."""
-    load: list[tuple[Unit, Unit]] = []
-    held = 0
-    for pair in fitted:
-        groups, inputs = _shape(pair[0])
-        size = 8 * groups * inputs**2
-        if load and held + size > _MOST_BYTES:
-            yield load
-            load, held = [], 0
-        load.append(pair)
-        held += size
-    if load:
-        yield load
-
-
-def _reads(twin: Unit) -> str:
+def _moments(unit: Unit, twin: Unit, walk: Walk) -> Folded | None:
+    """Return the moments of what a unit reads in the quantized model, as far as that is."""
     source = twin.node.input(0)
     assert source is not None
-    return source.name
+    sums = _wish(unit, walk.feeds).start()
+    for seen in walk.peek([source]):
+        sums.update(seen[source.name])
+    found: Folded | None = sums.result()
+    return found
 
 
-def _wish(unit: Unit, ctx: Context) -> SecondMoments:
+def _show(unit: Unit, twin: Unit, scheme: Scheme) -> None:
+    """Let the layers behind read what the unit makes with its new weight and bias."""
+    graph, rule = twin.node.graph, unit.rule
+    assert graph is not None
+    assert rule.weight is not None
+    weight = scheme.weights[id(unit.weight)].dequantize().astype(np.float32)
+    twin.node.set_input(rule.weight, graph.constant("fitted", weight))
+    bias = scheme.biases.get(id(unit.node))
+    if bias is not None and rule.bias is not None:
+        twin.node.set_input(rule.bias, graph.constant("fitted", bias.astype(np.float32)))
+
+
+def _wish(unit: Unit, feeds: int) -> SecondMoments:
     wanted = max(_ROWS, _ROWS_PER_INPUT * _shape(unit)[1])
-    return SecondMoments(-(-wanted // max(1, len(ctx.data))), _window(unit))
+    return SecondMoments(-(-wanted // max(1, feeds)), _window(unit))
 
 
 def _shape(unit: Unit) -> tuple[int, int]:
