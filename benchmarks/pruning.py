@@ -61,6 +61,7 @@ CASES: dict[str, list[str]] = {
     ],
     "vgg": [
         "prune-channels{max_macs=0.52}",
+        "prune-channels{max_macs=0.5}",
         "prune-channels{max_macs=0.52},quant",
         "quant",
         "rival structured 0.3",

@@ -27,5 +27,6 @@ PASSES = {
     "prune": "passes.pruning.prune:Prune",
     "prune-channels": "passes.pruning.prune_channels:PruneChannels",
     "prune-heads": "passes.pruning.prune_heads:PruneHeads",
+    "prune-layers": "passes.pruning.prune_layers:PruneLayers",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

@@ -1,0 +1,176 @@
+"""Residual branches, and what may stand for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.linear_layer import LINEAR
+from ocompress.analysis.walk import Walk
+from ocompress.io import Dataset
+from ocompress.ir import Model, Node, Value, edit, reads
+
+_MOST_RANK = 5
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An Add of something to what was made of it.
+
+    Attributes:
+        add: The Add.
+        shortcut: What the branch starts from and is added to.
+        nodes: What goes if the branch goes, in order.
+    """
+
+    add: Node
+    shortcut: Value
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What stands for a branch: a factor and an offset per channel of the shortcut.
+
+    Attributes:
+        scale: Shape that broadcasts against the shortcut.
+        offset: The same shape.
+        error: What is left of the variance of the Add's output, relative.
+    """
+
+    scale: np.ndarray
+    offset: np.ndarray
+    error: float
+
+
+def find_branches(model: Model) -> list[Branch]:
+    """Return the residual branches of the main graph that hold a layer, in order."""
+    found = []
+    for node in model.graph.nodes:
+        if not node.is_op("Add"):
+            continue
+        for index in (0, 1):
+            branch = _branch(node, node.inputs[index], node.inputs[1 - index])
+            if branch is not None:
+                found.append(branch)
+                break
+    return found
+
+
+def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int, Affine]:
+    """Fit to every Add's output a factor and an offset per channel of its shortcut.
+
+    Args:
+        model: Not changed.
+        branches: Its branches, in order.
+        data: Feeds.
+
+    Returns:
+        By id of the Add; those without a known number of channels are left out.
+    """
+    walk = Walk(model, data)
+    found = {}
+    for branch in branches:
+        axis = _channel_axis(branch.shortcut)
+        if axis is None:
+            continue
+        walk.before(branch.add)
+        sums: np.ndarray | None = None
+        made = branch.add.output
+        for seen in walk.peek([branch.shortcut, made]):
+            x, y = (_rows(seen[v.name], axis) for v in (branch.shortcut, made))
+            terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).sum(axis=1)
+            sums = terms if sums is None else sums + terms
+        if sums is not None:
+            found[id(branch.add)] = _affine(sums, axis, branch.shortcut.rank or 1)
+    return found
+
+
+def replace_branch(branch: Branch, affine: Affine, like: np.dtype[np.generic]) -> bool:
+    """Put the affine in a branch's place; False if the Add's output cannot be replaced."""
+    graph = branch.add.graph
+    assert graph is not None
+    name = f"{branch.add.label}_affine"
+    scale = graph.constant(f"{name}_scale", affine.scale.astype(like))
+    offset = graph.constant(f"{name}_offset", affine.offset.astype(like))
+    scaled = graph.add_op("Mul", [branch.shortcut, scale], name=f"{name}_scaled").output
+    moved = graph.add_op("Add", [scaled, offset], name=name).output
+    old = branch.add.output
+    moved.set_type(old.dtype, old.shape)
+    scaled.set_type(old.dtype, old.shape)
+    if not edit.replace(old, moved):
+        return False
+    edit.remove_dead(graph)
+    return True
+
+
+def _branch(add: Node, shortcut: Value | None, end: Value | None) -> Branch | None:
+    """Return the branch from one operand of an Add to the other, None if there is none."""
+    if shortcut is None or end is None or shortcut.data is not None or end.producer is None:
+        return None
+    if shortcut.shape is None or shortcut.shape != end.shape or end is shortcut:
+        return None
+    if end.is_output or len(end.users) != 1:
+        return None
+    between = _between(shortcut, end)
+    if between is None or not any(n.is_op(*LINEAR) for n in between):
+        return None
+    return Branch(add, shortcut, tuple(between))
+
+
+def _between(start: Value, end: Value) -> list[Node] | None:
+    """Return all that makes `end` of `start` alone; None if something else enters or leaves."""
+    inside = _behind(start, end)
+    if inside is None:
+        return None
+    made = [v for node in inside.values() for v in node.outputs if v is not None and v is not end]
+    leaves = any(v.is_output or any(id(r) not in inside for r, _ in v.users) for v in made)
+    return None if leaves else list(inside.values())
+
+
+def _behind(start: Value, end: Value) -> dict[int, Node] | None:
+    """Return the nodes from `start` to `end` by id; None if the model's inputs enter elsewhere."""
+    assert end.producer is not None
+    inside: dict[int, Node] = {}
+    open_ = [end.producer]
+    reached = False
+    while open_:
+        node = open_.pop()
+        if id(node) in inside:
+            continue
+        if node.graph is not end.producer.graph or node.bodies:
+            return None
+        inside[id(node)] = node
+        sources = [v for v in reads(node) if v.data is None]
+        reached |= any(v is start for v in sources)
+        makers = [v.producer for v in sources if v is not start]
+        if None in makers:
+            return None
+        open_.extend(m for m in makers if m is not None)
+    return inside if reached else None
+
+
+def _channel_axis(value: Value) -> int | None:
+    """Return the axis of channels: 1 of images, the last of sequences."""
+    if value.shape is None or not 2 <= len(value.shape) <= _MOST_RANK:
+        return None
+    axis = 1 if len(value.shape) >= 4 else len(value.shape) - 1
+    return axis if isinstance(value.shape[axis], int) else None
+
+
+def _rows(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis]).astype(np.float64)
+
+
+def _affine(sums: np.ndarray, axis: int, rank: int) -> Affine:
+    count, x, y, xx, xy, yy = sums
+    count = np.maximum(count, 1)
+    covariance, variance = xy / count - x * y / count**2, xx / count - (x / count) ** 2
+    scale = np.where(variance > 1e-12, covariance / np.maximum(variance, 1e-12), 1.0)
+    offset = y / count - scale * x / count
+    power = yy / count - (y / count) ** 2
+    left = (power - 2 * scale * covariance + scale**2 * variance).clip(0)
+    shape = [-1 if i == axis else 1 for i in range(rank)]
+    error = float(left.sum() / max(float(power.sum()), 1e-30))
+    return Affine(scale.reshape(shape), offset.reshape(shape), error)

@@ -1,0 +1,97 @@
+"""Branches that say little go, and something affine stands for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ocompress.analysis import AnalysisManager
+from ocompress.diagnostics import Diagnostics
+from ocompress.ir import Model, standard
+from ocompress.pipeline import Context, Outcome, Verdict
+from passes.pruning.branches import find_branches
+from passes.pruning.prune_layers import PruneLayers
+from tests.build import Builder, InMemory
+from tests.contract.harness import TARGET, check
+from tests.passes.pruning.test_prune_channels import Fake, batches, error
+
+
+def net(scales: tuple[float, ...] = (1.0, 0.02, 0.5)) -> Model:
+    """Residual blocks of the same width whose branches say more or less."""
+    b = Builder()
+    h = b.op("Conv", b.input("x", ["n", 4, 12, 12]), b.weight(16, 4, 1, 1), b.weight(16))
+    for i, scale in enumerate(scales):
+        g = b.op("Relu", b.op("Conv", h, b.weight(24, 16, 3, 3), b.weight(24), pads=[1] * 4))
+        w = b.weight(16, 24, 1, 1, scale=scale * 24**-0.5)
+        g = b.op("Conv", g, w, b.const(np.full(16, i + 1.0, np.float32)))
+        h = b.op("Add", g, h, to=f"sum{i}")
+    p = b.op("Flatten", b.op("GlobalAveragePool", b.op("Relu", h)))
+    b.output(b.op("Gemm", p, b.weight(16, 10), b.weight(10), to="y"), ["n", 10])
+    return b.model()
+
+
+def pruned(model: Model, *, guards: Any = (), **options: Any) -> tuple[Model, Outcome, Context]:
+    after = model.clone()
+    standard.infer_types(after)
+    ctx = Context(
+        target=TARGET,
+        analyses=AnalysisManager(InMemory(batches(0))),
+        diagnostics=Diagnostics(),
+        guards=guards,
+    )
+    outcome = ctx.run_one(PruneLayers(**options), after)
+    check(after)
+    return after, outcome, ctx
+
+
+def left(model: Model) -> set[str]:
+    standard.infer_types(model)
+    return {b.add.label for b in find_branches(model)}
+
+
+def test_the_branch_that_says_least_goes() -> None:
+    model = net()
+    assert left(model) == {"sum0", "sum1", "sum2"}
+    after, outcome, ctx = pruned(model)
+    assert left(after) == {"sum0", "sum2"}
+    assert outcome.counts == {"branches removed": 1}
+    assert error(model, after) < 1e-3  # its offset of 2 was made up for
+    assert ctx.diagnostics.declined()["not-chosen"] == 2
+    rows = outcome.details["branches"]
+    assert [r["taken"] for r in rows] == [True, False, False]
+    assert rows[0]["divergence"] < rows[1]["divergence"]
+
+
+def test_as_many_go_as_asked_for() -> None:
+    after, outcome, _ = pruned(net(), count=2)
+    assert len(left(after)) == 1
+    assert outcome.counts["branches removed"] == 2
+
+
+def test_a_limit_on_the_drop_says_how_many_go() -> None:
+    model = net()
+
+    def rule(candidate: Model, best: Model) -> Verdict:
+        return Verdict(len(left(candidate.clone())) >= 2, "max-drop", "")
+
+    after, _, _ = pruned(model, guards=[Fake("max-drop", rule)])
+    assert left(after) == {"sum0", "sum2"}
+    never = Fake("max-drop", lambda *_: Verdict(False, "max-drop", ""))
+    after, outcome, ctx = pruned(model, guards=[never])
+    assert not outcome
+    assert ctx.diagnostics.declined()["too-lossy"] == 3
+
+
+def test_what_is_excluded_or_no_branch_stays() -> None:
+    after, _, ctx = pruned(net(), exclude=("sum1",))
+    assert "sum1" in left(after)
+    assert ctx.diagnostics.declined()["excluded"] == 1
+    b = Builder()
+    x = b.input("x", ["n", 4, 12, 12])
+    h = b.op("Conv", x, b.weight(4, 4, 1, 1), to="c")
+    inner = b.op("Relu", h, to="r")  # read elsewhere too
+    s = b.op("Add", b.op("Conv", inner, b.weight(4, 4, 1, 1)), h, to="s")
+    b.output(b.op("Add", s, inner, to="y"), ["n", 4, 12, 12])
+    _, outcome, _ = pruned(b.model())
+    assert not outcome
