@@ -72,7 +72,7 @@ def test_as_many_go_as_asked_for() -> None:
 def test_a_limit_on_the_drop_says_how_many_go() -> None:
     model = net()
 
-    def rule(candidate: Model, best: Model) -> Verdict:
+    def rule(candidate: Model, _: Model) -> Verdict:
         return Verdict(len(left(candidate.clone())) >= 2, "max-drop", "")
 
     after, _, _ = pruned(model, guards=[Fake("max-drop", rule)])
