@@ -96,6 +96,7 @@ class Work:
     def rows(self, counts: Sequence[int], built: Built | None) -> list[dict[str, Any]]:
         """Return the table of the report."""
         rows = []
+        nothing = [order.channels[:0] for order in self.orders]
         for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
             cost = float(self.orders[at].costs[count - 1]) if count else 0.0
             row: dict[str, Any] = {
@@ -103,6 +104,9 @@ class Work:
                 "channels": group.size,
                 "kept": group.size - count,
                 "predicted_error": cost,
+                "macs_saved": round(
+                    self.account.saved(at, nothing, self.orders[at].channels[:count])
+                ),
             }
             readers = [c.node.label for c in group.consumers]
             fits = [built.fits[n] for n in readers if n in built.fits] if built else []

@@ -111,8 +111,9 @@ class PruneChannels(Pass):
             return Outcome()
         counts, built = self._choose(work, ctx)
         rows = work.rows(counts, built)
+        details = {"groups": rows, "criterion": work.criterion, "macs": round(work.account.total)}
         if not any(counts) or built is None:
-            return Outcome(details={"groups": rows})
+            return Outcome(details=details)
         for at, count in enumerate(counts):
             if count:
                 node = work.node(at)
@@ -120,7 +121,7 @@ class PruneChannels(Pass):
                 ctx.applied(node, "channels-removed", what)
         model.become(built.model)
         done = {"groups cut": sum(map(bool, counts)), "channels removed": sum(counts)}
-        return Outcome(self.may_change, done, {"groups": rows, "criterion": work.criterion})
+        return Outcome(self.may_change, done, details)
 
     def asked(self) -> ChannelGroups:
         """Return the question for the groups."""
