@@ -6,6 +6,7 @@ what fits weights to data needs rows, outputs at the same places, and the weight
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,11 @@ from ocompress.analysis.linear_layer import Layer, Refusal, read
 from ocompress.analysis.padding import explicit_pads
 from ocompress.analysis.windows import Window, window_of
 from ocompress.ir import Node, query
+
+MOST_INPUTS = 4608
+"""Inputs of an output beyond which products of all pairs take too much memory and time."""
+LEAST_ROWS, ROWS_PER_INPUT = 4096, 8
+"""Rows that a fit is made from, at least, and for each input."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,18 @@ class Site:
             return np.ascontiguousarray(np.moveaxis(split, -1, 2).reshape(shape))
         return np.ascontiguousarray(matrix.transpose(0, 2, 1).reshape(shape))
 
-    def places(self, data: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    def places(self, data: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
         """Choose places of every item at which the layer's outputs are looked at.
 
         Args:
             data: A batch of what the layer reads.
-            wanted: Places at most, of each item.
+            share: Part of all rows that are wanted which this batch is to give.
             rng: Draws them.
         """
         area = self._area(data)
+        items = max(1, len(data)) if data.ndim > 2 else 1
+        rows = share * max(LEAST_ROWS, ROWS_PER_INPUT * self.inputs)
+        wanted = max(1, math.ceil(rows / items))
         return np.sort(rng.choice(area, min(area, wanted), replace=False))
 
     def rows(self, data: np.ndarray, places: np.ndarray) -> np.ndarray:

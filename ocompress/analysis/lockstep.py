@@ -18,10 +18,6 @@ from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Value, query
 
-LEAST_ROWS = 4096
-ROWS_PER_INPUT = 8
-"""Rows that a fit is made from, at least, and for each input."""
-
 
 @dataclass(frozen=True)
 class Twins:
@@ -73,7 +69,8 @@ class Lockstep:
         sums = RegressionSums()
         for pair in twins:
             for at, (seen, made, lost) in enumerate(self._look(pair)):
-                _take(sums, pair, seen, made, lost, self._rng(at), len(twins), self._feeds)
+                share = 1 / (len(twins) * self._feeds)
+                _take(sums, pair, seen, made, lost, self._rng(at), share)
         return sums
 
     @property
@@ -121,14 +118,11 @@ def _take(
     made: np.ndarray,
     lost: tuple[np.ndarray, np.ndarray] | None,
     rng: np.random.Generator,
-    twins: int,
-    feeds: int,
+    share: float,
 ) -> None:
     """Add the rows of one feed."""
     site = pair.candidate
-    wanted = max(LEAST_ROWS, ROWS_PER_INPUT * site.inputs) // twins
-    items = max(1, len(seen)) if seen.ndim > 2 else 1
-    places = site.places(seen, max(1, -(-wanted // (feeds * items))), rng)
+    places = site.places(seen, share, rng)
     rows = site.rows(seen, places)
     targets = _kept(pair, pair.reference.results(made, places))
     if lost is not None and lost[0].shape == made.shape:

@@ -62,17 +62,6 @@ class Regression:
         found: np.ndarray = self.y - np.einsum("gi,gio->go", self.x, matrix)
         return found
 
-    def only(self, inputs: np.ndarray, outputs: np.ndarray) -> Regression:
-        """Return the sums of some inputs and outputs, the same indices in every group."""
-        return Regression(
-            self.count,
-            self.x[:, inputs],
-            self.y[:, outputs],
-            self.xx[:, inputs][:, :, inputs],
-            self.xy[:, inputs][:, :, outputs],
-            self.yy[:, outputs],
-        )
-
 
 class RegressionSums:
     """Adds up rows and targets batch by batch, two samples of three apart from the third.

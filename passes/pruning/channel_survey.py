@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ocompress.analysis.channels import Cut, Group
-from ocompress.analysis.linear_rows import Site, bias_place, site_of
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.shelf import Shelf
 from ocompress.ir import Model
 from ocompress.pipeline import Context
@@ -16,7 +16,6 @@ from passes.pruning import channel_costs, looking
 from passes.pruning.channel_costs import Order, Reader
 from passes.pruning.channel_trying import Change, Probe, tried
 from passes.pruning.importance import importance
-from passes.pruning.refitting import MOST_INPUTS
 
 CRITERIA = ("auto", "l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs")
 DATA_FREE = ("l1", "l2", "fpgm")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
-from ocompress.analysis.linear_rows import Site, bias_place, site_of
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.regression import Regression
 from ocompress.ir import Model
 from ocompress.pipeline import Context
@@ -19,8 +19,6 @@ from passes.pruning.patterns import Pattern
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")
-MOST_INPUTS = 4608
-"""Inputs of an output beyond which products of all pairs take too much memory and time."""
 
 
 @dataclass(frozen=True)

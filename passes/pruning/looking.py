@@ -8,7 +8,6 @@ from typing import TypeVar
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site
-from ocompress.analysis.lockstep import LEAST_ROWS, ROWS_PER_INPUT
 from ocompress.analysis.regression import Regression, RegressionSums
 from ocompress.analysis.walk import Walk
 from ocompress.ir import Model
@@ -48,10 +47,8 @@ def look(
 
 def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:
     data = site.layer.data
-    wanted = max(LEAST_ROWS, ROWS_PER_INPUT * site.inputs) // twins
+    share = 1 / (twins * max(1, walk.feeds))
     for at, made in enumerate(walk.peek([data])):
         seen = made[data.name]
-        items = max(1, len(seen)) if seen.ndim > 2 else 1
-        each = max(1, -(-wanted // (max(1, walk.feeds) * items)))
-        rows = site.rows(seen, site.places(seen, each, np.random.default_rng([seed, at])))
+        rows = site.rows(seen, site.places(seen, share, np.random.default_rng([seed, at])))
         sums.update(rows, np.zeros((*rows.shape[:3], 0), np.float32))

@@ -75,14 +75,12 @@ class Trace:
         costs: What taking each weight adds to the layer's error, never less for one that goes
             later: a line drawn through the costs of several layers takes from each what costs
             least. Shape of the weight.
-        probe: The weight with `probe_cost` spent on it, the rest having made up for it.
-        probe_line: Weights of smaller cost are gone in `probe`.
+        probe: The weight without the cheapest, the rest having made up for them.
         probe_error: What the problem says the error of `probe` is.
     """
 
     costs: np.ndarray
     probe: np.ndarray
-    probe_line: float
     probe_error: float
 
 
@@ -101,13 +99,13 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     """
     taker = _Taker(problem)
     kept = 1.0
-    probe: tuple[np.ndarray, float, float] | None = None
+    probe: tuple[np.ndarray, float] | None = None
     while kept > _LEAST_KEPT:
         kept *= _KEPT_PER_STEP
         taker.take(kept)
         progress()
         if probe is None or kept >= (1 - sparsity) * _KEPT_PER_STEP**0.5:
-            probe = taker.matrix.astype(np.float32), taker.marginal, taker.error
+            probe = taker.matrix.astype(np.float32), taker.error
     taker.finish()
     assert probe is not None
     return Trace(taker.costs, *probe)

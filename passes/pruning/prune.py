@@ -105,7 +105,8 @@ class Prune(Pass):
         super().__post_init__()
         pattern = patterns.parse(self.pattern)
         if pattern is None:
-            msg = f"prune: pattern={self.pattern!r} is not unstructured, N:M (2:4) or RxC (4x1)"
+            named = ", ".join(patterns.NAMED)
+            msg = f"prune: pattern={self.pattern!r} is none of {named}, N:M (2:4) or RxC (4x1)"
             raise OptionError(msg)
         for name, share in (("sparsity", self.sparsity), *self.layers.items()):
             if not 0 <= share < 1:

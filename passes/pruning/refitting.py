@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import Site, bias_place, site_of
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.pruning.least_squares import Fit, fit
-
-MOST_INPUTS = 4608
 
 
 @dataclass(frozen=True)

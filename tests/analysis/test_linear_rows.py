@@ -36,7 +36,7 @@ def check(model: Model, x: np.ndarray, bias: np.ndarray | None = None) -> Site:
     site = site_of(node)
     assert isinstance(site, Site)
     y = Session(model, level=Level.DISABLED).run({"x": x})["y"]
-    places = site.places(x, 1000, np.random.default_rng(0))
+    places = site.places(x, 1.0, np.random.default_rng(0))
     assert len(places) == site.result_places(y)
     some = places[::2]
     matrix = site.matrix(site.layer.weight)
