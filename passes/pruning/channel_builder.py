@@ -11,11 +11,11 @@ from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, reads
 from ocompress.pipeline import Context
-from passes.pruning import refitting
 from passes.pruning.channel_costs import Order
-from passes.pruning.least_squares import Fit
-from passes.pruning.refitting import Job
 from passes.pruning.removal import remove
+from passes.reconstruction import refitting
+from passes.reconstruction.least_squares import Fit
+from passes.reconstruction.refitting import Job
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ocompress.analysis.linear_layer import LINEAR
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node
 from passes.pruning.channel_costs import Order
-from passes.pruning.work import work_of
+from passes.reconstruction.work import work_of
 
 
 @dataclass(frozen=True)

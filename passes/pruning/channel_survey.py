@@ -12,10 +12,11 @@ from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_o
 from ocompress.analysis.shelf import Shelf
 from ocompress.ir import Model
 from ocompress.pipeline import Context
-from passes.pruning import channel_costs, looking
+from passes.pruning import channel_costs
 from passes.pruning.channel_costs import Order, Reader
-from passes.pruning.channel_trying import Change, Probe, tried
-from passes.pruning.importance import importance
+from passes.reconstruction import looking
+from passes.reconstruction.importance import importance
+from passes.reconstruction.trying import Change, Trial, tried
 
 CRITERIA = ("auto", "l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs")
 DATA_FREE = ("l1", "l2", "fpgm")
@@ -53,7 +54,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
     sites = {id(s.node): s for pairs in read.values() for _, s in pairs or ()}
     minds = importance(model, list(sites.values()), ctx)
     seen = _Seen(model, list(sites.values()), ctx)
-    probes: dict[int, Probe] = {}
+    trials: dict[str, Trial] = {}
     stage = f"{ctx.source}: what it costs to take channels"
     for at, group in enumerate(groups):
         ctx.progress(stage, at, len(groups))
@@ -63,13 +64,14 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
             continue
         order = _order(readers, group.size, criterion)
         if order.probed:
-            probes[at] = Probe(group.name, _probe(read[at] or (), order.probe, group, seen))
+            changes = _probe(read[at] or (), order.probe, group, seen)
+            trials[f"{at}"] = Trial(changes, float(order.costs[order.probed - 1]))
         found.orders[at] = order
         found.measured.add(at)
     ctx.progress(stage, len(groups), len(groups))
-    for at, times in tried(model, found.orders, probes, ctx).items():
-        order = found.orders[at]
-        found.orders[at] = replace(order, costs=order.costs * times)
+    for name, times in tried(model, trials, ctx).items():
+        order = found.orders[int(name)]
+        found.orders[int(name)] = replace(order, costs=order.costs * times)
     return found
 
 

@@ -12,10 +12,11 @@ from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_o
 from ocompress.analysis.regression import Regression
 from ocompress.ir import Model
 from ocompress.pipeline import Context
-from passes.pruning import looking, obs
+from passes.pruning import obs
 from passes.pruning.candidates import Candidate
-from passes.pruning.importance import importance
 from passes.pruning.patterns import Pattern
+from passes.reconstruction import looking
+from passes.reconstruction.importance import importance
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")

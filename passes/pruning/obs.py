@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from passes.pruning.least_squares import conjugate_gradients
+from passes.reconstruction.least_squares import conjugate_gradients
 
 _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78

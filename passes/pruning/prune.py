@@ -11,12 +11,13 @@ import numpy as np
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, costs, magnitude, patterns, refitting
+from passes.pruning import candidates, costs, magnitude, patterns
 from passes.pruning.candidates import Candidate, Rules
 from passes.pruning.costs import CRITERIA, Costed, Question
-from passes.pruning.refitting import Job
 from passes.pruning.scores import Scores
 from passes.pruning.trying import corrected
+from passes.reconstruction import refitting
+from passes.reconstruction.refitting import Job
 
 
 class Prune(Pass):

@@ -18,8 +18,8 @@ from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.pruning import candidates
 from passes.pruning.branches import Affine, Branch, find_branches, fit_affine, replace_branch
-from passes.pruning.refitting import Job, refit
-from passes.pruning.trying import samples_for
+from passes.reconstruction.refitting import Job, refit
+from passes.reconstruction.trying import samples_for
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
-from passes.pruning.least_squares import Fit, fit
+from passes.reconstruction.least_squares import Fit, fit
 
 
 @dataclass(frozen=True)

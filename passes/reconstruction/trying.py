@@ -1,0 +1,111 @@
+"""Trying out one change alone, to see what it really does to the model's outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
+from ocompress.ir import Model, edit
+from ocompress.pipeline import Context
+from passes.reconstruction.refitting import shift_bias
+from passes.reconstruction.work import work_of
+
+_WORK = 3e11
+"""Multiplications that are spent on trying out, about."""
+_FEWEST, _MOST_SAMPLES = 16, 512
+_MOST = 16.0
+"""Factor by which what was predicted is corrected at most: a few samples are no proof."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Another weight for a layer.
+
+    Attributes:
+        label: Label of its node.
+        index: Input of the weight.
+        weight: The weight, of the layer's shape.
+        shift: What it adds to the mean of each output, for a bias to make up for; None if the
+            layer has none.
+    """
+
+    label: str
+    index: int
+    weight: np.ndarray
+    shift: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Weights that are tried together.
+
+    Attributes:
+        changes: The weights.
+        predicted: What their errors cost, as gradients tell.
+    """
+
+    changes: Sequence[Change]
+    predicted: float
+
+
+def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, float]:
+    """Return by what predicted costs are to be multiplied, for what was measured.
+
+    Errors of neighbouring places add up where they are pooled, and large ones are not what
+    gradients say: what is predicted is off by up to ten times, and by another factor for every
+    layer.
+
+    Args:
+        model: The model as it is.
+        trials: What is tried, each alone, by name.
+        ctx: Has the data.
+
+    Returns:
+        By name; what cannot be run is left out.
+    """
+    seen = sensitivity(
+        model,
+        {name: _variant(trial) for name, trial in trials.items()},
+        ctx.data,
+        partial(ctx.progress, f"{ctx.source}: trying changes one at a time"),
+        samples=samples_for(model, len(trials), ctx),
+    )
+    return {name: _factor(found, trials[name].predicted) for name, found in seen.items()}
+
+
+def samples_for(model: Model, variants: int, ctx: Context) -> int:
+    """Return on how many samples variants of a model are tried: as many as are soon done."""
+    feeds = next(iter(ctx.data.take(1)), None)
+    work = sum(work_of(model, feeds).values())
+    return int(min(max(_WORK / max(work * variants, 1.0), _FEWEST), _MOST_SAMPLES))
+
+
+def _factor(seen: Sensitivity, predicted: float) -> float:
+    measured = 2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10)
+    if not (predicted > 0 and measured > 0 and math.isfinite(measured)):
+        return 1.0
+    return min(max(measured / predicted, 1 / _MOST), _MOST)
+
+
+def _variant(trial: Trial) -> Edit:
+    def put(model: Model) -> bool:
+        by_label = {n.label: n for n in model.graph.nodes}
+        for change in trial.changes:
+            node = by_label.get(change.label)
+            if node is None:
+                return False
+            value = edit.own_weight(node, change.index)
+            assert value.data is not None
+            edit.set_weight(value, change.weight.astype(value.data.dtype))
+            site = site_of(node)
+            if change.shift is not None and isinstance(site, Site):
+                shift_bias(site, -change.shift)
+        return True
+
+    return put
