@@ -28,5 +28,7 @@ PASSES = {
     "prune-channels": "passes.pruning.prune_channels:PruneChannels",
     "prune-heads": "passes.pruning.prune_heads:PruneHeads",
     "prune-layers": "passes.pruning.prune_layers:PruneLayers",
+    "factorize": "passes.factorization.factorize:Factorize",
+    "separable": "passes.factorization.separable:Separable",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

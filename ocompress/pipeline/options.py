@@ -122,11 +122,9 @@ def check(owner: str, known: list[OptionSpec], instance: object) -> None:
     for spec in known:
         value = getattr(instance, spec.name)
         info = spec.info
-        if info.choices and value is not None and value not in info.choices:
-            near = difflib.get_close_matches(str(value), info.choices, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            msg = f"{owner}: {spec.name}={value!r} is not one of {', '.join(info.choices)}{hint}"
-            raise OptionError(msg)
+        if info.choices and value is not None:
+            for one in value if isinstance(value, tuple) else (value,):
+                _check_choice(f"{owner}: {spec.name}={one!r}", one, info.choices)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         low = info.at_least is not None and not value >= info.at_least
@@ -134,6 +132,14 @@ def check(owner: str, known: list[OptionSpec], instance: object) -> None:
         if low or high:
             msg = f"{owner}: {spec.name}={value!r} is outside {spec.range}"
             raise OptionError(msg)
+
+
+def _check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        msg = f"{what} is not one of {', '.join(choices)}{hint}"
+        raise OptionError(msg)
 
 
 def _unknown(owner: str, name: str, known: list[str]) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
+from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.reconstruction.least_squares import Fit, fit
+
+
+Store = Callable[[Sequence[Site], Fit, RegressionSums | None], Fit | None]
+"""Puts what was fitted to some layers in their place, or something like it; None if it cannot.
+
+It is given the layers, in order of execution, the fit, and the sums that it was made from.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,11 +31,13 @@ class Job:
         nodes: Layers that read it, in the model that is fitted.
         masked: Whether weights that are zero stay zero.
         kept: Output channels of the original that are still made; None for all.
+        store: What puts the result in place; None sets weight and bias.
     """
 
     nodes: Sequence[Node]
     masked: bool = True
     kept: np.ndarray | None = None
+    store: Store | None = None
 
 
 def refit(
@@ -72,8 +82,9 @@ def refit(
             start = site.matrix(site.layer.weight.astype(np.float64))
             mask = start != 0 if job.masked else None
             made = fit(parts, whole, start, mask, biased=bias_place(site) is not None)
-            if _store([p.candidate for p in pairs], made):
-                found[id(site.node)] = made
+            stored = (job.store or _store)([p.candidate for p in pairs], made, sums)
+            if stored is not None:
+                found[id(site.node)] = stored
         ctx.progress(stage, done, len(ready))
     return found
 
@@ -88,24 +99,29 @@ def _pair(node: Node, twin: Node | None, job: Job) -> Twins | None:
     return Twins(theirs, ours, job.kept)
 
 
-def _store(sites: Sequence[Site], made: Fit) -> bool:
-    """Write a fitted weight and bias; False if the weight's type cannot hold them."""
+def _store(sites: Sequence[Site], made: Fit, _: RegressionSums | None) -> Fit | None:
+    """Write a fitted weight and bias; None if the weight's type cannot hold them."""
     site = sites[0]
     old = site.layer.weight
     weight = rounded(site.weight(made.matrix), old.dtype)
-    if weight is None:
-        return False
-    biases = [_bias(s, made) for s in sites]
-    if any(b is None for b in biases):
-        return False
+    biases = fitted_biases(sites, made)
+    if weight is None or biases is None:
+        return None
     value = site.node.inputs[site.layer.weight_at]
     assert value is not None
     edit.set_weight(value, weight)
     for other, bias in zip(sites, biases, strict=True):
-        assert bias is not None
-        if bias.size:
-            _set_bias(other, bias)
-    return True
+        set_bias(other, bias)
+    return made
+
+
+def fitted_biases(sites: Sequence[Site], made: Fit) -> list[np.ndarray] | None:
+    """Return the bias of each layer in the weight's type; None if it cannot hold one.
+
+    It is empty where there is no place for a bias.
+    """
+    biases = [_bias(s, made) for s in sites]
+    return None if any(b is None for b in biases) else [b for b in biases if b is not None]
 
 
 def shift_bias(site: Site, shift: np.ndarray) -> None:
@@ -124,7 +140,7 @@ def shift_bias(site: Site, shift: np.ndarray) -> None:
     total = (0 if old is None else old.reshape(-1).astype(np.float64)) + shift
     bias = rounded(total, site.layer.weight.dtype)
     if bias is not None:
-        _set_bias(site, bias)
+        set_bias(site, bias)
 
 
 def _bias(site: Site, made: Fit) -> np.ndarray | None:
@@ -142,9 +158,16 @@ def _bias(site: Site, made: Fit) -> np.ndarray | None:
     return rounded(exact, site.layer.weight.dtype)
 
 
-def _set_bias(site: Site, bias: np.ndarray) -> None:
+def set_bias(site: Site, bias: np.ndarray) -> None:
+    """Set what is added to a layer's outputs, where there is a place for it.
+
+    Args:
+        site: The layer.
+        bias: One number per output channel; empty for none.
+    """
     place = bias_place(site)
-    assert place is not None
+    if place is None or not bias.size:
+        return
     node, index = place
     if node is not site.node:
         edit.set_weight(edit.own_weight(node, index), bias)

@@ -9,15 +9,19 @@ from ocompress.profiling.macs import macs, resolver
 from ocompress.profiling.shapes import with_shapes
 
 
-def work_of(model: Model, feeds: Feeds | None) -> dict[int, float]:
-    """Return the multiply-accumulates of each node of the main graph, for one sample."""
+def one_sample(model: Model, feeds: Feeds | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a single sample for the inputs that leave theirs free."""
     shapes = {
         name: (1, *array.shape[1:]) if array.ndim > 1 else array.shape
         for name, array in (feeds or {}).items()
     }
-    fixed = {v.name: v.shape for v in model.graph.inputs if v.shape and isinstance(v.shape[0], int)}
-    shapes = {n: s for n, s in shapes.items() if n not in fixed}
-    typed = with_shapes(model, shapes)
+    fixed = {v.name for v in model.graph.inputs if v.shape and isinstance(v.shape[0], int)}
+    return {n: s for n, s in shapes.items() if n not in fixed}
+
+
+def work_of(model: Model, feeds: Feeds | None) -> dict[int, float]:
+    """Return the multiply-accumulates of each node of the main graph, for one sample."""
+    typed = with_shapes(model, one_sample(model, feeds))
     resolve = resolver(typed, {})
     found = {}
     for node, twin in zip(model.graph.nodes, typed.graph.nodes, strict=True):

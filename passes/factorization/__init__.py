@@ -1,0 +1,1 @@
+"""Passes that put cheaper layers in place of a layer, in closed form."""

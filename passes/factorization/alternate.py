@@ -1,0 +1,161 @@
+"""Multilinear least squares: making factors fit in the metric of the inputs, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from passes.factorization.problem import Problem
+
+AXES = "cuvwxyz"
+"""Letters of the input axes of a tensor: channels, then the spatial ones."""
+_ENOUGH = 1e-3
+"""Rounds end when one makes the error smaller by less than this part."""
+_RIDGE = 1e-3
+
+
+def letters(problem: Problem) -> str:
+    """Return the letters of the axes of a problem's tensor; `n` is its outputs."""
+    return AXES[: problem.tensor.ndim - 1] + "n"
+
+
+def product(terms: Sequence[str], factors: Sequence[np.ndarray], result: str) -> np.ndarray:
+    """Return the tensor that factors stand for.
+
+    Args:
+        terms: Letters of the axes of each factor.
+        factors: The factors.
+        result: Letters of the axes of the result.
+    """
+    found: np.ndarray = np.einsum(f"{','.join(terms)}->{result}", *factors, optimize="greedy")
+    return found
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long factors are fitted.
+
+    Attributes:
+        rounds: How often all factors are, at most.
+        steps: Steps of conjugate gradients for each.
+    """
+
+    rounds: int
+    steps: int
+
+
+def alternate(
+    problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray], effort: Effort
+) -> list[np.ndarray]:
+    """Fit each factor in turn with the others fixed, last factor first.
+
+    With all factors but one fixed the error is a quadratic function of that one; its minimum is
+    approached by conjugate gradients (Hestenes and Stiefel, 1952), which need no more than
+    products with the metric: alternating least squares for any multilinear form.
+
+    Args:
+        problem: What is approximated.
+        terms: Letters of the axes of each factor.
+        factors: Where to start from.
+        effort: How long to go on.
+
+    Returns:
+        The factors; their error is never larger than that of the start.
+    """
+    # single precision is twice as fast, and what is left of an error is far above its rounding
+    problem = Problem(*(a.astype(np.float32) for a in (problem.tensor, problem.metric, problem.scale)))
+    found = [f.astype(np.float32) for f in factors]
+    result = letters(problem)
+    before = problem.error(product(terms, found, result))
+    floor = problem.power() * 1e-6
+    for _ in range(effort.rounds):
+        if before <= floor:
+            break
+        for at in reversed(range(len(found))):
+            found[at] = _fit(problem, terms, found, at, effort.steps)
+        after = problem.error(product(terms, found, result))
+        if after >= before * (1 - _ENOUGH):
+            break
+        before = after
+    return [f.astype(np.float64) for f in found]
+
+
+def _fit(
+    problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray], at: int, steps: int
+) -> np.ndarray:
+    """Return factor `at` after some steps of preconditioned conjugate gradients."""
+    result = letters(problem)
+    others = [f for i, f in enumerate(factors) if i != at]
+    names = [t for i, t in enumerate(terms) if i != at]
+    forth = f"{terms[at]},{','.join(names)}->{result}"
+    back = f"{result},{','.join(names)}->{terms[at]}"
+    path_forth = np.einsum_path(forth, factors[at], *others, optimize="greedy")[0]
+    path_back = np.einsum_path(back, problem.tensor, *others, optimize="greedy")[0]
+
+    def weighed(factor: np.ndarray) -> np.ndarray:
+        """Return what the normal equations make of a factor."""
+        tensor = np.einsum(forth, factor, *others, optimize=path_forth)
+        return gathered(tensor)
+
+    def gathered(tensor: np.ndarray) -> np.ndarray:
+        flat = problem.metric @ tensor.reshape(problem.matrix.shape)
+        back_to: np.ndarray = np.einsum(
+            back, flat.reshape(problem.tensor.shape), *others, optimize=path_back
+        )
+        return back_to
+
+    precondition = _preconditioner(problem, terms[at], names, others)
+    solution = factors[at].copy()
+    residual = gathered(problem.tensor) - weighed(solution)
+    step = direction = precondition(residual)
+    power = first = float((residual * step).sum())
+    for _ in range(steps):
+        if power <= first * 1e-8 or power <= 0:
+            break
+        across = weighed(direction)
+        bend = float((direction * across).sum())
+        if bend <= 0:
+            break
+        solution = solution + power / bend * direction
+        residual = residual - power / bend * across
+        step = precondition(residual)
+        after = float((residual * step).sum())
+        direction = step + after / power * direction
+        power = after
+    return solution
+
+
+def _preconditioner(
+    problem: Problem, term: str, names: Sequence[str], others: Sequence[np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return about the inverse of a factor's normal equations.
+
+    It is the inverse of the metric of the factor's own input axes, and the diagonal of the rest.
+    """
+    own = [AXES.index(letter) for letter in term if letter in AXES[: problem.tensor.ndim - 1]]
+    inner = [letter for letter in term if AXES.find(letter) not in own]
+    shared = "".join(letter for letter in inner if any(letter in name for name in names))
+    squares = [np.square(f) for f in others]
+    level = np.einsum(f"{','.join(names)}->{shared}", *squares, optimize="greedy")
+    level = np.maximum(level, 1e-6 * float(np.max(level, initial=0)) + 1e-30)
+    spread = level.reshape([level.shape[shared.index(x)] if x in shared else 1 for x in term])
+    inverse = None
+    if own:
+        marginal = problem.marginal(own)
+        damped = marginal + _RIDGE * np.trace(marginal) / len(marginal) * np.eye(len(marginal))
+        inverse = np.linalg.inv(damped)
+    places = [at for at, letter in enumerate(term) if letter not in inner]
+
+    def apply(residual: np.ndarray) -> np.ndarray:
+        scaled = residual / spread
+        if inverse is None:
+            plain: np.ndarray = scaled
+            return plain
+        front = np.moveaxis(scaled, places, range(len(places)))
+        solved = (inverse @ front.reshape(len(inverse), -1)).reshape(front.shape)
+        found: np.ndarray = np.moveaxis(solved, range(len(places)), places)
+        return found
+
+    return apply

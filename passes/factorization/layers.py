@@ -1,0 +1,175 @@
+"""The layers that could be written as chains, and all there is to know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.linear_layer import Refusal
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
+from ocompress.analysis.regression import Regression
+from ocompress.ir import Model, Node
+from ocompress.pipeline import Context
+from ocompress.profiling.shapes import observe_shapes, with_shapes
+from passes.factorization.problem import Problem, pose
+from passes.pruning.candidates import Candidate as Weight
+from passes.reconstruction import looking
+from passes.reconstruction.importance import importance
+from passes.reconstruction.work import one_sample, work_of
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Layers that share a weight.
+
+    Attributes:
+        sites: The layers, in order of execution.
+        shape: What the first one reads, for one sample.
+        macs: Multiply-accumulates of all of them, for one sample.
+        problems: One for each group.
+        mean: Mean of what they read, (groups, inputs); None without data.
+    """
+
+    sites: Sequence[Site]
+    shape: tuple[int, ...]
+    macs: float
+    problems: Sequence[Problem]
+    mean: np.ndarray | None
+
+    @property
+    def site(self) -> Site:
+        """The first layer."""
+        return self.sites[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.site.node.label
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps along each spatial axis; empty for products of matrices."""
+        return () if self.site.window is None else self.site.window.kernel
+
+
+def problems_of(
+    site: Site, matrix: np.ndarray, sums: Regression | None, minds: np.ndarray | None
+) -> list[Problem]:
+    """Pose the problem of each group of a layer.
+
+    Args:
+        site: The layer.
+        matrix: What is approximated, (groups, inputs, outputs).
+        sums: What is known of the inputs; None without data.
+        minds: What an error of each output costs, (groups, outputs); None if all count alike.
+    """
+    kernel = () if site.window is None else site.window.kernel
+    taps = int(np.prod(kernel))
+    if sums is not None and bias_place(site) is None:
+        sums = sums.about_zero()
+    found = []
+    for at, one in enumerate(matrix):
+        tensor = one.reshape(site.inputs // taps, *kernel, site.outputs)
+        metric = None if sums is None else sums.xx[at]
+        found.append(pose(tensor, metric, None if minds is None else minds[at]))
+    return found
+
+
+def survey(model: Model, weights: Sequence[Weight], ctx: Context) -> Iterator[Layer]:
+    """Look at what layers read and what the model's outputs mind; what cannot be is said.
+
+    Args:
+        model: The model as it is.
+        weights: Constants of linear layers with the nodes that read them.
+        ctx: Has the data, if there are any.
+
+    Yields:
+        Layer after layer, in order of execution; each holds what is large only while it is used.
+    """
+    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+    shapes = _shapes(model, [n for w in weights for n in w.nodes], ctx)
+    work = work_of(model, feeds)
+    seen: list[tuple[Weight, list[Site]]] = []
+    for weight in weights:
+        sites = _sites(weight, model, shapes)
+        if isinstance(sites, Refusal):
+            ctx.skip(weight.nodes[0], sites.code, sites.why)
+        else:
+            seen.append((weight, sites))
+    if not ctx.has_data:
+        yield from (_layer(sites, shapes, work, None, None) for _, sites in seen)
+        return
+    minds = importance(model, [s for _, sites in seen for s in sites], ctx)
+    narrow = []
+    for weight, sites in seen:
+        if sites[0].inputs <= MOST_INPUTS:
+            narrow.append((weight, sites))
+        else:
+            why = f"{sites[0].inputs} inputs are too many to look at pairs of"
+            ctx.skip(weight.nodes[0], "too-wide", why)
+    for _, sites, sums in looking.look(model, narrow, ctx):
+        yield _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
+
+
+def _layer(
+    sites: Sequence[Site],
+    shapes: Mapping[str, tuple[int, ...]],
+    work: Mapping[int, float],
+    sums: Regression | None,
+    minds: np.ndarray | None,
+) -> Layer:
+    site = sites[0]
+    matrix = site.matrix(site.layer.weight.astype(np.float64))
+    if minds is None:  # relative to what the layer makes, or layers could not be compared
+        metric = None if sums is None else sums.about_zero().xx
+        made = matrix if metric is None else metric @ matrix
+        minds = np.full((site.groups, site.outputs), 1 / max(float((matrix * made).sum()), 1e-30))
+    total = sum(work.get(id(s.node), 0.0) for s in sites)
+    problems = problems_of(site, matrix, sums, minds)
+    mean = None if sums is None else sums.x
+    return Layer(sites, shapes[site.layer.data.name], total, problems, mean)
+
+
+def _minded(
+    sites: Sequence[Site], sums: Regression | None, minds: Mapping[str, np.ndarray]
+) -> np.ndarray | None:
+    known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
+    if sums is None or len(known) != len(sites):
+        return None
+    total: np.ndarray = np.sum(known, axis=0)
+    return total
+
+
+def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tuple[int, ...]]:
+    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+    given = one_sample(model, feeds)
+    inner = [n for n in nodes if n.graph is model.graph]
+    typed = with_shapes(model, given)
+    wanted = {n.label for n in inner}
+    twins = [n for n in typed.graph.nodes if n.label in wanted]
+    return observe_shapes(typed, twins, given)
+
+
+def _sites(
+    weight: Weight, model: Model, shapes: Mapping[str, tuple[int, ...]]
+) -> list[Site] | Refusal:
+    found = []
+    for node in weight.nodes:
+        site = site_of(node)
+        if isinstance(site, Refusal):
+            return site
+        if site is None:
+            return Refusal("no-matrix", "it is no product with a matrix")
+        if node.graph is not model.graph:
+            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
+        if site.layer.data.name not in shapes:
+            return Refusal("unknown-shape", "the shape of what it reads is not known")
+        found.append(site)
+    first = found[0]
+    alike = {(s.inputs, s.outputs, s.groups, s.window and s.window.kernel) for s in found}
+    if len(alike) > 1 or any(s.node.op_type != first.node.op_type for s in found):
+        return Refusal("shared-weight", "its readers use the weight in different ways")
+    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
+    return sorted(found, key=lambda s: order[id(s.node)])

@@ -1,0 +1,205 @@
+"""What each layer could become: every form at a ladder of ranks, with error, size and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import bias_place
+from ocompress.ir import Model
+from ocompress.planning import KEEP, Candidate
+from passes.factorization.alternate import Effort
+from passes.factorization.forms import Form, Ranks, Starts
+from passes.factorization.layers import Layer
+from passes.factorization.problem import Problem
+from passes.factorization.rewriting import Factored, factored
+from passes.factorization.timing import alone, milliseconds
+from passes.reconstruction.trying import Change, Trial
+from passes.reconstruction.work import work_of
+
+_RUNGS = 12
+_PAIR_RUNGS = 5
+_LEAST_SAVED = 0.05
+"""Part of the multiply-accumulates that a chain has to save, at least."""
+_WORST = 0.5
+"""Part of what the layer does that may be lost, at most, for a form to be worth a look."""
+_PROBED = 0.6
+"""Part of the multiply-accumulates left in what is tried in the model, at most."""
+_FLOPS = 8e10
+"""Operations spent on fitting the candidates of a layer, about."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A form with ranks for a layer, and the row of the table that it stands for.
+
+    Attributes:
+        form: The form; None keeps the layer.
+        ranks: Its ranks.
+        row: Error, size and time.
+    """
+
+    form: Form | None
+    ranks: Ranks
+    row: Candidate
+
+
+@dataclass
+class Offers:
+    """All that a layer could become.
+
+    Attributes:
+        rows: The offers; the first keeps the layer.
+        probe: One that is worth trying in the model, to see what its error does.
+    """
+
+    rows: list[Offer]
+    probe: Trial | None = None
+
+
+def offers(
+    layer: Layer, forms: Sequence[Form], multiple: int, opset: int, *, timed: bool, seed: int
+) -> Offers:
+    """Return everything a layer could become; the first keeps it.
+
+    Args:
+        layer: The layer.
+        forms: Forms that are tried.
+        multiple: What inner channels should be a multiple of.
+        opset: Version of the operators.
+        timed: Whether this machine measures times.
+        seed: Seeds what is fed while timing.
+    """
+    site = layer.site
+    size = site.layer.weight.nbytes
+    found = [Offer(None, (), Candidate(layer.name, KEEP, "", 0.0, size, layer.macs))]
+    models = [alone(site, layer.shape, opset)]
+    once = _work(models[0])
+    ready = _ready(layer, forms)
+    rungs = {form.name: ladder(form, layer.problems[0], multiple) for form, _ in ready}
+    effort = _effort(layer.problems[0], sum(map(len, rungs.values())) * len(layer.problems))
+    probe: tuple[float, Factored, float] | None = None
+    for form, starts in ready:
+        for ranks in rungs[form.name]:
+            made = _try(layer, form, starts, ranks, effort)
+            if made is None:
+                continue
+            chain, error = made
+            links = chain.links()
+            model = alone(site, layer.shape, opset, links)
+            bytes_ = sum(link.weight.size for link in links) * site.layer.weight.itemsize
+            share = _work(model) / max(once, 1.0)
+            if model is None or share > 1 - _LEAST_SAVED or bytes_ >= size:
+                continue
+            row = Candidate(
+                layer.name, form.name, _setting(ranks), error, bytes_, layer.macs * share
+            )
+            found.append(Offer(form, ranks, row))
+            models.append(model)
+            if share <= _PROBED and (probe is None or error < probe[0]):
+                probe = error, chain, share
+    if timed:
+        found = _timed(found, models, layer, seed)
+    return Offers(found, None if probe is None else _trial(layer, probe[1], probe[0]))
+
+
+def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
+    site = layer.site
+    matrix = chain.matrix()
+    before = site.matrix(site.layer.weight.astype(np.float64))
+    changes = []
+    for each in layer.sites:
+        shift = None
+        if layer.mean is not None and bias_place(each) is not None:
+            shift = np.einsum("gi,gio->go", layer.mean, matrix - before).reshape(-1)
+        changes.append(Change(each.node.label, each.layer.weight_at, each.weight(matrix), shift))
+    return Trial(changes, error)
+
+
+def _work(model: Model | None) -> float:
+    return 0.0 if model is None else sum(work_of(model, None).values())
+
+
+def ladder(form: Form, problem: Problem, multiple: int) -> list[Ranks]:
+    """Return the ranks at which a form is looked at: those with fewer weights than the layer."""
+    most = form.most(problem)
+    if len(most) == 1:
+        return [(r,) for r in _rungs(form, problem, multiple, most[0])]
+    shares = np.linspace(0, 1, _PAIR_RUNGS + 1)[1:]
+    found = set()
+    for a in shares:
+        for b in shares:
+            pair = tuple(_snap(m * s, m, multiple) for m, s in zip(most, (a, b), strict=True))
+            if max(a / b, b / a) <= 2.5 and _size(form, problem, pair) < problem.tensor.size:
+                found.add(pair)
+    return sorted(found)
+
+
+def _ready(layer: Layer, forms: Sequence[Form]) -> list[tuple[Form, list[Starts]]]:
+    found = []
+    for form in forms:
+        if form.refusal(layer.kernel) is None and (form.transposes or not layer.site.transposed):
+            found.append((form, [form.start(p) for p in layer.problems]))
+    return found
+
+
+def _try(
+    layer: Layer, form: Form, starts: Sequence[Starts], ranks: Ranks, effort: Effort
+) -> tuple[Factored, float] | None:
+    total, every = 0.0, []
+    for problem, start in zip(layer.problems, starts, strict=True):
+        factors = form.fitted(problem, start(ranks), effort)
+        total += problem.error(form.approximation(problem, factors))
+        every.append(factors)
+    if not np.isfinite(total) or total > _WORST * sum(p.power() for p in layer.problems):
+        return None
+    return factored(form, layer.problems, every), total
+
+
+def _timed(
+    found: Sequence[Offer], models: Sequence[Model | None], layer: Layer, seed: int
+) -> list[Offer]:
+    times = milliseconds(models, layer.shape, seed)
+    each = len(layer.sites)
+    return [
+        replace(offer, row=replace(offer.row, ms=ms * each if np.isfinite(ms) else None))
+        for offer, ms in zip(found, times, strict=True)
+        if offer.form is None or np.isfinite(ms)
+    ]
+
+
+def _rungs(form: Form, problem: Problem, multiple: int, most: int) -> list[int]:
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _size(form, problem, (middle,)) < problem.tensor.size:
+            low = middle
+        else:
+            high = middle - 1
+    if low < 1:
+        return []
+    wanted = np.geomspace(max(1, low / 16), low, _RUNGS)
+    return sorted({min(_snap(w, most, multiple), most) for w in wanted} - {0})
+
+
+def _snap(wanted: float, most: int, multiple: int) -> int:
+    step = multiple if most >= 4 * multiple else 4 if most >= 16 else 1
+    return min(most, max(step, int(wanted / step + 0.5) * step))
+
+
+def _size(form: Form, problem: Problem, ranks: Ranks) -> int:
+    return sum(int(np.prod(shape)) for shape in form.shapes(problem, ranks))
+
+
+def _setting(ranks: Ranks) -> str:
+    return "rank " + " x ".join(map(str, ranks))
+
+
+def _effort(problem: Problem, count: int) -> Effort:
+    """Return how long the factors of each candidate are fitted, so that all are soon done."""
+    inputs, outputs = problem.matrix.shape
+    products = _FLOPS / max(2.0 * inputs * inputs * outputs * max(count, 1), 1.0)
+    steps = int(min(products / 5, 6))
+    return Effort(1, steps) if steps >= 2 else Effort(0, 0)

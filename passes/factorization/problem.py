@@ -1,0 +1,109 @@
+"""What one group of a layer computes, as a tensor to be taken apart, and what an error costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_RIDGE = 1e-4
+"""Part of the mean variance of the inputs that every direction has at least: what the samples at
+hand do not tell apart may differ elsewhere, and full rank has to be exact."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Weights to be approximated where inputs and outputs count most.
+
+    The cost of an approximation is the sum over outputs of its mean squared error on data, each
+    times what the outputs of the model mind about it: tr(D^T M D) with D the difference, its
+    columns scaled, and M the second moments of the inputs.
+
+    Attributes:
+        tensor: (channels, *kernel, outputs); columns scaled by the root of what an error of each
+            output costs.
+        metric: (inputs, inputs) with inputs = channels times taps; identity without data.
+        scale: (outputs,), by which the columns were scaled.
+    """
+
+    tensor: np.ndarray
+    metric: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return int(self.tensor.shape[0])
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps along each spatial axis; empty for products of matrices."""
+        return tuple(self.tensor.shape[1:-1])
+
+    @property
+    def taps(self) -> int:
+        """Taps of the kernel."""
+        return int(np.prod(self.kernel))
+
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return int(self.tensor.shape[-1])
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The tensor as (inputs, outputs)."""
+        return self.tensor.reshape(-1, self.outputs)
+
+    def error(self, approximation: np.ndarray) -> float:
+        """Return what an approximation of the tensor costs.
+
+        Args:
+            approximation: Of the tensor's shape.
+        """
+        off = self.matrix - approximation.reshape(self.matrix.shape)
+        return max(0.0, float((off * (self.metric @ off)).sum()))
+
+    def power(self) -> float:
+        """Return what it costs to leave everything away."""
+        return self.error(np.zeros_like(self.tensor))
+
+    def marginal(self, axes: Sequence[int]) -> np.ndarray:
+        """Return the metric of some input axes, traced over the others.
+
+        Args:
+            axes: Of (channels, *kernel), counted from 0, rising.
+
+        Returns:
+            (extent, extent) with the extent of the axes together.
+        """
+        shape = self.tensor.shape[:-1]
+        rows = list(range(len(shape)))
+        columns = [r + len(shape) if r in axes else r for r in rows]
+        kept = [*axes, *(columns[a] for a in axes)]
+        whole = self.metric.reshape(*shape, *shape)
+        size = int(np.prod([shape[a] for a in axes]))
+        found: np.ndarray = np.einsum(whole, [*rows, *columns], kept)
+        return found.reshape(size, size)
+
+
+def pose(
+    tensor: np.ndarray, metric: np.ndarray | None = None, minds: np.ndarray | None = None
+) -> Problem:
+    """Pose the problem of one group of a layer.
+
+    Args:
+        tensor: (channels, *kernel, outputs).
+        metric: (inputs, inputs), about the mean where a bias makes up for it; None without data.
+        minds: (outputs,), what an error of each output costs; None if all count alike.
+    """
+    inputs = int(np.prod(tensor.shape[:-1]))
+    if metric is None:
+        metric = np.eye(inputs)
+    else:
+        level = max(float(np.trace(metric)) / inputs, 1e-12)
+        metric = metric + _RIDGE * level * np.eye(inputs)
+    scale = np.ones(tensor.shape[-1]) if minds is None else np.sqrt(minds)
+    scale = np.maximum(scale, max(float(scale.max(initial=0)) * 1e-6, 1e-30))
+    return Problem(tensor * scale, metric, scale)
