@@ -118,6 +118,11 @@ class CandidateTable:
                         self.drop(part, at, f"{what} is better in every respect")
                         break
 
+    def least(self, part: str, resource: Resource) -> int:
+        """Return the candidate of a part that takes least of a resource."""
+        rows = self.rows[part]
+        return min(self.open(part), key=lambda at: rows[at].of(resource))
+
     def total(self, choice: Mapping[str, int], resource: Resource) -> float:
         """Return what a choice takes of a resource."""
         return sum(rows[choice.get(part, 0)].of(resource) for part, rows in self.rows.items())
@@ -136,10 +141,7 @@ class CandidateTable:
             Position of the candidate of each part; if no choice keeps to the limit, the one that
             takes least.
         """
-        least = {
-            part: min(self.open(part), key=lambda at, part=part: self.rows[part][at].of(resource))
-            for part in self.rows
-        }
+        least = {part: self.least(part, resource) for part in self.rows}
         spare = limit - self.total(least, resource)
         if spare <= 0 or not self.rows:
             return least

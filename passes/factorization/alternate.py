@@ -65,7 +65,9 @@ def alternate(
         The factors; their error is never larger than that of the start.
     """
     # single precision is twice as fast, and what is left of an error is far above its rounding
-    problem = Problem(*(a.astype(np.float32) for a in (problem.tensor, problem.metric, problem.scale)))
+    problem = Problem(
+        *(a.astype(np.float32) for a in (problem.tensor, problem.metric, problem.scale))
+    )
     found = [f.astype(np.float32) for f in factors]
     result = letters(problem)
     before = problem.error(product(terms, found, result))

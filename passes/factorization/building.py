@@ -30,7 +30,7 @@ class Target:
     Attributes:
         form: Its form.
         ranks: Its ranks.
-        minds: What an error of each output costs, (groups, outputs).
+        minds: What an error of each output costs, (groups, outputs, outputs).
     """
 
     form: Form
@@ -119,11 +119,12 @@ def _store(
     problems = problems_of(site, made.matrix, whole, target.minds)
     every = []
     for problem in problems:
-        factors = target.form.start(problem)(target.ranks)
+        seen = target.form.sees(problem)
+        factors = target.form.start(seen)(target.ranks)
         inputs, outputs = problem.matrix.shape
         products = _FLOPS / (2.0 * inputs * inputs * outputs * len(problems))
         effort = Effort(int(min(products / 25, 8)), 8) if whole is not None else Effort(0, 0)
-        every.append(target.form.fitted(problem, factors, effort))
+        every.append(target.form.fitted(seen, factors, effort))
     chain = factored(target.form, problems, every)
     matrix = chain.matrix()
     if whole is None or sums is None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ocompress.pipeline import option
-from passes.factorization.forms import FACTORS, Form
+from passes.factorization.catalogue import METHODS, named
+from passes.factorization.forms import Form
 from passes.factorization.replacing import Replace
-
-METHODS = ("channel", "input", "spatial", "tucker", "cp")
 
 
 class Factorize(Replace):
@@ -23,8 +22,8 @@ class Factorize(Replace):
 
     name = "factorize"
 
-    methods: tuple[str, ...] = option(METHODS, help="Forms that are tried.", choices=METHODS)
+    methods: tuple[str, ...] = option(METHODS[:5], help="Forms that are tried.", choices=METHODS)
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""
-        return [f for f in FACTORS if f.name.partition("-")[0] in self.methods]
+        return named(self.methods)

@@ -16,7 +16,7 @@ from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
 from passes.pruning.candidates import Candidate as Weight
 from passes.reconstruction import looking
-from passes.reconstruction.importance import importance
+from passes.reconstruction.importance import curvature
 from passes.reconstruction.work import one_sample, work_of
 
 
@@ -63,7 +63,8 @@ def problems_of(
         site: The layer.
         matrix: What is approximated, (groups, inputs, outputs).
         sums: What is known of the inputs; None without data.
-        minds: What an error of each output costs, (groups, outputs); None if all count alike.
+        minds: What an error of each output costs, (groups, outputs, outputs); None if all count
+            alike.
     """
     kernel = () if site.window is None else site.window.kernel
     taps = int(np.prod(kernel))
@@ -101,7 +102,7 @@ def survey(model: Model, weights: Sequence[Weight], ctx: Context) -> Iterator[La
     if not ctx.has_data:
         yield from (_layer(sites, shapes, work, None, None) for _, sites in seen)
         return
-    minds = importance(model, [s for _, sites in seen for s in sites], ctx)
+    minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
     narrow = []
     for weight, sites in seen:
         if sites[0].inputs <= MOST_INPUTS:
@@ -125,7 +126,8 @@ def _layer(
     if minds is None:  # relative to what the layer makes, or layers could not be compared
         metric = None if sums is None else sums.about_zero().xx
         made = matrix if metric is None else metric @ matrix
-        minds = np.full((site.groups, site.outputs), 1 / max(float((matrix * made).sum()), 1e-30))
+        each = 1 / max(float((matrix * made).sum()), 1e-30)
+        minds = np.broadcast_to(each * np.eye(site.outputs), (site.groups, *2 * (site.outputs,)))
     total = sum(work.get(id(s.node), 0.0) for s in sites)
     problems = problems_of(site, matrix, sums, minds)
     mean = None if sums is None else sums.x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from ocompress.analysis.linear_rows import bias_place
 from ocompress.ir import Model
 from ocompress.planning import KEEP, Candidate
 from passes.factorization.alternate import Effort
+from passes.factorization.evbmf import evbmf_rank
 from passes.factorization.forms import Form, Ranks, Starts
 from passes.factorization.layers import Layer
 from passes.factorization.problem import Problem
@@ -29,6 +30,10 @@ _PROBED = 0.6
 """Part of the multiply-accumulates left in what is tried in the model, at most."""
 _FLOPS = 8e10
 """Operations spent on fitting the candidates of a layer, about."""
+
+
+RanksOf = Callable[[Form, Problem], list[Ranks]]
+"""Gives the ranks that are tried of a form."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +57,50 @@ class Offers:
 
     Attributes:
         rows: The offers; the first keeps the layer.
+        power: What it would cost to leave the layer out.
         probe: One that is worth trying in the model, to see what its error does.
     """
 
     rows: list[Offer]
+    power: float
     probe: Trial | None = None
 
 
-def offers(
-    layer: Layer, forms: Sequence[Form], multiple: int, opset: int, *, timed: bool, seed: int
-) -> Offers:
+@dataclass(frozen=True)
+class Search:
+    """What is tried.
+
+    Attributes:
+        forms: The forms.
+        ranks: Gives the ranks that are tried of a form.
+        timed: Whether this machine measures times.
+        opset: Version of the operators.
+        seed: Seeds what is fed while timing.
+    """
+
+    forms: Sequence[Form]
+    ranks: RanksOf
+    timed: bool
+    opset: int
+    seed: int
+
+
+def offers(layer: Layer, search: Search) -> Offers:
     """Return everything a layer could become; the first keeps it.
+
+    A chain that has as many weights as the layer or multiplies about as much is left out.
 
     Args:
         layer: The layer.
-        forms: Forms that are tried.
-        multiple: What inner channels should be a multiple of.
-        opset: Version of the operators.
-        timed: Whether this machine measures times.
-        seed: Seeds what is fed while timing.
+        search: What is tried.
     """
     site = layer.site
     size = site.layer.weight.nbytes
     found = [Offer(None, (), Candidate(layer.name, KEEP, "", 0.0, size, layer.macs))]
-    models = [alone(site, layer.shape, opset)]
+    models = [alone(site, layer.shape, search.opset)]
     once = _work(models[0])
-    ready = _ready(layer, forms)
-    rungs = {form.name: ladder(form, layer.problems[0], multiple) for form, _ in ready}
+    ready = _ready(layer, search.forms)
+    rungs = {form.name: search.ranks(form, layer.problems[0]) for form, _ in ready}
     effort = _effort(layer.problems[0], sum(map(len, rungs.values())) * len(layer.problems))
     probe: tuple[float, Factored, float] | None = None
     for form, starts in ready:
@@ -88,7 +110,7 @@ def offers(
                 continue
             chain, error = made
             links = chain.links()
-            model = alone(site, layer.shape, opset, links)
+            model = alone(site, layer.shape, search.opset, links)
             bytes_ = sum(link.weight.size for link in links) * site.layer.weight.itemsize
             share = _work(model) / max(once, 1.0)
             if model is None or share > 1 - _LEAST_SAVED or bytes_ >= size:
@@ -100,9 +122,10 @@ def offers(
             models.append(model)
             if share <= _PROBED and (probe is None or error < probe[0]):
                 probe = error, chain, share
-    if timed:
-        found = _timed(found, models, layer, seed)
-    return Offers(found, None if probe is None else _trial(layer, probe[1], probe[0]))
+    if search.timed:
+        found = _timed(found, models, layer, search.seed)
+    power = sum(p.power() for p in layer.problems)
+    return Offers(found, power, None if probe is None else _trial(layer, probe[1], probe[0]))
 
 
 def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
@@ -122,8 +145,14 @@ def _work(model: Model | None) -> float:
     return 0.0 if model is None else sum(work_of(model, None).values())
 
 
-def ladder(form: Form, problem: Problem, multiple: int) -> list[Ranks]:
-    """Return the ranks at which a form is looked at: those with fewer weights than the layer."""
+def ladder(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
+    """Return ranks from few to as many as there are fewer weights with than the layer has.
+
+    Args:
+        multiple: What the ranks should be a multiple of.
+        form: The form.
+        problem: One group of the layer.
+    """
     most = form.most(problem)
     if len(most) == 1:
         return [(r,) for r in _rungs(form, problem, multiple, most[0])]
@@ -132,30 +161,44 @@ def ladder(form: Form, problem: Problem, multiple: int) -> list[Ranks]:
     for a in shares:
         for b in shares:
             pair = tuple(_snap(m * s, m, multiple) for m, s in zip(most, (a, b), strict=True))
-            if max(a / b, b / a) <= 2.5 and _size(form, problem, pair) < problem.tensor.size:
+            if max(a / b, b / a) <= 2.5 and form.size(problem, pair) < problem.tensor.size:
                 found.add(pair)
     return sorted(found)
 
 
+def given(rank: int, form: Form, problem: Problem) -> list[Ranks]:
+    """Return one rank for every axis, as far as there are so many."""
+    return [tuple(min(rank, most) for most in form.most(problem))]
+
+
+def variational(form: Form, problem: Problem) -> list[Ranks]:
+    """Return the ranks of what is no noise; none for forms that are no cut of a matrix."""
+    if form.spectra is None:
+        return []
+    return [tuple(evbmf_rank(spectrum) for spectrum in form.spectra(problem))]
+
+
 def _ready(layer: Layer, forms: Sequence[Form]) -> list[tuple[Form, list[Starts]]]:
-    found = []
-    for form in forms:
-        if form.refusal(layer.kernel) is None and (form.transposes or not layer.site.transposed):
-            found.append((form, [form.start(p) for p in layer.problems]))
-    return found
+    return [
+        (form, [form.start(form.sees(p)) for p in layer.problems])
+        for form in forms
+        if form.refusal(layer.kernel) is None and (form.transposes or not layer.site.transposed)
+    ]
 
 
 def _try(
     layer: Layer, form: Form, starts: Sequence[Starts], ranks: Ranks, effort: Effort
 ) -> tuple[Factored, float] | None:
-    total, every = 0.0, []
-    for problem, start in zip(layer.problems, starts, strict=True):
-        factors = form.fitted(problem, start(ranks), effort)
-        total += problem.error(form.approximation(problem, factors))
-        every.append(factors)
+    every = [
+        form.fitted(form.sees(problem), start(ranks), effort)
+        for problem, start in zip(layer.problems, starts, strict=True)
+    ]
+    chain = factored(form, layer.problems, every)
+    pairs = zip(layer.problems, chain.tensors, strict=True)
+    total = sum(problem.error(tensor @ problem.scale) for problem, tensor in pairs)
     if not np.isfinite(total) or total > _WORST * sum(p.power() for p in layer.problems):
         return None
-    return factored(form, layer.problems, every), total
+    return chain, total
 
 
 def _timed(
@@ -174,7 +217,7 @@ def _rungs(form: Form, problem: Problem, multiple: int, most: int) -> list[int]:
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if _size(form, problem, (middle,)) < problem.tensor.size:
+        if form.size(problem, (middle,)) < problem.tensor.size:
             low = middle
         else:
             high = middle - 1
@@ -187,10 +230,6 @@ def _rungs(form: Form, problem: Problem, multiple: int, most: int) -> list[int]:
 def _snap(wanted: float, most: int, multiple: int) -> int:
     step = multiple if most >= 4 * multiple else 4 if most >= 16 else 1
     return min(most, max(step, int(wanted / step + 0.5) * step))
-
-
-def _size(form: Form, problem: Problem, ranks: Ranks) -> int:
-    return sum(int(np.prod(shape)) for shape in form.shapes(problem, ranks))
 
 
 def _setting(ranks: Ranks) -> str:

@@ -16,15 +16,13 @@ hand do not tell apart may differ elsewhere, and full rank has to be exact."""
 class Problem:
     """Weights to be approximated where inputs and outputs count most.
 
-    The cost of an approximation is the sum over outputs of its mean squared error on data, each
-    times what the outputs of the model mind about it: tr(D^T M D) with D the difference, its
-    columns scaled, and M the second moments of the inputs.
+    The cost of an approximation is tr(S^T D^T M D S): D is the difference, M the second moments of
+    the inputs, and S S^T what the outputs of the model mind about errors of pairs of outputs.
 
     Attributes:
-        tensor: (channels, *kernel, outputs); columns scaled by the root of what an error of each
-            output costs.
-        metric: (inputs, inputs) with inputs = channels times taps; identity without data.
-        scale: (outputs,), by which the columns were scaled.
+        tensor: (channels, *kernel, outputs), its columns multiplied by S.
+        metric: M, (inputs, inputs) with inputs = channels times taps; identity without data.
+        scale: S, (outputs, outputs).
     """
 
     tensor: np.ndarray
@@ -55,6 +53,17 @@ class Problem:
     def matrix(self) -> np.ndarray:
         """The tensor as (inputs, outputs)."""
         return self.tensor.reshape(-1, self.outputs)
+
+    def plain(self, array: np.ndarray) -> np.ndarray:
+        """Undo the scaling of the last axis of an array."""
+        flat = array.reshape(-1, self.outputs).T
+        found: np.ndarray = np.linalg.solve(self.scale.T, flat).T.reshape(array.shape)
+        return found
+
+    def apart(self) -> Problem:
+        """Return the problem with every output on its own, for forms that cannot mix them."""
+        alone = np.sqrt(np.square(self.scale).sum(axis=1))
+        return Problem(self.plain(self.tensor) * alone, self.metric, np.diag(alone))
 
     def error(self, approximation: np.ndarray) -> float:
         """Return what an approximation of the tensor costs.
@@ -96,7 +105,7 @@ def pose(
     Args:
         tensor: (channels, *kernel, outputs).
         metric: (inputs, inputs), about the mean where a bias makes up for it; None without data.
-        minds: (outputs,), what an error of each output costs; None if all count alike.
+        minds: (outputs, outputs), what errors of pairs of outputs cost; None if all count alike.
     """
     inputs = int(np.prod(tensor.shape[:-1]))
     if metric is None:
@@ -104,6 +113,9 @@ def pose(
     else:
         level = max(float(np.trace(metric)) / inputs, 1e-12)
         metric = metric + _RIDGE * level * np.eye(inputs)
-    scale = np.ones(tensor.shape[-1]) if minds is None else np.sqrt(minds)
-    scale = np.maximum(scale, max(float(scale.max(initial=0)) * 1e-6, 1e-30))
-    return Problem(tensor * scale, metric, scale)
+    outputs = tensor.shape[-1]
+    scale = np.eye(outputs)
+    if minds is not None:
+        level = max(float(np.trace(minds)) / outputs, 1e-30)
+        scale = np.linalg.cholesky(minds + 1e-6 * level * np.eye(outputs))
+    return Problem(tensor @ scale, metric, scale)

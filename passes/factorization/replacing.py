@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ocompress.diagnostics import Severity
-from ocompress.errors import OptionError, RuntimeFailureError
-from ocompress.ir import Facet, Model, Node
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import CandidateTable, Resource
-from ocompress.profiling import time_layers
-from passes.factorization.building import Builder, Built, Target
+from passes.factorization import offers as offering
+from passes.factorization.building import Builder, Built
+from passes.factorization.choices import Choices, Plan, changed, paying, say_all, why_kept
 from passes.factorization.forms import Form
 from passes.factorization.layers import survey
-from passes.factorization.offers import Offer, offers
+from passes.factorization.offers import RanksOf, Search
 from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.trying import Trial, tried
@@ -26,37 +29,6 @@ _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
 _ERROR = 0.01
 """Error that is spent if nothing says how much: a hundredth of a nat, about."""
-
-Plan = dict[str, int]
-"""Position of the candidate of each part that is changed."""
-
-
-@dataclass
-class Choices:
-    """All candidates of all layers.
-
-    Attributes:
-        table: Their errors, sizes and times.
-        offers: What makes them, at the same places.
-        minds: What an error of each output costs, by part.
-        parts: Labels of the nodes of each part.
-        by: What is saved: time where it was measured, else multiply-accumulates.
-    """
-
-    table: CandidateTable
-    offers: dict[str, list[Offer]]
-    minds: dict[str, np.ndarray]
-    parts: dict[str, list[str]]
-    by: Resource
-
-    def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:
-        """Return what becomes of the parts that a plan changes."""
-        found = {}
-        for part, at in plan.items():
-            offer = self.offers[part][at]
-            if offer.form is not None:
-                found[part] = Target(offer.form, offer.ranks, self.minds[part])
-        return found
 
 
 class Replace(Pass):
@@ -78,6 +50,29 @@ class Replace(Pass):
         "(noise over signal where outputs are no scores); 0 leaves it to the budget.",
         at_least=0,
     )
+    max_weights: float = option(
+        0.0,
+        help="Weights that each layer may have left, relative to before; the form with the least "
+        "error is taken; 0 for any.",
+        at_least=0,
+        at_most=1,
+    )
+    rank: int = option(
+        0, help="Rank that every layer gets, in the form with the least error.", at_least=0
+    )
+    energy: float = option(
+        0.0,
+        help="Share of each layer's output that has to be kept, in power; the fastest form that "
+        "does is taken.",
+        at_least=0,
+        at_most=1,
+    )
+    evbmf: bool = option(
+        False,
+        help="Give every layer the rank of what is no noise, by variational Bayes, in the fastest "
+        "form.",
+    )
+    layers: tuple[str, ...] = option((), help="Globs of the node names to look at; all if empty.")
     exclude: tuple[str, ...] = option((), help="Globs of node names that stay as they are.")
     refit: bool = option(True, help="With data, fit factors and the layers behind.")
 
@@ -89,14 +84,11 @@ class Replace(Pass):
         """Replace layers.
 
         Raises:
-            OptionError: If a name pattern matches nothing.
+            OptionError: If a name pattern matches nothing, or two rules for ranks are given.
         """
-        names = [n.label for _, n in model.nodes()]
-        wrong = candidates.check_patterns("exclude", self.exclude, names)
-        if wrong is not None:
-            raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+        self._check(model)
         rules = candidates.Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
-        weights = candidates.collect(model, rules, ctx)
+        weights = [w for w in candidates.collect(model, rules, ctx) if self._looks_at(w, ctx)]
         choices = self._survey(model, weights, ctx)
         if not choices.table.rows:
             return Outcome()
@@ -104,23 +96,56 @@ class Replace(Pass):
         plan, built = self._choose(choices, builder, ctx)
         return self._finish(model, choices, plan, built, ctx)
 
+    @property
+    def _goals(self) -> dict[str, float | bool]:
+        """The options that say how far it goes."""
+        names = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def _check(self, model: Model) -> None:
+        names = [n.label for _, n in model.nodes()]
+        for key in ("layers", "exclude"):
+            wrong = candidates.check_patterns(key, getattr(self, key), names)
+            if wrong is not None:
+                raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+        if len(self._goals) > 1:
+            msg = f"{self.name}: give one of {' and '.join(self._goals)}; each says how far to go"
+            raise OptionError(msg)
+
+    def _looks_at(self, weight: candidates.Candidate, ctx: Context) -> bool:
+        labels = [n.label for n in weight.nodes]
+        if not self.layers or any(fnmatchcase(x, p) for x in labels for p in self.layers):
+            return True
+        ctx.skip(weight.nodes[0], "not-named", "no pattern of 'layers' matches it")
+        return False
+
+    def _search(self, opset: int, ctx: Context) -> Search:
+        ranks: RanksOf = partial(offering.ladder, ctx.target.channel_multiple)
+        if self.rank:
+            ranks = partial(offering.given, self.rank)
+        elif self.evbmf:
+            ranks = offering.variational
+        timed = any(g.kind == "latency" for g in ctx.guards)
+        return Search(self.forms(), ranks, timed, opset, ctx.seed)
+
     def _survey(
         self, model: Model, weights: Sequence[candidates.Candidate], ctx: Context
     ) -> Choices:
-        timed = any(g.kind == "latency" for g in ctx.guards)
-        choices = Choices(CandidateTable(), {}, {}, {}, "ms" if timed else "macs")
+        search = self._search(model.opset, ctx)
+        timed = search.timed
+        choices = Choices(CandidateTable(), {}, {}, {}, {}, "ms" if timed else "macs")
         trials: dict[str, Trial] = {}
-        multiple = ctx.target.channel_multiple
         stage = f"{ctx.source}: trying forms"
         for done, layer in enumerate(survey(model, weights, ctx), 1):
             ctx.progress(stage, done, len(weights))
-            found = offers(layer, self.forms(), multiple, model.opset, timed=timed, seed=ctx.seed)
+            found = offering.offers(layer, search)
             if timed and found.rows[0].row.ms is None:
                 ctx.skip(layer.site.node, "not-timed", "this runtime cannot run it alone")
                 continue
             part = layer.name
             choices.offers[part] = found.rows
-            choices.minds[part] = np.stack([p.scale**2 for p in layer.problems])
+            choices.power[part] = found.power
+            choices.minds[part] = np.stack([p.scale @ p.scale.T for p in layer.problems])
             choices.parts[part] = [s.node.label for s in layer.sites]
             if found.probe is not None:
                 trials[part] = found.probe
@@ -129,6 +154,7 @@ class Replace(Pass):
                 ctx.skip(layer.site.node, "no-form", why)
         times = tried(model, trials, ctx) if ctx.has_data and trials else {}
         for part, rows in choices.offers.items():
+            choices.power[part] *= times.get(part, 1.0)
             for offer in rows:
                 error = offer.row.error * times.get(part, 1.0)
                 choices.table.add(replace(offer.row, error=error))
@@ -147,11 +173,11 @@ class Replace(Pass):
         )
         plan: Plan | None
         built: Built | None
-        if not self.max_macs and not self.max_error and (search.limited or search.hurried):
+        if not self._goals and (search.limited or search.hurried):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
                 code = "too-lossy" if search.limited else "too-slow"
-                _say_all(choices, builder.model, code, "no choice of forms keeps to the limit", ctx)
+                say_all(choices, builder.model, code, "no choice of forms keeps to the limit", ctx)
                 return {}, None
             plan, built = found
         else:
@@ -159,7 +185,7 @@ class Replace(Pass):
             built = builder.build(choices.targets(plan)) if plan else None
         if not plan or built is None or search.is_faster(built) is not False:
             return plan or {}, built
-        plan = _paying(plan, built, choices, builder.model, ctx)
+        plan = paying(plan, built, choices, builder.model, ctx)
         built = builder.build(choices.targets(plan)) if plan else None
         if built is None or search.is_faster(built) is not False:
             return plan, built
@@ -172,12 +198,29 @@ class Replace(Pass):
         table = choices.table
         if self.max_macs:
             return self._share(choices, "macs", self.max_macs) or {}
-        return _changed(table.cheapest(choices.by, self.max_error or _ERROR))
+        if set(self._goals) - {"max_error"}:
+            return changed({part: self._best(choices, part) for part in table.rows})
+        return changed(table.cheapest(choices.by, self.max_error or _ERROR))
+
+    def _best(self, choices: Choices, part: str) -> int:
+        """Return the candidate of a part that a rule for each layer takes."""
+        table, rows = choices.table, choices.table.rows[part]
+        open_ = table.open(part)[1:]
+        if self.max_weights:
+            open_ = [at for at in open_ if rows[at].bytes <= self.max_weights * rows[0].bytes]
+        if self.energy:
+            most = (1 - self.energy) * choices.power[part]
+            open_ = [at for at in open_ if rows[at].error <= most]
+        if not open_:
+            return 0
+        if self.energy or self.evbmf:
+            return min(open_, key=lambda at: (rows[at].of(choices.by), rows[at].error))
+        return min(open_, key=lambda at: rows[at].error)
 
     def _share(self, choices: Choices, by: Resource, left: float) -> Plan | None:
         table = choices.table
         limit = table.total({}, by) * left
-        return _changed(table.within(by, limit)) or None
+        return changed(table.within(by, limit)) or None
 
     def _finish(
         self, model: Model, choices: Choices, plan: Plan, built: Built | None, ctx: Context
@@ -193,7 +236,7 @@ class Replace(Pass):
                 ctx.applied(node, "replaced", what)
                 done += 1
             elif len(rows) > 1:
-                ctx.skip(node, *_why_kept(choices.table, part))
+                ctx.skip(node, *why_kept(choices.table, part))
         if built is None:
             return Outcome(details=details)
         details["fits"] = [
@@ -204,43 +247,3 @@ class Replace(Pass):
         details["macs"] = {"before": round(before), "after": round(after)}
         model.become(built.model)
         return Outcome(self.may_change, {"layers replaced": done}, details)
-
-
-def _changed(choice: Mapping[str, int]) -> Plan:
-    return {part: at for part, at in choice.items() if at}
-
-
-def _why_kept(table: CandidateTable, part: str) -> tuple[str, str]:
-    if len(table.open(part)) == 1:
-        return "not-faster", "none of its forms is measured faster here"
-    return "not-chosen", "other layers save more for what they cost"
-
-
-def _say_all(choices: Choices, model: Model, code: str, why: str, ctx: Context) -> None:
-    nodes: dict[str, Node] = {n.label: n for n in model.graph.nodes}
-    for part in choices.parts:
-        ctx.skip(nodes[part], code, why)
-
-
-def _paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:
-    """Leave those layers as they are whose chain takes as long within the model."""
-    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    if feeds is None:
-        return {}
-    try:
-        before, after = time_layers([model, built.model], feeds)
-    except RuntimeFailureError:
-        return {}
-    found = {}
-    for part, at in plan.items():
-        old = sum(before.get(label, 0.0) for label in choices.parts[part])
-        new = sum(
-            ns
-            for label, ns in after.items()
-            if any(label == x or label.startswith(f"{x}_factor") for x in choices.parts[part])
-        )
-        if new < old * FASTER:
-            found[part] = at
-        else:
-            choices.table.drop(part, at, "its layers are not measured faster within the model")
-    return found

@@ -51,11 +51,7 @@ def factored(
     """Return the chain of factors whose outputs the problems have scaled."""
     plain, tensors = [], []
     for problem, every in zip(problems, factors, strict=True):
-        terms = form.terms(len(problem.kernel))
-        at = max(i for i, term in enumerate(terms) if "n" in term)
-        shape = [problem.outputs if letter == "n" else 1 for letter in terms[at]]
-        found = list(every)
-        found[at] = found[at] / problem.scale.reshape(shape)
+        found = form.plain(form.sees(problem), every)
         plain.append(found)
         tensors.append(form.approximation(problem, found))
     return Factored(form, plain, tensors)

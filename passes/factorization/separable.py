@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passes.factorization.forms import SEPARATIONS, Form
+from ocompress.pipeline import option
+from passes.factorization.catalogue import METHODS, named
+from passes.factorization.forms import Form
 from passes.factorization.replacing import Replace
 
 
@@ -20,6 +22,8 @@ class Separable(Replace):
 
     name = "separable"
 
+    methods: tuple[str, ...] = option(METHODS[5:], help="Forms that are tried.", choices=METHODS)
+
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""
-        return SEPARATIONS
+        return named(self.methods)

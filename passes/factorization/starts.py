@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from passes.factorization.evbmf import Spectrum
 from passes.factorization.problem import Problem
 
 _RIDGE = 1e-6
@@ -123,6 +124,33 @@ def rank_one_terms(problem: Problem, count: int) -> list[np.ndarray]:
         (u[outer, :, inner] * size[:, None]).T.reshape(shape),
         v[outer, inner] * size[:, None],
     ]
+
+
+def seen_through(problem: Problem, inner: np.ndarray, core: np.ndarray) -> Problem:
+    """Return the problem of what stands behind a projection of the channels, solved for it.
+
+    Args:
+        problem: The whole.
+        inner: The projection, (channels, ranks).
+        core: An array of the shape of what stands behind it, (ranks, *kernel, outputs).
+    """
+    taps, channels, rank = problem.taps, problem.channels, inner.shape[1]
+    whole = problem.metric.reshape(channels, taps, channels * taps)
+    half = np.tensordot(inner, whole, (0, 0)).reshape(rank * taps, channels, taps)
+    metric = np.tensordot(half, inner, (1, 0)).transpose(0, 2, 1).reshape(rank * taps, -1)
+    metric = (metric + metric.T) / 2
+    wanted = half.reshape(rank * taps, -1) @ problem.matrix
+    damped = metric + 1e-11 * np.trace(metric) / len(metric) * np.eye(len(metric))
+    solved = np.linalg.solve(damped, wanted).reshape(core.shape)
+    return Problem(solved, metric, problem.scale)
+
+
+def spectrum(problem: Problem, rows: Sequence[int]) -> Spectrum:
+    """Return the singular values between some input axes and all others, both sides whitened."""
+    first, second = bisected(problem, rows)
+    left = _root(problem.marginal(rows))
+    white = left.T @ first @ second.reshape(len(second), -1)
+    return Spectrum(np.linalg.svd(white, compute_uv=False), white.shape)
 
 
 def _root(metric: np.ndarray) -> np.ndarray:

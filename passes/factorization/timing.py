@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def milliseconds(models: Sequence[Model | None], shape: Sequence[int], seed: int
             session.run({"data": data})
         except RuntimeFailureError:
             continue
-        calls.append(lambda session=session, data=data: session.run({"data": data}))
+        calls.append(partial(session.run, {"data": data}))
         places.append(at)
     found = [float("inf")] * len(models)
     if calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,9 +16,45 @@ from ocompress.pipeline import Context
 _DRAWS = 512
 """Random scalars over all samples, at least."""
 _SAMPLES = 4096
+_PLACES = 64
+"""Places of a sample that products of outputs are added up over; more are sampled."""
 _FLOOR = 0.3
 """Part of a layer's mean importance that every output has at least: what no sample at hand needs
 may be needed all the same."""
+
+
+def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
+    """Measure how much the model's outputs mind errors of a layer's output channels, in pairs.
+
+    It is `importance` with products of channels: an error that leaves alone what the rest of the
+    model looks at costs nothing, however large. Errors of different places, and of inputs and
+    outputs, count as independent (Martens and Grosse, Kronecker-factored Approximate Curvature,
+    2015).
+
+    Args:
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
+
+    Returns:
+        By name of a layer's output, shape (groups, outputs, outputs). Layers that no gradient
+        reaches are left out.
+    """
+
+    def outer(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        places = seen.shape[1]
+        few = seen
+        if places > _PLACES:
+            few = seen[:, rng.choice(places, _PLACES, replace=False)]
+        flat = few.transpose(2, 3, 0, 1).reshape(*few.shape[2:], -1)
+        total: np.ndarray = (flat @ flat.transpose(0, 2, 1)) * (places / few.shape[1])
+        return total.astype(np.float64)
+
+    found = _swept(model, sites, ctx, outer)
+    for name, mean in found.items():
+        level = np.einsum("gii->", mean) / (mean.shape[0] * mean.shape[1])
+        found[name] = mean + _FLOOR * level * np.eye(mean.shape[1])
+    return found
 
 
 def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
@@ -37,7 +73,24 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
         By name of a layer's output, shape (groups, outputs). Layers that no gradient reaches are
         left out.
     """
+
+    def squares(seen: np.ndarray, _: np.random.Generator) -> np.ndarray:
+        total: np.ndarray = np.square(seen, dtype=np.float64).sum(axis=(0, 1))
+        return total
+
+    found = _swept(model, sites, ctx, squares)
+    return {name: mean + _FLOOR * mean.mean() for name, mean in found.items()}
+
+
+def _swept(
+    model: Model,
+    sites: Sequence[Site],
+    ctx: Context,
+    reduce: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return the mean over samples of something made of gradients (items, places, groups, n)."""
     by_name = {s.node.output.name: s for s in sites}
+    rng = np.random.default_rng(ctx.seed)
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
 
@@ -45,7 +98,7 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
         site = by_name[name]
         every = np.arange(site.result_places(gradient))
         seen = site.results(gradient.astype(np.float32, copy=False), every)
-        sums[name] = sums.get(name, 0) + np.square(seen, dtype=np.float64).sum(axis=(0, 1))
+        sums[name] = sums.get(name, 0) + reduce(seen, rng)
         counts[name] = counts.get(name, 0) + len(gradient)
 
     few = ctx.data.take(_SAMPLES)
@@ -66,5 +119,5 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
     for name, total in sums.items():
         mean = total / max(counts[name], 1)
         if np.isfinite(mean).all() and mean.any():
-            found[name] = mean + _FLOOR * mean.mean()
+            found[name] = mean
     return found

@@ -15,7 +15,6 @@ from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.reconstruction.least_squares import Fit, fit
 
-
 Store = Callable[[Sequence[Site], Fit, RegressionSums | None], Fit | None]
 """Puts what was fitted to some layers in their place, or something like it; None if it cannot.
 

@@ -1,0 +1,93 @@
+"""All candidates of all layers, and which of them pay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.errors import RuntimeFailureError
+from ocompress.ir import Model, Node
+from ocompress.pipeline import Context
+from ocompress.planning import CandidateTable, Resource
+from ocompress.profiling import time_layers
+from passes.factorization.building import Built, Target
+from passes.factorization.offers import Offer
+from passes.reconstruction.budget_search import FASTER
+
+Plan = dict[str, int]
+"""Position of the candidate of each part that is changed."""
+
+
+@dataclass
+class Choices:
+    """All candidates of all layers.
+
+    Attributes:
+        table: Their errors, sizes and times.
+        offers: What makes them, at the same places.
+        minds: What errors of outputs cost, by part.
+        power: What it would cost to leave a part out.
+        parts: Labels of the nodes of each part.
+        by: What is saved: time where it was measured, else multiply-accumulates.
+    """
+
+    table: CandidateTable
+    offers: dict[str, list[Offer]]
+    minds: dict[str, np.ndarray]
+    power: dict[str, float]
+    parts: dict[str, list[str]]
+    by: Resource
+
+    def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:
+        """Return what becomes of the parts that a plan changes."""
+        found = {}
+        for part, at in plan.items():
+            offer = self.offers[part][at]
+            if offer.form is not None:
+                found[part] = Target(offer.form, offer.ranks, self.minds[part])
+        return found
+
+
+def changed(choice: Mapping[str, int]) -> Plan:
+    """Return the parts of a choice that do not stay as they are."""
+    return {part: at for part, at in choice.items() if at}
+
+
+def why_kept(table: CandidateTable, part: str) -> tuple[str, str]:
+    """Return code and sentence for a part that could have been changed and was not."""
+    if len(table.open(part)) == 1:
+        return "not-faster", "none of its forms is measured faster here"
+    return "not-chosen", "other layers save more for what they cost"
+
+
+def say_all(choices: Choices, model: Model, code: str, why: str, ctx: Context) -> None:
+    """Say the same of every part."""
+    nodes: dict[str, Node] = {n.label: n for n in model.graph.nodes}
+    for part in choices.parts:
+        ctx.skip(nodes[part], code, why)
+
+
+def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:
+    """Leave those layers as they are whose chain takes as long within the model."""
+    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+    if feeds is None:
+        return {}
+    try:
+        before, after = time_layers([model, built.model], feeds)
+    except RuntimeFailureError:
+        return {}
+    found = {}
+    for part, at in plan.items():
+        old = sum(before.get(label, 0.0) for label in choices.parts[part])
+        new = sum(
+            ns
+            for label, ns in after.items()
+            if any(label == x or label.startswith(f"{x}_factor") for x in choices.parts[part])
+        )
+        if new < old * FASTER:
+            found[part] = at
+        else:
+            choices.table.drop(part, at, "its layers are not measured faster within the model")
+    return found
