@@ -66,7 +66,7 @@ def alternate(
     """
     # single precision is twice as fast, and what is left of an error is far above its rounding
     problem = Problem(
-        *(a.astype(np.float32) for a in (problem.tensor, problem.metric, problem.scale))
+        problem.tensor.astype(np.float32), problem.metric.astype(np.float32), problem.scale
     )
     found = [f.astype(np.float32) for f in factors]
     result = letters(problem)

@@ -31,11 +31,13 @@ class Target:
         form: Its form.
         ranks: Its ranks.
         minds: What an error of each output costs, (groups, outputs, outputs).
+        shape: What it reads, or what is flattened before it.
     """
 
     form: Form
     ranks: Ranks
     minds: np.ndarray
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _store(
     """Put a chain in place of layers, as close to a fitted weight as its ranks allow."""
     site = sites[0]
     whole = sums.whole() if sums is not None and site.inputs <= MOST_INPUTS else None
-    problems = problems_of(site, made.matrix, whole, target.minds)
+    problems = problems_of(site, made.matrix, whole, target.minds, target.shape or None)
     every = []
     for problem in problems:
         seen = target.form.sees(problem)

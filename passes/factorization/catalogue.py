@@ -12,7 +12,16 @@ from passes.factorization.alternate import AXES
 from passes.factorization.forms import Form, Link, Ranks, Starts
 from passes.factorization.problem import Problem
 
-METHODS = ("channel", "input", "spatial", "tucker", "cp", "depthwise-first", "pointwise-first")
+METHODS = (
+    "channel",
+    "input",
+    "spatial",
+    "tucker",
+    "cp",
+    "grid",
+    "depthwise-first",
+    "pointwise-first",
+)
 
 
 def named(names: Sequence[str]) -> list[Form]:
@@ -170,6 +179,37 @@ def _pointwise_links(factors: Sequence[np.ndarray]) -> list[Link]:
     return [_pointwise(flat, second.ndim - 2), _whole(second, len(second))]
 
 
+# -- a matrix behind a Flatten: each spatial axis by few components, then low rank -------------
+
+
+def _grid_start(problem: Problem) -> Starts:
+    """Take both spatial axes by their whitened components, then outputs by theirs."""
+    down, right = (starts.bisected(problem, [axis])[0] for axis in (1, 2))
+    known: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def given(ranks: Ranks) -> list[np.ndarray]:
+        p, q, r = ranks
+        if (p, q) not in known:
+            small = starts.seen_through_modes(problem, down[:, :p], right[:, :q])
+            known[p, q] = starts.outputs_first(small)
+        first, second = known[p, q]
+        core = first[:, :r].reshape(problem.channels, p, q, -1)
+        return [right[:, :q], down[:, :p], core, second[:r]]
+
+    return given
+
+
+def _grid_links(factors: Sequence[np.ndarray]) -> list[Link]:
+    right, down, core, last = factors
+    flat = core.reshape(-1, core.shape[-1])
+    return [
+        Link(right.T, 1, (), mode=0),
+        Link(down.T, 1, (), mode=1),
+        _pointwise(flat, 0),
+        _pointwise(last, 0),
+    ]
+
+
 def _spatial(axis: int) -> Form:
     return Form(
         method="spatial",
@@ -226,6 +266,16 @@ FORMS = (
         most=_canonical_most,
         start=_canonical_start,
         links=_canonical_links,
+    ),
+    Form(
+        method="grid",
+        ranks="pqr",
+        terms=lambda _: ("vq", "up", "cpqr", "rn"),
+        most=lambda p: (*p.kernel, min(p.matrix.shape)),
+        start=_grid_start,
+        links=_grid_links,
+        flat=True,
+        grid=True,
     ),
     Form(
         method="depthwise-first",

@@ -29,6 +29,7 @@ class Choices:
         offers: What makes them, at the same places.
         minds: What errors of outputs cost, by part.
         power: What it would cost to leave a part out.
+        shapes: What each part reads.
         parts: Labels of the nodes of each part.
         by: What is saved: time where it was measured, else multiply-accumulates.
     """
@@ -37,6 +38,7 @@ class Choices:
     offers: dict[str, list[Offer]]
     minds: dict[str, np.ndarray]
     power: dict[str, float]
+    shapes: dict[str, tuple[int, ...]]
     parts: dict[str, list[str]]
     by: Resource
 
@@ -46,7 +48,7 @@ class Choices:
         for part, at in plan.items():
             offer = self.offers[part][at]
             if offer.form is not None:
-                found[part] = Target(offer.form, offer.ranks, self.minds[part])
+                found[part] = Target(offer.form, offer.ranks, self.minds[part], self.shapes[part])
         return found
 
 

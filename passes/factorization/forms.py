@@ -11,6 +11,8 @@ from passes.factorization.alternate import AXES, Effort, alternate, letters, pro
 from passes.factorization.evbmf import Spectrum
 from passes.factorization.problem import Problem
 
+_GRID, _LEAST = 3, 6
+"""Axes of a grid, channels included, and extents below which it has no structure to speak of."""
 Ranks = tuple[int, ...]
 Starts = Callable[[Ranks], list[np.ndarray]]
 """Gives factors of some ranks, to be used or to be fitted further."""
@@ -24,11 +26,14 @@ class Link:
         weight: (outputs, input channels of a group, *kernel).
         groups: Its groups.
         walks: For each spatial axis whether it takes the layer's strides, pads and dilations.
+        mode: Axis of what is flattened before the layer that the weight, (outputs, inputs), is
+            applied to, 0 for the last one and 1 for the one before; None for a convolution.
     """
 
     weight: np.ndarray
     groups: int
     walks: tuple[bool, ...]
+    mode: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,7 @@ class Form:
         mixes: Whether one factor has the outputs as its last axis and no other has them, so that
             it can be fitted to mixtures of them.
         flat: Whether it makes sense for a kernel of a single tap.
+        grid: Whether it is one for layers behind a Flatten, and takes apart what is flattened.
         transposes: Whether the last layer walks alone, so that it may be a ConvTranspose.
     """
 
@@ -67,14 +73,19 @@ class Form:
     mixes: bool = True
     flat: bool = False
     transposes: bool = False
+    grid: bool = False
 
     @property
     def name(self) -> str:
         """Its method, and which variant of it."""
         return self.method if self.axis is None else f"{self.method} {self.axis}"
 
-    def refusal(self, kernel: Sequence[int]) -> str | None:
-        """Say why it is no form for a kernel, None if it is."""
+    def refusal(self, problem: Problem) -> str | None:
+        """Say why it is no form for a problem, None if it is."""
+        kernel = problem.kernel
+        if self.grid:
+            wide = len(problem.grid) == _GRID and min(problem.grid[1:]) >= _LEAST
+            return None if wide else "what it reads is no flattened grid"
         if self.axis is not None:
             wide = len(kernel) > self.axis and kernel[self.axis] > 1
             if not wide or sum(k > 1 for k in kernel) < 2:
@@ -100,6 +111,8 @@ class Form:
 
     def sees(self, problem: Problem) -> Problem:
         """Return the problem that its factors are fitted to."""
+        if self.grid:
+            problem = problem.unflattened()
         return problem if self.mixes else problem.apart()
 
     def plain(self, problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:

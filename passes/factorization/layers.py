@@ -10,10 +10,11 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.regression import Regression
-from ocompress.ir import Model, Node
+from ocompress.ir import Model, Node, Value
 from ocompress.pipeline import Context
 from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
+from passes.factorization.rewriting import flattens
 from passes.pruning.candidates import Candidate as Weight
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
@@ -26,7 +27,7 @@ class Layer:
 
     Attributes:
         sites: The layers, in order of execution.
-        shape: What the first one reads, for one sample.
+        shape: What the first one reads, for one sample; what is flattened before it, if it is.
         macs: Multiply-accumulates of all of them, for one sample.
         problems: One for each group.
         mean: Mean of what they read, (groups, inputs); None without data.
@@ -55,7 +56,11 @@ class Layer:
 
 
 def problems_of(
-    site: Site, matrix: np.ndarray, sums: Regression | None, minds: np.ndarray | None
+    site: Site,
+    matrix: np.ndarray,
+    sums: Regression | None,
+    minds: np.ndarray | None,
+    shape: Sequence[int] | None = None,
 ) -> list[Problem]:
     """Pose the problem of each group of a layer.
 
@@ -65,8 +70,10 @@ def problems_of(
         sums: What is known of the inputs; None without data.
         minds: What an error of each output costs, (groups, outputs, outputs); None if all count
             alike.
+        shape: What is flattened before the layer, if it is.
     """
     kernel = () if site.window is None else site.window.kernel
+    grid = () if shape is None or not flattens(site) else tuple(shape[1:])
     taps = int(np.prod(kernel))
     if sums is not None and bias_place(site) is None:
         sums = sums.about_zero()
@@ -74,7 +81,7 @@ def problems_of(
     for at, one in enumerate(matrix):
         tensor = one.reshape(site.inputs // taps, *kernel, site.outputs)
         metric = None if sums is None else sums.xx[at]
-        found.append(pose(tensor, metric, None if minds is None else minds[at]))
+        found.append(pose(tensor, metric, None if minds is None else minds[at], grid))
     return found
 
 
@@ -129,9 +136,20 @@ def _layer(
         each = 1 / max(float((matrix * made).sum()), 1e-30)
         minds = np.broadcast_to(each * np.eye(site.outputs), (site.groups, *2 * (site.outputs,)))
     total = sum(work.get(id(s.node), 0.0) for s in sites)
-    problems = problems_of(site, matrix, sums, minds)
+    shape = shapes[_read(site).name]
+    problems = problems_of(site, matrix, sums, minds, shape)
     mean = None if sums is None else sums.x
-    return Layer(sites, shapes[site.layer.data.name], total, problems, mean)
+    return Layer(sites, shape, total, problems, mean)
+
+
+def _read(site: Site) -> Value:
+    """Return what a layer reads, before it is flattened."""
+    data = site.layer.data
+    if data.producer is not None and flattens(site):
+        source = data.producer.inputs[0]
+        assert source is not None
+        return source
+    return data
 
 
 def _minded(
@@ -148,8 +166,9 @@ def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tupl
     feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
     given = one_sample(model, feeds)
     inner = [n for n in nodes if n.graph is model.graph]
+    makers = [v.producer for n in inner for v in n.inputs if v is not None and v.producer]
     typed = with_shapes(model, given)
-    wanted = {n.label for n in inner}
+    wanted = {n.label for n in (*inner, *makers)}
     twins = [n for n in typed.graph.nodes if n.label in wanted]
     return observe_shapes(typed, twins, given)
 
@@ -166,7 +185,7 @@ def _sites(
             return Refusal("no-matrix", "it is no product with a matrix")
         if node.graph is not model.graph:
             return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
-        if site.layer.data.name not in shapes:
+        if _read(site).name not in shapes:
             return Refusal("unknown-shape", "the shape of what it reads is not known")
         found.append(site)
     first = found[0]

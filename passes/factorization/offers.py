@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,8 @@ from ocompress.analysis.linear_rows import bias_place
 from ocompress.ir import Model
 from ocompress.planning import KEEP, Candidate
 from passes.factorization.alternate import Effort
-from passes.factorization.evbmf import evbmf_rank
 from passes.factorization.forms import Form, Ranks, Starts
+from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import Layer
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
@@ -20,8 +20,6 @@ from passes.factorization.timing import alone, milliseconds
 from passes.reconstruction.trying import Change, Trial
 from passes.reconstruction.work import work_of
 
-_RUNGS = 12
-_PAIR_RUNGS = 5
 _LEAST_SAVED = 0.05
 """Part of the multiply-accumulates that a chain has to save, at least."""
 _WORST = 0.5
@@ -30,10 +28,6 @@ _PROBED = 0.6
 """Part of the multiply-accumulates left in what is tried in the model, at most."""
 _FLOPS = 8e10
 """Operations spent on fitting the candidates of a layer, about."""
-
-
-RanksOf = Callable[[Form, Problem], list[Ranks]]
-"""Gives the ranks that are tried of a form."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ def offers(layer: Layer, search: Search) -> Offers:
     models = [alone(site, layer.shape, search.opset)]
     once = _work(models[0])
     ready = _ready(layer, search.forms)
-    rungs = {form.name: search.ranks(form, layer.problems[0]) for form, _ in ready}
+    rungs = {f.name: search.ranks(f, f.sees(layer.problems[0])) for f, _ in ready}
     effort = _effort(layer.problems[0], sum(map(len, rungs.values())) * len(layer.problems))
     probe: tuple[float, Factored, float] | None = None
     for form, starts in ready:
@@ -145,44 +139,12 @@ def _work(model: Model | None) -> float:
     return 0.0 if model is None else sum(work_of(model, None).values())
 
 
-def ladder(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
-    """Return ranks from few to as many as there are fewer weights with than the layer has.
-
-    Args:
-        multiple: What the ranks should be a multiple of.
-        form: The form.
-        problem: One group of the layer.
-    """
-    most = form.most(problem)
-    if len(most) == 1:
-        return [(r,) for r in _rungs(form, problem, multiple, most[0])]
-    shares = np.linspace(0, 1, _PAIR_RUNGS + 1)[1:]
-    found = set()
-    for a in shares:
-        for b in shares:
-            pair = tuple(_snap(m * s, m, multiple) for m, s in zip(most, (a, b), strict=True))
-            if max(a / b, b / a) <= 2.5 and form.size(problem, pair) < problem.tensor.size:
-                found.add(pair)
-    return sorted(found)
-
-
-def given(rank: int, form: Form, problem: Problem) -> list[Ranks]:
-    """Return one rank for every axis, as far as there are so many."""
-    return [tuple(min(rank, most) for most in form.most(problem))]
-
-
-def variational(form: Form, problem: Problem) -> list[Ranks]:
-    """Return the ranks of what is no noise; none for forms that are no cut of a matrix."""
-    if form.spectra is None:
-        return []
-    return [tuple(evbmf_rank(spectrum) for spectrum in form.spectra(problem))]
-
-
 def _ready(layer: Layer, forms: Sequence[Form]) -> list[tuple[Form, list[Starts]]]:
     return [
         (form, [form.start(form.sees(p)) for p in layer.problems])
         for form in forms
-        if form.refusal(layer.kernel) is None and (form.transposes or not layer.site.transposed)
+        if form.refusal(layer.problems[0]) is None
+        and (form.transposes or not layer.site.transposed)
     ]
 
 
@@ -211,25 +173,6 @@ def _timed(
         for offer, ms in zip(found, times, strict=True)
         if offer.form is None or np.isfinite(ms)
     ]
-
-
-def _rungs(form: Form, problem: Problem, multiple: int, most: int) -> list[int]:
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if form.size(problem, (middle,)) < problem.tensor.size:
-            low = middle
-        else:
-            high = middle - 1
-    if low < 1:
-        return []
-    wanted = np.geomspace(max(1, low / 16), low, _RUNGS)
-    return sorted({min(_snap(w, most, multiple), most) for w in wanted} - {0})
-
-
-def _snap(wanted: float, most: int, multiple: int) -> int:
-    step = multiple if most >= 4 * multiple else 4 if most >= 16 else 1
-    return min(most, max(step, int(wanted / step + 0.5) * step))
 
 
 def _setting(ranks: Ranks) -> str:

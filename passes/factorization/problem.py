@@ -23,11 +23,13 @@ class Problem:
         tensor: (channels, *kernel, outputs), its columns multiplied by S.
         metric: M, (inputs, inputs) with inputs = channels times taps; identity without data.
         scale: S, (outputs, outputs).
+        grid: Channels and spatial extents that were flattened into the inputs, if they were.
     """
 
     tensor: np.ndarray
     metric: np.ndarray
     scale: np.ndarray
+    grid: tuple[int, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -59,6 +61,11 @@ class Problem:
         flat = array.reshape(-1, self.outputs).T
         found: np.ndarray = np.linalg.solve(self.scale.T, flat).T.reshape(array.shape)
         return found
+
+    def unflattened(self) -> Problem:
+        """Return the problem with the inputs told apart as they were before they were flattened."""
+        shape = (*self.grid, self.outputs)
+        return Problem(self.tensor.reshape(shape), self.metric, self.scale)
 
     def apart(self) -> Problem:
         """Return the problem with every output on its own, for forms that cannot mix them."""
@@ -98,7 +105,10 @@ class Problem:
 
 
 def pose(
-    tensor: np.ndarray, metric: np.ndarray | None = None, minds: np.ndarray | None = None
+    tensor: np.ndarray,
+    metric: np.ndarray | None = None,
+    minds: np.ndarray | None = None,
+    grid: tuple[int, ...] = (),
 ) -> Problem:
     """Pose the problem of one group of a layer.
 
@@ -106,6 +116,7 @@ def pose(
         tensor: (channels, *kernel, outputs).
         metric: (inputs, inputs), about the mean where a bias makes up for it; None without data.
         minds: (outputs, outputs), what errors of pairs of outputs cost; None if all count alike.
+        grid: What was flattened into the inputs.
     """
     inputs = int(np.prod(tensor.shape[:-1]))
     if metric is None:
@@ -118,4 +129,4 @@ def pose(
     if minds is not None:
         level = max(float(np.trace(minds)) / outputs, 1e-30)
         scale = np.linalg.cholesky(minds + 1e-6 * level * np.eye(outputs))
-    return Problem(tensor @ scale, metric, scale)
+    return Problem(tensor @ scale, metric, scale, grid)

@@ -15,12 +15,14 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import CandidateTable, Resource
+from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Built
 from passes.factorization.choices import Choices, Plan, changed, paying, say_all, why_kept
 from passes.factorization.forms import Form
+from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
-from passes.factorization.offers import RanksOf, Search
+from passes.factorization.offers import Search
 from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.trying import Trial, tried
@@ -120,11 +122,14 @@ class Replace(Pass):
         return False
 
     def _search(self, opset: int, ctx: Context) -> Search:
-        ranks: RanksOf = partial(offering.ladder, ctx.target.channel_multiple)
+        multiple = ctx.target.channel_multiple
+        ranks: RanksOf = partial(ladders.ladder, multiple)
         if self.rank:
-            ranks = partial(offering.given, self.rank)
+            ranks = partial(ladders.given, self.rank)
         elif self.evbmf:
-            ranks = offering.variational
+            ranks = ladders.variational
+        elif self.max_weights:
+            ranks = partial(ladders.within, self.max_weights, multiple)
         timed = any(g.kind == "latency" for g in ctx.guards)
         return Search(self.forms(), ranks, timed, opset, ctx.seed)
 
@@ -133,7 +138,7 @@ class Replace(Pass):
     ) -> Choices:
         search = self._search(model.opset, ctx)
         timed = search.timed
-        choices = Choices(CandidateTable(), {}, {}, {}, {}, "ms" if timed else "macs")
+        choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if timed else "macs")
         trials: dict[str, Trial] = {}
         stage = f"{ctx.source}: trying forms"
         for done, layer in enumerate(survey(model, weights, ctx), 1):
@@ -145,6 +150,7 @@ class Replace(Pass):
             part = layer.name
             choices.offers[part] = found.rows
             choices.power[part] = found.power
+            choices.shapes[part] = layer.shape
             choices.minds[part] = np.stack([p.scale @ p.scale.T for p in layer.problems])
             choices.parts[part] = [s.node.label for s in layer.sites]
             if found.probe is not None:

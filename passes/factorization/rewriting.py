@@ -35,6 +35,8 @@ class Factored:
     def links(self) -> list[Link]:
         """Return the chain that does all groups at once."""
         each = [self.form.links(factors) for factors in self.factors]
+        if len(each) == 1:
+            return each[0]
         return [
             Link(
                 np.concatenate([link.weight for link in same]),
@@ -51,10 +53,28 @@ def factored(
     """Return the chain of factors whose outputs the problems have scaled."""
     plain, tensors = [], []
     for problem, every in zip(problems, factors, strict=True):
-        found = form.plain(form.sees(problem), every)
+        seen = form.sees(problem)
+        found = form.plain(seen, every)
         plain.append(found)
-        tensors.append(form.approximation(problem, found))
+        tensors.append(form.approximation(seen, found))
     return Factored(form, plain, tensors)
+
+
+def flattens(site: Site) -> bool:
+    """Whether what a product of matrices reads is flattened before it, sample by sample."""
+    data, layer = site.layer.data, site.layer
+    maker = data.producer
+    if site.window is not None or layer.data_at != 0 or site.node.attr("transA", 0):
+        return False
+    if maker is None or data.rank != 2:
+        return False
+    if maker.is_op("Flatten"):
+        return int(maker.attr("axis", 1)) == 1
+    source = maker.inputs[0] if maker.is_op("Reshape") else None
+    before = None if source is None else source.shape
+    return bool(
+        before and data.shape and len(before) > len(data.shape) and before[0] == data.shape[0]
+    )
 
 
 def put(sites: Sequence[Site], links: Sequence[Link]) -> bool:
@@ -85,7 +105,9 @@ def _weights(site: Site, links: Sequence[Link]) -> list[np.ndarray] | None:
     found = []
     for at, link in enumerate(links):
         weight = link.weight
-        if site.window is None:
+        if link.mode is not None:
+            weight = weight if link.mode else weight.T
+        elif site.window is None:
             weight = site.weight(weight.T[None])
         elif site.transposed and at == len(links) - 1:
             weight = _turned(weight, link.groups)
@@ -116,7 +138,10 @@ def _rewrite(site: Site, links: Sequence[Link], constants: Sequence[Value]) -> N
     graph = node.graph
     assert graph is not None
     seen = layer.data
-    for link, constant in zip(links[:-1], constants[:-1], strict=True):
+    modes = sum(link.mode is not None for link in links)
+    if modes:
+        seen = _unflattened(site, links[:modes], constants[:modes])
+    for link, constant in zip(links[modes:-1], constants[modes:-1], strict=True):
         inputs = [seen, constant] if layer.data_at == 0 else [constant, seen]
         name = graph.names.fresh(f"{node.label}_factor")
         added = graph.add_op(_op_type(site), inputs, name=name, attrs=_attributes(site, link))
@@ -131,6 +156,21 @@ def _rewrite(site: Site, links: Sequence[Link], constants: Sequence[Value]) -> N
     elif node.is_op("Gemm"):
         node.set_attr("alpha", None)
         node.set_attr("transA" if layer.data_at == 0 else "transB", None)
+
+
+def _unflattened(site: Site, links: Sequence[Link], constants: Sequence[Value]) -> Value:
+    """Apply matrices to the axes of what is flattened before the layer, and flatten that."""
+    node = site.node
+    graph, flatten = node.graph, site.layer.data.producer
+    assert graph is not None
+    assert flatten is not None
+    seen = flatten.inputs[0]
+    for link, constant in zip(links, constants, strict=True):
+        inputs = [constant, seen] if link.mode else [seen, constant]
+        name = graph.names.fresh(f"{node.label}_factor")
+        seen = graph.add_op("MatMul", inputs, name=name).output
+    name = graph.names.fresh(f"{node.label}_flat")
+    return graph.add_op("Flatten", [seen], name=name, attrs={"axis": 1}).output
 
 
 def _op_type(site: Site) -> str:

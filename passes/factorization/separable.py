@@ -22,7 +22,7 @@ class Separable(Replace):
 
     name = "separable"
 
-    methods: tuple[str, ...] = option(METHODS[5:], help="Forms that are tried.", choices=METHODS)
+    methods: tuple[str, ...] = option(METHODS[6:], help="Forms that are tried.", choices=METHODS)
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""

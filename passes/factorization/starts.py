@@ -145,6 +145,29 @@ def seen_through(problem: Problem, inner: np.ndarray, core: np.ndarray) -> Probl
     return Problem(solved, metric, problem.scale)
 
 
+def seen_through_modes(problem: Problem, down: np.ndarray, right: np.ndarray) -> Problem:
+    """Return the problem of what stands behind projections of both spatial axes, solved for it.
+
+    Args:
+        problem: The whole, with two spatial axes.
+        down: The projection of the first, (extent, ranks).
+        right: The projection of the second, (extent, ranks).
+    """
+    shape = problem.tensor.shape[:-1]
+    half = problem.metric.reshape(*shape, -1)
+    half = np.einsum("cuvm,up->cpvm", half, down, optimize=True)
+    half = np.einsum("cpvm,vq->cpqm", half, right, optimize=True)
+    ranks = half.shape[:-1]
+    rows = half.reshape(-1, *shape)
+    rows = np.einsum("mcuv,up->mcpv", rows, down, optimize=True)
+    metric = np.einsum("mcpv,vq->mcpq", rows, right, optimize=True).reshape(len(rows), -1)
+    metric = (metric + metric.T) / 2
+    wanted = half.reshape(len(rows), -1) @ problem.matrix
+    damped = metric + 1e-11 * np.trace(metric) / len(metric) * np.eye(len(metric))
+    solved = np.linalg.solve(damped, wanted)
+    return Problem(solved.reshape(*ranks, problem.outputs), metric, problem.scale)
+
+
 def spectrum(problem: Problem, rows: Sequence[int]) -> Spectrum:
     """Return the singular values between some input axes and all others, both sides whitened."""
     first, second = bisected(problem, rows)

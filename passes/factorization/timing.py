@@ -13,7 +13,7 @@ from ocompress.ir import DType, Graph, Model, Node, Value
 from ocompress.profiling.latency import interleave
 from ocompress.runtime import Session
 from passes.factorization.forms import Link
-from passes.factorization.rewriting import put
+from passes.factorization.rewriting import flattens, put
 
 _SECONDS = 0.02
 
@@ -25,7 +25,7 @@ def alone(
 
     Args:
         site: The layer.
-        shape: What it reads.
+        shape: What it reads; what is flattened before it, if it is.
         opset: Version of the operators.
         links: The chain; None for the layer as it is.
 
@@ -38,6 +38,8 @@ def alone(
     data = Value(graph.names.fresh("data"), dtype=dtype, shape=tuple(shape))
     data.is_input = True
     graph.inputs = [data]
+    if flattens(site):
+        data = graph.add_op("Flatten", [data], name="flatten", attrs={"axis": 1}).output
     inputs = [
         data
         if at == layer.data_at
