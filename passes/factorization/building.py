@@ -13,9 +13,10 @@ from ocompress.analysis.regression import RegressionSums
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Link, Ranks
+from passes.factorization.forms import Form, Ranks
 from passes.factorization.layers import problems_of
-from passes.factorization.rewriting import factored, put
+from passes.factorization.rewriting import factored, holds, put
+from passes.factorization.steps import Step
 from passes.reconstruction.least_squares import Fit
 from passes.reconstruction.refitting import Job, fitted_biases, refit, set_bias
 
@@ -139,11 +140,12 @@ def _store(
     return result if biases is not None and _put(sites, chain.links(), biases) else None
 
 
-def _put(sites: Sequence[Site], links: Sequence[Link], biases: Sequence[np.ndarray] | None) -> bool:
-    if not put(sites, links):
+def _put(sites: Sequence[Site], steps: Sequence[Step], biases: Sequence[np.ndarray] | None) -> bool:
+    if not holds(sites[0], steps):
         return False
     for site, bias in zip(sites, biases or (), strict=biases is not None):
-        set_bias(site, bias)
+        set_bias(site, bias)  # before the chain puts it where it belongs
+    put(sites, steps)
     graph = sites[0].node.graph
     assert graph is not None
     graph.sort()

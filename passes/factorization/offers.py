@@ -16,6 +16,7 @@ from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import Layer
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
+from passes.factorization.steps import bytes_of
 from passes.factorization.timing import alone, milliseconds
 from passes.reconstruction.trying import Change, Trial
 from passes.reconstruction.work import work_of
@@ -103,14 +104,14 @@ def offers(layer: Layer, search: Search) -> Offers:
             if made is None:
                 continue
             chain, error = made
-            links = chain.links()
-            model = alone(site, layer.shape, search.opset, links)
-            bytes_ = sum(link.weight.size for link in links) * site.layer.weight.itemsize
+            steps = chain.links()
+            model = alone(site, layer.shape, search.opset, steps)
+            bytes_ = bytes_of(steps, site.layer.weight.itemsize)
             share = _work(model) / max(once, 1.0)
             if model is None or share > 1 - _LEAST_SAVED or bytes_ >= size:
                 continue
             row = Candidate(
-                layer.name, form.name, _setting(ranks), error, bytes_, layer.macs * share
+                layer.name, form.name, form.setting(ranks), error, bytes_, layer.macs * share
             )
             found.append(Offer(form, ranks, row))
             models.append(model)
@@ -173,10 +174,6 @@ def _timed(
         for offer, ms in zip(found, times, strict=True)
         if offer.form is None or np.isfinite(ms)
     ]
-
-
-def _setting(ranks: Ranks) -> str:
-    return "rank " + " x ".join(map(str, ranks))
 
 
 def _effort(problem: Problem, count: int) -> Effort:

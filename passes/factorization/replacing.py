@@ -37,6 +37,7 @@ class Replace(Pass):
     """Put chains of cheaper layers in place of layers; the forms are a matter of the subclass."""
 
     name: ClassVar[str] = ""
+    operators: ClassVar[tuple[str, ...]] = _OPERATORS
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
@@ -113,8 +114,14 @@ class Replace(Pass):
         if len(self._goals) > 1:
             msg = f"{self.name}: give one of {' and '.join(self._goals)}; each says how far to go"
             raise OptionError(msg)
+        if self.evbmf and all(form.spectra is None for form in self.forms()):
+            msg = f"{self.name}: evbmf finds ranks of cuts of a matrix; no form here is one"
+            raise OptionError(msg)
 
     def _looks_at(self, weight: candidates.Candidate, ctx: Context) -> bool:
+        if any(not n.is_op(*self.operators) for n in weight.nodes):
+            ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
+            return False
         labels = [n.label for n in weight.nodes]
         if not self.layers or any(fnmatchcase(x, p) for x in labels for p in self.layers):
             return True
