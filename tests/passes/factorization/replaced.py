@@ -19,21 +19,22 @@ from tests.contract.harness import TARGET, check
 def net() -> Model:
     """Convolutions of several kinds, a residual sum, and matrices behind a Flatten."""
     b = Builder(3)
-    x = b.input("x", ["n", 4, 12, 12])
+    x = b.input("x", ["n", 4, 10, 10])
 
     def conv(data: str, outs: int, ins: int, k: int, to: str, **attrs: Any) -> str:
         weight = b.const(smooth(b.rng, (outs, ins, k, k)))
         return b.op("Conv", data, weight, b.weight(outs), to=to, **attrs)
 
-    h = b.op("Relu", conv(x, 32, 4, 3, "stem", pads=[1, 1, 1, 1]))
-    g = b.op("Relu", conv(h, 48, 32, 3, "inner", pads=[1, 1, 1, 1]))
-    g = conv(g, 32, 48, 3, "outer", pads=[1, 1, 1, 1])
+    h = b.op("Relu", conv(x, 16, 4, 3, "stem", pads=[1, 1, 1, 1]))
+    g = b.op("Relu", conv(h, 24, 16, 3, "inner", pads=[1, 1, 1, 1]))
+    g = conv(g, 16, 24, 3, "outer", pads=[1, 1, 1, 1])
     h = b.op("Relu", b.op("Add", g, h))
-    h = b.op("Relu", conv(h, 32, 16, 3, "grouped", group=2, strides=[2, 2], pads=[1, 1, 1, 1]))
+    h = b.op("Relu", conv(h, 32, 8, 3, "grouped", group=2, strides=[2, 2], pads=[1, 1, 1, 1]))
     h = b.op("Relu", conv(h, 64, 32, 1, "point"))
-    f = b.op("Flatten", h)
-    h = b.op("Relu", b.op("Gemm", f, b.weight(64 * 36, 40, scale=0.02), b.weight(40), to="wide"))
-    b.output(b.op("Gemm", h, b.weight(40, 10), b.weight(10), to="y"), ["n", 10])
+    f = b.op("Flatten", b.op("GlobalAveragePool", h))
+    wide = b.const(smooth(b.rng, (64, 48)))
+    h = b.op("Relu", b.op("Gemm", f, wide, b.weight(48), to="wide"))
+    b.output(b.op("Gemm", h, b.weight(48, 10), b.weight(10), to="y"), ["n", 10])
     return b.model()
 
 
@@ -50,7 +51,7 @@ def smooth(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
 def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
     mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
-    draws = rng.standard_normal((count, 16, 12, 12, 4)) @ mix
+    draws = rng.standard_normal((count, 32, 10, 10, 4)) @ mix
     return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
 
 
