@@ -42,8 +42,7 @@ def chained(first: np.ndarray, second: np.ndarray, form: Form, reader: Form) -> 
     """
     whole = forms.chained(form, reader)
     groups = whole.window.groups
-    shape = (whole.outputs, whole.inputs // groups, *whole.window.kernel)
-    result = np.zeros(shape)
+    result = np.zeros(whole.shape)
     if not reader.is_depthwise:
         second = regrouped(second, reader.window.groups, groups)
     if not form.is_depthwise:
@@ -98,7 +97,7 @@ def summed(weights: Sequence[np.ndarray], parts: Sequence[Form], whole: Form) ->
         whole: The form of the sum.
     """
     groups = whole.window.groups
-    result = np.zeros((whole.outputs, whole.inputs // groups, *whole.window.kernel))
+    result = np.zeros(whole.shape)
     for weight, part in zip(weights, parts, strict=True):
         at = (slice(None), slice(None), *forms.places(part, whole))
         result[at] += regrouped(weight, part.window.groups, groups)

@@ -35,6 +35,11 @@ class Form:
         return self.outputs * self.inputs // self.window.groups * taps
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its weight."""
+        return (self.outputs, self.inputs // self.window.groups, *self.window.kernel)
+
+    @property
     def axes(self) -> list[Axis]:
         """The spatial axes."""
         w = self.window

@@ -64,6 +64,11 @@ class Linear:
         return self.node.is_op(*PRODUCTS)
 
     @property
+    def is_transposed(self) -> bool:
+        """Whether it is a ConvTranspose."""
+        return self.node.is_op("ConvTranspose")
+
+    @property
     def extents(self) -> tuple[Dim, ...]:
         """Spatial extents of what it reads, None where unknown."""
         return spatial(self.data, len(self.form.window.kernel))
@@ -92,10 +97,8 @@ class Linear:
     def weight(self) -> np.ndarray:
         """Return what it multiplies by, float64 [outputs, inputs / groups, *kernel]."""
         matrix = self.site.matrix(self.layer.weight.astype(np.float64))
-        window = self.form.window
-        shape = (self.form.outputs, self.form.inputs // window.groups, *window.kernel)
         alpha = float(self.node.attr("alpha", 1.0)) if self.node.is_op("Gemm") else 1.0
-        return alpha * matrix.transpose(0, 2, 1).reshape(shape)
+        return alpha * matrix.transpose(0, 2, 1).reshape(self.form.shape)
 
 
 def spatial(value: Value, rank: int) -> tuple[Dim, ...]:

@@ -17,6 +17,7 @@ from passes.merging import arithmetic, emit, forms, linear, worth
 from passes.merging.emit import Numbers
 from passes.merging.forms import Form
 from passes.merging.linear import Linear
+from passes.merging.worth import Work
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class MergeChains(Pass):
     multiply-accumulates of the dense result, so depthwise and low-rank pairs stay pairs. Where
     extents are not known, the least that merging may save is counted.
 
-    Leaves alone: pairs that are cheaper than one layer (not-cheaper), a second layer that pads
+    Leaves alone: pairs that are cheaper than one layer (not-cheaper), those whose one layer
+    would make so few outputs that kernels take as long (slower), a second layer that pads
     with zeros where the first one would make something else (padding), products along
     different axes (other-axis), a bias in front of a transposed convolution whose taps overlap
     (overlap), two transposed convolutions or one beside a kernel of several
@@ -56,14 +58,14 @@ class MergeChains(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Merge in the main graph and in bodies, from inputs to outputs."""
-        merged = 0
+        merged, block = 0, ctx.target.channel_multiple
         for _, node in model.nodes():
-            match = _match(node, model.opset) if node.graph is not None else None
+            match = _match(node, model.opset, block)
             while isinstance(match, _Match):
                 kept = _rewrite(match)
                 merged += 1
                 ctx.applied(kept, "merged", f"does what {match.first.node.label!r} did, too")
-                match = _match(node, model.opset) if node.graph is not None else None
+                match = _match(node, model.opset, block)
             if isinstance(match, Refusal):
                 ctx.skip(node, match.code, match.why)
         return (
@@ -71,9 +73,9 @@ class MergeChains(Pass):
         )
 
 
-def _match(node: Node, opset: int) -> _Match | Refusal | None:
+def _match(node: Node, opset: int, block: int) -> _Match | Refusal | None:
     """Look for a layer that a layer reads; None if there is none."""
-    second = linear.read(node, opset)
+    second = linear.read(node, opset) if node.graph is not None else None
     if second is None:
         return None
     read = node.inputs if isinstance(second, Refusal) else (second.data,)
@@ -91,7 +93,7 @@ def _match(node: Node, opset: int) -> _Match | Refusal | None:
         return form
     refusal = (
         between(first.output, node.graph)
-        or worth.refusal(*_work(first, second, form))
+        or worth.refusal(*_works(first, second, form), block)
         or _border(first, second)
         or first.layer.weight_refusal()
         or second.layer.weight_refusal()
@@ -122,8 +124,8 @@ def _channels(form: Form) -> Form:
     return forms.form_of(form.outputs, form.inputs, (), form.window.groups)
 
 
-def _work(first: Linear, second: Linear, form: Form) -> tuple[Fraction, Fraction]:
-    """Return the multiply-accumulates of both layers and of one, at least in proportion."""
+def _works(first: Linear, second: Linear, form: Form) -> tuple[list[Work], Work]:
+    """Return what both layers take and what one takes, at least in proportion."""
     if first.is_conv and second.is_conv:
         early, late = forms.areas(first.form, second.form, first.extents)
         whole = late
@@ -132,7 +134,9 @@ def _work(first: Linear, second: Linear, form: Form) -> tuple[Fraction, Fraction
     else:
         early, late = _spread(first)
         whole = early
-    return early * first.form.weights + late * second.form.weights, whole * form.weights
+    sides = ((first, early), (second, late))
+    works = [Work(layer.form, places, layer.is_transposed) for layer, places in sides]
+    return works, Work(form, whole, any(work.transposed for work in works))
 
 
 def _spread(layer: Linear) -> tuple[Fraction, Fraction]:

@@ -8,9 +8,10 @@ from ocompress.pipeline import Family, Numerics
 class MergeLayers(Family):
     """Let fewer linear layers do the same work, where they take fewer multiplications.
 
-    Runs its members until none of them changes anything. What they save is counted, never
-    guessed: no merge adds multiply-accumulates, or bytes unless it saves some. Merged weights
-    are dense, so this comes before anything that makes zeros or integers.
+    Runs its members until none of them changes anything. What they save is counted: no merge
+    adds multiply-accumulates, those of averages included, none leaves the target's kernels more
+    to do, and none adds bytes unless it saves multiplications. Merged weights are dense, so this
+    comes before anything that makes zeros or integers.
     Numerics: rounding only.
     """
 
@@ -23,6 +24,5 @@ class MergeLayers(Family):
         "merge-pool",
         "merge-sums",
         "merge-branches",
-        "fold-affine",
         "remove-dead-code",
     )

@@ -13,6 +13,7 @@ from passes.canonical.chains import between
 from passes.merging import arithmetic, emit, forms, linear, pools, worth
 from passes.merging.emit import Numbers
 from passes.merging.linear import Linear
+from passes.merging.worth import Work
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class MergePool(Pass):
 
     An average counts as one multiplication for every element it adds up.
 
-    Leaves alone: what would take more (not-cheaper), averages that leave out padding
+    Leaves alone: what would take more (not-cheaper) or make so few outputs that kernels take as
+    long (slower), averages that leave out padding
     (uncounted-pads) or round their extents up (ceil-mode), extents that only the run knows
     (auto-pad), the second of the two padding where the first one makes no zeros (padding),
     values between that others read (several-readers, is-output, other-graph), computed weights or
@@ -50,11 +52,11 @@ class MergePool(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Merge in the main graph and in bodies."""
-        merged = 0
+        merged, block = 0, ctx.target.channel_multiple
         for _, node in model.nodes():
             if not node.is_op("AveragePool"):
                 continue
-            match = _match(node, model.opset)
+            match = _match(node, model.opset, block)
             if isinstance(match, Refusal):
                 ctx.skip(node, match.code, match.why)
             elif match is not None:
@@ -64,7 +66,7 @@ class MergePool(Pass):
         return Outcome(self.may_change, {"averages merged": merged}) if merged else Outcome()
 
 
-def _match(pool: Node, opset: int) -> _Match | Refusal | None:
+def _match(pool: Node, opset: int, block: int) -> _Match | Refusal | None:
     """Look for a convolution on either side; None if there is none."""
     source = pool.inputs[0]
     before = None if source is None else linear.made_by(source, opset)
@@ -73,7 +75,7 @@ def _match(pool: Node, opset: int) -> _Match | Refusal | None:
     first: Refusal | None = None
     for conv, behind in ((before, True), (after, False)):
         if isinstance(conv, Linear) and conv.is_conv:
-            found = _behind(pool, conv) if behind else _in_front(pool, conv)
+            found = (_behind if behind else _in_front)(pool, conv, block)
             if isinstance(found, _Match):
                 return found
             first = first or found
@@ -82,7 +84,7 @@ def _match(pool: Node, opset: int) -> _Match | Refusal | None:
     return first
 
 
-def _behind(pool: Node, conv: Linear) -> _Match | Refusal:
+def _behind(pool: Node, conv: Linear, block: int) -> _Match | Refusal:
     form = pools.read(pool, conv.form.outputs)
     if isinstance(form, Refusal):
         return form
@@ -90,7 +92,7 @@ def _behind(pool: Node, conv: Linear) -> _Match | Refusal:
     early, late = forms.areas(conv.form, form, conv.extents)
     refusal = (
         between(conv.output, pool.graph)
-        or worth.refusal(early * conv.form.weights + late * form.weights, late * whole.weights)
+        or worth.refusal([Work(conv.form, early), Work(form, late)], Work(whole, late), block)
         or worth.padding(conv.form, form, conv.extents, conv.bias)
         or conv.layer.weight_refusal()
     )
@@ -101,7 +103,7 @@ def _behind(pool: Node, conv: Linear) -> _Match | Refusal:
     return made if isinstance(made, Refusal) else _Match(conv, made, behind=True)
 
 
-def _in_front(pool: Node, conv: Linear) -> _Match | Refusal:
+def _in_front(pool: Node, conv: Linear, block: int) -> _Match | Refusal:
     form = pools.read(pool, conv.form.inputs)
     if isinstance(form, Refusal):
         return form
@@ -112,7 +114,7 @@ def _in_front(pool: Node, conv: Linear) -> _Match | Refusal:
     early, late = forms.areas(form, conv.form, extents)
     refusal = (
         between(pool.output, conv.node.graph)
-        or worth.refusal(early * form.weights + late * conv.form.weights, late * whole.weights)
+        or worth.refusal([Work(form, early), Work(conv.form, late)], Work(whole, late), block)
         or worth.padding(form, conv.form, extents, np.zeros(1))
         or conv.layer.weight_refusal()
     )

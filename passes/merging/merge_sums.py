@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from passes.merging.forms import Form
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf, SumTree, is_root
 from passes.merging.terms import Term
+from passes.merging.worth import Work
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,18 @@ class MergeSums(Pass):
     Before: y = Conv(x, W3, B3, pads=1) + Conv(x, W1, B1) + x
     After:  y = Conv(x, W, B, pads=1)
 
-    This is how RepVGG and its kin are trained, and how few of them are exported. Smaller
-    kernels are padded to larger ones, shifted and dilated ones put on one grid, groups brought
-    to a common number; an AveragePool, a BatchNormalization, a scale per channel and x itself
-    go along where the kernel already has their place. Gemm, MatMul and ConvTranspose with the
-    same window count as well. Terms on other inputs stay in the sum.
+    This is how RepVGG and its kin are trained; not all are merged when they are exported.
+    Smaller kernels are padded to larger ones, shifted and dilated ones put on one grid, groups
+    brought to a common number; an AveragePool, a BatchNormalization, scales and shifts per
+    channel and x itself go along where the kernel already has their place. Gemm, MatMul and
+    ConvTranspose with the same window count as well. Terms on other inputs stay in the sum.
 
-    Leaves alone: what would take more multiplications (not-cheaper) or bytes (larger), layers
-    of other strides (other-stride), of extents that are not known to be the same
-    (other-extents), of other channels (broadcast), averages that leave out padding
-    (uncounted-pads) or round up (ceil-mode), results that others read (several-readers), weights
-    above 64 KiB that others use too (shared-weight), results that overflow (non-finite).
+    Leaves alone: what would take more multiplications (not-cheaper) or bytes (larger) or leave
+    kernels more to do (slower), layers of other strides (other-stride), of extents that are not
+    known to be the same (other-extents), of other channels (broadcast), averages that leave out
+    padding (uncounted-pads), round up (ceil-mode) or pad to extents that only the run knows
+    (auto-pad), results that others read (several-readers, is-output, other-graph), weights above
+    64 KiB that others use too (shared-weight), results that overflow (non-finite).
     Numerics: rounding only; computed in float64 and rounded once.
     """
 
@@ -83,7 +86,7 @@ def _merge(tree: SumTree, layers: Sequence[Leaf], opset: int, ctx: Context) -> i
             usable.append(term)
     gone, usable = 0, terms.ordered(usable)
     while len(usable) > 1 and usable[0].layer is not None:
-        match = _match(usable)
+        match = _match(usable, ctx.target.channel_multiple)
         taken = [usable[0].leaf] if isinstance(match, Refusal) else _rewrite(tree, match, ctx)
         if isinstance(match, Refusal):
             ctx.skip(usable[0].layer.node, match.code, match.why)
@@ -106,19 +109,21 @@ def _terms(
     yield from found if len(found) > 1 else ()
 
 
-def _match(usable: Sequence[Term]) -> _Match | Refusal:
+def _match(usable: Sequence[Term], block: int) -> _Match | Refusal:
     """Let the first term, a layer, take over what it can of the others."""
     first, host = usable[0], usable[0].layer
     assert host is not None
-    form, work, taken = first.form, first.work, [first]
+    made = partial(Work, transposed=host.is_transposed)
+    form, taken = first.form, [first]
     refused: Refusal | None = None
     for term in usable[1:]:
         sum_ = _summed(form, term.form, host)
         refusal = sum_ if isinstance(sum_, Refusal) else None
         if isinstance(sum_, Form):
-            refusal = worth.refusal(work + term.work, sum_.weights, equal=True)
+            works = [made(form), *([] if term.work is None else [term.work])]
+            refusal = worth.refusal(works, made(sum_), block, equal=True)
             if refusal is None:
-                form, work = sum_, sum_.weights
+                form = sum_
                 taken.append(term)
         refused = refused or refusal
     if len(taken) == 1:
@@ -142,7 +147,7 @@ def _numbers(taken: Sequence[Term], form: Form, host: Linear) -> _Match | Refusa
     made = emit.numbers(form, weight, bias, host.dtype)
     if isinstance(made, Refusal):
         return made
-    if form.weights >= sum(term.work for term in taken):
+    if form.weights >= sum(term.work.macs for term in taken if term.work is not None):
         freed = sum(term.layer.own_bytes for term in taken if term.layer is not None)
         freed += sum(_constants(term) for term in taken if term.layer is None)
         refusal = worth.growth(freed, made.nbytes, len(taken) - 1)

@@ -47,8 +47,7 @@ def read(node: Node, channels: int) -> Form | Refusal:
 
 def weight(form: Form) -> np.ndarray:
     """Return the weight of an average, [channels, 1, *kernel]."""
-    shape = (form.outputs, 1, *form.window.kernel)
-    return np.full(shape, 1 / math.prod(form.window.kernel))
+    return np.full(form.shape, 1 / math.prod(form.window.kernel))
 
 
 def _divides(node: Node, form: Form) -> bool:

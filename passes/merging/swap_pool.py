@@ -14,7 +14,7 @@ from ocompress.analysis.windows import window_of
 from ocompress.ir import Facet, Model, Node, Value, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical.chains import between
-from passes.merging import emit, forms, linear, worth
+from passes.merging import emit, forms, linear
 from passes.merging.forms import Axis, Form
 from passes.merging.linear import Linear
 
@@ -83,7 +83,7 @@ def _match(node: Node, opset: int) -> _Order | Refusal | None:
         found = _checked(node, _Order(before.node, node, before))
     reader = query.only_reader(node.output)
     after = None if reader is None else linear.read(reader, opset)
-    if isinstance(found, _Order) or not isinstance(after, Linear):
+    if isinstance(found, _Order) or not isinstance(after, Linear) or not _may_keep_places(node):
         return found
     if after.is_conv and after.form.is_point:
         other = _checked(node, _Order(node, after.node, after))
@@ -96,6 +96,11 @@ def _checked(average: Node, order: _Order) -> _Order | Refusal:
     if np.any(order.conv.bias) and not _keeps_constants(average):
         return Refusal("counted-pads", "at the border the average would take less of the bias")
     return between(value, order.second.graph) or _dearer(average, order) or order
+
+
+def _may_keep_places(node: Node) -> bool:
+    """Whether an average may leave as many places, so that it might as well come second."""
+    return node.is_op("AveragePool") and set(node.attr("strides") or [1]) == {1}
 
 
 def _over_places(node: Node) -> bool:
@@ -125,10 +130,12 @@ def _dearer(average: Node, order: _Order) -> Refusal | None:
     if places is None:
         return _UNKNOWN
     many, few, taps = places
-    convs = (many * form.weights, few * form.weights)
-    means = (few * taps * form.outputs, few * taps * form.inputs)
-    works = [a + b for a, b in zip(convs, means, strict=True)]
-    return worth.refusal(works[0], works[1]) if late else worth.refusal(works[1], works[0])
+    conv_first = many * form.weights, few * taps * form.outputs
+    conv_last = few * form.weights, few * taps * form.inputs
+    now, then = (conv_first, conv_last) if late else (conv_last, conv_first)
+    if sum(then) < sum(now) and then[0] <= now[0]:
+        return None
+    return Refusal("not-cheaper", "the other order would take no fewer multiplications")
 
 
 def _places(average: Node, *, shrinking: bool) -> tuple[Fraction, Fraction, Fraction] | None:

@@ -16,6 +16,7 @@ from passes.merging import forms, pools
 from passes.merging.forms import POINT, Form
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf
+from passes.merging.worth import Work
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Term:
     Attributes:
         leaf: Where it is read.
         form: How it walks.
-        work: Multiply-accumulates at every place.
+        work: What it takes; None if next to nothing.
         nodes: What makes it, to be removed with it, readers first.
         layer: The layer it is, if it is one.
         weight: Its weight, float64, if it is no layer.
@@ -34,7 +35,7 @@ class Term:
 
     leaf: Leaf
     form: Form
-    work: int
+    work: Work | None
     nodes: tuple[Node, ...]
     layer: Linear | None = None
     weight: np.ndarray | None = None
@@ -67,12 +68,15 @@ def layer_term(leaf: Leaf) -> Term | Refusal:
     if refusal is not None:
         return refusal
     nodes = (layer.node,) if layer.add is None else (layer.add, layer.node)
-    return Term(leaf, layer.form, layer.form.weights, nodes, layer)
+    work = Work(layer.form, transposed=layer.is_transposed)
+    return Term(leaf, layer.form, work, nodes, layer)
 
 
 def other_term(leaf: Leaf, host: Linear, opset: int) -> Term | Refusal | None:
     """See something else on the input of a layer as a term; None if it is nothing of the kind."""
     layer = host.layer
+    if leaf.value.constant is not None:
+        return _constant(leaf, host, opset)
     if leaf.layer is not None and leaf.value is not host.data:
         return None
     if not (host.is_conv or host.is_product) or layer.data_channel != layer.out_channel:
@@ -80,7 +84,7 @@ def other_term(leaf: Leaf, host: Linear, opset: int) -> Term | Refusal | None:
     axes = [POINT] * len(host.form.axes)
     point = forms.per_channel(host.form.inputs, axes)
     if leaf.value is host.data:
-        return Term(leaf, point, 0, (), weight=_diagonal(np.ones(()), point))
+        return Term(leaf, point, None, (), weight=_diagonal(np.ones(()), point))
     node = leaf.value.producer
     if node is None or node.graph is not leaf.add.graph or host.data not in node.inputs:
         return None
@@ -90,12 +94,25 @@ def other_term(leaf: Leaf, host: Linear, opset: int) -> Term | Refusal | None:
         form = pools.read(node, host.form.inputs) if host.is_conv else None
         if not isinstance(form, Form):
             return form
-        return Term(leaf, form, form.weights, (node,), weight=pools.weight(form))
+        return Term(leaf, form, Work(form), (node,), weight=pools.weight(form))
     item = _affine(node, host, opset)
     if item is None:
         return None
     scale = _diagonal(item.scale, point)
-    return Term(leaf, point, 0, (node,), weight=scale, bias=item.shift)
+    return Term(leaf, point, None, (node,), weight=scale, bias=item.shift)
+
+
+def _constant(leaf: Leaf, host: Linear, opset: int) -> Term | None:
+    """See a constant per channel that is added as a bias, if the layer has a place for one."""
+    layer = host.layer
+    if layer.bias_at is None and host.add is None:
+        return None
+    axes = tuple(range(layer.out_rank))
+    item = affine.read(leaf.add, 1 - leaf.at, axes, layer.out_channel, host.form.outputs, opset)
+    if not isinstance(item, Affine):
+        return None
+    nothing = np.zeros(host.form.shape)
+    return Term(leaf, host.form, None, (), weight=nothing, bias=item.shift)
 
 
 def _affine(node: Node, host: Linear, opset: int) -> Affine | None:
@@ -108,8 +125,7 @@ def _affine(node: Node, host: Linear, opset: int) -> Affine | None:
 
 def _diagonal(scale: np.ndarray, form: Form) -> np.ndarray:
     """Return the weight of a scale per channel, [channels, 1, *ones]."""
-    shape = (form.outputs, 1, *form.window.kernel)
-    return np.array(np.broadcast_to(scale.reshape(-1, *[1] * (len(shape) - 1)), shape))
+    return np.array(np.broadcast_to(scale.reshape(-1, *[1] * (len(form.shape) - 1)), form.shape))
 
 
 def ordered(terms: Sequence[Term]) -> list[Term]:

@@ -229,7 +229,7 @@ def test_element_types(dtype: Any) -> None:
 
 def test_chain_of_four_ends_as_one() -> None:
     layers = [(6, 40), (40, 30), (30, 20), (20, 5)]
-    net = _chain(*(lambda b, x, io=io: gemm(b, x, *io) for io in layers))  # type: ignore[misc]
+    net = _chain(*(lambda b, x, io=io: gemm(b, x, *io) for io in layers))
     done = merge("merge-chains", net, ["n", 6]).cheaper()
     assert done.ops == {"Gemm": 1}
     assert done.ratio == 6 * 5 / sum(i * o for i, o in layers)
