@@ -45,7 +45,8 @@ def smooth(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     scale = 0.8 ** np.arange(rank)
     left, right = rng.standard_normal((outs, rank)), rng.standard_normal((rank, rest))
     matrix = (left * scale) @ right / np.sqrt(rest)
-    return matrix.reshape(shape).astype(np.float32)
+    found: np.ndarray = matrix.reshape(shape).astype(np.float32)
+    return found
 
 
 def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:

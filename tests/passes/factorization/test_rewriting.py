@@ -49,10 +49,13 @@ def matrix(kind: str) -> Model:
     elif kind == "left":
         made = b.op("MatMul", b.weight(6, 8), x, to="m")
     else:
-        attrs = {"transB": {"transB": 1}, "alpha": {"alpha": 0.5, "beta": 2.0}}
+        attrs: dict[str, dict[str, Any]] = {
+            "transA": {"transA": 1},
+            "transB": {"transB": 1},
+            "alpha": {"alpha": 0.5, "beta": 2.0},
+        }
         weight = b.weight(6, 8) if kind == "transB" else b.weight(8, 6)
-        more = attrs.get(kind, {}) | ({"transA": 1} if kind == "transA" else {})
-        made = b.op("Gemm", x, weight, b.weight(6), to="m", **more)
+        made = b.op("Gemm", x, weight, b.weight(6), to="m", **attrs.get(kind, {}))
     b.output(made, [None] * len(shape))
     return b.model()
 
