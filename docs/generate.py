@@ -51,7 +51,17 @@ def _section(cls: type[Pass], level: str = "##") -> Iterator[str]:
         by_name = {c.name: c for c in all_passes()}
         for member in dict.fromkeys(cls.members):
             yield ""
-            yield from _section(by_name[member], level + "#")
+            if _home(member) is cls:
+                yield from _section(by_name[member], level + "#")
+            else:
+                yield f"{level}# {member}"
+                yield f"\nThe same as in [`{_home(member).name}`](#{_home(member).name})."
+
+
+def _home(member: str) -> type[Family]:
+    """Return the first family that a pass is a part of."""
+    families = [cls for cls in all_passes() if issubclass(cls, Family)]
+    return next(cls for cls in families if member in cls.members)
 
 
 def _options(cls: type[Pass]) -> Iterator[str]:

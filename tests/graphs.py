@@ -93,6 +93,28 @@ def concat_split_pool() -> Model:
 
 
 @zoo
+def mergeable() -> Model:
+    """Layers in a row, side by side and added up, and averages next to them."""
+    b = Builder()
+    x = b.input("x", ["n", 4, 8, 8])
+    h = b.op("Conv", x, b.weight(24, 4, 1, 1), b.weight(24))
+    h = b.op("Relu", b.op("Conv", h, b.weight(4, 24, 3, 3), b.weight(4)))
+    branches = [b.op("Conv", h, b.weight(4, 4, k, k), pads=[k // 2] * 4) for k in (3, 1)]
+    h = b.op("Relu", b.op("Add", b.op("Add", *branches), b.batch_norm(h, 4)))
+    h = b.op(
+        "Concat", *(b.op("Conv", h, b.weight(o, 4, 1, 1), b.weight(o)) for o in (3, 5)), axis=1
+    )
+    h = b.op("Relu", b.op("AveragePool", h, kernel_shape=[2, 2], strides=[2, 2]))
+    h = b.op("Conv", h, b.weight(6, 8, 2, 2), b.weight(6))
+    h = b.op("AveragePool", h, kernel_shape=[2, 2])
+    h = b.op("Reshape", h, b.const(np.array([0, 6], np.int64)))
+    h = b.op("Add", b.op("MatMul", h, b.weight(6, 30)), b.weight(30))
+    b.op("MatMul", h, b.weight(30, 5), to="y")
+    b.output("y", ["n", 5])
+    return b.model()
+
+
+@zoo
 def conv_transpose() -> Model:
     b = Builder()
     x = b.input("x", [1, 8, 6, 6])

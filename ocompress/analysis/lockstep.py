@@ -16,7 +16,7 @@ from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
-from ocompress.ir import Model, Value, query
+from ocompress.ir import Model, Node, Value, query
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Lockstep:
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
         """
         first = twins[0]
-        self._candidate.before(first.candidate.node)
+        self._candidate.before(self._stop(first.candidate))
         self._reference.past(first.reference.node)
         sums = RegressionSums()
         for pair in twins:
@@ -72,6 +72,17 @@ class Lockstep:
                 share = 1 / (len(twins) * self._feeds)
                 _take(sums, pair, seen, made, lost, self._rng(at), share)
         return sums
+
+    def _stop(self, site: Site) -> Node:
+        """Return where to wait for a layer: before a reshape that it reads.
+
+        What takes its place may read what is reshaped.
+        """
+        maker = site.layer.data.producer
+        reshapes = maker is not None and maker.is_op("Flatten", "Reshape")
+        if maker is not None and reshapes and self._candidate.ahead(maker):
+            return maker
+        return site.node
 
     @property
     def _feeds(self) -> int:

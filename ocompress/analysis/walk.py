@@ -54,6 +54,10 @@ class Walk:
         """Whether the value is held."""
         return self._frontier.get(value.name) is value
 
+    def ahead(self, node: Node) -> bool:
+        """Whether a node of the main graph is still to be run."""
+        return id(node) not in self._done
+
     def held(self, value: Value, at: int) -> np.ndarray:
         """Return a value of the frontier as feed number `at` made it.
 

@@ -141,6 +141,8 @@ class CandidateTable:
             Position of the candidate of each part; if no choice keeps to the limit, the one that
             takes least.
         """
+        if self.total({}, resource) <= limit:
+            return dict.fromkeys(self.rows, 0)
         least = {part: self.least(part, resource) for part in self.rows}
         spare = limit - self.total(least, resource)
         if spare <= 0 or not self.rows:

@@ -37,7 +37,7 @@ def behind(layer: Layer, opset: int) -> Chain:
     value: Value = layer.node.output
     axes: Axes = tuple(range(layer.out_rank))
     while True:
-        refusal = _between(value, layer.node.graph)
+        refusal = between(value, layer.node.graph)
         if refusal is not None:
             chain.declined += [(n, refusal) for n, at in value.users if _fits(see, n, at, axes)]
             return chain
@@ -73,7 +73,7 @@ def in_front(layer: Layer, opset: int) -> Chain:
         item = None if moved is not None else _one_of(see, node, axes)
         if moved is None and item is None:
             return chain
-        refusal = _between(value, layer.node.graph)
+        refusal = between(value, layer.node.graph)
         if refusal is None and isinstance(item, Affine):
             refusal = _enlarges(item, layer)
         if isinstance(item, Refusal) or refusal is not None:
@@ -101,7 +101,7 @@ def _one_of(see: Reader, node: Node, axes: Axes) -> Affine | Refusal | None:
     return None
 
 
-def _between(value: Value, graph: Graph | None) -> Refusal | None:
+def between(value: Value, graph: Graph | None) -> Refusal | None:
     """Say why a value cannot vanish between its producer and one reader."""
     if value.is_output:
         return Refusal("is-output", f"{value.name!r} is an output of the graph")

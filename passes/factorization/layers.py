@@ -85,13 +85,16 @@ def problems_of(
     return found
 
 
-def survey(model: Model, weights: Sequence[Weight], ctx: Context) -> Iterator[Layer]:
+def survey(
+    model: Model, weights: Sequence[Weight], ctx: Context, *, blind: bool = False
+) -> Iterator[Layer]:
     """Look at what layers read and what the model's outputs mind; what cannot be is said.
 
     Args:
         model: The model as it is.
         weights: Constants of linear layers with the nodes that read them.
         ctx: Has the data, if there are any.
+        blind: Whether to go by the weights alone all the same.
 
     Yields:
         Layer after layer, in order of execution; each holds what is large only while it is used.
@@ -106,7 +109,7 @@ def survey(model: Model, weights: Sequence[Weight], ctx: Context) -> Iterator[La
             ctx.skip(weight.nodes[0], sites.code, sites.why)
         else:
             seen.append((weight, sites))
-    if not ctx.has_data:
+    if blind or not ctx.has_data:
         yield from (_layer(sites, shapes, work, None, None) for _, sites in seen)
         return
     minds = curvature(model, [s for _, sites in seen for s in sites], ctx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from ocompress.analysis.linear_rows import bias_place
 from ocompress.ir import Model
 from ocompress.planning import KEEP, Candidate
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Ranks, Starts
+from passes.factorization.forms import Form, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import Layer
 from passes.factorization.problem import Problem
@@ -27,7 +27,9 @@ _WORST = 0.5
 """Part of what the layer does that may be lost, at most, for a form to be worth a look."""
 _PROBED = 0.6
 """Part of the multiply-accumulates left in what is tried in the model, at most."""
-_FLOPS = 8e10
+_HOPELESS = 4.0
+"""Error over that of the best form of as much work, beyond which no fitting makes up for it."""
+_FLOPS = 4e10
 """Operations spent on fitting the candidates of a layer, about."""
 
 
@@ -90,37 +92,92 @@ def offers(layer: Layer, search: Search) -> Offers:
         search: What is tried.
     """
     site = layer.site
-    size = site.layer.weight.nbytes
-    found = [Offer(None, (), Candidate(layer.name, KEEP, "", 0.0, size, layer.macs))]
-    models = [alone(site, layer.shape, search.opset)]
-    once = _work(models[0])
-    ready = _ready(layer, search.forms)
-    rungs = {f.name: search.ranks(f, f.sees(layer.problems[0])) for f, _ in ready}
-    effort = _effort(layer.problems[0], sum(map(len, rungs.values())) * len(layer.problems))
-    probe: tuple[float, Factored, float] | None = None
-    for form, starts in ready:
-        for ranks in rungs[form.name]:
-            made = _try(layer, form, starts, ranks, effort)
-            if made is None:
-                continue
-            chain, error = made
-            steps = chain.links()
-            model = alone(site, layer.shape, search.opset, steps)
-            bytes_ = bytes_of(steps, site.layer.weight.itemsize)
-            share = _work(model) / max(once, 1.0)
-            if model is None or share > 1 - _LEAST_SAVED or bytes_ >= size:
-                continue
-            row = Candidate(
-                layer.name, form.name, form.setting(ranks), error, bytes_, layer.macs * share
-            )
-            found.append(Offer(form, ranks, row))
-            models.append(model)
-            if share <= _PROBED and (probe is None or error < probe[0]):
-                probe = error, chain, share
+    plain = alone(site, layer.shape, search.opset)
+    keep = Candidate(layer.name, KEEP, "", 0.0, site.layer.weight.nbytes, layer.macs)
+    drafts = _promising(_drafts(layer, search, max(_work(plain), 1.0)))
+    effort = _effort(layer.problems[0], len(drafts) * len(layer.problems))
+    drafts = [_fitted(draft, layer, effort) for draft in drafts]
+    found = [Offer(None, (), keep)]
+    for draft in drafts:
+        row = Candidate(
+            layer.name,
+            draft.form.name,
+            draft.form.setting(draft.ranks),
+            draft.error,
+            draft.bytes,
+            layer.macs * draft.share,
+        )
+        found.append(Offer(draft.form, draft.ranks, row))
     if search.timed:
+        models = [plain, *(d.model for d in drafts)]
         found = _timed(found, models, layer, search.seed)
+    probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.error, default=None)
     power = sum(p.power() for p in layer.problems)
-    return Offers(found, power, None if probe is None else _trial(layer, probe[1], probe[0]))
+    return Offers(found, power, None if probe is None else _trial(layer, probe.chain, probe.error))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A chain that could take a layer's place."""
+
+    form: Form
+    ranks: Ranks
+    factors: list[list[np.ndarray]]
+    chain: Factored
+    error: float
+    share: float
+    bytes: int
+    model: Model
+
+
+def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
+    """Yield chains as they start, those that would save nothing or lose too much left out."""
+    site = layer.site
+    power = sum(p.power() for p in layer.problems)
+    for form in search.forms:
+        if form.refusal(layer.problems[0]) or (site.transposed and not form.transposes):
+            continue
+        seen = [form.sees(p) for p in layer.problems]
+        starts = [form.start(p) for p in seen]
+        for ranks in search.ranks(form, seen[0]):
+            factors = [start(ranks) for start in starts]
+            chain = factored(form, layer.problems, factors)
+            steps = chain.links()
+            size = bytes_of(steps, site.layer.weight.itemsize)
+            model = alone(site, layer.shape, search.opset, steps)
+            share = _work(model) / once
+            if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
+                continue
+            error = _error(layer, chain)
+            if np.isfinite(error) and error <= _WORST * power:
+                yield _Draft(form, ranks, factors, chain, error, share, size, model)
+
+
+def _promising(drafts: Iterable[_Draft]) -> list[_Draft]:
+    """Leave out what starts much worse than something that multiplies no more."""
+    every = list(drafts)
+    return [
+        d
+        for d in every
+        if d.error <= _HOPELESS * min(o.error for o in every if o.share <= d.share * (1 + 1e-9))
+    ]
+
+
+def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
+    form = draft.form
+    if form.closed or not effort.rounds:
+        return draft
+    factors = [
+        form.fitted(form.sees(problem), start, effort)
+        for problem, start in zip(layer.problems, draft.factors, strict=True)
+    ]
+    chain = factored(form, layer.problems, factors)
+    return replace(draft, factors=factors, chain=chain, error=_error(layer, chain))
+
+
+def _error(layer: Layer, chain: Factored) -> float:
+    pairs = zip(layer.problems, chain.tensors, strict=True)
+    return sum(problem.error(tensor @ problem.scale) for problem, tensor in pairs)
 
 
 def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
@@ -138,30 +195,6 @@ def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
 
 def _work(model: Model | None) -> float:
     return 0.0 if model is None else sum(work_of(model, None).values())
-
-
-def _ready(layer: Layer, forms: Sequence[Form]) -> list[tuple[Form, list[Starts]]]:
-    return [
-        (form, [form.start(form.sees(p)) for p in layer.problems])
-        for form in forms
-        if form.refusal(layer.problems[0]) is None
-        and (form.transposes or not layer.site.transposed)
-    ]
-
-
-def _try(
-    layer: Layer, form: Form, starts: Sequence[Starts], ranks: Ranks, effort: Effort
-) -> tuple[Factored, float] | None:
-    every = [
-        form.fitted(form.sees(problem), start(ranks), effort)
-        for problem, start in zip(layer.problems, starts, strict=True)
-    ]
-    chain = factored(form, layer.problems, every)
-    pairs = zip(layer.problems, chain.tensors, strict=True)
-    total = sum(problem.error(tensor @ problem.scale) for problem, tensor in pairs)
-    if not np.isfinite(total) or total > _WORST * sum(p.power() for p in layer.problems):
-        return None
-    return chain, total
 
 
 def _timed(

@@ -78,6 +78,7 @@ class Replace(Pass):
     layers: tuple[str, ...] = option((), help="Globs of the node names to look at; all if empty.")
     exclude: tuple[str, ...] = option((), help="Globs of node names that stay as they are.")
     refit: bool = option(True, help="With data, fit factors and the layers behind.")
+    data_free: bool = option(False, help="Go by the weights alone, even where there are data.")
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""
@@ -95,7 +96,7 @@ class Replace(Pass):
         choices = self._survey(model, weights, ctx)
         if not choices.table.rows:
             return Outcome()
-        builder = Builder(model, choices.parts, self.refit and ctx.has_data, ctx)
+        builder = Builder(model, choices.parts, self.refit and self._seen(ctx), ctx)
         plan, built = self._choose(choices, builder, ctx)
         return self._finish(model, choices, plan, built, ctx)
 
@@ -117,6 +118,9 @@ class Replace(Pass):
         if self.evbmf and all(form.spectra is None for form in self.forms()):
             msg = f"{self.name}: evbmf finds ranks of cuts of a matrix; no form here is one"
             raise OptionError(msg)
+
+    def _seen(self, ctx: Context) -> bool:
+        return ctx.has_data and not self.data_free
 
     def _looks_at(self, weight: candidates.Candidate, ctx: Context) -> bool:
         if any(not n.is_op(*self.operators) for n in weight.nodes):
@@ -148,7 +152,7 @@ class Replace(Pass):
         choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if timed else "macs")
         trials: dict[str, Trial] = {}
         stage = f"{ctx.source}: trying forms"
-        for done, layer in enumerate(survey(model, weights, ctx), 1):
+        for done, layer in enumerate(survey(model, weights, ctx, blind=self.data_free), 1):
             ctx.progress(stage, done, len(weights))
             found = offering.offers(layer, search)
             if timed and found.rows[0].row.ms is None:
@@ -165,7 +169,7 @@ class Replace(Pass):
             if len(found.rows) == 1:
                 why = "no form has fewer weights and less to multiply without losing half of it"
                 ctx.skip(layer.site.node, "no-form", why)
-        times = tried(model, trials, ctx) if ctx.has_data and trials else {}
+        times = tried(model, trials, ctx) if self._seen(ctx) and trials else {}
         for part, rows in choices.offers.items():
             choices.power[part] *= times.get(part, 1.0)
             for offer in rows:

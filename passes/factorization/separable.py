@@ -11,13 +11,30 @@ from passes.factorization.replacing import Replace
 
 
 class Separable(Replace):
-    """Write convolutions as depthwise and pointwise ones.
+    """Write convolutions as depthwise and pointwise ones, fitted to data.
 
     Before: y = Conv(x, W, b), W of 128 x 128 x 3 x 3
     After:  y = Conv(Conv(x, D, group=128), P, b), D of 256 x 1 x 3 x 3, P of 128 x 256 x 1 x 1
 
-    Leaves alone: TODO
+    Network decoupling: the taps of each input channel times all outputs are a matrix, whose first
+    T singular pairs are T depthwise filters a channel and a pointwise convolution behind them
+    (`depthwise-first`); or those of each output times all input channels, T maps an output and
+    their filters (`pointwise-first`). As many terms as taps are exact. Terms are whitened by what
+    patches look like and fitted by alternating least squares; choice, fit and proof are those of
+    `factorize`, which takes these forms too if its `methods` name them.
+
+    Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
+    and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
+    less to multiply (no-form), those that no budget paid for or whose forms are not measured
+    faster (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow),
+    layers with more inputs than pairs can be looked at (too-wide) or that cannot be timed alone
+    (not-timed), weights that are computed, stacked, shared in different ways, quantized or not
+    finite (dynamic-weight, batched-weight, shared-weight, already-quantized, non-finite,
+    odd-weight, vector), shapes, ranks and pads that are not known (unknown-shape, unknown-rank,
+    auto-pad), and bodies of control flow (in-body).
     Numerics: lossy.
+    Reference: Guo et al., Network Decoupling: From Regular to Depthwise Separable Convolutions,
+    2018.
     """
 
     name = "separable"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import DType, Graph, Model, Node, Value
+from ocompress.ir import DType, Graph, Model, Node, Value, schemas
 from ocompress.profiling.latency import interleave
 from ocompress.runtime import Session
 from passes.factorization.rewriting import flattens, put
@@ -54,6 +54,7 @@ def alone(
     )
     graph.set_outputs([made])
     model = Model(graph, {"": opset})
+    model.shell.ir_version = schemas.lowest_ir_version(opset)
     if steps is not None:
         twin = site_of(node)
         if not isinstance(twin, Site) or not put([twin], steps):

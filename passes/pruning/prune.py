@@ -62,6 +62,7 @@ class Prune(Pass):
     """
 
     name = "prune"
+    after = ("merge-layers",)
     numerics = Numerics.LOSSY
     may_change = Facet.WEIGHTS
 

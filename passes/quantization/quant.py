@@ -56,7 +56,7 @@ class Quant(Pass):
     name = "quant"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-    after = ("prune", "equalize")
+    after = ("merge-layers", "prune", "equalize")
     needs_data = True
 
     calibration: str = option(

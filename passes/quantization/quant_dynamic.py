@@ -44,7 +44,7 @@ class QuantDynamic(Pass):
     name = "quant-dynamic"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-    after = ("prune", "equalize", "quant")
+    after = ("merge-layers", "prune", "equalize", "quant")
 
     smallest: int = option(
         4096, help="Leave products alone whose weight has fewer elements.", at_least=1

@@ -69,7 +69,7 @@ class QuantWeights(Pass):
     name = "quant-weights"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
-    after = ("prune", "quant")
+    after = ("merge-layers", "prune", "quant")
 
     form: str = option("int8", help="What weights are stored as.", choices=FORMS)
     block: int | None = option(

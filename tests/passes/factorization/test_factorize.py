@@ -1,0 +1,176 @@
+"""Whole passes: what they take, what they keep, what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.errors import OptionError
+from ocompress.ir import Model
+from ocompress.pipeline import Verdict
+from passes.factorization.factorize import Factorize
+from passes.factorization.separable import Separable
+from passes.reconstruction.work import work_of
+from tests.build import Builder
+from tests.passes.factorization.replaced import batches, error, net, run
+
+
+@dataclass
+class Judge:
+    """A guard that says of each model what a rule says."""
+
+    kind: str
+    ratio: float = 0.5
+    limit: float = 1.0
+    max_ratio: float = 1.0
+    judged: int = 0
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        self.judged += 1
+        value = self.ratio if self.kind == "latency" else error(best, candidate)
+        return Verdict(value <= self.limit, self.kind, "", {"ratio": value})
+
+
+def work(model: Model) -> float:
+    return sum(work_of(model, None).values())
+
+
+def methods(details: Any) -> dict[str, str]:
+    return {r["name"]: r["method"] for r in details["candidates"] if r["taken"]}
+
+
+@pytest.mark.parametrize(("item", "least"), [(Factorize, 0.5), (Separable, 0.7)])
+def test_work_left_is_what_was_asked_for(item: Any, least: float) -> None:
+    model = net()
+    after, outcome, ctx = run(item(max_macs=least), model, data=batches(0))
+    assert 0.6 * least * work(model) < work(after) <= least * work(model)
+    assert outcome.details["macs"]["after"] == pytest.approx(work(after), rel=0.01)
+    assert outcome.details["macs"]["before"] == pytest.approx(work(model), rel=0.01)
+    assert error(model, after) < 0.1
+    applied = [r for r in ctx.diagnostics.remarks if r.code == "replaced"]
+    assert len(applied) == outcome.counts["layers replaced"] > 1
+
+
+def test_less_work_costs_more_and_data_help() -> None:
+    model = net()
+    found = {}
+    for left in (0.8, 0.5, 0.3):
+        found[left] = error(model, run(Factorize(max_macs=left), model, data=batches(0))[0])
+    assert found[0.8] < found[0.5] < found[0.3]
+    blind = error(model, run(Factorize(max_macs=0.5), model)[0])
+    still = error(model, run(Factorize(max_macs=0.5, refit=False), model, data=batches(0))[0])
+    assert found[0.5] < 0.7 * blind
+    assert found[0.5] < still
+
+
+def test_names_outputs_and_layers_that_are_kept_stay_as_they_are() -> None:
+    model = net()
+    after, _, ctx = run(Factorize(max_macs=0.6, exclude=("inner", "wide")), model, data=batches(0))
+    assert [v.name for v in after.graph.outputs] == [v.name for v in model.graph.outputs]
+    labels = {n.label for n in after.graph.nodes}
+    assert {n.label for n in model.graph.nodes if not n.is_op("Flatten")} <= labels
+    assert ctx.diagnostics.declined()["excluded"] == 2
+    shapes = {n.label: n.input(1).shape for n in after.graph.nodes if n.is_op("Conv")}  # type: ignore[union-attr]
+    assert shapes["inner"] == (24, 16, 3, 3)
+
+
+def test_one_layer_alone() -> None:
+    model = net()
+    item = Factorize(max_weights=0.4, layers=("inner",))
+    after, outcome, ctx = run(item, model, data=batches(0))
+    assert methods(outcome.details)["inner"] != "keep"
+    assert set(methods(outcome.details)) == {"inner"}
+    assert ctx.diagnostics.declined()["not-named"] == 6
+    factors = [n for n in after.graph.nodes if n.label.startswith("inner")]
+    left = sum(v.constant.size for n in factors if (v := n.input(1)) and v.constant is not None)
+    assert left <= 0.4 * 24 * 16 * 9
+
+
+def test_rules_for_ranks() -> None:
+    model = net()
+    loose = run(Factorize(energy=0.9), model, data=batches(0))
+    tight = run(Factorize(energy=0.999), model, data=batches(0))
+    assert work(loose[0]) < work(tight[0]) < work(model)
+    assert error(model, tight[0]) < error(model, loose[0])
+    given = run(Factorize(rank=8, methods=("channel",)), model, data=batches(0))
+    inner = next(r for r in given[1].details["candidates"] if r["name"] == "inner" and r["taken"])
+    assert (inner["method"], inner["setting"]) == ("channel", "rank 8")
+    noise = run(Factorize(evbmf=True), model, data=batches(0))
+    assert "layers replaced" in noise[1].counts
+
+
+def test_error_budget_is_kept() -> None:
+    model = net()
+    small = run(Factorize(max_error=1e-3), model, data=batches(0))
+    large = run(Factorize(max_error=5e-2), model, data=batches(0))
+    assert work(large[0]) < work(small[0]) <= work(model)
+    for (_, outcome, _), limit in ((small, 1e-3), (large, 5e-2)):
+        spent = sum(r["error"] for r in outcome.details["candidates"] if r["taken"])
+        assert spent <= limit
+
+
+def test_as_far_as_the_drop_lets() -> None:
+    model = net()
+    guard = Judge("max-drop", limit=0.01)
+    after, _, _ = run(Factorize(), model, data=batches(0), guards=[guard])
+    assert guard.judged > 2
+    assert error(model, after) <= 0.01
+    assert work(after) < 0.9 * work(model)
+    none, outcome, ctx = run(
+        Factorize(), model, data=batches(0), guards=[Judge("max-drop", limit=-1.0)]
+    )
+    assert not outcome
+    assert work(none) == work(model)
+    assert ctx.diagnostics.declined()["too-lossy"] > 3
+
+
+def test_what_is_not_faster_is_given_up() -> None:
+    model = net()
+    guard = Judge("latency", ratio=1.0)
+    after, outcome, ctx = run(Factorize(max_macs=0.6), model, data=batches(0), guards=[guard])
+    assert not outcome
+    assert work(after) == work(model)
+    assert ctx.diagnostics.declined()["not-faster"] >= 0
+    rows = outcome.details["candidates"]
+    assert all("ms" in r for r in rows)
+    assert all(r["taken"] == (r["method"] == "keep") for r in rows)
+
+
+def test_every_candidate_that_lost_says_why() -> None:
+    _, outcome, _ = run(Factorize(max_macs=0.5), net(), data=batches(0))
+    rows = outcome.details["candidates"]
+    assert {"channel", "input", "spatial 0", "tucker", "cp"} <= {r["method"] for r in rows}
+    assert all(r["taken"] or r["why"] for r in rows)
+    assert sum(r["taken"] for r in rows) == len({r["name"] for r in rows})
+    kept = [r for r in rows if r["method"] == "keep"]
+    assert all(r["bytes"] < k["bytes"] and r["macs"] < k["macs"]
+               for k in kept for r in rows if r["name"] == k["name"] and r is not k)  # fmt: skip
+
+
+def test_a_shared_weight_is_replaced_for_all_its_readers() -> None:
+    b = Builder(8)
+    x = b.input("x", ["n", 16])
+    weight = b.const((b.rng.standard_normal((16, 4)) @ b.rng.standard_normal((4, 16)) / 8)
+                     .astype(np.float32))  # fmt: skip
+    h = b.op("Relu", b.op("Gemm", x, weight, b.weight(16), to="one"))
+    b.output(b.op("Gemm", h, weight, b.weight(16), to="two"), ["n", 16])
+    model = b.model()
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.standard_normal((64, 16)).astype(np.float32)} for _ in range(4)]
+    after, outcome, _ = run(Factorize(rank=4, methods=("channel",)), model, data=data)
+    assert outcome.counts["layers replaced"] == 1
+    gemms = [n for n in after.graph.nodes if n.is_op("Gemm")]
+    assert len(gemms) == 4
+    assert len({id(n.input(1)) for n in gemms}) == 2
+
+
+def test_bad_options() -> None:
+    with pytest.raises(OptionError, match="give one of max_macs and rank"):
+        run(Factorize(max_macs=0.5, rank=3), net())
+    with pytest.raises(OptionError, match="factorize: layers names 'nope'"):
+        run(Factorize(layers=("nope",)), net())
+    with pytest.raises(OptionError, match="did you mean 'tucker'"):
+        Factorize(methods=("tuker",))
