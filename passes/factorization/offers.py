@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_rows import bias_place
 from ocompress.ir import Model
 from ocompress.planning import KEEP, Candidate
+from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.ladders import RanksOf
@@ -142,7 +143,7 @@ def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
         for ranks in search.ranks(form, seen[0]):
             factors = [start(ranks) for start in starts]
             chain = factored(form, layer.problems, factors)
-            steps = chain.links()
+            steps = unmoved(chain.links(), layer.sites)
             size = bytes_of(steps, site.layer.weight.itemsize)
             model = alone(site, layer.shape, search.opset, steps)
             share = _work(model) / once

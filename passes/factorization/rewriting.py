@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.weight_form import rounded
-from ocompress.ir import Value
+from ocompress.ir import Graph, Value
 from passes.factorization.forms import Form
 from passes.factorization.problem import Problem
 from passes.factorization.steps import Link, Step, links_of, merged, trimmed
@@ -85,9 +85,15 @@ def put(sites: Sequence[Site], steps: Sequence[Step]) -> bool:
     weights = _weights(sites[0], steps)
     if weights is None:
         return False
-    constants = _constants(sites[0], links_of(steps), weights)
+    graph, old = sites[0].node.graph, sites[0].node.inputs[sites[0].layer.weight_at]
+    assert graph is not None
+    assert old is not None
+    constants = _constants(graph, f"{old.name}_factor", links_of(steps), weights)
     for site in sites:
         write(site, steps, constants)
+    if not old.use_count and graph.initializers.get(old.name) is old:
+        del graph.initializers[old.name]
+        graph.names.release(old.name)
     return True
 
 
@@ -123,13 +129,8 @@ def _turned(weight: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _constants(
-    site: Site, links: Sequence[Link], weights: Sequence[np.ndarray]
+    graph: Graph, hint: str, links: Sequence[Link], weights: Sequence[np.ndarray]
 ) -> dict[int, Value]:
     """Return the constant of each link, by its id."""
-    graph, layer = site.node.graph, site.layer
-    assert graph is not None
-    old = site.node.inputs[layer.weight_at]
-    assert old is not None
-    hint = f"{old.name}_factor"
     pairs = zip(links, weights, strict=True)
     return {id(link): graph.constant(hint, weight) for link, weight in pairs}
