@@ -116,6 +116,7 @@ def _fit(
 ) -> np.ndarray:
     """Return factor `at` after some steps of preconditioned conjugate gradients."""
     result = letters(problem)
+    free = 1.0 if mask is None else mask
     others = [f for i, f in enumerate(factors) if i != at]
     names = [t for i, t in enumerate(terms) if i != at]
     forth = f"{terms[at]},{','.join(names)}->{result}"
@@ -133,16 +134,12 @@ def _fit(
         back_to: np.ndarray = np.einsum(
             back, flat.reshape(problem.tensor.shape), *others, optimize=path_back
         )
-        return back_to if mask is None else back_to * mask
+        return back_to * free
 
-    inverse = _preconditioner(problem, terms[at], names, others)
-
-    def precondition(residual: np.ndarray) -> np.ndarray:
-        return inverse(residual) if mask is None else inverse(residual) * mask
-
+    precondition = _preconditioner(problem, terms[at], names, others)
     solution = factors[at].copy()
     residual = gathered(problem.tensor) - weighed(solution)
-    step = direction = precondition(residual)
+    step = direction = precondition(residual) * free
     power = first = float((residual * step).sum())
     for _ in range(steps):
         if power <= first * 1e-8 or power <= 0:
@@ -153,7 +150,7 @@ def _fit(
             break
         solution = solution + power / bend * direction
         residual = residual - power / bend * across
-        step = precondition(residual)
+        step = precondition(residual) * free
         after = float((residual * step).sum())
         direction = step + after / power * direction
         power = after

@@ -89,11 +89,15 @@ def put(sites: Sequence[Site], steps: Sequence[Step]) -> bool:
     assert graph is not None
     assert old is not None
     constants = _constants(graph, f"{old.name}_factor", links_of(steps), weights)
+    before = [value for site in sites for value in site.node.inputs]
     for site in sites:
         write(site, steps, constants)
-    if not old.use_count and graph.initializers.get(old.name) is old:
-        del graph.initializers[old.name]
-        graph.names.release(old.name)
+    for value in before:
+        if value is None or value.use_count:
+            continue
+        if graph.initializers.get(value.name) is value:
+            del graph.initializers[value.name]
+            graph.names.release(value.name)
     return True
 
 

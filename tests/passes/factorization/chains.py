@@ -19,15 +19,15 @@ from tests.contract.harness import check
 
 
 def conv(
-    weight: np.ndarray, group: int = 1, *, spatial: Any = None, relu: bool = False, **attrs: Any
+    weight: np.ndarray, group: int = 1, *, spatial: Any = None, bias: bool = True, **attrs: Any
 ) -> Model:
-    """A convolution `y` with a bias, of extents that are known unless others are given."""
+    """A convolution `y`, its bias computed unless it has one; extents are known unless given."""
     b = Builder(1)
     extents = [11, 12, 9][: weight.ndim - 2] if spatial is None else spatial
     x = b.input("x", [2, weight.shape[1] * group, *extents])
-    inputs = [x, b.const(weight.astype(np.float32)), b.weight(len(weight))]
-    made = b.op("Conv", *inputs, to="y", group=group, **attrs)
-    b.output(b.op("Relu", made) if relu else made, [None] * weight.ndim)
+    added = b.weight(len(weight)) if bias else b.op("Abs", b.input("bias", [len(weight)]))
+    made = b.op("Conv", x, b.const(weight.astype(np.float32)), added, to="y", group=group, **attrs)
+    b.output(made, [None] * weight.ndim)
     return b.model()
 
 
@@ -56,12 +56,17 @@ def through(model: Model, form: Form, ranks: Ranks | None = None) -> Model | Non
     return after
 
 
-def lost(model: Model, after: Model, shapes: dict[str, Any] | None = None) -> float:
+def lost(model: Model, after: Model, given: dict[str, np.ndarray] | None = None) -> float:
     """The largest error of any output, relative to the largest output."""
-    given = feeds(model, 5) if shapes is None else shapes
+    given = feeds(model, 5) if given is None else given
     left, right = (Session(m, level=Level.DISABLED).run(given) for m in (model, after))
     assert left.keys() == right.keys()
     return max(float(np.abs(right[k] - v).max() / np.abs(v).max()) for k, v in left.items())
+
+
+def kinds(model: Model) -> list[str]:
+    """The operators, in order."""
+    return [n.op_type for n in model.graph.nodes]
 
 
 def posed(tensor: np.ndarray, seed: int = 0) -> Problem:
