@@ -26,10 +26,14 @@ def through(build: Build, channels: int = 8) -> tuple[Model, Model, int]:
     b = Builder(2)
     made = build(b, b.input("x", [2, channels, 6, 7]))
     b.output(made, [None] * (2 if build is flat else 4))
-    model = b.model()
+    return taken_in(b.model())
+
+
+def taken_in(model: Model, *, last: bool = False) -> tuple[Model, Model, int]:
     standard.infer_types(model)
     after = model.clone()
-    gone = absorb([n for n in after.graph.nodes if n.is_op("Gather")])
+    gathers = [n for n in after.graph.nodes if n.is_op("Gather")]
+    gone = absorb(gathers[-1:] if last else gathers)
     after.sort()
     check(after)
     assert lost(model, after) < 1e-5
@@ -168,3 +172,20 @@ def test_a_formal_output_keeps_its_name() -> None:
     model, after, found = through(build)
     assert found == 1
     assert [v.name for v in after.graph.outputs] == [v.name for v in model.graph.outputs]
+
+
+def test_what_is_a_formal_output_on_the_way_stays_in_order() -> None:
+    b = Builder(3)
+    h = b.op("Relu", ordered(b, b.input("x", [2, 8, 6, 7]), 8), to="seen")
+    b.output(h, [None] * 4)
+    b.output(conv(b, h, 6, 8), [None] * 4)
+    assert taken_in(b.model())[2] == 0
+
+
+def test_an_order_of_another_joins_the_one_before() -> None:
+    b = Builder(4)
+    h = b.op("Tanh", ordered(b, b.input("x", [2, 8, 6, 7]), 8))
+    b.output(conv(b, ordered(b, h, 8), 6, 8, group=2), [None] * 4)
+    _, after, gone = taken_in(b.model(), last=True)
+    assert gone == 1
+    assert kinds(after) == ["Gather", "Tanh", "Conv"]
