@@ -63,6 +63,7 @@ class Account:
         self.total = sum(self._work.values())
         self._shares: dict[int, dict[int, list[tuple[int, np.ndarray]]]] = {}
         """By node and axis: the groups that lie there, with the part each channel takes."""
+        self._labels: dict[int, str] = {}
         self._touched: list[set[int]] = []
         for at, group in enumerate(groups):
             touched = set()
@@ -74,6 +75,7 @@ class Account:
                 ):
                     held = cut.channel[cut.channel >= 0]
                     share = np.bincount(held, minlength=group.size) / len(cut.channel)
+                    self._labels[id(cut.node)] = cut.node.label
                     axes = self._shares.setdefault(id(cut.node), {})
                     axes.setdefault(cut.axis, []).append((at, share))
                     touched.add(id(cut.node))
@@ -98,6 +100,19 @@ class Account:
         then = list(gone)
         then[at] = more
         return sum(self._left(n, gone) - self._left(n, then) for n in self._touched[at])
+
+    def left(self, gone: Sequence[np.ndarray]) -> dict[str, float]:
+        """Return the part of its multiply-accumulates that each layer of a group is left with.
+
+        Args:
+            gone: For each group which channels go.
+
+        Returns:
+            By label of the node.
+        """
+        return {
+            self._labels[node]: self._left(node, gone) / self._work[node] for node in self._shares
+        }
 
     def _left(self, node: int, gone: Sequence[np.ndarray]) -> float:
         left = self._work[node]

@@ -50,6 +50,8 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         for at, group in enumerate(groups):
             found.orders[at] = channel_costs.by_score(_norms(group, criterion))
         return found
+    if not groups:
+        return found
     read = {at: _read(group, model) for at, group in enumerate(groups)}
     sites = {id(s.node): s for pairs in read.values() for _, s in pairs or ()}
     minds = importance(model, list(sites.values()), ctx)

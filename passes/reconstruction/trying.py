@@ -86,8 +86,36 @@ def samples_for(model: Model, variants: int, ctx: Context) -> int:
     return int(min(max(_WORK / max(work * variants, 1.0), _FEWEST), _MOST_SAMPLES))
 
 
+def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
+    """Return what a changed model costs, in what costs of layers are counted in.
+
+    Args:
+        model: The model as it was.
+        changed: What became of it.
+        ctx: Has the data.
+
+    Returns:
+        Twice the mean divergence of the outputs in nats, or for outputs that are no scores of
+        classes the power of the error over that of the output; None if it cannot be run.
+    """
+
+    def become(clone: Model) -> bool:
+        clone.become(changed.clone())
+        return True
+
+    samples = samples_for(model, 1, ctx)
+    seen = sensitivity(model, {"": become}, ctx.data, samples=samples).get("")
+    cost = cost_of(seen) if seen is not None else math.inf
+    return cost if math.isfinite(cost) else None
+
+
+def cost_of(seen: Sensitivity) -> float:
+    """Return what was seen in what costs of layers are counted in."""
+    return float(2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10))
+
+
 def _factor(seen: Sensitivity, predicted: float) -> float:
-    measured = 2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10)
+    measured = cost_of(seen)
     if not (predicted > 0 and measured > 0 and math.isfinite(measured)):
         return 1.0
     return min(max(measured / predicted, 1 / _MOST), _MOST)

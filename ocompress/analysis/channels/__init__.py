@@ -53,6 +53,7 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
     """
 
     reads: ClassVar[Facet] = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.OPSET
+    of_nodes: ClassVar[bool] = True
 
     split: str = "inner"
 

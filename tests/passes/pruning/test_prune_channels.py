@@ -11,7 +11,7 @@ import pytest
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
 from ocompress.errors import OptionError
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, Node, standard
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from ocompress.runtime import Session
 from passes.pruning.prune_channels import PruneChannels
@@ -77,7 +77,8 @@ def widths(model: Model) -> dict[str, int]:
 
 
 def kept(outcome: Outcome) -> Mapping[str, int]:
-    return {row["name"]: row["kept"] for row in outcome.details["groups"]}
+    """Return what is left of the groups that lost channels."""
+    return {row["name"]: row["kept"] for row in outcome.details["groups"] if row["removed"]}
 
 
 def test_making_up_for_channels_loses_less() -> None:
@@ -99,8 +100,8 @@ def test_counts_are_multiples_and_tied_layers_go_together() -> None:
     assert found == {"stem": 24, "inner": 32, "outer": 24, "depthwise": 24, "point": 40}
     assert kept(outcome) == {"stem": 24, "inner": 32, "point": 40}
     assert outcome.counts["channels removed"] == 8 + 16 + 24
-    rows = outcome.details["groups"]
-    assert all(r["refitted_error"] <= r["output_error"] for r in rows)
+    rows = [r for r in outcome.details["groups"] if r["removed"]]
+    assert all(0 < r["refitted_error"] <= r["output_error"] for r in rows)
 
 
 def test_work_left_is_what_was_asked_for() -> None:
@@ -197,6 +198,73 @@ def test_a_limit_on_the_latency_takes_no_more_than_it_must() -> None:
     _, outcome, ctx = pruned(model, guards=[never])
     assert not outcome
     assert ctx.diagnostics.declined()["too-slow"] == 3
+
+
+class Stopwatch(Fake):
+    """A guard that measures: a layer takes as long as its weight has elements."""
+
+    def __init__(self, ratio: float = 0.8) -> None:
+        super().__init__("latency", lambda *_: Verdict(True, "latency", "", {"ratio": ratio}))
+
+    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+        return [
+            {n.label: float(w.size) for n in m.graph.nodes if (w := weight_of(n)) is not None}
+            for m in models
+        ]
+
+
+def weight_of(node: Node) -> np.ndarray | None:
+    value = node.input(1)
+    return None if value is None else value.constant
+
+
+def test_rows_tell_what_went_what_it_cost_and_how_long_layers_take() -> None:
+    model = net()
+    _, outcome, _ = pruned(model, max_macs=0.6, guards=[Stopwatch()], exclude=("point",))
+    rows = {row["name"]: row for row in outcome.details["groups"]}
+    assert list(rows) == ["x", "stem", "inner", "point", "y"]  # down the graph
+    assert all(r["kept"] + r["removed"] == r["channels"] for r in rows.values())
+    inner = rows["inner"]
+    assert inner["removed"] > 0
+    sizes = {n.label: w.size for n in model.graph.nodes if (w := weight_of(n)) is not None}
+    assert inner["ms_before"] == sizes["inner"] + sizes["outer"]
+    assert inner["ms_after"] < inner["ms_before"]
+    # here time is exactly what is multiplied, so what was foretold comes true
+    assert inner["ms_predicted"] == pytest.approx(inner["ms_after"])
+    assert rows["stem"]["ms_predicted"] == pytest.approx(rows["stem"]["ms_after"])
+    assert [rows[n]["code"] for n in ("x", "point", "y")] == [
+        "graph-input",
+        "excluded",
+        "graph-output",
+    ]
+    assert "output 'y'" in rows["y"]["why"]
+    assert "code" not in inner
+    error = outcome.details["error"]
+    assert error["predicted"] == pytest.approx(
+        sum(r.get("predicted_error", 0) for r in rows.values())
+    )
+    assert 0.1 < error["reached"] / error["predicted"] < 10
+
+
+def test_rows_have_no_times_where_nothing_is_measured() -> None:
+    _, outcome, _ = pruned(net(), ratio=0.3, scope="layer")
+    assert not [key for row in outcome.details["groups"] for key in row if key.startswith("ms_")]
+
+
+def test_groups_that_do_not_pay_say_so_in_their_rows() -> None:
+    class Slow(Stopwatch):
+        def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+            found = super().layer_times(models)
+            return [found[0], *({**t, "point": 1e9} for t in found[1:])]
+
+    asked = iter((1.0, 0.8))
+    slow = Slow()
+    slow.rule = lambda *_: Verdict(True, "latency", "", {"ratio": next(asked)})
+    _, outcome, ctx = pruned(net(), ratio=0.4, scope="layer", guards=[slow])
+    assert kept(outcome).keys() == {"inner"}  # the stem's channels reach the point, too
+    reasons = {r["name"]: r.get("code") for r in outcome.details["groups"]}
+    assert reasons["point"] == reasons["stem"] == "not-faster"
+    assert ctx.diagnostics.declined()["not-faster"] == 2
 
 
 def test_what_is_not_faster_is_given_up() -> None:

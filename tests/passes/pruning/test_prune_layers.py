@@ -59,8 +59,13 @@ def test_the_branch_that_says_least_goes() -> None:
     assert error(model, after) < 1e-3  # its offset of 2 was made up for
     assert ctx.diagnostics.declined()["not-chosen"] == 2
     rows = outcome.details["branches"]
-    assert [r["taken"] for r in rows] == [True, False, False]
-    assert rows[0]["divergence"] < rows[1]["divergence"]
+    assert [r["name"] for r in rows] == ["sum0", "sum1", "sum2"]
+    assert [r["removed"] for r in rows] == [0, rows[1]["nodes"], 0]
+    assert rows[1]["predicted_error"] == min(r["predicted_error"] for r in rows)
+    assert [r.get("code") for r in rows] == ["not-chosen", None, "not-chosen"]
+    error_ = outcome.details["error"]
+    assert error_["predicted"] == rows[1]["predicted_error"]
+    assert 0 < error_["reached"] <= 1.1 * error_["predicted"]  # the layers behind were fitted
 
 
 def test_as_many_go_as_asked_for() -> None:
