@@ -74,6 +74,16 @@ def greedy(readers: Sequence[Reader], size: int) -> Order:
     return _greedy([_Missing(r) for r in readers], size)
 
 
+def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
+    """Take channels in an order that is given, at what it costs after all others made up for it.
+
+    Args:
+        readers: All that read the channels.
+        channels: All of their numbers, the first to go first.
+    """
+    return _greedy([_Surgery(r) for r in readers], len(channels), channels)
+
+
 def by_score(scores: np.ndarray) -> Order:
     """Take the channels of the smallest scores first; the scores are their costs."""
     order = np.argsort(scores, kind="stable")
@@ -97,7 +107,9 @@ def power(readers: Sequence[Reader], size: int) -> np.ndarray:
     return total
 
 
-def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
+def _greedy(
+    states: Sequence[_Surgery | _Missing], size: int, given: np.ndarray | None = None
+) -> Order:
     left = np.ones(size, bool)
     order: list[int] = []
     costs: list[float] = []
@@ -108,7 +120,8 @@ def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
     while left.any():
         scores = np.sum([s.scores() for s in states], axis=0) if states else np.zeros(size)
         scores = np.where(left, scores, np.inf)
-        chosen = np.argsort(scores, kind="stable")[: min(batch, int(left.sum()))]
+        ranked = np.argsort(scores, kind="stable") if given is None else given[len(order) :]
+        chosen = ranked[: min(batch, int(left.sum()))]
         for channel in chosen:
             spent += max(float(scores[channel]), 0.0)
             order.append(int(channel))

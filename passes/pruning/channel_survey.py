@@ -14,12 +14,14 @@ from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.pruning import channel_costs
 from passes.pruning.channel_costs import Order, Reader
+from passes.pruning.lasso import lasso
 from passes.reconstruction import looking
 from passes.reconstruction.importance import importance
 from passes.reconstruction.trying import Change, Trial, tried
 
-CRITERIA = ("auto", "l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs")
 DATA_FREE = ("l1", "l2", "fpgm")
+WITH_DATA = ("activation", "deviation", "taylor", "thinet", "lasso", "obs")
+CRITERIA = ("auto", *DATA_FREE, *WITH_DATA)
 _HELD = 512 << 20
 
 
@@ -193,6 +195,8 @@ def _rows(cut: Cut, site: Site, group: int, size: int) -> np.ndarray:
 def _order(readers: Sequence[Reader], size: int, criterion: str) -> Order:
     if criterion == "obs":
         return channel_costs.surgeon(readers, size)
+    if criterion == "lasso":
+        return lasso(readers, size)
     if criterion == "thinet":
         return channel_costs.greedy(readers, size)
     if criterion == "taylor":

@@ -84,8 +84,8 @@ class PruneChannels(Pass):
         help="What goes first: small weights (l1, l2), filters close to all others (fpgm), small "
         "activations (activation), little variation, as a BatchNormalization's scale has it "
         "(deviation), first-order effect on the model's outputs (taylor), what the next layers "
-        "miss least (thinet) or least after making up for it (obs); auto is obs with data and l2 "
-        "without.",
+        "miss least (thinet), what they do without as a price on channels rises (lasso), or what "
+        "they miss least after making up for it (obs); auto is obs with data and l2 without.",
         choices=CRITERIA,
     )
     refit: bool = option(True, help="With data, fit the layers behind.")

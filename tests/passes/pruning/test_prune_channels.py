@@ -14,6 +14,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Model, Node, standard
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from ocompress.runtime import Session
+from passes.pruning.channel_survey import DATA_FREE, WITH_DATA
 from passes.pruning.prune_channels import PruneChannels
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET, check
@@ -84,7 +85,7 @@ def kept(outcome: Outcome) -> Mapping[str, int]:
 def test_making_up_for_channels_loses_less() -> None:
     model = net()
     lost = {}
-    for criterion in ("l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs"):
+    for criterion in (*DATA_FREE, *WITH_DATA):
         after, outcome, _ = pruned(model, criterion=criterion, ratio=0.5, scope="layer")
         assert outcome.details["criterion"] == criterion
         lost[criterion] = error(model, after)
