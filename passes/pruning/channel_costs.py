@@ -26,12 +26,14 @@ class Reader:
         hessian: Mean products of what it reads: (inputs, inputs).
         minds: What a squared error of each output costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
+        fixed: Whether its other weights cannot make up for what goes.
     """
 
     matrix: np.ndarray
     hessian: np.ndarray
     minds: np.ndarray
     rows: np.ndarray
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ def surgeon(readers: Sequence[Reader], size: int) -> Order:
         readers: All that read the channels.
         size: Number of channels.
     """
-    states = [_Surgery(r) for r in readers]
-    return _greedy(states, size)
+    return _greedy(_states(readers), size)
 
 
 def greedy(readers: Sequence[Reader], size: int) -> Order:
@@ -81,7 +82,7 @@ def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
         readers: All that read the channels.
         channels: All of their numbers, the first to go first.
     """
-    return _greedy([_Surgery(r) for r in readers], len(channels), channels)
+    return _greedy(_states(readers), len(channels), channels)
 
 
 def by_score(scores: np.ndarray) -> Order:
@@ -105,6 +106,10 @@ def power(readers: Sequence[Reader], size: int) -> np.ndarray:
         diagonal = np.diagonal(reader.hessian)
         total += np.where(reader.rows >= 0, diagonal[reader.rows], 0).sum(axis=1)
     return total
+
+
+def _states(readers: Sequence[Reader]) -> list[_Surgery | _Missing]:
+    return [_Missing(r) if r.fixed else _Surgery(r) for r in readers]
 
 
 def _greedy(

@@ -27,12 +27,14 @@ class PruneChannels(Pass):
     a residual Add, a Concat, a depthwise convolution, a Reshape or an attention ties them: they
     go together or not at all. With data (no labels are needed) the channels go one by one, the
     cheapest first; each costs what the layers that read it lose when their other weights make up
-    for it, weighed by how much the model's own outputs mind. Under `scope=global` the group that
-    saves most multiply-accumulates for its cost gives next; `layer` takes the same share of every
-    group. What is left in a group is a multiple of what the target's kernels like. Then every
-    layer behind is fitted by least squares, first layer first, to what the original's layer
-    makes, on what the layers before it now leave, shortcuts included; an output is changed only
-    where samples it was not fitted to agree. Without data channels of small weights go.
+    for it, weighed by how much the model's own outputs mind; where they end in a sum without
+    weights, as queries against keys, what the outputs mind if they are zero there. Under
+    `scope=global` the group that saves most multiply-accumulates for its cost gives next; `layer`
+    takes the same share of every group. What is left in a group is a multiple of what the target's
+    kernels like. Then every layer behind is fitted by least squares, first layer first, to what
+    the original's layer makes, on what the layers before it now leave, shortcuts included; an
+    output is changed only where samples it was not fitted to agree. Without data channels of
+    small weights go.
 
     How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`: as
     far as it lets) or on the latency (`--max-latency` below 1: no farther than it must), by

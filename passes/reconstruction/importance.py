@@ -13,9 +13,9 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 
-_DRAWS = 512
+DRAWS = 512
 """Random scalars over all samples, at least."""
-_SAMPLES = 4096
+SAMPLES = 4096
 _FLOOR = 0.3
 """Part of a layer's mean importance that every output has at least: what no sample at hand needs
 may be needed all the same."""
@@ -48,7 +48,7 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
         sums[name] = sums.get(name, 0) + np.square(seen, dtype=np.float64).sum(axis=(0, 1))
         counts[name] = counts.get(name, 0) + len(gradient)
 
-    few = ctx.data.take(_SAMPLES)
+    few = ctx.data.take(SAMPLES)
     stage = f"{ctx.source}: measuring what outputs mind"
     try:
         sweep_gradients(
@@ -58,7 +58,7 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
             update,
             partial(ctx.progress, stage),
             seed=ctx.seed,
-            draws=max(1, _DRAWS // max(few.samples, 1)),
+            draws=max(1, DRAWS // max(few.samples, 1)),
         )
     except RuntimeFailureError:
         return {}  # an operator whose derivative this runtime lacks

@@ -11,7 +11,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
-from ocompress.ir import Model, edit
+from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.reconstruction.refitting import shift_bias
 from passes.reconstruction.work import work_of
@@ -42,16 +42,35 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Weights that are tried together.
+class Mask:
+    """What a node reads, parts of it zero.
 
     Attributes:
-        changes: The weights.
-        predicted: What their errors cost, as gradients tell.
+        label: Label of the node.
+        index: Its input.
+        axis: Axis of the input.
+        keep: Which elements along it stay.
+    """
+
+    label: str
+    index: int
+    axis: int
+    keep: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried together.
+
+    Attributes:
+        changes: Other weights.
+        predicted: What that costs, as gradients tell.
+        masks: What is set to zero.
     """
 
     changes: Sequence[Change]
     predicted: float
+    masks: Sequence[Mask] = ()
 
 
 def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, float]:
@@ -134,6 +153,19 @@ def _variant(trial: Trial) -> Edit:
             site = site_of(node)
             if change.shift is not None and isinstance(site, Site):
                 shift_bias(site, -change.shift)
-        return True
+        return all(_put_mask(by_label.get(mask.label), mask) for mask in trial.masks)
 
     return put
+
+
+def _put_mask(node: Node | None, mask: Mask) -> bool:
+    value = node.input(mask.index) if node is not None else None
+    if node is None or value is None or value.dtype is None or value.rank is None:
+        return False
+    assert node.graph is not None
+    shape = [-1 if axis == mask.axis else 1 for axis in range(value.rank)]
+    factor = node.graph.constant("kept", mask.keep.astype(value.dtype.numpy).reshape(shape))
+    masked = node.graph.add_op("Mul", [value, factor], name=f"{node.label}_masked").output
+    masked.set_type(value.dtype, value.shape)
+    node.set_input(mask.index, masked)
+    return True
