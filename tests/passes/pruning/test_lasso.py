@@ -8,7 +8,7 @@ import pytest
 from passes.pruning import channel_costs
 from passes.pruning.channel_costs import Reader
 from passes.pruning.lasso import gram, lasso, vanishing
-from tests.passes.pruning.test_channel_costs import error_without, reader, rng
+from tests.passes.pruning.readers import error_without, reader, rng
 
 
 def contributions(*columns: np.ndarray) -> Reader:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ocompress.analysis import AnalysisManager
-from ocompress.diagnostics import Diagnostics
 from ocompress.errors import OptionError
-from ocompress.ir import Model, Node, standard
+from ocompress.ir import Model
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
-from ocompress.runtime import Session
 from passes.pruning.channel_survey import DATA_FREE, WITH_DATA
 from passes.pruning.prune_channels import PruneChannels
-from tests.build import Builder, InMemory
-from tests.contract.harness import TARGET, check
+from tests.build import Builder
+from tests.passes.pruning.on_data import Fake, Stopwatch, error, run, weight_of
 
 
 def net() -> Model:
@@ -40,32 +37,10 @@ def net() -> Model:
     return b.model()
 
 
-def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
-    draws = rng.standard_normal((count, 16, 12, 12, 4)) @ mix
-    return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
-
-
 def pruned(
     model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
 ) -> tuple[Model, Outcome, Context]:
-    after = model.clone()
-    standard.infer_types(after)
-    manager = AnalysisManager(InMemory(batches(0)) if data else None)
-    ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
-    outcome = ctx.run_one(PruneChannels(**options), after)
-    check(after)
-    return after, outcome, ctx
-
-
-def error(model: Model, other: Model) -> float:
-    left, right = Session(model), Session(other)
-    lost = power = 0.0
-    for feeds in batches(9, 3):
-        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
-        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
-    return lost / power
+    return run(PruneChannels(**options), model, data=data, guards=guards)
 
 
 def widths(model: Model) -> dict[str, int]:
@@ -154,18 +129,6 @@ def test_dead_channels_go_without_a_trace() -> None:
     assert error(model, after) < 1e-8
 
 
-class Fake:
-    """A guard that judges by a rule of the test."""
-
-    def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
-        self.kind, self.rule, self.asked = kind, rule, 0
-        self.max_ratio = 1.0
-
-    def judge(self, candidate: Model, best: Model) -> Verdict:
-        self.asked += 1
-        return self.rule(candidate, best)
-
-
 def test_a_limit_on_the_drop_says_how_far_it_goes() -> None:
     model = net()
 
@@ -199,24 +162,6 @@ def test_a_limit_on_the_latency_takes_no_more_than_it_must() -> None:
     _, outcome, ctx = pruned(model, guards=[never])
     assert not outcome
     assert ctx.diagnostics.declined()["too-slow"] == 3
-
-
-class Stopwatch(Fake):
-    """A guard that measures: a layer takes as long as its weight has elements."""
-
-    def __init__(self, ratio: float = 0.8) -> None:
-        super().__init__("latency", lambda *_: Verdict(True, "latency", "", {"ratio": ratio}))
-
-    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
-        return [
-            {n.label: float(w.size) for n in m.graph.nodes if (w := weight_of(n)) is not None}
-            for m in models
-        ]
-
-
-def weight_of(node: Node) -> np.ndarray | None:
-    value = node.input(1)
-    return None if value is None else value.constant
 
 
 def test_rows_tell_what_went_what_it_cost_and_how_long_layers_take() -> None:

@@ -18,7 +18,8 @@ from passes.pruning.prune_channels import PruneChannels
 from passes.reconstruction.trying import Mask, Trial, tried
 from passes.reconstruction.vanishing import vanishing
 from tests.build import Builder, InMemory
-from tests.contract.harness import TARGET, check
+from tests.contract.harness import TARGET
+from tests.passes.pruning.on_data import batches, run
 from tests.passes.pruning.removed import group_of, zeroed
 
 TOKENS, WIDTH, HEADS, DEPTH = 6, 16, 2, 8
@@ -60,22 +61,15 @@ def net(scale: float = 1.0, *, read_elsewhere: bool = False) -> Model:
     return model
 
 
-def batches(seed: int, count: int = 16) -> list[dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    return [
-        {"x": rng.standard_normal((32, TOKENS, WIDTH)).astype(np.float32)} for _ in range(count)
-    ]
-
-
-def context() -> Context:
-    manager = AnalysisManager(InMemory(batches(0)))
+def on_many(model: Model) -> Context:
+    manager = AnalysisManager(InMemory(batches(model, 0, 16, 32)))
     return Context(target=TARGET, analyses=manager, diagnostics=Diagnostics())
 
 
 def cost_without(model: Model, group: Group, channels: list[int]) -> float:
     """Return twice the divergence of a model without channels where they end."""
     left, right = Session(model), Session(zeroed(model, [(group, channels)]))
-    found = [divergences(left.run(f)["y"], right.run(f)["y"]) for f in batches(0)]
+    found = [divergences(left.run(f)["y"], right.run(f)["y"]) for f in batches(model, 0, 16, 32)]
     return 2 * float(np.concatenate(found).mean())
 
 
@@ -91,7 +85,8 @@ def test_costs_of_small_channels_are_the_divergence_without_them(
     read_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("passes.reconstruction.vanishing.DRAWS", 1 << 14)  # no noise of drawing
-    model, ctx = net(0.01, read_elsewhere=read_elsewhere), context()
+    model = net(0.01, read_elsewhere=read_elsewhere)
+    ctx = on_many(model)
     group = group_of(model, "q")
     assert group.size == DEPTH
     assert bool(group.consumers) == read_elsewhere
@@ -107,10 +102,7 @@ def test_costs_of_small_channels_are_the_divergence_without_them(
 
 
 def pruned(model: Model, **options: Any) -> tuple[Model, Outcome, Context]:
-    after, ctx = model.clone(), context()
-    outcome = ctx.run_one(PruneChannels(multiple=1, **options), after)
-    check(after)
-    return after, outcome, ctx
+    return run(PruneChannels(multiple=1, **options), model)
 
 
 @pytest.mark.parametrize("criterion", ["obs", "thinet", "taylor", "lasso"])
@@ -126,7 +118,7 @@ def test_they_are_compared_with_all_others_and_what_says_nothing_goes(criterion:
     assert row["removed"] == 2
     assert row["predicted_error"] == pytest.approx(0, abs=1e-9)
     left, right = Session(model), Session(after)
-    for feeds in batches(1, 2):
+    for feeds in batches(model, 1, 2):
         np.testing.assert_allclose(left.run(feeds)["y"], right.run(feeds)["y"], atol=1e-4)
 
 
@@ -136,7 +128,8 @@ def test_criteria_that_look_at_layers_only_leave_them_alone() -> None:
 
 
 def test_what_is_predicted_is_scaled_to_what_is_seen() -> None:
-    model, ctx = net(), context()
+    model = net()
+    ctx = on_many(model)
     group = group_of(model, "q")
     gone = [0, 2]
     exact = cost_without(model, group, gone)
