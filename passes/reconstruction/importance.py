@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
+from passes.reconstruction.memory import Remembered
 
 DRAWS = 512
 """Random scalars over all samples, at least."""
@@ -37,7 +38,20 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
         By name of a layer's output, shape (groups, outputs). Layers that no gradient reaches are
         left out.
     """
+    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
     by_name = {s.node.output.name: s for s in sites}
+    known = {name: memory.get(whose, ("minds", ctx.seed, name)) for name in by_name}
+    missing = {name: by_name[name] for name, entry in known.items() if entry is None}
+    made = _sweep(model, missing, ctx) if missing else {}
+    if made is None:
+        return {}  # an operator whose derivative this runtime lacks
+    for name in missing:
+        known[name] = (made[name],) if name in made else ()
+        memory.put(whose, ("minds", ctx.seed, name), known[name] or ())
+    return {name: entry[0] for name, entry in known.items() if entry}
+
+
+def _sweep(model: Model, by_name: Mapping[str, Site], ctx: Context) -> dict[str, np.ndarray] | None:
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
 
@@ -61,7 +75,7 @@ def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, n
             draws=max(1, DRAWS // max(few.samples, 1)),
         )
     except RuntimeFailureError:
-        return {}  # an operator whose derivative this runtime lacks
+        return None
     found = {}
     for name, total in sums.items():
         mean = total / max(counts[name], 1)

@@ -7,7 +7,7 @@ differentiated moves by what is read times its gradient, summed over places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy as np
 from ocompress.analysis.channels import Group, Sink
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Model, Node, Value
+from ocompress.ir import Model, Node, Value, fingerprint
 from ocompress.pipeline import Context
 from passes.reconstruction.importance import DRAWS, SAMPLES
+from passes.reconstruction.memory import Remembered
 
 
 def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int, np.ndarray]:
@@ -33,6 +34,24 @@ def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[i
         factor on each channel. Twice the divergence without some channels is about the sum of the
         rows and columns of these. Groups with an end that no gradient reaches are left out.
     """
+    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
+    known = {key: memory.get(whose, _name(group, ctx)) for key, group in groups.items()}
+    missing = {key: groups[key] for key, entry in known.items() if entry is None}
+    made = _sweep(model, missing, ctx) if missing else {}
+    if made is None:
+        return {}  # an operator whose derivative this runtime lacks
+    for key, group in missing.items():
+        known[key] = (made[key],) if key in made else ()
+        memory.put(whose, _name(group, ctx), known[key] or ())
+    return {key: entry[0] for key, entry in known.items() if entry}
+
+
+def _name(group: Group, ctx: Context) -> tuple[Hashable, ...]:
+    where = ((s.node.label, s.index, s.axis) for s in group.sinks)
+    return ("ends", ctx.seed, group.size, *where)
+
+
+def _sweep(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int, np.ndarray] | None:
     clone = model.clone()
     twins = {id(n): t for n, t in zip(model.graph.nodes, clone.graph.nodes, strict=True)}
     whose: dict[str, tuple[int, Sink]] = {}
@@ -55,7 +74,7 @@ def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[i
     try:
         sweep_gradients(clone, list(whose), few, update, stage, seed=ctx.seed, draws=draws)
     except RuntimeFailureError:
-        return {}  # an operator whose derivative this runtime lacks
+        return None
     lost = {key for name, (key, _) in whose.items() if name not in reached}
     count = max(1, few.samples * draws)
     return {
