@@ -26,12 +26,14 @@ class Reader:
         hessian: Mean products of what it reads: (inputs, inputs).
         minds: What a squared error of each output costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
+        fixed: Whether its other weights cannot make up for what goes.
     """
 
     matrix: np.ndarray
     hessian: np.ndarray
     minds: np.ndarray
     rows: np.ndarray
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ def surgeon(readers: Sequence[Reader], size: int) -> Order:
         readers: All that read the channels.
         size: Number of channels.
     """
-    states = [_Surgery(r) for r in readers]
-    return _greedy(states, size)
+    return _greedy(_states(readers), size)
 
 
 def greedy(readers: Sequence[Reader], size: int) -> Order:
@@ -72,6 +73,16 @@ def greedy(readers: Sequence[Reader], size: int) -> Order:
     Luo et al., ThiNet, 2017.
     """
     return _greedy([_Missing(r) for r in readers], size)
+
+
+def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
+    """Take channels in an order that is given, at what it costs after all others made up for it.
+
+    Args:
+        readers: All that read the channels.
+        channels: All of their numbers, the first to go first.
+    """
+    return _greedy(_states(readers), len(channels), channels)
 
 
 def by_score(scores: np.ndarray) -> Order:
@@ -97,7 +108,13 @@ def power(readers: Sequence[Reader], size: int) -> np.ndarray:
     return total
 
 
-def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
+def _states(readers: Sequence[Reader]) -> list[_Surgery | _Missing]:
+    return [_Missing(r) if r.fixed else _Surgery(r) for r in readers]
+
+
+def _greedy(
+    states: Sequence[_Surgery | _Missing], size: int, given: np.ndarray | None = None
+) -> Order:
     left = np.ones(size, bool)
     order: list[int] = []
     costs: list[float] = []
@@ -108,7 +125,8 @@ def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
     while left.any():
         scores = np.sum([s.scores() for s in states], axis=0) if states else np.zeros(size)
         scores = np.where(left, scores, np.inf)
-        chosen = np.argsort(scores, kind="stable")[: min(batch, int(left.sum()))]
+        ranked = np.argsort(scores, kind="stable") if given is None else given[len(order) :]
+        chosen = ranked[: min(batch, int(left.sum()))]
         for channel in chosen:
             spent += max(float(scores[channel]), 0.0)
             order.append(int(channel))

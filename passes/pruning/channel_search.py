@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ocompress.analysis.channels import Group
-from ocompress.errors import RuntimeFailureError
 from ocompress.pipeline import Context
-from ocompress.profiling import time_layers
 from passes.pruning.channel_builder import Builder, Built
+from passes.pruning.timing import measured
 
 _FINEST = 0.03
 """Halving ends when the shares of work that are left differ by less."""
 _LEAST = 0.1
 _FASTER = 0.99
 """A model counts as faster if it takes less than this part of the time."""
-_ROUNDS, _SECONDS = 3, 0.08
 
 
 @dataclass
@@ -97,28 +95,25 @@ class Search:
     def paying(self, counts: Sequence[int]) -> list[bool]:
         """Return for each group whether losing its channels alone makes its layers faster."""
         found = []
-        feeds = next(iter(self.ctx.data.take(1)))
         stage = f"{self.ctx.source}: timing groups"
         for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
             self.ctx.progress(stage, at, len(counts))
-            if not count:
-                found.append(False)
-                continue
             alone = [count if i == at else 0 for i in range(len(counts))]
-            variant = self.builder.build(alone, fit=False).model
-            try:
-                times = time_layers(
-                    [self.builder.model, variant], feeds, rounds=_ROUNDS, seconds=_SECONDS
-                )
-            except RuntimeFailureError:
-                found.append(False)
-                continue
-            near = {cut.node.label for cut in group.cuts}
-            near |= {n.label for p in group.values for n, _ in p.value.users}
-            before, after = (sum(ns for label, ns in t.items() if label in near) for t in times)
-            found.append(after < before * _FASTER)
+            found.append(bool(count) and self._pays(group, alone))
         return found
+
+    def _pays(self, group: Group, counts: Sequence[int]) -> bool:
+        variant = self.builder.build(counts, fit=False).model
+        times = measured(self.builder.model, variant, self.ctx)
+        row = {} if times is None else times.of(layers_of(group))
+        return bool(row) and row["ms_after"] < row["ms_before"] * _FASTER
 
     def _holds(self, built: Built) -> bool:
         verdict = self.ctx.judged("max-drop", built.model, self.builder.model)
         return verdict is None or verdict.held
+
+
+def layers_of(group: Group) -> set[str]:
+    """Return the labels of all nodes that make or read the channels of a group."""
+    near = {cut.node.label for cut in group.cuts}
+    return near | {n.label for part in group.values for n, _ in part.value.users}
