@@ -21,6 +21,7 @@ from ocompress.report.figures import (
     share_text,
 )
 from ocompress.report.optimization import Optimization
+from ocompress.report.tables_candidates import candidates
 from ocompress.report.tables_cuts import cuts
 from ocompress.validation import LevelResult
 
@@ -42,6 +43,7 @@ def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[Rende
     yield passes(done)
     for record in done.pipeline.records:
         yield from cuts(record, every=verbose)
+        yield from candidates(record, every=verbose)
     if verbose:
         yield from remarks(done)
     yield Text("")

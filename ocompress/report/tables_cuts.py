@@ -40,7 +40,7 @@ def cuts(record: PassRecord, *, every: bool = False) -> Iterator[RenderableType]
         yield _table(unit, shown, every)
         if len(shown) < len(known):
             yield Text(f"{len(known) - len(shown)} more in --report", style="dim")
-        yield from _together(record.details)
+        yield from together(record.details)
 
 
 def bar(kept: int, of: int) -> str:
@@ -105,7 +105,8 @@ def _time(row: Row) -> str:
     return f"{text} ({row['ms_predicted']:.3f})"
 
 
-def _together(details: Mapping[str, Any]) -> Iterator[RenderableType]:
+def together(details: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Return a line with what all changes cost together, predicted and reached, if it is known."""
     found = details.get("error")
     if found is not None:
         text = f"cost of all together: {found['predicted']:.1e} predicted, {found['reached']:.1e}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
 from ocompress.planning import CandidateTable, Resource
-from ocompress.profiling import time_layers
 from passes.factorization.building import Built, Target
 from passes.factorization.offers import Offer
 from passes.reconstruction.budget_search import FASTER
+from passes.reconstruction.layer_times import measured
 
 Plan = dict[str, int]
 """Position of the candidate of each part that is changed."""
@@ -73,23 +72,23 @@ def say_all(choices: Choices, model: Model, code: str, why: str, ctx: Context) -
 
 def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:
     """Leave those layers as they are whose chain takes as long within the model."""
-    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    if feeds is None:
-        return {}
-    try:
-        before, after = time_layers([model, built.model], feeds)
-    except RuntimeFailureError:
+    times = measured(model, built.model, ctx)
+    if times is None:
         return {}
     found = {}
     for part, at in plan.items():
-        old = sum(before.get(label, 0.0) for label in choices.parts[part])
-        new = sum(
-            ns
-            for label, ns in after.items()
-            if any(label == x or label.startswith(f"{x}_factor") for x in choices.parts[part])
-        )
-        if new < old * FASTER:
+        row = times.of(choices.parts[part], links_of(choices.parts[part], times.after))
+        if row and row["ms_after"] < row["ms_before"] * FASTER:
             found[part] = at
         else:
             choices.table.drop(part, at, "its layers are not measured faster within the model")
     return found
+
+
+def links_of(layers: Sequence[str], labels: Iterable[str]) -> list[str]:
+    """Return which labels are those of layers or of links that stand before them."""
+    return [
+        label
+        for label in labels
+        if any(label == x or label.startswith((f"{x}_factor", f"{x}_flat")) for x in layers)
+    ]

@@ -18,14 +18,23 @@ from ocompress.planning import CandidateTable, Resource
 from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Built
-from passes.factorization.choices import Choices, Plan, changed, paying, say_all, why_kept
+from passes.factorization.choices import (
+    Choices,
+    Plan,
+    changed,
+    links_of,
+    paying,
+    say_all,
+    why_kept,
+)
 from passes.factorization.forms import Form
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
 from passes.factorization.offers import Search
 from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
-from passes.reconstruction.trying import Trial, tried
+from passes.reconstruction.layer_times import measured
+from passes.reconstruction.trying import Trial, cost_together, tried
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
@@ -236,7 +245,8 @@ class Replace(Pass):
         self, model: Model, choices: Choices, plan: Plan, built: Built | None, ctx: Context
     ) -> Outcome:
         nodes = {n.label: n for n in model.graph.nodes}
-        details: dict[str, Any] = {"candidates": choices.table.lines(plan)}
+        lines = choices.table.lines(plan)
+        details: dict[str, Any] = {"candidates": lines}
         done = 0
         for part, rows in choices.table.rows.items():
             node = nodes[part]
@@ -253,6 +263,15 @@ class Replace(Pass):
             {"name": name, "output_error": fit.before, "refitted_error": fit.after}
             for name, fit in built.fits.items()
         ]
+        times = measured(model, built.model, ctx)
+        for line in lines:
+            if times is not None and line["name"] in plan and line["taken"]:
+                layers = choices.parts[line["name"]]
+                spent = times.of(layers, links_of(layers, times.after))
+                line |= {k: spent[k] for k in ("ms_before", "ms_after") if k in spent}
+        reached = cost_together(model, built.model, ctx) if self._seen(ctx) else None
+        if reached is not None:
+            details["error"] = {"predicted": choices.table.error(plan), "reached": reached}
         before, after = (choices.table.total(p, "macs") for p in ({}, plan))
         details["macs"] = {"before": round(before), "after": round(after)}
         model.become(built.model)

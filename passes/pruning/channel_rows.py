@@ -7,11 +7,10 @@ from typing import Any
 
 from ocompress.analysis.channels import Group
 from ocompress.pipeline import Context
-from passes.pruning import timing
 from passes.pruning.channel_builder import Built
 from passes.pruning.channel_search import layers_of
 from passes.pruning.channel_work import Reason, Work, first_node
-from passes.pruning.timing import Times
+from passes.reconstruction.layer_times import Times, measured
 from passes.reconstruction.trying import cost_together
 
 Row = dict[str, Any]
@@ -30,7 +29,7 @@ def details(work: Work, counts: Sequence[int], built: Built | None, ctx: Context
     if built is not None:
         gone = [order.channels[:count] for order, count in zip(work.orders, counts, strict=True)]
         left = work.account.left(gone)
-        times = timing.measured(work.builder.model, built.model, ctx, left)
+        times = measured(work.builder.model, built.model, ctx, left)
     rows = [_row(work, at, count, built, times) for at, count in enumerate(counts)]
     rows += [_whole(group, reason, times) for group, reason in work.refused]
     groups = [*work.groups, *(group for group, _ in work.refused)]

@@ -12,9 +12,10 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.pruning import candidates, channel_plan, channel_rows
 from passes.pruning.channel_builder import Builder, Built
 from passes.pruning.channel_plan import Account
-from passes.pruning.channel_search import Search
+from passes.pruning.channel_search import Counts, paying, search_for
 from passes.pruning.channel_survey import CRITERIA, Survey, survey
 from passes.pruning.channel_work import Reason, Work, first_node
+from passes.reconstruction.budget_search import BudgetSearch
 
 
 class PruneChannels(Pass):
@@ -187,7 +188,7 @@ class PruneChannels(Pass):
 
     def _choose(self, work: Work, ctx: Context) -> tuple[list[int], Built | None]:
         """Return how many channels of each group go, and the model without them."""
-        search = Search(work.builder, work.groups, lambda left: work.plan(self, left), ctx)
+        search = search_for(work.builder, lambda left: work.plan(self, left), ctx)
         counts: list[int]
         built: Built | None
         if not self.ratio and not self.max_macs and (search.limited or search.hurried):
@@ -206,10 +207,10 @@ class PruneChannels(Pass):
         return self._only_paying(work, search, counts, ctx)
 
     def _only_paying(
-        self, work: Work, search: Search, counts: list[int], ctx: Context
+        self, work: Work, search: BudgetSearch[Counts, Built], counts: Counts, ctx: Context
     ) -> tuple[list[int], Built | None]:
         """Leave those groups whole whose cut does not make their layers faster."""
-        pays = search.paying(counts)
+        pays = paying(work.builder, work.groups, counts, ctx)
         for at, (count, good) in enumerate(zip(counts, pays, strict=True)):
             if count and not good:
                 why = f"without {count} of its channels its layers are not measured faster here"

@@ -16,7 +16,7 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, timing
+from passes.pruning import candidates
 from passes.pruning.branches import (
     Affine,
     Branch,
@@ -25,6 +25,7 @@ from passes.pruning.branches import (
     fit_affine,
     replace_branch,
 )
+from passes.reconstruction.layer_times import measured
 from passes.reconstruction.refitting import Job, refit
 from passes.reconstruction.trying import cost_of, cost_together, samples_for
 
@@ -200,7 +201,7 @@ def _details(
     ctx: Context,
 ) -> dict[str, Any]:
     """Return what the report holds: a row per branch, in order."""
-    times = timing.measured(model, built, ctx, _left(taken)) if built is not None else None
+    times = measured(model, built, ctx, _left(taken)) if built is not None else None
     known = {id(f.branch.add): f for f in found}
     gone = {id(f.branch.add) for f in taken} if built is not None else set()
     said = {r.node: r for r in ctx.left_alone}

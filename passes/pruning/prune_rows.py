@@ -9,9 +9,10 @@ import numpy as np
 
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
-from passes.pruning import magnitude, timing
+from passes.pruning import magnitude
 from passes.pruning.candidates import Candidate, weight_of
 from passes.pruning.costs import Costed
+from passes.reconstruction.layer_times import measured
 from passes.reconstruction.least_squares import Fit
 from passes.reconstruction.trying import cost_together
 
@@ -81,7 +82,7 @@ def details(
         layers: Labels of the layers that have a weight, by name of its row, where not that alone.
         ctx: Has the data, and the guard that measures.
     """
-    times = timing.measured(*models, ctx)  # kernels are dense: zeros are multiplied, too
+    times = measured(*models, ctx)  # kernels are dense: zeros are multiplied, too
     if times is not None:
         for row in rows:
             row.update(times.of(layers.get(row["name"], [row["name"]])))
