@@ -24,7 +24,8 @@ class Reader:
     Attributes:
         matrix: (inputs, outputs).
         hessian: Mean products of what it reads: (inputs, inputs).
-        minds: What a squared error of each output costs, (outputs,).
+        minds: What errors of pairs of outputs cost, (outputs, outputs); or what a squared error of
+            each costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
         fixed: Whether its other weights cannot make up for what goes.
     """
@@ -34,6 +35,14 @@ class Reader:
     minds: np.ndarray
     rows: np.ndarray
     fixed: bool = False
+
+    def root(self) -> np.ndarray:
+        """Return S with S S^T what errors of outputs cost, (outputs, outputs)."""
+        if self.minds.ndim == 1:
+            return np.diag(np.sqrt(np.maximum(self.minds, 1e-30)))
+        damp = max(1e-9 * float(np.trace(self.minds)) / len(self.minds), 1e-30)
+        found: np.ndarray = np.linalg.cholesky(self.minds + damp * np.eye(len(self.minds)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -148,13 +157,13 @@ class _Surgery:
         self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
-        self._scale = np.sqrt(np.maximum(reader.minds, 1e-30))
-        self._matrix = (reader.matrix * self._scale * varies).astype(kind)
+        self._root = reader.root()
+        self._matrix = ((reader.matrix * varies) @ self._root).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
 
     def matrix(self) -> np.ndarray:
         """Return the weights as they are now, (inputs, outputs)."""
-        found: np.ndarray = self._matrix.astype(np.float64) / self._scale
+        found: np.ndarray = np.linalg.solve(self._root.T, self._matrix.astype(np.float64).T).T
         return found
 
     def scores(self) -> np.ndarray:
@@ -193,7 +202,7 @@ class _Missing:
 
     def __init__(self, reader: Reader) -> None:
         self._rows = reader.rows
-        self._matrix = reader.matrix * np.sqrt(reader.minds)
+        self._matrix = reader.matrix @ reader.root()
         self._hessian = reader.hessian
         self._missing = np.zeros_like(self._matrix)
         self._plain = reader.matrix

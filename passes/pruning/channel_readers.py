@@ -120,7 +120,7 @@ def _minded(
     site: Site, hessian: np.ndarray, matrix: np.ndarray, minds: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     known = minds.get(site.node.output.name)
-    if known is not None and known.shape == (site.groups, site.outputs):
+    if known is not None and known.shape[:2] == (site.groups, site.outputs):
         return known
     total = max(float((matrix * (hessian @ matrix)).sum()), 1e-30)
     return np.full((site.groups, site.outputs), 1 / total)

@@ -14,7 +14,7 @@ from passes.pruning import channel_costs, channel_readers
 from passes.pruning.channel_costs import Order, Reader
 from passes.pruning.channel_readers import Seen
 from passes.pruning.lasso import lasso
-from passes.reconstruction.importance import importance
+from passes.reconstruction.importance import curvature
 from passes.reconstruction.trying import Trial, tried
 from passes.reconstruction.vanishing import vanishing
 
@@ -56,7 +56,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         return found
     layers = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
     sites = {id(s.node): s for pairs in layers.values() for _, s in pairs or ()}
-    minds = importance(model, list(sites.values()), ctx)
+    minds = curvature(model, list(sites.values()), ctx)
     seen = Seen(model, list(sites.values()), ctx)
     ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
     sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
