@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.ir import Model, Node
+from ocompress.ir import Model
 from ocompress.pipeline import Context
 from ocompress.planning import CandidateTable, Resource
 from passes.factorization.building import Built, Target
@@ -31,6 +31,7 @@ class Choices:
         shapes: What each part reads.
         parts: Labels of the nodes of each part.
         by: What is saved: time where it was measured, else multiply-accumulates.
+        verdict: Code and sentence for all parts, if nothing holds a limit.
     """
 
     table: CandidateTable
@@ -40,6 +41,7 @@ class Choices:
     shapes: dict[str, tuple[int, ...]]
     parts: dict[str, list[str]]
     by: Resource
+    verdict: tuple[str, str] | None = None
 
     def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:
         """Return what becomes of the parts that a plan changes."""
@@ -56,18 +58,13 @@ def changed(choice: Mapping[str, int]) -> Plan:
     return {part: at for part, at in choice.items() if at}
 
 
-def why_kept(table: CandidateTable, part: str) -> tuple[str, str]:
+def why_kept(choices: Choices, part: str) -> tuple[str, str]:
     """Return code and sentence for a part that could have been changed and was not."""
-    if len(table.open(part)) == 1:
+    if choices.verdict is not None:
+        return choices.verdict
+    if len(choices.table.open(part)) == 1:
         return "not-faster", "none of its forms is measured faster here"
     return "not-chosen", "other layers save more for what they cost"
-
-
-def say_all(choices: Choices, model: Model, code: str, why: str, ctx: Context) -> None:
-    """Say the same of every part."""
-    nodes: dict[str, Node] = {n.label: n for n in model.graph.nodes}
-    for part in choices.parts:
-        ctx.skip(nodes[part], code, why)
 
 
 def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:

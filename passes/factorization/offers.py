@@ -112,7 +112,10 @@ def offers(layer: Layer, search: Search) -> Offers:
         found = _timed(found, models, layer, search.seed)
     probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.error, default=None)
     power = sum(p.power() for p in layer.problems)
-    return Offers(found, power, None if probe is None else _trial(layer, probe.chain, probe.error))
+    if probe is None:
+        return Offers(found, power)
+    chain = factored(probe.form, layer.problems, probe.factors)
+    return Offers(found, power, _trial(layer, chain, probe.error))
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,6 @@ class _Draft:
     form: Form
     ranks: Ranks
     factors: list[list[np.ndarray]]
-    chain: Factored
     error: float
     share: float
     bytes: int
@@ -140,16 +142,15 @@ def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
         starts = [form.start(p) for p in seen]
         for ranks in search.ranks(form, seen[0]):
             factors = [start(ranks) for start in starts]
-            chain = factored(form, layer.problems, factors)
-            links = chain.links()
+            links = Factored(form, factors, ()).links()
             size = sum(link.weight.size for link in links) * site.layer.weight.itemsize
             model = alone(site, layer.shape, search.opset, links)
             share = _work(model) / once
             if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
                 continue
-            error = _error(layer, chain)
+            error = _error(layer, form, factors)
             if np.isfinite(error) and error <= _WORST * power:
-                yield _Draft(form, ranks, factors, chain, error, share, size, model)
+                yield _Draft(form, ranks, factors, error, share, size, model)
 
 
 def _promising(drafts: Iterable[_Draft]) -> list[_Draft]:
@@ -170,13 +171,17 @@ def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
         form.fitted(form.sees(problem), start, effort)
         for problem, start in zip(layer.problems, draft.factors, strict=True)
     ]
+    return replace(draft, factors=factors, error=_error(layer, form, factors))
+
+
+def _error(layer: Layer, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
+    if form.mixes:
+        seen = [form.sees(p) for p in layer.problems]
+        pairs = zip(seen, factors, strict=True)
+        return sum(p.error(form.approximation(p, every)) for p, every in pairs)
     chain = factored(form, layer.problems, factors)
-    return replace(draft, factors=factors, chain=chain, error=_error(layer, chain))
-
-
-def _error(layer: Layer, chain: Factored) -> float:
-    pairs = zip(layer.problems, chain.tensors, strict=True)
-    return sum(problem.error(tensor @ problem.scale) for problem, tensor in pairs)
+    apart = zip(layer.problems, chain.tensors, strict=True)
+    return sum(problem.error(tensor @ problem.scale) for problem, tensor in apart)
 
 
 def _trial(layer: Layer, chain: Factored, error: float) -> Trial:

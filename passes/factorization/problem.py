@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,8 +59,12 @@ class Problem:
 
     def plain(self, array: np.ndarray) -> np.ndarray:
         """Undo the scaling of the last axis of an array."""
-        flat = array.reshape(-1, self.outputs).T
-        found: np.ndarray = np.linalg.solve(self.scale.T, flat).T.reshape(array.shape)
+        found: np.ndarray = (array.reshape(-1, self.outputs) @ self._unscale).reshape(array.shape)
+        return found
+
+    @cached_property
+    def _unscale(self) -> np.ndarray:
+        found: np.ndarray = np.linalg.inv(self.scale)
         return found
 
     def unflattened(self) -> Problem:

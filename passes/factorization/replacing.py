@@ -24,7 +24,6 @@ from passes.factorization.choices import (
     changed,
     links_of,
     paying,
-    say_all,
     why_kept,
 )
 from passes.factorization.forms import Form
@@ -196,7 +195,7 @@ class Replace(Pass):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
                 code = "too-lossy" if search.limited else "too-slow"
-                say_all(choices, builder.model, code, "no choice of forms keeps to the limit", ctx)
+                choices.verdict = code, "no choice of forms keeps to the limit"
                 return {}, None
             plan, built = found
         else:
@@ -256,7 +255,7 @@ class Replace(Pass):
                 ctx.applied(node, "replaced", what)
                 done += 1
             elif len(rows) > 1:
-                ctx.skip(node, *why_kept(choices.table, part))
+                ctx.skip(node, *why_kept(choices, part))
         if built is None:
             return Outcome(details=details)
         details["fits"] = [

@@ -92,11 +92,15 @@ def put(sites: Sequence[Site], links: Sequence[Link]) -> bool:
     weights = _weights(sites[0], links)
     if weights is None:
         return False
-    constants: list[Value] = []
+    graph, old = sites[0].node.graph, sites[0].node.inputs[sites[0].layer.weight_at]
+    assert graph is not None
+    assert old is not None
+    constants = _constants(sites[0], weights)
     for site in sites:
-        if not constants:
-            constants = _constants(site, weights)
         _rewrite(site, links, constants)
+    if not old.use_count and graph.initializers.get(old.name) is old:
+        del graph.initializers[old.name]
+        graph.names.release(old.name)
     return True
 
 
