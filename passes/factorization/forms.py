@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_rows import MOST_INPUTS
 from passes.factorization.alternate import AXES, Effort, alternate, letters, product
 from passes.factorization.evbmf import Spectrum
 from passes.factorization.problem import Problem
@@ -85,7 +86,9 @@ class Form:
         kernel = problem.kernel
         if self.grid:
             wide = len(problem.grid) == _GRID and min(problem.grid[1:]) >= _LEAST
-            return None if wide else "what it reads is no flattened grid"
+            if not wide or len(problem.matrix) > MOST_INPUTS:
+                return "what it reads is no flattened grid, or too large a one"
+            return None
         if self.axis is not None:
             wide = len(kernel) > self.axis and kernel[self.axis] > 1
             if not wide or sum(k > 1 for k in kernel) < 2:
