@@ -31,6 +31,7 @@ class Choices:
         shapes: What each part reads.
         parts: Labels of the nodes of each part.
         by: What is saved: time where it was measured, else multiply-accumulates.
+        rest: Multiply-accumulates of everything else in the model, for one sample.
         verdict: Code and sentence for all parts, if nothing holds a limit.
     """
 
@@ -41,6 +42,7 @@ class Choices:
     shapes: dict[str, tuple[int, ...]]
     parts: dict[str, list[str]]
     by: Resource
+    rest: float = 0.0
     verdict: tuple[str, str] | None = None
 
     def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:

@@ -34,6 +34,7 @@ from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
 from passes.reconstruction.trying import Trial, cost_together, tried
+from passes.reconstruction.work import work_of
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
@@ -170,6 +171,9 @@ class Replace(Pass):
             if len(found.rows) == 1:
                 why = "no form has fewer weights and less to multiply without losing half of it"
                 ctx.skip(layer.site.node, "no-form", why)
+        feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+        ours = sum(rows[0].row.macs for rows in choices.offers.values())
+        choices.rest = max(0.0, sum(work_of(model, feeds).values()) - ours)
         times = tried(model, trials, ctx) if self._seen(ctx) and trials else {}
         for part, rows in choices.offers.items():
             choices.power[part] *= times.get(part, 1.0)
@@ -237,7 +241,8 @@ class Replace(Pass):
 
     def _share(self, choices: Choices, by: Resource, left: float) -> Plan | None:
         table = choices.table
-        limit = table.total({}, by) * left
+        rest = choices.rest if by == "macs" else 0.0
+        limit = (table.total({}, by) + rest) * left - rest
         return changed(table.within(by, limit)) or None
 
     def _finish(
@@ -271,7 +276,7 @@ class Replace(Pass):
         reached = cost_together(model, built.model, ctx) if self._seen(ctx) else None
         if reached is not None:
             details["error"] = {"predicted": choices.table.error(plan), "reached": reached}
-        before, after = (choices.table.total(p, "macs") for p in ({}, plan))
+        before, after = (choices.table.total(p, "macs") + choices.rest for p in ({}, plan))
         details["macs"] = {"before": round(before), "after": round(after)}
         model.become(built.model)
         return Outcome(self.may_change, {"layers replaced": done}, details)
