@@ -36,5 +36,7 @@ PASSES = {
     "prune-layers": "passes.pruning.prune_layers:PruneLayers",
     "factorize": "passes.factorization.factorize:Factorize",
     "separable": "passes.factorization.separable:Separable",
+    "group": "passes.factorization.group:Group",
+    "squeeze": "passes.factorization.squeeze:Squeeze",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,8 +46,28 @@ class Effort:
     steps: int
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What fitting leaves as it is.
+
+    Attributes:
+        fixed: Positions of factors that stay.
+        masks: By position of a factor, which of its elements may be other than 0.
+    """
+
+    fixed: Sequence[int] = ()
+    masks: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+
+FREE = Bounds()
+
+
 def alternate(
-    problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray], effort: Effort
+    problem: Problem,
+    terms: Sequence[str],
+    factors: Sequence[np.ndarray],
+    effort: Effort,
+    bounds: Bounds = FREE,
 ) -> list[np.ndarray]:
     """Fit each factor in turn with the others fixed, last factor first.
 
@@ -60,6 +80,7 @@ def alternate(
         terms: Letters of the axes of each factor.
         factors: Where to start from.
         effort: How long to go on.
+        bounds: What stays as it is.
 
     Returns:
         The factors; their error is never larger than that of the start.
@@ -77,8 +98,9 @@ def alternate(
     for _ in range(effort.rounds):
         if before <= floor:
             break
-        for at in reversed(range(len(found))):
-            found[at] = _fit(problem, terms, found, at, effort.steps)
+        for at in reversed([at for at in range(len(found)) if at not in bounds.fixed]):
+            mask = bounds.masks.get(at)
+            found[at] = _fit(problem, terms, found, at, effort.steps, mask)
         after = problem.error(product(terms, found, result))
         if after >= before * (1 - _ENOUGH):
             break
@@ -87,10 +109,16 @@ def alternate(
 
 
 def _fit(
-    problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray], at: int, steps: int
+    problem: Problem,
+    terms: Sequence[str],
+    factors: Sequence[np.ndarray],
+    at: int,
+    steps: int,
+    mask: np.ndarray | None,
 ) -> np.ndarray:
     """Return factor `at` after some steps of preconditioned conjugate gradients."""
     result = letters(problem)
+    free = 1.0 if mask is None else mask
     others = [f for i, f in enumerate(factors) if i != at]
     names = [t for i, t in enumerate(terms) if i != at]
     forth = f"{terms[at]},{','.join(names)}->{result}"
@@ -108,12 +136,12 @@ def _fit(
         back_to: np.ndarray = np.einsum(
             back, flat.reshape(problem.tensor.shape), *others, optimize=path_back
         )
-        return back_to
+        return back_to * free
 
     precondition = _preconditioner(problem, terms[at], names, others)
     solution = factors[at].copy()
     residual = gathered(problem.tensor) - weighed(solution)
-    step = direction = precondition(residual)
+    step = direction = precondition(residual) * free
     power = first = float((residual * step).sum())
     for _ in range(steps):
         if power <= first * 1e-8 or power <= 0:
@@ -124,7 +152,7 @@ def _fit(
             break
         solution = solution + power / bend * direction
         residual = residual - power / bend * across
-        step = precondition(residual)
+        step = precondition(residual) * free
         after = float((residual * step).sum())
         direction = step + after / power * direction
         power = after

@@ -12,10 +12,12 @@ from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_o
 from ocompress.analysis.regression import RegressionSums
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
+from passes.factorization.absorbing import absorb
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Link, Ranks
+from passes.factorization.forms import Form, Ranks
 from passes.factorization.layers import problems_of
-from passes.factorization.rewriting import factored, put
+from passes.factorization.rewriting import factored, holds, put
+from passes.factorization.steps import Step
 from passes.reconstruction.least_squares import Fit
 from passes.reconstruction.refitting import Job, fitted_biases, refit, set_bias
 
@@ -85,15 +87,21 @@ class Builder:
                 matrix = sites[0].matrix(sites[0].layer.weight.astype(np.float64))
                 made = Fit(matrix, np.zeros(matrix.shape[::2]), 0.0, 0.0, 0.0)
                 _store(target, sites, made, None)
-            clone.sort()
+            self._finish(clone, targets)
             return Built(clone)
         pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
         twins = {id(node): twin for node, twin in pairs}
         labels = {id(node): node.label for node in clone.graph.nodes}
         jobs = _jobs(clone, nodes, targets)
         fits = refit(self.model, clone, twins, jobs, self.ctx)
-        clone.sort()
+        self._finish(clone, targets)
         return Built(clone, {labels[key]: made for key, made in fits.items()})
+
+    def _finish(self, model: Model, targets: Mapping[str, Target]) -> None:
+        """Let weights take in the orders of channels that chains brought along."""
+        starts = tuple(f"{label}_factor" for part in targets for label in self.parts[part])
+        absorb([n for n in model.graph.nodes if n.is_op("Gather") and n.label.startswith(starts)])
+        model.sort()
 
 
 def _jobs(
@@ -139,11 +147,12 @@ def _store(
     return result if biases is not None and _put(sites, chain.links(), biases) else None
 
 
-def _put(sites: Sequence[Site], links: Sequence[Link], biases: Sequence[np.ndarray] | None) -> bool:
-    if not put(sites, links):
+def _put(sites: Sequence[Site], steps: Sequence[Step], biases: Sequence[np.ndarray] | None) -> bool:
+    if not holds(sites[0], steps):
         return False
     for site, bias in zip(sites, biases or (), strict=biases is not None):
-        set_bias(site, bias)
+        set_bias(site, bias)  # before the chain puts it where it belongs
+    put(sites, steps)
     graph = sites[0].node.graph
     assert graph is not None
     graph.sort()

@@ -9,8 +9,9 @@ import numpy as np
 
 from passes.factorization import starts
 from passes.factorization.alternate import AXES
-from passes.factorization.forms import Form, Link, Ranks, Starts
+from passes.factorization.forms import Form, Ranks, Starts
 from passes.factorization.problem import Problem
+from passes.factorization.steps import Link
 
 METHODS = (
     "channel",

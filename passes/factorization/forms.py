@@ -11,30 +11,13 @@ from ocompress.analysis.linear_rows import MOST_INPUTS
 from passes.factorization.alternate import AXES, Effort, alternate, letters, product
 from passes.factorization.evbmf import Spectrum
 from passes.factorization.problem import Problem
+from passes.factorization.steps import Step
 
 _GRID, _LEAST = 3, 6
 """Axes of a grid, channels included, and extents below which it has no structure to speak of."""
 Ranks = tuple[int, ...]
 Starts = Callable[[Ranks], list[np.ndarray]]
 """Gives factors of some ranks, to be used or to be fitted further."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """One convolution of a chain.
-
-    Attributes:
-        weight: (outputs, input channels of a group, *kernel).
-        groups: Its groups.
-        walks: For each spatial axis whether it takes the layer's strides, pads and dilations.
-        mode: Axis of what is flattened before the layer that the weight, (outputs, inputs), is
-            applied to, 0 for the last one and 1 for the one before; None for a convolution.
-    """
-
-    weight: np.ndarray
-    groups: int
-    walks: tuple[bool, ...]
-    mode: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +50,7 @@ class Form:
     terms: Callable[[int], tuple[str, ...]]
     most: Callable[[Problem], Ranks]
     start: Callable[[Problem], Starts]
-    links: Callable[[Sequence[np.ndarray]], list[Link]]
+    links: Callable[[Sequence[np.ndarray]], Sequence[Step]]
     spectra: Callable[[Problem], list[Spectrum]] | None = None
     axis: int | None = None
     closed: bool = False
@@ -97,9 +80,29 @@ class Form:
             return "its kernel has a single tap"
         return None
 
+    def every(self, problem: Problem) -> list[Ranks] | None:
+        """Return all the ranks there are, most weights first, if they are few; else None."""
+        return None
+
+    def of_rank(self, problem: Problem, rank: int) -> list[Ranks]:
+        """Return what one rank for every axis means, as far as there are so many."""
+        return [tuple(min(rank, most) for most in self.most(problem))]
+
+    def setting(self, ranks: Ranks) -> str:
+        """Say ranks in words."""
+        return "rank " + " x ".join(map(str, ranks))
+
     def approximation(self, problem: Problem, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the tensor that factors stand for."""
         return product(self.terms(len(problem.kernel)), factors, letters(problem))
+
+    def error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
+        """Return what a layer's chain costs whose factors were fitted to what `sees` returned."""
+        seen = self.sees(problem)
+        if self.mixes:
+            return seen.error(self.approximation(seen, factors))
+        tensor = self.approximation(seen, self.plain(seen, factors))
+        return problem.error(tensor @ problem.scale)
 
     def shapes(self, problem: Problem, ranks: Ranks) -> list[tuple[int, ...]]:
         """Return the shapes of the factors."""

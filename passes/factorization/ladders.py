@@ -24,6 +24,9 @@ def ladder(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
         form: The form.
         problem: What it is fitted to.
     """
+    every = form.every(problem)
+    if every is not None:
+        return every
     found = set()
     most = form.most(problem)[-1]
     for head in _heads(multiple, form, problem):
@@ -43,9 +46,13 @@ def within(share: float, multiple: int, form: Form, problem: Problem) -> list[Ra
         form: The form.
         problem: What it is fitted to.
     """
+    most = int(problem.tensor.size * share)
+    every = form.every(problem)
+    if every is not None:
+        return [ranks for ranks in every if form.size(problem, ranks) <= most][:1]
     found = []
     for head in _heads(multiple, form, problem):
-        last = _largest(form, problem, head, int(problem.tensor.size * share))
+        last = _largest(form, problem, head, most)
         if last and not form.flat:
             last = max(1, last // multiple * multiple)
         if last:
@@ -55,7 +62,7 @@ def within(share: float, multiple: int, form: Form, problem: Problem) -> list[Ra
 
 def given(rank: int, form: Form, problem: Problem) -> list[Ranks]:
     """Return one rank for every axis, as far as there are so many."""
-    return [tuple(min(rank, most) for most in form.most(problem))]
+    return form.of_rank(problem, rank)
 
 
 def variational(form: Form, problem: Problem) -> list[Ranks]:

@@ -10,12 +10,14 @@ import numpy as np
 from ocompress.analysis.linear_rows import bias_place
 from ocompress.ir import Model
 from ocompress.planning import KEEP, Candidate
+from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import Layer
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
+from passes.factorization.steps import bytes_of
 from passes.factorization.timing import alone, milliseconds
 from passes.reconstruction.trying import Change, Trial
 from passes.reconstruction.work import work_of
@@ -101,7 +103,7 @@ def offers(layer: Layer, search: Search) -> Offers:
         row = Candidate(
             layer.name,
             draft.form.name,
-            _setting(draft.ranks),
+            draft.form.setting(draft.ranks),
             draft.error,
             draft.bytes,
             layer.macs * draft.share,
@@ -142,9 +144,9 @@ def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
         starts = [form.start(p) for p in seen]
         for ranks in search.ranks(form, seen[0]):
             factors = [start(ranks) for start in starts]
-            links = Factored(form, factors, ()).links()
-            size = sum(link.weight.size for link in links) * site.layer.weight.itemsize
-            model = alone(site, layer.shape, search.opset, links)
+            steps = unmoved(Factored(form, factors, ()).links(), layer.sites)
+            size = bytes_of(steps, site.layer.weight.itemsize)
+            model = alone(site, layer.shape, search.opset, steps)
             share = _work(model) / once
             if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
                 continue
@@ -175,13 +177,8 @@ def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
 
 
 def _error(layer: Layer, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
-    if form.mixes:
-        seen = [form.sees(p) for p in layer.problems]
-        pairs = zip(seen, factors, strict=True)
-        return sum(p.error(form.approximation(p, every)) for p, every in pairs)
-    chain = factored(form, layer.problems, factors)
-    apart = zip(layer.problems, chain.tensors, strict=True)
-    return sum(problem.error(tensor @ problem.scale) for problem, tensor in apart)
+    pairs = zip(layer.problems, factors, strict=True)
+    return sum(form.error(problem, every) for problem, every in pairs)
 
 
 def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
@@ -211,10 +208,6 @@ def _timed(
         for offer, ms in zip(found, times, strict=True)
         if offer.form is None or np.isfinite(ms)
     ]
-
-
-def _setting(ranks: Ranks) -> str:
-    return "rank " + " x ".join(map(str, ranks))
 
 
 def _effort(problem: Problem, count: int) -> Effort:

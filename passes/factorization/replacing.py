@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
@@ -46,6 +45,7 @@ class Replace(Pass):
     """Put chains of cheaper layers in place of layers; the forms are a matter of the subclass."""
 
     name: ClassVar[str] = ""
+    operators: ClassVar[tuple[str, ...]] = _OPERATORS
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
@@ -123,11 +123,17 @@ class Replace(Pass):
         if len(self._goals) > 1:
             msg = f"{self.name}: give one of {' and '.join(self._goals)}; each says how far to go"
             raise OptionError(msg)
+        if self.evbmf and all(form.spectra is None for form in self.forms()):
+            msg = f"{self.name}: evbmf finds ranks of cuts of a matrix; no form here is one"
+            raise OptionError(msg)
 
     def _seen(self, ctx: Context) -> bool:
         return ctx.has_data and not self.data_free
 
     def _looks_at(self, weight: candidates.Candidate, ctx: Context) -> bool:
+        if any(not n.is_op(*self.operators) for n in weight.nodes):
+            ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
+            return False
         labels = [n.label for n in weight.nodes]
         if not self.layers or any(fnmatchcase(x, p) for x in labels for p in self.layers):
             return True
@@ -209,10 +215,10 @@ class Replace(Pass):
             return plan or {}, built
         plan = paying(plan, built, choices, builder.model, ctx)
         built = builder.build(choices.targets(plan)) if plan else None
-        if built is None or search.is_faster(built) is not False:
+        if built is not None and search.is_faster(built) is not False:
             return plan, built
         why = "with cheaper layers the model is not measured faster here: nothing was changed"
-        ctx.remark(Severity.DECLINED, "not-faster", why)
+        choices.verdict = "not-faster", why
         return {}, None
 
     def _given(self, choices: Choices) -> Plan:

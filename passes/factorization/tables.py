@@ -129,14 +129,14 @@ def _seen(model: Model, nodes: Sequence[Node], ctx: Context) -> np.ndarray | Non
 
 
 def _rank(table: Table, power: np.ndarray, rule: Rule) -> int:
-    entries, width = table.array.shape
+    width = int(table.array.shape[1])
     if rule.rank:
         return min(rule.rank, width)
     if rule.max_weights:
-        return int(rule.max_weights * int(entries) * int(width) / int(entries + width))
+        return int(rule.max_weights * table.array.size / sum(table.array.shape))
     if rule.energy:
         kept = np.cumsum(power) / max(float(power.sum()), 1e-30)
-        return min(int(np.searchsorted(kept, rule.energy)) + 1, int(width))
+        return min(int(np.searchsorted(kept, rule.energy)) + 1, width)
     return 0
 
 

@@ -12,14 +12,14 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.ir import DType, Graph, Model, Node, Value, schemas
 from ocompress.profiling.latency import interleave
 from ocompress.runtime import Session
-from passes.factorization.forms import Link
 from passes.factorization.rewriting import flattens, put
+from passes.factorization.steps import Step
 
 _SECONDS = 0.02
 
 
 def alone(
-    site: Site, shape: Sequence[int], opset: int, links: Sequence[Link] | None = None
+    site: Site, shape: Sequence[int], opset: int, steps: Sequence[Step] | None = None
 ) -> Model | None:
     """Return a model of one layer, or of a chain in its place.
 
@@ -27,7 +27,7 @@ def alone(
         site: The layer.
         shape: What it reads; what is flattened before it, if it is.
         opset: Version of the operators.
-        links: The chain; None for the layer as it is.
+        steps: The chain; None for the layer as it is.
 
     Returns:
         None if the type of the weight cannot hold the chain.
@@ -55,9 +55,9 @@ def alone(
     graph.set_outputs([made])
     model = Model(graph, {"": opset})
     model.shell.ir_version = schemas.lowest_ir_version(opset)
-    if links is not None:
+    if steps is not None:
         twin = site_of(node)
-        if not isinstance(twin, Site) or not put([twin], links):
+        if not isinstance(twin, Site) or not put([twin], steps):
             return None
         model.sort()
     return model
