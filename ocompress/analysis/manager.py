@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ocompress.analysis.statistics import Wish
@@ -19,13 +21,26 @@ class Analysis(ABC, Generic[T]):
 
     Attributes:
         reads: The facets the answer depends on; changing one of them makes it stale.
+        of_nodes: Whether the answer holds nodes or values, which a clone of the model has none of.
     """
 
     reads: ClassVar[Facet] = Facet.ALL & ~Facet.METADATA
+    of_nodes: ClassVar[bool] = False
 
     @abstractmethod
     def compute(self, model: Model, analyses: AnalysisManager) -> T:
         """Answer the question; other analyses are asked through `analyses`."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    reads: Facet
+    found: Any
+    model: weakref.ref[Model] | None = None
+    """The only model that it is an answer for; None if clones have the same."""
+
+    def is_for(self, model: Model) -> bool:
+        return self.model is None or self.model() is model
 
 
 class AnalysisManager:
@@ -39,7 +54,7 @@ class AnalysisManager:
         """
         self.data = data
         self.statistics: dict[tuple[str, Wish], Any] = {}
-        self._answers: dict[Analysis[Any], tuple[Facet, Any]] = {}
+        self._answers: dict[Analysis[Any], _Answer] = {}
         self._asking: list[Facet] = []
 
     def get(self, analysis: Analysis[T], model: Model) -> T:
@@ -47,18 +62,18 @@ class AnalysisManager:
 
         An answer also goes stale with the answers it was computed from.
         """
-        if analysis not in self._answers:
+        known = self._answers.get(analysis)
+        if known is None or not known.is_for(model):
             self._asking.append(analysis.reads)
-            answer = analysis.compute(model, self)
-            reads = self._asking.pop()
-            self._answers[analysis] = (reads, answer)
-        reads, answer = self._answers[analysis]
+            found = analysis.compute(model, self)
+            whose = weakref.ref(model) if analysis.of_nodes else None
+            known = self._answers[analysis] = _Answer(self._asking.pop(), found, whose)
         if self._asking:
-            self._asking[-1] |= reads
-        return cast("T", answer)
+            self._asking[-1] |= known.reads
+        return cast("T", known.found)
 
     def invalidate(self, changed: Facet) -> None:
         """Forget every answer that read a facet which changed."""
         if changed & (Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET):
             self.statistics = {}
-        self._answers = {a: (r, v) for a, (r, v) in self._answers.items() if not r & changed}
+        self._answers = {q: a for q, a in self._answers.items() if not a.reads & changed}

@@ -11,28 +11,41 @@ from ocompress.ir import DType, Node, Value
 _NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Softplus", "Sqrt")
 
 
-def pad_amounts(node: Node) -> list[int] | None:
-    """Return what a Pad adds: all beginnings, then all ends; None if it is computed.
+Amounts = dict[int, tuple[int, int]]
+"""What is added before and after, by axis counted from the front; axes without padding may lack."""
+
+
+def pad_amounts(node: Node) -> Amounts | None:
+    """Return what a Pad adds, in the order in which it is told; None if that is computed.
 
     With an `axes` input the rank of the data must be known.
     """
-    stored = node.attr("pads")
-    if stored is not None:
-        return [int(p) for p in stored]
-    pads, axes = node.input(1), node.input(3)
-    if pads is None or pads.constant is None:
+    given, axes = node.input(1), node.input(3)
+    amounts = node.attr("pads") if given is None else _integers(given)
+    named = None if axes is None else _integers(axes)
+    if amounts is None or (axes is not None and named is None):
         return None
-    amounts = [int(p) for p in pads.constant.reshape(-1)]
-    if axes is None:
-        return amounts
+    if named is None:
+        return by_axis(amounts, None, len(amounts) // 2)
     rank = None if node.inputs[0] is None else node.inputs[0].rank
-    if axes.constant is None or rank is None:
-        return None
-    result = [0] * (2 * rank)
-    for position, axis in enumerate(int(a) % rank for a in axes.constant.reshape(-1)):
-        result[axis] = amounts[position]
-        result[axis + rank] = amounts[position + len(amounts) // 2]
-    return result
+    return None if rank is None else by_axis(amounts, named, rank)
+
+
+def by_axis(amounts: Sequence[int], axes: Sequence[int] | None, rank: int) -> Amounts:
+    """Sort what a Pad is told by axis.
+
+    Args:
+        amounts: All beginnings, then all ends.
+        axes: The axes that they are of, which may count from the back; None for all in order.
+        rank: Axes of the data.
+    """
+    named = range(rank) if axes is None else [a % rank for a in axes]
+    half = len(amounts) // 2
+    return {axis: (int(amounts[i]), int(amounts[half + i])) for i, axis in enumerate(named)}
+
+
+def _integers(value: Value) -> list[int] | None:
+    return None if value.constant is None else [int(n) for n in value.constant.reshape(-1)]
 
 
 def explicit_pads(node: Node, spatial: int) -> list[int] | None:

@@ -105,7 +105,11 @@ Strict = Annotated[
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", help="Write a JSON report.", rich_help_panel=_RESULT),
+    typer.Option(
+        "--report",
+        help="Write a report: Markdown if the name ends in .md, else JSON.",
+        rich_help_panel=_RESULT,
+    ),
 ]
 Depfile = Annotated[
     Path | None,

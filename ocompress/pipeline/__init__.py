@@ -2,7 +2,7 @@
 
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
-from ocompress.pipeline.guard import Guard, Verdict
+from ocompress.pipeline.guard import Guard, Timer, Verdict
 from ocompress.pipeline.instruments import Dump, Instrument
 from ocompress.pipeline.manager import PassManager
 from ocompress.pipeline.options import option
@@ -24,6 +24,7 @@ __all__ = [
     "Pipeline",
     "PipelineResult",
     "Status",
+    "Timer",
     "Verdict",
     "all_passes",
     "find",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,11 +13,11 @@ from ocompress.analysis.manager import Analysis, AnalysisManager, T
 from ocompress.analysis.observe import observe
 from ocompress.analysis.statistics import Statistics, Wishes, merge
 from ocompress.diagnostics import Diagnostics, Remark, Severity
-from ocompress.errors import DataError, PassError
+from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline.base import Family, Outcome, Pass
-from ocompress.pipeline.guard import Guard, Verdict
+from ocompress.pipeline.guard import Guard, Timer, Verdict
 from ocompress.targets.target import Target
 
 
@@ -36,10 +36,12 @@ class Context:
     guards: Sequence[Guard] = ()
     """What will judge the model after the pass, if it is lossy."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
+    left_alone: list[Remark] = field(default_factory=list)
+    """What this run of the pass left alone, repetitions of an earlier run's remarks included."""
 
     def for_pass(self, item: Pass, following: Sequence[Pass] = ()) -> Context:
         """Return the view of another pass."""
-        return replace(self, item=item, following=tuple(following))
+        return replace(self, item=item, following=tuple(following), left_alone=[])
 
     # -- speaking ---------------------------------------------------------------------------
 
@@ -59,7 +61,10 @@ class Context:
     def remark(self, severity: Severity, code: str, message: str, node: Node | None = None) -> None:
         """Add a remark about a node or, without one, about the whole model."""
         label, op_type = (node.label, node.op_type) if node is not None else ("", "")
-        self.diagnostics.add(Remark(self.source, severity, code, message, label, op_type))
+        remark = Remark(self.source, severity, code, message, label, op_type)
+        self.diagnostics.add(remark)
+        if severity is Severity.DECLINED:
+            self.left_alone.append(remark)
 
     # -- asking -----------------------------------------------------------------------------
 
@@ -113,6 +118,21 @@ class Context:
         """
         guard = next((g for g in self.guards if g.kind == kind), None)
         return None if guard is None else guard.judge(candidate, best)
+
+    def timed(self, models: Sequence[Model]) -> list[Mapping[str, float]] | None:
+        """Return the milliseconds that single layers of models take, by label of the node.
+
+        Returns:
+            One mapping per model; None where nothing is measured on this machine, or a model
+            cannot be run.
+        """
+        timer = next((g for g in self.guards if isinstance(g, Timer)), None)
+        if timer is None:
+            return None
+        try:
+            return timer.layer_times(models)
+        except RuntimeFailureError:
+            return None
 
     # -- families ---------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ocompress.ir import Model
 
@@ -37,4 +37,17 @@ class Guard(Protocol):
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Compare `candidate` with the reference this guard was made for, or with `best`."""
+        ...
+
+
+@runtime_checkable
+class Timer(Protocol):
+    """A guard that measures on this machine, and can say how long single layers take."""
+
+    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+        """Return for each model the milliseconds of its layers in one run, by label of the node.
+
+        Raises:
+            RuntimeFailureError: If a model cannot be run.
+        """
         ...

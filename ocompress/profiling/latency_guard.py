@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 from ocompress.pipeline.guard import Verdict
 from ocompress.profiling.latency import interleave
+from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.result import Ratio
 from ocompress.profiling.statistics import ratio_of_medians
 from ocompress.runtime import Level, Session
 
 _SECOND_LOOK = 3.0
 """How much longer the second look takes."""
+_ROUNDS, _TURN_SECONDS = 3, 0.08
+"""Turns of each model when layers are timed, and about how long one takes."""
 
 
 class LatencyGuard:
@@ -71,6 +74,21 @@ class LatencyGuard:
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, "latency", f"the model cannot be timed: {error}")
         return self._verdict(ratios[0], ratios[1], limit)
+
+    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+        """Return for each model the milliseconds of its layers in one run, by label of the node.
+
+        Raises:
+            RuntimeFailureError: If a model cannot be run.
+        """
+        found = time_layers(
+            models,
+            self._feeds,
+            threads=self._threads,
+            rounds=_ROUNDS,
+            seconds=_TURN_SECONDS,
+        )
+        return [{label: spent / 1e6 for label, spent in times.items()} for times in found]
 
     def _look(
         self, models: Sequence[Model], order: Sequence[int], seconds: float

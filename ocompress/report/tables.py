@@ -21,6 +21,8 @@ from ocompress.report.figures import (
     share_text,
 )
 from ocompress.report.optimization import Optimization
+from ocompress.report.tables_candidates import candidates
+from ocompress.report.tables_cuts import cuts
 from ocompress.validation import LevelResult
 
 _STYLES = {Status.APPLIED: "green", Status.UNCHANGED: "yellow", Status.ROLLED_BACK: "red"}
@@ -37,10 +39,14 @@ def settings(resolved: Mapping[str, Any]) -> RenderableType:
 
 
 def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[RenderableType]:
-    """Return the summary of an optimization: passes, before and after, closing line."""
+    """Return the summary of an optimization: passes, layers, before and after, closing line."""
     yield passes(done)
+    for record in done.pipeline.records:
+        yield from cuts(record, every=verbose)
+        yield from candidates(record, every=verbose)
     if verbose:
         yield from remarks(done)
+    yield Text("")
     yield before_and_after(done)
     for sentence in done.remarks:
         yield Text(f"note: {sentence}", style="yellow")

@@ -10,6 +10,7 @@ from ocompress.ir import Facet, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 
 _READERS = ("Conv", "AveragePool", "MaxPool")
+_NONE = (0, 0)
 
 
 class FoldPad(Pass):
@@ -67,12 +68,12 @@ def _match(node: Node) -> list[tuple[Node, list[int]]] | Refusal:
     value = _value(node)
     if added is None or value is None or node.inputs[0] is None:
         return Refusal("dynamic-pads", "its pads, axes or value are computed")
-    rank = len(added) // 2
-    if any(a < 0 for a in added):
+    rank = node.inputs[0].rank or len(added)
+    if any(a < 0 for both in added.values() for a in both):
         return Refusal("negative-pads", "it crops")
-    if rank < 3 or any(added[i] or added[i + rank] for i in (0, 1)):
+    if rank < 3 or any(added.get(axis, _NONE) != _NONE for axis in (0, 1)):
         return Refusal("not-spatial", "it pads the batch or channel axis")
-    spatial = [*added[2:rank], *added[rank + 2 :]]
+    spatial = [added.get(axis, _NONE)[end] for end in (0, 1) for axis in range(2, rank)]
     plan = []
     for reader, at in node.output.users:
         if at != 0 or not reader.is_op(*_READERS):

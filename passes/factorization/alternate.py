@@ -87,7 +87,9 @@ def alternate(
     """
     # single precision is twice as fast, and what is left of an error is far above its rounding
     problem = Problem(
-        problem.tensor.astype(np.float32), problem.metric.astype(np.float32), problem.scale
+        problem.tensor.astype(np.float32),
+        None if problem.metric is None else problem.metric.astype(np.float32),
+        problem.scale,
     )
     found = [f.astype(np.float32) for f in factors]
     result = letters(problem)
@@ -130,7 +132,7 @@ def _fit(
         return gathered(tensor)
 
     def gathered(tensor: np.ndarray) -> np.ndarray:
-        flat = problem.metric @ tensor.reshape(problem.matrix.shape)
+        flat = problem.weighed(tensor.reshape(problem.matrix.shape))
         back_to: np.ndarray = np.einsum(
             back, flat.reshape(problem.tensor.shape), *others, optimize=path_back
         )

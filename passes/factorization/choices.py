@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Model, Node
+from ocompress.ir import Model
 from ocompress.pipeline import Context
 from ocompress.planning import CandidateTable, Resource
-from ocompress.profiling import time_layers
 from passes.factorization.building import Built, Target
 from passes.factorization.offers import Offer
 from passes.reconstruction.budget_search import FASTER
+from passes.reconstruction.layer_times import measured
 
 Plan = dict[str, int]
 """Position of the candidate of each part that is changed."""
@@ -32,6 +31,8 @@ class Choices:
         shapes: What each part reads.
         parts: Labels of the nodes of each part.
         by: What is saved: time where it was measured, else multiply-accumulates.
+        rest: Multiply-accumulates of everything else in the model, for one sample.
+        verdict: Code and sentence for all parts, if nothing holds a limit.
     """
 
     table: CandidateTable
@@ -41,6 +42,8 @@ class Choices:
     shapes: dict[str, tuple[int, ...]]
     parts: dict[str, list[str]]
     by: Resource
+    rest: float = 0.0
+    verdict: tuple[str, str] | None = None
 
     def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:
         """Return what becomes of the parts that a plan changes."""
@@ -57,39 +60,34 @@ def changed(choice: Mapping[str, int]) -> Plan:
     return {part: at for part, at in choice.items() if at}
 
 
-def why_kept(table: CandidateTable, part: str) -> tuple[str, str]:
+def why_kept(choices: Choices, part: str) -> tuple[str, str]:
     """Return code and sentence for a part that could have been changed and was not."""
-    if len(table.open(part)) == 1:
+    if choices.verdict is not None:
+        return choices.verdict
+    if len(choices.table.open(part)) == 1:
         return "not-faster", "none of its forms is measured faster here"
     return "not-chosen", "other layers save more for what they cost"
 
 
-def say_all(choices: Choices, model: Model, code: str, why: str, ctx: Context) -> None:
-    """Say the same of every part."""
-    nodes: dict[str, Node] = {n.label: n for n in model.graph.nodes}
-    for part in choices.parts:
-        ctx.skip(nodes[part], code, why)
-
-
 def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:
     """Leave those layers as they are whose chain takes as long within the model."""
-    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    if feeds is None:
-        return {}
-    try:
-        before, after = time_layers([model, built.model], feeds)
-    except RuntimeFailureError:
+    times = measured(model, built.model, ctx)
+    if times is None:
         return {}
     found = {}
     for part, at in plan.items():
-        old = sum(before.get(label, 0.0) for label in choices.parts[part])
-        new = sum(
-            ns
-            for label, ns in after.items()
-            if any(label == x or label.startswith(f"{x}_factor") for x in choices.parts[part])
-        )
-        if new < old * FASTER:
+        row = times.of(choices.parts[part], links_of(choices.parts[part], times.after))
+        if row and row["ms_after"] < row["ms_before"] * FASTER:
             found[part] = at
         else:
             choices.table.drop(part, at, "its layers are not measured faster within the model")
     return found
+
+
+def links_of(layers: Sequence[str], labels: Iterable[str]) -> list[str]:
+    """Return which labels are those of layers or of links that stand before them."""
+    return [
+        label
+        for label in labels
+        if any(label == x or label.startswith((f"{x}_factor", f"{x}_flat")) for x in layers)
+    ]

@@ -84,6 +84,11 @@ class Direct(Form):
         result = letters(problem)[:-1] + self.outs
         return product(terms, factors[: len(terms)], result).reshape(problem.tensor.shape)
 
+    def error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
+        """Return what a layer's chain costs, all of whose outputs are as they are."""
+        tensor = self.approximation(self.sees(problem), factors)
+        return problem.error(tensor @ problem.scale)
+
     def fitted(
         self, problem: Problem, factors: list[np.ndarray], effort: Effort
     ) -> list[np.ndarray]:

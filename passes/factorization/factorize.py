@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ocompress.pipeline import option
+from ocompress.ir import Model
+from ocompress.pipeline import Context, Outcome, option
 from passes.factorization.catalogue import METHODS, named
 from passes.factorization.forms import Form
 from passes.factorization.replacing import Replace
+from passes.factorization.tables import replace_tables
 
 
 class Factorize(Replace):
@@ -52,6 +54,25 @@ class Factorize(Replace):
     name = "factorize"
 
     methods: tuple[str, ...] = option(METHODS[:6], help="Forms that are tried.", choices=METHODS)
+
+    tables: bool = option(
+        False,
+        help="Also write tables of embeddings as thinner ones and a product, by rank, energy or "
+        "max_weights: they get smaller and no faster.",
+    )
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Replace tables, if they are named, and layers."""
+        if not self.tables:
+            return super().run(model, ctx)
+        replaced = replace_tables(model, self, ctx)
+        if replaced:
+            model.sort()
+        outcome = super().run(model, ctx)
+        if not replaced:
+            return outcome
+        counts = {"tables replaced": len(replaced), **outcome.counts}
+        return Outcome(self.may_change, counts, {**outcome.details, "tables": replaced})
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_rows import MOST_INPUTS
 from passes.factorization.alternate import AXES, Effort, alternate, letters, product
 from passes.factorization.evbmf import Spectrum
 from passes.factorization.problem import Problem
@@ -68,7 +69,9 @@ class Form:
         kernel = problem.kernel
         if self.grid:
             wide = len(problem.grid) == _GRID and min(problem.grid[1:]) >= _LEAST
-            return None if wide else "what it reads is no flattened grid"
+            if not wide or len(problem.matrix) > MOST_INPUTS:
+                return "what it reads is no flattened grid, or too large a one"
+            return None
         if self.axis is not None:
             wide = len(kernel) > self.axis and kernel[self.axis] > 1
             if not wide or sum(k > 1 for k in kernel) < 2:
@@ -92,6 +95,14 @@ class Form:
     def approximation(self, problem: Problem, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the tensor that factors stand for."""
         return product(self.terms(len(problem.kernel)), factors, letters(problem))
+
+    def error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
+        """Return what a layer's chain costs whose factors were fitted to what `sees` returned."""
+        seen = self.sees(problem)
+        if self.mixes:
+            return seen.error(self.approximation(seen, factors))
+        tensor = self.approximation(seen, self.plain(seen, factors))
+        return problem.error(tensor @ problem.scale)
 
     def shapes(self, problem: Problem, ranks: Ranks) -> list[tuple[int, ...]]:
         """Return the shapes of the factors."""

@@ -80,7 +80,7 @@ def _shuffle_start(problem: Problem) -> Starts:
     groups, inputs, width = problem.channels, problem.taps, problem.outputs // problem.channels
     plain = problem.plain(problem.tensor).reshape(groups, inputs, groups, width)
     at = np.arange(groups)
-    metric = problem.metric.reshape(groups, inputs, groups, inputs)[at, :, at]
+    metric = problem.whole().reshape(groups, inputs, groups, inputs)[at, :, at]
     minds = (problem.scale @ problem.scale.T).reshape(groups, width, groups, width)[at, :, at]
     left, right = np.linalg.cholesky(metric), np.linalg.cholesky(minds)
     white = np.einsum("aix,aibj,bjy->abxy", left, plain, right, optimize=True)
@@ -145,7 +145,7 @@ def _blocks_start(problem: Problem) -> Starts:
     plain = problem.plain(problem.tensor).reshape(problem.channels, problem.taps, -1)
     energies = _energies(problem, plain)
     flat = plain.reshape(problem.matrix.shape)
-    wanted = problem.metric @ flat
+    wanted = problem.whole() @ flat
 
     def tried(groups: int) -> list[np.ndarray]:
         every = [grouped(energy, groups) for energy in energies]
@@ -163,9 +163,10 @@ def _energies(problem: Problem, plain: np.ndarray) -> list[np.ndarray]:
     at = np.arange(channels)
     minds = np.square(problem.scale).sum(axis=1)
     found = []
-    for metric in (problem.metric, np.linalg.inv(problem.metric)):
+    whole = problem.whole()
+    for metric in (whole, np.linalg.inv(whole)):
         own = metric.reshape(channels, taps, channels, taps)[at, :, at]
-        if metric is not problem.metric:
+        if metric is not whole:
             own = np.linalg.inv(own)
         found.append(np.einsum("cun,cuv,cvn->cn", plain, own, plain, optimize=True) * minds)
     return [np.maximum(energy, 0) for energy in found]
@@ -177,7 +178,7 @@ def _solved(problem: Problem, wanted: np.ndarray, ins: np.ndarray, outs: np.ndar
     taps = np.repeat(ins, problem.taps)
     for group in range(int(ins.max()) + 1):
         rows, columns = np.flatnonzero(taps == group), np.flatnonzero(outs == group)
-        own = problem.metric[np.ix_(rows, rows)]
+        own = problem.whole()[np.ix_(rows, rows)]
         damped = own + _DAMPING * np.trace(own) / len(own) * np.eye(len(own))
         found[np.ix_(rows, columns)] = np.linalg.solve(damped, wanted[np.ix_(rows, columns)])
     return found

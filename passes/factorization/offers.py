@@ -114,7 +114,10 @@ def offers(layer: Layer, search: Search) -> Offers:
         found = _timed(found, models, layer, search.seed)
     probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.error, default=None)
     power = sum(p.power() for p in layer.problems)
-    return Offers(found, power, None if probe is None else _trial(layer, probe.chain, probe.error))
+    if probe is None:
+        return Offers(found, power)
+    chain = factored(probe.form, layer.problems, probe.factors)
+    return Offers(found, power, _trial(layer, chain, probe.error))
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,6 @@ class _Draft:
     form: Form
     ranks: Ranks
     factors: list[list[np.ndarray]]
-    chain: Factored
     error: float
     share: float
     bytes: int
@@ -142,16 +144,15 @@ def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
         starts = [form.start(p) for p in seen]
         for ranks in search.ranks(form, seen[0]):
             factors = [start(ranks) for start in starts]
-            chain = factored(form, layer.problems, factors)
-            steps = unmoved(chain.links(), layer.sites)
+            steps = unmoved(Factored(form, factors, ()).links(), layer.sites)
             size = bytes_of(steps, site.layer.weight.itemsize)
             model = alone(site, layer.shape, search.opset, steps)
             share = _work(model) / once
             if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
                 continue
-            error = _error(layer, chain)
+            error = _error(layer, form, factors)
             if np.isfinite(error) and error <= _WORST * power:
-                yield _Draft(form, ranks, factors, chain, error, share, size, model)
+                yield _Draft(form, ranks, factors, error, share, size, model)
 
 
 def _promising(drafts: Iterable[_Draft]) -> list[_Draft]:
@@ -172,13 +173,12 @@ def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
         form.fitted(form.sees(problem), start, effort)
         for problem, start in zip(layer.problems, draft.factors, strict=True)
     ]
-    chain = factored(form, layer.problems, factors)
-    return replace(draft, factors=factors, chain=chain, error=_error(layer, chain))
+    return replace(draft, factors=factors, error=_error(layer, form, factors))
 
 
-def _error(layer: Layer, chain: Factored) -> float:
-    pairs = zip(layer.problems, chain.tensors, strict=True)
-    return sum(problem.error(tensor @ problem.scale) for problem, tensor in pairs)
+def _error(layer: Layer, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
+    pairs = zip(layer.problems, factors, strict=True)
+    return sum(form.error(problem, every) for problem, every in pairs)
 
 
 def _trial(layer: Layer, chain: Factored, error: float) -> Trial:

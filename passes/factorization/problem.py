@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,13 +22,14 @@ class Problem:
 
     Attributes:
         tensor: (channels, *kernel, outputs), its columns multiplied by S.
-        metric: M, (inputs, inputs) with inputs = channels times taps; identity without data.
+        metric: M, (inputs, inputs) with inputs = channels times taps; None for the identity, which
+            it is without data.
         scale: S, (outputs, outputs).
         grid: Channels and spatial extents that were flattened into the inputs, if they were.
     """
 
     tensor: np.ndarray
-    metric: np.ndarray
+    metric: np.ndarray | None
     scale: np.ndarray
     grid: tuple[int, ...] = ()
 
@@ -58,8 +60,12 @@ class Problem:
 
     def plain(self, array: np.ndarray) -> np.ndarray:
         """Undo the scaling of the last axis of an array."""
-        flat = array.reshape(-1, self.outputs).T
-        found: np.ndarray = np.linalg.solve(self.scale.T, flat).T.reshape(array.shape)
+        found: np.ndarray = (array.reshape(-1, self.outputs) @ self._unscale).reshape(array.shape)
+        return found
+
+    @cached_property
+    def _unscale(self) -> np.ndarray:
+        found: np.ndarray = np.linalg.inv(self.scale)
         return found
 
     def unflattened(self) -> Problem:
@@ -72,6 +78,14 @@ class Problem:
         alone = np.sqrt(np.square(self.scale).sum(axis=1))
         return Problem(self.plain(self.tensor) * alone, self.metric, np.diag(alone))
 
+    def weighed(self, matrix: np.ndarray) -> np.ndarray:
+        """Return M times a matrix (inputs, outputs)."""
+        return matrix if self.metric is None else self.metric @ matrix
+
+    def whole(self) -> np.ndarray:
+        """Return M as an array, (inputs, inputs)."""
+        return np.eye(len(self.matrix)) if self.metric is None else self.metric
+
     def error(self, approximation: np.ndarray) -> float:
         """Return what an approximation of the tensor costs.
 
@@ -79,7 +93,7 @@ class Problem:
             approximation: Of the tensor's shape.
         """
         off = self.matrix - approximation.reshape(self.matrix.shape)
-        return max(0.0, float((off * (self.metric @ off)).sum()))
+        return max(0.0, float((off * self.weighed(off)).sum()))
 
     def power(self) -> float:
         """Return what it costs to leave everything away."""
@@ -95,11 +109,13 @@ class Problem:
             (extent, extent) with the extent of the axes together.
         """
         shape = self.tensor.shape[:-1]
+        size = int(np.prod([shape[a] for a in axes]))
+        if self.metric is None:
+            return np.eye(size) * (len(self.matrix) / size)
         rows = list(range(len(shape)))
         columns = [r + len(shape) if r in axes else r for r in rows]
         kept = [*axes, *(columns[a] for a in axes)]
         whole = self.metric.reshape(*shape, *shape)
-        size = int(np.prod([shape[a] for a in axes]))
         found: np.ndarray = np.einsum(whole, [*rows, *columns], kept)
         return found.reshape(size, size)
 
@@ -119,9 +135,7 @@ def pose(
         grid: What was flattened into the inputs.
     """
     inputs = int(np.prod(tensor.shape[:-1]))
-    if metric is None:
-        metric = np.eye(inputs)
-    else:
+    if metric is not None:
         level = max(float(np.trace(metric)) / inputs, 1e-12)
         metric = metric + _RIDGE * level * np.eye(inputs)
     outputs = tensor.shape[-1]

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
@@ -18,14 +17,23 @@ from ocompress.planning import CandidateTable, Resource
 from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Built
-from passes.factorization.choices import Choices, Plan, changed, paying, say_all, why_kept
+from passes.factorization.choices import (
+    Choices,
+    Plan,
+    changed,
+    links_of,
+    paying,
+    why_kept,
+)
 from passes.factorization.forms import Form
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
 from passes.factorization.offers import Search
 from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
-from passes.reconstruction.trying import Trial, tried
+from passes.reconstruction.layer_times import measured
+from passes.reconstruction.trying import Trial, cost_together, tried
+from passes.reconstruction.work import work_of
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
@@ -169,6 +177,9 @@ class Replace(Pass):
             if len(found.rows) == 1:
                 why = "no form has fewer weights and less to multiply without losing half of it"
                 ctx.skip(layer.site.node, "no-form", why)
+        feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
+        ours = sum(rows[0].row.macs for rows in choices.offers.values())
+        choices.rest = max(0.0, sum(work_of(model, feeds).values()) - ours)
         times = tried(model, trials, ctx) if self._seen(ctx) and trials else {}
         for part, rows in choices.offers.items():
             choices.power[part] *= times.get(part, 1.0)
@@ -194,7 +205,7 @@ class Replace(Pass):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
                 code = "too-lossy" if search.limited else "too-slow"
-                say_all(choices, builder.model, code, "no choice of forms keeps to the limit", ctx)
+                choices.verdict = code, "no choice of forms keeps to the limit"
                 return {}, None
             plan, built = found
         else:
@@ -204,10 +215,10 @@ class Replace(Pass):
             return plan or {}, built
         plan = paying(plan, built, choices, builder.model, ctx)
         built = builder.build(choices.targets(plan)) if plan else None
-        if built is None or search.is_faster(built) is not False:
+        if built is not None and search.is_faster(built) is not False:
             return plan, built
         why = "with cheaper layers the model is not measured faster here: nothing was changed"
-        ctx.remark(Severity.DECLINED, "not-faster", why)
+        choices.verdict = "not-faster", why
         return {}, None
 
     def _given(self, choices: Choices) -> Plan:
@@ -236,14 +247,16 @@ class Replace(Pass):
 
     def _share(self, choices: Choices, by: Resource, left: float) -> Plan | None:
         table = choices.table
-        limit = table.total({}, by) * left
+        rest = choices.rest if by == "macs" else 0.0
+        limit = (table.total({}, by) + rest) * left - rest
         return changed(table.within(by, limit)) or None
 
     def _finish(
         self, model: Model, choices: Choices, plan: Plan, built: Built | None, ctx: Context
     ) -> Outcome:
         nodes = {n.label: n for n in model.graph.nodes}
-        details: dict[str, Any] = {"candidates": choices.table.lines(plan)}
+        lines = choices.table.lines(plan)
+        details: dict[str, Any] = {"candidates": lines}
         done = 0
         for part, rows in choices.table.rows.items():
             node = nodes[part]
@@ -253,14 +266,23 @@ class Replace(Pass):
                 ctx.applied(node, "replaced", what)
                 done += 1
             elif len(rows) > 1:
-                ctx.skip(node, *why_kept(choices.table, part))
+                ctx.skip(node, *why_kept(choices, part))
         if built is None:
             return Outcome(details=details)
         details["fits"] = [
             {"name": name, "output_error": fit.before, "refitted_error": fit.after}
             for name, fit in built.fits.items()
         ]
-        before, after = (choices.table.total(p, "macs") for p in ({}, plan))
+        times = measured(model, built.model, ctx)
+        for line in lines:
+            if times is not None and line["name"] in plan and line["taken"]:
+                layers = choices.parts[line["name"]]
+                spent = times.of(layers, links_of(layers, times.after))
+                line |= {k: spent[k] for k in ("ms_before", "ms_after") if k in spent}
+        reached = cost_together(model, built.model, ctx) if self._seen(ctx) else None
+        if reached is not None:
+            details["error"] = {"predicted": choices.table.error(plan), "reached": reached}
+        before, after = (choices.table.total(p, "macs") + choices.rest for p in ({}, plan))
         details["macs"] = {"before": round(before), "after": round(after)}
         model.become(built.model)
         return Outcome(self.may_change, {"layers replaced": done}, details)

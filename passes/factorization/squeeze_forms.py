@@ -49,12 +49,12 @@ def _pointwise(problem: Problem, whole: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     flat = whole.reshape(-1, problem.outputs)
     at = np.arange(problem.channels) * problem.taps + _flat_centre(problem.kernel)
-    own = problem.metric[np.ix_(at, at)]
+    own = problem.whole()[np.ix_(at, at)]
     damped = own + _DAMPING * np.trace(own) / len(own) * np.eye(len(own))
     found = np.zeros_like(flat)
-    found[at] = np.linalg.solve(damped, problem.metric[at] @ flat)
+    found[at] = np.linalg.solve(damped, problem.whole()[at] @ flat)
     off = flat - found
-    lost = (off * (problem.metric @ off)).sum(axis=0)
+    lost = (off * problem.weighed(off)).sum(axis=0)
     return found.reshape(whole.shape), lost
 
 

@@ -25,10 +25,10 @@ def outputs_first(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     matrix = problem.matrix
     inputs, outputs = matrix.shape
     if outputs <= inputs:
-        gram = matrix.T @ (problem.metric @ matrix)
+        gram = matrix.T @ problem.weighed(matrix)
         basis = _eigenvectors(gram)
         return matrix @ basis, basis.T
-    root = _root(problem.metric)
+    root = _root(problem.whole())
     basis = _eigenvectors(root.T @ (matrix @ (matrix.T @ root)))
     return np.linalg.solve(root.T, basis), basis.T @ (root.T @ matrix)
 
@@ -73,9 +73,11 @@ def per_channel(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """
     channels, taps = problem.channels, problem.taps
     blocks = problem.tensor.reshape(channels, taps, problem.outputs)
-    whole = problem.metric.reshape(channels, taps, channels, taps)
-    at = np.arange(channels)
-    roots = _root(whole[at, :, at])
+    own = np.broadcast_to(np.eye(taps), (channels, taps, taps))
+    if problem.metric is not None:
+        at = np.arange(channels)
+        own = problem.metric.reshape(channels, taps, channels, taps)[at, :, at]
+    roots = _root(own)
     white = roots.transpose(0, 2, 1) @ blocks
     basis = _eigenvectors(white @ white.transpose(0, 2, 1))
     first = np.linalg.solve(roots.transpose(0, 2, 1), basis).transpose(0, 2, 1)
@@ -135,7 +137,7 @@ def seen_through(problem: Problem, inner: np.ndarray, core: np.ndarray) -> Probl
         core: An array of the shape of what stands behind it, (ranks, *kernel, outputs).
     """
     taps, channels, rank = problem.taps, problem.channels, inner.shape[1]
-    whole = problem.metric.reshape(channels, taps, channels * taps)
+    whole = problem.whole().reshape(channels, taps, channels * taps)
     half = np.tensordot(inner, whole, (0, 0)).reshape(rank * taps, channels, taps)
     metric = np.tensordot(half, inner, (1, 0)).transpose(0, 2, 1).reshape(rank * taps, -1)
     metric = (metric + metric.T) / 2
@@ -154,7 +156,7 @@ def seen_through_modes(problem: Problem, down: np.ndarray, right: np.ndarray) ->
         right: The projection of the second, (extent, ranks).
     """
     shape = problem.tensor.shape[:-1]
-    half = problem.metric.reshape(*shape, -1)
+    half = problem.whole().reshape(*shape, -1)
     half = np.einsum("cuvm,up->cpvm", half, down, optimize=True)
     half = np.einsum("cpvm,vq->cpqm", half, right, optimize=True)
     ranks = half.shape[:-1]

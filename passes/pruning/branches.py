@@ -91,10 +91,10 @@ def replace_branch(branch: Branch, affine: Affine, like: np.dtype[np.generic]) -
     """Put the affine in a branch's place; False if the Add's output cannot be replaced."""
     graph = branch.add.graph
     assert graph is not None
-    name = f"{branch.add.label}_affine"
+    scaling, name = affine_labels(branch)
     scale = graph.constant(f"{name}_scale", affine.scale.astype(like))
     offset = graph.constant(f"{name}_offset", affine.offset.astype(like))
-    scaled = graph.add_op("Mul", [branch.shortcut, scale], name=f"{name}_scaled").output
+    scaled = graph.add_op("Mul", [branch.shortcut, scale], name=scaling).output
     moved = graph.add_op("Add", [scaled, offset], name=name).output
     old = branch.add.output
     moved.set_type(old.dtype, old.shape)
@@ -103,6 +103,11 @@ def replace_branch(branch: Branch, affine: Affine, like: np.dtype[np.generic]) -
         return False
     edit.remove_dead(graph)
     return True
+
+
+def affine_labels(branch: Branch) -> tuple[str, str]:
+    """Return the labels of the Mul and the Add that stand for a branch."""
+    return f"{branch.add.label}_affine_scaled", f"{branch.add.label}_affine"
 
 
 def _branch(add: Node, shortcut: Value | None, end: Value | None) -> Branch | None:

@@ -24,14 +24,25 @@ class Reader:
     Attributes:
         matrix: (inputs, outputs).
         hessian: Mean products of what it reads: (inputs, inputs).
-        minds: What a squared error of each output costs, (outputs,).
+        minds: What errors of pairs of outputs cost, (outputs, outputs); or what a squared error of
+            each costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
+        fixed: Whether its other weights cannot make up for what goes.
     """
 
     matrix: np.ndarray
     hessian: np.ndarray
     minds: np.ndarray
     rows: np.ndarray
+    fixed: bool = False
+
+    def root(self) -> np.ndarray:
+        """Return S with S S^T what errors of outputs cost, (outputs, outputs)."""
+        if self.minds.ndim == 1:
+            return np.diag(np.sqrt(np.maximum(self.minds, 1e-30)))
+        damp = max(1e-9 * float(np.trace(self.minds)) / len(self.minds), 1e-30)
+        found: np.ndarray = np.linalg.cholesky(self.minds + damp * np.eye(len(self.minds)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,7 @@ def surgeon(readers: Sequence[Reader], size: int) -> Order:
         readers: All that read the channels.
         size: Number of channels.
     """
-    states = [_Surgery(r) for r in readers]
-    return _greedy(states, size)
+    return _greedy(_states(readers), size)
 
 
 def greedy(readers: Sequence[Reader], size: int) -> Order:
@@ -72,6 +82,16 @@ def greedy(readers: Sequence[Reader], size: int) -> Order:
     Luo et al., ThiNet, 2017.
     """
     return _greedy([_Missing(r) for r in readers], size)
+
+
+def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
+    """Take channels in an order that is given, at what it costs after all others made up for it.
+
+    Args:
+        readers: All that read the channels.
+        channels: All of their numbers, the first to go first.
+    """
+    return _greedy(_states(readers), len(channels), channels)
 
 
 def by_score(scores: np.ndarray) -> Order:
@@ -97,7 +117,13 @@ def power(readers: Sequence[Reader], size: int) -> np.ndarray:
     return total
 
 
-def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
+def _states(readers: Sequence[Reader]) -> list[_Surgery | _Missing]:
+    return [_Missing(r) if r.fixed else _Surgery(r) for r in readers]
+
+
+def _greedy(
+    states: Sequence[_Surgery | _Missing], size: int, given: np.ndarray | None = None
+) -> Order:
     left = np.ones(size, bool)
     order: list[int] = []
     costs: list[float] = []
@@ -108,7 +134,8 @@ def _greedy(states: Sequence[_Surgery | _Missing], size: int) -> Order:
     while left.any():
         scores = np.sum([s.scores() for s in states], axis=0) if states else np.zeros(size)
         scores = np.where(left, scores, np.inf)
-        chosen = np.argsort(scores, kind="stable")[: min(batch, int(left.sum()))]
+        ranked = np.argsort(scores, kind="stable") if given is None else given[len(order) :]
+        chosen = ranked[: min(batch, int(left.sum()))]
         for channel in chosen:
             spent += max(float(scores[channel]), 0.0)
             order.append(int(channel))
@@ -130,13 +157,13 @@ class _Surgery:
         self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
-        self._scale = np.sqrt(np.maximum(reader.minds, 1e-30))
-        self._matrix = (reader.matrix * self._scale * varies).astype(kind)
+        self._root = reader.root()
+        self._matrix = ((reader.matrix * varies) @ self._root).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
 
     def matrix(self) -> np.ndarray:
         """Return the weights as they are now, (inputs, outputs)."""
-        found: np.ndarray = self._matrix.astype(np.float64) / self._scale
+        found: np.ndarray = np.linalg.solve(self._root.T, self._matrix.astype(np.float64).T).T
         return found
 
     def scores(self) -> np.ndarray:
@@ -175,7 +202,7 @@ class _Missing:
 
     def __init__(self, reader: Reader) -> None:
         self._rows = reader.rows
-        self._matrix = reader.matrix * np.sqrt(reader.minds)
+        self._matrix = reader.matrix @ reader.root()
         self._hessian = reader.hessian
         self._missing = np.zeros_like(self._matrix)
         self._plain = reader.matrix

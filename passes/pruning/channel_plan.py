@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from ocompress.io import Feeds
 from ocompress.ir import Model, Node
 from passes.pruning.channel_costs import Order
 from passes.reconstruction.work import work_of
+
+_SUMMED = -1
+"""Stands for the axis that a product of two activations sums over."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,19 @@ class Account:
         self.total = sum(self._work.values())
         self._shares: dict[int, dict[int, list[tuple[int, np.ndarray]]]] = {}
         """By node and axis: the groups that lie there, with the part each channel takes."""
+        self._labels: dict[int, str] = {}
         self._touched: list[set[int]] = []
         for at, group in enumerate(groups):
             touched = set()
-            for cut in group.cuts:
-                if (
-                    cut.node.is_op(*LINEAR)
-                    and self._work.get(id(cut.node))
-                    and _is_weight(cut.node, cut.index)
-                ):
-                    held = cut.channel[cut.channel >= 0]
-                    share = np.bincount(held, minlength=group.size) / len(cut.channel)
-                    axes = self._shares.setdefault(id(cut.node), {})
-                    axes.setdefault(cut.axis, []).append((at, share))
-                    touched.add(id(cut.node))
+            for node, axis, channel in _lying(group):
+                if not self._work.get(id(node)):
+                    continue
+                held = channel[channel >= 0]
+                share = np.bincount(held, minlength=group.size) / len(channel)
+                self._labels[id(node)] = node.label
+                axes = self._shares.setdefault(id(node), {})
+                axes.setdefault(axis, []).append((at, share))
+                touched.add(id(node))
             self._touched.append(touched)
 
     def of(self, gone: Sequence[np.ndarray]) -> float:
@@ -99,12 +101,35 @@ class Account:
         then[at] = more
         return sum(self._left(n, gone) - self._left(n, then) for n in self._touched[at])
 
+    def left(self, gone: Sequence[np.ndarray]) -> dict[str, float]:
+        """Return the part of its multiply-accumulates that each layer of a group is left with.
+
+        Args:
+            gone: For each group which channels go.
+
+        Returns:
+            By label of the node.
+        """
+        return {
+            self._labels[node]: self._left(node, gone) / self._work[node] for node in self._shares
+        }
+
     def _left(self, node: int, gone: Sequence[np.ndarray]) -> float:
         left = self._work[node]
         for shares in self._shares.get(node, {}).values():
             lost = sum(float(share[gone[at]].sum()) for at, share in shares)
             left *= max(0.0, 1 - lost)
         return left
+
+
+def _lying(group: Group) -> Iterator[tuple[Node, int, np.ndarray]]:
+    """Yield the products that are less work without channels: node, axis, channel by element."""
+    for cut in group.cuts:
+        if cut.node.is_op(*LINEAR) and _is_weight(cut.node, cut.index):
+            yield cut.node, cut.axis, cut.channel
+    summed = {id(s.node): s for s in group.sinks}  # both operands lie along the axis
+    for sink in summed.values():
+        yield sink.node, _SUMMED, sink.channel
 
 
 def _is_weight(node: Node, index: int) -> bool:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ocompress.analysis.channels import Cut, Group
-from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
-from ocompress.analysis.shelf import Shelf
+from ocompress.analysis.channels import Group
 from ocompress.ir import Model
 from ocompress.pipeline import Context
-from passes.pruning import channel_costs
+from passes.pruning import channel_costs, channel_readers
 from passes.pruning.channel_costs import Order, Reader
-from passes.reconstruction import looking
-from passes.reconstruction.importance import importance
-from passes.reconstruction.trying import Change, Trial, tried
+from passes.pruning.channel_readers import Seen
+from passes.pruning.lasso import lasso
+from passes.reconstruction.importance import curvature
+from passes.reconstruction.trying import Trial, tried
+from passes.reconstruction.vanishing import vanishing
 
-CRITERIA = ("auto", "l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs")
 DATA_FREE = ("l1", "l2", "fpgm")
-_HELD = 512 << 20
+WITH_DATA = ("activation", "deviation", "taylor", "thinet", "lasso", "obs")
+CRITERIA = ("auto", *DATA_FREE, *WITH_DATA)
+WITHOUT_SUMS = ("activation", "deviation")
+"""Criteria that look at what layers read, and at nothing else."""
 
 
 @dataclass
@@ -50,22 +52,29 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         for at, group in enumerate(groups):
             found.orders[at] = channel_costs.by_score(_norms(group, criterion))
         return found
-    read = {at: _read(group, model) for at, group in enumerate(groups)}
-    sites = {id(s.node): s for pairs in read.values() for _, s in pairs or ()}
-    minds = importance(model, list(sites.values()), ctx)
-    seen = _Seen(model, list(sites.values()), ctx)
+    if not groups:
+        return found
+    layers = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
+    sites = {id(s.node): s for pairs in layers.values() for _, s in pairs or ()}
+    minds = curvature(model, list(sites.values()), ctx)
+    seen = Seen(model, list(sites.values()), ctx)
+    ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
+    sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
     trials: dict[str, Trial] = {}
     stage = f"{ctx.source}: what it costs to take channels"
     for at, group in enumerate(groups):
         ctx.progress(stage, at, len(groups))
-        readers = _readers(group, read[at], seen, minds, criterion)
-        if readers is None:
+        behind = layers[at]
+        readers = None
+        if behind is not None and (not group.sinks or at in sums):
+            readers = channel_readers.readers_of(group, behind, seen, minds, criterion)
+        if readers is None or behind is None:
             found.orders[at] = channel_costs.by_score(_norms(group, "l2"))
             continue
+        readers += [channel_readers.sum_reader(sums[at])] if at in sums else []
         order = _order(readers, group.size, criterion)
         if order.probed:
-            changes = _probe(read[at] or (), order.probe, group, seen)
-            trials[f"{at}"] = Trial(changes, float(order.costs[order.probed - 1]))
+            trials[f"{at}"] = channel_readers.trial_of(group, behind, order, seen)
         found.orders[at] = order
         found.measured.add(at)
     ctx.progress(stage, len(groups), len(groups))
@@ -75,122 +84,11 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
     return found
 
 
-def _probe(
-    read: Sequence[tuple[Cut, Site]],
-    matrices: Sequence[np.ndarray],
-    group: Group,
-    seen: _Seen,
-) -> list[Change]:
-    """Return the weights of a group's readers as its order left them when it was probed."""
-    changes: list[Change] = []
-    left = list(matrices)
-    for cut, site in read:
-        matrix = site.matrix(site.layer.weight.astype(np.float64))
-        made = matrix.copy()
-        for at in range(site.groups):
-            if (_rows(cut, site, at, group.size) >= 0).any():
-                made[at] = left.pop(0)
-        shift = None
-        if bias_place(site) is not None:
-            shift = np.einsum("gi,gio->go", seen.mean(site), made - matrix).reshape(-1)
-        changes.append(Change(site.node.label, site.layer.weight_at, site.weight(made), shift))
-    return changes
-
-
-class _Seen:
-    """Sums of what each layer reads, on a shelf."""
-
-    def __init__(
-        self,
-        model: Model,
-        sites: list[Site],
-        ctx: Context,
-    ) -> None:
-        self._shelf = Shelf(_HELD)
-        self._means: dict[int, np.ndarray] = {}
-        for site, _, sums in looking.look(model, [(s, [s]) for s in sites], ctx):
-            if sums is not None:
-                self._means[id(site.node)] = sums.x
-                self._shelf.put(id(site.node), sums.xx)
-
-    def mean(self, site: Site) -> np.ndarray:
-        """Return the mean of what a layer reads, (groups, inputs)."""
-        return self._means[id(site.node)]
-
-    def get(self, site: Site, *, centred: bool) -> np.ndarray | None:
-        """Return mean products, about the mean if `centred`; None if nothing was seen."""
-        mean = self._means.get(id(site.node))
-        if mean is None or mean.shape != (site.groups, site.inputs):
-            return None
-        found = self._shelf.get(id(site.node))
-        return found if centred else found + mean[:, :, None] * mean[:, None, :]
-
-
-def _read(group: Group, model: Model) -> list[tuple[Cut, Site]] | None:
-    """Return all that reads the channels as rows of a matrix; None if something else does."""
-    if group.sinks or not group.consumers:
-        return None
-    found = []
-    for cut in group.consumers:
-        site = site_of(cut.node) if cut.node.graph is model.graph else None
-        if not isinstance(site, Site) or site.layer.weight_at != cut.index:
-            return None
-        if site.inputs > MOST_INPUTS:
-            return None
-        found.append((cut, site))
-    return found
-
-
-def _readers(
-    group: Group,
-    read: list[tuple[Cut, Site]] | None,
-    seen: _Seen,
-    minds: Mapping[str, np.ndarray],
-    criterion: str,
-) -> list[Reader] | None:
-    if read is None:
-        return None
-    found = []
-    for cut, site in read:
-        centred = bias_place(site) is not None and criterion != "activation"
-        hessian = seen.get(site, centred=centred or criterion == "deviation")
-        if hessian is None:
-            return None
-        matrix = site.matrix(site.layer.weight.astype(np.float64))
-        minded = _minded(site, hessian, matrix, minds)
-        for at in range(site.groups):
-            rows = _rows(cut, site, at, group.size)
-            if (rows >= 0).any():
-                found.append(Reader(matrix[at], hessian[at], minded[at], rows))
-    return found
-
-
-def _minded(
-    site: Site, hessian: np.ndarray, matrix: np.ndarray, minds: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    known = minds.get(site.node.output.name)
-    if known is not None and known.shape == (site.groups, site.outputs):
-        return known
-    total = max(float((matrix * (hessian @ matrix)).sum()), 1e-30)
-    return np.full((site.groups, site.outputs), 1 / total)
-
-
-def _rows(cut: Cut, site: Site, group: int, size: int) -> np.ndarray:
-    """Return the rows that each channel has in the matrix of one group of a layer."""
-    positions = cut.positions
-    each = len(cut.channel) // site.groups if site.window is not None else len(cut.channel)
-    taps = site.inputs // each
-    inside = (positions >= group * each) & (positions < (group + 1) * each)
-    first = np.where(inside, (positions - group * each) * taps, -1)
-    rows = np.where(first[:, :, None] >= 0, first[:, :, None] + np.arange(taps), -1)
-    found = np.full((size, rows.shape[1] * taps), -1)
-    found[: len(rows)] = rows.reshape(len(rows), -1)
-    return np.take_along_axis(found, np.argsort(found < 0, axis=1, kind="stable"), axis=1)
-
-
 def _order(readers: Sequence[Reader], size: int, criterion: str) -> Order:
     if criterion == "obs":
         return channel_costs.surgeon(readers, size)
+    if criterion == "lasso":
+        return lasso(readers, size)
     if criterion == "thinet":
         return channel_costs.greedy(readers, size)
     if criterion == "taylor":

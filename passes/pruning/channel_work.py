@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from ocompress.analysis.channels import Group
 from ocompress.ir import Node
 from ocompress.pipeline import Context
 from passes.pruning import channel_plan
-from passes.pruning.channel_builder import Builder, Built
+from passes.pruning.channel_builder import Builder
 from passes.pruning.channel_costs import Order
 from passes.pruning.channel_plan import Account, Goal, Steps
 
@@ -43,8 +43,28 @@ def first_node(group: Group) -> Node:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why a group stays whole: a stable code and a sentence."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Work:
-    """All that is known of the groups that may lose channels."""
+    """All that is known of the groups that may lose channels.
+
+    Attributes:
+        places: Their places among all the groups of the model.
+        groups: The groups.
+        orders: In which order the channels of each go.
+        steps: How many of them may go.
+        account: Counts the work.
+        builder: Makes the models without them.
+        criterion: What decided the orders.
+        refused: Groups that may lose none, with the reason.
+        reasons: Why those stay whole that do, by position.
+    """
 
     places: Sequence[int]
     groups: Sequence[Group]
@@ -53,6 +73,8 @@ class Work:
     account: Account
     builder: Builder
     criterion: str
+    refused: Sequence[tuple[Group, Reason]] = ()
+    reasons: dict[int, Reason] = field(default_factory=dict)
 
     def plan(self, item: Asked, left: float | None) -> list[int]:
         """Return how many channels of each group go.
@@ -76,6 +98,11 @@ class Work:
         """Return the node that messages about a group name."""
         return first_node(self.groups[at])
 
+    def leave(self, at: int, code: str, why: str, ctx: Context) -> None:
+        """Say why a group stays whole, to the reader and for its row in the report."""
+        ctx.skip(self.node(at), code, why)
+        self.reasons[at] = Reason(code, why)
+
     def say(self, counts: Sequence[int], ctx: Context) -> None:
         """Say of each group that stays whole why."""
         for at, count in enumerate(counts):
@@ -83,35 +110,12 @@ class Work:
                 continue
             if len(self.steps[at].counts) == 1:
                 why = f"its {self.groups[at].size} channels are too few to leave a multiple"
-                ctx.skip(self.node(at), "too-few", why)
+                self.leave(at, "too-few", why, ctx)
             else:
                 why = "other channels save more for what they cost"
-                ctx.skip(self.node(at), "not-chosen", why)
+                self.leave(at, "not-chosen", why, ctx)
 
-    def say_all(self, ctx: Context, code: str, why: str) -> None:
+    def say_all(self, code: str, why: str, ctx: Context) -> None:
         """Say the same of every group."""
         for at in range(len(self.groups)):
-            ctx.skip(self.node(at), code, why)
-
-    def rows(self, counts: Sequence[int], built: Built | None) -> list[dict[str, Any]]:
-        """Return the table of the report."""
-        rows = []
-        nothing = [order.channels[:0] for order in self.orders]
-        for at, (group, count) in enumerate(zip(self.groups, counts, strict=True)):
-            cost = float(self.orders[at].costs[count - 1]) if count else 0.0
-            row: dict[str, Any] = {
-                "name": self.node(at).label,
-                "channels": group.size,
-                "kept": group.size - count,
-                "predicted_error": cost,
-                "macs_saved": round(
-                    self.account.saved(at, nothing, self.orders[at].channels[:count])
-                ),
-            }
-            readers = [c.node.label for c in group.consumers]
-            fits = [built.fits[n] for n in readers if n in built.fits] if built else []
-            if fits:
-                row["output_error"] = max(f.before for f in fits)
-                row["refitted_error"] = max(f.after for f in fits)
-            rows.append(row)
-        return rows
+            self.leave(at, code, why, ctx)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, Node, edit
+from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, costs, magnitude, patterns
+from passes.pruning import candidates, costs, magnitude, patterns, prune_rows
 from passes.pruning.candidates import Candidate, Rules
 from passes.pruning.costs import CRITERIA, Costed, Question
 from passes.pruning.scores import Scores
@@ -153,19 +152,26 @@ class Prune(Pass):
         twins = {id(n): t for (_, n), (_, t) in zip(model.nodes(), reference.nodes(), strict=True)}
         rows, changed = [], []
         for candidate, mask in self._masks(wanted, costed, criterion):
-            row = _apply(candidate, mask, ctx)
-            rows.append(row)
-            if row["pruned"]:
-                changed.append((candidate, row))
+            before = candidate.weight
+            _apply(candidate, mask, ctx)
+            known = costed.get(id(candidate.value)) if criterion == "obs" else None
+            rows.append(prune_rows.row_of(candidate, before, known))
+            if rows[-1]["pruned"]:
+                changed.append((candidate, rows[-1]))
+        rows = prune_rows.with_others(model, rows, ctx)
         if not changed:
             return Outcome(details={"layers": rows, "criterion": criterion})
         if self.refit and ctx.has_data:
-            _refit(reference, model, twins, changed, ctx)
+            jobs = [Job(c.nodes) for c, _ in changed]
+            prune_rows.note_fits(changed, refitting.refit(reference, model, twins, jobs, ctx))
+        layers = {c.name: [n.label for n in c.nodes] for c, _ in wanted}
+        details = {"layers": rows, "criterion": criterion}
+        details |= prune_rows.details((reference, model), rows, layers, ctx)
         counts = {
             "weights pruned": len(changed),
             "zeros made": sum(r["pruned"] for _, r in changed),
         }
-        return Outcome(Facet.WEIGHTS, counts, {"layers": rows, "criterion": criterion})
+        return Outcome(Facet.WEIGHTS, counts, details)
 
     def _criterion(self, ctx: Context) -> str:
         if self.criterion != "auto":
@@ -230,40 +236,12 @@ class Prune(Pass):
             yield candidate, pattern.elements(chosen(candidate), candidate.form)
 
 
-def _refit(
-    reference: Model,
-    model: Model,
-    twins: Mapping[int, Node],
-    changed: Sequence[tuple[Candidate, dict[str, Any]]],
-    ctx: Context,
-) -> None:
-    """Fit what is left, and note in the rows of the table what that did."""
-    jobs = [Job(c.nodes) for c, _ in changed]
-    fits = refitting.refit(reference, model, twins, jobs, ctx)
-    for candidate, row in changed:
-        made = next((fits[id(n)] for n in candidate.nodes if id(n) in fits), None)
-        if made is not None:
-            row |= {"output_error": made.before, "refitted_error": made.after}
-
-
-def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> dict[str, Any]:
-    """Zero what the mask says; return the row of the table."""
+def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> None:
+    """Zero what the mask says."""
     weight = candidate.weight
-    lost = weight[mask]
-    pruned = int(np.count_nonzero(lost))
-    if pruned:
-        result = weight.copy()
-        result[mask] = 0
-        edit.set_weight(candidate.value, result)
-    else:
+    if not np.count_nonzero(weight[mask]):
         ctx.skip(candidate.nodes[0], "already-sparse", "it has as many zeros as asked for")
-    zeros = weight.size - int(np.count_nonzero(candidate.weight))
-    return {
-        "name": candidate.name,
-        "shape": list(weight.shape),
-        "sparsity": zeros / weight.size,
-        "kept": weight.size - zeros,
-        "pruned": pruned,
-        "threshold": float(magnitude.magnitudes(lost).max(initial=0.0)),
-        "error": magnitude.energy(lost) / (magnitude.energy(weight) or 1.0),
-    }
+        return
+    result = weight.copy()
+    result[mask] = 0
+    edit.set_weight(candidate.value, result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
@@ -10,12 +9,13 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, channel_plan
+from passes.pruning import candidates, channel_plan, channel_rows
 from passes.pruning.channel_builder import Builder, Built
 from passes.pruning.channel_plan import Account
-from passes.pruning.channel_search import Search
+from passes.pruning.channel_search import Counts, paying, search_for
 from passes.pruning.channel_survey import CRITERIA, Survey, survey
-from passes.pruning.channel_work import Work, first_node
+from passes.pruning.channel_work import Reason, Work, first_node
+from passes.reconstruction.budget_search import BudgetSearch
 
 
 class PruneChannels(Pass):
@@ -28,12 +28,14 @@ class PruneChannels(Pass):
     a residual Add, a Concat, a depthwise convolution, a Reshape or an attention ties them: they
     go together or not at all. With data (no labels are needed) the channels go one by one, the
     cheapest first; each costs what the layers that read it lose when their other weights make up
-    for it, weighed by how much the model's own outputs mind. Under `scope=global` the group that
-    saves most multiply-accumulates for its cost gives next; `layer` takes the same share of every
-    group. What is left in a group is a multiple of what the target's kernels like. Then every
-    layer behind is fitted by least squares, first layer first, to what the original's layer
-    makes, on what the layers before it now leave, shortcuts included; an output is changed only
-    where samples it was not fitted to agree. Without data channels of small weights go.
+    for it, weighed by how much the model's own outputs mind; where they end in a sum without
+    weights, as queries against keys, what the outputs mind if they are zero there. Under
+    `scope=global` the group that saves most multiply-accumulates for its cost gives next; `layer`
+    takes the same share of every group. What is left in a group is a multiple of what the target's
+    kernels like. Then every layer behind is fitted by least squares, first layer first, to what
+    the original's layer makes, on what the layers before it now leave, shortcuts included; an
+    output is changed only where samples it was not fitted to agree. Without data channels of
+    small weights go.
 
     How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`: as
     far as it lets) or on the latency (`--max-latency` below 1: no farther than it must), by
@@ -85,8 +87,8 @@ class PruneChannels(Pass):
         help="What goes first: small weights (l1, l2), filters close to all others (fpgm), small "
         "activations (activation), little variation, as a BatchNormalization's scale has it "
         "(deviation), first-order effect on the model's outputs (taylor), what the next layers "
-        "miss least (thinet) or least after making up for it (obs); auto is obs with data and l2 "
-        "without.",
+        "miss least (thinet), what they do without as a price on channels rises (lasso), or what "
+        "they miss least after making up for it (obs); auto is obs with data and l2 without.",
         choices=CRITERIA,
     )
     refit: bool = option(True, help="With data, fit the layers behind.")
@@ -107,11 +109,8 @@ class PruneChannels(Pass):
         if wrong is not None:
             raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
         work = self._prepare(model, ctx)
-        if not work.places:
-            return Outcome()
         counts, built = self._choose(work, ctx)
-        rows = work.rows(counts, built)
-        details = {"groups": rows, "criterion": work.criterion, "macs": round(work.account.total)}
+        details = channel_rows.details(work, counts, built, ctx)
         if not any(counts) or built is None:
             return Outcome(details=details)
         for at, count in enumerate(counts):
@@ -138,13 +137,23 @@ class PruneChannels(Pass):
     def _prepare(self, model: Model, ctx: Context) -> Work:
         found = ctx.analysis(self.asked(), model)
         multiple = self.multiple or self.liked(ctx)
-        places = [at for at, group in enumerate(found) if self._takes(group, multiple, ctx)]
+        refused: list[tuple[Group, Reason]] = []
+        places = []
+        for at, group in enumerate(found):
+            reason = self._refusal(group) if group.cuts else None
+            if reason is not None:
+                refused.append((group, reason))
+            elif group.cuts:
+                places.append(at)
         groups = [found[at] for at in places]
         criterion = self.criterion
         if criterion == "auto":
             criterion = "obs" if ctx.has_data else "l2"
         surveyed = survey(model, groups, criterion, ctx)
-        known = [at for at in range(len(groups)) if self._is_known(at, groups, surveyed, ctx)]
+        known = [at for at in range(len(groups)) if self._is_known(at, surveyed)]
+        why = "data cannot tell what its channels cost: what reads them is no layer that is seen"
+        unknown = Reason("not-measured", why)
+        refused += [(g, unknown) for at, g in enumerate(groups) if at not in known]
         places = [places[at] for at in known]
         orders = [surveyed.orders[at] for at in known]
         groups = [groups[at] for at in known]
@@ -153,47 +162,40 @@ class PruneChannels(Pass):
         steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
         feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
         account = Account(model, groups, feeds)
-        return Work(places, groups, orders, steps, account, builder, criterion)
+        for group, reason in refused:
+            ctx.skip(first_node(group), reason.code, reason.why)
+        return Work(places, groups, orders, steps, account, builder, criterion, refused)
 
-    def _is_known(self, at: int, groups: Sequence[Group], surveyed: Survey, ctx: Context) -> bool:
+    def _is_known(self, at: int, surveyed: Survey) -> bool:
         """Say whether a group's costs can be compared with the others', if they must be."""
-        if self.scope == "layer" or not surveyed.measured or at in surveyed.measured:
-            return True
-        why = "data cannot tell what its channels cost: what reads them is no layer that is seen"
-        ctx.skip(first_node(groups[at]), "not-measured", why)
-        return False
+        return self.scope == "layer" or not surveyed.measured or at in surveyed.measured
 
-    def _takes(self, group: Group, multiple: int, ctx: Context) -> bool:
-        nodes = [cut.node for cut in group.cuts]
-        first = next((c.node for c in group.producers), nodes[0] if nodes else None)
-        if first is None:
-            return False
+    def _refusal(self, group: Group) -> Reason | None:
+        """Say why a group may lose no channels, None if it may."""
         makers = [cut.node for cut in group.cuts if cut.role != "consumer"]
-        why = self.follows(group)
         if group.refusal is not None:
             at = group.refusal.node
-            where = f" at {at.label!r}" if at is not None and at is not first else ""
-            ctx.skip(first, group.refusal.code, f"{group.refusal.why}{where}")
-        elif why is not None:
-            ctx.skip(first, "other-channels", why)
-        elif any(fnmatchcase(n.label, p) for n in makers for p in self.exclude):
-            ctx.skip(first, "excluded", "a pattern of 'exclude' matches a layer of its group")
-        elif group.size < 2:
-            ctx.skip(first, "too-few", "it has a single channel")
-        else:
-            return True
-        return False
+            where = f" at {at.label!r}" if at is not None and at is not first_node(group) else ""
+            return Reason(group.refusal.code, f"{group.refusal.why}{where}")
+        why = self.follows(group)
+        if why is not None:
+            return Reason("other-channels", why)
+        if any(fnmatchcase(n.label, p) for n in makers for p in self.exclude):
+            return Reason("excluded", "a pattern of 'exclude' matches a layer of its group")
+        if group.size < 2:
+            return Reason("too-few", "it has a single channel")
+        return None
 
     def _choose(self, work: Work, ctx: Context) -> tuple[list[int], Built | None]:
         """Return how many channels of each group go, and the model without them."""
-        search = Search(work.builder, work.groups, lambda left: work.plan(self, left), ctx)
+        search = search_for(work.builder, lambda left: work.plan(self, left), ctx)
         counts: list[int]
         built: Built | None
         if not self.ratio and not self.max_macs and (search.limited or search.hurried):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
                 code = "too-lossy" if search.limited else "too-slow"
-                work.say_all(ctx, code, "no cut keeps to the limit")
+                work.say_all(code, "no cut keeps to the limit", ctx)
                 return [0] * len(work.groups), None
             counts, built = found
         else:
@@ -205,18 +207,21 @@ class PruneChannels(Pass):
         return self._only_paying(work, search, counts, ctx)
 
     def _only_paying(
-        self, work: Work, search: Search, counts: list[int], ctx: Context
+        self, work: Work, search: BudgetSearch[Counts, Built], counts: Counts, ctx: Context
     ) -> tuple[list[int], Built | None]:
         """Leave those groups whole whose cut does not make their layers faster."""
-        pays = search.paying(counts) if ctx.has_data else [False] * len(counts)
+        pays = paying(work.builder, work.groups, counts, ctx)
         for at, (count, good) in enumerate(zip(counts, pays, strict=True)):
             if count and not good:
                 why = f"without {count} of its channels its layers are not measured faster here"
-                ctx.skip(work.node(at), "not-faster", why)
+                work.leave(at, "not-faster", why, ctx)
         counts = [c if good else 0 for c, good in zip(counts, pays, strict=True)]
         built = work.builder.build(counts) if any(counts) else None
         if built is None or search.is_faster(built) is not False:
             return counts, built
         why = "with fewer channels the model is not measured faster here: nothing was changed"
         ctx.remark(Severity.DECLINED, "not-faster", why)
+        for at, count in enumerate(counts):
+            if count:
+                work.reasons[at] = Reason("not-faster", why)
         return [0] * len(counts), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,9 +17,17 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.pruning import candidates
-from passes.pruning.branches import Affine, Branch, find_branches, fit_affine, replace_branch
+from passes.pruning.branches import (
+    Affine,
+    Branch,
+    affine_labels,
+    find_branches,
+    fit_affine,
+    replace_branch,
+)
+from passes.reconstruction.layer_times import measured
 from passes.reconstruction.refitting import Job, refit
-from passes.reconstruction.trying import samples_for
+from passes.reconstruction.trying import cost_of, cost_together, samples_for
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,8 @@ class _Found:
 
     @property
     def cost(self) -> float:
-        """Divergence of the model's outputs without the branch."""
-        if self.seen.kl is not None:
-            return self.seen.kl
-        return float(10 ** (-self.seen.sqnr_db / 10))
+        """What the outputs lose without the branch, see `cost_of`."""
+        return cost_of(self.seen)
 
 
 class PruneLayers(Pass):
@@ -76,22 +82,24 @@ class PruneLayers(Pass):
         wrong = candidates.check_patterns("exclude", self.exclude, names)
         if wrong is not None:
             raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
-        branches = [b for b in find_branches(model) if not self._is_excluded(b, ctx)]
+        branches = find_branches(model)
         if not branches:
             return Outcome()
-        found = self._try(model, branches, ctx)
+        wanted = [b for b in branches if not self._is_excluded(b, ctx)]
+        found = self._try(model, wanted, ctx) if wanted else []
         taken, built = self._choose(model, found, ctx)
-        rows = [_row(f, taken=f in taken) for f in found]
         for one in found:
             if one not in taken and built is not None:
-                ctx.skip(one.branch.add, "not-chosen", f"without it: {one.cost:.3g} of divergence")
+                why = f"without it the outputs would lose {one.cost:.3g}"
+                ctx.skip(one.branch.add, "not-chosen", why)
+        details = _details(model, built, branches, found, taken, ctx)
         if built is None:
-            return Outcome(details={"branches": rows})
+            return Outcome(details=details)
         for one in taken:
             what = f"its branch of {len(one.branch.nodes)} nodes went for a factor and an offset"
             ctx.applied(one.branch.add, "branch-removed", what)
         model.become(built)
-        return Outcome(self.may_change, {"branches removed": len(taken)}, {"branches": rows})
+        return Outcome(self.may_change, {"branches removed": len(taken)}, details)
 
     def _is_excluded(self, branch: Branch, ctx: Context) -> bool:
         labels = [n.label for n in (branch.add, *branch.nodes)]
@@ -184,11 +192,47 @@ def _say(found: Sequence[_Found], code: str, why: str, ctx: Context) -> None:
         ctx.skip(one.branch.add, code, why)
 
 
-def _row(found: _Found, *, taken: bool) -> Mapping[str, Any]:
-    return {
-        "name": found.branch.add.label,
-        "nodes": len(found.branch.nodes),
-        "taken": taken,
-        "divergence": found.cost,
-        "affine_error": found.affine.error,
-    }
+def _details(
+    model: Model,
+    built: Model | None,
+    branches: Sequence[Branch],
+    found: Sequence[_Found],
+    taken: Sequence[_Found],
+    ctx: Context,
+) -> dict[str, Any]:
+    """Return what the report holds: a row per branch, in order."""
+    times = measured(model, built, ctx, _left(taken)) if built is not None else None
+    known = {id(f.branch.add): f for f in found}
+    gone = {id(f.branch.add) for f in taken} if built is not None else set()
+    said = {r.node: r for r in ctx.left_alone}
+    every = said.get("")  # what was said of the model holds for all
+    rows = []
+    for branch in branches:
+        one, label = known.get(id(branch.add)), branch.add.label
+        left = id(branch.add) not in gone
+        size = len(branch.nodes)
+        row: dict[str, Any] = {"name": label, "nodes": size, "kept": size if left else 0}
+        row["removed"] = size - row["kept"]
+        if one is not None:
+            row |= {"predicted_error": one.cost, "affine_error": one.affine.error}
+        if times is not None:
+            row |= times.of({label, *(n.label for n in branch.nodes)}, _then(branch, left=left))
+        reason = said.get(label, every) if left else None
+        if reason is not None:
+            row |= {"code": reason.code, "why": reason.message}
+        rows.append(row)
+    details: dict[str, Any] = {"branches": rows}
+    reached = cost_together(model, built, ctx) if built is not None else None
+    if reached is not None:
+        details["error"] = {"predicted": sum(f.cost for f in taken), "reached": reached}
+    return details
+
+
+def _left(taken: Sequence[_Found]) -> dict[str, float]:
+    """Return the part of the work that is left of each layer of the branches that go."""
+    return {n.label: 0.0 for one in taken for n in one.branch.nodes}
+
+
+def _then(branch: Branch, *, left: bool) -> set[str]:
+    """Return the labels of what is there in place of a branch; none if it is as it was."""
+    return set() if left else set(affine_labels(branch))

@@ -10,11 +10,11 @@ from ocompress.analysis.channels import (
     Element,
     Repair,
     numbers,
-    pad_amounts,
     shape_elements,
     shuffle_at,
     slice_bounds,
 )
+from ocompress.analysis.padding import pad_amounts
 from ocompress.ir import Node, Value, edit
 from passes.pruning.taken import Taken
 
@@ -160,7 +160,8 @@ def _slice(node: Node, taken: Taken) -> None:
 
 def _pad(node: Node, taken: Taken) -> None:
     shape = _shape(node.inputs[0])
-    found, amounts = pad_amounts(node, len(shape)), numbers(node, 1, "pads")
+    found, amounts = pad_amounts(node), numbers(node, 1, "pads")
+    assert found is not None
     assert amounts is not None
     half = len(amounts) // 2
     for at, (axis, (before, after)) in enumerate(found.items()):

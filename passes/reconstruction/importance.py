@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,17 +10,41 @@ import numpy as np
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
+from passes.reconstruction.memory import Remembered
 
-_DRAWS = 512
+DRAWS = 512
 """Random scalars over all samples, at least."""
-_SAMPLES = 4096
+SAMPLES = 4096
 _PLACES = 64
 """Places of a sample that products of outputs are added up over; more are sampled."""
 _FLOOR = 0.3
 """Part of a layer's mean importance that every output has at least: what no sample at hand needs
 may be needed all the same."""
+
+Reduce = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Makes something to be added up of gradients (items, places, groups, outputs)."""
+
+
+def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
+    """Measure how much the model's outputs mind an error of each output channel of layers.
+
+    It is the diagonal of the Fisher information of the model's own outputs, summed over the
+    places of a channel: times the mean squared error of the channel it estimates twice the
+    divergence (in nats, for scores of classes) from the model as it was. No labels are needed.
+
+    Args:
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
+
+    Returns:
+        By name of a layer's output, shape (groups, outputs). Layers that no gradient reaches are
+        left out.
+    """
+    found = _remembered("minds", _squares, model, sites, ctx)
+    return {name: mean + _FLOOR * mean.mean() for name, mean in found.items()}
 
 
 def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
@@ -40,59 +64,50 @@ def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np
         By name of a layer's output, shape (groups, outputs, outputs). Layers that no gradient
         reaches are left out.
     """
-
-    def outer(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        places = seen.shape[1]
-        few = seen
-        if places > _PLACES:
-            few = seen[:, rng.choice(places, _PLACES, replace=False)]
-        flat = few.transpose(2, 3, 0, 1).reshape(*few.shape[2:], -1)
-        total: np.ndarray = (flat @ flat.transpose(0, 2, 1)) * (places / few.shape[1])
-        return total.astype(np.float64)
-
-    found = _swept(model, sites, ctx, outer)
+    found = _remembered("pairs", _products, model, sites, ctx)
     for name, mean in found.items():
         level = np.einsum("gii->", mean) / (mean.shape[0] * mean.shape[1])
         found[name] = mean + _FLOOR * level * np.eye(mean.shape[1])
     return found
 
 
-def importance(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
-    """Measure how much the model's outputs mind an error of each output channel of layers.
-
-    It is the diagonal of the Fisher information of the model's own outputs, summed over the
-    places of a channel: times the mean squared error of the channel it estimates twice the
-    divergence (in nats, for scores of classes) from the model as it was. No labels are needed.
-
-    Args:
-        model: The model as it is.
-        sites: Its layers.
-        ctx: Has the data.
-
-    Returns:
-        By name of a layer's output, shape (groups, outputs). Layers that no gradient reaches are
-        left out.
-    """
-
-    def squares(seen: np.ndarray, _: np.random.Generator) -> np.ndarray:
-        total: np.ndarray = np.square(seen, dtype=np.float64).sum(axis=(0, 1))
-        return total
-
-    found = _swept(model, sites, ctx, squares)
-    return {name: mean + _FLOOR * mean.mean() for name, mean in found.items()}
+def _squares(seen: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    total: np.ndarray = np.square(seen, dtype=np.float64).sum(axis=(0, 1))
+    return total
 
 
-def _swept(
-    model: Model,
-    sites: Sequence[Site],
-    ctx: Context,
-    reduce: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+def _products(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    places = seen.shape[1]
+    if places > _PLACES:
+        seen = seen[:, rng.choice(places, _PLACES, replace=False)]
+    flat = seen.transpose(2, 3, 0, 1).reshape(*seen.shape[2:], -1)
+    total: np.ndarray = (flat @ flat.transpose(0, 2, 1)) * (places / seen.shape[1])
+    return total.astype(np.float64)
+
+
+def _remembered(
+    kind: str, reduce: Reduce, model: Model, sites: Sequence[Site], ctx: Context
 ) -> dict[str, np.ndarray]:
-    """Return the mean over samples of something made of gradients (items, places, groups, n)."""
+    """Return means of what is made of gradients, by name; what is known is not swept again."""
+    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
     by_name = {s.node.output.name: s for s in sites}
-    rng = np.random.default_rng(ctx.seed)
+    known = {name: memory.get(whose, (kind, ctx.seed, name)) for name in by_name}
+    missing = {name: by_name[name] for name, entry in known.items() if entry is None}
+    made = _sweep(model, missing, reduce, ctx) if missing else {}
+    if made is None:
+        return {}  # an operator whose derivative this runtime lacks
+    for name in missing:
+        known[name] = (made[name],) if name in made else ()
+        memory.put(whose, (kind, ctx.seed, name), known[name] or ())
+    return {name: entry[0] for name, entry in known.items() if entry}
+
+
+def _sweep(
+    model: Model, by_name: Mapping[str, Site], reduce: Reduce, ctx: Context
+) -> dict[str, np.ndarray] | None:
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
+    rng = np.random.default_rng(ctx.seed)
 
     def update(name: str, _: np.ndarray, gradient: np.ndarray) -> None:
         site = by_name[name]
@@ -101,7 +116,7 @@ def _swept(
         sums[name] = sums.get(name, 0) + reduce(seen, rng)
         counts[name] = counts.get(name, 0) + len(gradient)
 
-    few = ctx.data.take(_SAMPLES)
+    few = ctx.data.take(SAMPLES)
     stage = f"{ctx.source}: measuring what outputs mind"
     try:
         sweep_gradients(
@@ -111,10 +126,10 @@ def _swept(
             update,
             partial(ctx.progress, stage),
             seed=ctx.seed,
-            draws=max(1, _DRAWS // max(few.samples, 1)),
+            draws=max(1, DRAWS // max(few.samples, 1)),
         )
     except RuntimeFailureError:
-        return {}  # an operator whose derivative this runtime lacks
+        return None
     found = {}
     for name, total in sums.items():
         mean = total / max(counts[name], 1)

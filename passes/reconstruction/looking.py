@@ -10,8 +10,9 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.regression import Regression, RegressionSums
 from ocompress.analysis.walk import Walk
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
+from passes.reconstruction.memory import Remembered
 
 T = TypeVar("T")
 
@@ -21,28 +22,50 @@ def look(
 ) -> Iterator[tuple[T, list[Site], Regression | None]]:
     """Walk through the model and yield what layers read, in order of execution.
 
+    What is known of the very same model is not looked at again.
+
     Args:
         model: Not changed, and not to be changed before the last was yielded.
         wanted: Anything, with layers whose rows are added up.
         ctx: Has the data.
 
     Yields:
-        What was given, its layers in order, and the sums of their rows (with no targets); None
-        if nothing finite was read.
+        What was given, its layers in order, and the sums of their rows (with no targets), which
+        are not to be changed; None if nothing finite was read.
     """
-    walk = Walk(model, ctx.data)
+    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
+    walk: Walk | None = None
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
     stage = f"{ctx.source}: looking at what layers read"
     first = sorted(wanted, key=lambda pair: min(order[id(s.node)] for s in pair[1]))
     for done, (what, sites) in enumerate(first, 1):
         ctx.progress(stage, done - 1, len(wanted))
         sites.sort(key=lambda s: order[id(s.node)])
-        walk.before(sites[0].node)
-        sums = RegressionSums()
-        for site in sites:
-            _take(sums, site, walk, len(sites), ctx.seed)
-        yield what, sites, sums.whole()
+        key = ("reads", ctx.seed, *(s.node.output.name for s in sites))
+        known = memory.get(whose, key)
+        if known is None:
+            walk = Walk(model, ctx.data) if walk is None else walk
+            walk.before(sites[0].node)
+            sums = RegressionSums()
+            for site in sites:
+                _take(sums, site, walk, len(sites), ctx.seed)
+            known = _arrays(sums.whole())
+            memory.put(whose, key, known)
+        yield what, sites, _regression(known)
     ctx.progress(stage, len(wanted), len(wanted))
+
+
+def _arrays(sums: Regression | None) -> tuple[np.ndarray, ...]:
+    return () if sums is None else (np.array(sums.count), sums.x, sums.xx)
+
+
+def _regression(known: tuple[np.ndarray, ...]) -> Regression | None:
+    if not known:
+        return None
+    count, x, xx = known
+    groups, inputs = x.shape
+    nothing = np.zeros((groups, 0))
+    return Regression(int(count), x, nothing, xx, np.zeros((groups, inputs, 0)), nothing)
 
 
 def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:

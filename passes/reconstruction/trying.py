@@ -11,7 +11,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
-from ocompress.ir import Model, edit
+from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.reconstruction.refitting import shift_bias
 from passes.reconstruction.work import work_of
@@ -42,16 +42,35 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Weights that are tried together.
+class Mask:
+    """What a node reads, parts of it zero.
 
     Attributes:
-        changes: The weights.
-        predicted: What their errors cost, as gradients tell.
+        label: Label of the node.
+        index: Its input.
+        axis: Axis of the input.
+        keep: Which elements along it stay.
+    """
+
+    label: str
+    index: int
+    axis: int
+    keep: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried together.
+
+    Attributes:
+        changes: Other weights.
+        predicted: What that costs, as gradients tell.
+        masks: What is set to zero.
     """
 
     changes: Sequence[Change]
     predicted: float
+    masks: Sequence[Mask] = ()
 
 
 def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, float]:
@@ -86,8 +105,36 @@ def samples_for(model: Model, variants: int, ctx: Context) -> int:
     return int(min(max(_WORK / max(work * variants, 1.0), _FEWEST), _MOST_SAMPLES))
 
 
+def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
+    """Return what a changed model costs, in what costs of layers are counted in.
+
+    Args:
+        model: The model as it was.
+        changed: What became of it.
+        ctx: Has the data.
+
+    Returns:
+        Twice the mean divergence of the outputs in nats, or for outputs that are no scores of
+        classes the power of the error over that of the output; None if it cannot be run.
+    """
+
+    def become(clone: Model) -> bool:
+        clone.become(changed.clone())
+        return True
+
+    samples = samples_for(model, 1, ctx)
+    seen = sensitivity(model, {"": become}, ctx.data, samples=samples).get("")
+    cost = cost_of(seen) if seen is not None else math.inf
+    return cost if math.isfinite(cost) else None
+
+
+def cost_of(seen: Sensitivity) -> float:
+    """Return what was seen in what costs of layers are counted in."""
+    return float(2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10))
+
+
 def _factor(seen: Sensitivity, predicted: float) -> float:
-    measured = 2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10)
+    measured = cost_of(seen)
     if not (predicted > 0 and measured > 0 and math.isfinite(measured)):
         return 1.0
     return min(max(measured / predicted, 1 / _MOST), _MOST)
@@ -106,6 +153,19 @@ def _variant(trial: Trial) -> Edit:
             site = site_of(node)
             if change.shift is not None and isinstance(site, Site):
                 shift_bias(site, -change.shift)
-        return True
+        return all(_put_mask(by_label.get(mask.label), mask) for mask in trial.masks)
 
     return put
+
+
+def _put_mask(node: Node | None, mask: Mask) -> bool:
+    value = node.input(mask.index) if node is not None else None
+    if node is None or value is None or value.dtype is None or value.rank is None:
+        return False
+    assert node.graph is not None
+    shape = [-1 if axis == mask.axis else 1 for axis in range(value.rank)]
+    factor = node.graph.constant("kept", mask.keep.astype(value.dtype.numpy).reshape(shape))
+    masked = node.graph.add_op("Mul", [value, factor], name=f"{node.label}_masked").output
+    masked.set_type(value.dtype, value.shape)
+    node.set_input(mask.index, masked)
+    return True

@@ -42,6 +42,23 @@ def test_result_and_reports(here: Path, call: Call) -> None:
     assert "wrote 'out.onnx'" in ended.err
 
 
+def test_a_report_for_people(here: Path, call: Call) -> None:
+    line = "optimize in.onnx out.onnx --passes prune{sparsity=0.75} --report r.md"
+    ended = call(*line.split(), *QUICK)
+    assert ended.code == 0, ended.err
+    page = (here / "r.md").read_text()
+    assert page.startswith("# ocompress optimize in.onnx\n")
+    lost = [row for row in page.splitlines() if "█" in row and "░" in row]
+    assert len(lost) == 1
+    assert lost[0].count("|") == next(r for r in page.splitlines() if "weights kept" in r).count(
+        "|"
+    )
+    assert "first-layer: it is a first layer and protect\\_ends is on" in page or (
+        "first-layer: it is a first layer and protect_ends is on" in page
+    )
+    assert "█" in ended.err
+
+
 def test_files_as_options_and_json(here: Path, call: Call) -> None:
     ended = call("optimize", "-m", "in.onnx", "-o", "out.onnx", "-p", "prune", "--json", "-q",
                  *QUICK)  # fmt: skip

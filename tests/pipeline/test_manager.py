@@ -197,3 +197,17 @@ def test_answers_are_kept_until_what_they_read_changes() -> None:
     assert manager.get(top, model) == 10
     manager.invalidate(Facet.WEIGHTS)
     assert [manager.get(top, model), manager.get(question, model)] == [20, 2]
+
+
+class OfNodes(Count):
+    """Its answer would hold nodes."""
+
+    of_nodes = True
+
+
+def test_answers_that_hold_nodes_are_for_one_model_only() -> None:
+    manager, model, question, other = AnalysisManager(), ZOO["mlp"](), OfNodes(), Count()
+    assert [manager.get(question, model), manager.get(question, model)] == [1, 1]
+    clone = model.clone()
+    assert [manager.get(question, clone), manager.get(question, clone)] == [2, 2]
+    assert [manager.get(other, model), manager.get(other, clone)] == [1, 1]

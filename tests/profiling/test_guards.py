@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ocompress.profiling.latency_guard as latency_guard
+from ocompress.pipeline import Timer
 from ocompress.profiling import LatencyGuard, SizeGuard
 from ocompress.profiling.latency import Times
 from tests.profiling.nets import mlp
@@ -92,6 +93,15 @@ def test_models_really_run() -> None:
     verdict = LatencyGuard(mlp(), FEEDS, max_ratio=1000, seconds=0.01).judge(mlp(), mlp())
     assert verdict.held
     assert verdict.figures["ratio"] > 0
+
+
+def test_layers_are_timed_in_milliseconds() -> None:
+    timer = guard()
+    assert isinstance(timer, Timer)
+    small, large = timer.layer_times([mlp(), mlp(100_000)])
+    assert {"hidden", "y"} <= large.keys()
+    assert 0 < small["y"] < large["y"] / 10
+    assert 0.01 < large["y"] < 1000  # 600,000 multiply-accumulates take no second and no time
 
 
 def test_a_model_that_does_not_run_is_refused() -> None:

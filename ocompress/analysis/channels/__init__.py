@@ -10,7 +10,6 @@ from ocompress.analysis.channels.grouping import find_groups
 from ocompress.analysis.channels.parameters import (
     Element,
     numbers,
-    pad_amounts,
     shape_elements,
     slice_bounds,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "Sink",
     "Stop",
     "numbers",
-    "pad_amounts",
     "shape_elements",
     "shuffle_at",
     "slice_bounds",
@@ -53,6 +51,7 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
     """
 
     reads: ClassVar[Facet] = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.OPSET
+    of_nodes: ClassVar[bool] = True
 
     split: str = "inner"
 

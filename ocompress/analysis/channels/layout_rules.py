@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ocompress.analysis.channels.parameters import axes_of, pad_amounts, slice_bounds
+from ocompress.analysis.channels.parameters import axes_of, slice_bounds
 from ocompress.analysis.channels.relation import OUT, Relation, UnfollowedError
+from ocompress.analysis.padding import pad_amounts
 
 
 def transpose(rel: Relation) -> None:
@@ -103,7 +104,10 @@ def pad(rel: Relation) -> None:
     """Relate what is between the padding; new channels of a constant may go like others."""
     rel.otherwise("padded-axis", f"{rel.node.label!r} fills in channels from others or cuts them")
     rank = rel.rank(0)
-    amounts = pad_amounts(rel.node, rank)
+    amounts = pad_amounts(rel.node)
+    if amounts is None:
+        why = f"the padding of {rel.node.label!r} is computed"
+        raise UnfollowedError(code="computed-shape", why=why)
     constant = rel.node.attr("mode", "constant") == "constant"
     in_attribute = rel.node.input(1) is None
     for axis in range(rank):

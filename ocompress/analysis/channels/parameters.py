@@ -116,19 +116,3 @@ def slice_bounds(node: Node, shape: Shape) -> dict[int, tuple[int, int] | None]:
             start, end, _ = slice(starts[at], ends[at]).indices(extent)
             found[axis] = (start, max(start, end))
     return found
-
-
-def pad_amounts(node: Node, rank: int) -> dict[int, tuple[int, int]]:
-    """Return what a Pad adds before and after, by axis.
-
-    Raises:
-        UnfollowedError: If it is computed.
-    """
-    amounts, axes = numbers(node, 1, "pads"), numbers(node, 3, "axes")
-    if amounts is None or (node.input(3) is not None and axes is None):
-        raise UnfollowedError(
-            code="computed-shape", why=f"the padding of {node.label!r} is computed"
-        )
-    where = range(rank) if axes is None else [a % rank for a in axes]
-    half = len(amounts) // 2
-    return {axis: (amounts[i], amounts[half + i]) for i, axis in enumerate(where)}

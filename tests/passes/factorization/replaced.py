@@ -30,6 +30,7 @@ def net() -> Model:
     g = conv(g, 16, 24, 3, "outer", pads=[1, 1, 1, 1])
     h = b.op("Relu", b.op("Add", g, h))
     h = b.op("Relu", conv(h, 32, 8, 3, "grouped", group=2, strides=[2, 2], pads=[1, 1, 1, 1]))
+    h = b.op("Relu", conv(h, 32, 1, 3, "depthwise", group=32, pads=[1, 1, 1, 1]))
     h = b.op("Relu", conv(h, 64, 32, 1, "point"))
     f = b.op("Flatten", b.op("GlobalAveragePool", h))
     wide = b.const(smooth(b.rng, (64, 48)))

@@ -87,7 +87,7 @@ def test_output_rank_is_the_optimum() -> None:
     """No factors of the same rank have a smaller error: the Eckart-Young bound, whitened."""
     posed = problem((6, 3, 3, 10))
     form = named(["channel"])[0]
-    root = np.linalg.cholesky(posed.metric)
+    root = np.linalg.cholesky(posed.whole())
     values = np.linalg.svd(root.T @ posed.matrix, compute_uv=False)
     for rank in (1, 3, 7):
         tensor = approximation(form, posed, (rank,), Effort(0, 0)) @ posed.scale
@@ -117,8 +117,8 @@ def test_what_data_tell_beats_the_weights_alone() -> None:
 def test_marginals_add_up_to_the_trace() -> None:
     posed = problem((4, 3, 2, 5))
     for axes in ([0], [1], [0, 2], [0, 1, 2]):
-        assert np.trace(posed.marginal(axes)) == pytest.approx(np.trace(posed.metric))
-    np.testing.assert_allclose(posed.marginal([0, 1, 2]), posed.metric)
+        assert np.trace(posed.marginal(axes)) == pytest.approx(np.trace(posed.whole()))
+    np.testing.assert_allclose(posed.marginal([0, 1, 2]), posed.whole())
 
 
 def test_every_method_has_a_form() -> None:
@@ -131,7 +131,7 @@ def test_the_metric_is_damped_but_alike() -> None:
     metric = np.diag([1.0, 0.0, 0.0])
     posed = pose(tensor, metric)
     assert posed.error(np.zeros((3, 2))) == pytest.approx(2, rel=1e-3)
-    assert np.linalg.eigvalsh(posed.metric).min() > 0
+    assert np.linalg.eigvalsh(posed.whole()).min() > 0
 
 
 def test_what_stands_behind_a_projection_is_solved_for() -> None:
@@ -139,4 +139,4 @@ def test_what_stands_behind_a_projection_is_solved_for() -> None:
     posed = problem((4, 3, 3, 5))
     seen = starts.seen_through(posed, np.eye(4), np.zeros((4, 3, 3, 5)))
     np.testing.assert_allclose(seen.tensor, posed.tensor, atol=1e-6)
-    np.testing.assert_allclose(seen.metric, posed.metric, atol=1e-9)
+    np.testing.assert_allclose(seen.whole(), posed.whole(), atol=1e-9)

@@ -56,8 +56,16 @@ def test_global_line_does_not_depend_on_the_scale_of_a_layer() -> None:
 
 def test_table_per_layer() -> None:
     result = prune(stack().model(), scope="layer", layers={"fc1": 0.25})
-    rows = result.outcome.details["layers"]
-    assert [r["name"] for r in rows] == ["fc1", "fc2"]
+    every = result.outcome.details["layers"]
+    assert [(r["name"], r.get("code")) for r in every] == [
+        ("fc0", "first-layer"),
+        ("fc1", None),
+        ("fc2", None),
+        ("fc3", "last-layer"),
+    ]
+    assert all(r["kept"] + r["removed"] == r["weights"] for r in every)
+    assert every[0]["removed"] == 0
+    rows = every[1:3]
     assert [r["sparsity"] for r in rows] == [0.25, 0.5]
     assert rows[0]["shape"] == [64, 48]
     assert rows[0]["kept"] == 2304

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ocompress.analysis import AnalysisManager
-from ocompress.diagnostics import Diagnostics
 from ocompress.errors import OptionError
-from ocompress.ir import Model, standard
+from ocompress.ir import Model
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
-from ocompress.runtime import Session
+from passes.pruning.channel_survey import DATA_FREE, WITH_DATA
 from passes.pruning.prune_channels import PruneChannels
-from tests.build import Builder, InMemory
-from tests.contract.harness import TARGET, check
+from tests.build import Builder
+from tests.passes.pruning.on_data import Fake, Stopwatch, error, run, weight_of
 
 
 def net() -> Model:
@@ -39,32 +37,10 @@ def net() -> Model:
     return b.model()
 
 
-def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
-    draws = rng.standard_normal((count, 16, 12, 12, 4)) @ mix
-    return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
-
-
 def pruned(
     model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
 ) -> tuple[Model, Outcome, Context]:
-    after = model.clone()
-    standard.infer_types(after)
-    manager = AnalysisManager(InMemory(batches(0)) if data else None)
-    ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
-    outcome = ctx.run_one(PruneChannels(**options), after)
-    check(after)
-    return after, outcome, ctx
-
-
-def error(model: Model, other: Model) -> float:
-    left, right = Session(model), Session(other)
-    lost = power = 0.0
-    for feeds in batches(9, 3):
-        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
-        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
-    return lost / power
+    return run(PruneChannels(**options), model, data=data, guards=guards)
 
 
 def widths(model: Model) -> dict[str, int]:
@@ -77,13 +53,14 @@ def widths(model: Model) -> dict[str, int]:
 
 
 def kept(outcome: Outcome) -> Mapping[str, int]:
-    return {row["name"]: row["kept"] for row in outcome.details["groups"]}
+    """Return what is left of the groups that lost channels."""
+    return {row["name"]: row["kept"] for row in outcome.details["groups"] if row["removed"]}
 
 
 def test_making_up_for_channels_loses_less() -> None:
     model = net()
     lost = {}
-    for criterion in ("l1", "l2", "fpgm", "activation", "deviation", "taylor", "thinet", "obs"):
+    for criterion in (*DATA_FREE, *WITH_DATA):
         after, outcome, _ = pruned(model, criterion=criterion, ratio=0.5, scope="layer")
         assert outcome.details["criterion"] == criterion
         lost[criterion] = error(model, after)
@@ -99,8 +76,8 @@ def test_counts_are_multiples_and_tied_layers_go_together() -> None:
     assert found == {"stem": 24, "inner": 32, "outer": 24, "depthwise": 24, "point": 40}
     assert kept(outcome) == {"stem": 24, "inner": 32, "point": 40}
     assert outcome.counts["channels removed"] == 8 + 16 + 24
-    rows = outcome.details["groups"]
-    assert all(r["refitted_error"] <= r["output_error"] for r in rows)
+    rows = [r for r in outcome.details["groups"] if r["removed"]]
+    assert all(0 < r["refitted_error"] <= r["output_error"] for r in rows)
 
 
 def test_work_left_is_what_was_asked_for() -> None:
@@ -152,18 +129,6 @@ def test_dead_channels_go_without_a_trace() -> None:
     assert error(model, after) < 1e-8
 
 
-class Fake:
-    """A guard that judges by a rule of the test."""
-
-    def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
-        self.kind, self.rule, self.asked = kind, rule, 0
-        self.max_ratio = 1.0
-
-    def judge(self, candidate: Model, best: Model) -> Verdict:
-        self.asked += 1
-        return self.rule(candidate, best)
-
-
 def test_a_limit_on_the_drop_says_how_far_it_goes() -> None:
     model = net()
 
@@ -197,6 +162,55 @@ def test_a_limit_on_the_latency_takes_no_more_than_it_must() -> None:
     _, outcome, ctx = pruned(model, guards=[never])
     assert not outcome
     assert ctx.diagnostics.declined()["too-slow"] == 3
+
+
+def test_rows_tell_what_went_what_it_cost_and_how_long_layers_take() -> None:
+    model = net()
+    _, outcome, _ = pruned(model, max_macs=0.6, guards=[Stopwatch()], exclude=("point",))
+    rows = {row["name"]: row for row in outcome.details["groups"]}
+    assert list(rows) == ["x", "stem", "inner", "point", "y"]  # down the graph
+    assert all(r["kept"] + r["removed"] == r["channels"] for r in rows.values())
+    inner = rows["inner"]
+    assert inner["removed"] > 0
+    sizes = {n.label: w.size for n in model.graph.nodes if (w := weight_of(n)) is not None}
+    assert inner["ms_before"] == sizes["inner"] + sizes["outer"]
+    assert inner["ms_after"] < inner["ms_before"]
+    # here time is exactly what is multiplied, so what was foretold comes true
+    assert inner["ms_predicted"] == pytest.approx(inner["ms_after"])
+    assert rows["stem"]["ms_predicted"] == pytest.approx(rows["stem"]["ms_after"])
+    assert [rows[n]["code"] for n in ("x", "point", "y")] == [
+        "graph-input",
+        "excluded",
+        "graph-output",
+    ]
+    assert "output 'y'" in rows["y"]["why"]
+    assert "code" not in inner
+    error = outcome.details["error"]
+    assert error["predicted"] == pytest.approx(
+        sum(r.get("predicted_error", 0) for r in rows.values())
+    )
+    assert 0.1 < error["reached"] / error["predicted"] < 10
+
+
+def test_rows_have_no_times_where_nothing_is_measured() -> None:
+    _, outcome, _ = pruned(net(), ratio=0.3, scope="layer")
+    assert not [key for row in outcome.details["groups"] for key in row if key.startswith("ms_")]
+
+
+def test_groups_that_do_not_pay_say_so_in_their_rows() -> None:
+    class Slow(Stopwatch):
+        def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+            found = super().layer_times(models)
+            return [found[0], *({**t, "point": 1e9} for t in found[1:])]
+
+    asked = iter((1.0, 0.8))
+    slow = Slow()
+    slow.rule = lambda *_: Verdict(True, "latency", "", {"ratio": next(asked)})
+    _, outcome, ctx = pruned(net(), ratio=0.4, scope="layer", guards=[slow])
+    assert kept(outcome).keys() == {"inner"}  # the stem's channels reach the point, too
+    reasons = {r["name"]: r.get("code") for r in outcome.details["groups"]}
+    assert reasons["point"] == reasons["stem"] == "not-faster"
+    assert ctx.diagnostics.declined()["not-faster"] == 2
 
 
 def test_what_is_not_faster_is_given_up() -> None:

@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ocompress.analysis import AnalysisManager
-from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model, standard
 from ocompress.pipeline import Context, Outcome, Verdict
 from passes.pruning.branches import find_branches
 from passes.pruning.prune_layers import PruneLayers
-from tests.build import Builder, InMemory
-from tests.contract.harness import TARGET, check
-from tests.passes.pruning.test_prune_channels import Fake, batches, error
+from tests.build import Builder
+from tests.passes.pruning.on_data import Fake, Stopwatch, error, run
 
 
 def net(scales: tuple[float, ...] = (1.0, 0.02, 0.5)) -> Model:
@@ -32,17 +29,7 @@ def net(scales: tuple[float, ...] = (1.0, 0.02, 0.5)) -> Model:
 
 
 def pruned(model: Model, *, guards: Any = (), **options: Any) -> tuple[Model, Outcome, Context]:
-    after = model.clone()
-    standard.infer_types(after)
-    ctx = Context(
-        target=TARGET,
-        analyses=AnalysisManager(InMemory(batches(0))),
-        diagnostics=Diagnostics(),
-        guards=guards,
-    )
-    outcome = ctx.run_one(PruneLayers(**options), after)
-    check(after)
-    return after, outcome, ctx
+    return run(PruneLayers(**options), model, guards=guards)
 
 
 def left(model: Model) -> set[str]:
@@ -59,8 +46,13 @@ def test_the_branch_that_says_least_goes() -> None:
     assert error(model, after) < 1e-3  # its offset of 2 was made up for
     assert ctx.diagnostics.declined()["not-chosen"] == 2
     rows = outcome.details["branches"]
-    assert [r["taken"] for r in rows] == [True, False, False]
-    assert rows[0]["divergence"] < rows[1]["divergence"]
+    assert [r["name"] for r in rows] == ["sum0", "sum1", "sum2"]
+    assert [r["removed"] for r in rows] == [0, rows[1]["nodes"], 0]
+    assert rows[1]["predicted_error"] == min(r["predicted_error"] for r in rows)
+    assert [r.get("code") for r in rows] == ["not-chosen", None, "not-chosen"]
+    error_ = outcome.details["error"]
+    assert error_["predicted"] == rows[1]["predicted_error"]
+    assert 0 < error_["reached"] <= 1.1 * error_["predicted"]  # the layers behind were fitted
 
 
 def test_as_many_go_as_asked_for() -> None:
@@ -95,3 +87,21 @@ def test_what_is_excluded_or_no_branch_stays() -> None:
     b.output(b.op("Add", s, inner, to="y"), ["n", 4, 12, 12])
     _, outcome, _ = pruned(b.model())
     assert not outcome
+
+
+def test_rows_have_the_times_of_branches_and_of_what_stands_for_them() -> None:
+    _, outcome, _ = pruned(net(), guards=[Stopwatch()])
+    rows = outcome.details["branches"]
+    sizes = 24 * 16 * 9 + 24 * 16
+    assert [r["ms_before"] for r in rows] == [sizes] * 3
+    assert [r["ms_predicted"] for r in rows] == [sizes, 0, sizes]
+    assert [r["ms_after"] for r in rows] == [sizes, 32, sizes]  # a factor and an offset each
+
+
+def test_a_model_that_is_no_faster_is_given_up_and_rows_say_so() -> None:
+    model = net()
+    after, outcome, ctx = pruned(model, guards=[Stopwatch(ratio=1.1)])
+    assert not outcome
+    assert left(after) == left(model)
+    assert ctx.diagnostics.declined()["not-faster"] == 1
+    assert {r["code"] for r in outcome.details["branches"]} == {"not-faster"}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ocompress.analysis import AnalysisManager
-from ocompress.diagnostics import Diagnostics
 from ocompress.errors import DataError
 from ocompress.ir import Model, standard
-from ocompress.pipeline import Context, Outcome
-from ocompress.runtime import Session
+from ocompress.pipeline import Context, Guard, Outcome
 from passes.pruning.prune import Prune
-from tests.build import Builder, InMemory
-from tests.contract.harness import TARGET, check
+from tests.build import Builder
+from tests.passes.pruning.on_data import Stopwatch, context, error, run
 
 
 def net(*, shared: bool = False) -> Model:
@@ -34,33 +32,10 @@ def net(*, shared: bool = False) -> Model:
     return b.model()
 
 
-def batches(seed: int, count: int = 6) -> list[dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    mix = np.random.default_rng(5).standard_normal((4, 4)) + 1
-    draws = rng.standard_normal((count, 16, 8, 8, 4)) @ mix
-    return [{"x": np.moveaxis(d, -1, 1).astype(np.float32)} for d in draws]
-
-
-def pruned(model: Model, **options: Any) -> tuple[Model, Outcome, Context]:
-    after = model.clone()
-    standard.infer_types(after)
-    ctx = Context(
-        target=TARGET,
-        analyses=AnalysisManager(InMemory(batches(0))),
-        diagnostics=Diagnostics(),
-    )
-    outcome = ctx.run_one(Prune(protect_ends=False, smallest=0, **options), after)
-    check(after)
-    return after, outcome, ctx
-
-
-def error(model: Model, other: Model) -> float:
-    left, right = Session(model), Session(other)
-    lost = power = 0.0
-    for feeds in batches(9, 3):
-        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
-        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
-    return lost / power
+def pruned(
+    model: Model, *, guards: Sequence[Guard] = (), **options: Any
+) -> tuple[Model, Outcome, Context]:
+    return run(Prune(protect_ends=False, smallest=0, **options), model, guards=guards)
 
 
 def zeros(model: Model) -> float:
@@ -89,6 +64,21 @@ def test_rows_tell_what_fitting_did() -> None:
     assert len(rows) >= 3
     assert all(r["refitted_error"] <= r["output_error"] < 1 for r in rows)
     assert any(r["refitted_error"] < r["output_error"] for r in rows)
+
+
+def test_rows_tell_what_all_together_cost_and_that_zeros_take_their_time() -> None:
+    _, outcome, _ = pruned(net(), sparsity=0.6, guards=[Stopwatch()], exclude=("c0",))
+    rows = {r["name"]: r for r in outcome.details["layers"]}
+    assert list(rows) == ["c0", "c1", "c3", "y"]
+    assert rows["c0"]["code"] == "excluded"
+    sizes = [16 * 4 * 9, 16 * 16 * 9, 8 * 16, 8 * 5]
+    assert [r["ms_before"] for r in rows.values()] == sizes
+    assert [r["ms_predicted"] for r in rows.values()] == sizes
+    assert [r["ms_after"] for r in rows.values()] == sizes
+    found = outcome.details["error"]
+    costs = [r["predicted_error"] for r in rows.values() if r.get("pruned")]
+    assert found["predicted"] == pytest.approx(sum(costs))
+    assert 0.1 < found["reached"] / found["predicted"] < 3
 
 
 @pytest.mark.parametrize(
@@ -132,7 +122,7 @@ def test_pruning_again_changes_nothing() -> None:
 def test_a_criterion_that_needs_data_says_so() -> None:
     model = net()
     standard.infer_types(model)
-    ctx = Context(target=TARGET, analyses=AnalysisManager(None), diagnostics=Diagnostics())
+    ctx = context(model, data=False)
     with pytest.raises(DataError, match="data"):
         ctx.run_one(Prune(criterion="obs", protect_ends=False, smallest=0), model)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ocompress.analysis.gradients.registry import Gradients, rule, rule_of_outputs
 from ocompress.analysis.gradients.rules.spreading import fit, spread_apart, sum_at
 from ocompress.analysis.gradients.tape import StoppedError, Tape
+from ocompress.analysis.padding import by_axis
 from ocompress.ir import Node, Value
 
 _FLAT_PADDING = "constant"
@@ -89,7 +88,10 @@ def pad(tape: Tape, node: Node, g: Value) -> Gradients:
     if pads is None:
         msg = "it says no padding"
         raise StoppedError(msg)
-    before, after = _all_axes(pads, tape.ints(node, "axes", 3), len(shape))
+    amounts = by_axis(pads, tape.ints(node, "axes", 3), len(shape))
+    before, after = (
+        [amounts.get(axis, (0, 0))[end] for axis in range(len(shape))] for end in (0, 1)
+    )
     mode = node.attr("mode", _FLAT_PADDING)
     if mode == _FLAT_PADDING:
         return [fit(tape, g, [-p for p in before], [-p for p in after])]
@@ -103,13 +105,3 @@ def pad(tape: Tape, node: Node, g: Value) -> Gradients:
             g = sum_at(tape, g, present, axis, sources, extent)
             present[axis] = extent
     return [g]
-
-
-def _all_axes(
-    pads: Sequence[int], axes: Sequence[int] | None, rank: int
-) -> tuple[list[int], list[int]]:
-    named = list(range(rank)) if axes is None else axes
-    before, after = [0] * rank, [0] * rank
-    for index, axis in enumerate(named):
-        before[axis], after[axis] = pads[index], pads[index + len(named)]
-    return before, after

@@ -1,0 +1,139 @@
+"""Who reads the channels of a group: layers, and sums without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ocompress.analysis.channels import Cut, Group
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
+from ocompress.analysis.shelf import Shelf
+from ocompress.ir import Model
+from ocompress.pipeline import Context
+from passes.pruning.channel_costs import Order, Reader
+from passes.reconstruction import looking
+from passes.reconstruction.trying import Change, Mask, Trial
+
+_HELD = 512 << 20
+Layers = Sequence[tuple[Cut, Site]]
+
+
+class Seen:
+    """Sums of what each layer reads, on a shelf."""
+
+    def __init__(self, model: Model, sites: list[Site], ctx: Context) -> None:
+        """Look at what some layers read, in one walk."""
+        self._shelf = Shelf(_HELD)
+        self._means: dict[int, np.ndarray] = {}
+        for site, _, sums in looking.look(model, [(s, [s]) for s in sites], ctx):
+            if sums is not None:
+                self._means[id(site.node)] = sums.x
+                self._shelf.put(id(site.node), sums.xx)
+
+    def mean(self, site: Site) -> np.ndarray:
+        """Return the mean of what a layer reads, (groups, inputs)."""
+        return self._means[id(site.node)]
+
+    def get(self, site: Site, *, centred: bool) -> np.ndarray | None:
+        """Return mean products, about the mean if `centred`; None if nothing was seen."""
+        mean = self._means.get(id(site.node))
+        if mean is None or mean.shape != (site.groups, site.inputs):
+            return None
+        found = self._shelf.get(id(site.node))
+        return found if centred else found + mean[:, :, None] * mean[:, None, :]
+
+
+def layers_behind(group: Group, model: Model) -> Layers | None:
+    """Return the layers that read the channels as rows of a matrix; None if something else does.
+
+    Sums without weights are no layers, and are not looked at here.
+    """
+    found = []
+    for cut in group.consumers:
+        site = site_of(cut.node) if cut.node.graph is model.graph else None
+        if not isinstance(site, Site) or site.layer.weight_at != cut.index:
+            return None
+        if site.inputs > MOST_INPUTS:
+            return None
+        found.append((cut, site))
+    inside = all(sink.node.graph is model.graph for sink in group.sinks)
+    return found if inside and (found or group.sinks) else None
+
+
+def readers_of(
+    group: Group,
+    layers: Layers,
+    seen: Seen,
+    minds: Mapping[str, np.ndarray],
+    criterion: str,
+) -> list[Reader] | None:
+    """Return the matrices that read the channels; None if what they read was not seen."""
+    found = []
+    for cut, site in layers:
+        centred = bias_place(site) is not None and criterion != "activation"
+        hessian = seen.get(site, centred=centred or criterion == "deviation")
+        if hessian is None:
+            return None
+        matrix = site.matrix(site.layer.weight.astype(np.float64))
+        minded = _minded(site, hessian, matrix, minds)
+        for at in range(site.groups):
+            rows = _rows(cut, site, at, group.size)
+            if (rows >= 0).any():
+                found.append(Reader(matrix[at], hessian[at], minded[at], rows))
+    return found
+
+
+def sum_reader(information: np.ndarray) -> Reader:
+    """Return sums without weights as a reader that adds the channels up.
+
+    Args:
+        information: Of a factor on each channel, see `passes.reconstruction.vanishing`.
+    """
+    size = len(information)
+    return Reader(np.ones((size, 1)), information, np.ones(1), np.arange(size)[:, None], fixed=True)
+
+
+def trial_of(group: Group, layers: Layers, order: Order, seen: Seen) -> Trial:
+    """Return what to try: layers as the order left them when it was probed, sums cut alike."""
+    changes: list[Change] = []
+    left = list(order.probe)
+    for cut, site in layers:
+        matrix = site.matrix(site.layer.weight.astype(np.float64))
+        made = matrix.copy()
+        for at in range(site.groups):
+            if (_rows(cut, site, at, group.size) >= 0).any():
+                made[at] = left.pop(0)
+        shift = None
+        if bias_place(site) is not None:
+            shift = np.einsum("gi,gio->go", seen.mean(site), made - matrix).reshape(-1)
+        changes.append(Change(site.node.label, site.layer.weight_at, site.weight(made), shift))
+    gone = order.channels[: order.probed]
+    masks = [
+        Mask(s.node.label, s.index, s.axis, np.isin(s.channel, gone, invert=True))
+        for s in group.sinks
+    ]
+    return Trial(changes, float(order.costs[order.probed - 1]), masks)
+
+
+def _minded(
+    site: Site, hessian: np.ndarray, matrix: np.ndarray, minds: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    known = minds.get(site.node.output.name)
+    if known is not None and known.shape[:2] == (site.groups, site.outputs):
+        return known
+    total = max(float((matrix * (hessian @ matrix)).sum()), 1e-30)
+    return np.full((site.groups, site.outputs), 1 / total)
+
+
+def _rows(cut: Cut, site: Site, group: int, size: int) -> np.ndarray:
+    """Return the rows that each channel has in the matrix of one group of a layer."""
+    positions = cut.positions
+    each = len(cut.channel) // site.groups if site.window is not None else len(cut.channel)
+    taps = site.inputs // each
+    inside = (positions >= group * each) & (positions < (group + 1) * each)
+    first = np.where(inside, (positions - group * each) * taps, -1)
+    rows = np.where(first[:, :, None] >= 0, first[:, :, None] + np.arange(taps), -1)
+    found = np.full((size, rows.shape[1] * taps), -1)
+    found[: len(rows)] = rows.reshape(len(rows), -1)
+    return np.take_along_axis(found, np.argsort(found < 0, axis=1, kind="stable"), axis=1)

@@ -1,0 +1,89 @@
+"""Runs a pass on a model with data, and says how far the result is from what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ocompress.analysis import AnalysisManager
+from ocompress.diagnostics import Diagnostics
+from ocompress.ir import Model, Node, standard
+from ocompress.pipeline import Context, Guard, Outcome, Pass, Verdict
+from ocompress.runtime import Session
+from tests.build import InMemory
+from tests.contract.harness import TARGET, check
+
+Feeds = dict[str, np.ndarray]
+
+
+def batches(model: Model, seed: int = 0, count: int = 6, each: int = 16) -> list[Feeds]:
+    """Draw feeds for a model of one input; pictures have channels that hang together."""
+    value = model.graph.inputs[0]
+    assert value.shape is not None
+    extents = [e for e in value.shape[1:] if isinstance(e, int)]
+    rng = np.random.default_rng(seed)
+    if len(extents) < 3:
+        draws = rng.standard_normal((count, each, *extents))
+    else:
+        channels, *places = extents
+        mix = np.random.default_rng(5).standard_normal((channels, channels)) + 1
+        draws = np.moveaxis(rng.standard_normal((count, each, *places, channels)) @ mix, -1, 2)
+    return [{value.name: draw.astype(np.float32)} for draw in draws]
+
+
+def context(model: Model, *, data: bool = True, guards: Sequence[Guard] = ()) -> Context:
+    manager = AnalysisManager(InMemory(batches(model)) if data else None)
+    return Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
+
+
+def run(
+    item: Pass, model: Model, *, data: bool = True, guards: Sequence[Guard] = ()
+) -> tuple[Model, Outcome, Context]:
+    """Run a pass on a copy of a model; return what became of it, and what was said."""
+    after = model.clone()
+    standard.infer_types(after)
+    ctx = context(model, data=data, guards=guards)
+    outcome = ctx.run_one(item, after)
+    check(after)
+    return after, outcome, ctx
+
+
+def error(model: Model, other: Model) -> float:
+    """Return the noise over the signal of the output, on feeds that no pass has seen."""
+    left, right = Session(model), Session(other)
+    lost = power = 0.0
+    for feeds in batches(model, 9, 3):
+        a, b = left.run(feeds)["y"], right.run(feeds)["y"]
+        lost, power = lost + float(np.square(a - b).sum()), power + float(np.square(a).sum())
+    return lost / power
+
+
+def weight_of(node: Node) -> np.ndarray | None:
+    value = node.input(1)
+    return None if value is None else value.constant
+
+
+class Fake:
+    """A guard that judges by a rule of the test."""
+
+    def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
+        self.kind, self.rule, self.asked = kind, rule, 0
+        self.max_ratio = 1.0
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        self.asked += 1
+        return self.rule(candidate, best)
+
+
+class Stopwatch(Fake):
+    """A guard that measures: a layer takes as many milliseconds as its weight has elements."""
+
+    def __init__(self, ratio: float = 0.8) -> None:
+        super().__init__("latency", lambda *_: Verdict(True, "latency", "", {"ratio": ratio}))
+
+    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
+        return [
+            {n.label: float(w.size) for n in m.graph.nodes if (w := weight_of(n)) is not None}
+            for m in models
+        ]

@@ -1,0 +1,139 @@
+"""Channels that end where queries meet keys go by what the outputs mind, as others do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.analysis import AnalysisManager
+from ocompress.analysis.channels import Group
+from ocompress.analysis.sensitivity import divergences
+from ocompress.diagnostics import Diagnostics
+from ocompress.ir import Model, standard
+from ocompress.pipeline import Context, Outcome
+from ocompress.runtime import Session
+from passes.pruning.prune_channels import PruneChannels
+from passes.reconstruction.trying import Mask, Trial, tried
+from passes.reconstruction.vanishing import vanishing
+from tests.build import Builder, InMemory
+from tests.contract.harness import TARGET
+from tests.passes.pruning.on_data import batches, run
+from tests.passes.pruning.removed import group_of, zeroed
+
+TOKENS, WIDTH, HEADS, DEPTH = 6, 16, 2, 8
+SIZE = np.array([2.0, 0.0, 1.0, 0.3, 1.5, 0.0, 0.6, 0.2])
+"""How much each channel of the keys says; the queries' say more the less the keys' do."""
+
+
+def net(scale: float = 1.0, *, read_elsewhere: bool = False) -> Model:
+    """An attention whose keys are scaled; a layer may read the queries, too, and say a lot."""
+    b = Builder(3)
+    x = b.input("x", ["n", TOKENS, WIDTH])
+    split = b.const(np.array([0, 0, HEADS, DEPTH], np.int64))
+
+    def project(name: str, per_channel: np.ndarray) -> str:
+        weight = b.rng.standard_normal((WIDTH, HEADS, DEPTH)) * per_channel / 4
+        made = b.op("MatMul", x, b.const(weight.reshape(WIDTH, -1).astype("f")), to=name)
+        return b.op("Reshape", b.op("Add", made, b.weight(HEADS * DEPTH)), split)
+
+    q = b.op("Transpose", project("q", 3 - SIZE), perm=[0, 2, 1, 3])
+    # the keys have no offset: what says nothing says exactly nothing
+    weight = (b.rng.standard_normal((WIDTH, HEADS, DEPTH)) * SIZE * scale).reshape(WIDTH, -1)
+    k = b.op("Reshape", b.op("MatMul", x, b.const(weight.astype("f")), to="k"), split)
+    v = b.op("Transpose", project("v", np.ones(DEPTH)), perm=[0, 2, 1, 3])
+    scores = b.op("MatMul", q, b.op("Transpose", k, perm=[0, 2, 3, 1]), to="scores")
+    h = b.op("MatMul", b.op("Softmax", scores, axis=-1), v)
+    h = b.op("Reshape", b.op("Transpose", h, perm=[0, 2, 1, 3]), b.const(np.array([0, 0, 16])))
+    if read_elsewhere:
+        also = b.op("Transpose", b.op("MatMul", q, b.weight(DEPTH, DEPTH)), perm=[0, 2, 1, 3])
+        h = b.op("Add", h, b.op("Reshape", also, b.const(np.array([0, 0, 16]))))
+    h = b.op(
+        "ReduceMean",
+        b.op("Relu", b.op("MatMul", h, b.weight(16, 24), to="hidden")),
+        axes=[1],
+        keepdims=0,
+    )
+    b.output(b.op("Gemm", h, b.weight(24, 7, scale=0.3), b.weight(7), to="y"), ["n", 7])
+    model = b.model()
+    standard.infer_types(model)
+    return model
+
+
+def on_many(model: Model) -> Context:
+    manager = AnalysisManager(InMemory(batches(model, 0, 16, 32)))
+    return Context(target=TARGET, analyses=manager, diagnostics=Diagnostics())
+
+
+def cost_without(model: Model, group: Group, channels: list[int]) -> float:
+    """Return twice the divergence of a model without channels where they end."""
+    left, right = Session(model), Session(zeroed(model, [(group, channels)]))
+    found = [divergences(left.run(f)["y"], right.run(f)["y"]) for f in batches(model, 0, 16, 32)]
+    return 2 * float(np.concatenate(found).mean())
+
+
+def masks(group: Group, gone: list[int]) -> list[Mask]:
+    return [
+        Mask(s.node.label, s.index, s.axis, np.isin(s.channel, gone, invert=True))
+        for s in group.sinks
+    ]
+
+
+@pytest.mark.parametrize("read_elsewhere", [False, True])
+def test_costs_of_small_channels_are_the_divergence_without_them(
+    read_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("passes.reconstruction.vanishing.DRAWS", 1 << 14)  # no noise of drawing
+    model = net(0.01, read_elsewhere=read_elsewhere)
+    ctx = on_many(model)
+    group = group_of(model, "q")
+    assert group.size == DEPTH
+    assert bool(group.consumers) == read_elsewhere
+    information = vanishing(model, {7: group}, ctx)[7]
+    np.testing.assert_allclose(information, information.T)
+    np.testing.assert_array_equal(information[[1, 5]], 0)
+    wanted = ([0], [2], [4], [6], [0, 4], [2, 3, 6])
+    trials = {
+        str(c): Trial([], float(information[np.ix_(c, c)].sum()), masks(group, c)) for c in wanted
+    }
+    times = tried(model, trials, ctx)
+    assert times == pytest.approx(dict.fromkeys(trials, 1.0), rel=0.15)
+
+
+def pruned(model: Model, **options: Any) -> tuple[Model, Outcome, Context]:
+    return run(PruneChannels(multiple=1, **options), model)
+
+
+@pytest.mark.parametrize("criterion", ["obs", "thinet", "taylor", "lasso"])
+def test_they_are_compared_with_all_others_and_what_says_nothing_goes(criterion: str) -> None:
+    model = net()
+    _, outcome, ctx = pruned(model, criterion=criterion, ratio=0.1)
+    assert "not-measured" not in ctx.diagnostics.declined()
+    row = next(r for r in outcome.details["groups"] if r["name"] == "q")
+    assert row["removed"] >= 2  # those whose keys say nothing, though their queries are largest
+    assert row["macs_saved"] > 0
+    after, outcome, _ = pruned(model, criterion=criterion, ratio=0.25, exclude=("v", "hidden"))
+    row = next(r for r in outcome.details["groups"] if r["name"] == "q")
+    assert row["removed"] == 2
+    assert row["predicted_error"] == pytest.approx(0, abs=1e-9)
+    left, right = Session(model), Session(after)
+    for feeds in batches(model, 1, 2):
+        np.testing.assert_allclose(left.run(feeds)["y"], right.run(feeds)["y"], atol=1e-4)
+
+
+def test_criteria_that_look_at_layers_only_leave_them_alone() -> None:
+    _, _, ctx = pruned(net(), criterion="activation", ratio=0.1)
+    assert ctx.diagnostics.declined()["not-measured"] == 1
+
+
+def test_what_is_predicted_is_scaled_to_what_is_seen() -> None:
+    model = net()
+    ctx = on_many(model)
+    group = group_of(model, "q")
+    gone = [0, 2]
+    exact = cost_without(model, group, gone)
+    both = masks(group, gone)
+    times = tried(model, {"a": Trial([], exact / 3, both), "b": Trial([], exact, both[:1])}, ctx)
+    assert times["a"] == pytest.approx(3, rel=0.05)
+    assert times["b"] == pytest.approx(1, rel=0.05)  # one operand is as good as both
