@@ -25,6 +25,7 @@ from ocompress import load, save
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.pipeline import PassManager, Pipeline
+from ocompress.profiling import LatencyGuard
 from ocompress.targets import find
 from passes.reconstruction.work import work_of
 
@@ -94,7 +95,7 @@ class Bench:
         self.path = ROOT / f"models/{net}.onnx"
         self.model = load(self.path)
         batches = [{"image": train[i : i + 64]} for i in range(0, len(train), 64)]
-        self.data = as_dataset(batches, self.model)
+        self.data, self.one = as_dataset(batches, self.model), train[:1]
         with np.load(ROOT / "models/data/fashion_test.npz") as stored:
             test, self.labels = stored["image"].astype(np.float32), stored["label"]
         self.test = as_dataset(
@@ -109,7 +110,8 @@ class Bench:
         for how in CASES[self.net]:
             path = self.folder / "out.onnx"
             start = time.perf_counter()
-            manager = PassManager(target=find("host"), data=self.data)
+            guard = LatencyGuard(self.model, {"image": self.one})
+            manager = PassManager(target=find("host"), data=self.data, guards=[guard])
             save(manager.run(Pipeline.parse(how), self.model).model, path)
             seconds = time.perf_counter() - start
             made = measures.outputs(path, self.test)
