@@ -80,16 +80,21 @@ latency are relative to the float model, latency interleaved with it; SQNR and a
 the float model on held-out data; the task's score needs labels, which no tool saw. `ocompress` is
 `--passes quant --target portable`, `fastest` adds `noise_price=0`.
 
-![SQNR over latency](benchmarks.svg)
+![SQNR over latency]({stem()}.svg)
 
 """ + "\n".join(lines)
-    (folder / "benchmarks.md").write_text(page + "\n", encoding="utf-8")
-    (folder / "benchmarks.svg").write_text(plot(rows), encoding="utf-8")
+    (folder / f"{stem()}.md").write_text(page + "\n", encoding="utf-8")
+    (folder / f"{stem()}.svg").write_text(plot(rows), encoding="utf-8")
+
+
+def stem() -> str:
+    """Return the name of the files: integer kernels with VNNI are another world."""
+    return "benchmarks-vnni" if "vnni" in _processor() else "benchmarks"
 
 
 def known(folder: Path) -> list[Row]:
     """Return the rows of the table that is in a folder, none if there is none."""
-    path = folder / "benchmarks.md"
+    path = folder / f"{stem()}.md"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = []
     for line in lines:
