@@ -43,7 +43,7 @@ def candidates(record: PassRecord, *, every: bool = False) -> Iterator[Renderabl
         for part, taken, known in chosen:
             lost = sorted((r for r in known if r is not taken), key=lambda r: float(r["macs"]))
             if lost:
-                yield Text(f"{part}: {_what(taken)} was taken; candidates that lost", style="bold")
+                yield Text(f"{part}: {_what(taken)}; candidates that lost", style="bold")
                 yield _losers(lost[:_RUNNERS_UP])
 
 
