@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ocompress.ir import Model, standard
 from ocompress.runtime import Level, Session
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
+from passes.factorization.grouping import in_order
 from passes.factorization.layers import problems_of
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import factored, put
@@ -67,6 +69,20 @@ def lost(model: Model, after: Model, given: dict[str, np.ndarray] | None = None)
 def kinds(model: Model) -> list[str]:
     """The operators, in order."""
     return [n.op_type for n in model.graph.nodes]
+
+
+def planted(
+    rng: np.random.Generator, shape: Sequence[int], groups: int, *, others: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A weight (outputs, inputs, ...) that is blocks of channels drawn by lot, others faint."""
+    outs = rng.permutation(in_order(shape[0], groups))
+    ins = rng.permutation(in_order(shape[1], groups))
+    loud = np.where(outs[:, None] == ins[None], 1.0, others)
+    return (
+        rng.standard_normal(shape) * loud.reshape(*loud.shape, *(1,) * (len(shape) - 2)),
+        ins,
+        outs,
+    )
 
 
 def posed(tensor: np.ndarray, seed: int = 0) -> Problem:

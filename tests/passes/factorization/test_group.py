@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,17 @@ from passes.factorization.alternate import Effort
 from passes.factorization.direct import Direct
 from passes.factorization.group import Group
 from passes.factorization.group_forms import named
-from passes.factorization.grouping import balanced, grouped, in_order, kept
 from passes.factorization.problem import pose
 from tests.build import Builder
-from tests.passes.factorization.chains import conv, cost, kinds, lost, posed, through
+from tests.passes.factorization.chains import (
+    conv,
+    cost,
+    kinds,
+    lost,
+    planted,
+    posed,
+    through,
+)
 from tests.passes.factorization.replaced import batches, error, net, run
 from tests.passes.factorization.test_factorize import Judge, work
 
@@ -55,25 +61,6 @@ def given(model: Model) -> dict[str, np.ndarray]:
         extents = [d if isinstance(d, int) else 9 - at for at, d in enumerate(value.shape or ())]
         found[value.name] = rng.standard_normal(extents).astype(np.float32)
     return found
-
-
-def planted(
-    rng: np.random.Generator, shape: Sequence[int], groups: int, *, others: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A weight (outputs, inputs, ...) that is blocks of channels drawn by lot, others faint."""
-    outs = rng.permutation(in_order(shape[0], groups))
-    ins = rng.permutation(in_order(shape[1], groups))
-    loud = np.where(outs[:, None] == ins[None], 1.0, others)
-    return (
-        rng.standard_normal(shape) * loud.reshape(*loud.shape, *(1,) * (len(shape) - 2)),
-        ins,
-        outs,
-    )
-
-
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two assignments are the same, whatever the groups are called."""
-    return len({*zip(one.tolist(), other.tolist(), strict=True)}) == len(set(one.tolist()))
 
 
 @pytest.mark.parametrize("groups", [2, 4])
@@ -184,45 +171,6 @@ def test_blocks_stay_blocks_when_they_are_fitted() -> None:
     away = ins[:, None] != outs[None]
     assert not np.moveaxis(weight, 0, -2)[..., away].any()
     assert np.moveaxis(weight, 0, -2)[..., ~away].all()
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "groups", "faint"),
-    [(32, 48, 2, 0.5), (64, 128, 4, 0.3), (64, 64, 8, 0.2), (24, 36, 3, 0.3)],
-)
-def test_planted_groups_are_found(inputs: int, outputs: int, groups: int, faint: float) -> None:
-    rng = np.random.default_rng(inputs + groups)
-    weight, ins, outs = planted(rng, (outputs, inputs), groups, others=faint)
-    energy = np.square(weight.T)
-    found = grouped(energy, groups)
-    assert alike(found[0], ins)
-    assert alike(found[1], outs)
-    plain = kept(energy, in_order(inputs, groups), in_order(outputs, groups))
-    assert kept(energy, *found) > 1.4 * plain
-    problem = pose(weight.T.reshape(inputs, 1, 1, outputs))
-    before = 1 - plain / energy.sum()
-    assert cost(blocks(groups), problem, (groups,), Effort(0, 0)) < 0.8 * before
-
-
-def test_groups_are_of_one_size_and_better_than_any_order() -> None:
-    energy = np.square(np.random.default_rng(11).standard_normal((18, 12)))
-    ins, outs = grouped(energy, 3)
-    assert np.bincount(ins).tolist() == [6] * 3
-    assert np.bincount(outs).tolist() == [4] * 3
-    rng = np.random.default_rng(0)
-    drawn = [kept(energy, rng.permutation(ins), rng.permutation(outs)) for _ in range(500)]
-    assert kept(energy, ins, outs) > max(drawn)
-
-
-def test_an_assignment_to_two_groups_is_the_best() -> None:
-    gains = np.random.default_rng(12).standard_normal((8, 2))
-    best = max(
-        sum(gains[i, int(i in chosen)] for i in range(8))
-        for chosen in itertools.combinations(range(8), 4)
-    )
-    found = balanced(gains, in_order(8, 2))
-    assert gains[np.arange(8), found].sum() == pytest.approx(best)
-    assert np.bincount(found).tolist() == [4, 4]
 
 
 def points(seed: int = 3) -> Model:
