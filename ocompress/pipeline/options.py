@@ -60,7 +60,7 @@ class OptionSpec:
 
     @property
     def type_name(self) -> str:
-        """The type in words: `float`, `text`, `list`, `table`, or the choices."""
+        """The type in words: `float`, `text`, `list`, `list of integers`, `table`, or choices."""
         if self.info.choices:
             return "|".join(self.info.choices)
         kind, optional = _strip_optional(self.type)
@@ -71,6 +71,8 @@ class OptionSpec:
             word = {str: "text", tuple: "list", dict: "table"}.get(
                 origin or kind, getattr(kind, "__name__", str(kind))
             )
+            if origin is tuple and typing.get_args(kind)[0] is int:
+                word = "list of integers"
         return f"{word} or none" if optional else word
 
     @property

@@ -7,7 +7,7 @@ makes them comparable: the divergence that an error adds at the outputs of the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -105,19 +105,6 @@ class CandidateTable:
                 if rows[at].of(by) >= limit:
                     self.drop(part, at, why)
 
-    def drop_dominated(self, by: Sequence[Resource]) -> None:
-        """Drop candidates which another one of the part beats in the error and all of `by`."""
-        for part, rows in self.rows.items():
-            open_ = self.open(part)
-            for at in open_[1:]:
-                mine = (rows[at].error, *(rows[at].of(r) for r in by))
-                for other in open_:
-                    theirs = (rows[other].error, *(rows[other].of(r) for r in by))
-                    if other != at and _beats(theirs, mine) and (part, other) not in self.lost:
-                        what = f"{rows[other].method} {rows[other].setting}".strip()
-                        self.drop(part, at, f"{what} is better in every respect")
-                        break
-
     def least(self, part: str, resource: Resource) -> int:
         """Return the candidate of a part that takes least of a resource."""
         rows = self.rows[part]
@@ -209,7 +196,3 @@ class CandidateTable:
                     line["why"] = self.lost.get((part, at), "others cost less for what they save")
                 found.append(line)
         return found
-
-
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from passes.factorization.layers import problems_of
 from passes.factorization.rewriting import factored, holds, put
 from passes.factorization.steps import Step
 from passes.reconstruction.least_squares import Fit
-from passes.reconstruction.refitting import Job, fitted_biases, refit, set_bias
+from passes.reconstruction.refitting import Built, Job, fitted_biases, refit, set_bias
 
 _FLOPS = 6e11
 """Operations spent on fitting the factors of a layer, about."""
@@ -43,16 +43,15 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Built:
+class Chained(Built):
     """A model of chains.
 
     Attributes:
-        model: The model.
-        fits: What fitting did, by label of the layer.
+        replaced: The parts that became one; a layer that nothing finite reaches, or whose type
+            cannot hold the factors, stays.
     """
 
-    model: Model
-    fits: Mapping[str, Fit] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Builder:
     fit: bool
     ctx: Context
 
-    def build(self, targets: Mapping[str, Target], *, fit: bool | None = None) -> Built:
+    def build(self, targets: Mapping[str, Target], *, fit: bool | None = None) -> Chained:
         """Return the model with some layers replaced.
 
         Args:
@@ -82,20 +81,24 @@ class Builder:
         by_label = {n.label: n for n in clone.graph.nodes}
         nodes = {part: [by_label[x] for x in labels] for part, labels in self.parts.items()}
         if not (self.fit if fit is None else fit):
+            done = set()
             for part, target in targets.items():
                 sites = [s for n in nodes[part] if isinstance(s := site_of(n), Site)]
                 matrix = sites[0].matrix(sites[0].layer.weight.astype(np.float64))
                 made = Fit(matrix, np.zeros(matrix.shape[::2]), 0.0, 0.0, 0.0)
-                _store(target, sites, made, None)
+                if _store(target, sites, made, None) is not None:
+                    done.add(part)
             self._finish(clone, targets)
-            return Built(clone)
+            return Chained(clone, replaced=frozenset(done))
         pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
         twins = {id(node): twin for node, twin in pairs}
         labels = {id(node): node.label for node in clone.graph.nodes}
         jobs = _jobs(clone, nodes, targets)
         fits = refit(self.model, clone, twins, jobs, self.ctx)
         self._finish(clone, targets)
-        return Built(clone, {labels[key]: made for key, made in fits.items()})
+        found = {labels[key]: made for key, made in fits.items()}
+        done = {part for part in targets if part in found}  # a part is called after its first node
+        return Chained(clone, found, frozenset(done))
 
     def _finish(self, model: Model, targets: Mapping[str, Target]) -> None:
         """Let weights take in the orders of channels that chains brought along."""

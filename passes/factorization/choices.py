@@ -10,11 +10,12 @@ import numpy as np
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from ocompress.planning import CandidateTable, Resource
-from passes.factorization.building import Built, Target
+from passes.factorization.building import Chained, Target
 from passes.factorization.offers import Offer
 from passes.reconstruction.budget_search import FASTER
 from passes.reconstruction.layer_times import measured
 
+_SLOWER = "its layers are not measured faster within the model"
 Plan = dict[str, int]
 """Position of the candidate of each part that is changed."""
 
@@ -64,12 +65,13 @@ def why_kept(choices: Choices, part: str) -> tuple[str, str]:
     """Return code and sentence for a part that could have been changed and was not."""
     if choices.verdict is not None:
         return choices.verdict
-    if len(choices.table.open(part)) == 1:
+    lost = [why for (name, _), why in choices.table.lost.items() if name == part]
+    if len(choices.table.open(part)) == 1 or _SLOWER in lost:
         return "not-faster", "none of its forms is measured faster here"
     return "not-chosen", "other layers save more for what they cost"
 
 
-def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Context) -> Plan:
+def paying(plan: Plan, built: Chained, choices: Choices, model: Model, ctx: Context) -> Plan:
     """Leave those layers as they are whose chain takes as long within the model."""
     times = measured(model, built.model, ctx)
     if times is None:
@@ -80,7 +82,7 @@ def paying(plan: Plan, built: Built, choices: Choices, model: Model, ctx: Contex
         if row and row["ms_after"] < row["ms_before"] * FASTER:
             found[part] = at
         else:
-            choices.table.drop(part, at, "its layers are not measured faster within the model")
+            choices.table.drop(part, at, _SLOWER)
     return found
 
 

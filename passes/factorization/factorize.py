@@ -35,13 +35,13 @@ class Factorize(Replace):
 
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
-    less to multiply (no-form), those that no budget paid for or whose forms are not measured
-    faster (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow),
-    layers with more inputs than pairs can be looked at (too-wide) or that cannot be timed alone
+    less to multiply (no-form), those that no budget paid for or whose forms are not measured faster
+    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow), layers
+    with more inputs than pairs can be looked at (too-wide) or that cannot be timed alone
     (not-timed), weights that are computed, stacked, shared in different ways, quantized or not
-    finite (dynamic-weight, batched-weight, shared-weight, already-quantized, non-finite,
-    odd-weight, vector), shapes, ranks and pads that are not known (unknown-shape, unknown-rank,
-    auto-pad), and bodies of control flow (in-body).
+    finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
+    shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
+    are not known (unknown-shape, unknown-rank, auto-pad), and bodies of control flow (in-body).
     Numerics: lossy.
     Reference: Zhang et al., Accelerating Very Deep Convolutional Networks, 2015; Jaderberg et al.,
     Speeding up Convolutional Neural Networks with Low Rank Expansions, 2014; Kim et al.,
@@ -65,7 +65,8 @@ class Factorize(Replace):
         """Replace tables, if they are named, and layers."""
         if not self.tables:
             return super().run(model, ctx)
-        replaced = replace_tables(model, self, ctx)
+        self._check(model)
+        replaced = replace_tables(model, self, self._takes, ctx)
         if replaced:
             model.sort()
         outcome = super().run(model, ctx)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
-from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
 from ocompress.ir import Model, Node, Value
 from ocompress.pipeline import Context
@@ -16,6 +16,7 @@ from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import flattens
 from passes.pruning.candidates import Candidate as Weight
+from passes.pruning.candidates import sites_of
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
 from passes.reconstruction.work import one_sample, work_of
@@ -179,18 +180,11 @@ def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tupl
 def _sites(
     weight: Weight, model: Model, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[Site] | Refusal:
-    found = []
-    for node in weight.nodes:
-        site = site_of(node)
-        if isinstance(site, Refusal):
-            return site
-        if site is None:
-            return Refusal("no-matrix", "it is no product with a matrix")
-        if node.graph is not model.graph:
-            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
-        if _read(site).name not in shapes:
-            return Refusal("unknown-shape", "the shape of what it reads is not known")
-        found.append(site)
+    found = sites_of(weight.nodes, model)
+    if isinstance(found, Refusal):
+        return found
+    if any(_read(site).name not in shapes for site in found):
+        return Refusal("unknown-shape", "the shape of what it reads is not known")
     first = found[0]
     alike = {(s.inputs, s.outputs, s.groups, s.window and s.window.kernel) for s in found}
     if len(alike) > 1 or any(s.node.op_type != first.node.op_type for s in found):

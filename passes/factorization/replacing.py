@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model
+from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import CandidateTable, Resource
 from passes.factorization import ladders
 from passes.factorization import offers as offering
-from passes.factorization.building import Builder, Built
+from passes.factorization.building import Builder, Chained
 from passes.factorization.choices import (
     Choices,
     Plan,
@@ -29,6 +29,7 @@ from passes.factorization.forms import Form
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
 from passes.factorization.offers import Search
+from passes.naming import check_patterns
 from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
@@ -115,11 +116,8 @@ class Replace(Pass):
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     def _check(self, model: Model) -> None:
-        names = [n.label for _, n in model.nodes()]
         for key in ("layers", "exclude"):
-            wrong = candidates.check_patterns(key, getattr(self, key), names)
-            if wrong is not None:
-                raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+            check_patterns(model, getattr(self, key), self.name, key)
         if len(self._goals) > 1:
             msg = f"{self.name}: give one of {' and '.join(self._goals)}; each says how far to go"
             raise OptionError(msg)
@@ -134,11 +132,19 @@ class Replace(Pass):
         if any(not n.is_op(*self.operators) for n in weight.nodes):
             ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
             return False
-        labels = [n.label for n in weight.nodes]
-        if not self.layers or any(fnmatchcase(x, p) for x in labels for p in self.layers):
+        if not self.layers or any(self._named(n, self.layers) for n in weight.nodes):
             return True
         ctx.skip(weight.nodes[0], "not-named", "no pattern of 'layers' matches it")
         return False
+
+    def _takes(self, node: Node) -> bool:
+        """Whether neither `layers` nor `exclude` leaves a node out."""
+        wanted = not self.layers or self._named(node, self.layers)
+        return wanted and not self._named(node, self.exclude)
+
+    @staticmethod
+    def _named(node: Node, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(node.label, p) for p in patterns)
 
     def _search(self, opset: int, ctx: Context) -> Search:
         multiple = ctx.target.channel_multiple
@@ -192,7 +198,7 @@ class Replace(Pass):
 
     def _choose(
         self, choices: Choices, builder: Builder, ctx: Context
-    ) -> tuple[Plan, Built | None]:
+    ) -> tuple[Plan, Chained | None]:
         search = BudgetSearch(
             builder.model,
             lambda left: self._share(choices, choices.by, left),
@@ -200,7 +206,7 @@ class Replace(Pass):
             ctx,
         )
         plan: Plan | None
-        built: Built | None
+        built: Chained | None
         if not self._goals and (search.limited or search.hurried):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
@@ -252,22 +258,28 @@ class Replace(Pass):
         return changed(table.within(by, limit)) or None
 
     def _finish(
-        self, model: Model, choices: Choices, plan: Plan, built: Built | None, ctx: Context
+        self, model: Model, choices: Choices, plan: Plan, built: Chained | None, ctx: Context
     ) -> Outcome:
         nodes = {n.label: n for n in model.graph.nodes}
+        meant = set(plan)
+        if built is not None:
+            plan = {part: at for part, at in plan.items() if part in built.replaced}
         lines = choices.table.lines(plan)
         details: dict[str, Any] = {"candidates": lines}
         done = 0
         for part, rows in choices.table.rows.items():
             node = nodes[part]
-            if part in plan and built is not None:
+            if built is not None and part in built.replaced:
                 row = rows[plan[part]]
                 what = f"{row.method}, {row.setting}: {row.macs / rows[0].macs:.0%} of the work"
                 ctx.applied(node, "replaced", what)
                 done += 1
+            elif part in meant:
+                why = "nothing finite reached it, or its type cannot hold the factors"
+                ctx.skip(node, "not-held", why)
             elif len(rows) > 1:
                 ctx.skip(node, *why_kept(choices, part))
-        if built is None:
+        if built is None or not built.replaced:
             return Outcome(details=details)
         details["fits"] = [
             {"name": name, "output_error": fit.before, "refitted_error": fit.after}

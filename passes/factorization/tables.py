@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +36,11 @@ class Rule(Protocol):
         """Share of the weights that may be left."""
         ...
 
+    @property
+    def data_free(self) -> bool:
+        """Whether rows count alike even where there are data."""
+        ...
+
 
 @dataclass(frozen=True)
 class Table:
@@ -51,7 +56,9 @@ class Table:
         return self.value.constant
 
 
-def replace_tables(model: Model, rule: Rule, ctx: Context) -> list[dict[str, Any]]:
+def replace_tables(
+    model: Model, rule: Rule, takes: Callable[[Node], bool], ctx: Context
+) -> list[dict[str, Any]]:
     """Write every table that a rule gives a lower rank as a table and a matrix.
 
     The matrix holds the principal components of the rows that data pick, and of all rows a
@@ -60,6 +67,7 @@ def replace_tables(model: Model, rule: Rule, ctx: Context) -> list[dict[str, Any
     Args:
         model: Changed in place.
         rule: The options.
+        takes: Says whether a node may be changed.
         ctx: Has the data, if there are any.
 
     Returns:
@@ -67,7 +75,11 @@ def replace_tables(model: Model, rule: Rule, ctx: Context) -> list[dict[str, Any
     """
     done = []
     for table in _tables(model, ctx):
-        basis, power = _components(model, table, ctx)
+        if not all(takes(node) for node in table.nodes):
+            ctx.skip(table.nodes[0], "excluded", "a pattern of 'exclude' or 'layers' leaves it out")
+            continue
+        seen = None if rule.data_free or not ctx.has_data else _seen(model, table.nodes, ctx)
+        basis, power = _components(table, seen)
         rank = _rank(table, power, rule)
         entries, width = table.array.shape
         if not rank or rank * (entries + width) >= entries * width:
@@ -102,14 +114,12 @@ def _tables(model: Model, ctx: Context) -> Iterator[Table]:
             ctx.skip(table.nodes[0], "shared-weight", "its table is read in other ways, too")
 
 
-def _components(model: Model, table: Table, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
+def _components(table: Table, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the principal components of the rows as columns, and the power of each."""
     rows = table.array.astype(np.float64)
     gram = rows.T @ rows / len(rows)
-    if ctx.has_data:
-        seen = _seen(model, table.nodes, ctx)
-        if seen is not None:
-            gram = seen + _ALL_ROWS * gram
+    if seen is not None:
+        gram = seen + _ALL_ROWS * gram
     power, basis = np.linalg.eigh(gram)
     return basis[:, ::-1], power[::-1].clip(0)
 

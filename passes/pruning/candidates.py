@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ocompress.analysis import linear_layer
-from ocompress.analysis.linear_layer import Layer
+from ocompress.analysis.linear_layer import Layer, Refusal
+from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.weight_form import WeightForm
 from ocompress.ir import DType, Model, Node, Value, query
 from ocompress.pipeline import Context
@@ -54,6 +55,21 @@ class Rules:
     protect_ends: bool
     depthwise: bool
     smallest: int
+
+
+def sites_of(nodes: Sequence[Node], model: Model) -> list[Site] | Refusal:
+    """Return layers as rows and matrices, in order; or why one of them is none."""
+    found = []
+    for node in nodes:
+        site = site_of(node)
+        if isinstance(site, Refusal):
+            return site
+        if site is None:
+            return Refusal("no-matrix", "it is no product with a matrix")
+        if node.graph is not model.graph:
+            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
+        found.append(site)
+    return found
 
 
 def collect(model: Model, rules: Rules, ctx: Context) -> list[Candidate]:
@@ -161,16 +177,3 @@ def _refusal(
 
 def _is_depthwise(node: Node, form: WeightForm) -> bool:
     return node.is_op("Conv", "ConvTranspose") and form.groups > 1 and form.shape[1] == 1
-
-
-def check_patterns(option: str, patterns: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return what is wrong with a pattern that matches no name, None if all match."""
-    import difflib
-
-    for pattern in patterns:
-        if any(fnmatchcase(name, pattern) for name in names):
-            continue
-        near = difflib.get_close_matches(pattern, names, 3, 0.4)
-        hint = f"; close are {', '.join(map(repr, near))}" if near else ""
-        return f"prune: {option} names {pattern!r}, which matches no layer{hint}"
-    return None

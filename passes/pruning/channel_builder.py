@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,21 +14,7 @@ from ocompress.pipeline import Context
 from passes.pruning.channel_costs import Order
 from passes.pruning.removal import remove
 from passes.reconstruction import refitting
-from passes.reconstruction.least_squares import Fit
-from passes.reconstruction.refitting import Job
-
-
-@dataclass(frozen=True)
-class Built:
-    """A model with fewer channels.
-
-    Attributes:
-        model: The model.
-        fits: What fitting did, by label of the layer.
-    """
-
-    model: Model
-    fits: Mapping[str, Fit] = field(default_factory=dict)
+from passes.reconstruction.refitting import Built, Job
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from ocompress.analysis.channels import Group
 from ocompress.pipeline import Context
-from passes.pruning.channel_builder import Built
 from passes.pruning.channel_search import layers_of
 from passes.pruning.channel_work import Reason, Work, first_node
 from passes.reconstruction.layer_times import Times, measured
+from passes.reconstruction.refitting import Built
 from passes.reconstruction.trying import cost_together
 
 Row = dict[str, Any]

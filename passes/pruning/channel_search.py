@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from ocompress.analysis.channels import Group
 from ocompress.pipeline import Context
-from passes.pruning.channel_builder import Builder, Built
+from passes.pruning.channel_builder import Builder
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
+from passes.reconstruction.refitting import Built
 
 Counts = list[int]
 """How many channels of each group go."""

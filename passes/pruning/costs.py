@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
-from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
+from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.pruning import obs
-from passes.pruning.candidates import Candidate
+from passes.pruning.candidates import Candidate, sites_of
 from passes.pruning.patterns import Pattern
 from passes.reconstruction import looking
 from passes.reconstruction.importance import importance
@@ -56,21 +56,6 @@ class Question:
     sparsity: float
 
 
-def sites_of(candidate: Candidate, model: Model) -> list[Site] | Refusal:
-    """Return the layers of a weight as rows and matrices, in order; or why it has none."""
-    found = []
-    for node in candidate.nodes:
-        site = site_of(node)
-        if isinstance(site, Refusal):
-            return site
-        if site is None:
-            return Refusal("no-matrix", "it is no product with a matrix")
-        if node.graph is not model.graph:
-            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
-        found.append(site)
-    return found
-
-
 def measure(
     model: Model, candidates: Sequence[Candidate], question: Question, ctx: Context
 ) -> dict[int, Costed]:
@@ -87,7 +72,7 @@ def measure(
     """
     seen: list[tuple[Candidate, list[Site]]] = []
     for candidate in candidates:
-        sites = sites_of(candidate, model)
+        sites = sites_of(candidate.nodes, model)
         if isinstance(sites, Refusal):
             ctx.skip(candidate.nodes[0], sites.code, f"{sites.why}: it goes by magnitude")
         elif sites[0].inputs > MOST_INPUTS:

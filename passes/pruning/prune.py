@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes.naming import check_names, check_patterns
 from passes.pruning import candidates, costs, magnitude, patterns, prune_rows
 from passes.pruning.candidates import Candidate, Rules
 from passes.pruning.costs import CRITERIA, Costed, Question
@@ -198,12 +199,8 @@ class Prune(Pass):
     def _check_names(self, model: Model) -> None:
         nodes = [node for _, node in model.nodes()]
         layers = [n.label for n in nodes if candidates.weight_of(n) is not None]
-        wrong = candidates.check_patterns("layers", tuple(self.layers), layers)
-        wrong = wrong or candidates.check_patterns(
-            "exclude", self.exclude, [n.label for n in nodes]
-        )
-        if wrong is not None:
-            raise OptionError(wrong)
+        check_names(layers, tuple(self.layers), self.name, "layers")
+        check_patterns(model, self.exclude, self.name)
 
     def _share(self, candidate: Candidate) -> float | None:
         """Return the share of one layer; None where the global line decides."""

@@ -6,16 +6,17 @@ from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.diagnostics import Severity
-from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates, channel_plan, channel_rows
-from passes.pruning.channel_builder import Builder, Built
+from passes.naming import check_patterns
+from passes.pruning import channel_plan, channel_rows
+from passes.pruning.channel_builder import Builder
 from passes.pruning.channel_plan import Account
 from passes.pruning.channel_search import Counts, paying, search_for
 from passes.pruning.channel_survey import CRITERIA, Survey, survey
 from passes.pruning.channel_work import Reason, Work, first_node
 from passes.reconstruction.budget_search import BudgetSearch
+from passes.reconstruction.refitting import Built
 
 
 class PruneChannels(Pass):
@@ -104,10 +105,7 @@ class PruneChannels(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
-        names = [n.label for _, n in model.nodes()]
-        wrong = candidates.check_patterns("exclude", self.exclude, names)
-        if wrong is not None:
-            raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+        check_patterns(model, self.exclude, self.name)
         work = self._prepare(model, ctx)
         counts, built = self._choose(work, ctx)
         details = channel_rows.details(work, counts, built, ctx)

@@ -13,10 +13,9 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
 from ocompress.diagnostics import Severity
-from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.pruning import candidates
+from passes.naming import check_patterns
 from passes.pruning.branches import (
     Affine,
     Branch,
@@ -78,10 +77,7 @@ class PruneLayers(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If there are no data.
         """
-        names = [n.label for _, n in model.nodes()]
-        wrong = candidates.check_patterns("exclude", self.exclude, names)
-        if wrong is not None:
-            raise OptionError(wrong.replace("prune:", f"{self.name}:", 1))
+        check_patterns(model, self.exclude, self.name)
         branches = find_branches(model)
         if not branches:
             return Outcome()

@@ -9,7 +9,7 @@ import numpy as np
 from ocompress.diagnostics import Severity
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.quantization.naming import check_patterns
+from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
 

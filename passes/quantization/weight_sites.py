@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ocompress.ir import DType, Graph, Model, Node, Value, query
-from passes.quantization.naming import check_patterns
+from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weight_forms import HALVES, RECURRENT, Role, lowest_opset, remedy
 

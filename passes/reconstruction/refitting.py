@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,19 @@ class Job:
     masked: bool = True
     kept: np.ndarray | None = None
     store: Store | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model that was made from a plan.
+
+    Attributes:
+        model: The model.
+        fits: What fitting did, by label of the layer.
+    """
+
+    model: Model
+    fits: Mapping[str, Fit] = field(default_factory=dict)
 
 
 def refit(

@@ -15,7 +15,7 @@ from passes.factorization.factorize import Factorize
 from passes.factorization.separable import Separable
 from passes.reconstruction.work import work_of
 from tests.build import Builder
-from tests.passes.factorization.replaced import batches, error, net, run
+from tests.passes.factorization.replaced import batches, error, net, run, smooth
 
 
 @dataclass
@@ -174,3 +174,19 @@ def test_bad_options() -> None:
         run(Factorize(layers=("nope",)), net())
     with pytest.raises(OptionError, match="did you mean 'tucker'"):
         Factorize(methods=("tuker",))
+
+
+def test_a_layer_that_could_not_be_replaced_is_not_called_so() -> None:
+    """What reads logarithms of negative numbers sees nothing to fit to."""
+    b = Builder(9)
+    x = b.input("x", ["n", 16])
+    weight = b.const(smooth(b.rng, (16, 16)))
+    b.output(b.op("Gemm", x, b.weight(16, 16), b.weight(16), to="good"), ["n", 16])
+    b.output(b.op("Gemm", b.op("Log", x), weight, b.weight(16), to="bad"), ["n", 16])
+    model = b.model()
+    data = [{"x": -np.ones((8, 16), np.float32) - at} for at in range(4)]
+    after, outcome, ctx = run(Factorize(rank=4, layers=("bad",)), model, data=data)
+    assert not outcome
+    assert ctx.diagnostics.declined()["not-held"] == 1
+    assert not [r for r in ctx.diagnostics.remarks if r.code == "replaced"]
+    assert len(after.graph.nodes) == len(model.graph.nodes)

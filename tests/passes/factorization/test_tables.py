@@ -62,3 +62,19 @@ def test_energy_and_no_rule() -> None:
     assert ctx.diagnostics.declined()["no-form"] == 1
     assert after.weight_bytes == model.weight_bytes
     assert not run(Factorize(energy=0.99), model)[1]
+
+
+def test_tables_that_patterns_leave_out_stay() -> None:
+    model = net(4)
+    item = Factorize(tables=True, rank=4, exclude=("embed",))
+    after, outcome, ctx = run(item, model, data=feeds(0))
+    assert not outcome
+    assert ctx.diagnostics.declined()["excluded"] == 1
+    assert after.weight_bytes == model.weight_bytes
+
+
+def test_data_free_tables_do_not_look_at_data() -> None:
+    model = net(16)
+    item = Factorize(tables=True, max_weights=0.5, data_free=True)
+    known, blind = run(item, model, data=feeds(0, 6))[0], run(item, model)[0]
+    assert off(model, known, 6) == off(model, blind, 6)
