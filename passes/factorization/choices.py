@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ocompress.planning import CandidateTable, Resource
 from passes.factorization.building import Chained, Target
 from passes.factorization.offers import Offer
 from passes.reconstruction.budget_search import FASTER
-from passes.reconstruction.layer_times import measured
+from passes.reconstruction.layer_times import Times, measured
 
 _SLOWER = "its layers are not measured faster within the model"
 Plan = dict[str, int]
@@ -84,6 +85,17 @@ def paying(plan: Plan, built: Chained, choices: Choices, model: Model, ctx: Cont
         else:
             choices.table.drop(part, at, _SLOWER)
     return found
+
+
+def add_times(
+    lines: Iterable[dict[str, Any]], plan: Plan, choices: Choices, times: Times | None
+) -> None:
+    """Add to the report how long the layers that changed take within the model."""
+    for line in lines:
+        if times is not None and line["name"] in plan and line["taken"]:
+            layers = choices.parts[line["name"]]
+            spent = times.of(layers, links_of(layers, times.after))
+            line |= {k: spent[k] for k in ("ms_before", "ms_after") if k in spent}
 
 
 def links_of(layers: Sequence[str], labels: Iterable[str]) -> list[str]:

@@ -36,10 +36,10 @@ class Factorize(Replace):
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
     less to multiply (no-form), those that no budget paid for or whose forms are not measured faster
-    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow), layers
-    with more inputs than pairs can be looked at (too-wide) or that cannot be timed alone
-    (not-timed), weights that are computed, stacked, shared in different ways, quantized or not
-    finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
+    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
+    not-reached), layers with more inputs than pairs can be looked at (too-wide) or that cannot be
+    timed alone (not-timed), weights that are computed, stacked, shared in different ways, quantized
+    or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
     are not known (unknown-shape, unknown-rank, auto-pad), and bodies of control flow (in-body).
     Numerics: lossy.

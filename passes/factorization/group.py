@@ -34,12 +34,12 @@ class Group(Replace):
     (excluded, not-named), small and depthwise weights (too-small, depthwise), layers whose channels
     do not divide or none of whose forms has fewer weights and less to multiply (no-form), those
     that no budget paid for or whose forms are not measured faster (not-chosen, not-faster),
-    everything if no choice holds a limit (too-lossy, too-slow); factors that the type of the weight
-    cannot hold (not-held), layers with more inputs than pairs can be looked at (too-wide) or that
-    cannot be timed alone (not-timed), weights that are computed, shared in different ways,
-    quantized or not finite (dynamic-weight, shared-weight, already-quantized, non-finite,
-    odd-weight), shapes and pads that are not known (unknown-shape, auto-pad), and bodies of control
-    flow (in-body).
+    everything if no choice holds a limit (too-lossy, too-slow, not-reached); factors that the type
+    of the weight cannot hold (not-held), layers with more inputs than pairs can be looked at
+    (too-wide) or that cannot be timed alone (not-timed), weights that are computed, shared in
+    different ways, quantized or not finite (dynamic-weight, shared-weight, already-quantized,
+    non-finite, odd-weight), shapes and pads that are not known (unknown-shape, auto-pad), and
+    bodies of control flow (in-body).
     Numerics: lossy.
     Reference: Dao et al., Monarch: Expressive Structured Matrices for Efficient and Accurate
     Training, 2022; Zhang et al., ShuffleNet, 2018; Dhillon, Co-clustering Documents and Words Using

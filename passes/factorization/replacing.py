@@ -17,14 +17,7 @@ from ocompress.planning import CandidateTable, Resource
 from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Chained
-from passes.factorization.choices import (
-    Choices,
-    Plan,
-    changed,
-    links_of,
-    paying,
-    why_kept,
-)
+from passes.factorization.choices import Choices, Plan, add_times, changed, paying, why_kept
 from passes.factorization.forms import Form
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
@@ -231,10 +224,21 @@ class Replace(Pass):
         """Return the plan that the options ask for."""
         table = choices.table
         if self.max_macs:
-            return self._share(choices, "macs", self.max_macs) or {}
+            return self._within_macs(choices)
         if set(self._goals) - {"max_error"}:
             return changed({part: self._best(choices, part) for part in table.rows})
         return changed(table.cheapest(choices.by, self.max_error or _ERROR))
+
+    def _within_macs(self, choices: Choices) -> Plan:
+        """Return the plan for `max_macs`; none if even the cheapest forms leave more."""
+        table = choices.table
+        plan = self._share(choices, "macs", self.max_macs) or {}
+        whole, left = (table.total(p, "macs") + choices.rest for p in ({}, plan))
+        if left <= self.max_macs * whole * (1 + 1e-9):
+            return plan
+        why = f"the cheapest forms leave {left / whole:.1%} of the work, more than max_macs allows"
+        choices.verdict = "not-reached", why
+        return {}
 
     def _best(self, choices: Choices, part: str) -> int:
         """Return the candidate of a part that a rule for each layer takes."""
@@ -285,12 +289,7 @@ class Replace(Pass):
             {"name": name, "output_error": fit.before, "refitted_error": fit.after}
             for name, fit in built.fits.items()
         ]
-        times = measured(model, built.model, ctx)
-        for line in lines:
-            if times is not None and line["name"] in plan and line["taken"]:
-                layers = choices.parts[line["name"]]
-                spent = times.of(layers, links_of(layers, times.after))
-                line |= {k: spent[k] for k in ("ms_before", "ms_after") if k in spent}
+        add_times(lines, plan, choices, measured(model, built.model, ctx))
         reached = cost_together(model, built.model, ctx) if self._seen(ctx) else None
         if reached is not None:
             details["error"] = {"predicted": choices.table.error(plan), "reached": reached}

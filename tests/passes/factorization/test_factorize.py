@@ -190,3 +190,12 @@ def test_a_layer_that_could_not_be_replaced_is_not_called_so() -> None:
     assert ctx.diagnostics.declined()["not-held"] == 1
     assert not [r for r in ctx.diagnostics.remarks if r.code == "replaced"]
     assert len(after.graph.nodes) == len(model.graph.nodes)
+
+
+def test_a_goal_that_no_form_reaches_costs_nothing() -> None:
+    model = net()
+    item = Factorize(max_macs=0.5, layers=("point",))
+    after, outcome, ctx = run(item, model, data=batches(0))
+    assert not outcome
+    assert work(after) == work(model)
+    assert ctx.diagnostics.declined()["not-reached"] == 1
