@@ -15,10 +15,9 @@ from ocompress.pipeline import Context
 from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import flattens
-from passes.pruning.candidates import Candidate as Weight
-from passes.pruning.candidates import sites_of
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
+from passes.reconstruction.weights import LayerWeight, sites_of
 from passes.reconstruction.work import one_sample, work_of
 
 
@@ -87,7 +86,7 @@ def problems_of(
 
 
 def survey(
-    model: Model, weights: Sequence[Weight], ctx: Context, *, blind: bool = False
+    model: Model, weights: Sequence[LayerWeight], ctx: Context, *, blind: bool = False
 ) -> Iterator[Layer]:
     """Look at what layers read and what the model's outputs mind; what cannot be is said.
 
@@ -103,7 +102,7 @@ def survey(
     feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
     shapes = _shapes(model, [n for w in weights for n in w.nodes], ctx)
     work = work_of(model, feeds)
-    seen: list[tuple[Weight, list[Site]]] = []
+    seen: list[tuple[LayerWeight, list[Site]]] = []
     for weight in weights:
         sites = _sites(weight, model, shapes)
         if isinstance(sites, Refusal):
@@ -178,7 +177,7 @@ def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tupl
 
 
 def _sites(
-    weight: Weight, model: Model, shapes: Mapping[str, tuple[int, ...]]
+    weight: LayerWeight, model: Model, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[Site] | Refusal:
     found = sites_of(weight.nodes, model)
     if isinstance(found, Refusal):

@@ -23,10 +23,10 @@ from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
 from passes.factorization.offers import Search
 from passes.naming import check_patterns
-from passes.pruning import candidates
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
 from passes.reconstruction.trying import Trial, cost_together, tried
+from passes.reconstruction.weights import LayerWeight, Rules, collect
 from passes.reconstruction.work import work_of
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -93,8 +93,8 @@ class Replace(Pass):
             OptionError: If a name pattern matches nothing, or two rules for ranks are given.
         """
         self._check(model)
-        rules = candidates.Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
-        weights = [w for w in candidates.collect(model, rules, ctx) if self._looks_at(w, ctx)]
+        rules = Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
+        weights = [w for w in collect(model, rules, ctx) if self._looks_at(w, ctx)]
         choices = self._survey(model, weights, ctx)
         if not choices.table.rows:
             return Outcome()
@@ -121,7 +121,7 @@ class Replace(Pass):
     def _seen(self, ctx: Context) -> bool:
         return ctx.has_data and not self.data_free
 
-    def _looks_at(self, weight: candidates.Candidate, ctx: Context) -> bool:
+    def _looks_at(self, weight: LayerWeight, ctx: Context) -> bool:
         if any(not n.is_op(*self.operators) for n in weight.nodes):
             ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
             return False
@@ -151,9 +151,7 @@ class Replace(Pass):
         timed = any(g.kind == "latency" for g in ctx.guards)
         return Search(self.forms(), ranks, timed, opset, ctx.seed)
 
-    def _survey(
-        self, model: Model, weights: Sequence[candidates.Candidate], ctx: Context
-    ) -> Choices:
+    def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Choices:
         search = self._search(model.opset, ctx)
         timed = search.timed
         choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if timed else "macs")

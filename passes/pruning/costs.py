@@ -13,10 +13,10 @@ from ocompress.analysis.regression import Regression
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.pruning import obs
-from passes.pruning.candidates import Candidate, sites_of
 from passes.pruning.patterns import Pattern
 from passes.reconstruction import looking
 from passes.reconstruction.importance import importance
+from passes.reconstruction.weights import LayerWeight, sites_of
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")
@@ -57,7 +57,7 @@ class Question:
 
 
 def measure(
-    model: Model, candidates: Sequence[Candidate], question: Question, ctx: Context
+    model: Model, candidates: Sequence[LayerWeight], question: Question, ctx: Context
 ) -> dict[int, Costed]:
     """Measure on data what it costs to take each weight.
 
@@ -70,7 +70,7 @@ def measure(
     Returns:
         By id of the candidate's value; those that cannot be seen are left out, with a remark.
     """
-    seen: list[tuple[Candidate, list[Site]]] = []
+    seen: list[tuple[LayerWeight, list[Site]]] = []
     for candidate in candidates:
         sites = sites_of(candidate.nodes, model)
         if isinstance(sites, Refusal):
@@ -93,23 +93,23 @@ def measure(
 
 
 def _minded(
-    sites: Sequence[Site], sums: Regression, candidate: Candidate, minds: Mapping[str, np.ndarray]
+    sites: Sequence[Site], sums: Regression, candidate: LayerWeight, minds: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     """Return what an error of each output costs; relative to its power where nothing is known."""
     known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
     if len(known) == len(sites):
         total: np.ndarray = np.sum(known, axis=0)
         return total
-    matrix = sites[0].matrix(candidate.weight.astype(np.float64))
+    matrix = sites[0].matrix(candidate.array.astype(np.float64))
     power = (matrix * (sums.xx @ matrix)).sum(axis=1)
     relative: np.ndarray = np.full(power.shape, 1 / max(float(power.sum()), 1e-30))
     return relative
 
 
 def _cost(
-    candidate: Candidate, site: Site, sums: Regression, minded: np.ndarray, question: Question
+    candidate: LayerWeight, site: Site, sums: Regression, minded: np.ndarray, question: Question
 ) -> Costed:
-    matrix = site.matrix(candidate.weight.astype(np.float64))
+    matrix = site.matrix(candidate.array.astype(np.float64))
     if question.criterion == "obs":
         return _surgeon(candidate, site, sums, minded, question)
     about_zero = sums.about_zero()
@@ -135,7 +135,7 @@ def _per_kernel(site: Site, variance: np.ndarray) -> np.ndarray:
 
 
 def _surgeon(
-    candidate: Candidate, site: Site, sums: Regression, minded: np.ndarray, question: Question
+    candidate: LayerWeight, site: Site, sums: Regression, minded: np.ndarray, question: Question
 ) -> Costed:
     biased = bias_place(site) is not None
     hessian = sums.xx if biased else sums.about_zero().xx
@@ -143,7 +143,7 @@ def _surgeon(
     units = obs.Units()
     if pattern.is_block:
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
-    matrix = site.matrix(candidate.weight.astype(np.float64))
+    matrix = site.matrix(candidate.array.astype(np.float64))
     traced = obs.trace(obs.Problem(matrix, hessian, minded, units), question.sparsity)
     shift = None
     if biased:

@@ -11,13 +11,13 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.naming import check_names, check_patterns
-from passes.pruning import candidates, costs, magnitude, patterns, prune_rows
-from passes.pruning.candidates import Candidate, Rules
+from passes.pruning import costs, magnitude, patterns, prune_rows
 from passes.pruning.costs import CRITERIA, Costed, Question
 from passes.pruning.scores import Scores
 from passes.pruning.trying import corrected
 from passes.reconstruction import refitting
 from passes.reconstruction.refitting import Job
+from passes.reconstruction.weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 
 
 class Prune(Pass):
@@ -115,8 +115,8 @@ class Prune(Pass):
                 msg = f"prune: {name}={share!r} is outside 0..1 (1 excluded)"
                 raise OptionError(msg)
         for op_type in self.op_types:
-            if op_type not in candidates.OP_TYPES:
-                known = ", ".join(candidates.OP_TYPES)
+            if op_type not in OP_TYPES:
+                known = ", ".join(OP_TYPES)
                 msg = f"prune: op_types names {op_type!r}, which is none of {known}"
                 raise OptionError(msg)
         self._check_fixed(pattern.fixed_sparsity)
@@ -142,7 +142,7 @@ class Prune(Pass):
         """
         rules = Rules(self.op_types, self.exclude, self.protect_ends, self.depthwise, self.smallest)
         self._check_names(model)
-        wanted = [(c, self._share(c)) for c in candidates.collect(model, rules, ctx)]
+        wanted = [(c, self._share(c)) for c in collect(model, rules, ctx)]
         for candidate, share in wanted:
             if share == 0:
                 ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
@@ -153,7 +153,7 @@ class Prune(Pass):
         twins = {id(n): t for (_, n), (_, t) in zip(model.nodes(), reference.nodes(), strict=True)}
         rows, changed = [], []
         for candidate, mask in self._masks(wanted, costed, criterion):
-            before = candidate.weight
+            before = candidate.array
             _apply(candidate, mask, ctx)
             known = costed.get(id(candidate.value)) if criterion == "obs" else None
             rows.append(prune_rows.row_of(candidate, before, known))
@@ -182,7 +182,7 @@ class Prune(Pass):
     def _costed(
         self,
         model: Model,
-        wanted: list[tuple[Candidate, float | None]],
+        wanted: list[tuple[LayerWeight, float | None]],
         criterion: str,
         ctx: Context,
     ) -> dict[int, Costed]:
@@ -198,11 +198,11 @@ class Prune(Pass):
 
     def _check_names(self, model: Model) -> None:
         nodes = [node for _, node in model.nodes()]
-        layers = [n.label for n in nodes if candidates.weight_of(n) is not None]
+        layers = [n.label for n in nodes if weight_of(n) is not None]
         check_names(layers, tuple(self.layers), self.name, "layers")
         check_patterns(model, self.exclude, self.name)
 
-    def _share(self, candidate: Candidate) -> float | None:
+    def _share(self, candidate: LayerWeight) -> float | None:
         """Return the share of one layer; None where the global line decides."""
         for pattern, share in self.layers.items():
             if any(fnmatchcase(node.label, pattern) for node in candidate.nodes):
@@ -211,16 +211,16 @@ class Prune(Pass):
 
     def _masks(
         self,
-        wanted: list[tuple[Candidate, float | None]],
+        wanted: list[tuple[LayerWeight, float | None]],
         costed: Mapping[int, Costed],
         criterion: str,
-    ) -> Iterator[tuple[Candidate, np.ndarray]]:
+    ) -> Iterator[tuple[LayerWeight, np.ndarray]]:
         pattern = patterns.parse(self.pattern)
         assert pattern is not None
         common = [c for c, share in wanted if share is None]
         if costed:  # magnitudes cannot be compared with what was measured
             common = [c for c in common if id(c.value) in costed]
-        norms = {id(c.value): magnitude.energy(c.weight) ** 0.5 or 1.0 for c in common}
+        norms = {id(c.value): magnitude.energy(c.array) ** 0.5 or 1.0 for c in common}
         scores = Scores(pattern, criterion == "l1", costed, norms)
         together = scores.line(common, self.sparsity) if not pattern.group else None
         for candidate, share in wanted:
@@ -233,9 +233,9 @@ class Prune(Pass):
             yield candidate, pattern.elements(chosen(candidate), candidate.form)
 
 
-def _apply(candidate: Candidate, mask: np.ndarray, ctx: Context) -> None:
+def _apply(candidate: LayerWeight, mask: np.ndarray, ctx: Context) -> None:
     """Zero what the mask says."""
-    weight = candidate.weight
+    weight = candidate.array
     if not np.count_nonzero(weight[mask]):
         ctx.skip(candidate.nodes[0], "already-sparse", "it has as many zeros as asked for")
         return

@@ -10,16 +10,16 @@ import numpy as np
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
 from passes.pruning import magnitude
-from passes.pruning.candidates import Candidate, weight_of
 from passes.pruning.costs import Costed
 from passes.reconstruction.layer_times import measured
 from passes.reconstruction.least_squares import Fit
 from passes.reconstruction.trying import cost_together
+from passes.reconstruction.weights import LayerWeight, weight_of
 
 Row = dict[str, Any]
 
 
-def row_of(candidate: Candidate, before: np.ndarray, costed: Costed | None) -> Row:
+def row_of(candidate: LayerWeight, before: np.ndarray, costed: Costed | None) -> Row:
     """Return the row of a weight that was looked at.
 
     Args:
@@ -27,7 +27,7 @@ def row_of(candidate: Candidate, before: np.ndarray, costed: Costed | None) -> R
         before: As it was.
         costed: What was thought that each of its elements costs, None if nothing was measured.
     """
-    after = candidate.weight
+    after = candidate.array
     gone = (after == 0) & (before != 0)
     lost = before[gone]
     row = _whole(after, candidate.name) | {
@@ -40,7 +40,7 @@ def row_of(candidate: Candidate, before: np.ndarray, costed: Costed | None) -> R
     return row
 
 
-def note_fits(rows: Sequence[tuple[Candidate, Row]], fits: Mapping[int, Fit]) -> None:
+def note_fits(rows: Sequence[tuple[LayerWeight, Row]], fits: Mapping[int, Fit]) -> None:
     """Write into the rows of weights what fitting what was left of them did.
 
     Args:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from passes.pruning import magnitude
-from passes.pruning.candidates import Candidate
 from passes.pruning.costs import Costed
 from passes.pruning.patterns import Pattern
+from passes.reconstruction.weights import LayerWeight
 
-Chosen = Callable[[Candidate], np.ndarray]
+Chosen = Callable[[LayerWeight], np.ndarray]
 """Says of a candidate which units go, in one dimension; to be asked in the order of the group."""
 
 
@@ -32,21 +32,21 @@ class Scores:
     costed: Mapping[int, Costed]
     norms: Mapping[int, float]
 
-    def of(self, candidate: Candidate) -> np.ndarray:
+    def of(self, candidate: LayerWeight) -> np.ndarray:
         """Return one score per unit, float32, in one dimension."""
         known = self.costed.get(id(candidate.value))
         if known is not None:
             return self.pattern.means(known.costs, candidate.form)
         if self.pattern.is_block and not self.mean:
-            square = np.square(candidate.weight.astype(np.float32, copy=False))
+            square = np.square(candidate.array.astype(np.float32, copy=False))
             scores = np.sqrt(self.pattern.means(square, candidate.form))
         else:
-            size = magnitude.magnitudes(candidate.weight).reshape(candidate.form.shape)
+            size = magnitude.magnitudes(candidate.array).reshape(candidate.form.shape)
             scores = self.pattern.means(size, candidate.form)
         found: np.ndarray = scores / np.float32(self.norms.get(id(candidate.value), 1.0))
         return found
 
-    def line(self, group: Sequence[Candidate], share: float) -> Chosen:
+    def line(self, group: Sequence[LayerWeight], share: float) -> Chosen:
         """Draw the line below which a share of the weights of a group lies."""
         if self.pattern.is_block:
             sizes = [self.pattern.sizes(c.form) for c in group]
@@ -62,8 +62,8 @@ class Scores:
         line = magnitude.cut(scores, count)
         return lambda candidate: line.mask(self.of(candidate))
 
-    def groups_mask(self, candidate: Candidate) -> np.ndarray:
+    def groups_mask(self, candidate: LayerWeight) -> np.ndarray:
         """Return what N:M zeroes of a weight."""
         known = self.costed.get(id(candidate.value))
-        scores = candidate.weight if known is None else known.costs
+        scores = candidate.array if known is None else known.costs
         return self.pattern.groups_mask(scores, candidate.form)

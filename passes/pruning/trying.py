@@ -9,13 +9,13 @@ import numpy as np
 
 from ocompress.ir import Model
 from ocompress.pipeline import Context
-from passes.pruning.candidates import Candidate
 from passes.pruning.costs import Costed
 from passes.reconstruction.trying import Change, Trial, tried
+from passes.reconstruction.weights import LayerWeight
 
 
 def corrected(
-    model: Model, candidates: Sequence[Candidate], costed: Mapping[int, Costed], ctx: Context
+    model: Model, candidates: Sequence[LayerWeight], costed: Mapping[int, Costed], ctx: Context
 ) -> dict[int, Costed]:
     """Put the probe of each layer alone into the model, and scale the costs to what that does.
 
@@ -45,7 +45,7 @@ def corrected(
     return found
 
 
-def _changes(candidate: Candidate, known: Costed) -> list[Change]:
+def _changes(candidate: LayerWeight, known: Costed) -> list[Change]:
     assert known.probe is not None
     return [
         Change(node.label, at, known.probe, known.shift)

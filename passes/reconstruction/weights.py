@@ -1,4 +1,4 @@
-"""Which weights pruning may touch, and why not the others."""
+"""Which weights of layers a pass may touch, and why not the others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.weight_form import WeightForm
 from ocompress.ir import DType, Model, Node, Value, query
 from ocompress.pipeline import Context
-from passes.pruning import ends
+from passes.reconstruction import ends
 
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
 
 
 @dataclass
-class Candidate:
+class LayerWeight:
     """A constant weight with every node that applies it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Candidate:
         return self.nodes[0].label
 
     @property
-    def weight(self) -> np.ndarray:
+    def array(self) -> np.ndarray:
         """The array."""
         assert self.value.data is not None
         return self.value.data
@@ -72,13 +72,13 @@ def sites_of(nodes: Sequence[Node], model: Model) -> list[Site] | Refusal:
     return found
 
 
-def collect(model: Model, rules: Rules, ctx: Context) -> list[Candidate]:
-    """Return the weights to prune, in order of first use; each other one gets a remark."""
-    found: dict[int, Candidate] = {}
+def collect(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
+    """Return the weights to work on, in order of first use; each other one gets a remark."""
+    found: dict[int, LayerWeight] = {}
     for _, node in model.nodes():
         _add(node, found)
         if _is_quantized(node):
-            ctx.skip(node, "already-quantized", "its weight is quantized; prune before quantizing")
+            ctx.skip(node, "already-quantized", "its weight is quantized; quantize after this")
         elif node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
             ctx.skip(node, "dynamic-weight", "its weight is computed or not float")
     first: set[int] = set()
@@ -128,10 +128,10 @@ def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
     return None
 
 
-def _add(node: Node, found: dict[int, Candidate]) -> None:
+def _add(node: Node, found: dict[int, LayerWeight]) -> None:
     weight = weight_of(node)
     if weight is not None:
-        found.setdefault(id(weight[0]), Candidate(*weight)).nodes.append(node)
+        found.setdefault(id(weight[0]), LayerWeight(*weight)).nodes.append(node)
 
 
 def _is_quantized(node: Node) -> bool:
@@ -150,9 +150,9 @@ def _is_layer(node: Node) -> bool:
 
 
 def _refusal(
-    candidate: Candidate, rules: Rules, first: set[int], last: set[int]
+    candidate: LayerWeight, rules: Rules, first: set[int], last: set[int]
 ) -> tuple[str, str] | None:
-    nodes, weight = candidate.nodes, candidate.weight
+    nodes, weight = candidate.nodes, candidate.array
     odd = [n for n in nodes if n.op_type not in rules.op_types]
     if odd:
         if odd[0].is_op("Gather"):
