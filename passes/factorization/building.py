@@ -32,7 +32,8 @@ class Target:
     Attributes:
         form: Its form.
         ranks: Its ranks.
-        minds: What an error of each output costs, (groups, outputs, outputs).
+        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+            outputs).
         shape: What it reads, or what is flattened before it.
     """
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_rows import MOST_INPUTS
 from passes.factorization.alternate import Bounds, Effort, alternate, letters, product
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.problem import Problem
+from passes.reconstruction.importance import MOST_OUTPUTS
 
 Masks = Callable[[Sequence[np.ndarray]], Mapping[int, np.ndarray]]
 """Gives by position of a factor which of its elements may be other than 0."""
@@ -49,6 +51,8 @@ class Direct(Form):
 
     def refusal(self, problem: Problem) -> str | None:
         """Say why it is no form for a problem, None if it is."""
+        if max(problem.matrix.shape) > min(MOST_INPUTS, MOST_OUTPUTS):
+            return "it has too many channels to be mixed"
         return super().refusal(problem) or self.declines(problem)
 
     def every(self, problem: Problem) -> list[Ranks] | None:
@@ -87,7 +91,7 @@ class Direct(Form):
     def error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
         """Return what a layer's chain costs, all of whose outputs are as they are."""
         tensor = self.approximation(self.sees(problem), factors)
-        return problem.error(tensor @ problem.scale)
+        return problem.error(problem.scaled(tensor))
 
     def fitted(
         self, problem: Problem, factors: list[np.ndarray], effort: Effort

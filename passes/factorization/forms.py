@@ -102,7 +102,7 @@ class Form:
         if self.mixes:
             return seen.error(self.approximation(seen, factors))
         tensor = self.approximation(seen, self.plain(seen, factors))
-        return problem.error(tensor @ problem.scale)
+        return problem.error(problem.scaled(tensor))
 
     def shapes(self, problem: Problem, ranks: Ranks) -> list[tuple[int, ...]]:
         """Return the shapes of the factors."""
@@ -130,7 +130,7 @@ class Form:
         else:
             at = next(i for i, term in enumerate(terms) if "n" in term)
             shape = [problem.outputs if letter == "n" else 1 for letter in terms[at]]
-            found[at] = found[at] / np.diag(problem.scale).reshape(shape)
+            found[at] = found[at] / problem.scale.reshape(shape)
         return found
 
     def fitted(

@@ -81,7 +81,7 @@ def _shuffle_start(problem: Problem) -> Starts:
     plain = problem.plain(problem.tensor).reshape(groups, inputs, groups, width)
     at = np.arange(groups)
     metric = problem.whole().reshape(groups, inputs, groups, inputs)[at, :, at]
-    minds = (problem.scale @ problem.scale.T).reshape(groups, width, groups, width)[at, :, at]
+    minds = problem.minds.reshape(groups, width, groups, width)[at, :, at]
     left, right = np.linalg.cholesky(metric), np.linalg.cholesky(minds)
     white = np.einsum("aix,aibj,bjy->abxy", left, plain, right, optimize=True)
     u, s, v = np.linalg.svd(white, full_matrices=False)
@@ -151,7 +151,7 @@ def _blocks_start(problem: Problem) -> Starts:
         every = [grouped(energy, groups) for energy in energies]
         every.append((in_order(problem.channels, groups), in_order(problem.outputs, groups)))
         found = [_solved(problem, wanted, *pair) for pair in every]
-        best = min(range(len(found)), key=lambda at: problem.error(found[at] @ problem.scale))
+        best = min(range(len(found)), key=lambda at: problem.error(problem.scaled(found[at])))
         return [found[best].reshape(problem.tensor.shape), *every[best]]
 
     return lambda r: tried(r[0])
@@ -161,14 +161,13 @@ def _energies(problem: Problem, plain: np.ndarray) -> list[np.ndarray]:
     """Return what each weight is worth, (channels, outputs), by two measures."""
     channels, taps = plain.shape[:2]
     at = np.arange(channels)
-    minds = np.square(problem.scale).sum(axis=1)
     found = []
     whole = problem.whole()
     for metric in (whole, np.linalg.inv(whole)):
         own = metric.reshape(channels, taps, channels, taps)[at, :, at]
         if metric is not whole:
             own = np.linalg.inv(own)
-        found.append(np.einsum("cun,cuv,cvn->cn", plain, own, plain, optimize=True) * minds)
+        found.append(np.einsum("cun,cuv,cvn->cn", plain, own, plain, optimize=True) * problem.each)
     return [np.maximum(energy, 0) for energy in found]
 
 

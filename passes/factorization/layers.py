@@ -68,8 +68,8 @@ def problems_of(
         site: The layer.
         matrix: What is approximated, (groups, inputs, outputs).
         sums: What is known of the inputs; None without data.
-        minds: What an error of each output costs, (groups, outputs, outputs); None if all count
-            alike.
+        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+            outputs); None if all count alike.
         shape: What is flattened before the layer, if it is.
     """
     kernel = () if site.window is None else site.window.kernel
@@ -137,7 +137,7 @@ def _layer(
         metric = None if sums is None else sums.about_zero().xx
         made = matrix if metric is None else metric @ matrix
         each = 1 / max(float((matrix * made).sum()), 1e-30)
-        minds = np.broadcast_to(each * np.eye(site.outputs), (site.groups, *2 * (site.outputs,)))
+        minds = np.full((site.groups, site.outputs), each)
     total = sum(work.get(id(s.node), 0.0) for s in sites)
     shape = shapes[_read(site).name]
     problems = problems_of(site, matrix, sums, minds, shape)

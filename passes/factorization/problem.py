@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from passes.reconstruction.importance import MOST_OUTPUTS
+
 _RIDGE = 1e-4
 """Part of the mean variance of the inputs that every direction has at least: what the samples at
 hand do not tell apart may differ elsewhere, and full rank has to be exact."""
@@ -24,7 +26,7 @@ class Problem:
         tensor: (channels, *kernel, outputs), its columns multiplied by S.
         metric: M, (inputs, inputs) with inputs = channels times taps; None for the identity, which
             it is without data.
-        scale: S, (outputs, outputs).
+        scale: S, (outputs, outputs); (outputs,) if there are too many outputs to look at pairs.
         grid: Channels and spatial extents that were flattened into the inputs, if they were.
     """
 
@@ -58,8 +60,29 @@ class Problem:
         """The tensor as (inputs, outputs)."""
         return self.tensor.reshape(-1, self.outputs)
 
+    @property
+    def each(self) -> np.ndarray:
+        """What an error of each output costs by itself, (outputs,)."""
+        squares = np.square(self.scale)
+        found: np.ndarray = squares if squares.ndim == 1 else squares.sum(axis=1)
+        return found
+
+    @property
+    def minds(self) -> np.ndarray:
+        """What errors of outputs cost: S S^T, or its diagonal where S is one."""
+        found: np.ndarray = self.each if self.scale.ndim == 1 else self.scale @ self.scale.T
+        return found
+
+    def scaled(self, array: np.ndarray) -> np.ndarray:
+        """Multiply the last axis of an array by S."""
+        found: np.ndarray = array * self.scale if self.scale.ndim == 1 else array @ self.scale
+        return found
+
     def plain(self, array: np.ndarray) -> np.ndarray:
         """Undo the scaling of the last axis of an array."""
+        if self.scale.ndim == 1:
+            divided: np.ndarray = array / self.scale
+            return divided
         found: np.ndarray = (array.reshape(-1, self.outputs) @ self._unscale).reshape(array.shape)
         return found
 
@@ -75,8 +98,8 @@ class Problem:
 
     def apart(self) -> Problem:
         """Return the problem with every output on its own, for forms that cannot mix them."""
-        alone = np.sqrt(np.square(self.scale).sum(axis=1))
-        return Problem(self.plain(self.tensor) * alone, self.metric, np.diag(alone))
+        alone = np.sqrt(self.each)
+        return Problem(self.plain(self.tensor) * alone, self.metric, alone)
 
     def weighed(self, matrix: np.ndarray) -> np.ndarray:
         """Return M times a matrix (inputs, outputs)."""
@@ -131,7 +154,8 @@ def pose(
     Args:
         tensor: (channels, *kernel, outputs).
         metric: (inputs, inputs), about the mean where a bias makes up for it; None without data.
-        minds: (outputs, outputs), what errors of pairs of outputs cost; None if all count alike.
+        minds: What errors of outputs cost, (outputs, outputs) in pairs or (outputs,); None if all
+            count alike.
         grid: What was flattened into the inputs.
     """
     inputs = int(np.prod(tensor.shape[:-1]))
@@ -139,8 +163,13 @@ def pose(
         level = max(float(np.trace(metric)) / inputs, 1e-12)
         metric = metric + _RIDGE * level * np.eye(inputs)
     outputs = tensor.shape[-1]
-    scale = np.eye(outputs)
-    if minds is not None:
-        level = max(float(np.trace(minds)) / outputs, 1e-30)
-        scale = np.linalg.cholesky(minds + 1e-6 * level * np.eye(outputs))
+    if minds is None:
+        minds = np.ones(outputs)
+    level = max(float((minds if minds.ndim == 1 else np.diag(minds)).mean()), 1e-30)
+    if outputs > MOST_OUTPUTS:
+        each = minds if minds.ndim == 1 else np.diag(minds)
+        scale = np.sqrt(each + 1e-6 * level)
+        return Problem(tensor * scale, metric, scale, grid)
+    pairs = np.diag(minds) if minds.ndim == 1 else minds
+    scale = np.linalg.cholesky(pairs + 1e-6 * level * np.eye(outputs))
     return Problem(tensor @ scale, metric, scale, grid)

@@ -167,7 +167,7 @@ class Replace(Pass):
             choices.offers[part] = found.rows
             choices.power[part] = found.power
             choices.shapes[part] = layer.shape
-            choices.minds[part] = np.stack([p.scale @ p.scale.T for p in layer.problems])
+            choices.minds[part] = np.stack([p.minds for p in layer.problems])
             choices.parts[part] = [s.node.label for s in layer.sites]
             if found.probe is not None:
                 trials[part] = found.probe

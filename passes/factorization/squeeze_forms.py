@@ -32,9 +32,8 @@ def _start(problem: Problem) -> Starts:
         small = known[rank]
         whole = problem.plain(small.tensor)
         point, lost = _pointwise(small, whole)
-        minds = np.square(problem.scale).sum(axis=1)
         chosen = np.zeros(problem.outputs, bool)
-        chosen[np.argsort(-lost * minds, kind="stable")[:wide]] = True
+        chosen[np.argsort(-lost * problem.each, kind="stable")[:wide]] = True
         return [left[:, :rank], np.where(chosen, whole, point), chosen]
 
     return given

@@ -137,6 +137,10 @@ def seen_through(problem: Problem, inner: np.ndarray, core: np.ndarray) -> Probl
         core: An array of the shape of what stands behind it, (ranks, *kernel, outputs).
     """
     taps, channels, rank = problem.taps, problem.channels, inner.shape[1]
+    if problem.metric is None:
+        gram = inner.T @ inner
+        solved = np.linalg.solve(gram, inner.T @ problem.tensor.reshape(channels, -1))
+        return Problem(solved.reshape(core.shape), np.kron(gram, np.eye(taps)), problem.scale)
     whole = problem.whole().reshape(channels, taps, channels * taps)
     half = np.tensordot(inner, whole, (0, 0)).reshape(rank * taps, channels, taps)
     metric = np.tensordot(half, inner, (1, 0)).transpose(0, 2, 1).reshape(rank * taps, -1)

@@ -15,7 +15,7 @@ from ocompress.pipeline import Context
 from passes.pruning import obs
 from passes.pruning.patterns import Pattern
 from passes.reconstruction import looking
-from passes.reconstruction.importance import importance
+from passes.reconstruction.importance import alone, curvature
 from passes.reconstruction.weights import LayerWeight, sites_of
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
@@ -33,12 +33,14 @@ class Costed:
         probe_error: What the criterion says the error of `probe` costs.
         shift: What `probe` adds to each output channel in the mean, less what the weight did,
             for a bias to make up for; None where there is none.
+        minds: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs).
     """
 
     costs: np.ndarray
     probe: np.ndarray | None = None
     probe_error: float = 0.0
     shift: np.ndarray | None = None
+    minds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def measure(
             ctx.skip(candidate.nodes[0], "too-wide", why)
         else:
             seen.append((candidate, sites))
-    minds = importance(model, [s for _, sites in seen for s in sites], ctx)
+    minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
     found = {}
     for candidate, sites, sums in looking.look(model, seen, ctx):
         if sums is None:
@@ -118,11 +120,11 @@ def _cost(
         power = _per_kernel(site, np.einsum("gii->gi", sums.xx))
     costs = np.square(matrix) * power[:, :, None]
     if question.criterion == "taylor":
-        costs = costs * minded[:, None]
+        costs = costs * alone(minded)[:, None]
     else:
         # relative to what the layer puts out, or layers could not be compared
         costs /= max(float((matrix * (about_zero.xx @ matrix)).sum()), 1e-30)
-    return Costed(site.weight(costs).astype(np.float32))
+    return Costed(site.weight(costs).astype(np.float32), minds=minded)
 
 
 def _per_kernel(site: Site, variance: np.ndarray) -> np.ndarray:
@@ -149,4 +151,4 @@ def _surgeon(
     if biased:
         shift = np.einsum("gi,gio->go", sums.x, traced.probe - matrix).reshape(-1)
     probe = site.weight(traced.probe)
-    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift)
+    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift, minded)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from passes.reconstruction.importance import across, alone
 from passes.reconstruction.least_squares import conjugate_gradients
 
 _DAMPING = 0.01
@@ -27,14 +28,15 @@ class Problem:
         weight: (groups, inputs, outputs), float64.
         hessian: Mean products of what it reads, about the mean if it has a bias: (groups,
             inputs, inputs).
-        importance: What a squared error of 1 of each output costs, (groups, outputs).
+        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
+            outputs).
         units: Sums an array of the weight's shape over the units that go together, and gives
             back for every element the number of its unit: see `Units`.
     """
 
     weight: np.ndarray
     hessian: np.ndarray
-    importance: np.ndarray
+    minds: np.ndarray
     units: Units
 
 
@@ -121,7 +123,9 @@ class _Taker:
         self.mask = self.start != 0
         self.costs = np.zeros(self.start.shape, np.float32)
         self.marginal = self.error = 0.0
-        self._importance = problem.importance[:, None].astype(np.float32)
+        # of the size of 1, for single precision
+        self._level = max(float(alone(problem.minds).max()), 1e-30)
+        self._minds = (problem.minds / self._level).astype(np.float32)
         self._hessian = damped(problem.hessian).astype(np.float32)
         # inputs that never vary cost nothing, whatever the ridge makes of them
         self._varies = np.einsum("gii->gi", problem.hessian)[:, :, None] > 0
@@ -140,11 +144,12 @@ class _Taker:
         taken, scores = self._cheapest(surplus)
         self.mask &= ~taken
         self.matrix *= self.mask
+        pairs = None if self._minds.ndim == 2 else self._minds
         self.matrix = conjugate_gradients(
-            self._hessian, self._target, self.matrix, self.mask, _ROUNDS, _TOLERANCE
+            self._hessian, self._target, self.matrix, self.mask, _ROUNDS, _TOLERANCE, pairs
         )
         lost = self.matrix - self.start
-        error = float((lost * (self._hessian @ lost) * self._importance).sum())
+        error = float((lost * across(self._hessian @ lost, self._minds)).sum()) * self._level
         before = self.marginal
         self.marginal = max(before, (error - self.error) / max(int(taken.sum()), 1))
         self.error = max(error, self.error)
@@ -161,7 +166,8 @@ class _Taker:
             self.costs = self.units.spread(self.units.total(self.costs), shape).astype(np.float32)
 
     def _scores(self) -> np.ndarray:
-        found: np.ndarray = self._importance * np.square(self.matrix) * self._variances()
+        each = alone(self._minds)[:, None]
+        found: np.ndarray = each * np.square(self.matrix) * self._variances()
         charged: np.ndarray = found * self._varies
         return charged
 

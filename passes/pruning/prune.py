@@ -163,7 +163,8 @@ class Prune(Pass):
         if not changed:
             return Outcome(details={"layers": rows, "criterion": criterion})
         if self.refit and ctx.has_data:
-            jobs = [Job(c.nodes) for c, _ in changed]
+            minds = {key: known.minds for key, known in costed.items()}
+            jobs = [Job(c.nodes, minds=minds.get(id(c.value))) for c, _ in changed]
             prune_rows.note_fits(changed, refitting.refit(reference, model, twins, jobs, ctx))
         layers = {c.name: [n.label for n in c.nodes] for c, _ in wanted}
         details = {"layers": rows, "criterion": criterion}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ocompress.analysis.regression import Regression
+from passes.reconstruction.importance import across, alone
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""
@@ -43,12 +45,13 @@ def conjugate_gradients(
     mask: np.ndarray | None,
     rounds: int = _ROUNDS,
     tolerance: float = _SMALL,
+    minds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Solve H W = B for all columns of W at once, on the elements that a mask keeps.
 
     Every column has a mask of its own, so no factorization serves them all; the method of
     conjugate gradients (Hestenes and Stiefel, 1952), preconditioned by the diagonal, costs one
-    product of matrices a round.
+    product of matrices a round, two where outputs make up for one another.
 
     Args:
         hessian: (groups, inputs, inputs), positive definite.
@@ -57,25 +60,33 @@ def conjugate_gradients(
         mask: Which elements may be other than 0; None for all.
         rounds: Rounds at most.
         tolerance: Columns whose error is smaller than this part of what is wanted are left.
+        minds: What errors of pairs of outputs cost, (groups, outputs, outputs): what a mask keeps
+            of one output then makes up for what others lost. None if each is on its own.
     """
     keep = np.ones((), start.dtype) if mask is None else mask.astype(start.dtype)
     inverse = (1 / np.einsum("gii->gi", hessian))[:, :, None]
+    axes: tuple[int, ...] = (1,)
+    if minds is not None:
+        inverse = inverse / alone(minds)[:, None]
+        axes = (1, 2)
+    seen = _identity if minds is None else partial(across, minds=minds)
     solution = start.copy()
-    residual = (wanted - hessian @ solution) * keep
+    residual = seen(wanted - hessian @ solution) * keep
     direction = step = residual * inverse
-    power = (residual * step).sum(axis=1, keepdims=True)
-    least = tolerance**2 * (np.square(wanted * keep) * inverse).sum(axis=1, keepdims=True)
+    power = (residual * step).sum(axis=axes, keepdims=True)
+    least = np.square(seen(wanted) * keep) * inverse
+    least = tolerance**2 * least.sum(axis=axes, keepdims=True)
     for _ in range(rounds):
         active = power > least
         if not active.any():
             break
-        across = (hessian @ direction) * keep
-        bend = (direction * across).sum(axis=1, keepdims=True)
+        turned = seen(hessian @ direction) * keep
+        bend = (direction * turned).sum(axis=axes, keepdims=True)
         length = np.where(active & (bend > 0), power / np.where(bend > 0, bend, 1), 0)
         solution += length * direction
-        residual -= length * across
+        residual -= length * turned
         step = residual * inverse
-        next_power = (residual * step).sum(axis=1, keepdims=True)
+        next_power = (residual * step).sum(axis=axes, keepdims=True)
         direction = step + np.where(active, next_power / np.where(active, power, 1), 0) * direction
         power = np.where(active, next_power, 0)
     return solution
@@ -88,10 +99,12 @@ def fit(
     mask: np.ndarray | None,
     *,
     biased: bool,
+    minds: np.ndarray | None = None,
 ) -> Fit:
     """Fit a layer to its targets by ridge regression about the weight it has.
 
-    An output is fitted only if that makes its error smaller on the samples that were left out.
+    An output is fitted only if that makes its error smaller on the samples that were left out;
+    outputs that make up for one another are fitted together or not at all.
 
     Args:
         parts: Sums to fit to and to judge by.
@@ -99,30 +112,50 @@ def fit(
         start: The weight, (groups, inputs, outputs), 0 where the mask drops.
         mask: Which elements may be other than 0; None for all.
         biased: Whether the layer has a bias, which then makes up for means.
+        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+            outputs); None if all cost alike. Only a mask makes a difference of it.
     """
+    minds = None if mask is None or minds is None or minds.ndim == 2 else minds
     if not biased:
         parts, whole = (parts[0].about_zero(), parts[1].about_zero()), whole.about_zero()
     train, judge = parts
     plain = judge.errors(start, _bias(train, start, biased=biased))
-    best_errors, best_damping = plain, None
-    for damping in DAMPINGS:
-        tried = _solve(train, start, mask, damping)
-        errors = judge.errors(tried, _bias(train, tried, biased=biased))
-        if errors.sum() < best_errors.sum():
-            best_errors, best_damping = errors, damping
+    errors, damping, least = plain, None, _cost(judge, start, plain, minds)
+    for ridge in DAMPINGS:
+        tried = _solve(train, start, mask, ridge, minds)
+        left = judge.errors(tried, _bias(train, tried, biased=biased))
+        cost = _cost(judge, tried, left, minds)
+        if cost < least:
+            errors, damping, least = left, ridge, cost
+    better = errors < plain - _NOISE * judge.yy
+    if minds is not None:
+        better[:] = damping is not None
     matrix = start
-    better = best_errors < plain - _NOISE * judge.yy
-    if best_damping is not None:
-        final = _solve(whole, start, mask, best_damping)
-        matrix = np.where(better[:, None], final, start)
-    power = max(float(judge.yy.sum()), 1e-30)
+    if damping is not None:
+        matrix = np.where(better[:, None], _solve(whole, start, mask, damping, minds), start)
+    weights = np.ones_like(plain) if minds is None else alone(minds)
+    power = max(float((weights * judge.yy).sum()), 1e-30)
     return Fit(
         matrix,
         _bias(whole, matrix, biased=biased),
-        float(plain.sum()) / power,
-        float(np.minimum(plain, best_errors).sum()) / power,
-        float(better.mean()) if best_damping is not None else 0.0,
+        float((weights * plain).sum()) / power,
+        float((weights * np.where(better, errors, plain)).sum()) / power,
+        float(better.mean()),
     )
+
+
+def _cost(
+    sums: Regression, matrix: np.ndarray, errors: np.ndarray, minds: np.ndarray | None
+) -> float:
+    """Return what errors cost, less what is the same for every matrix."""
+    if minds is None:
+        return float(errors.sum())
+    # the bias makes the mean error zero on the samples fitted to: what is left of it is small
+    return float((across(matrix, minds) * (sums.xx @ matrix - 2 * sums.xy)).sum())
+
+
+def _identity(array: np.ndarray) -> np.ndarray:
+    return array
 
 
 def _bias(sums: Regression, matrix: np.ndarray, *, biased: bool) -> np.ndarray:
@@ -130,7 +163,11 @@ def _bias(sums: Regression, matrix: np.ndarray, *, biased: bool) -> np.ndarray:
 
 
 def _solve(
-    sums: Regression, start: np.ndarray, mask: np.ndarray | None, damping: float
+    sums: Regression,
+    start: np.ndarray,
+    mask: np.ndarray | None,
+    damping: float,
+    minds: np.ndarray | None,
 ) -> np.ndarray:
     hessian = sums.xx.copy()
     diagonal = np.einsum("gii->gi", hessian)
@@ -142,4 +179,7 @@ def _solve(
         found: np.ndarray = np.linalg.solve(hessian, wanted)
         return found
     a, b, first = (array.astype(np.float32) for array in (hessian, wanted, start))
-    return conjugate_gradients(a, b, first, mask).astype(np.float64)
+    each = None
+    if minds is not None:  # of the size of 1, for single precision
+        each = (minds / max(float(alone(minds).max()), 1e-30)).astype(np.float32)
+    return conjugate_gradients(a, b, first, mask, minds=each).astype(np.float64)

@@ -31,12 +31,14 @@ class Job:
         masked: Whether weights that are zero stay zero.
         kept: Output channels of the original that are still made; None for all.
         store: What puts the result in place; None sets weight and bias.
+        minds: What errors of outputs cost, where zeros stay zero; see `least_squares.fit`.
     """
 
     nodes: Sequence[Node]
     masked: bool = True
     kept: np.ndarray | None = None
     store: Store | None = None
+    minds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def refit(
         if parts is not None and whole is not None and whole.x.shape[1] == site.inputs:
             start = site.matrix(site.layer.weight.astype(np.float64))
             mask = start != 0 if job.masked else None
-            made = fit(parts, whole, start, mask, biased=bias_place(site) is not None)
+            biased = bias_place(site) is not None
+            made = fit(parts, whole, start, mask, biased=biased, minds=job.minds)
             stored = (job.store or _store)([p.candidate for p in pairs], made, sums)
             if stored is not None:
                 found[id(site.node)] = stored

@@ -11,8 +11,10 @@ import pytest
 from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.pipeline import Verdict
+from passes.factorization import problem
 from passes.factorization.factorize import Factorize
 from passes.factorization.separable import Separable
+from passes.reconstruction import importance
 from passes.reconstruction.work import work_of
 from tests.build import Builder
 from tests.passes.factorization.replaced import batches, error, net, run, smooth
@@ -199,3 +201,17 @@ def test_a_goal_that_no_form_reaches_costs_nothing() -> None:
     assert not outcome
     assert work(after) == work(model)
     assert ctx.diagnostics.declined()["not-reached"] == 1
+
+
+def test_wide_layers_go_by_each_output_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What errors cost is a square of the outputs elsewhere: gigabytes for a vocabulary."""
+    monkeypatch.setattr(importance, "MOST_OUTPUTS", 40)
+    monkeypatch.setattr(problem, "MOST_OUTPUTS", 40)
+    model = net()
+    after, outcome, _ = run(
+        Factorize(methods=("channel",), max_weights=0.7, layers=("point", "wide")),
+        model,
+        data=batches(0),
+    )
+    assert outcome.counts["layers replaced"] == 2
+    assert error(model, after) < 0.1

@@ -13,6 +13,7 @@ from passes.factorization.catalogue import FORMS, METHODS, named
 from passes.factorization.forms import Form
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import factored
+from passes.reconstruction.importance import MOST_OUTPUTS
 
 SHAPES = [
     (8, 3, 3, 12),
@@ -40,7 +41,14 @@ def problem(shape: tuple[int, ...], seed: int = 0, *, grid: tuple[int, ...] = ()
 def pairs() -> list[tuple[Form, Problem]]:
     every = [problem(shape) for shape in SHAPES]
     every.append(problem((int(np.prod(GRID)), 9), grid=GRID))
+    every += [one_by_one(problem(shape)) for shape in ((4, 3, 3, 10), (6, 12))]
     return [(f, p) for p in every for f in FORMS if f.refusal(p) is None]
+
+
+def one_by_one(posed: Problem) -> Problem:
+    """The same weight with outputs that count one by one, as those of very wide layers do."""
+    each = np.sqrt(posed.each)
+    return Problem(posed.plain(posed.tensor) * each, posed.metric, each, posed.grid)
 
 
 def approximation(form: Form, posed: Problem, ranks: tuple[int, ...], effort: Effort) -> np.ndarray:
@@ -63,7 +71,7 @@ def test_full_rank_is_exact_and_fewer_cost_more(form: Form, posed: Problem) -> N
     for part in (1, 2, 4):
         ranks = tuple(max(1, m // part) for m in most)
         tensor = approximation(form, posed, ranks, Effort(2, 5)).reshape(posed.tensor.shape)
-        errors.append(posed.error(tensor @ posed.scale))
+        errors.append(posed.error(posed.scaled(tensor)))
     assert all(a <= b + 1e-6 * posed.power() for a, b in itertools.pairwise(errors))
     if most[-1] > 1 and not (form.ranks == "s" and posed.outputs < posed.taps):
         assert errors[-1] > 1e-4 * posed.power()
@@ -81,6 +89,22 @@ def test_fitting_never_makes_it_worse(form: Form, posed: Problem) -> None:
     assert new <= old * (1 + 1e-5) + 1e-9 * seen.power()
     if not form.closed and old > 1e-3 * seen.power():
         assert new < old
+
+
+def test_outputs_that_count_one_by_one_need_no_matrix() -> None:
+    lean = one_by_one(problem((4, 3, 3, 10)))
+    full = Problem(lean.tensor, lean.metric, np.diag(lean.scale))
+    random = np.random.default_rng(5).standard_normal(lean.tensor.shape)
+    assert lean.error(lean.scaled(random)) == pytest.approx(full.error(full.scaled(random)))
+    np.testing.assert_allclose(lean.plain(lean.tensor), full.plain(full.tensor))
+    np.testing.assert_allclose(np.diag(lean.minds), full.minds)
+    for form in named(["channel", "spatial"]):
+        ranks = tuple(max(1, m // 2) for m in form.most(form.sees(lean)))
+        one, other = (approximation(form, p, ranks, Effort(0, 0)) for p in (lean, full))
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-8)
+    wide = pose(np.ones((2, MOST_OUTPUTS + 1)), None, np.full(MOST_OUTPUTS + 1, 4.0))
+    assert wide.scale.shape == (MOST_OUTPUTS + 1,)
+    assert wide.power() == pytest.approx(2 * 4 * (MOST_OUTPUTS + 1), rel=1e-5)
 
 
 def test_output_rank_is_the_optimum() -> None:

@@ -12,7 +12,7 @@ from ocompress.analysis.walk import Walk
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import PassManager, Pipeline, Verdict
 from passes.reconstruction import looking
-from passes.reconstruction.importance import importance
+from passes.reconstruction.importance import curvature
 from passes.reconstruction.memory import Memory, Remembered
 from tests.build import InMemory
 from tests.contract.harness import TARGET
@@ -50,7 +50,7 @@ def test_the_same_model_is_looked_at_once() -> None:
     def measure(of: Model) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         sites = sites_of(of)
         seen = [s.xx for _, _, s in looking.look(of, [(0, [t]) for t in sites], ctx) if s]
-        return seen, importance(of, sites, ctx)
+        return seen, curvature(of, sites, ctx)
 
     first, minds = measure(model)
     count = data.read[0]
