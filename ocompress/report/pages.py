@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import RenderableType
@@ -14,6 +15,9 @@ from ocompress.report.parts import Figures, Heading, facts
 from ocompress.report.tables_outcome import before_and_after, closing, quality
 from ocompress.report.tables_remarks import grouped
 from ocompress.validation import DeviceValidation, ValidationResult
+
+_FEW = 4
+"""Figures that can all be headlines."""
 
 Parts = Iterator[RenderableType]
 
@@ -106,9 +110,11 @@ def _compared(found: ValidationResult) -> tuple[str, str]:
 
 def _close(found: ValidationResult) -> Parts:
     """Return how close the candidate is, at the first level."""
-    rows = tuple(figure for level in found.levels[:1] for figure in quality(level))
+    rows = [figure for level in found.levels[:1] for figure in quality(level)]
+    if len(rows) <= _FEW:
+        rows = [replace(figure, headline=True) for figure in rows]
     if rows:
-        yield Figures(rows, heads=("reference", "candidate", "ratio or drop"))
+        yield Figures(tuple(rows), heads=("reference", "candidate", "ratio or drop"))
 
 
 def _proof(found: ValidationResult) -> Parts:

@@ -50,7 +50,7 @@ def _machine(found: DeviceValidation) -> str:
 
 
 def _here(found: DeviceValidation) -> str:
-    return f"{found.host}, {found.host_onnxruntime}"
+    return f"{found.host}, ONNX Runtime {found.host_onnxruntime}"
 
 
 def machines(found: DeviceValidation) -> Iterator[RenderableType]:

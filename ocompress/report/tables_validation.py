@@ -28,10 +28,14 @@ def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[Re
 def closing(found: ValidationResult) -> Closing:
     """Return whether it passed, and what does not hold."""
     if found.passed:
-        return Closing(Tone.GOOD, "Passed", "passed")
+        count = len(found.structure) + len(found.gate)
+        return Closing(Tone.GOOD, "Passed", f"passed: {_checks(count)}")
     reasons = tuple(check.message or check.name for check in found.failures)
-    count = f"{len(reasons)} check{'s' if len(reasons) != 1 else ''}"
-    return Closing(Tone.BAD, "Failed", f"failed: {count}", reasons)
+    return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
+
+
+def _checks(count: int) -> str:
+    return f"{count} check{'s' if count != 1 else ''}"
 
 
 def notes(found: ValidationResult) -> Iterator[RenderableType]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ocompress.io import load_model, save_model
 from tests.cli.conftest import Call
 from tests.report.parse import Element, check, read
@@ -74,11 +76,11 @@ def test_validate(here: Path, call: Call) -> None:
     assert call(*line.split(), "r.html").code == 0
     tree = page("r.html")
     assert tree.one("strong").text == "Passed"
-    assert [e.text for e in tree.of_class("label")] == ["agreement", "accuracy"]
+    assert [e.text for e in tree.of_class("label")] == ["SQNR", "agreement", "accuracy"]
     assert "checker" in tree.all("table")[1].text
     assert call(*line.split(), "r.md").code == 0
     text = (here / "r.md").read_text()
-    assert text.startswith("# ocompress validate in.onnx\n\n**Passed**: passed\n")
+    assert text.startswith("# ocompress validate in.onnx\n\n**Passed**: passed: 7 checks\n")
     (here / "gate.toml").write_text("max_size_ratio = 0.5\n")
     assert call(*line.split(), "f.html", "--gate", "gate.toml").code == 1
     closing = page("f.html").of_class("closing")[0]
@@ -99,3 +101,14 @@ def test_profile(here: Path, call: Call) -> None:
     text = (here / "r.md").read_text()
     assert text.startswith("# ocompress profile in.onnx\n\n|  | against | model | ratio |\n")
     assert "| Gemm |" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_validate_on_a_device(call: Call) -> None:
+    line = "validate in.onnx in.onnx --data d.npz --target local --report r.html"
+    ended = call(*line.split())
+    assert ended.code == 0, ended.err
+    tree = page("r.html")
+    assert tree.all("h2")[-1].text == "There and here"
+    names = [t.text for t in tree.all("dt")]
+    assert names[-4:] == ["compared on", "device", "features", "here"]
