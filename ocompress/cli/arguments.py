@@ -107,7 +107,7 @@ Report = Annotated[
     Path | None,
     typer.Option(
         "--report",
-        help="Write a report: Markdown if the name ends in .md, else JSON.",
+        help="Write a report: .html and .md for people, else JSON.",
         rich_help_panel=_RESULT,
     ),
 ]

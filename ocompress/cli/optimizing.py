@@ -12,7 +12,7 @@ from ocompress.errors import OptionError
 from ocompress.front import Request, run
 from ocompress.io import atomic_write, check_outputs, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
-from ocompress.report import Optimization, document, markdown, tables, to_text
+from ocompress.report import Optimization, document, in_form_of, pages, tables
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,9 @@ def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -
     failures = [*done.broken, *(_idle(done) if strict else ())]
     report = document("optimize", {**done.settings, "strict": strict}, done.to_json())
     if files.report is not None:
-        if files.report.suffix.lower() == ".md":
-            parts = [tables.settings(shown), *tables.optimization(done, verbose=True)]
-            atomic_write(files.report, markdown(f"ocompress optimize {files.model}", parts))
-        else:
-            atomic_write(files.report, to_text(report))
+        page = pages.optimization(done, shown, failures)
+        title = f"ocompress optimize {files.model}"
+        atomic_write(files.report, in_form_of(files.report, report, title, page))
     if files.depfile is not None:
         atomic_write(files.depfile, depfile(files.output, sources))
     printer.say(*tables.optimization(done, verbose=printer.verbose))

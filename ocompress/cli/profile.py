@@ -37,7 +37,7 @@ def profile(
     from ocompress.errors import OptionError
     from ocompress.io import atomic_write, check_outputs, data_files, model_files
     from ocompress.profiling import parse_shape
-    from ocompress.report import document, tables_profile, to_text
+    from ocompress.report import document, in_form_of, pages, tables_profile
 
     if data and shape:
         msg = "--data and --shape exclude each other; give one"
@@ -67,7 +67,8 @@ def profile(
     settings |= {"data": data or None}
     body = document("profile", settings, found.to_json())
     if report is not None:
-        atomic_write(report, to_text(body))
+        page = pages.profile(found, settings)
+        atomic_write(report, in_form_of(report, body, f"ocompress profile {model}", page))
     printer = Printer(quiet=quiet, as_json=as_json, color=not no_color)
     printer.answer(tables_profile.profile(found), body)
     return exits.DONE

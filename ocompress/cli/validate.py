@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from ocompress.validation import ValidationResult
 
-    Compared: TypeAlias = tuple[ValidationResult, dict[str, Any], Iterator[RenderableType]]
+    Parts: TypeAlias = Iterator[RenderableType]
+    Page: TypeAlias = Callable[[Mapping[str, Any]], Parts]
+    Compared: TypeAlias = tuple[ValidationResult, dict[str, Any], Parts, Page]
 
 Reference = Annotated[Path, typer.Argument(help="The original model.", show_default=False)]
 Candidate = Annotated[Path, typer.Argument(help="What became of it.", show_default=False)]
@@ -51,7 +53,7 @@ def validate(
 ) -> int:
     """Compare a model with its original: structure, numbers, decisions, accuracy, limits."""
     from ocompress.io import atomic_write, check_outputs, data_files, model_files
-    from ocompress.report import document, to_text
+    from ocompress.report import document, in_form_of
     from ocompress.report.junit import junit as to_junit
 
     sources = [*model_files(reference), *model_files(candidate)]
@@ -62,14 +64,15 @@ def validate(
     how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}
     compare = _here if target == "host" else _there(target, printer)
-    found, body, tables = compare(reference, candidate, data or None, how, verbose)
+    found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
     settings |= {"gate": str(gate) if gate else None, "metric": metric or None}
     if target != "host":
         settings["target"] = target
     body = document("validate", settings, body)
     if report is not None:
-        atomic_write(report, to_text(body))
+        title = f"ocompress validate {candidate}"
+        atomic_write(report, in_form_of(report, body, title, page(settings)))
     if junit is not None:
         atomic_write(junit, to_junit(str(candidate), (*found.structure, *found.gate)))
     printer.answer(tables, body)
@@ -85,10 +88,11 @@ def _here(
 ) -> Compared:
     """Run both models on this machine."""
     from ocompress import front
-    from ocompress.report import tables_validation
+    from ocompress.report import pages, tables_validation
 
     found = front.validate(reference, candidate, data, **how)
-    return found, found.to_json(), tables_validation.validation(found, verbose=verbose)
+    tables = tables_validation.validation(found, verbose=verbose)
+    return found, found.to_json(), tables, functools.partial(pages.validation, found)
 
 
 def _there(target: str, printer: Printer) -> Callable[..., Compared]:
@@ -99,12 +103,13 @@ def _there(target: str, printer: Printer) -> Callable[..., Compared]:
     ) -> Compared:
         from ocompress import front
         from ocompress.cli.progress import Bars
-        from ocompress.report import tables_device
+        from ocompress.report import pages, tables_device
 
         with Bars(printer) as bars:
             progress = functools.partial(bars.progress, f"running on {target}")
             found = front.validate_on(target, reference, candidate, data, **how, progress=progress)
         tables = tables_device.device_validation(found, verbose=verbose)
-        return found.validation, found.to_json(), tables
+        page = functools.partial(pages.device_validation, found)
+        return found.validation, found.to_json(), tables, page
 
     return compare

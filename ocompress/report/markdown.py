@@ -1,13 +1,16 @@
-"""The summaries of the terminal as Markdown."""
+"""Reports as Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from html import escape
 
 from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
+
+from ocompress.report.parts import Bar, Closing, Figures, Fold, Heading, plain
 
 _SPECIAL = re.compile(r"([\\|*<`\[])|(?<![^\W_])(_)|(_)(?![^\W_])")
 """What Markdown would take for more than it is; underscores only at the ends of words."""
@@ -18,21 +21,34 @@ def markdown(title: str, parts: Iterable[RenderableType]) -> str:
 
     Args:
         title: Its heading.
-        parts: Tables and lines of text, as the terminal gets them.
+        parts: What the terminal gets: tables, lines of text, and the parts of `parts`.
 
     Raises:
-        TypeError: If a part is neither.
+        TypeError: If a part is something else.
     """
-    blocks = [f"# {_plain(title)}"]
+    blocks = [f"# {_literal(title)}", *_blocks(parts)]
+    return "\n\n".join(b for b in blocks if b) + "\n"
+
+
+def _blocks(parts: Iterable[RenderableType]) -> Iterator[str]:
     for part in parts:
-        if isinstance(part, Table):
-            blocks.append(_table(part))
+        if isinstance(part, Table | Figures):
+            yield _table(part.table() if isinstance(part, Figures) else part)
+        elif isinstance(part, Heading):
+            yield f"{'#' * part.level} {_literal(part.text)}"
+        elif isinstance(part, Closing):
+            yield f"**{_literal(part.word)}**: {_literal(part.line)}"
+            yield "\n".join(f"- {_literal(reason)}" for reason in part.reasons)
+        elif isinstance(part, Fold):
+            summary = escape(" ".join(part.summary.split()))
+            yield f"<details><summary>{summary}</summary>"  # HTML, where Markdown means nothing
+            yield from _blocks(part.parts)
+            yield "</details>"
         elif isinstance(part, Text | str):
-            blocks.append(_plain(part))
+            yield _plain(part)
         else:
             msg = f"{type(part).__name__} has no form in Markdown"
             raise TypeError(msg)
-    return "\n\n".join(b for b in blocks if b) + "\n"
 
 
 def _table(table: Table) -> str:
@@ -43,10 +59,14 @@ def _table(table: Table) -> str:
 
 
 def _cells(column: Column) -> list[str]:
-    return [_plain(cell) for cell in column.cells]
+    return [c.blocks() if isinstance(c, Bar) else _plain(c) for c in column.cells]
 
 
 def _plain(part: RenderableType) -> str:
     """Return text on one line, with nothing in it that Markdown reads as more."""
-    text = part.plain if isinstance(part, Text) else Text.from_markup(str(part)).plain
-    return _SPECIAL.sub(lambda found: f"\\{found.group()}", " ".join(text.split()))
+    return _SPECIAL.sub(lambda found: f"\\{found.group()}", plain(part))
+
+
+def _literal(text: str) -> str:
+    """Do the same with text that holds no markup of rich."""
+    return _plain(Text(text))

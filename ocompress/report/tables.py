@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""An optimization for the terminal, and what its pages are made of."""
 
 from __future__ import annotations
 
@@ -10,50 +10,67 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ocompress.diagnostics import Severity
-from ocompress.pipeline import PassRecord, Status
-from ocompress.report.figures import (
-    byte_text,
-    count_text,
-    db_text,
-    macs_text,
-    ratio_text,
-    share_text,
-)
+from ocompress.diagnostics import Remark
+from ocompress.errors import UnknownPassError
+from ocompress.pipeline import Family, PassRecord, Status, find
+from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
+from ocompress.report.parts import STYLES, Heading, Tone, facts
 from ocompress.report.tables_candidates import candidates
 from ocompress.report.tables_cuts import cuts
-from ocompress.validation import LevelResult
+from ocompress.report.tables_outcome import before_and_after, closing
+from ocompress.report.tables_quant import placements, stored
+from ocompress.report.tables_remarks import grouped
 
-_STYLES = {Status.APPLIED: "green", Status.UNCHANGED: "yellow", Status.ROLLED_BACK: "red"}
+_STYLES = {
+    Status.APPLIED: STYLES[Tone.GOOD],
+    Status.UNCHANGED: STYLES[Tone.MIXED],
+    Status.ROLLED_BACK: STYLES[Tone.BAD],
+}
 
 
-def settings(resolved: Mapping[str, Any]) -> RenderableType:
+def settings(resolved: Mapping[str, Any]) -> Table:
     """Return the settings that count, one line each."""
-    grid = Table.grid(padding=(0, 2))
-    for key, value in resolved.items():
-        if value not in (None, "", [], ()):
-            text = " ".join(value) if isinstance(value, list) else str(value)
-            grid.add_row(Text(key.replace("_", " "), style="dim"), Text(text))
-    return grid
+    return facts((key.replace("_", " "), value) for key, value in resolved.items())
 
 
 def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[RenderableType]:
     """Return the summary of an optimization: passes, layers, before and after, closing line."""
     yield passes(done)
     for record in done.pipeline.records:
-        yield from cuts(record, every=verbose)
-        yield from candidates(record, every=verbose)
+        yield from layers(record, every=verbose)
     if verbose:
-        yield from remarks(done)
+        for speaker, said in remarks(done):
+            name = speaker.name if speaker is not None else "other passes"
+            yield Heading(f"{name}, node by node", 3)
+            yield from grouped(said, named=speaker is None)
     yield Text("")
     yield before_and_after(done)
-    for sentence in done.remarks:
-        yield Text(f"note: {sentence}", style="yellow")
+    yield from notes(done)
     yield closing(done)
 
 
-def passes(done: Optimization) -> RenderableType:
+def layers(record: PassRecord, *, every: bool) -> Iterator[RenderableType]:
+    """Return what a pass did layer by layer.
+
+    Args:
+        record: The pass.
+        every: Whether to show all there is to say; else what a terminal holds.
+    """
+    yield from cuts(record, every=every)
+    yield from candidates(record, every=every)
+    if every:
+        yield from placements(record)
+        yield from stored(record)
+
+
+def notes(done: Optimization) -> Iterator[RenderableType]:
+    """Return what else a reader must know."""
+    for sentence in done.remarks:
+        yield Text(f"note: {sentence}", style=STYLES[Tone.MIXED])
+
+
+def passes(done: Optimization) -> Table:
     """Return one row per pass: what it did, what it left alone, and what guards found."""
     table = Table(box=None, pad_edge=False)
     for heading, right in (("pass", False), ("result", False), ("nodes", True), ("weights", True)):
@@ -79,10 +96,10 @@ def _change(pair: tuple[int, int], text: Any) -> str:
 
 def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     if record.counts:
-        yield ", ".join(f"{what} {count}" for what, count in record.counts.items())
+        yield _counted(record.counts)
     declined = done.declined(record)
     if declined:
-        yield "left alone: " + ", ".join(f"{code} {count}" for code, count in declined.items())
+        yield f"left alone: {_counted(declined)}"
     held = [v for v in record.verdicts if v.held]
     figures = [f"{v.guard} {v.figures['ratio']:.2f}" for v in held if "ratio" in v.figures]
     if figures:
@@ -92,72 +109,41 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
             yield f"REFUSED by {verdict.guard}: {verdict.message}"
 
 
-def remarks(done: Optimization) -> Iterator[RenderableType]:
-    """Return one line per remark about a node."""
-    styles = {Severity.WARNING: "red", Severity.DECLINED: "yellow"}
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in counts.items())
+
+
+def one_pass(done: Optimization, record: PassRecord) -> Table:
+    """Return what there is to say of a pass, in full."""
+    pairs: list[tuple[str, object]] = [
+        ("as asked", record.text),
+        ("result", Text(record.status.value, style=_STYLES[record.status])),
+        ("tried" if record.status is Status.ROLLED_BACK else "done", _counted(record.counts)),
+        ("left alone", _counted(done.declined(record))),
+    ]
+    for verdict in record.verdicts:
+        word, style = ("held", "") if verdict.held else ("REFUSED", STYLES[Tone.BAD])
+        pairs.append((verdict.guard, Text(f"{word}: {verdict.message}", style=style)))
+    return facts(pairs)
+
+
+def remarks(done: Optimization) -> Iterator[tuple[PassRecord | None, list[Remark]]]:
+    """Return for each pass what it and its members said; at last, without one, what others said."""
+    said: dict[str, list[Remark]] = {}
     for remark in done.pipeline.diagnostics:
-        node = f" {remark.op_type} {remark.node!r}" if remark.node else ""
-        line = f"{remark.source}: {remark.severity}{node}: {remark.message} [{remark.code}]"
-        yield Text(line, style=styles.get(remark.severity, ""))
+        said.setdefault(remark.source, []).append(remark)
+    for record in done.pipeline.records:
+        found = [r for name in (record.name, *_members(record.name)) for r in said.pop(name, ())]
+        if found:
+            yield record, found
+    rest = [remark for others in said.values() for remark in others]
+    if rest:
+        yield None, rest
 
 
-def before_and_after(done: Optimization) -> RenderableType:
-    """Return the table of what was gained and what it cost."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for heading in ("before", "after", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    (cost, new_cost), sizes = done.cost, done.bytes
-    table.add_row("file size", *map(byte_text, sizes), ratio_text(*sizes))
-    for label, name in (("parameters", "parameters"), ("not zero", "nonzero")):
-        pair = (getattr(cost, name), getattr(new_cost, name))
-        table.add_row(label, *map(count_text, pair), ratio_text(*pair))
-    known = not (cost.unknown or new_cost.unknown)  # lower bounds have no ratio
-    ratio = ratio_text(cost.total_macs, new_cost.total_macs) if known else ""
-    table.add_row("multiply-adds", macs_text(cost), macs_text(new_cost), ratio)
-    for row in _latency(done):
-        table.add_row(*row)
-    for level in done.validation.levels[:1]:
-        for row in quality(level):
-            table.add_row(*row)
-    return table
-
-
-def _latency(done: Optimization) -> Iterator[tuple[str, str, str, str]]:
-    found = done.profile
-    if found is None or found.against is None or found.ratio is None:
-        return
-    samples = found.model.latency.samples
-    label = f"latency p50, {samples} sample{'s' if samples != 1 else ''}"
-    spread = f"{found.ratio.value:.2f} ({found.ratio.low:.2f}-{found.ratio.high:.2f})"
-    before, after = found.against.latency.p50_ms, found.model.latency.p50_ms
-    yield label, f"{before:.3f} ms", f"{after:.3f} ms", spread
-
-
-def quality(level: LevelResult) -> Iterator[tuple[str, str, str, str]]:
-    """Return rows on how close the result's outputs are to the original's."""
-    for output in level.outputs:
-        name = f" of {output.name}" if len(level.outputs) > 1 else ""
-        yield f"SQNR{name}", "", db_text(output.sqnr_db), ""
-        if output.agreement is not None:
-            yield f"agreement{name}", "", share_text(output.agreement), ""
-    for score in (level.accuracy, level.metric):
-        if score is not None:
-            drop = f"-{score.drop.value:.4f}" if score.drop.value > 0 else "no drop"
-            yield score.name, f"{score.reference:.4f}", f"{score.candidate:.4f}", drop
-
-
-def closing(done: Optimization) -> RenderableType:
-    """Return the one line that sums it up."""
-    before, after = done.bytes
-    smaller = f"{before / after:.1f}x smaller" if after < before else "not smaller"
-    where = "made" if done.output is None else f"wrote {str(done.output)!r}"
-    if done.output is not None and not done.touched:
-        where = f"{str(done.output)!r} is up to date"
-    idle = ", ".join(r.name for r in done.idle)
-    line = f"{where}: {byte_text(after)}, {smaller}"
-    if done.profile is not None and done.profile.ratio is not None:
-        line += f", {done.profile.ratio.value:.2f} of the time"
-    if idle:
-        line += f"; NOTHING CHANGED by {idle}"
-    return Text(line, style="bold green" if done.held else "bold yellow")
+def _members(name: str) -> tuple[str, ...]:
+    try:
+        cls = find(name)
+    except UnknownPassError:  # passes that are called from Python need no name that is known
+        return ()
+    return cls.members if issubclass(cls, Family) else ()

@@ -10,10 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.pipeline import PassRecord
-from ocompress.report.tables_cuts import bar, together
+from ocompress.report.parts import Bar, Fold, Heading
+from ocompress.report.tables_cuts import rows_of, together
 
 _MOST_ROWS = 25
-_RUNNERS_UP = 12
+_MEANING = (
+    "error: what the outputs lose by it alone, as predicted; ms alone: timed by itself, before and "
+    "after; in the model: timed there; of: so many candidates, the layer as it is among them"
+)
 
 Row = Mapping[str, Any]
 
@@ -25,7 +29,7 @@ def candidates(record: PassRecord, *, every: bool = False) -> Iterator[Renderabl
         record: The pass.
         every: Whether to show the candidates that lost, too, and why; else what a terminal holds.
     """
-    rows: Sequence[Row] = record.details.get("candidates", ())
+    rows = rows_of(record, "candidates", "name", "method", "setting", "macs", "taken")
     if not rows:
         return
     by_part: dict[str, list[Row]] = {}
@@ -33,18 +37,18 @@ def candidates(record: PassRecord, *, every: bool = False) -> Iterator[Renderabl
         by_part.setdefault(row["name"], []).append(row)
     chosen = [(part, _taken(known), known) for part, known in by_part.items()]
     shown = chosen if every else _few(chosen)
-    yield Text("")
-    yield Text(f"{record.name}, layer by layer", style="bold")
+    yield Heading(f"{record.name}, layer by layer", 3)
     yield _choice(shown)
     yield from together(record.details)
     if len(shown) < len(chosen):
         yield Text(f"{len(chosen) - len(shown)} more in --report", style="dim")
     if every:
+        yield Text(_MEANING, style="dim")
         for part, taken, known in chosen:
             lost = sorted((r for r in known if r is not taken), key=lambda r: float(r["macs"]))
             if lost:
-                yield Text(f"{part}: {_what(taken)}; candidates that lost", style="bold")
-                yield _losers(lost[:_RUNNERS_UP])
+                summary = f"{part}: {_what(taken)}; candidates that lost: {len(lost)}"
+                yield Fold(summary, (_losers(lost),))
 
 
 def _taken(rows: Sequence[Row]) -> Row:
@@ -63,7 +67,7 @@ def _choice(shown: Sequence[tuple[str, Row, list[Row]]]) -> Table:
     table.add_column("layer", overflow="fold")
     table.add_column("becomes", no_wrap=True)
     table.add_column("work left", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     table.add_column("error", justify="right", no_wrap=True)
     if timed:
         table.add_column("ms alone", justify="right", no_wrap=True)
@@ -72,11 +76,12 @@ def _choice(shown: Sequence[tuple[str, Row, list[Row]]]) -> Table:
     for part, taken, known in shown:
         whole = max(int(known[0]["macs"]), 1)
         left = int(taken["macs"])
-        cells = [part, _what(taken), f"{left / whole:.0%}", bar(left, whole), _error(taken)]
+        cells = [_error(taken)]
         if timed:
             cells += [_milliseconds(known[0].get("ms"), taken.get("ms"))]
             cells += [_milliseconds(taken.get("ms_before"), taken.get("ms_after"))]
-        table.add_row(*cells, f"{len(known)}")
+        became = (Text(part), Text(_what(taken)), Text(f"{left / whole:.0%}"), Bar(left, whole))
+        table.add_row(*became, *cells, f"{len(known)}")
     return table
 
 
@@ -91,7 +96,7 @@ def _losers(rows: Sequence[Row]) -> Table:
     for row in rows:
         spent = f"{row['ms']:.3g}" if "ms" in row else ""
         numbers = [f"{row['bytes']:,}", f"{row['macs']:,}", _error(row), spent]
-        table.add_row(_what(row), *numbers, row.get("why", ""))
+        table.add_row(*map(Text, (_what(row), *numbers, row.get("why", ""))))
     return table
 
 

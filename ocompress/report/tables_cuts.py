@@ -11,12 +11,17 @@ from rich.text import Text
 
 from ocompress.pipeline import PassRecord
 from ocompress.report.figures import count_text
+from ocompress.report.parts import Bar, Heading
 
 _UNITS = {"groups": "channels", "layers": "weights", "branches": "nodes"}
 """Tables that passes leave in their details, and the entry of a row that says how many there were.
 A row has `kept` and `removed`, too; all else may be missing."""
-_BAR = 20
 _MOST_ROWS = 25
+_MEANING = (
+    "cost: what the outputs lose by it alone, as predicted; error: of the layers that read it, "
+    "relative to the variance of their outputs, before and after they are fitted; ms: before, "
+    "after, and in brackets what was predicted"
+)
 
 Row = Mapping[str, Any]
 
@@ -30,27 +35,30 @@ def cuts(record: PassRecord, *, every: bool = False) -> Iterator[RenderableType]
             that lost something first.
     """
     for name, unit in _UNITS.items():
-        rows = record.details.get(name, ())
-        known = [row for row in rows if "kept" in row and "removed" in row and unit in row]
+        known = rows_of(record, name, "kept", "removed", unit)
         if not known:
             continue
         shown = known if every else _few(known)
-        yield Text("")
-        yield Text(f"{record.name}, layer by layer", style="bold")
+        yield Heading(f"{record.name}, layer by layer", 3)
         yield _table(unit, shown, every)
         if len(shown) < len(known):
             yield Text(f"{len(known) - len(shown)} more in --report", style="dim")
         yield from together(record.details)
+        if every:
+            yield Text(_MEANING, style="dim")
 
 
-def bar(kept: int, of: int) -> str:
-    """Draw a share; what is not all is never drawn full, what is something never empty."""
-    if of <= 0:
-        return ""
-    full = round(_BAR * kept / of)
-    if 0 < kept < of:
-        full = min(max(full, 1), _BAR - 1)
-    return "█" * full + "░" * (_BAR - full)
+def rows_of(record: PassRecord, name: str, *entries: str) -> list[Row]:
+    """Return the rows of a table in a pass's details; passes may put anything there.
+
+    Args:
+        record: The pass.
+        name: The table.
+        entries: What rows must have.
+    """
+    found = record.details.get(name)
+    rows = found if isinstance(found, list | tuple) else ()
+    return [r for r in rows if isinstance(r, Mapping) and all(e in r for e in entries)]
 
 
 def _few(rows: Sequence[Row]) -> list[Row]:
@@ -64,20 +72,20 @@ def _table(unit: str, rows: Sequence[Row], every: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("layer", overflow="fold")
     table.add_column(f"{unit} kept", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     table.add_column("cost", justify="right", no_wrap=True)
     table.add_column("error", justify="right", no_wrap=True)
     if timed:
         table.add_column("ms (predicted)", justify="right", no_wrap=True)
     table.add_column("left alone", no_wrap=not every, overflow="fold")
     for row in rows:
-        cells = [row["name"], _count(row, unit), bar(row["kept"], row[unit])]
-        cells += [_cost(row), _error(row, every)]
+        cells = [_cost(row), _error(row, every)]
         if timed:
             cells.append(_time(row))
         reason = row.get("code", "")
         cells.append(f"{reason}: {row['why']}" if reason and every else reason)
-        table.add_row(*map(Text, cells))
+        kept = (Text(row["name"]), Text(_count(row, unit)), Bar(row["kept"], row[unit]))
+        table.add_row(*kept, *map(Text, cells))
     return table
 
 

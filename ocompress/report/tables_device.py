@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import db_text
+from ocompress.report.parts import STYLES, Tone
 from ocompress.report.tables_validation import validation
 from ocompress.validation import DeviceValidation, Flips, MachineComparison
 
@@ -20,22 +21,44 @@ def device_validation(
     found: DeviceValidation, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """Return the machine, the candidate against the reference there, and there against here."""
-    facts = found.facts
-    yield Text(
-        f"on {found.device}: {facts.machine}, ONNX Runtime {facts.onnxruntime}, "
-        f"{facts.threads} thread{'s' if facts.threads != 1 else ''}",
-        style="bold",
-    )
+    yield Text(f"on {found.device}: {_machine(found)}", style="bold")
     if verbose:
-        yield Text(f"features: {' '.join(facts.features)}", style="dim")
-    for remark in found.remarks:
-        yield Text(f"note: {remark}", style="yellow")
+        yield Text(f"features: {' '.join(found.facts.features)}", style="dim")
+    yield from notes(found)
     yield from validation(found.validation, verbose=verbose)
-    yield Text(f"the same model there and here ({found.host}, {found.host_onnxruntime}):")
+    yield Text(f"the same model there and here ({_here(found)}):")
+    yield from machines(found)
+
+
+def notes(found: DeviceValidation) -> Iterator[RenderableType]:
+    """Return what to keep in mind."""
+    for remark in found.remarks:
+        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
+
+
+def where(found: DeviceValidation) -> Iterator[tuple[str, str]]:
+    """Return where the models ran."""
+    yield "device", f"{found.device}: {_machine(found)}"
+    yield "features", " ".join(found.facts.features)
+    yield "here", _here(found)
+
+
+def _machine(found: DeviceValidation) -> str:
+    facts = found.facts
+    threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
+    return f"{facts.machine}, ONNX Runtime {facts.onnxruntime}, {threads}"
+
+
+def _here(found: DeviceValidation) -> str:
+    return f"{found.host}, ONNX Runtime {found.host_onnxruntime}"
+
+
+def machines(found: DeviceValidation) -> Iterator[RenderableType]:
+    """Return the same model there against here."""
     yield _machines(found.machines)
     for machine in found.machines:
         if machine.error:
-            yield Text(f"{machine.model}: {machine.error}", style="red")
+            yield Text(f"{machine.model}: {machine.error}", style=STYLES[Tone.BAD])
 
 
 def _machines(machines: tuple[MachineComparison, ...]) -> RenderableType:

@@ -8,34 +8,49 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocompress.profiling import Memory, ModelProfile, ProfileResult, TimeShare
+from ocompress.profiling import ModelProfile, ProfileResult, TimeShare
 from ocompress.report.figures import byte_text, count_text, macs_text, ratio_text
+from ocompress.report.parts import STYLES, Bar, Figure, Figures, Tone, facts
 
 _MOST_ROWS = 25
 
 
 def profile(found: ProfileResult) -> Iterator[RenderableType]:
     """Return figures side by side, time per operator and layer, and what was measured where."""
-    yield _figures(found)
-    for title, shares in (("operator", found.model.by_op), ("layer", found.model.by_layer)):
-        if shares:
+    yield figures(found)
+    for title, known in (("operator", found.model.by_op), ("layer", found.model.by_layer)):
+        if known:
             yield Text("")
-            yield _shares(title, shares)
+            yield shares(title, known[:_MOST_ROWS])
+            if len(known) > _MOST_ROWS:
+                yield Text(f"{len(known) - _MOST_ROWS} more in --report", style="dim")
+    yield facts(where(found))
+    yield from notes(found)
+
+
+def where(found: ProfileResult) -> Iterator[tuple[str, str]]:
+    """Return what was run, and on what."""
     here = found.environment
-    inputs = ", ".join(
-        f"{i.name}[{','.join(map(str, i.shape))}] ({i.origin})" for i in found.inputs
+    yield (
+        "run with",
+        ", ".join(f"{i.name}[{','.join(map(str, i.shape))}] ({i.origin})" for i in found.inputs)
+        or "no inputs",
     )
-    yield Text(f"inputs: {inputs or 'none'}", style="dim")
-    yield Text(
+    yield (
+        "machine",
         f"{here.cpu} ({' '.join(here.isa)}), {here.threads} of {here.cores} threads, "
         f"ONNX Runtime {here.runtime}",
-        style="dim",
     )
+
+
+def notes(found: ProfileResult) -> Iterator[RenderableType]:
+    """Return what was guessed or left out and why."""
     for remark in found.remarks:
-        yield Text(f"note: {remark}", style="yellow")
+        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
 
 
-_Row = tuple[str, Callable[[ModelProfile], float], Callable[[float], str]]
+_Row = tuple[str, Callable[[ModelProfile], float | None], Callable[[float], str]]
+_HEADLINES = ("latency p50", "file size", "multiply-adds", "peak memory")
 
 
 def _rows() -> list[_Row]:
@@ -49,53 +64,67 @@ def _rows() -> list[_Row]:
         ("file size", lambda m: m.bytes, lambda n: byte_text(int(n))),
         ("parameters", lambda m: m.cost.parameters, lambda n: count_text(int(n))),
         ("not zero", lambda m: m.cost.nonzero, lambda n: count_text(int(n))),
+        ("peak memory", lambda m: m.memory.peak if m.memory else None, lambda n: byte_text(int(n))),
     ]
 
 
-def _figures(found: ProfileResult) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("model", justify="right", no_wrap=True)
-    if found.against is not None:
-        table.add_column("against", justify="right", no_wrap=True)
-        table.add_column("ratio", justify="right", no_wrap=True)
-    for label, value, text in _rows():
-        cells = [text(value(found.model))]
-        if found.against is not None:
-            other = value(found.against)
-            ratio = ratio_text(other, value(found.model))
-            if label == "latency p50" and found.ratio is not None:
-                low, high = found.ratio.low, found.ratio.high
-                ratio = f"{found.ratio.value:.3f} ({low:.3f}-{high:.3f})"
-            cells += [text(other), ratio]
-        table.add_row(label, *cells)
-    models = [m for m in (found.model, found.against) if m is not None]
-    shown: list[str] = []
-    if len(models) > 1 and not any(m.cost.unknown for m in models):
-        shown = [ratio_text(models[1].cost.total_macs, models[0].cost.total_macs)]
-    table.add_row("multiply-adds", *(macs_text(m.cost) for m in models), *shown)
-    if found.model.memory is not None:
-        memories: list[Memory | None] = [found.model.memory]
-        if found.against is not None:
-            memories.append(found.against.memory)
-        cells = [byte_text(m.peak) if m is not None else "" for m in memories]
-        table.add_row("peak memory", *cells)
-    return table
+def figures(found: ProfileResult) -> Figures:
+    """Return the figures of the model, beside those of the reference if there is one."""
+    rows = [row for row in (_figure(found, *known) for known in _rows()) if row is not None]
+    rows.insert(-1 if found.model.memory else len(rows), _work(found))
+    return Figures(tuple(rows), ("against", "model", "ratio"), found.against is not None)
 
 
-def _shares(title: str, shares: Sequence[TimeShare]) -> RenderableType:
+def _figure(
+    found: ProfileResult,
+    label: str,
+    value: Callable[[ModelProfile], float | None],
+    text: Callable[[float], str],
+) -> Figure | None:
+    here = value(found.model)
+    if here is None:
+        return None
+    known, shown = label in _HEADLINES, text(here)
+    there = value(found.against) if found.against is not None else None
+    if there is None:
+        return Figure(label, shown, headline=known)
+    ratio, share = ratio_text(there, here), here / there if there else None
+    if label == "latency p50" and found.ratio is not None:
+        share = found.ratio.value
+        ratio = f"{share:.3f} ({found.ratio.low:.3f}-{found.ratio.high:.3f})"
+    return Figure(label, shown, text(there), ratio, share, known)
+
+
+def _work(found: ProfileResult) -> Figure:
+    """Return multiply-accumulates; lower bounds have no ratio."""
+    here, label = found.model.cost, "multiply-adds"
+    if found.against is None:
+        return Figure(label, macs_text(here), headline=True)
+    there = found.against.cost
+    known = not (here.unknown or there.unknown) and there.total_macs
+    share = here.total_macs / there.total_macs if known else None
+    ratio = ratio_text(there.total_macs, here.total_macs) if known else ""
+    return Figure(label, macs_text(here), macs_text(there), ratio, share, headline=True)
+
+
+def shares(title: str, known: Sequence[TimeShare]) -> Table:
+    """Return a row for each operator or layer.
+
+    Args:
+        title: Which of the two: `operator` or `layer`.
+        known: The times, largest first.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column(title, overflow="fold")
     if title == "layer":
         table.add_column("kernel", no_wrap=True)
     for heading in ("calls", "time", "share"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for share in shares[:_MOST_ROWS]:
+    table.add_column("")
+    for share in known:
         kernel = [Text(share.op_type)] if title == "layer" else []
-        figures = (f"{share.calls:g}", _ms(share.ms), f"{100 * share.share:.1f} %")
-        table.add_row(Text(share.name), *kernel, *figures)
-    if len(shares) > _MOST_ROWS:
-        table.caption = f"{len(shares) - _MOST_ROWS} more in --json"
+        cells = (f"{share.calls:g}", _ms(share.ms), f"{100 * share.share:.1f} %")
+        table.add_row(Text(share.name), *kernel, *cells, Bar(share.share, 1.0))
     return table
 
 

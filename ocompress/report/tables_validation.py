@@ -9,36 +9,59 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import db_text, share_text
+from ocompress.report.parts import STYLES, Closing, Fold, Tone
 from ocompress.validation import Check, LevelResult, ScoreComparison, ValidationResult
 
 
 def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[RenderableType]:
     """Return checks, outputs per optimization level, scores, and a closing line."""
-    yield _checks(found, verbose)
+    yield checks(found, every=verbose)
     if found.levels:
-        yield Text(f"{found.samples} samples in {found.feeds} feeds from {found.source}")
-        yield _outputs(found.levels)
-        yield from _scores(found.levels)
+        yield Text(compared_on(found))
+        yield from outputs(found)
     if verbose:
-        yield from _worst(found.levels)
-    for remark in found.remarks:
-        yield Text(f"note: {remark}", style="yellow")
+        yield from worst(found)
+    yield from notes(found)
+    yield closing(found)
+
+
+def closing(found: ValidationResult) -> Closing:
+    """Return whether it passed, and what does not hold."""
     if found.passed:
-        yield Text("passed", style="bold green")
-    else:
-        yield Text(f"failed: {len(found.failures)} checks", style="bold red")
+        count = len(found.structure) + len(found.gate)
+        return Closing(Tone.GOOD, "Passed", f"passed: {_checks(count)}")
+    reasons = tuple(check.message or check.name for check in found.failures)
+    return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
 
 
-def _checks(found: ValidationResult, verbose: bool) -> RenderableType:
+def _checks(count: int) -> str:
+    return f"{count} check{'s' if count != 1 else ''}"
+
+
+def notes(found: ValidationResult) -> Iterator[RenderableType]:
+    """Return what was left out and why."""
+    for remark in found.remarks:
+        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
+
+
+def compared_on(found: ValidationResult) -> str:
+    """Return what outputs were compared on, empty if they were not."""
+    if not found.levels:
+        return ""
+    return f"{found.samples} samples in {found.feeds} feeds from {found.source}"
+
+
+def checks(found: ValidationResult, *, every: bool) -> Table:
+    """Return one row per check; what those that hold say only if `every`."""
     table = Table(box=None, pad_edge=False)
     table.add_column("check", no_wrap=True)
-    table.add_column("")
+    table.add_column("result", no_wrap=True)
     for heading in ("limit", "found"):
         table.add_column(heading, justify="right")
-    table.add_column("", overflow="fold")
+    table.add_column("why", overflow="fold")
     for check in (*found.structure, *found.gate):
         mark = Text("ok", style="green") if check.passed else Text("FAILED", style="red")
-        message = check.message if verbose or not check.passed else ""
+        message = check.message if every or not check.passed else ""
         table.add_row(Text(check.name), mark, *map(Text, _figures(check)), Text(message))
     return table
 
@@ -50,6 +73,12 @@ def _figures(check: Check) -> tuple[str, str]:
         return f"{value:.5g}" if isinstance(value, float) else str(value)
 
     return text(check.limit), text(check.value)
+
+
+def outputs(found: ValidationResult) -> Iterator[RenderableType]:
+    """Return one row per output and level, and the scores."""
+    yield _outputs(found.levels)
+    yield from _scores(found.levels)
 
 
 def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
@@ -87,10 +116,18 @@ def _score(score: ScoreComparison) -> str:
     )
 
 
-def _worst(levels: tuple[LevelResult, ...]) -> Iterator[RenderableType]:
-    for level in levels[:1]:
+def worst(found: ValidationResult) -> Iterator[RenderableType]:
+    """Return the samples on which the candidate is furthest from the reference."""
+    for level in found.levels[:1]:
+        if not level.worst:
+            continue
+        table = Table(box=None, pad_edge=False)
+        table.add_column("sample", justify="right", no_wrap=True)
+        table.add_column("output", overflow="fold")
+        table.add_column("SQNR", justify="right", no_wrap=True)
+        table.add_column("decision", no_wrap=True)
         for sample in level.worst:
-            same = "same decision" if sample.agrees else "OTHER DECISION"
-            yield Text(
-                f"worst: sample {sample.index}, {sample.output}: {db_text(sample.sqnr_db)}, {same}"
-            )
+            mark = Text("same") if sample.agrees else Text("OTHER", style=STYLES[Tone.BAD])
+            figures = (str(sample.index), Text(sample.output), db_text(sample.sqnr_db))
+            table.add_row(*figures, mark)
+        yield Fold(f"samples that are furthest off: {len(level.worst)}", (table,))
