@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from passes.reconstruction.importance import across, alone
-from passes.reconstruction.least_squares import conjugate_gradients
+from passes.reconstruction.least_squares import conjugate_gradients, rounds_within
 
 _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
-_ROUNDS, _TOLERANCE = 16, 1e-3
+_ROUNDS, _TOLERANCE = 80, 1e-4
+_OPERATIONS = 2e11
+"""Spent on fitting the weights that are left, about, at most; for each step."""
 _AFFORDABLE = 4e9
 """Multiplications up to which the variances are found for every output's own mask."""
 _EACH = 1e6
@@ -132,6 +134,8 @@ class _Taker:
         self._target = self._hessian @ self.start
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
+        self._pairs = None if self._minds.ndim == 2 else self._minds
+        self._rounds = rounds_within(_OPERATIONS, self.start.shape, self._pairs, _ROUNDS)
         inputs = self.start.shape[1]
         rows = self.start.shape[0] * self.start.shape[2]
         self._exact = rows * (inputs**3 + _EACH) <= _AFFORDABLE
@@ -144,9 +148,14 @@ class _Taker:
         taken, scores = self._cheapest(surplus)
         self.mask &= ~taken
         self.matrix *= self.mask
-        pairs = None if self._minds.ndim == 2 else self._minds
         self.matrix = conjugate_gradients(
-            self._hessian, self._target, self.matrix, self.mask, _ROUNDS, _TOLERANCE, pairs
+            self._hessian,
+            self._target,
+            self.matrix,
+            self.mask,
+            self._rounds,
+            _TOLERANCE,
+            self._pairs,
         )
         lost = self.matrix - self.start
         error = float((lost * across(self._hessian @ lost, self._minds)).sum()) * self._level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,9 @@ from passes.reconstruction.importance import across, alone
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""
 _ROUNDS = 60
+_LEAST_ROUNDS = 3
+_OPERATIONS = 4e12
+"""Spent on fitting a layer to one ridge, about, at most."""
 _SMALL = 1e-7
 _NOISE = 1e-5
 """Part of an output's variance that no fit is worth: sums in single precision know no better."""
@@ -90,6 +94,22 @@ def conjugate_gradients(
         direction = step + np.where(active, next_power / np.where(active, power, 1), 0) * direction
         power = np.where(active, next_power, 0)
     return solution
+
+
+def rounds_within(
+    operations: float, shape: Sequence[int], minds: np.ndarray | None, most: int
+) -> int:
+    """Return how many rounds of conjugate gradients may be spent.
+
+    Args:
+        operations: What may be spent, in multiplications and additions.
+        shape: Of the weight, (groups, inputs, outputs).
+        minds: What errors of pairs of outputs cost, if they count.
+        most: Rounds that are enough.
+    """
+    groups, inputs, outputs = shape
+    wide = inputs if minds is None else inputs + outputs
+    return max(_LEAST_ROUNDS, min(most, int(operations / (2.0 * groups * inputs * outputs * wide))))
 
 
 def fit(
@@ -182,4 +202,5 @@ def _solve(
     each = None
     if minds is not None:  # of the size of 1, for single precision
         each = (minds / max(float(alone(minds).max()), 1e-30)).astype(np.float32)
-    return conjugate_gradients(a, b, first, mask, minds=each).astype(np.float64)
+    rounds = rounds_within(_OPERATIONS, start.shape, each, _ROUNDS)
+    return conjugate_gradients(a, b, first, mask, rounds, minds=each).astype(np.float64)

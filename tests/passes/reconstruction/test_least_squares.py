@@ -27,6 +27,48 @@ def test_conjugate_gradients_solve_every_column_on_its_own_mask() -> None:
             np.testing.assert_allclose(found[group, :, column], exact, atol=1e-6)
 
 
+def test_outputs_that_cost_in_pairs_make_up_for_one_another() -> None:
+    draw = rng().standard_normal((2, 40, 7))
+    hessian = draw.transpose(0, 2, 1) @ draw / 40 + 0.05 * np.eye(7)
+    wanted = rng(1).standard_normal((2, 7, 5))
+    mask = rng(2).random((2, 7, 5)) < 0.5
+    draw = rng(3).standard_normal((2, 8, 5))
+    minds = draw.transpose(0, 2, 1) @ draw / 8 + 0.05 * np.eye(5)
+    start = np.zeros((2, 7, 5))
+    found = conjugate_gradients(hessian, wanted, start, mask, 200, 1e-12, minds)
+    for group in range(2):
+        keep = np.flatnonzero(mask[group].reshape(-1))
+        whole = np.kron(hessian[group], minds[group])
+        right = (wanted[group] @ minds[group]).reshape(-1)
+        exact = np.zeros(35)
+        exact[keep] = np.linalg.solve(whole[np.ix_(keep, keep)], right[keep])
+        np.testing.assert_allclose(found[group].reshape(-1), exact, atol=1e-6)
+    apart = conjugate_gradients(hessian, wanted, start, mask)
+    assert np.abs(apart - found).max() > 0.1
+
+
+def test_what_nobody_tells_apart_is_fitted_together() -> None:
+    """The model's outputs see the sum of two outputs alone: either may hold what counts."""
+    x = rng().standard_normal((400, 4))
+    truth = rng(1).standard_normal((1, 4, 2))
+    mask = np.array([[[1, 0], [0, 1], [1, 0], [0, 1]]], bool)
+    minds = np.ones((1, 2, 2)) + 1e-4 * np.eye(2)
+    y = x @ truth[0]
+    made = sums(x, y)
+    parts, whole = made.parts(), made.whole()
+    assert parts is not None
+    assert whole is not None
+    start = truth * mask
+    both = fit(parts, whole, start, mask, biased=True, minds=minds)
+    each = fit(parts, whole, start, mask, biased=True)
+    seen = [
+        float(np.square((x @ (f.matrix[0] - truth[0])).sum(axis=1)).mean()) for f in (both, each)
+    ]
+    assert seen[0] < 0.02 * seen[1]
+    assert both.moved == 1
+    assert (both.matrix[~mask] == 0).all()
+
+
 def sums(x: np.ndarray, y: np.ndarray) -> RegressionSums:
     found = RegressionSums()
     found.update(x[:, None, None].astype(np.float32), y[:, None, None].astype(np.float32))
