@@ -58,7 +58,7 @@ def _noise(entries: Sequence[LayerQuality], breaks_at: str) -> RenderableType:
         mark = "" if entry.quantized or entry.op_type == "input" else " (float)"
         table.add_row(
             Text(entry.node),
-            f"{entry.op_type}{mark}",
+            Text(f"{entry.op_type}{mark}"),
             _db(entry.sqnr_db),
             _db(entry.inherited_db),
             f"{entry.drop_db:.1f} dB" if entry.drop_db else "",
@@ -112,7 +112,7 @@ def _sensitivity(found: QuantReport) -> RenderableType:
         layer = added.get(entry.node)
         table.add_row(
             Text(entry.node),
-            layer.op_type if layer is not None else "",
+            Text(layer.op_type if layer is not None else ""),
             _db(entry.sqnr_db),
             f"{entry.kl:.2e}" if entry.kl is not None else "",
             str(rank),

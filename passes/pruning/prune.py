@@ -30,12 +30,14 @@ class Prune(Pass):
     kernels. Zeros that are there already count. With calibration data (no labels are needed)
     weights go in steps by optimal brain surgeon: each costs its square times what is left of its
     input's variance when the other inputs are known, and after every step the others are fitted
-    to make up for it. What an error of a layer costs is measured: by the Fisher information of
-    the model's own outputs, whose gradients are found without labels. Under `scope=global` one
+    to make up for it. What errors of a layer cost is measured, in pairs of outputs: by the Fisher
+    information of the model's own outputs, whose gradients are found without labels. So weights
+    of one output make up for what another lost, as far as the model's outputs mind the two alike
+    (layers with more than 4,608 outputs: each on its own). Under `scope=global` one
     line is drawn through the costs of all layers; `layer` gives every layer the same share. Then
     the weights that are left and the biases are fitted by least squares, first layer first, to
-    what the original's layer makes, on what the pruned layers before it now leave; each output
-    only where samples that it was not fitted to agree. Without data the smallest magnitudes go,
+    what the original's layer makes, on what the pruned layers before it now leave; only where
+    samples that nothing was fitted to agree. Without data the smallest magnitudes go,
     divided under `scope=global` by the Euclidean norm of their layer.
 
     Exactly the share asked for is zeroed, to within one element (one unit of `pattern`): of equal
@@ -56,7 +58,8 @@ class Prune(Pass):
     Numerics: lossy.
     Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
     Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et
-    al., A Simple and Effective Pruning Approach (Wanda), 2023; Molchanov et al., Importance
+    al., A Simple and Effective Pruning Approach (Wanda), 2023; van der Ouderaa et al., The LLM
+    Surgeon, 2024; Molchanov et al., Importance
     Estimation, 2019; Lin et al., Synaptic Strength, 2018; Han et al., Learning both Weights and
     Connections, 2015.
     """
