@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from passes.pruning import obs
 from passes.pruning.patterns import Pattern
 from passes.reconstruction import looking
 from passes.reconstruction.importance import alone, curvature
+from passes.reconstruction.least_squares import round_work
 from passes.reconstruction.weights import LayerWeight, sites_of
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
@@ -51,11 +52,13 @@ class Question:
         criterion: One of `CRITERIA` that needs data.
         pattern: Which weights go together.
         sparsity: About the share of weights that will go.
+        rounds: Of fitting after each step; `measure` knows.
     """
 
     criterion: str
     pattern: Pattern
     sparsity: float
+    rounds: int = 0
 
 
 def measure(
@@ -83,6 +86,11 @@ def measure(
         else:
             seen.append((candidate, sites))
     minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
+    first = (sites[0] for _, sites in seen)
+    works = [
+        round_work((s.groups, s.inputs, s.outputs), minds.get(s.node.output.name)) for s in first
+    ]
+    question = replace(question, rounds=obs.rounds_for(works, question.sparsity))
     found = {}
     for candidate, sites, sums in looking.look(model, seen, ctx):
         if sums is None:
@@ -146,7 +154,8 @@ def _surgeon(
     if pattern.is_block:
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.array.astype(np.float64))
-    traced = obs.trace(obs.Problem(matrix, hessian, minded, units), question.sparsity)
+    asked = obs.Problem(matrix, hessian, minded, units, question.rounds)
+    traced = obs.trace(asked, question.sparsity)
     shift = None
     if biased:
         shift = np.einsum("gi,gio->go", sums.x, traced.probe - matrix).reshape(-1)

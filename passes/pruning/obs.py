@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,11 @@ _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
 _ROUNDS, _TOLERANCE = 80, 1e-4
-_OPERATIONS = 2e11
-"""Spent on fitting the weights that are left, about, at most; for each step."""
+_OPERATIONS = 5e12
+"""Spent on fitting the weights that are left of all layers, about, at most."""
+_BEYOND = 0.12
+"""Part of the share that is asked for down to which the order of a layer's weights is found: where
+it ends up depends on the other layers."""
 _AFFORDABLE = 4e9
 """Multiplications up to which the variances are found for every output's own mask."""
 _EACH = 1e6
@@ -34,12 +37,14 @@ class Problem:
             outputs).
         units: Sums an array of the weight's shape over the units that go together, and gives
             back for every element the number of its unit: see `Units`.
+        rounds: Of conjugate gradients after each step, see `rounds_for`.
     """
 
     weight: np.ndarray
     hessian: np.ndarray
     minds: np.ndarray
     units: Units
+    rounds: int = _ROUNDS
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     taker = _Taker(problem)
     kept = 1.0
     probe: tuple[np.ndarray, float] | None = None
-    while kept > _LEAST_KEPT:
+    least = _least(sparsity)
+    while kept > least:
         kept *= _KEPT_PER_STEP
         taker.take(kept)
         progress()
@@ -113,6 +119,21 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     taker.finish()
     assert probe is not None
     return Trace(taker.costs, *probe)
+
+
+def rounds_for(each: Iterable[float], sparsity: float) -> int:
+    """Return how many rounds may follow each step, so that all layers are soon done.
+
+    Args:
+        each: Operations of a round, layer by layer.
+        sparsity: About the share of weights that will go.
+    """
+    steps = np.log(_least(sparsity)) / np.log(_KEPT_PER_STEP)
+    return rounds_within(_OPERATIONS, float(steps) * sum(each), _ROUNDS)
+
+
+def _least(sparsity: float) -> float:
+    return max(_LEAST_KEPT, _BEYOND * (1 - sparsity))
 
 
 class _Taker:
@@ -135,7 +156,7 @@ class _Taker:
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
         self._pairs = None if self._minds.ndim == 2 else self._minds
-        self._rounds = rounds_within(_OPERATIONS, self.start.shape, self._pairs, _ROUNDS)
+        self._rounds = problem.rounds
         inputs = self.start.shape[1]
         rows = self.start.shape[0] * self.start.shape[2]
         self._exact = rows * (inputs**3 + _EACH) <= _AFFORDABLE

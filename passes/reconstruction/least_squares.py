@@ -14,8 +14,8 @@ from passes.reconstruction.importance import across, alone
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""
 _ROUNDS = 60
-_LEAST_ROUNDS = 3
-_OPERATIONS = 4e12
+_LEAST_ROUNDS = 8
+_OPERATIONS = 4e11
 """Spent on fitting a layer to one ridge, about, at most."""
 _SMALL = 1e-7
 _NOISE = 1e-5
@@ -96,20 +96,27 @@ def conjugate_gradients(
     return solution
 
 
-def rounds_within(
-    operations: float, shape: Sequence[int], minds: np.ndarray | None, most: int
-) -> int:
-    """Return how many rounds of conjugate gradients may be spent.
+def round_work(shape: Sequence[int], minds: np.ndarray | None) -> float:
+    """Return the operations of a round of conjugate gradients.
 
     Args:
-        operations: What may be spent, in multiplications and additions.
         shape: Of the weight, (groups, inputs, outputs).
-        minds: What errors of pairs of outputs cost, if they count.
-        most: Rounds that are enough.
+        minds: What errors of outputs cost; None if each is on its own.
     """
     groups, inputs, outputs = shape
-    wide = inputs if minds is None else inputs + outputs
-    return max(_LEAST_ROUNDS, min(most, int(operations / (2.0 * groups * inputs * outputs * wide))))
+    wide = inputs if minds is None or minds.ndim == 2 else inputs + outputs
+    return 2.0 * groups * inputs * outputs * wide
+
+
+def rounds_within(operations: float, each: float, most: int) -> int:
+    """Return how many rounds may be spent.
+
+    Args:
+        operations: What may be spent.
+        each: Operations of a round.
+        most: Rounds that are enough.
+    """
+    return max(_LEAST_ROUNDS, min(most, int(operations / max(each, 1.0))))
 
 
 def fit(
@@ -202,5 +209,5 @@ def _solve(
     each = None
     if minds is not None:  # of the size of 1, for single precision
         each = (minds / max(float(alone(minds).max()), 1e-30)).astype(np.float32)
-    rounds = rounds_within(_OPERATIONS, start.shape, each, _ROUNDS)
+    rounds = rounds_within(_OPERATIONS, round_work(start.shape, each), _ROUNDS)
     return conjugate_gradients(a, b, first, mask, rounds, minds=each).astype(np.float64)
