@@ -34,12 +34,15 @@ def first_sample(model: Model, feeds: Feeds | None) -> Feeds:
 
 
 def work_of(model: Model, feeds: Feeds | None) -> dict[int, float]:
-    """Return the multiply-accumulates of each node of the main graph, for one sample."""
+    """Return the multiply-accumulates of each node for one sample, by its id.
+
+    Bodies of control flow count once, as if their condition held and their loop ran a single time.
+    """
     sample = first_sample(model, feeds)
     typed = with_shapes(model, {name: array.shape for name, array in sample.items()})
     resolve = resolver(typed, {})
     found = {}
-    for node, twin in zip(model.graph.nodes, typed.graph.nodes, strict=True):
+    for (_, node), (_, twin) in zip(model.nodes(), typed.nodes(), strict=True):
         counted = macs(twin, resolve)
         if counted is None and node.is_op(*LINEAR):  # every weight at least once
             counted = sum(w.size for v in node.inputs if v and (w := v.constant) is not None)
