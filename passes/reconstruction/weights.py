@@ -18,6 +18,7 @@ from passes.reconstruction import ends
 
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass
@@ -77,10 +78,9 @@ def collect(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
     found: dict[int, LayerWeight] = {}
     for _, node in model.nodes():
         _add(node, found)
-        if _is_quantized(node):
-            ctx.skip(node, "already-quantized", "its weight is quantized; quantize after this")
-        elif node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
-            ctx.skip(node, "dynamic-weight", "its weight is computed or not float")
+        no_layer = _no_layer(node, rules)
+        if no_layer is not None:
+            ctx.skip(node, *no_layer)
     first: set[int] = set()
     last: set[int] = set()
     if rules.protect_ends:
@@ -125,6 +125,17 @@ def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
         if DType.of(value.constant).is_float and other is not None and other.constant is None:
             last = value.constant.ndim - 1
             return value, WeightForm(value.constant.shape, last - (1 - at), last - at)
+    return None
+
+
+def _no_layer(node: Node, rules: Rules) -> tuple[str, str] | None:
+    if _is_quantized(node):
+        return "already-quantized", "its weight is quantized; quantize after this"
+    if node.is_op(*RECURRENT):
+        why = "stay as they are here; quant and quant-weights{kernel=fold} store them as int8"
+        return "recurrent", f"weights of a {node.op_type} {why}"
+    if node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
+        return "dynamic-weight", "its weight is computed or not float"
     return None
 
 
