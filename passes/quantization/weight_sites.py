@@ -12,7 +12,7 @@ from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weight_forms import HALVES, Role, lowest_opset, remedy
-from passes.reconstruction.weights import RECURRENT
+from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
 NO_INTEGERS = ("ConvTranspose", *RECURRENT)
 """Operators whose weights have no integer form that a kernel would read."""
@@ -111,6 +111,8 @@ def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
     found: dict[int, Site] = {}
     refused: set[int] = set()
     for _, node in model.nodes():
+        if node.is_op(*QUANTIZED):
+            skip(node, "already-quantized", "it is quantized already")
         if not node.is_op(*rules.op_types):
             continue
         for at in _weights_at(node):

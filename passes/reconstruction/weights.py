@@ -129,7 +129,7 @@ def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
 
 
 def _no_layer(node: Node, rules: Rules) -> tuple[str, str] | None:
-    if _is_quantized(node):
+    if is_quantized(node):
         return "already-quantized", "its weight is quantized; quantize after this"
     if node.is_op(*RECURRENT):
         why = "stay as they are here; quant and quant-weights{kernel=fold} store them as int8"
@@ -145,7 +145,8 @@ def _add(node: Node, found: dict[int, LayerWeight]) -> None:
         found.setdefault(id(weight[0]), LayerWeight(*weight)).nodes.append(node)
 
 
-def _is_quantized(node: Node) -> bool:
+def is_quantized(node: Node) -> bool:
+    """Whether a layer or a look-up reads a weight of integers."""
     if node.is_op(*QUANTIZED) or node.op_type == "MatMulNBits":
         return True
     if not node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather"):
@@ -157,7 +158,7 @@ def _is_quantized(node: Node) -> bool:
 
 
 def _is_layer(node: Node) -> bool:
-    return _is_quantized(node) or weight_of(node) is not None
+    return is_quantized(node) or weight_of(node) is not None
 
 
 def _refusal(
