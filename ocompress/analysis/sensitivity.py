@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.gradients.seeds import Currency, Seeding, choose
 from ocompress.diagnostics import Finding
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -17,6 +18,7 @@ from ocompress.runtime import Level, Session
 
 SAMPLES = 32
 """Samples that tell layers apart well enough; one run per layer has its price."""
+_CLASSES = (Currency.LOGITS, Currency.PROBABILITIES)
 _MOST_KEPT = 256 << 20
 """Bytes of outputs of the original that are kept; beyond, it runs again beside each variant."""
 
@@ -31,8 +33,8 @@ class Sensitivity(Finding):
     Attributes:
         node: The node that was changed.
         sqnr_db: Signal over noise power of the output that suffers most, decibels.
-        kl: Mean divergence KL(original || changed) of the softmax over the last axis of the
-            first output that has one, nats; None where no output looks like scores of classes.
+        kl: Mean divergence KL(original || changed) of the softmax over the classes of the first
+            output that has any, nats; None where no output looks like scores of classes.
     """
 
     node: str
@@ -87,9 +89,12 @@ class _Original:
         self._data = data
         self._session: Session | None = Session(model, threads=0, level=Level.DISABLED)
         self._kept: list[dict[str, np.ndarray]] = []
+        self.scores: tuple[str, int] | None = None
         size = 0
         for feeds in data:
             self._kept.append(self._session.run(feeds))
+            if len(self._kept) == 1:
+                self.scores = _scores(model, self._kept[0])
             size += sum(a.nbytes for a in self._kept[-1].values() if isinstance(a, np.ndarray))
             if size > _MOST_KEPT:
                 self._kept = []
@@ -104,6 +109,15 @@ class _Original:
             yield feeds, self._session.run(feeds)
 
 
+def _scores(model: Model, outputs: Mapping[str, np.ndarray]) -> tuple[str, int] | None:
+    """Return the first output that holds scores of classes, and the axis of the classes."""
+    real = {name: array for name, array in outputs.items() if _is_real(array)}
+    for name, seeding in choose(model, real, {}).items():
+        if isinstance(seeding, Seeding) and seeding.currency in _CLASSES:
+            return name, seeding.axis
+    return None
+
+
 def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
     session = Session(variant, threads=0, level=Level.DISABLED)
     signal: dict[str, float] = {}
@@ -111,7 +125,6 @@ def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
     divergence, rows = 0.0, 0
     for feeds, wanted in original:
         got = session.run(feeds)
-        scored = False
         for output, reference in wanted.items():
             there = got.get(output)
             if not _is_real(reference) or there is None or there.shape != reference.shape:
@@ -119,9 +132,9 @@ def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
             x, y = (np.nan_to_num(a.astype(np.float64)) for a in (reference, there))
             signal[output] = signal.get(output, 0.0) + float(np.vdot(x, x))
             noise[output] = noise.get(output, 0.0) + float(np.square(x - y).sum())
-            if not scored and x.ndim >= 2 and x.shape[-1] >= 2:
-                scored = True
-                per_row = divergences(x, y)
+            if original.scores is not None and output == original.scores[0]:
+                axis = original.scores[1]
+                per_row = divergences(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1))
                 divergence, rows = divergence + float(per_row.sum()), rows + per_row.size
     ratios = [_db(signal[output], noise[output]) for output in signal]
     return Sensitivity(name, min(ratios, default=math.inf), divergence / rows if rows else None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ocompress.errors import DataError, OcompressError
-from ocompress.io import synthetic_data
+from ocompress.io import Feeds, synthetic_data
 from ocompress.ir import Model, Node, Shape
 from ocompress.ir.standard import infer_types
 from ocompress.runtime import Level, Session
@@ -48,17 +48,21 @@ def _one_sample(shape: Shape) -> Shape:
 
 
 def observe_shapes(
-    model: Model, nodes: Iterable[Node], shapes: Mapping[str, Sequence[int]]
+    model: Model,
+    nodes: Iterable[Node],
+    shapes: Mapping[str, Sequence[int]],
+    feeds: Feeds | None = None,
 ) -> dict[str, tuple[int, ...]]:
-    """Run the model once on random numbers and return the shapes around some nodes.
+    """Run the model once and return the shapes around some nodes.
 
     Args:
         model: Typed by `with_shapes`; not changed.
         nodes: Only those of the main graph can be observed.
         shapes: Shapes of inputs by name.
+        feeds: What to run it on; random numbers if there are none.
 
     Returns:
-        Shapes by name of value; empty when the model does not run on random numbers.
+        Shapes by name of value; empty when the model does not run.
     """
     wanted = {
         value.name
@@ -79,7 +83,8 @@ def observe_shapes(
     if not shape_of:  # all of them are in bodies
         return {}
     try:
-        feeds = next(iter(synthetic_data(probe, 1, shapes=shapes)), {})
+        if not feeds:
+            feeds = next(iter(synthetic_data(probe, 1, shapes=shapes)), {})
         session = Session(probe, level=Level.DISABLED, extra_outputs=shape_of.values())
         seen = session.run(feeds, [v.name for v in shape_of.values()])
     except OcompressError:

@@ -93,14 +93,17 @@ def alternate(
     )
     found = [f.astype(np.float32) for f in factors]
     result = letters(problem)
+    moving = [at for at in reversed(range(len(found))) if at not in bounds.fixed]
+    inverses = {at: _inverse(problem, terms[at]) for at in moving}
     before = problem.error(product(terms, found, result))
     floor = problem.power() * 1e-6
     for _ in range(effort.rounds):
         if before <= floor:
             break
-        for at in reversed([at for at in range(len(found)) if at not in bounds.fixed]):
+        for at in moving:
+            precondition = _preconditioner(terms, found, at, inverses[at])
             mask = bounds.masks.get(at)
-            found[at] = _fit(problem, terms, found, at, effort.steps, mask)
+            found[at] = _fit(problem, terms, found, at, effort.steps, mask, precondition)
         after = problem.error(product(terms, found, result))
         if after >= before * (1 - _ENOUGH):
             break
@@ -115,6 +118,7 @@ def _fit(
     at: int,
     steps: int,
     mask: np.ndarray | None,
+    precondition: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Return factor `at` after some steps of preconditioned conjugate gradients."""
     result = letters(problem)
@@ -138,7 +142,6 @@ def _fit(
         )
         return back_to * free
 
-    precondition = _preconditioner(problem, terms[at], names, others)
     solution = factors[at].copy()
     residual = gathered(problem.tensor) - weighed(solution)
     step = direction = precondition(residual) * free
@@ -159,25 +162,31 @@ def _fit(
     return solution
 
 
+def _inverse(problem: Problem, term: str) -> np.ndarray | None:
+    """Return about the inverse of the metric of a factor's own input axes; None if it is plain."""
+    own = [AXES.index(letter) for letter in term if letter in letters(problem)[:-1]]
+    if not own or problem.metric is None:
+        return None
+    marginal = problem.marginal(own)
+    damped = marginal + _RIDGE * np.trace(marginal) / len(marginal) * np.eye(len(marginal))
+    found: np.ndarray = np.linalg.inv(damped)
+    return found
+
+
 def _preconditioner(
-    problem: Problem, term: str, names: Sequence[str], others: Sequence[np.ndarray]
+    terms: Sequence[str], factors: Sequence[np.ndarray], at: int, inverse: np.ndarray | None
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return about the inverse of a factor's normal equations.
 
     It is the inverse of the metric of the factor's own input axes, and the diagonal of the rest.
     """
-    own = [AXES.index(letter) for letter in term if letter in AXES[: problem.tensor.ndim - 1]]
-    inner = [letter for letter in term if AXES.find(letter) not in own]
+    term, names = terms[at], [t for i, t in enumerate(terms) if i != at]
+    inner = [letter for letter in term if letter not in AXES]
     shared = "".join(letter for letter in inner if any(letter in name for name in names))
-    squares = [np.square(f) for f in others]
+    squares = [np.square(f) for i, f in enumerate(factors) if i != at]
     level = np.einsum(f"{','.join(names)}->{shared}", *squares, optimize="greedy")
     level = np.maximum(level, 1e-6 * float(np.max(level, initial=0)) + 1e-30)
     spread = level.reshape([level.shape[shared.index(x)] if x in shared else 1 for x in term])
-    inverse = None
-    if own:
-        marginal = problem.marginal(own)
-        damped = marginal + _RIDGE * np.trace(marginal) / len(marginal) * np.eye(len(marginal))
-        inverse = np.linalg.inv(damped)
     places = [at for at, letter in enumerate(term) if letter not in inner]
 
     def apply(residual: np.ndarray) -> np.ndarray:

@@ -41,7 +41,8 @@ class Factorize(Replace):
     timed alone (not-timed), weights that are computed, stacked, shared in different ways, quantized
     or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
-    are not known (unknown-shape, unknown-rank, auto-pad), and bodies of control flow (in-body).
+    are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators (recurrent), and
+    bodies of control flow (in-body).
     Numerics: lossy.
     Reference: Zhang et al., Accelerating Very Deep Convolutional Networks, 2015; Jaderberg et al.,
     Speeding up Convolutional Neural Networks with Low Rank Expansions, 2014; Kim et al.,

@@ -30,10 +30,10 @@ class Group(Replace):
     choice, fit and proof are those of `factorize`: what costs more than the budget or is measured
     no faster is not kept.
 
-    Leaves alone: what is no Conv (op-type); names that match `exclude` or no pattern of `layers`
-    (excluded, not-named), small and depthwise weights (too-small, depthwise), layers whose channels
-    do not divide or none of whose forms has fewer weights and less to multiply (no-form), those
-    that no budget paid for or whose forms are not measured faster (not-chosen, not-faster),
+    Leaves alone: what is no Conv (op-type, recurrent); names that match `exclude` or no pattern of
+    `layers` (excluded, not-named), small and depthwise weights (too-small, depthwise), layers whose
+    channels do not divide or none of whose forms has fewer weights and less to multiply (no-form),
+    those that no budget paid for or whose forms are not measured faster (not-chosen, not-faster),
     everything if no choice holds a limit (too-lossy, too-slow, not-reached); factors that the type
     of the weight cannot hold (not-held), layers with more inputs than pairs can be looked at
     (too-wide) or that cannot be timed alone (not-timed), weights that are computed, shared in

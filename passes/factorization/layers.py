@@ -18,7 +18,7 @@ from passes.factorization.rewriting import flattens
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
 from passes.reconstruction.weights import LayerWeight, sites_of
-from passes.reconstruction.work import one_sample, work_of
+from passes.reconstruction.work import first_sample, work_of
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,14 @@ def _minded(
 
 def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tuple[int, ...]]:
     feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    given = one_sample(model, feeds)
+    sample = first_sample(model, feeds)
+    given = {name: array.shape for name, array in sample.items()}
     inner = [n for n in nodes if n.graph is model.graph]
     makers = [v.producer for n in inner for v in n.inputs if v is not None and v.producer]
     typed = with_shapes(model, given)
     wanted = {n.label for n in (*inner, *makers)}
     twins = [n for n in typed.graph.nodes if n.label in wanted]
-    return observe_shapes(typed, twins, given)
+    return observe_shapes(typed, twins, given, sample)
 
 
 def _sites(

@@ -26,13 +26,13 @@ class Squeeze(Replace):
     whole there is one expansion and none. Choice, fit and proof are those of `factorize`, whose
     form `input` is this one with all outputs whole.
 
-    Leaves alone: what is no Conv (op-type); names that match `exclude` or no pattern of `layers`
-    (excluded, not-named), small and depthwise weights (too-small, depthwise), kernels of a single
-    tap and layers where nothing has fewer weights and less to multiply (no-form), those that no
-    budget paid for or whose forms are not measured faster (not-chosen, not-faster), everything if
-    no choice holds a limit (too-lossy, too-slow, not-reached); factors that the type of the weight
-    cannot hold (not-held), layers with more inputs than pairs can be looked at (too-wide) or that
-    cannot be timed alone (not-timed), weights that are computed, shared in different ways,
+    Leaves alone: what is no Conv (op-type, recurrent); names that match `exclude` or no pattern of
+    `layers` (excluded, not-named), small and depthwise weights (too-small, depthwise), kernels of a
+    single tap and layers where nothing has fewer weights and less to multiply (no-form), those that
+    no budget paid for or whose forms are not measured faster (not-chosen, not-faster), everything
+    if no choice holds a limit (too-lossy, too-slow, not-reached); factors that the type of the
+    weight cannot hold (not-held), layers with more inputs than pairs can be looked at (too-wide) or
+    that cannot be timed alone (not-timed), weights that are computed, shared in different ways,
     quantized or not finite (dynamic-weight, shared-weight, already-quantized, non-finite,
     odd-weight), shapes and pads that are not known (unknown-shape, auto-pad), and bodies of control
     flow (in-body).

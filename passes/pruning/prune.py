@@ -46,15 +46,15 @@ class Prune(Pass):
     a shorter last group keeps its share, rounded up.
 
     Leaves alone: the first and last layers (first-layer, last-layer), depthwise convolutions
-    (depthwise), embedding tables (embedding), small weights (too-small), names that match
-    `exclude` (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types`
-    (op-type), quantized weights (already-quantized), computed ones (dynamic-weight), ones that
-    something else reads (shared-weight), ones with infinities (non-finite), ones that have
-    enough zeros (already-sparse). By magnitude alone, each by its own share, go weights that
-    data cannot tell about: in bodies of control flow (in-body), stacks of matrices
-    (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that depends
-    on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector),
-    inputs that are never finite (unseen).
+    (depthwise), embedding tables (embedding), small weights (too-small), names that match `exclude`
+    (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types` (op-type),
+    recurrent ones (recurrent), quantized weights (already-quantized), computed ones
+    (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
+    (non-finite), ones that have enough zeros (already-sparse). By magnitude alone, each by its own
+    share, go weights that data cannot tell about: in bodies of control flow (in-body), stacks of
+    matrices (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that
+    depends on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors
+    (vector), inputs that are never finite (unseen).
     Numerics: lossy.
     Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
     Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et

@@ -17,6 +17,7 @@ from passes.pruning.channel_survey import CRITERIA, Survey, survey
 from passes.pruning.channel_work import Reason, Work, first_node
 from passes.reconstruction.budget_search import BudgetSearch
 from passes.reconstruction.refitting import Built
+from passes.reconstruction.weights import is_quantized
 
 
 class PruneChannels(Pass):
@@ -106,6 +107,9 @@ class PruneChannels(Pass):
             DataError: If the criterion needs data and there are none.
         """
         check_patterns(model, self.exclude, self.name)
+        for _, node in model.nodes():
+            if is_quantized(node):
+                ctx.skip(node, "quantized", "its weight is quantized; do this before")
         work = self._prepare(model, ctx)
         counts, built = self._choose(work, ctx)
         details = channel_rows.details(work, counts, built, ctx)

@@ -12,6 +12,7 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
+from passes.reconstruction.weights import is_quantized
 
 _SLOW = {
     "Conv": "ConvInteger takes about 10 times as long as Conv on processors; use quant with data",
@@ -33,10 +34,11 @@ class QuantDynamic(Pass):
     symmetric with a scale per output channel and, unless the target rules it out, avoid the values
     that could clip on x86-64 without VNNI.
     Leaves alone: convolutions and recurrent operators (no-int8-kernel), for their dynamic forms are
-    slower than float or no standard ONNX; computed weights (dynamic-weight), stacks of matrices
-    (not-a-matrix), other types (not-float32), NaN and infinities (not-finite), small products
-    (too-small), Gemms with alpha, beta, a transposed input or another bias than a row
-    (scaled-gemm), weights that something else reads (shared-weight); what is excluded (excluded).
+    slower than float or no standard ONNX; quantized ones (already-quantized), computed weights
+    (dynamic-weight), stacks of matrices (not-a-matrix), other types (not-float32), NaN and
+    infinities (not-finite), small products (too-small), Gemms with alpha, beta, a transposed input
+    or another bias than a row (scaled-gemm), weights that something else reads (shared-weight);
+    what is excluded (excluded).
     A model older than opset 11 (old-opset).
     Numerics: lossy.
     """
@@ -74,6 +76,8 @@ class QuantDynamic(Pass):
         return Outcome(self.may_change, {"dynamic int8 products": done})
 
     def _refusal(self, node: Node) -> Refusal | None:
+        if is_quantized(node) and not node.is_op("Gather"):
+            return Refusal("already-quantized", "its weight is quantized already")
         if node.is_op(*_SLOW):
             return Refusal("no-int8-kernel", f"{node.op_type}: {_SLOW[node.op_type]}")
         if not node.is_op("MatMul", "Gemm"):

@@ -200,6 +200,10 @@ class QuantWeights(Pass):
 
     def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
         ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
+        rest = [t for t in weight_sites.NO_INTEGERS if ops[t] and t not in rules.op_types]
+        if rest and not self.op_types:
+            why = f"all {' and '.join(rest)} stay in float; kernel=fold makes them smaller"
+            ctx.remark(Severity.DECLINED, "no-integer-form", why)
         if ops["Conv"] and "Conv" not in rules.op_types and not self.op_types:
             why = (
                 f"{ops['Conv']} convolutions stay in float, for ONNX Runtime would dequantize "

@@ -7,7 +7,6 @@ from enum import StrEnum
 BITS = {"int8": 8, "int4": 4, "int2": 2}
 HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 FORMS = (*HALVES, *BITS)
-RECURRENT = ("LSTM", "GRU", "RNN")
 BLOCKS = (16, 32, 64, 128, 256)
 """The block sizes that MatMulNBits has."""
 

@@ -11,9 +11,12 @@ import numpy as np
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
-from passes.quantization.weight_forms import HALVES, RECURRENT, Role, lowest_opset, remedy
+from passes.quantization.weight_forms import HALVES, Role, lowest_opset, remedy
+from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
-OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", "ConvTranspose", *RECURRENT)
+NO_INTEGERS = ("ConvTranspose", *RECURRENT)
+"""Operators whose weights have no integer form that a kernel would read."""
+OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", *NO_INTEGERS)
 _MOST_FP16 = 65504.0
 Skip = Callable[[Node, str, str], None]
 
@@ -108,6 +111,8 @@ def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
     found: dict[int, Site] = {}
     refused: set[int] = set()
     for _, node in model.nodes():
+        if node.is_op(*QUANTIZED):
+            skip(node, "already-quantized", "it is quantized already")
         if not node.is_op(*rules.op_types):
             continue
         for at in _weights_at(node):
@@ -266,13 +271,12 @@ def _role(
         return Refusal("old-opset", f"opset {opset} has {lack}; {remedy(lowest)}")
     if rules.folds:
         return role, axis
-    if node.is_op("ConvTranspose", *RECURRENT):
+    if node.is_op(*NO_INTEGERS):
         why = f"weights of a {node.op_type} have only fp16 and bf16, and int8 with kernel=fold"
         return Refusal("no-integer-form", why)
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
-        return Refusal(
-            "not-a-matrix", "its weight is not one matrix that inputs multiply from left"
-        )
+        why = "its weight is not one matrix that inputs multiply from left"
+        return Refusal("not-a-matrix", why)
     if role is Role.TABLE:
         return _check_table(node, array, rules) or (role, axis)
     return role, axis
@@ -281,7 +285,7 @@ def _role(
 def _shape_role(node: Node) -> tuple[Role, int]:
     if node.is_op("Gather"):
         return Role.TABLE, 1
-    if node.is_op("Conv", "ConvTranspose", *RECURRENT):
+    if node.is_op("Conv", *NO_INTEGERS):
         return Role.KERNEL, 1
     return Role.MATRIX, 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
 

@@ -18,6 +18,7 @@ from passes.reconstruction import ends
 
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass
@@ -77,10 +78,9 @@ def collect(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
     found: dict[int, LayerWeight] = {}
     for _, node in model.nodes():
         _add(node, found)
-        if _is_quantized(node):
-            ctx.skip(node, "already-quantized", "its weight is quantized; quantize after this")
-        elif node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
-            ctx.skip(node, "dynamic-weight", "its weight is computed or not float")
+        no_layer = _no_layer(node, rules)
+        if no_layer is not None:
+            ctx.skip(node, *no_layer)
     first: set[int] = set()
     last: set[int] = set()
     if rules.protect_ends:
@@ -128,13 +128,25 @@ def _without_rank(node: Node) -> tuple[Value, WeightForm] | None:
     return None
 
 
+def _no_layer(node: Node, rules: Rules) -> tuple[str, str] | None:
+    if is_quantized(node):
+        return "already-quantized", "its weight is quantized; quantize after this"
+    if node.is_op(*RECURRENT):
+        why = "stay as they are here; quant and quant-weights{kernel=fold} store them as int8"
+        return "recurrent", f"weights of a {node.op_type} {why}"
+    if node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
+        return "dynamic-weight", "its weight is computed or not float"
+    return None
+
+
 def _add(node: Node, found: dict[int, LayerWeight]) -> None:
     weight = weight_of(node)
     if weight is not None:
         found.setdefault(id(weight[0]), LayerWeight(*weight)).nodes.append(node)
 
 
-def _is_quantized(node: Node) -> bool:
+def is_quantized(node: Node) -> bool:
+    """Whether a layer or a look-up reads a weight of integers."""
     if node.is_op(*QUANTIZED) or node.op_type == "MatMulNBits":
         return True
     if not node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather"):
@@ -146,7 +158,7 @@ def _is_quantized(node: Node) -> bool:
 
 
 def _is_layer(node: Node) -> bool:
-    return _is_quantized(node) or weight_of(node) is not None
+    return is_quantized(node) or weight_of(node) is not None
 
 
 def _refusal(

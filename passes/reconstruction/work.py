@@ -9,22 +9,40 @@ from ocompress.profiling.macs import macs, resolver
 from ocompress.profiling.shapes import with_shapes
 
 
-def one_sample(model: Model, feeds: Feeds | None) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a single sample for the inputs that leave theirs free."""
-    shapes = {
-        name: (1, *array.shape[1:]) if array.ndim > 1 else array.shape
-        for name, array in (feeds or {}).items()
-    }
-    fixed = {v.name for v in model.graph.inputs if v.shape and isinstance(v.shape[0], int)}
-    return {n: s for n, s in shapes.items() if n not in fixed}
+def first_sample(model: Model, feeds: Feeds | None) -> Feeds:
+    """Return the part of a feed that is one sample.
+
+    The first axes that the model leaves free count samples, and so do other axes of the same name:
+    the states of recurrent nets have their samples on the second.
+
+    Args:
+        model: Says which extents are free.
+        feeds: One feed, of any number of samples.
+    """
+    declared = {v.name: v.shape or () for v in model.graph.inputs}
+    firsts = {s[0] for s in declared.values() if len(s) > 1}  # a flat input may be one sample
+    counting = {extent for extent in firsts if isinstance(extent, str)}
+    found = {}
+    for name, array in (feeds or {}).items():
+        shape = declared.get(name) or (None,) * array.ndim
+        ones = {a for a, extent in enumerate(shape) if extent in counting}
+        if array.ndim > 1 and not isinstance(shape[0], int):
+            ones.add(0)
+        cut = tuple(slice(1 if a in ones else None) for a in range(array.ndim))
+        found[name] = array[(*cut, ...)]  # without the dots, a scalar would be no array any more
+    return found
 
 
 def work_of(model: Model, feeds: Feeds | None) -> dict[int, float]:
-    """Return the multiply-accumulates of each node of the main graph, for one sample."""
-    typed = with_shapes(model, one_sample(model, feeds))
+    """Return the multiply-accumulates of each node for one sample, by its id.
+
+    Bodies of control flow count once, as if their condition held and their loop ran a single time.
+    """
+    sample = first_sample(model, feeds)
+    typed = with_shapes(model, {name: array.shape for name, array in sample.items()})
     resolve = resolver(typed, {})
     found = {}
-    for node, twin in zip(model.graph.nodes, typed.graph.nodes, strict=True):
+    for (_, node), (_, twin) in zip(model.nodes(), typed.nodes(), strict=True):
         counted = macs(twin, resolve)
         if counted is None and node.is_op(*LINEAR):  # every weight at least once
             counted = sum(w.size for v in node.inputs if v and (w := v.constant) is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ocompress.analysis import sensitivity as module
 from ocompress.analysis.one_layer import dequantized
 from ocompress.analysis.sensitivity import divergences, sensitivity
 from ocompress.ir import Model, Node, Value, edit
+from ocompress.runtime import Session
 from tests.build import Builder, InMemory
 
 
@@ -18,7 +20,7 @@ def line() -> Model:
     b = Builder(1)
     x = b.input("x", ["n", 4])
     h = b.op("Mul", x, b.const(np.float32(1)), to="h")
-    b.op("Mul", h, b.const(np.ones(4, np.float32)), to="y")
+    b.op("MatMul", h, b.const(np.eye(4, dtype=np.float32)), to="y")
     b.output("y", ["n", 4])
     return b.model()
 
@@ -67,6 +69,32 @@ def test_outputs_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatc
 def test_only_so_many_samples_are_used() -> None:
     one = sensitivity(line(), {"h": scale("h", 1.5)}, DATA.take(1))
     assert sensitivity(line(), {"h": scale("h", 1.5)}, DATA, samples=1) == one
+
+
+@pytest.mark.parametrize(("end", "counts"), [("Tanh", False), ("Softmax", True)])
+def test_what_is_no_scores_of_classes_has_no_divergence(end: str, counts: bool) -> None:
+    b = Builder(1)
+    h = b.op("Mul", b.input("x", ["n", 4]), b.const(np.float32(1)), to="h")
+    h = b.op("MatMul", h, b.weight(4, 20))
+    attrs: dict[str, Any] = {"axis": 1} if counts else {}
+    b.op(
+        end,
+        b.op("Reshape", h, b.const(np.array([-1, 4, 5]))),
+        to="y",
+        **attrs,
+    )
+    b.output("y", ["n", 4, 5])
+    found = sensitivity(b.model(), {"h": scale("h", 1.5)}, DATA)["h"]
+    assert (found.kl is not None) is counts
+    if counts:  # along the axis of the classes, which is not the last
+        p, q = (softmax(DATA, f, b.model()) for f in (1, 1.5))
+        assert found.kl == pytest.approx(float((p * np.log(p / q)).sum(axis=1).mean()), rel=1e-4)
+
+
+def softmax(data: InMemory, factor: float, model: Model) -> np.ndarray:
+    assert scale("h", factor)(model)
+    session = Session(model)
+    return np.concatenate([session.run(feed)["y"] for feed in data]).astype(np.float64)
 
 
 def test_divergence_of_scores_and_of_probabilities() -> None:

@@ -9,7 +9,7 @@ model's own distribution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,8 +83,32 @@ class Seeding:
         return np.asarray(p - drawn, np.float32)
 
 
-def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding:
+@dataclass(frozen=True)
+class Joined:
+    """How seeds of an output are drawn whose parts are of different kinds, as boxes and scores.
+
+    Attributes:
+        axis: Axis along which the parts lie.
+        ends: Where all parts but the last end.
+        parts: How seeds of each are drawn.
+    """
+
+    axis: int
+    ends: Sequence[int]
+    parts: Sequence[Seeding | Joined]
+
+    def draw(self, output: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the gradient at an output, as `Seeding.draw` does."""
+        pieces = np.split(np.asarray(output), self.ends, self.axis)
+        drawn = [s.draw(a, samples, rng) for s, a in zip(self.parts, pieces, strict=True)]
+        return np.concatenate(drawn, self.axis)
+
+
+def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Joined:
     """Choose how seeds of an output are drawn.
+
+    An output that is put together of parts of different kinds has each part's; else boxes in pixels
+    would leave nothing to the scores beside them.
 
     1. Behind Softmax: probabilities along its axis; LogSoftmax: logits along its axis. Behind
        Sigmoid: independent probabilities.
@@ -105,6 +129,9 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding:
         model: Whose output it is.
     """
     last = _behind(value, _PASSING)
+    joined = _joined(last, output, model)
+    if joined is not None:
+        return joined
     if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
         along = int(last.attr("axis", -1 if model.opset >= 13 else 1))
         soft = last.op_type == "Softmax"
@@ -137,7 +164,7 @@ def class_axis(shape: tuple[int, ...]) -> int | None:
 
 def choose(
     model: Model, outputs: Mapping[str, np.ndarray], currencies: Mapping[str, Currency]
-) -> dict[str, Seeding]:
+) -> dict[str, Seeding | Joined]:
     """Choose a seeding for every output, from what the first feed makes of it."""
     by_name = {v.name: v for v in model.graph.outputs}
     return {
@@ -146,6 +173,21 @@ def choose(
         else seeding_of(by_name[name], array, model)
         for name, array in outputs.items()
     }
+
+
+def _joined(node: Node | None, output: np.ndarray, model: Model) -> Joined | None:
+    if node is None or node.op_type != "Concat":
+        return None
+    axis = int(node.attr("axis", 0)) % output.ndim
+    values = [v for v in node.inputs if v is not None and v.rank == output.ndim]
+    extents = [e for v in values if v.shape and isinstance(e := v.shape[axis], int)]
+    if len(extents) < len(node.inputs) or sum(extents) != output.shape[axis]:
+        return None
+    ends = [int(end) for end in np.cumsum(extents)[:-1]]
+    pieces = np.split(output, ends, axis)
+    parts = [seeding_of(v, a, model) for v, a in zip(values, pieces, strict=True)]
+    kinds = {p.currency if isinstance(p, Seeding) else None for p in parts}
+    return Joined(axis, ends, parts) if len(kinds) > 1 else None
 
 
 def _behind(value: Value, passing: tuple[str, ...]) -> Node | None:

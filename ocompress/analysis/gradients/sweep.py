@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ocompress.analysis.gradients.program import Program
-from ocompress.analysis.gradients.seeds import Currency, Seeding, choose
+from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.observe import has_free_batch, pieces_of
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -93,7 +93,7 @@ class _Sweep:
         self._names = list(dict.fromkeys(names))
         self._currencies = currencies
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
-        self._seedings: dict[str, Seeding] = {}
+        self._seedings: dict[str, Seeding | Joined] = {}
         self._can_cut = has_free_batch(self._model)
         self._bytes_per_element: float | None = None
 

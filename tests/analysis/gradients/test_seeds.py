@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.gradients import Currency, sweep_gradients
-from ocompress.analysis.gradients.seeds import Seeding, seeding_of
+from ocompress.analysis.gradients.seeds import Joined, Seeding, seeding_of
 from ocompress.ir import Model
 from ocompress.ir.standard import infer_types
 from ocompress.runtime import Session
@@ -139,7 +139,47 @@ def test_how_an_output_is_counted(
     model = _ending(shape, *ops, linear=linear)
     infer_types(model)
     made = Session(model).run(feeds(model))["y"]
-    assert seeding_of(model.graph.outputs[0], made, model).currency is expected
+    found = seeding_of(model.graph.outputs[0], made, model)
+    assert isinstance(found, Seeding)
+    assert found.currency is expected
+
+
+def test_boxes_leave_something_to_the_scores_beside_them() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 6, 10])
+    boxes = b.op("Exp", b.op("Conv", x, b.weight(4, 6, 1)), to="boxes")
+    scores = b.op("Sigmoid", b.op("Conv", x, b.weight(3, 6, 1)), to="scores")
+    b.op("Concat", boxes, scores, to="y", axis=1)
+    b.output("y")
+    model = b.model()
+    infer_types(model)
+    made = Session(model).run(feeds(model))["y"]
+    found = seeding_of(model.graph.outputs[0], made, model)
+    assert isinstance(found, Joined)
+    rng = np.random.default_rng
+    drawn = found.draw(made, 3, rng(1))
+    generator = rng(1)
+    alone = Seeding(Currency.SQUARES).draw(made[:, :4], 3, generator)
+    np.testing.assert_array_equal(drawn[:, :4], alone)
+    alone = Seeding(Currency.BERNOULLI).draw(made[:, 4:], 3, generator)
+    np.testing.assert_array_equal(drawn[:, 4:], alone)
+
+
+def test_parts_of_one_kind_are_counted_together() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 6])
+    b.op(
+        "Concat",
+        b.op("MatMul", x, b.weight(6, 4)),
+        b.op("MatMul", x, b.weight(6, 3)),
+        to="y",
+        axis=-1,
+    )
+    b.output("y")
+    model = b.model()
+    infer_types(model)
+    made = Session(model).run(feeds(model))["y"]
+    assert isinstance(seeding_of(model.graph.outputs[0], made, model), Seeding)
 
 
 def test_a_softmax_that_is_spelled_out_is_known_by_its_values() -> None:

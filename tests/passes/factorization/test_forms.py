@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from passes.factorization import starts
+from passes.factorization import group_forms, starts
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS, METHODS, named
 from passes.factorization.forms import Form
@@ -164,3 +164,27 @@ def test_what_stands_behind_a_projection_is_solved_for() -> None:
     seen = starts.seen_through(posed, np.eye(4), np.zeros((4, 3, 3, 5)))
     np.testing.assert_allclose(seen.tensor, posed.tensor, atol=1e-6)
     np.testing.assert_allclose(seen.whole(), posed.whole(), atol=1e-9)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("form", [*named(["tucker", "cp"]), *group_forms.named(["blocks"], (2, 4))])
+def test_metrics_are_inverted_once_and_only_where_there_are_any(
+    form: Form, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posed = problem((8, 3, 3, 12))
+    if not seen:
+        posed = pose(posed.plain(posed.tensor).reshape(posed.tensor.shape))
+    ranks = (form.every(posed) or form.of_rank(posed, 4))[0]
+    whole, start = form.sees(posed), form.start(form.sees(posed))(ranks)
+    inverted = 0
+    plain = np.linalg.inv
+
+    def counted(matrix: np.ndarray) -> np.ndarray:
+        nonlocal inverted
+        inverted += 1
+        return plain(matrix)
+
+    monkeypatch.setattr(np.linalg, "inv", counted)
+    factors = form.fitted(whole, start, Effort(rounds=5, steps=1))
+    assert form.error(posed, factors) <= form.error(posed, start) * (1 + 1e-6)
+    assert inverted <= len(start) * seen

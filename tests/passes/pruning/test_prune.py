@@ -13,6 +13,7 @@ from ocompress.ir import edit
 from ocompress.pipeline import Pipeline
 from passes.pruning.prune import Prune
 from tests.build import Builder
+from tests.graphs import ZOO
 from tests.passes.pruning.pruned import prune, stack
 
 
@@ -156,6 +157,12 @@ def test_shared_weight_is_pruned_once() -> None:
     assert result.zeros("w") == 512
     assert result.outcome.counts["weights pruned"] == 1
     assert result.codes == {"first-layer": 1, "last-layer": 1}
+
+
+def test_recurrent_operators_are_named() -> None:
+    result = prune(ZOO["recurrent"]())
+    assert not result.outcome
+    assert result.codes == {"recurrent": 1}
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,23 @@ def test_layers_with_a_shared_weight_are_fitted_together() -> None:
     assert len({id(n.inputs[1]) for n in after.graph.nodes if n.label in ("c1", "c2")}) == 1
     plain, _, _ = pruned(model, ratio=0.25, scope="layer", refit=False, criterion="l1")
     assert error(model, after) < 0.5 * error(model, plain)
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_channels_of_bodies_go_for_the_work_that_they_are(data: bool) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 12, 12])
+    branches = []
+    for name in ("yes", "no"):
+        inner = Builder(len(name))
+        wide = inner.op("Conv", x, inner.weight(32, 4, 3, 3), to=f"{name}_wide")
+        h = inner.op("Relu", wide, to=f"{name}_relu")
+        inner.op("Conv", h, inner.weight(8, 32, 3, 3), to=f"{name}_out")
+        inner.output(f"{name}_out", ["n", 8, 8, 8])
+        branches.append(inner.graph(name))
+    b.ops("ReduceSum", [x], ["total"], keepdims=0)
+    flag = b.op("Greater", "total", b.const(np.float32(0), "zero"))
+    b.op("If", flag, to="y", then_branch=branches[0], else_branch=branches[1])
+    b.output("y", ["n", 8, 8, 8])
+    _, outcome, _ = pruned(b.model(), data=data, ratio=0.5)
+    assert kept(outcome) == {"yes_wide": 16, "no_wide": 16}

@@ -132,3 +132,4 @@ def test_a_model_that_stays_as_it_is_hears_why() -> None:
     assert codes(weighted(ZOO["no_weights"]())) == ["nothing-to-store"]
     assert codes(weighted(ZOO["depthwise_residual"]())) == ["dequantized-every-run"]
     assert codes(weighted(ZOO["depthwise_residual"](), "form=fp16")) == []
+    assert codes(weighted(ZOO["recurrent"]())) == ["no-integer-form", "nothing-to-store"]
