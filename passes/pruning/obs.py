@@ -13,7 +13,7 @@ from passes.reconstruction.least_squares import conjugate_gradients, rounds_with
 _DAMPING = 0.01
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
-_ROUNDS, _TOLERANCE = 80, 1e-4
+_ROUNDS, _TOLERANCE = 80, 1e-3
 _OPERATIONS = 5e12
 """Spent on fitting the weights that are left of all layers, about, at most."""
 _BEYOND = 0.12
