@@ -28,6 +28,8 @@ _STYLES = {
     Status.ROLLED_BACK: STYLES[Tone.BAD],
 }
 
+_NOTHING = "nothing in the model has a form that it looks for"
+
 
 def settings(resolved: Mapping[str, Any]) -> Table:
     """Return the settings that count, one line each."""
@@ -107,6 +109,14 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if not verdict.held:
             yield f"REFUSED by {verdict.guard}: {verdict.message}"
+    if _silent(done, record):
+        yield _NOTHING
+
+
+def _silent(done: Optimization, record: PassRecord) -> bool:
+    """Tell whether a pass changed nothing and named nothing that it left alone."""
+    idle = record.status is Status.UNCHANGED and not record.counts
+    return idle and not done.declined(record)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -121,6 +131,8 @@ def one_pass(done: Optimization, record: PassRecord) -> Table:
         ("tried" if record.status is Status.ROLLED_BACK else "done", _counted(record.counts)),
         ("left alone", _counted(done.declined(record))),
     ]
+    if _silent(done, record):
+        pairs.append(("done", _NOTHING))
     for verdict in record.verdicts:
         word, style = ("held", "") if verdict.held else ("REFUSED", STYLES[Tone.BAD])
         pairs.append((verdict.guard, Text(f"{word}: {verdict.message}", style=style)))

@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
+from ocompress.diagnostics import Severity
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.pruning import obs
@@ -79,10 +80,10 @@ def measure(
     for candidate in candidates:
         sites = sites_of(candidate.nodes, model)
         if isinstance(sites, Refusal):
-            ctx.skip(candidate.nodes[0], sites.code, f"{sites.why}: it goes by magnitude")
+            _blind(candidate, sites.code, sites.why, ctx)
         elif sites[0].inputs > MOST_INPUTS:
-            why = f"{sites[0].inputs} inputs are too many to look at pairs of: it goes by magnitude"
-            ctx.skip(candidate.nodes[0], "too-wide", why)
+            why = f"{sites[0].inputs} inputs are too many to look at pairs of"
+            _blind(candidate, "too-wide", why, ctx)
         else:
             seen.append((candidate, sites))
     minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
@@ -94,12 +95,16 @@ def measure(
     found = {}
     for candidate, sites, sums in looking.look(model, seen, ctx):
         if sums is None:
-            why = "nothing finite reached it: it goes by magnitude"
-            ctx.skip(candidate.nodes[0], "unseen", why)
+            _blind(candidate, "unseen", "nothing finite reached it", ctx)
             continue
         minded = _minded(sites, sums, candidate, minds)
         found[id(candidate.value)] = _cost(candidate, sites[0], sums, minded, question)
     return found
+
+
+def _blind(candidate: LayerWeight, code: str, why: str, ctx: Context) -> None:
+    """Say that data tell nothing of a weight; it is pruned all the same."""
+    ctx.remark(Severity.NOTE, code, f"{why}: it goes by magnitude", candidate.nodes[0])
 
 
 def _minded(
