@@ -177,11 +177,11 @@ class Replace(Pass):
         feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
         ours = sum(rows[0].row.macs for rows in choices.offers.values())
         choices.rest = max(0.0, sum(work_of(model, feeds).values()) - ours)
-        times = tried(model, trials, ctx) if self._seen(ctx) and trials else {}
+        times = tried(model, trials if self._seen(ctx) else {}, ctx)
         for part, rows in choices.offers.items():
-            choices.power[part] *= times.get(part, 1.0)
+            choices.power[part] *= times.of(part)
             for offer in rows:
-                error = offer.row.error * times.get(part, 1.0)
+                error = offer.row.error * times.of(part)
                 choices.table.add(replace(offer.row, error=error))
         if timed:
             choices.table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)

@@ -78,9 +78,10 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         found.orders[at] = order
         found.measured.add(at)
     ctx.progress(stage, len(groups), len(groups))
-    for name, times in tried(model, trials, ctx).items():
-        order = found.orders[int(name)]
-        found.orders[int(name)] = replace(order, costs=order.costs * times)
+    times = tried(model, trials, ctx)
+    for at in found.measured:
+        order = found.orders[at]
+        found.orders[at] = replace(order, costs=order.costs * times.of(f"{at}"))
     return found
 
 

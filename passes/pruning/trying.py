@@ -39,8 +39,8 @@ def corrected(
     found = dict(costed)
     for candidate in candidates:
         known = costed.get(id(candidate.value))
-        if known is not None and candidate.name in times:
-            costs = known.costs * np.float32(times[candidate.name])
+        if known is not None:
+            costs = known.costs * np.float32(times.of(candidate.name))
             found[id(candidate.value)] = replace(known, costs=costs)
     return found
 

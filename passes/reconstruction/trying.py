@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,8 @@ _WORK = 3e11
 """Multiplications that are spent on trying out, about."""
 _FEWEST, _MOST_SAMPLES = 16, 512
 _MOST = 16.0
-"""Factor by which what was predicted is corrected at most: a few samples are no proof."""
+"""Factor by which what was predicted is corrected at most, more or less than what was predicted of
+the others: a few samples are no proof."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,25 @@ class Trial:
     masks: Sequence[Mask] = ()
 
 
-def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, float]:
+@dataclass(frozen=True)
+class Factors:
+    """By what predicted costs are to be multiplied.
+
+    Attributes:
+        common: What all are off by, in the median. Costs are predicted of a sample, all places of
+            its outputs together, and measured in the mean of them, or as noise over signal.
+        each: What each is off by, as far as it was measured.
+    """
+
+    common: float = 1.0
+    each: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, name: str) -> float:
+        """Return the factor of one; the common one if it could not be tried."""
+        return self.each.get(name, self.common)
+
+
+def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     """Return by what predicted costs are to be multiplied, for what was measured.
 
     Errors of neighbouring places add up where they are pooled, and large ones are not what
@@ -84,10 +103,9 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, 
         model: The model as it is.
         trials: What is tried, each alone, by name.
         ctx: Has the data.
-
-    Returns:
-        By name; what cannot be run is left out.
     """
+    if not trials:
+        return Factors()
     seen = sensitivity(
         model,
         {name: _variant(trial) for name, trial in trials.items()},
@@ -95,7 +113,13 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> dict[str, 
         partial(ctx.progress, f"{ctx.source}: trying changes one at a time"),
         samples=samples_for(model, len(trials), ctx),
     )
-    return {name: _factor(found, trials[name].predicted) for name, found in seen.items()}
+    pairs = {name: (cost_of(found), trials[name].predicted) for name, found in seen.items()}
+    ratios = {n: a / b for n, (a, b) in pairs.items() if 0 < a < math.inf and 0 < b < math.inf}
+    if not ratios:
+        return Factors()
+    common = math.exp(float(np.median([math.log(ratio) for ratio in ratios.values()])))
+    least, most = common / _MOST, common * _MOST
+    return Factors(common, {n: min(max(ratio, least), most) for n, ratio in ratios.items()})
 
 
 def samples_for(model: Model, variants: int, ctx: Context) -> int:
@@ -131,13 +155,6 @@ def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
 def cost_of(seen: Sensitivity) -> float:
     """Return what was seen in what costs of layers are counted in."""
     return float(2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10))
-
-
-def _factor(seen: Sensitivity, predicted: float) -> float:
-    measured = cost_of(seen)
-    if not (predicted > 0 and measured > 0 and math.isfinite(measured)):
-        return 1.0
-    return min(max(measured / predicted, 1 / _MOST), _MOST)
 
 
 def _variant(trial: Trial) -> Edit:

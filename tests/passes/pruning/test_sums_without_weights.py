@@ -98,7 +98,7 @@ def test_costs_of_small_channels_are_the_divergence_without_them(
         str(c): Trial([], float(information[np.ix_(c, c)].sum()), masks(group, c)) for c in wanted
     }
     times = tried(model, trials, ctx)
-    assert times == pytest.approx(dict.fromkeys(trials, 1.0), rel=0.15)
+    assert times.each == pytest.approx(dict.fromkeys(trials, 1.0), rel=0.15)
 
 
 def pruned(model: Model, **options: Any) -> tuple[Model, Outcome, Context]:
@@ -135,5 +135,21 @@ def test_what_is_predicted_is_scaled_to_what_is_seen() -> None:
     exact = cost_without(model, group, gone)
     both = masks(group, gone)
     times = tried(model, {"a": Trial([], exact / 3, both), "b": Trial([], exact, both[:1])}, ctx)
-    assert times["a"] == pytest.approx(3, rel=0.05)
-    assert times["b"] == pytest.approx(1, rel=0.05)  # one operand is as good as both
+    assert times.of("a") == pytest.approx(3, rel=0.05)
+    assert times.of("b") == pytest.approx(1, rel=0.05)  # one operand is as good as both
+
+
+def test_what_all_are_off_by_is_no_reason_not_to_tell_them_apart() -> None:
+    """A sequence of places predicts their sum and measures their mean."""
+    model = net()
+    ctx = on_many(model)
+    group = group_of(model, "q")
+    gone = [0, 2]
+    exact, both = cost_without(model, group, gone), masks(group, gone)
+    trials = {str(k): Trial([], 1000 * k * exact, both) for k in (1, 2, 4, 100)}
+    times = tried(model, trials, ctx)
+    for k in (1, 2, 4):
+        assert times.of(str(k)) == pytest.approx(1 / (1000 * k), rel=0.05)
+    assert times.common == pytest.approx(1 / (1000 * 8**0.5), rel=0.05)
+    assert times.of("100") == pytest.approx(times.common / 16)
+    assert times.of("another") == times.common
