@@ -234,7 +234,8 @@ class Replace(Pass):
         whole, left = (table.total(p, "macs") + choices.rest for p in ({}, plan))
         if left <= self.max_macs * whole * (1 + 1e-9):
             return plan
-        why = f"the cheapest forms leave {left / whole:.1%} of the work, more than max_macs allows"
+        forms = "forms that are measured faster" if choices.by == "ms" else "cheapest forms"
+        why = f"the {forms} leave {left / whole:.1%} of the work, more than max_macs allows"
         choices.verdict = "not-reached", why
         return {}
 
