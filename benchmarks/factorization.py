@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import measures
+import net_table
 import numpy as np
 from pruning import ROOT, images
 
@@ -147,22 +148,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/factorization.md")
     given = parser.parse_args()
     page = ROOT / "docs/factorization.md"
-    head, _, table = page.read_text(encoding="utf-8").partition("<!-- table -->")
-    known: dict[str, list[str]] = {}
-    for line in table.splitlines()[3:]:
-        known.setdefault(line.split("|")[1].strip(), []).append(line)
+    known = net_table.rows_of(page)
     train = images(given.train, given.images)
     with tempfile.TemporaryDirectory() as folder:
         for net in given.only:
             known[net] = []
             for cells in Bench(net, train, Path(folder)).rows():
-                known[net].append("| " + " | ".join(cells) + " |")
+                known[net].append(net_table.line_of(cells))
                 print(known[net][-1], flush=True)
     if given.write:
-        lines = ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-        lines += [line for net in CASES for line in known.get(net, ())]
-        text = f"{head}<!-- table -->\n\n" + "\n".join(lines) + "\n"
-        page.write_text(text, encoding="utf-8")
+        net_table.write(page, HEAD, known, list(CASES))
 
 
 if __name__ == "__main__":

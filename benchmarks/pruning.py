@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measures
+import net_table
 import numpy as np
 
 from ocompress import load, save
@@ -186,19 +187,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CASES))
     parser.add_argument("--write", action="store_true", help="write docs/pruning.md")
     given = parser.parse_args()
+    page = ROOT / "docs/pruning.md"
+    rows = net_table.rows_of(page)
     train = images(given.train, given.images)
-    lines = ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-    print("\n".join(lines))
+    print(net_table.line_of(HEAD) + "\n|" + " --- |" * len(HEAD))
     with tempfile.TemporaryDirectory() as folder:
         for net in given.only:
+            rows[net] = []
             for row in Bench(net, train, given.rival, Path(folder)).rows():
-                lines.append("| " + " | ".join(row.cells()) + " |")
-                print(lines[-1], flush=True)
+                rows[net].append(net_table.line_of(row.cells()))
+                print(rows[net][-1], flush=True)
     if given.write:
-        page = ROOT / "docs/pruning.md"
-        text = page.read_text(encoding="utf-8")
-        head = text[: text.index("<!-- table -->")]
-        page.write_text(f"{head}<!-- table -->\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        net_table.write(page, HEAD, rows, list(CASES))
 
 
 if __name__ == "__main__":
