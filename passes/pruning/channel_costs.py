@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,10 +37,27 @@ class Reader:
     rows: np.ndarray
     fixed: bool = False
 
-    def root(self) -> np.ndarray:
-        """Return S with S S^T what errors of outputs cost, (outputs, outputs)."""
+    def scaled(self) -> np.ndarray:
+        """Return the matrix times S, S S^T being what errors of outputs cost."""
+        found: np.ndarray = (
+            self.matrix * self._root if self.minds.ndim == 1 else self.matrix @ self._root
+        )
+        return found
+
+    def plain(self, scaled: np.ndarray) -> np.ndarray:
+        """Undo the scaling of a matrix."""
         if self.minds.ndim == 1:
-            return np.diag(np.sqrt(np.maximum(self.minds, 1e-30)))
+            divided: np.ndarray = scaled / self._root
+            return divided
+        found: np.ndarray = np.linalg.solve(self._root.T, scaled.T).T
+        return found
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """S, (outputs, outputs); (outputs,) where it is diagonal."""
+        if self.minds.ndim == 1:
+            each: np.ndarray = np.sqrt(np.maximum(self.minds, 1e-30))
+            return each
         damp = max(1e-9 * float(np.trace(self.minds)) / len(self.minds), 1e-30)
         found: np.ndarray = np.linalg.cholesky(self.minds + damp * np.eye(len(self.minds)))
         return found
@@ -157,14 +175,13 @@ class _Surgery:
         self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
-        self._root = reader.root()
-        self._matrix = ((reader.matrix * varies) @ self._root).astype(kind)
+        self._plain = reader.plain
+        self._matrix = (reader.scaled() * varies).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
 
     def matrix(self) -> np.ndarray:
         """Return the weights as they are now, (inputs, outputs)."""
-        found: np.ndarray = np.linalg.solve(self._root.T, self._matrix.astype(np.float64).T).T
-        return found
+        return self._plain(self._matrix.astype(np.float64))
 
     def scores(self) -> np.ndarray:
         """Return what taking each channel costs now."""
@@ -202,7 +219,7 @@ class _Missing:
 
     def __init__(self, reader: Reader) -> None:
         self._rows = reader.rows
-        self._matrix = reader.matrix @ reader.root()
+        self._matrix = reader.scaled()
         self._hessian = reader.hessian
         self._missing = np.zeros_like(self._matrix)
         self._plain = reader.matrix

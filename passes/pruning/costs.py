@@ -53,12 +53,14 @@ class Question:
         criterion: One of `CRITERIA` that needs data.
         pattern: Which weights go together.
         sparsity: About the share of weights that will go.
+        deepest: The largest share that any layer was asked to lose.
         rounds: Of fitting after each step; `measure` knows.
     """
 
     criterion: str
     pattern: Pattern
     sparsity: float
+    deepest: float
     rounds: int = 0
 
 
@@ -91,7 +93,7 @@ def measure(
     works = [
         round_work((s.groups, s.inputs, s.outputs), minds.get(s.node.output.name)) for s in first
     ]
-    question = replace(question, rounds=obs.rounds_for(works, question.sparsity))
+    question = replace(question, rounds=obs.rounds_for(works, obs.least_kept(question.deepest)))
     found = {}
     for candidate, sites, sums in looking.look(model, seen, ctx):
         if sums is None:
@@ -159,7 +161,8 @@ def _surgeon(
     if pattern.is_block:
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.array.astype(np.float64))
-    asked = obs.Problem(matrix, hessian, minded, units, question.rounds)
+    least = obs.least_kept(question.deepest)
+    asked = obs.Problem(matrix, hessian, minded, units, question.rounds, least)
     traced = obs.trace(asked, question.sparsity)
     shift = None
     if biased:

@@ -38,7 +38,7 @@ def gram(reader: Reader) -> np.ndarray:
     Returns:
         (channels, channels): sum over outputs, weighed by what an error of each costs.
     """
-    weight = reader.matrix @ reader.root()
+    weight = reader.scaled()
     size = len(reader.rows)
     owner = np.full(len(weight), size)  # inputs of no channel go to a row that is thrown away
     there = reader.rows >= 0

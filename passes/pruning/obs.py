@@ -38,6 +38,7 @@ class Problem:
         units: Sums an array of the weight's shape over the units that go together, and gives
             back for every element the number of its unit: see `Units`.
         rounds: Of conjugate gradients after each step, see `rounds_for`.
+        least: Share of the weights down to which the order is found, see `least_kept`.
     """
 
     weight: np.ndarray
@@ -45,6 +46,7 @@ class Problem:
     minds: np.ndarray
     units: Units
     rounds: int = _ROUNDS
+    least: float = _LEAST_KEPT
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     taker = _Taker(problem)
     kept = 1.0
     probe: tuple[np.ndarray, float] | None = None
-    least = _least(sparsity)
-    while kept > least:
+    while kept > problem.least:
         kept *= _KEPT_PER_STEP
         taker.take(kept)
         progress()
@@ -121,18 +122,23 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     return Trace(taker.costs, *probe)
 
 
-def rounds_for(each: Iterable[float], sparsity: float) -> int:
+def rounds_for(each: Iterable[float], least: float) -> int:
     """Return how many rounds may follow each step, so that all layers are soon done.
 
     Args:
         each: Operations of a round, layer by layer.
-        sparsity: About the share of weights that will go.
+        least: Share of the weights at which steps end.
     """
-    steps = np.log(_least(sparsity)) / np.log(_KEPT_PER_STEP)
+    steps = np.log(least) / np.log(_KEPT_PER_STEP)
     return rounds_within(_OPERATIONS, float(steps) * sum(each), _ROUNDS)
 
 
-def _least(sparsity: float) -> float:
+def least_kept(sparsity: float) -> float:
+    """Return at which share of the weights steps end.
+
+    Args:
+        sparsity: The largest share of weights that any layer was asked to lose.
+    """
     return max(_LEAST_KEPT, _BEYOND * (1 - sparsity))
 
 
@@ -155,7 +161,6 @@ class _Taker:
         self._target = self._hessian @ self.start
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
-        self._pairs = None if self._minds.ndim == 2 else self._minds
         self._rounds = problem.rounds
         inputs = self.start.shape[1]
         rows = self.start.shape[0] * self.start.shape[2]
@@ -176,7 +181,7 @@ class _Taker:
             self.mask,
             self._rounds,
             _TOLERANCE,
-            self._pairs,
+            self._minds,
         )
         lost = self.matrix - self.start
         error = float((lost * across(self._hessian @ lost, self._minds)).sum()) * self._level

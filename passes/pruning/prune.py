@@ -195,7 +195,8 @@ class Prune(Pass):
         if criterion in costs.DATA_FREE or not wanted:
             return {}
         share = pattern.fixed_sparsity or self.sparsity
-        question = Question(criterion, pattern, share)
+        deepest = max([share, *(s for _, s in wanted if s is not None)])
+        question = Question(criterion, pattern, share, deepest)
         group = [c for c, _ in wanted]
         measured = costs.measure(model, group, question, ctx)
         return corrected(model, group, measured, ctx) if self.scope == "global" else measured

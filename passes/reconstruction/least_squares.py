@@ -65,8 +65,10 @@ def conjugate_gradients(
         rounds: Rounds at most.
         tolerance: Columns whose error is smaller than this part of what is wanted are left.
         minds: What errors of pairs of outputs cost, (groups, outputs, outputs): what a mask keeps
-            of one output then makes up for what others lost. None if each is on its own.
+            of one output then makes up for what others lost. Each is on its own with (groups,
+            outputs) or None.
     """
+    minds = None if minds is None or minds.ndim == 2 else minds
     keep = np.ones((), start.dtype) if mask is None else mask.astype(start.dtype)
     inverse = (1 / np.einsum("gii->gi", hessian))[:, :, None]
     axes: tuple[int, ...] = (1,)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
+
 import numpy as np
 
 from passes.pruning import obs
@@ -84,3 +87,15 @@ def test_zeros_cost_nothing_and_units_cost_the_same() -> None:
     costs = trace(asked, 0.5).costs.reshape(6, 4)
     np.testing.assert_allclose(costs, np.repeat(costs[:, :1], 4, axis=1), rtol=1e-5)
     assert len(np.unique(costs[:, 0])) == 6
+
+
+def test_the_order_goes_as_far_as_any_layer_is_asked_to() -> None:
+    assert obs.least_kept(0.5) == 0.06
+    assert obs.least_kept(0.95) == obs.least_kept(0.99) == 0.012
+    posed = problem(rng().standard_normal((600, 40)), rng(2).standard_normal((40, 6)))
+    steps = []
+    for least in (obs.least_kept(0.5), obs.least_kept(0.95)):
+        counted: list[int] = []
+        trace(dataclasses.replace(posed, least=least), 0.5, partial(counted.append, 1))
+        steps.append(len(counted))
+    assert steps == [12, 18]

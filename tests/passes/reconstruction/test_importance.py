@@ -1,0 +1,44 @@
+"""What errors of outputs cost, in pairs, or one by one where there are too many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ocompress.analysis.linear_rows import Site, site_of
+from passes.pruning.channel_costs import Reader
+from passes.reconstruction import importance
+from passes.reconstruction.importance import across, alone, curvature
+from tests.passes.pruning.on_data import context
+from tests.passes.pruning.test_prune_with_data import net
+
+
+def test_of_wide_layers_the_diagonal_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
+    pairs = curvature(model, sites, context(model))
+    monkeypatch.setattr(importance, "MOST_OUTPUTS", 1)
+    monkeypatch.setattr(importance, "_PLACES", 1 << 20)
+    single = curvature(model, sites, context(model))
+    monkeypatch.setattr(importance, "MOST_OUTPUTS", 1 << 20)
+    whole = curvature(model, sites, context(model))
+    assert pairs.keys() == single.keys()
+    assert single
+    for name, each in single.items():
+        assert each.ndim == (2 if whole[name].shape[1] > 1 else 3)
+        np.testing.assert_allclose(
+            each.reshape(alone(whole[name]).shape), alone(whole[name]), rtol=1e-4
+        )
+
+
+def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:
+    rng = np.random.default_rng(0)
+    array, each = rng.standard_normal((2, 5, 4)), rng.random((2, 4)) + 0.1
+    pairs = each[:, :, None] * np.eye(4)
+    np.testing.assert_allclose(across(array, each), across(array, pairs))
+    np.testing.assert_array_equal(alone(pairs), each)
+    readers = [Reader(array[0], np.eye(5), m, np.arange(5)[:, None]) for m in (each[0], pairs[0])]
+    one, other = (r.scaled() for r in readers)
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+    for reader in readers:
+        np.testing.assert_allclose(reader.plain(reader.scaled()), array[0], rtol=1e-9)
