@@ -5,6 +5,7 @@ from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.depfile import data_files, depfile
 from ocompress.io.feeds import Unlabelled
+from ocompress.io.holdout import Split, hold_out
 from ocompress.io.model_reader import load_model, model_files
 from ocompress.io.model_writer import save_model, stage_model
 from ocompress.ir.mapping import release
@@ -12,6 +13,7 @@ from ocompress.ir.mapping import release
 __all__ = [
     "Dataset",
     "Feeds",
+    "Split",
     "Staging",
     "Unlabelled",
     "as_dataset",
@@ -20,6 +22,7 @@ __all__ = [
     "check_outputs",
     "data_files",
     "depfile",
+    "hold_out",
     "load_data",
     "load_model",
     "model_files",
