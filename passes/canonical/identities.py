@@ -198,6 +198,7 @@ STAND_INS: dict[str, Rule] = {
     "CastLike": cast,
     "Concat": alone,
     "Max": alone,
+    "Mean": alone,
     "Min": alone,
     "Sum": alone,
     "Transpose": transpose,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.ir import Node, Value, query
-from passes.canonical.adapters.step import Refusal, Step, graph_of, nothing
+from passes.canonical.adapters.step import Step, graph_of, nothing
 
 
 def upsample_7(node: Node) -> Step:
@@ -33,40 +33,79 @@ def upsample_9(node: Node) -> Step:
     return step
 
 
-def resize_11(node: Node) -> Step:
-    """Write down how Resize of opset 10 samples.
-
-    Coordinates are asymmetric. Nearest neighbour takes the floor where it enlarges and the
-    ceiling where it reduces; one node cannot say both.
-    """
-    nearest = node.attr("mode", "nearest") == "nearest"
-    scales = query.constant(node, 1)
-    rounding = nearest_mode(scales) if nearest else "floor"
+def upsample_10(node: Node) -> Step:
+    """Become a Resize, and say of computed scales what an Upsample may rely on: it enlarges."""
+    computed = query.constant(node, 1) is None and node.attr("mode", "nearest") == "nearest"
 
     def step() -> None:
-        node.set_inputs([node.inputs[0], _no_region(node), node.inputs[1]])
-        node.set_attr("coordinate_transformation_mode", "asymmetric")
-        if nearest:
-            node.set_attr("nearest_mode", rounding)
+        if computed:
+            node.set_input(1, _bounded(node, node.input(1), "Max"))
+        node.op_type = "Resize"
 
     return step
 
 
-def nearest_mode(scales: np.ndarray | None) -> str:
+def resize_11(node: Node) -> Step:
+    """Write down how Resize of opset 10 samples.
+
+    Coordinates are asymmetric. Nearest neighbour takes the floor along axes that it enlarges and
+    the ceiling along those that it reduces. One node cannot say both, so where it may do both, or
+    nobody knows beforehand, a second one reduces what the first has enlarged; axes do not mind
+    each other.
+    """
+    nearest = node.attr("mode", "nearest") == "nearest"
+    rounding = nearest_mode(node.input(1)) if nearest else ""
+
+    def step() -> None:
+        scales = node.input(1)
+        node.set_inputs([node.inputs[0], _no_region(node), scales])
+        node.set_attr("coordinate_transformation_mode", "asymmetric")
+        if nearest:
+            node.set_attr("nearest_mode", rounding or "ceil")
+        if nearest and not rounding:
+            node.set_input(0, _enlarged(node, scales))
+            node.set_input(2, _bounded(node, scales, "Min"))
+
+    return step
+
+
+def nearest_mode(scales: Value | None) -> str:
     """Return the rounding of nearest-neighbour sampling at opset 10, for scales per axis.
 
-    Raises:
-        Refusal: If the scales are computed, or enlarge one axis and reduce another.
+    Returns:
+        `floor` where no axis is reduced, `ceil` where none is enlarged, otherwise nothing.
     """
-    if scales is None:
-        why = "its scales are computed, so that its rounding is not known"
-        raise Refusal(why)
-    if bool(np.all(scales >= 1)):
-        return "floor"
-    if bool(np.all(scales <= 1)):
-        return "ceil"
-    why = "it enlarges one axis and reduces another"
-    raise Refusal(why)
+    known = None if scales is None else scales.constant
+    if known is not None:
+        return "floor" if np.all(known >= 1) else "ceil" if np.all(known <= 1) else ""
+    bound = query.made_by(scales, "Max")
+    least = [] if bound is None else [query.scalar(bound, i) for i in range(len(bound.inputs))]
+    return "floor" if any(number is not None and number >= 1 for number in least) else ""
+
+
+def _bounded(node: Node, scales: Value | None, op_type: str) -> Value:
+    """Return scales that reduce no axis (Max) or enlarge none (Min)."""
+    graph = graph_of(node)
+    one = np.ones((), np.float32)
+    known = None if scales is None else scales.constant
+    if known is not None:
+        bound = np.maximum(known, one) if op_type == "Max" else np.minimum(known, one)
+        return graph.constant(f"{node.label}_scales", bound)
+    limit = graph.constant(f"{node.label}_one", one)
+    return graph.add_op(op_type, [scales, limit], name=f"{node.label}_scales").output
+
+
+def _enlarged(node: Node, scales: Value | None) -> Value:
+    """Return the input of a Resize, enlarged along the axes whose scale is more than 1."""
+    first = graph_of(node).add_op(
+        "Resize",
+        [node.inputs[0], _no_region(node), _bounded(node, scales, "Max")],
+        name=f"{node.label}_enlarged",
+    )
+    for name, attribute in node.attributes.items():
+        first.set_attr(name, attribute)
+    first.set_attr("nearest_mode", "floor")
+    return first.output
 
 
 def resize_13(node: Node) -> Step:

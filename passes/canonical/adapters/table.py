@@ -38,7 +38,7 @@ ADAPTERS: dict[tuple[str, int], Adapter] = {
     ("Dropout", 10): inputs.dropout_10,
     ("Slice", 10): inputs.slice_10,
     ("TopK", 10): inputs.top_k_10,
-    ("Upsample", 10): rename("Resize"),
+    ("Upsample", 10): sampling.upsample_10,
     ("Clip", 11): inputs.clip_11,
     ("Pad", 11): inputs.pad_11,
     ("Resize", 11): sampling.resize_11,

@@ -11,13 +11,14 @@ import onnx
 import pytest
 from onnx import TensorProto as T
 
-from ocompress.ir import Model, from_proto, to_proto
+from ocompress.ir import Graph, Model, from_proto, to_proto
+from ocompress.pipeline import find
 from ocompress.runtime import Session
 from passes.canonical.adapters import ADAPTERS
 from passes.canonical.adapters.sampling import nearest_mode
 from passes.canonical.adapters.softmax import single_axis
-from passes.canonical.adapters.step import Refusal
 from tests.build import Builder
+from tests.contract.harness import context
 from tests.passes.canonical.exact import run
 
 Build = Callable[[Builder, str], str]
@@ -105,6 +106,9 @@ CASES: dict[str, tuple[int, int, Build]] = {
     "upsample_linear": (9, 17, _one("Upsample", _f(1, 1, 2, 2), mode="linear")),
     "resize_up": (10, 17, _one("Resize", _f(1, 1, 1.7, 2.0))),
     "resize_down": (10, 17, _one("Resize", _f(1, 1, 0.7, 0.4))),
+    "resize_up_and_down": (10, 17, _one("Resize", _f(1, 1, 0.55, 2.3))),
+    "resize_batch_and_width": (10, 17, _one("Resize", _f(2.0, 1, 1, 0.4))),
+    "upsample_7_images": (7, 17, _one("Upsample", scales=[1.0, 1.0, 1.0, 2.0], mode="linear")),
     "resize_linear": (10, 17, _one("Resize", _f(1, 1, 0.7, 1.6), mode="linear")),
     "to_11": (10, 11, _one("Resize", _f(1, 1, 2.0, 2.0))),
     "to_12": (9, 12, _one("Softmax", axis=2)),
@@ -191,8 +195,6 @@ def test_newer_models_are_left_alone(opset: int) -> None:
 @pytest.mark.parametrize(
     ("opset", "highest", "word", "build"),
     [
-        (10, 10, "Resize", _one("Resize", _f(1, 1, 0.5, 2.0))),
-        (10, 10, "Resize", lambda b, x: b.op("Resize", x, b.input("s", [4]))),
         (7, 8, "BatchNormalization", _per_element),
     ],
 )
@@ -264,9 +266,54 @@ def test_single_axis(axis: int, shape: tuple[int, ...] | None, wanted: int | Non
 
 
 def test_nearest_mode() -> None:
-    assert nearest_mode(_f(1, 2)) == "floor"
-    assert nearest_mode(_f(1, 0.5)) == "ceil"
-    with pytest.raises(Refusal, match="enlarges"):
-        nearest_mode(_f(0.5, 2))
-    with pytest.raises(Refusal, match="computed"):
-        nearest_mode(None)
+    constants = Graph("g")
+    assert nearest_mode(constants.constant("s", _f(1, 2))) == "floor"
+    assert nearest_mode(constants.constant("s", _f(1, 0.5))) == "ceil"
+    assert nearest_mode(constants.constant("s", _f(0.5, 2))) == ""
+    assert nearest_mode(None) == ""
+
+
+def _to_size_of(op: str, mode: str) -> Build:
+    """Resize to the size of another image, as PyTorch spells it: by quotients of extents."""
+
+    def build(b: Builder, x: str) -> str:
+        goal = b.input("goal", [2, 3, "h", "w"])
+        extents = []
+        for value in (goal, x):
+            shape = b.op("Shape", value)
+            size = b.op("Slice", shape, *(b.const(_i(n)) for n in (2, 4))) if op == "Resize" else ""
+            size = size or b.op("Slice", shape, starts=[2], ends=[4], axes=[0])
+            b.ops("Cast", [size], [f"{size}_f"], to=T.FLOAT)
+            extents.append(f"{size}_f")
+        scales = b.op("Concat", b.const(_f(1, 1)), b.op("Div", *extents), axis=0)
+        return b.op(op, x, scales, mode=mode)
+
+    return build
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("size", [(4, 6), (8, 12), (7, 16)])
+def test_upsample_with_computed_scales(size: tuple[int, int], mode: str) -> None:
+    ran = run("upgrade-opset", _model(9, _to_size_of("Upsample", mode)))
+    assert ran.after.opset == 17
+    assert ran.ops["Resize"] == 1
+    ran.same_bits(goal=np.zeros((2, 3, *size), np.float32))
+
+
+@pytest.mark.parametrize("size", [(8, 12), (3, 4), (3, 13), (9, 5), (4, 6), (1, 1)])
+def test_nearest_resize_with_computed_scales(size: tuple[int, int]) -> None:
+    ran = run("upgrade-opset", _model(10, _to_size_of("Resize", "nearest")))
+    assert ran.after.opset == 17
+    assert ran.ops["Resize"] == 2
+    ran.same_bits(goal=np.zeros((2, 3, *size), np.float32))
+
+
+def test_an_upsample_stays_one_node_where_its_scales_become_known() -> None:
+    b = Builder()
+    x, half = b.input("x", IMAGE), b.const(_f(0.5, 0.5, 1, 1))
+    b.op("Upsample", x, b.op("Add", half, half), to="up")
+    b.op("Relu", "up", to="y")
+    b.output("y", IMAGE)
+    model = b.model(9)
+    context(model).run_one(find("canonicalize")(), model)
+    assert [n.op_type for _, n in model.nodes()] == ["Resize", "Relu"]
