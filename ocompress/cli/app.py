@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ocompress import __version__
 from ocompress.cli import exits
+from ocompress.cli.arguments import OUTPUT
+from ocompress.cli.examples import EXIT_CODES, epilog
 from ocompress.cli.inspect import inspect
 from ocompress.cli.optimize import optimize
 from ocompress.cli.passes import passes
@@ -19,22 +22,34 @@ from ocompress.cli.profile import profile
 from ocompress.cli.target import setup, target
 from ocompress.cli.validate import validate
 
-EPILOG = (
-    "Exit codes: 0 done and within budget, 1 budget or gate failed, 2 wrong usage, 3 model "
-    "invalid or unsupported, 4 failure, 130 interrupted."
-)
-
 app = typer.Typer(
     help="Make trained ONNX models smaller and faster, with proof.",
-    epilog=EPILOG,
-    add_completion=False,
+    epilog=EXIT_CODES,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (optimize, validate, profile, inspect, passes)
-for command in COMMANDS:
-    app.command(epilog=EPILOG)(exits.mapped(command))
-target.command(epilog=EPILOG)(exits.mapped(setup))
+
+
+class _Command(TyperCommand):
+    """A command whose `--help` stands beside its other options for output."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Put the option that all commands have into a panel that they have."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel, option.metavar = OUTPUT, ""
+        return option
+
+
+def _enlist(command: Callable[..., int], group: typer.Typer) -> None:
+    mapped = exits.mapped(command)
+    group.command(cls=_Command, epilog=epilog(command.__name__))(mapped)
+
+
+for _command in COMMANDS:
+    _enlist(_command, app)
+_enlist(setup, target)
 app.add_typer(target, name="target")
 
 

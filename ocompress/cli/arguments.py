@@ -1,159 +1,215 @@
-"""Options that commands share, with their help texts."""
+"""Options that commands share, with their help texts.
+
+The panels of `--help` stand in the order in which a command names their first options: Input,
+Passes, Budget, Measuring, Output.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-_RESULT, _DATA, _BUDGET, _HOW = "Results", "Data", "Budget", "How"
+INPUT, PASSES, BUDGET, MEASURING, OUTPUT = "Input", "Passes", "Budget", "Measuring", "Output"
+
+
+def flag(*names: str, panel: str, text: str) -> Any:
+    """Declare an option that takes no value."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar="")
+
+
+def valued(*names: str, kind: str, panel: str, text: str, **more: Any) -> Any:
+    """Declare an option whose value is shown as `kind`."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=kind, **more)
+
+
+# -- input ----------------------------------------------------------------------------------
 
 Model = Annotated[Path | None, typer.Argument(help="The model, an ONNX file.")]
 Output = Annotated[Path | None, typer.Argument(help="Where the result goes.")]
 ModelOption = Annotated[
     Path | None,
-    typer.Option("-m", "--model", help="The model, as an option.", rich_help_panel=_HOW),
-]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", help="The result, as an option.", rich_help_panel=_RESULT),
-]
-Passes = Annotated[
-    str,
-    typer.Option(
-        "-p", "--passes", help="Passes in order, with options: 'prune{sparsity=0.5},quant'."
+    valued(
+        "-m",
+        "--model",
+        kind="FILE",
+        panel=INPUT,
+        text="The model, in place of the argument.",
     ),
-]
-Recipe = Annotated[
-    str, typer.Option("--recipe", help="Passes from a TOML file or a named recipe instead.")
 ]
 Data = Annotated[
     str,
-    typer.Option(
+    valued(
         "-d",
         "--data",
-        help="A .npz or .npy file, a folder of them, of images or of test_data_set_N, or "
+        kind="DATA",
+        panel=INPUT,
+        text="A .npz or .npy file, a folder of them, of images or of test_data_set_N, or "
         "module:function.",
-        rich_help_panel=_DATA,
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(
-        "--labels", help="Labels: .npy, .npz, .csv or .txt, one a sample.", rich_help_panel=_DATA
+    valued(
+        "--labels",
+        kind="FILE",
+        panel=INPUT,
+        text="Labels, one per sample: .npy, .npz, .csv or .txt.",
     ),
 ]
 Preprocess = Annotated[
     Path | None,
-    typer.Option(
+    valued(
         "--preprocess",
-        help="How to prepare images: a TOML table; default preprocess.toml beside them.",
-        rich_help_panel=_DATA,
+        kind="FILE",
+        panel=INPUT,
+        text="How to prepare images: a TOML table; default preprocess.toml beside them.",
     ),
 ]
 Samples = Annotated[
     int | None,
-    typer.Option("--samples", help="Use only the first N samples.", rich_help_panel=_DATA),
+    valued("--samples", kind="N", panel=INPUT, text="Use only the first N samples."),
 ]
 Synthetic = Annotated[
     int,
-    typer.Option(
+    valued(
         "--synthetic-data",
-        help="Calibrate on N random samples; says nothing about real inputs.",
-        rich_help_panel=_DATA,
+        kind="N",
+        panel=INPUT,
+        text="Calibrate on N random samples; says nothing about real inputs.",
+        show_default=False,
+    ),
+]
+Shape = Annotated[
+    list[str] | None,
+    valued(
+        "--shape",
+        kind="NAME:SHAPE",
+        panel=INPUT,
+        text="Shape of an input, name:1,3,224,224; once for each input.",
+    ),
+]
+
+# -- passes ---------------------------------------------------------------------------------
+
+Passes = Annotated[
+    str,
+    valued(
+        "-p",
+        "--passes",
+        kind="PASSES",
+        panel=PASSES,
+        text="Passes in order, options in braces, all in quotes: 'prune{sparsity=0.5},quant'. "
+        "`ocompress passes` lists them.",
+    ),
+]
+Recipe = Annotated[
+    str,
+    valued(
+        "--recipe",
+        kind="RECIPE",
+        panel=PASSES,
+        text="Passes from a TOML file, or a named recipe, in place of --passes.",
     ),
 ]
 Target = Annotated[
-    str, typer.Option("-t", "--target", help="What the result runs on: host, arm64, portable, ...")
+    str,
+    valued(
+        "-t",
+        "--target",
+        kind="TARGET",
+        panel=PASSES,
+        text="What the result will run on: host, arm64, portable, ...",
+    ),
 ]
+Seed = Annotated[
+    int, valued("--seed", kind="N", panel=PASSES, text="Makes random choices repeatable.")
+]
+
+# -- budget ---------------------------------------------------------------------------------
+
 MaxDrop = Annotated[
     float | None,
-    typer.Option(
+    valued(
         "--max-drop",
-        help="Largest loss of the metric; 0.01 is one point of a hundred.",
-        rich_help_panel=_BUDGET,
+        kind="DROP",
+        panel=BUDGET,
+        text="Largest loss of the metric; 0.01 is one point of a hundred.",
     ),
 ]
 Metric = Annotated[
     str,
-    typer.Option(
-        "--metric", help="agreement, accuracy, or module:function.", rich_help_panel=_BUDGET
+    valued(
+        "--metric",
+        kind="METRIC",
+        panel=BUDGET,
+        text="agreement, accuracy, or module:function.",
     ),
 ]
 MaxLatency = Annotated[
     float | None,
-    typer.Option(
+    valued(
         "--max-latency-ratio",
-        help="Largest latency over the original's, on the host. Default 1.0.",
-        rich_help_panel=_BUDGET,
+        kind="RATIO",
+        panel=BUDGET,
+        text="Largest latency over the original's, on the host. Default 1.0.",
     ),
 ]
-AllowSlower = Annotated[
-    bool,
-    typer.Option("--allow-slower", help="Keep slower results too.", rich_help_panel=_BUDGET),
-]
-AllowLarger = Annotated[
-    bool,
-    typer.Option("--allow-larger", help="Keep larger results too.", rich_help_panel=_BUDGET),
-]
+AllowSlower = Annotated[bool, flag("--allow-slower", panel=BUDGET, text="Accept a slower result.")]
+AllowLarger = Annotated[bool, flag("--allow-larger", panel=BUDGET, text="Accept a larger result.")]
 Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Exit with 1 if a pass changes nothing.", rich_help_panel=_BUDGET
+    bool, flag("--strict", panel=BUDGET, text="Exit with 1 if a pass changes nothing.")
+]
+
+# -- measuring ------------------------------------------------------------------------------
+
+NoProfile = Annotated[bool, flag("--no-profile", panel=MEASURING, text="Do not measure latency.")]
+Threads = Annotated[
+    int,
+    valued(
+        "--threads",
+        kind="N",
+        panel=MEASURING,
+        text="Threads when measuring; 0: all cores.",
+        min=0,
+        max=256,
     ),
+]
+
+# -- output ---------------------------------------------------------------------------------
+
+OutputOption = Annotated[
+    Path | None,
+    valued(
+        "-o",
+        "--output",
+        kind="FILE",
+        panel=OUTPUT,
+        text="Where the result goes, in place of the argument.",
+    ),
+]
+ExternalData = Annotated[
+    bool, flag("--external-data", panel=OUTPUT, text="Put weights into OUTPUT.data.")
 ]
 Report = Annotated[
     Path | None,
-    typer.Option(
+    valued(
         "--report",
-        help="Write a report: .html and .md for people, else JSON.",
-        rich_help_panel=_RESULT,
+        kind="FILE",
+        panel=OUTPUT,
+        text="Write a report: .html and .md for people, else JSON.",
     ),
 ]
 Depfile = Annotated[
     Path | None,
-    typer.Option("--depfile", help="Write a Makefile dependency list.", rich_help_panel=_RESULT),
+    valued("--depfile", kind="FILE", panel=OUTPUT, text="Write a Makefile dependency list."),
 ]
 Dump = Annotated[
     Path | None,
-    typer.Option(
-        "--dump", help="Write the graph after each pass to a folder.", rich_help_panel=_RESULT
-    ),
+    valued("--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to a folder."),
 ]
-ExternalData = Annotated[
-    bool,
-    typer.Option("--external-data", help="Put weights into OUTPUT.data.", rich_help_panel=_RESULT),
-]
-NoProfile = Annotated[
-    bool, typer.Option("--no-profile", help="Do not measure latency.", rich_help_panel=_HOW)
-]
-Seed = Annotated[
-    int, typer.Option("--seed", help="Makes random choices repeatable.", rich_help_panel=_HOW)
-]
-Threads = Annotated[
-    int,
-    typer.Option(
-        "--threads",
-        help="Threads when measuring; 0: all cores.",
-        min=0,
-        max=256,
-        rich_help_panel=_HOW,
-    ),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=_RESULT)
-]
-Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Print errors only.", rich_help_panel=_RESULT)
-]
-Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Say it node by node.", rich_help_panel=_RESULT)
-]
-NoColor = Annotated[
-    bool, typer.Option("--no-color", help="Print without colors.", rich_help_panel=_RESULT)
-]
-Shape = Annotated[
-    list[str] | None,
-    typer.Option("--shape", help="Shape of an input: name:1,3,224,224.", rich_help_panel=_DATA),
-]
+Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON on standard output.")]
+Quiet = Annotated[bool, flag("-q", "--quiet", panel=OUTPUT, text="Print errors only.")]
+Verbose = Annotated[bool, flag("-v", "--verbose", panel=OUTPUT, text="Show per-node remarks.")]
+NoColor = Annotated[bool, flag("--no-color", panel=OUTPUT, text="Print without colors.")]

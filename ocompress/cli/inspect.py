@@ -12,26 +12,38 @@ from ocompress.cli import exits
 from ocompress.cli.console import Printer
 from ocompress.errors import OptionError
 
-Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)]
-Second = Annotated[Path | None, typer.Argument(help="The quantized one.", show_default=False)]
+Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
+Second = Annotated[
+    Path | None,
+    typer.Argument(help="With --quant: the quantized model."),
+]
 Quant = Annotated[
-    bool, typer.Option("--quant", help="Compare a quantized model layer by layer with the float.")
+    bool,
+    a.flag(
+        "--quant",
+        panel=a.MEASURING,
+        text="Compare a quantized model with the float one, layer by layer.",
+    ),
 ]
 Alone = Annotated[
     bool,
-    typer.Option("--sensitivity", help="With --quant: quantize one layer at a time too (slow)."),
+    a.flag(
+        "--sensitivity",
+        panel=a.MEASURING,
+        text="With --quant: also quantize one layer at a time (slow).",
+    ),
 ]
 
 
 def inspect(
     model: Subject,
     candidate: Second = None,
-    quant: Quant = False,
-    sensitivity: Alone = False,
     data: a.Data = "",
     preprocess: a.Preprocess = None,
     samples: a.Samples = None,
     target: a.Target = "host",
+    quant: Quant = False,
+    sensitivity: Alone = False,
     as_json: a.Json = False,
     quiet: a.Quiet = False,
     verbose: a.Verbose = False,

@@ -10,8 +10,11 @@ from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
 
-Name = Annotated[str, typer.Argument(help="One pass, with its options.", show_default=False)]
-All = Annotated[bool, typer.Option("--all", help="List the parts of families too.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="One pass, to see its options.", show_default=False),
+]
+All = Annotated[bool, a.flag("--all", panel=a.OUTPUT, text="List the parts of families too.")]
 
 
 def passes(

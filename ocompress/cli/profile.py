@@ -12,10 +12,23 @@ from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
 
-Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)]
-Against = Annotated[Path | None, typer.Option("--against", help="A reference, run in turns.")]
-PerNode = Annotated[bool, typer.Option("--per-node", help="Time operators and layers too.")]
-Seconds = Annotated[float, typer.Option("--seconds", help="Time to spend on each model.")]
+Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
+Against = Annotated[
+    Path | None,
+    a.valued(
+        "--against",
+        kind="FILE",
+        panel=a.INPUT,
+        text="A reference; the two are run in turns.",
+    ),
+]
+PerNode = Annotated[
+    bool, a.flag("--per-node", panel=a.MEASURING, text="Time operators and layers too.")
+]
+Seconds = Annotated[
+    float,
+    a.valued("--seconds", kind="SECONDS", panel=a.MEASURING, text="Time to spend on each model."),
+]
 
 
 def profile(

@@ -12,11 +12,19 @@ from ocompress.cli.console import Printer
 
 target = typer.Typer(help="Devices beside this machine: set them up.", add_completion=False)
 
-Name = Annotated[str, typer.Argument(help="The device: qemu-aarch64.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The device: qemu-aarch64.")]
 Mirror = Annotated[
-    str, typer.Option("--mirror", help="Where Debian packages come from; default: its own.")
+    str,
+    a.valued(
+        "--mirror",
+        kind="URL",
+        panel=a.INPUT,
+        text="Where Debian packages come from; default: its own.",
+    ),
 ]
-Again = Annotated[bool, typer.Option("--again", help="Make it afresh even if it is there.")]
+Again = Annotated[
+    bool, a.flag("--again", panel=a.OUTPUT, text="Make it afresh even if it is there.")
+]
 
 
 @target.callback(invoke_without_command=True)

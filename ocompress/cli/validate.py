@@ -22,15 +22,29 @@ if TYPE_CHECKING:
     Page: TypeAlias = Callable[[Mapping[str, Any]], Parts]
     Compared: TypeAlias = tuple[ValidationResult, dict[str, Any], Parts, Page]
 
-Reference = Annotated[Path, typer.Argument(help="The original model.", show_default=False)]
-Candidate = Annotated[Path, typer.Argument(help="What became of it.", show_default=False)]
-GateFile = Annotated[Path | None, typer.Option("--gate", help="Limits, a TOML file.")]
-Junit = Annotated[Path | None, typer.Option("--junit", help="Write the checks as JUnit XML.")]
+Reference = Annotated[Path, typer.Argument(help="The original model.")]
+Candidate = Annotated[Path, typer.Argument(help="The model made from it.")]
+GateFile = Annotated[
+    Path | None, a.valued("--gate", kind="FILE", panel=a.BUDGET, text="Limits, a TOML file.")
+]
+OwnMetric = Annotated[
+    str,
+    a.valued("--metric", kind="METRIC", panel=a.BUDGET, text="Your own metric, module:function."),
+]
 Device = Annotated[
     str,
-    typer.Option("-t", "--target", help="Where to run: host, qemu-aarch64[:core], local."),
+    a.valued(
+        "-t",
+        "--target",
+        kind="DEVICE",
+        panel=a.MEASURING,
+        text="Where to run: host, qemu-aarch64[:core], local.".replace("[", "\\["),
+    ),
 ]
-OwnMetric = Annotated[str, typer.Option("--metric", help="Your own metric, module:function.")]
+Junit = Annotated[
+    Path | None,
+    a.valued("--junit", kind="FILE", panel=a.OUTPUT, text="Write the checks as JUnit XML."),
+]
 
 
 def validate(
@@ -40,12 +54,12 @@ def validate(
     labels: a.Labels = None,
     preprocess: a.Preprocess = None,
     samples: a.Samples = None,
-    metric: OwnMetric = "",
     gate: GateFile = None,
+    metric: OwnMetric = "",
     target: Device = "host",
-    junit: Junit = None,
-    report: a.Report = None,
     threads: a.Threads = 1,
+    report: a.Report = None,
+    junit: Junit = None,
     as_json: a.Json = False,
     quiet: a.Quiet = False,
     verbose: a.Verbose = False,
