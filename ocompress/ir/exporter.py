@@ -54,6 +54,7 @@ def _graph(graph: Graph, proto: GraphProto, store: Store) -> None:
     for value in graph.initializers.values():
         if value.sparse is not None:
             proto.sparse_initializer.append(value.sparse)
+            proto.sparse_initializer[-1].values.name = value.name
         else:
             proto.initializer.append(_tensor(value, store))
     for node in graph.nodes:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorAnnotation,
+    TensorProto,
+)
 
 from ocompress.errors import InvalidModelError
 from ocompress.ir.graph import Graph
@@ -41,7 +49,7 @@ def from_proto(proto: ModelProto, read: Reader = onnx.numpy_helper.to_array) -> 
     Raises:
         InvalidModelError: If a name is used but never defined, or defined twice.
     """
-    graph = _graph(proto.graph, Names(), {}, read)
+    graph = _graph(proto.graph, _Scope(Names()), read)
     opsets: dict[str, int] = {}
     for entry in proto.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
@@ -62,30 +70,74 @@ def _copy_field(source: ModelProto, target: ModelProto, field: str) -> None:
         setattr(target, field, value)
 
 
-def _graph(proto: GraphProto, names: Names, outer: dict[str, Value], read: Reader) -> Graph:
-    graph = Graph(proto.name, names)
+class _Scope:
+    """What the nodes of one graph may read, by the names of the file.
+
+    A body may give a value of its own the name of an outer one, which is hidden there. In the
+    compiler's form a body reads any outer value directly, so such a value gets a new name.
+
+    Attributes:
+        names: The model's register of names.
+        own: The values of this graph.
+        visible: Those and the values of the graphs around it that they do not hide.
+        taken: Names that values of this graph and of those around it have in the compiler's form.
+    """
+
+    def __init__(self, names: Names, outer: _Scope | None = None) -> None:
+        self.names = names
+        self.own: dict[str, Value] = {}
+        self.visible: ChainMap[str, Value] = ChainMap(
+            self.own, *(outer.visible.maps if outer else ())
+        )
+        self._outer: ChainMap[str, Value] = ChainMap(*(outer.taken.maps if outer else ()))
+        self.taken: ChainMap[str, Value] = ChainMap({}, *self._outer.maps)
+
+    def claim(self) -> dict[str, str]:
+        """Take the names of this graph's values; return the new ones of those that hide others."""
+        hiding = [name for name in self.own if name in self._outer]
+        for name in self.own:
+            if name not in self._outer:
+                self.names.claim(name)
+        renamed = {name: self.names.fresh(name) for name in hiding}
+        for name, new in renamed.items():
+            self.own[name].name = new
+        self.taken.update((value.name, value) for value in self.own.values())
+        return renamed
+
+
+def _graph(proto: GraphProto, scope: _Scope, read: Reader) -> Graph:
+    graph = Graph(proto.name, scope.names)
     graph.doc = proto.doc_string
     graph.metadata = {p.key: p.value for p in proto.metadata_props}
-    graph.annotations = list(proto.quantization_annotation)
-    scope: dict[str, Value] = {}
-    _inputs(graph, proto, scope)
-    _initializers(graph, proto, scope, read)
-    _declare_outputs(proto, scope)
-    for name in scope:
-        names.claim(name)
+    _inputs(graph, proto, scope.own)
+    constants = _initializers(proto, scope.own, read)
+    _declare_outputs(proto, scope.own)
+    renamed = scope.claim()
+    graph.initializers = {value.name: value for value in constants}
+    graph.annotations = [_renamed(a, renamed) for a in proto.quantization_annotation]
     for info in (*proto.value_info, *proto.output):
-        value = scope.get(info.name)
+        value = scope.own.get(info.name)
         if value is not None and value.data is None and not value.is_input:
             value.set_type_proto(info.type if info.HasField("type") else None)
             value.doc = info.doc_string
             value.metadata = {p.key: p.value for p in info.metadata_props}
-    visible = {**outer, **scope}
     for node in proto.node:
-        graph.add(_node(node, names, scope, visible, read))
+        graph.add(_node(node, scope, read))
     graph.set_outputs(
-        _lookup(visible, o.name, f"output of graph {proto.name!r}") for o in proto.output
+        _lookup(scope, o.name, f"output of graph {proto.name!r}") for o in proto.output
     )
     return graph
+
+
+def _renamed(annotation: TensorAnnotation, renamed: dict[str, str]) -> TensorAnnotation:
+    if not renamed:
+        return annotation
+    copy = TensorAnnotation()
+    copy.CopyFrom(annotation)
+    copy.tensor_name = renamed.get(copy.tensor_name, copy.tensor_name)
+    for entry in copy.quant_parameter_tensor_names:
+        entry.value = renamed.get(entry.value, entry.value)
+    return copy
 
 
 def _inputs(graph: Graph, proto: GraphProto, scope: dict[str, Value]) -> None:
@@ -101,16 +153,18 @@ def _inputs(graph: Graph, proto: GraphProto, scope: dict[str, Value]) -> None:
         graph.inputs.append(value)
 
 
-def _initializers(graph: Graph, proto: GraphProto, scope: dict[str, Value], read: Reader) -> None:
+def _initializers(proto: GraphProto, scope: dict[str, Value], read: Reader) -> list[Value]:
+    found = []
     for tensor in proto.initializer:
-        _initializer(graph, scope, tensor.name, _array(tensor, read)).doc = tensor.doc_string
+        found.append(_initializer(scope, tensor.name, _array(tensor, read)))
+        found[-1].doc = tensor.doc_string
     for sparse in proto.sparse_initializer:
-        name = sparse.values.name
-        value = _initializer(graph, scope, name, densify(sparse, read))
-        value.set_sparse(sparse)
+        found.append(_initializer(scope, sparse.values.name, densify(sparse, read)))
+        found[-1].set_sparse(sparse)
+    return found
 
 
-def _initializer(graph: Graph, scope: dict[str, Value], name: str, array: np.ndarray) -> Value:
+def _initializer(scope: dict[str, Value], name: str, array: np.ndarray) -> Value:
     value = scope.get(name)
     if value is None:
         value = scope[name] = Value(name)
@@ -122,7 +176,6 @@ def _initializer(graph: Graph, scope: dict[str, Value], name: str, array: np.nda
         declared = value.type_proto
         value.data = array
         value.set_type_proto(declared)
-    graph.initializers[name] = value
     return value
 
 
@@ -155,18 +208,12 @@ def _declare_outputs(proto: GraphProto, scope: dict[str, Value]) -> None:
                 raise InvalidModelError(msg)
 
 
-def _node(
-    proto: NodeProto,
-    names: Names,
-    scope: dict[str, Value],
-    visible: dict[str, Value],
-    read: Reader,
-) -> Node:
+def _node(proto: NodeProto, scope: _Scope, read: Reader) -> Node:
     where = f"input of node {proto.name or proto.op_type!r}"
     node = Node(
         proto.op_type,
-        [_lookup(visible, name, where) if name else None for name in proto.input],
-        [scope[name] if name else None for name in proto.output],
+        [_lookup(scope, name, where) if name else None for name in proto.input],
+        [scope.own[name] if name else None for name in proto.output],
         domain=proto.domain,
         name=proto.name,
     )
@@ -174,18 +221,18 @@ def _node(
     node.metadata = {p.key: p.value for p in proto.metadata_props}
     for attribute in proto.attribute:
         if attribute.type == AttributeProto.GRAPH:
-            node.bodies[attribute.name] = _graph(attribute.g, names, visible, read)
+            node.bodies[attribute.name] = _graph(attribute.g, _Scope(scope.names, scope), read)
         elif attribute.type == AttributeProto.GRAPHS:
             node.bodies[attribute.name] = [
-                _graph(g, names, visible, read) for g in attribute.graphs
+                _graph(g, _Scope(scope.names, scope), read) for g in attribute.graphs
             ]
         else:
             node.attributes[attribute.name] = attribute
     return node
 
 
-def _lookup(visible: dict[str, Value], name: str, where: str) -> Value:
-    value = visible.get(name)
+def _lookup(scope: _Scope, name: str, where: str) -> Value:
+    value = scope.visible.get(name)
     if value is None:
         msg = f"{where} reads {name!r}, which nothing defines"
         raise InvalidModelError(msg)

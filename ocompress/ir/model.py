@@ -11,6 +11,7 @@ from ocompress.errors import InvalidModelError
 from ocompress.ir.dtypes import DType
 from ocompress.ir.graph import Graph
 from ocompress.ir.node import Node
+from ocompress.ir.value import Value
 
 
 class Model:
@@ -82,30 +83,46 @@ class Model:
         Raises:
             InvalidModelError: Naming the value or node that is wrong.
         """
-        _verify(self.graph, set())
+        _Verifier().graph(self.graph)
 
 
-def _verify(graph: Graph, known: set[int]) -> None:
-    own = [*graph.inputs, *graph.initializers.values()]
-    known.update(id(v) for v in own)
-    names: set[str] = set()
-    for node in graph.nodes:
+class _Verifier:
+    """Walks graphs with what may be read so far, by name.
+
+    A name has one meaning at a time: else a body could read something other than what its name
+    says once it is written to a file.
+    """
+
+    def __init__(self) -> None:
+        self._visible: dict[str, Value] = {}
+
+    def graph(self, graph: Graph) -> None:
+        own = list({id(v): v for v in (*graph.inputs, *graph.initializers.values())}.values())
+        for value in own:
+            self._define(value, f"graph {graph.name!r}")
+        for node in graph.nodes:
+            own += self._node(node)
+        for value in graph.outputs:
+            if self._visible.get(value.name) is not value:
+                msg = f"output {value.name!r} of graph {graph.name!r} is made by no node"
+                raise InvalidModelError(msg)
+        for value in own:  # what a body makes is not visible outside it
+            del self._visible[value.name]
+
+    def _node(self, node: Node) -> list[Value]:
         for index, value in enumerate(node.inputs):
-            if value is not None and id(value) not in known:
+            if value is not None and self._visible.get(value.name) is not value:
                 msg = f"input {index} of node {node.label!r} ({value.name!r}) is not defined"
                 raise InvalidModelError(msg)
         for body in node.subgraphs():
-            _verify(body, known)
+            self.graph(body)
         made = [v for v in node.outputs if v is not None]
         for value in made:
-            if value.name in names or value.producer is not node:
-                msg = f"value {value.name!r} is made twice, the second time by {node.label!r}"
-                raise InvalidModelError(msg)
-            names.add(value.name)
-        known.update(id(v) for v in made)
-        own += made
-    for value in graph.outputs:
-        if id(value) not in known:
-            msg = f"output {value.name!r} of graph {graph.name!r} is made by no node"
+            self._define(value, repr(node.label), made_here=value.producer is node)
+        return made
+
+    def _define(self, value: Value, maker: str, *, made_here: bool = True) -> None:
+        if value.name in self._visible or not made_here:
+            msg = f"value {value.name!r} is made twice, the second time by {maker}"
             raise InvalidModelError(msg)
-    known.difference_update(id(v) for v in own)  # what a body makes is not visible outside it
+        self._visible[value.name] = value
