@@ -9,10 +9,12 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from ocompress.errors import DataError, OptionError, RuntimeFailureError
 from ocompress.ir import DType, Model, Shape, Value, to_proto
@@ -158,6 +160,28 @@ def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     return path
+
+
+def has_operator(op_type: str, domain: str, opset: int) -> bool:
+    """Whether the runtime has an operator of its own; it takes that rather than a function.
+
+    Args:
+        op_type: Name of the operator.
+        domain: Its domain; `""` is standard ONNX.
+        opset: Version of the domain that the model imports.
+    """
+    since = _operators().get((domain, op_type))
+    return since is not None and since <= opset
+
+
+@cache
+def _operators() -> dict[tuple[str, str], int]:
+    """Return the version in which each operator of the runtime first appeared."""
+    found: dict[tuple[str, str], int] = {}
+    for schema in ort_state.get_all_operator_schema():
+        key = schema.domain, schema.name
+        found[key] = min(schema.since_version, found.get(key, schema.since_version))
+    return found
 
 
 def host_cores() -> int:

@@ -89,3 +89,28 @@ def test_what_cannot_be_inlined_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     ran = run("inline-functions", _model(np.asarray([1, 2], np.float32)), types=False)
     assert not ran.outcome
     assert ran.codes == {"not-inlined"}
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx", "com.microsoft"])
+@pytest.mark.parametrize("name", ["inline-functions", "canonicalize"])
+def test_the_runtime_prefers_its_own_operators(domain: str, name: str) -> None:
+    """A function may be named like one; it is never called."""
+    op_type, called = ("Relu", "") if domain != "com.microsoft" else ("Gelu", domain)
+    b = Builder()
+    b.op(op_type, b.input("x", [3]), domain=called, to="h")
+    b.op("ScaleLeak", "h", b.const(np.ones(3, np.float32)), domain="my", slope=0.25, to="y")
+    b.output("y", [3])
+    proto = b.proto(17, my=1, com_microsoft=1)
+    imports = [helper.make_opsetid("", 17)]
+    negated = [helper.make_node("Neg", ["a"], ["b"])]
+    proto.functions.append(helper.make_function(domain, op_type, ["a"], ["b"], negated, imports))
+    own = _scale_shift(17)
+    own.opset_import.add(domain="com.microsoft", version=1)
+    own.node.insert(0, helper.make_node(op_type, ["a"], ["unused"], domain=called))
+    proto.functions.append(own)
+    ran = run(name, from_proto(proto), types=False)
+    assert ran.after.functions == []
+    assert ran.outcome.counts["functions dropped"] == 1
+    x = np.asarray([-1, 0.5, 2], np.float32)
+    wanted = Session(proto.SerializeToString()).run({"x": x})["y"]
+    np.testing.assert_allclose(Session(ran.after).run({"x": x})["y"], wanted, 1e-6)
