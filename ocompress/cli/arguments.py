@@ -198,7 +198,25 @@ Report = Annotated[
         "--report",
         kind="FILE",
         panel=OUTPUT,
-        text="Write a report: .html and .md for people, else JSON.",
+        text="Write a report: .html and .md for people, else JSON; - prints it.",
+    ),
+]
+ReportFormat = Annotated[
+    str,
+    valued(
+        "--report-format",
+        kind="FORM",
+        panel=OUTPUT,
+        text="json, md or html, whatever the report is called.",
+    ),
+]
+Summary = Annotated[
+    Path | None,
+    valued(
+        "--summary",
+        kind="FILE",
+        panel=OUTPUT,
+        text="Append a few lines of Markdown, for the page of a CI job.",
     ),
 ]
 Depfile = Annotated[
@@ -209,7 +227,7 @@ Dump = Annotated[
     Path | None,
     valued("--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to a folder."),
 ]
-Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON on standard output.")]
+Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON in place of tables.")]
 Quiet = Annotated[bool, flag("-q", "--quiet", panel=OUTPUT, text="Print errors only.")]
 Verbose = Annotated[bool, flag("-v", "--verbose", panel=OUTPUT, text="Show per-node remarks.")]
 NoColor = Annotated[bool, flag("--no-color", panel=OUTPUT, text="Print without colors.")]

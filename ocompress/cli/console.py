@@ -1,4 +1,8 @@
-"""Where text goes: what was asked for to standard output, everything else to standard error."""
+"""Where text goes, for all commands: tables to standard output, everything else to standard error.
+
+Tables give way to JSON, and to a report that was asked for on standard output. Notes, progress,
+what was written, and errors are for people who watch: they never mix with what a program reads.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ class Printer:
         *,
         quiet: bool = False,
         as_json: bool = False,
+        taken: bool = False,
         color: bool = True,
         verbose: bool = False,
     ) -> None:
@@ -30,6 +35,7 @@ class Printer:
         Args:
             quiet: Errors only.
             as_json: Results as JSON.
+            taken: Whether standard output is for a report, so that tables have no place on it.
             color: Whether terminals get colors.
             verbose: Whether remarks about single nodes are printed.
 
@@ -37,30 +43,37 @@ class Printer:
             OptionError: If both little and much shall be printed.
         """
         if quiet and verbose:
-            msg = "--quiet and --verbose exclude each other; give one"
+            msg = "--quiet and --verbose are mutually exclusive; give one"
             raise OptionError(msg)
         self.quiet, self.as_json, self.verbose = quiet, as_json, verbose
         self.err = _console(sys.stderr, color)
         self._out = _console(sys.stdout, color)
+        self._tables = not (quiet or as_json or taken)
 
     def say(self, *parts: RenderableType) -> None:
         """Print for people, on standard error."""
         if not self.quiet:
             _print(self.err, parts)
 
-    def answer(self, parts: Iterable[RenderableType], report: Mapping[str, Any]) -> None:
-        """Print what was asked for, on standard output."""
-        if self.as_json:
-            self.json(report)
-        elif not self.quiet:
-            _print(self._out, parts)
+    def show(self, *parts: RenderableType) -> None:
+        """Print tables on standard output, and the notes among them on standard error."""
+        from ocompress.report.parts import Note
 
-    def json(self, report: Mapping[str, Any]) -> None:
-        """Print a report on standard output."""
+        for part in parts:
+            if isinstance(part, Note):
+                self.say(part)
+            elif self._tables:
+                _print(self._out, (part,))
+        sys.stdout.flush()  # both streams may go to one file, where order matters
+
+    def answer(self, parts: Iterable[RenderableType], report: Mapping[str, Any]) -> None:
+        """Print what was asked for: tables, or JSON."""
         from ocompress.report import to_text
 
-        sys.stdout.write(to_text(report))
-        sys.stdout.flush()
+        self.show(*parts)
+        if self.as_json:
+            sys.stdout.write(to_text(report))
+            sys.stdout.flush()
 
 
 def _print(console: Console, parts: Iterable[RenderableType]) -> None:

@@ -30,6 +30,8 @@ def optimize(
     output_option: a.OutputOption = None,
     external_data: a.ExternalData = False,
     report: a.Report = None,
+    report_format: a.ReportFormat = "",
+    summary: a.Summary = None,
     depfile: a.Depfile = None,
     dump: a.Dump = None,
     as_json: a.Json = False,
@@ -39,9 +41,13 @@ def optimize(
 ) -> int:
     """Run passes over a model and write the smaller one, validated and measured."""
     from ocompress.cli.optimizing import files_of, latency_limit, perform
+    from ocompress.cli.sinks import Sinks
     from ocompress.front import Budget, Request
 
-    files = files_of(model, output, model_option, output_option, report, depfile, dump)
+    files = files_of(model, output, model_option, output_option)
+    sinks = Sinks(
+        report=report, form=report_format, summary=summary, depfile=depfile, as_json=as_json
+    )
     budget = Budget(
         max_drop=max_drop,
         metric=metric,
@@ -63,5 +69,7 @@ def optimize(
         measure=not no_profile,
         external_data=external_data or None,
     )
-    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
-    return perform(request, files, printer, strict=strict)
+    printer = Printer(
+        quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
+    )
+    return perform(request, files, sinks, printer, strict=strict, dump=dump)

@@ -8,48 +8,52 @@ from pathlib import Path
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
 from ocompress.cli.progress import Bars
+from ocompress.cli.sinks import STDOUT, Sinks
 from ocompress.errors import OptionError
 from ocompress.front import Request, run
-from ocompress.io import atomic_write, check_outputs, depfile, model_files
+from ocompress.io import atomic_write, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
-from ocompress.report import Optimization, document, in_form_of, pages, tables
+from ocompress.report import Optimization, document, pages, tables, tables_outcome
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one call."""
+    """The models of one call."""
 
     model: Path
     output: Path
-    report: Path | None = None
-    depfile: Path | None = None
-    dump: Path | None = None
 
 
-def perform(request: Request, files: Files, printer: Printer, *, strict: bool) -> int:
+def perform(
+    request: Request,
+    files: Files,
+    sinks: Sinks,
+    printer: Printer,
+    *,
+    strict: bool,
+    dump: Path | None = None,
+) -> int:
     """Optimize, write the reports, print the summary, and return the exit code."""
     request.check()
     sources = [*model_files(files.model), *request.files]
     weights = files.output.with_name(f"{files.output.name}.data")
-    check_outputs((files.report, files.depfile), [*sources, files.output, weights])
+    sinks.check([*sources, files.output, weights])
     shown = {"model": str(files.model), "output": str(files.output), **request.settings()}
     printer.say(tables.settings(shown))
     with Bars(printer) as bars:
         hooks: list[Instrument] = [bars]
-        if files.dump is not None:
-            hooks.append(Dump(files.dump))
+        if dump is not None:
+            hooks.append(Dump(dump))
         done = run(request, files.model, files.output, instruments=hooks)
     failures = [*done.broken, *(_idle(done) if strict else ())]
     report = document("optimize", {**done.settings, "strict": strict}, done.to_json())
-    if files.report is not None:
-        page = pages.optimization(done, shown, failures)
-        title = f"ocompress optimize {files.model}"
-        atomic_write(files.report, in_form_of(files.report, report, title, page))
-    if files.depfile is not None:
-        atomic_write(files.depfile, depfile(files.output, sources))
-    printer.say(*tables.optimization(done, verbose=printer.verbose))
-    if printer.as_json:
-        printer.json(report)
+    title = f"ocompress optimize {files.model}"
+    sinks.write_report(report, title, pages.optimization(done, shown, failures))
+    sinks.write_summary(title, pages.optimization_summary(done, failures))
+    if sinks.depfile is not None:
+        atomic_write(sinks.depfile, depfile(files.output, sources))
+    printer.answer(tables.optimization(done, verbose=printer.verbose), report)
+    printer.say(tables_outcome.closing(done))
     if failures:
         exits.complain(f"{'; '.join(failures)}; the best there was is in {str(files.output)!r}")
     return exits.OVER_BUDGET if failures else exits.DONE
@@ -87,24 +91,20 @@ def files_of(
     output: Path | None,
     model_option: Path | None,
     output_option: Path | None,
-    report: Path | None,
-    depfile: Path | None,
-    dump: Path | None,
 ) -> Files:
-    """Put together the files named by position and by option.
+    """Put together the models named by position and by option.
 
     Raises:
         OptionError: If one is missing or named twice.
     """
     if model_option is not None and output is None and output_option is None:
         model, output = None, model  # `-m in.onnx out.onnx`
-    return Files(
-        _one("model", model, model_option),
-        _one("output", output, output_option),
-        report,
-        depfile,
-        dump,
-    )
+    files = Files(_one("model", model, model_option), _one("output", output, output_option))
+    for what, path in (("model", files.model), ("output", files.output)):
+        if path == STDOUT:
+            msg = f"the {what} cannot be -; models are read and written in files only"
+            raise OptionError(msg)
+    return files
 
 
 def _one(what: str, positional: Path | None, named: Path | None) -> Path:

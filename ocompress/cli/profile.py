@@ -41,19 +41,21 @@ def profile(
     threads: a.Threads = 1,
     seconds: Seconds = 2.5,
     report: a.Report = None,
+    report_format: a.ReportFormat = "",
     as_json: a.Json = False,
     quiet: a.Quiet = False,
     no_color: a.NoColor = False,
 ) -> int:
     """Measure latency, memory, size and work of a model, beside a reference if one is given."""
     from ocompress import front
+    from ocompress.cli.sinks import Sinks
     from ocompress.errors import OptionError
-    from ocompress.io import atomic_write, check_outputs, data_files, model_files
+    from ocompress.io import data_files, model_files
     from ocompress.profiling import parse_shape
-    from ocompress.report import document, in_form_of, pages, tables_profile
+    from ocompress.report import document, pages, tables_profile
 
     if data and shape:
-        msg = "--data and --shape exclude each other; give one"
+        msg = "--data and --shape are mutually exclusive; give one"
         raise OptionError(msg)
     if not 0 < seconds < math.inf:
         msg = f"--seconds {seconds} must be above 0"
@@ -65,7 +67,8 @@ def profile(
         raise OptionError(msg)
     sources = [*model_files(model), *data_files(data), *data_files(preprocess)]
     sources += model_files(against) if against is not None else []
-    check_outputs((report,), sources)
+    sinks = Sinks(report=report, form=report_format, as_json=as_json)
+    sinks.check(sources)
     found = front.profile(
         model,
         against=against,
@@ -79,9 +82,7 @@ def profile(
     settings = {"model": str(model), "against": str(against) if against else None}
     settings |= {"data": data or None}
     body = document("profile", settings, found.to_json())
-    if report is not None:
-        page = pages.profile(found, settings)
-        atomic_write(report, in_form_of(report, body, f"ocompress profile {model}", page))
-    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color)
+    sinks.write_report(body, f"ocompress profile {model}", pages.profile(found, settings))
+    printer = Printer(quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color)
     printer.answer(tables_profile.profile(found), body)
     return exits.DONE

@@ -59,6 +59,8 @@ def validate(
     target: Device = "host",
     threads: a.Threads = 1,
     report: a.Report = None,
+    report_format: a.ReportFormat = "",
+    summary: a.Summary = None,
     junit: Junit = None,
     as_json: a.Json = False,
     quiet: a.Quiet = False,
@@ -66,15 +68,19 @@ def validate(
     no_color: a.NoColor = False,
 ) -> int:
     """Compare a model with its original: structure, numbers, decisions, accuracy, limits."""
-    from ocompress.io import atomic_write, check_outputs, data_files, model_files
-    from ocompress.report import document, in_form_of
+    from ocompress.cli.sinks import Sinks, deliver
+    from ocompress.io import data_files, model_files
+    from ocompress.report import document, pages
     from ocompress.report.junit import junit as to_junit
 
     sources = [*model_files(reference), *model_files(candidate)]
     for named in (data, labels, preprocess, gate):
         sources += data_files(named)
-    check_outputs((report, junit), sources)
-    printer = Printer(quiet=quiet, as_json=as_json, color=not no_color, verbose=verbose)
+    sinks = Sinks(report=report, form=report_format, summary=summary, junit=junit, as_json=as_json)
+    sinks.check(sources)
+    printer = Printer(
+        quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
+    )
     how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}
     compare = _here if target == "host" else _there(target, printer)
@@ -84,11 +90,11 @@ def validate(
     if target != "host":
         settings["target"] = target
     body = document("validate", settings, body)
-    if report is not None:
-        title = f"ocompress validate {candidate}"
-        atomic_write(report, in_form_of(report, body, title, page(settings)))
+    title = f"ocompress validate {candidate}"
+    sinks.write_report(body, title, page(settings))
+    sinks.write_summary(title, pages.validation_summary(found))
     if junit is not None:
-        atomic_write(junit, to_junit(str(candidate), (*found.structure, *found.gate)))
+        deliver(junit, to_junit(str(candidate), (*found.structure, *found.gate)))
     printer.answer(tables, body)
     if found.passed:
         return exits.DONE

@@ -62,8 +62,8 @@ class Request:
             OptionError: If options contradict each other or are out of range.
         """
         contradictions = {
-            "passes and a recipe exclude each other; give one": self.passes and self.recipe,
-            "data and synthetic data exclude each other; give one": (
+            "passes and a recipe are mutually exclusive; give one": self.passes and self.recipe,
+            "data and synthetic data are mutually exclusive; give one": (
                 self.data is not None and self.synthetic
             ),
             "labels need data; give some with --data": (

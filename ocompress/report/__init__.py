@@ -1,14 +1,15 @@
 """From what was done and measured to JSON, JUnit, Markdown, HTML and tables on the terminal."""
 
-from ocompress.report.document import SCHEMA_VERSION, document, to_text
-from ocompress.report.forms import in_form_of
+from ocompress.report.document import SCHEMA, document, to_text
+from ocompress.report.forms import Form, in_form_of
 from ocompress.report.junit import junit
 from ocompress.report.markdown import markdown
 from ocompress.report.optimization import Optimization
 from ocompress.report.webpage import webpage
 
 __all__ = [
-    "SCHEMA_VERSION",
+    "SCHEMA",
+    "Form",
     "Optimization",
     "document",
     "in_form_of",

@@ -1,8 +1,9 @@
-"""The form of a report goes by the name of its file."""
+"""The form of a report: the one that is asked for, else that of its file's name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,28 @@ from ocompress.report.document import to_text
 from ocompress.report.markdown import markdown
 from ocompress.report.webpage import webpage
 
-_FORMS: dict[str, Callable[[str, Iterable[RenderableType]], str]] = {
-    ".md": markdown,
-    ".html": webpage,
-    ".htm": webpage,
+
+class Form(StrEnum):
+    """How a report is written."""
+
+    JSON = "json"
+    MD = "md"
+    HTML = "html"
+
+
+_BY_SUFFIX = {".md": Form.MD, ".html": Form.HTML, ".htm": Form.HTML}
+_FOR_PEOPLE: dict[Form, Callable[[str, Iterable[RenderableType]], str]] = {
+    Form.MD: markdown,
+    Form.HTML: webpage,
 }
 
 
 def in_form_of(
-    file: Path, report: Mapping[str, Any], title: str, parts: Iterable[RenderableType]
+    file: Path,
+    report: Mapping[str, Any],
+    title: str,
+    parts: Iterable[RenderableType],
+    form: Form | None = None,
 ) -> str:
     """Return the text of a report: Markdown or HTML where the name ends so, else JSON.
 
@@ -29,6 +43,7 @@ def in_form_of(
         report: The document, for JSON.
         title: The heading for people.
         parts: What people get, see `pages`.
+        form: The form, whatever the file is called.
     """
-    form = _FORMS.get(file.suffix.lower())
-    return to_text(report) if form is None else form(title, parts)
+    write = _FOR_PEOPLE.get(form or _BY_SUFFIX.get(file.suffix.lower(), Form.JSON))
+    return to_text(report) if write is None else write(title, parts)

@@ -16,17 +16,18 @@ _SPECIAL = re.compile(r"([\\|*<`\[])|(?<![^\W_])(_)|(_)(?![^\W_])")
 """What Markdown would take for more than it is; underscores only at the ends of words."""
 
 
-def markdown(title: str, parts: Iterable[RenderableType]) -> str:
+def markdown(title: str, parts: Iterable[RenderableType], level: int = 1) -> str:
     """Return a page of Markdown.
 
     Args:
         title: Its heading.
         parts: What the terminal gets: tables, lines of text, and the parts of `parts`.
+        level: That of the heading.
 
     Raises:
         TypeError: If a part is something else.
     """
-    blocks = [f"# {_literal(title)}", *_blocks(parts)]
+    blocks = [f"{'#' * level} {_literal(title)}", *_blocks(parts)]
     return "\n\n".join(b for b in blocks if b) + "\n"
 
 

@@ -53,6 +53,28 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
     yield from _proof(done.validation)
 
 
+def optimization_summary(done: Optimization, failures: Sequence[str]) -> Parts:
+    """Return the few lines about an optimization that the page of a job has room for.
+
+    Args:
+        done: The record.
+        failures: Why it is not a success, one sentence each.
+    """
+    yield closing(done, failures)
+    yield before_and_after(done)
+    yield tables.passes(done)
+    yield from tables.notes(done)
+
+
+def validation_summary(found: ValidationResult) -> Parts:
+    """Return the few lines about a validation that the page of a job has room for."""
+    yield tables_validation.closing(found)
+    yield from _close(found)
+    if found.gate:
+        yield tables_validation.checks(replace(found, structure=()), every=True)
+    yield from tables_validation.notes(found)
+
+
 def validation(found: ValidationResult, asked: Mapping[str, Any]) -> Parts:
     """Return the page of a validation."""
     yield tables_validation.closing(found)

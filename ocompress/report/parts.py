@@ -82,6 +82,14 @@ class Heading:
         return Text(f"\n{self.text}", style="bold")
 
 
+class Note(Text):
+    """A sentence that a reader must not miss; the terminal gets it beside what was asked for."""
+
+    def __init__(self, sentence: str) -> None:
+        """Take the sentence as it is, without markup."""
+        super().__init__(f"note: {sentence}", style=STYLES[Tone.MIXED])
+
+
 @dataclass(frozen=True)
 class Fold:
     """Parts that readers open if they want to know.

@@ -15,10 +15,10 @@ from ocompress.errors import UnknownPassError
 from ocompress.pipeline import Family, PassRecord, Status, find
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
-from ocompress.report.parts import STYLES, Heading, Tone, facts
+from ocompress.report.parts import STYLES, Heading, Note, Tone, facts
 from ocompress.report.tables_candidates import candidates
 from ocompress.report.tables_cuts import cuts
-from ocompress.report.tables_outcome import before_and_after, closing
+from ocompress.report.tables_outcome import before_and_after
 from ocompress.report.tables_quant import placements, stored
 from ocompress.report.tables_remarks import grouped
 
@@ -37,7 +37,7 @@ def settings(resolved: Mapping[str, Any]) -> Table:
 
 
 def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[RenderableType]:
-    """Return the summary of an optimization: passes, layers, before and after, closing line."""
+    """Return the tables of an optimization: passes, layers, before and after, and notes."""
     yield passes(done)
     for record in done.pipeline.records:
         yield from layers(record, every=verbose)
@@ -49,7 +49,6 @@ def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[Rende
     yield Text("")
     yield before_and_after(done)
     yield from notes(done)
-    yield closing(done)
 
 
 def layers(record: PassRecord, *, every: bool) -> Iterator[RenderableType]:
@@ -69,7 +68,7 @@ def layers(record: PassRecord, *, every: bool) -> Iterator[RenderableType]:
 def notes(done: Optimization) -> Iterator[RenderableType]:
     """Return what else a reader must know."""
     for sentence in done.remarks:
-        yield Text(f"note: {sentence}", style=STYLES[Tone.MIXED])
+        yield Note(sentence)
 
 
 def passes(done: Optimization) -> Table:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import db_text
-from ocompress.report.parts import STYLES, Tone
+from ocompress.report.parts import STYLES, Note, Tone
 from ocompress.report.tables_validation import validation
 from ocompress.validation import DeviceValidation, Flips, MachineComparison
 
@@ -33,7 +33,7 @@ def device_validation(
 def notes(found: DeviceValidation) -> Iterator[RenderableType]:
     """Return what to keep in mind."""
     for remark in found.remarks:
-        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
+        yield Note(remark)
 
 
 def where(found: DeviceValidation) -> Iterator[tuple[str, str]]:

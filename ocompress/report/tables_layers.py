@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ocompress.pipeline import find
 from ocompress.report.figures import count_text, db_text
+from ocompress.report.parts import Note
 from ocompress.validation.layer_result import LayerQuality, QuantReport
 
 _MOST_NAMES = 8
@@ -36,7 +37,7 @@ def layers(found: QuantReport, *, verbose: bool = False) -> Iterator[RenderableT
             )
             yield Text(text)
     for remark in found.remarks:
-        yield Text(f"note: {remark}", style="yellow")
+        yield Note(remark)
     yield from _verdict(found)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ocompress.profiling import ModelProfile, ProfileResult, TimeShare
 from ocompress.report.figures import byte_text, count_text, macs_text, ratio_text
-from ocompress.report.parts import STYLES, Bar, Figure, Figures, Tone, facts
+from ocompress.report.parts import Bar, Figure, Figures, Note, facts
 
 _MOST_ROWS = 25
 
@@ -46,7 +46,7 @@ def where(found: ProfileResult) -> Iterator[tuple[str, str]]:
 def notes(found: ProfileResult) -> Iterator[RenderableType]:
     """Return what was guessed or left out and why."""
     for remark in found.remarks:
-        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
+        yield Note(remark)
 
 
 _Row = tuple[str, Callable[[ModelProfile], float | None], Callable[[float], str]]

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import db_text, share_text
-from ocompress.report.parts import STYLES, Closing, Fold, Tone
+from ocompress.report.parts import STYLES, Closing, Fold, Note, Tone
 from ocompress.validation import Check, LevelResult, ScoreComparison, ValidationResult
 
 
@@ -41,7 +41,7 @@ def _checks(count: int) -> str:
 def notes(found: ValidationResult) -> Iterator[RenderableType]:
     """Return what was left out and why."""
     for remark in found.remarks:
-        yield Text(f"note: {remark}", style=STYLES[Tone.MIXED])
+        yield Note(remark)
 
 
 def compared_on(found: ValidationResult) -> str:

@@ -127,8 +127,8 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     ("unknown target", nothing, "--target arm65", USAGE, "did you mean 'arm64'"),
     ("unknown option", nothing, "--passez prune", USAGE, "--passez"),
     ("unknown recipe", nothing, "--passes= --recipe none", USAGE, "recipe 'none'"),
-    ("passes and recipe", nothing, "--recipe r.toml", USAGE, "exclude each other"),
-    ("data and synthetic", nothing, "--synthetic-data 8", USAGE, "exclude each other"),
+    ("passes and recipe", nothing, "--recipe r.toml", USAGE, "are mutually exclusive"),
+    ("data and synthetic", nothing, "--synthetic-data 8", USAGE, "are mutually exclusive"),
     ("labels without data", nothing, "--no-data --labels l.npy", USAGE, "labels need data"),
     ("drop without data", nothing, "--no-data --passes prune --max-drop 0.1", USAGE, "needs data"),
     ("accuracy without labels", data(x=X), "--metric accuracy", USAGE, "needs labels"),
@@ -160,7 +160,7 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     ("output is the data", nothing, "in.onnx d.npz", USAGE, "same file as 'd.npz'"),
     ("dump is a file", nothing, "--dump in.onnx", FAILURE, "cannot write 'in.onnx'"),
     ("too many threads", nothing, "--threads 999999", USAGE, "--threads"),
-    ("quiet and verbose", nothing, "-q -v", USAGE, "--quiet and --verbose exclude each other"),
+    ("quiet and verbose", nothing, "-q -v", USAGE, "--quiet and --verbose are mutually exclusive"),
     ("table without images", nothing, "--preprocess t.toml", USAGE, "no folder of images"),
 ]
 
@@ -230,7 +230,7 @@ OTHERS = [
     ("profile in.onnx --shape x=3", USAGE, "x=3"),
     ("profile in.onnx --shape y:3,16", USAGE, "y"),
     ("profile in.onnx --shape x:3,17", USAGE, "x"),
-    ("profile in.onnx --shape x:3,16 --data d.npz", USAGE, "exclude each other"),
+    ("profile in.onnx --shape x:3,16 --data d.npz", USAGE, "are mutually exclusive"),
     ("profile in.onnx --shape x:3,16 --shape x:4,16", USAGE, "twice"),
     ("profile in.onnx --seconds 0", USAGE, "--seconds 0.0"),
     ("profile in.onnx --report d.npz --data d.npz", USAGE, "same file as 'd.npz'"),

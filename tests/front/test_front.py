@@ -119,7 +119,7 @@ def test_outputs_far_off_are_said_aloud_where_nothing_limits_the_drop(limit: flo
 
 
 def test_request_checks_itself() -> None:
-    with pytest.raises(OptionError, match="exclude each other"):
+    with pytest.raises(OptionError, match="are mutually exclusive"):
         Request(passes="prune", recipe="r.toml")
     with pytest.raises(OptionError, match="synthetic data cannot show"):
         Request(passes="prune", synthetic=3, budget=Budget(max_drop=0.1))

@@ -9,7 +9,7 @@ import pytest
 
 from ocompress import __version__
 from ocompress.profiling import Cost
-from ocompress.report import SCHEMA_VERSION, document, junit, to_text
+from ocompress.report import SCHEMA, document, junit, to_text
 from ocompress.report.figures import (
     byte_text,
     count_text,
@@ -23,8 +23,8 @@ from ocompress.validation import Check, Interval
 
 def test_document_says_who_wrote_what() -> None:
     report = json.loads(to_text(document("profile", {"model": "a.onnx"}, {"bytes": 3})))
-    assert list(report) == ["schema_version", "tool", "command", "settings", "bytes"]
-    assert report["schema_version"] == SCHEMA_VERSION == 1
+    assert list(report) == ["schema", "tool", "command", "settings", "bytes"]
+    assert report["schema"] == SCHEMA == 2
     assert report["tool"] == {"name": "ocompress", "version": __version__}
 
 
