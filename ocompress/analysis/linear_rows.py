@@ -106,6 +106,22 @@ class Site:
         shape = (len(output), len(places), self.groups, self.outputs)
         return flat.transpose(0, 2, 1).reshape(shape)
 
+    def corresponds(self, data: np.ndarray, output: np.ndarray) -> bool:
+        """Whether an output has a row for every row of the data, of as many channels as are made.
+
+        Two models need not agree on that: one may lack channels that are places here.
+        """
+        if output.ndim != self.layer.out_rank or data.ndim != self.layer.data_rank:
+            return False
+        if output.shape[self.layer.out_channel] != self.groups * self.outputs:
+            return False
+        if data.size == 0 or output.size == 0:
+            return data.size == output.size
+        if self.window is None:
+            rows = self._flat(data, self.layer.data_channel)
+            return rows.shape[:2] == self._flat(output, self.layer.out_channel).shape[:2]
+        return len(data) == len(output) and self._area(data) == self.result_places(output)
+
     def result_places(self, output: np.ndarray) -> int:
         """Return how many places each item of an output of the layer has."""
         if self.window is None:

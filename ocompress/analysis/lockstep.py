@@ -7,7 +7,7 @@ before it lost (He et al., Channel Pruning for Accelerating Very Deep Neural Net
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,14 @@ from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value, query
 
+Lost = Mapping[str, Mapping[int, np.ndarray]]
+"""Which elements of the original's values the candidate lacks, by name of the value and axis.
+
+An axis may be the channels of one layer, and the places or the batch of another: a layer over time
+behind channels, heads folded into the batch of a convolution.
+"""
+Look = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]
+
 
 @dataclass(frozen=True)
 class Twins:
@@ -26,31 +34,40 @@ class Twins:
     Attributes:
         reference: The original's layer.
         candidate: Its twin in the compressed model, before it is fitted.
-        kept: Output channels of the original that the twin still makes; None if all.
     """
 
     reference: Site
     candidate: Site
-    kept: np.ndarray | None = None
 
 
 class Lockstep:
     """A walk through the original and one through what becomes of it."""
 
-    def __init__(self, reference: Model, candidate: Model, data: Dataset, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        reference: Model,
+        candidate: Model,
+        data: Dataset,
+        *,
+        lost: Lost | None = None,
+        seed: int = 0,
+    ) -> None:
         """Stop before the first nodes.
 
         Args:
             reference: The original.
             candidate: The model that is changed on the way.
             data: Feeds that fit both.
+            lost: What the candidate lacks; None if nothing.
             seed: Draws the places that are looked at.
         """
         self._reference = Walk(reference, data)
         self._candidate = Walk(candidate, data)
+        self._lost = lost or {}
+        self._samples = -(-data.samples // max(1, len(data)))
         self._seed = seed
 
-    def sums(self, twins: Sequence[Twins]) -> RegressionSums:
+    def sums(self, twins: Sequence[Twins]) -> RegressionSums | None:
         """Walk as far as the first of some layers with one weight, and look at all of them.
 
         Rows are what the candidate's layers read now; targets what the original's make, and where
@@ -59,6 +76,9 @@ class Lockstep:
         Args:
             twins: Layers that share a weight, in order of execution; mostly one.
 
+        Returns:
+            The sums; None if rows of the one have no counterpart in the other.
+
         Raises:
             ValueError: If the first one was passed already or is not in the main graph.
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
@@ -66,11 +86,12 @@ class Lockstep:
         first = twins[0]
         self._candidate.before(self._stop(first.candidate))
         self._reference.past(first.reference.node)
-        sums = RegressionSums()
+        sums = RegressionSums(self._samples)
         for pair in twins:
-            for at, (seen, made, lost) in enumerate(self._look(pair)):
+            for at, look in enumerate(self._look(pair)):
                 share = 1 / (len(twins) * self._feeds)
-                _take(sums, pair, seen, made, lost, self._rng(at), share)
+                if not _take(sums, pair.candidate, look, self._rng(at), share):
+                    return None
         return sums
 
     def _stop(self, site: Site) -> Node:
@@ -91,9 +112,7 @@ class Lockstep:
     def _rng(self, at: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, at])
 
-    def _look(
-        self, pair: Twins
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]]:
+    def _look(self, pair: Twins) -> Iterator[Look]:
         """Yield, feed by feed, what is read, what should be made, and both ends of a shortcut."""
         reads, makes = pair.candidate.layer.data, pair.reference.node.output
         around = self._shortcut(pair)
@@ -104,8 +123,16 @@ class Lockstep:
         ):
             lost = None
             if around is not None:
-                lost = wanted[around[0].name], seen[around[1].name]
-            yield seen[reads.name], wanted[makes.name], lost
+                lost = self._left(around[0], wanted), seen[around[1].name]
+            yield seen[reads.name], self._left(makes, wanted), lost
+
+    def _left(self, value: Value, made: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return what the original made of a value, without what the candidate lacks."""
+        array = made[value.name]
+        for axis, gone in self._lost.get(value.name, {}).items():
+            if axis < array.ndim and gone.max(initial=-1) < array.shape[axis]:
+                array = np.delete(array, gone, axis)
+        return array
 
     def _shortcut(self, pair: Twins) -> tuple[Value, Value] | None:
         """Return what the layer's output is added to, in both models, if it was made already."""
@@ -123,30 +150,16 @@ class Lockstep:
 
 
 def _take(
-    sums: RegressionSums,
-    pair: Twins,
-    seen: np.ndarray,
-    made: np.ndarray,
-    lost: tuple[np.ndarray, np.ndarray] | None,
-    rng: np.random.Generator,
-    share: float,
-) -> None:
-    """Add the rows of one feed."""
-    site = pair.candidate
+    sums: RegressionSums, site: Site, look: Look, rng: np.random.Generator, share: float
+) -> bool:
+    """Add the rows of one feed; False if rows and outputs do not belong together."""
+    seen, made, lost = look
+    if not site.corresponds(seen, made):
+        return False
     places = site.places(seen, share, rng)
-    rows = site.rows(seen, places)
-    targets = _kept(pair, pair.reference.results(made, places))
-    if lost is not None and lost[0].shape == made.shape:
-        before = _kept(pair, pair.reference.results(lost[0], places))
-        after = site.results(lost[1], places)
-        if before.shape == after.shape:
-            targets = targets + (before - after)
-    sums.update(rows, targets)
-
-
-def _kept(pair: Twins, results: np.ndarray) -> np.ndarray:
-    """Return the outputs that the twin still makes, (items, places, groups, outputs)."""
-    if pair.kept is None:
-        return results
-    flat = results.reshape(*results.shape[:2], -1)[:, :, pair.kept]
-    return flat.reshape(*flat.shape[:2], pair.candidate.groups, pair.candidate.outputs)
+    targets = site.results(made, places)
+    if lost is not None and lost[0].shape == lost[1].shape == made.shape:
+        before, after = (site.results(end, places) for end in lost)
+        targets = targets + (before - after)
+    sums.update(site.rows(seen, places), targets)
+    return True

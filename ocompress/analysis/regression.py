@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.second_moments import FOLDS
+from ocompress.analysis.second_moments import Dealer
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,15 @@ class RegressionSums:
     The third is there to judge what was fitted to the others.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing seen."""
+    def __init__(self, samples: int = 0) -> None:
+        """Start with nothing seen.
+
+        Args:
+            samples: Samples in a full batch; 0 if every item is one.
+        """
+        self._dealer = Dealer(samples)
         self._pivots: tuple[np.ndarray, np.ndarray] | None = None
         self._sums: list[_Sums] = []
-        self._items = 0
 
     def update(self, rows: np.ndarray, targets: np.ndarray) -> None:
         """Take in one batch; what is not finite is left out.
@@ -91,8 +95,7 @@ class RegressionSums:
             x, y = (a.astype(np.float32) for a in first)
             self._pivots = x, y
             self._sums = [_Sums(x.shape[0], x.shape[1], y.shape[1]) for _ in range(2)]
-        part = (self._items + np.arange(len(rows))) % FOLDS == FOLDS - 1
-        self._items += len(rows)
+        part = self._dealer.judges(len(rows))
         for sums, chosen in zip(self._sums, (~part, part), strict=True):
             if chosen.any():
                 sums.add(

@@ -18,6 +18,32 @@ FOLDS = 3
 """Samples are dealt to so many parts; the last one judges what was fitted to the others."""
 
 
+class Dealer:
+    """Deals the items of batches to the part that is fitted to and the part that judges.
+
+    All rows of a sample go the same way, or what is fitted to a sample would judge it too: there
+    are more items than samples where tokens or heads were folded into the first axis.
+    """
+
+    def __init__(self, samples: int = 0) -> None:
+        """Start with the first sample.
+
+        Args:
+            samples: Samples in a full batch; 0 if every item is one.
+        """
+        self._samples, self._each, self._dealt = samples, 0, 0
+
+    def judges(self, items: int) -> np.ndarray:
+        """Return which items of the next batch, the first of which is full, are to judge."""
+        if not self._each:
+            folded = self._samples > 0 and items % self._samples == 0
+            self._each = max(1, items // self._samples) if folded else 1
+        samples = -(-items // self._each)
+        part = (self._dealt + np.arange(samples)) % FOLDS == FOLDS - 1
+        self._dealt += samples
+        return np.repeat(part, self._each)[:items]
+
+
 @dataclass(frozen=True)
 class Moments:
     """Sums over rows, that is over what an output element of the layer reads.
@@ -84,22 +110,24 @@ class SecondMoments(Wish):
     Attributes:
         rows: Rows of a batch that count, spread evenly over it; bounds the time of a batch.
         window: How a convolution walks over the value; None if its last axis is a row.
+        samples: Samples in a full batch; 0 if every item is one.
     """
 
     rows: int = 4096
     window: Window | None = None
+    samples: int = 0
 
     def start(self) -> Accumulator:
         """Make a fresh accumulator."""
-        return SecondMomentsAccumulator(self.rows, self.window)
+        return SecondMomentsAccumulator(self.rows, self.window, self.samples)
 
 
 class SecondMomentsAccumulator(Accumulator):
     """Sums in float32, 8 * inputs^2 bytes a group, however many batches come."""
 
-    def __init__(self, rows: int, window: Window | None) -> None:
+    def __init__(self, rows: int, window: Window | None, samples: int = 0) -> None:
         """Start with nothing seen."""
-        self._rows, self._window = rows, window
+        self._rows, self._window, self._dealer = rows, window, Dealer(samples)
         self._pivot = np.zeros((0, 0), np.float32)
         self._x: list[np.ndarray] = []
         self._xx: list[np.ndarray] = []
@@ -124,7 +152,9 @@ class SecondMomentsAccumulator(Accumulator):
             self._xx = [np.zeros((groups, inputs, inputs), np.float32) for _ in range(2)]
         if self._x[0].shape != (groups, inputs):
             return
-        part = (self._items + np.arange(items)) % FOLDS == FOLDS - 1
+        part = self._dealer.judges(len(batch) if batch.ndim > 1 else 1)
+        if batch.ndim == 2:  # every row is an item, and not all were taken
+            part = part[:: self._step(batch)]
         self._items += items
         for fold, chosen in enumerate((~part, part)):
             if chosen.any():
@@ -149,13 +179,17 @@ class SecondMomentsAccumulator(Accumulator):
         """Return [items, 1, rows, inputs]; every row is an item where there are too few others."""
         items = len(batch) if batch.ndim > 2 else 1
         rows = batch.reshape(items, -1, batch.shape[-1])
-        step = -(-items * rows.shape[1] // self._rows)
-        if step > 1:
-            step += 1 - step % 2  # odd, so that it visits even and odd positions alike
-        sample = rows[:, ::step].astype(np.float32, copy=False)
+        sample = rows[:, :: self._step(batch)].astype(np.float32, copy=False)
         if batch.ndim <= 2:
             sample = sample.transpose(1, 0, 2)
         return sample[:, None]
+
+    def _step(self, batch: np.ndarray) -> int:
+        """Return how far apart the rows of an item are that count."""
+        step = -(-(batch.size // batch.shape[-1]) // self._rows)
+        while step > 1 and (step % 2 == 0 or step % FOLDS == 0):
+            step += 1  # so that it visits positions of every parity, and samples of every part
+        return int(step)
 
     def _window_rows(self, batch: np.ndarray) -> np.ndarray | None:
         window = self._window

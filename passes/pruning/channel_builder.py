@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.channels import ChannelGroups, Group
+from ocompress.analysis.channels import ChannelGroups
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, reads
 from ocompress.pipeline import Context
 from passes.pruning.channel_costs import Order
-from passes.pruning.removal import remove
+from passes.pruning.removal import Removal, remove
 from passes.reconstruction import refitting
 from passes.reconstruction.refitting import Built, Job
 
@@ -51,61 +51,31 @@ class Builder:
         pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
         twins = {id(node): twin for node, twin in pairs}
         found = self.asked.compute(clone, self.ctx.analyses)
-        lost = [
+        removals = [
             (found[place], np.sort(order.channels[:count]))
             for place, order, count in zip(self.places, self.orders, counts, strict=True)
             if count
         ]
-        outputs = _outputs(clone, twins)
-        remove(clone, lost)
+        taken = remove(clone, removals)
         clone.sort()
-        if not (self.fit if fit is None else fit) or not lost:
+        if not (self.fit if fit is None else fit) or not removals:
             return Built(clone)
-        jobs = _jobs(clone, lost, outputs)
-        fits = refitting.refit(self.model, clone, twins, jobs, self.ctx)
+        lost = {value.name: axes for value, axes in taken.values()}
+        jobs = _jobs(clone, removals)
+        fits = refitting.refit(self.model, clone, twins, jobs, self.ctx, lost=lost)
         labels = {id(n): n.label for n in clone.graph.nodes}
         return Built(clone, {labels[key]: made for key, made in fits.items()})
 
 
-def _outputs(model: Model, twins: Mapping[int, Node]) -> dict[int, Site]:
-    """Return the layers as they are before channels go."""
-    found = {}
-    for node in model.graph.nodes:
-        site = site_of(node) if id(node) in twins else None
-        if isinstance(site, Site):
-            found[id(node)] = site
-    return found
-
-
-def _jobs(
-    model: Model, lost: Sequence[tuple[Group, np.ndarray]], before: Mapping[int, Site]
-) -> list[Job]:
-    """Return what to fit: all layers behind one that lost channels, with what they still make."""
-    gone: dict[int, np.ndarray] = {}
-    changed: set[int] = set()
-    for group, channels in lost:
-        for cut in group.cuts:
-            changed.add(id(cut.node))
-            site = before.get(id(cut.node))
-            if site is None or cut.index != site.layer.weight_at:
-                continue
-            if cut.axis == site.layer.form.out_axis and cut.role != "consumer":
-                have = gone.get(id(cut.node), np.zeros(0, np.int64))
-                gone[id(cut.node)] = np.union1d(have, cut.at(channels))
-    behind = _behind(model, changed)
+def _jobs(model: Model, removals: Sequence[Removal]) -> list[Job]:
+    """Return what to fit: all layers behind one that lost channels."""
+    behind = _behind(model, {id(cut.node) for group, _ in removals for cut in group.cuts})
     by_weight: dict[int, list[Node]] = {}
     for node in model.graph.nodes:
-        site = before.get(id(node))
-        if site is not None and id(node) in behind:
+        site = site_of(node) if id(node) in behind else None
+        if isinstance(site, Site):
             by_weight.setdefault(id(node.inputs[site.layer.weight_at]), []).append(node)
-    jobs = []
-    for nodes in by_weight.values():
-        lacking = gone.get(id(nodes[0]))
-        kept = None
-        if lacking is not None:
-            kept = np.setdiff1d(np.arange(before[id(nodes[0])].layer.form.outputs), lacking)
-        jobs.append(Job(nodes, masked=False, kept=kept))
-    return jobs
+    return [Job(nodes, masked=False) for nodes in by_weight.values()]
 
 
 def _behind(model: Model, changed: set[int]) -> set[int]:

@@ -15,7 +15,7 @@ Removal = tuple[Group, Sequence[int] | np.ndarray]
 """A group, and which of its channels go."""
 
 
-def remove(model: Model, removals: Iterable[Removal]) -> None:
+def remove(model: Model, removals: Iterable[Removal]) -> Taken:
     """Take channels of several groups out, in place.
 
     The result computes what the model would if the layers that read the channels had zeros for
@@ -24,6 +24,9 @@ def remove(model: Model, removals: Iterable[Removal]) -> None:
     Args:
         model: The model that the groups are of, unchanged since.
         removals: Groups of one analysis, each at most once, with the channels that go.
+
+    Returns:
+        What went, as elements were counted before.
 
     Raises:
         ValueError: If a group is refused, would have no channel left, or has no such channel.
@@ -44,6 +47,7 @@ def remove(model: Model, removals: Iterable[Removal]) -> None:
         _shrink(value, axes)
     if wanted:
         inference.infer_types(model)
+    return taken
 
 
 def _checked(group: Group, channels: Sequence[int] | np.ndarray) -> np.ndarray:

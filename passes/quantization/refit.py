@@ -51,7 +51,7 @@ def refit(
     for done, (unit, twin) in enumerate(fitted):
         ctx.progress("quant: rounding weights", done, len(fitted))
         walk.before(twin.node)
-        seen = _moments(unit, twin, walk)
+        seen = _moments(unit, twin, walk, ctx.data.samples)
         if seen is None or not seen.judge.count or seen.fit.x.shape != _shape(unit):
             continue
         made = reconstruct(_problem(unit, scheme, rounding), seen)
@@ -62,11 +62,11 @@ def refit(
     return found
 
 
-def _moments(unit: Unit, twin: Unit, walk: Walk) -> Folded | None:
+def _moments(unit: Unit, twin: Unit, walk: Walk, samples: int) -> Folded | None:
     """Return the moments of what a unit reads in the quantized model, as far as that is."""
     source = twin.node.input(0)
     assert source is not None
-    sums = _wish(unit, walk.feeds).start()
+    sums = _wish(unit, walk.feeds, samples).start()
     for seen in walk.peek([source]):
         sums.update(seen[source.name])
     found: Folded | None = sums.result()
@@ -85,9 +85,10 @@ def _show(unit: Unit, twin: Unit, scheme: Scheme) -> None:
         twin.node.set_input(rule.bias, graph.constant("fitted", bias.astype(np.float32)))
 
 
-def _wish(unit: Unit, feeds: int) -> SecondMoments:
+def _wish(unit: Unit, feeds: int, samples: int) -> SecondMoments:
     wanted = max(_ROWS, _ROWS_PER_INPUT * _shape(unit)[1])
-    return SecondMoments(-(-wanted // max(1, feeds)), _window(unit))
+    feeds = max(1, feeds)
+    return SecondMoments(-(-wanted // feeds), _window(unit), -(-samples // feeds))
 
 
 def _shape(unit: Unit) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def look(
         if known is None:
             walk = Walk(model, ctx.data) if walk is None else walk
             walk.before(sites[0].node)
-            sums = RegressionSums()
+            sums = RegressionSums(-(-ctx.data.samples // max(1, walk.feeds)))
             for site in sites:
                 _take(sums, site, walk, len(sites), ctx.seed)
             known = _arrays(sums.whole())

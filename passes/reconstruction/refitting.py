@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
-from ocompress.analysis.lockstep import Lockstep, Twins
+from ocompress.analysis.lockstep import Lockstep, Lost, Twins
 from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.weight_form import rounded
+from ocompress.diagnostics import Severity
 from ocompress.ir import Model, Node, edit
 from ocompress.pipeline import Context
 from passes.reconstruction.least_squares import Fit, fit
@@ -29,14 +30,12 @@ class Job:
     Attributes:
         nodes: Layers that read it, in the model that is fitted.
         masked: Whether weights that are zero stay zero.
-        kept: Output channels of the original that are still made; None for all.
         store: What puts the result in place; None sets weight and bias.
         minds: What errors of outputs cost, where zeros stay zero; see `least_squares.fit`.
     """
 
     nodes: Sequence[Node]
     masked: bool = True
-    kept: np.ndarray | None = None
     store: Store | None = None
     minds: np.ndarray | None = None
 
@@ -60,6 +59,8 @@ def refit(
     twins: Mapping[int, Node],
     jobs: Sequence[Job],
     ctx: Context,
+    *,
+    lost: Lost | None = None,
 ) -> dict[int, Fit]:
     """Fit weights and biases, first layer first, each to what the layers before it now make.
 
@@ -72,6 +73,7 @@ def refit(
         twins: The original's node by id of the model's.
         jobs: What is fitted, in any order.
         ctx: Has the data.
+        lost: What values of the original lack in the model, by name and axis; None if nothing.
 
     Returns:
         What came of it, by id of the job's first node in order of execution.
@@ -79,19 +81,23 @@ def refit(
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
     ready = []
     for job in jobs:
-        found_pairs = (_pair(n, twins.get(id(n)), job) for n in job.nodes if id(n) in order)
+        found_pairs = (_pair(n, twins.get(id(n))) for n in job.nodes if id(n) in order)
         good = [p for p in found_pairs if p is not None]
         if len(good) == len(job.nodes):
             ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
-    lockstep = Lockstep(reference, model, ctx.data, seed=ctx.seed)
+    lockstep = Lockstep(reference, model, ctx.data, lost=lost, seed=ctx.seed)
     found = {}
     stage = f"{ctx.source}: fitting what is left"
     for done, (job, pairs) in enumerate(ready, 1):
         ctx.progress(stage, done - 1, len(ready))
         sums = lockstep.sums(pairs)
-        parts, whole = sums.parts(), sums.whole()
         site = pairs[0].candidate
+        if sums is None:
+            why = "what it makes does not lie where the original's lies: its weights are not fitted"
+            ctx.remark(Severity.NOTE, "other-places", why, site.node)
+            continue
+        parts, whole = sums.parts(), sums.whole()
         if parts is not None and whole is not None and whole.x.shape[1] == site.inputs:
             start = site.matrix(site.layer.weight.astype(np.float64))
             mask = start != 0 if job.masked else None
@@ -104,14 +110,14 @@ def refit(
     return found
 
 
-def _pair(node: Node, twin: Node | None, job: Job) -> Twins | None:
+def _pair(node: Node, twin: Node | None) -> Twins | None:
     ours = site_of(node)
     theirs = site_of(twin) if twin is not None else None
     if not isinstance(ours, Site) or not isinstance(theirs, Site):
         return None
     if ours.inputs > MOST_INPUTS:
         return None
-    return Twins(theirs, ours, job.kept)
+    return Twins(theirs, ours)
 
 
 def _store(sites: Sequence[Site], made: Fit, _: RegressionSums | None) -> Fit | None:

@@ -7,7 +7,7 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.regression import RegressionSums
-from ocompress.ir import Model, edit
+from ocompress.ir import Model, edit, standard
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
 
@@ -68,7 +68,9 @@ def test_targets_make_up_for_layers_before_and_for_the_shortcut() -> None:
     edit.set_weight(first, numbers(4, 3, 1, 1, seed=4) * np.float32(0.3))
     feeds = [{"x": numbers(6, 3, 5, 5, seed=s)} for s in range(2)]
     lockstep = Lockstep(reference, candidate, InMemory(feeds))
-    sums = lockstep.sums([Twins(sites[0][2], sites[1][2])]).whole()
+    both = lockstep.sums([Twins(sites[0][2], sites[1][2])])
+    assert both is not None
+    sums = both.whole()
     assert sums is not None
 
     names = ["r", sites[0][2].layer.data.name, "c2"]
@@ -83,3 +85,30 @@ def test_targets_make_up_for_layers_before_and_for_the_shortcut() -> None:
     np.testing.assert_allclose(sums.x[0], rows.mean((0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(sums.y[0], targets.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sums.yy[0], targets.var((0, 2, 3)), rtol=1e-4)
+
+
+def mixer(kernel: np.ndarray) -> tuple[Model, Site]:
+    """A layer over time behind channels, [n, channels, time]."""
+    b = Builder(1)
+    h = b.op("Conv", b.input("x", ["n", 3, 5]), b.const(kernel), to="wide")
+    h = b.op("Relu", b.op("MatMul", h, b.weight(5, 5), to="time"))
+    b.output(h, ["n", None, 5])
+    model = b.model()
+    standard.infer_types(model)
+    site = site_of(model.graph.nodes[1])
+    assert isinstance(site, Site)
+    return model, site
+
+
+def test_rows_are_paired_with_those_of_the_same_place() -> None:
+    kernel, gone = numbers(6, 3, 1), np.array([1, 4])
+    reference, theirs = mixer(kernel)
+    candidate, ours = mixer(np.delete(kernel, gone, 0))
+    data = InMemory([{"x": numbers(9, 3, 5, seed=s)} for s in range(2)])
+    lockstep = Lockstep(reference, candidate, data, lost={"time": {1: gone}})
+    sums = lockstep.sums([Twins(theirs, ours)])
+    whole = None if sums is None else sums.whole()
+    assert whole is not None
+    matrix = ours.matrix(ours.layer.weight)
+    assert whole.about_zero().errors(matrix, np.zeros((1, 5))).max() < 1e-5 * whole.yy.min()
+    assert Lockstep(reference, candidate, data).sums([Twins(theirs, ours)]) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.second_moments import Folded, SecondMoments
+from ocompress.analysis.second_moments import Dealer, Folded, SecondMoments
 
 RNG = np.random.default_rng(0)
 
@@ -47,3 +47,29 @@ def test_nothing_seen_gives_none_and_another_width_is_ignored() -> None:
     found = moments_of(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
     assert found is not None
     np.testing.assert_array_equal(found, np.ones((3, 3), np.float32))
+
+
+def test_all_rows_of_a_sample_are_dealt_to_one_part() -> None:
+    """Four samples a batch, three tokens each, folded into the first axis."""
+    accumulator = SecondMoments(samples=4).start()
+    batches = [np.repeat(np.eye(12)[s : s + 4], 3, axis=0).astype(np.float32) for s in (0, 4, 8)]
+    for batch in batches:
+        accumulator.update(batch)
+    found = accumulator.result()
+    judged = np.diag(found.judge.second()[0]) > 0
+    np.testing.assert_array_equal(judged, np.arange(12) % 3 == 2)
+    np.testing.assert_array_equal(np.diag(found.fit.second()[0]) > 0, ~judged)
+
+
+def test_a_sampled_batch_has_rows_in_both_parts() -> None:
+    accumulator = SecondMoments(rows=100).start()
+    accumulator.update(RNG.standard_normal((300, 4)).astype(np.float32))
+    found = accumulator.result()
+    assert found.judge.count == pytest.approx(found.fit.count / 2, abs=2)
+
+
+def test_a_smaller_last_batch_is_dealt_like_the_others() -> None:
+    dealer = Dealer(4)
+    dealt = np.concatenate([dealer.judges(8), dealer.judges(2)])
+    np.testing.assert_array_equal(dealt, np.repeat(np.arange(5) % 3 == 2, 2))
+    np.testing.assert_array_equal(Dealer(4).judges(6), np.arange(6) % 3 == 2)  # not to be told
