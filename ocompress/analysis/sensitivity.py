@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, Seeding, choose
+from ocompress.analysis.nonfinite import kinds_differ
 from ocompress.diagnostics import Finding
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -129,15 +130,26 @@ def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
             there = got.get(output)
             if not _is_real(reference) or there is None or there.shape != reference.shape:
                 continue
-            x, y = (np.nan_to_num(a.astype(np.float64)) for a in (reference, there))
-            signal[output] = signal.get(output, 0.0) + float(np.vdot(x, x))
-            noise[output] = noise.get(output, 0.0) + float(np.square(x - y).sum())
+            x, y = (a.astype(np.float64) for a in (reference, there))
+            power, error = _powers(x, y)
+            signal[output] = signal.get(output, 0.0) + power
+            noise[output] = noise.get(output, 0.0) + error
+            x, y = np.nan_to_num(x), np.nan_to_num(y)
             if original.scores is not None and output == original.scores[0]:
                 axis = original.scores[1]
                 per_row = divergences(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1))
                 divergence, rows = divergence + float(per_row.sum()), rows + per_row.size
     ratios = [_db(signal[output], noise[output]) for output in signal]
     return Sensitivity(name, min(ratios, default=math.inf), divergence / rows if rows else None)
+
+
+def _powers(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return signal and noise of two outputs of one shape; NaN and infinities in both are none."""
+    if kinds_differ(x, y).any():
+        return 0.0, math.inf
+    finite = np.isfinite(x)
+    x, y = np.where(finite, x, 0.0), np.where(finite, y, 0.0)
+    return float(np.vdot(x, x)), float(np.square(x - y).sum())
 
 
 def divergences(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -170,4 +182,4 @@ def _is_real(array: object) -> bool:
 def _db(signal: float, noise: float) -> float:
     if noise == 0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    return 10 * math.log10(signal / noise) if signal and noise < math.inf else -math.inf

@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.errors import DataError
 from ocompress.io.arrays import ArraySource
 from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert
+from ocompress.io.nonfinite import refuse_lost
 
 MOST_SAMPLES = 32
 """Samples in a batch when the model leaves the batch free."""
@@ -100,6 +101,7 @@ class ArrayDataset:
                 batch = batch[0] if plan.whole else batch
                 first = start * plan.samples_per_row
                 feed[name] = convert(self.source, specs[name], batch, first)
+            refuse_lost(self.source, self.specs, feed, start * plan.samples_per_row)
             yield {s.name: feed[s.name] for s in self.specs if s.name in feed}
 
     def take(self, samples: int) -> ArrayDataset:

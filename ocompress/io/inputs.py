@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ocompress.errors import DataError, UnsupportedModelError
+from ocompress.io.nonfinite import Trial, refuse_lost
 from ocompress.ir import DType, Model, Shape
 
 
@@ -20,12 +21,14 @@ class InputSpec:
         dtype: Element type.
         shape: Declared extents; a text or None is free.
         required: Whether it has no default value.
+        trial: Runs the model on NaN and infinities; None refuses them all.
     """
 
     name: str
     dtype: DType
     shape: Shape | None
     required: bool = True
+    trial: Trial | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -51,14 +54,14 @@ def input_specs(model: Model) -> list[InputSpec]:
     Raises:
         UnsupportedModelError: If a required input is not a tensor.
     """
-    specs = []
+    specs, trial = [], Trial(model)
     for value in model.graph.inputs:
         if value.dtype is None:
             if value.data is None:
                 msg = f"input {value.name!r} is not a tensor of known type, so it cannot be fed"
                 raise UnsupportedModelError(msg)
             continue
-        specs.append(InputSpec(value.name, value.dtype, value.shape, value.data is None))
+        specs.append(InputSpec(value.name, value.dtype, value.shape, value.data is None, trial))
     return specs
 
 
@@ -116,14 +119,17 @@ def convert(source: str, spec: InputSpec, array: np.ndarray, first: int) -> np.n
         first: Number of the first sample in the batch, for messages.
 
     Raises:
-        DataError: For NaN, infinities, or integers out of range, naming the sample.
+        DataError: For numbers that the element type cannot hold, naming the sample.
     """
     if spec.dtype is DType.STRING:
         return array.astype(object)
     if spec.dtype.is_float:
         with np.errstate(over="ignore"):  # found below, as infinity
-            array = array.astype(spec.dtype.numpy, copy=False)
-        _refuse(source, spec, ~np.isfinite(array), first, "NaN or infinity")
+            cast = array.astype(spec.dtype.numpy, copy=False)
+        if cast is not array:
+            lost = np.isfinite(array) & ~np.isfinite(cast)
+            _refuse(source, spec, lost, first, f"a value outside {spec.dtype.name.lower()}")
+        array = cast
     elif array.dtype != spec.dtype.numpy and spec.dtype.numpy.kind in "iu":
         limits = np.iinfo(spec.dtype.numpy.name)
         wrong = (array < limits.min) | (array > limits.max)
@@ -171,4 +177,5 @@ def checked_feed(
                 )
                 raise DataError(msg)
             result[spec.name] = convert(source, spec, array, number)
+    refuse_lost(source, specs, result, number)
     return result

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.analysis.nonfinite import kinds_differ
 from ocompress.validation.decisions import as_float
 
 
@@ -23,14 +24,18 @@ def sqnr_db(signal: float, noise: float) -> float:
 class NumericSum:
     """Running sums over the elements of one output; memory does not grow with the data.
 
-    Elements that are not finite in the reference are left out. One that is finite there and not
-    in the candidate has an infinite error, and so has every element of a feed whose shape
-    differs.
+    Elements that are NaN or infinite in the reference are equal where the candidate has the same
+    kind in the same place; they add nothing to signal or noise. Where one of the two models has
+    NaN or an infinity and the other has not, or another kind, the error is infinite, and so is
+    that of every element of a feed whose shape differs.
 
     Attributes:
         elements: Elements seen in the reference.
+        compared: Elements that are finite in the reference, so that there is an error to measure.
         different: Elements that are not equal.
         new_nonfinite: Elements that became NaN or infinite.
+        changed_nonfinite: Elements that are NaN or infinite in the reference, and something else
+            in the candidate.
         shape_changes: Feeds whose shape differs.
         low: Smallest finite element of the reference.
         high: Largest finite element of the reference.
@@ -38,13 +43,14 @@ class NumericSum:
     """
 
     elements: int = 0
+    compared: int = 0
     different: int = 0
     new_nonfinite: int = 0
+    changed_nonfinite: int = 0
     shape_changes: int = 0
     low: float = math.inf
     high: float = -math.inf
     worst: tuple[int | None, float] = (None, math.inf)
-    _compared: int = 0
     _signal: float = 0.0
     _power: float = 0.0
     _dot: float = 0.0
@@ -95,18 +101,17 @@ class NumericSum:
     def _update_numbers(self, left: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
         if left.size == 0:
             return np.full(rows, math.inf)
-        finite = np.isfinite(left)
-        lost = finite & ~np.isfinite(right)
-        both = finite & ~lost
-        self.new_nonfinite += int(lost.sum())
-        same = (left == right) | (np.isnan(left) & np.isnan(right))
-        self.different += int(left.size - same.sum())
+        finite, unlike = np.isfinite(left), kinds_differ(left, right)
+        both = finite & ~unlike
+        self.new_nonfinite += int((finite & unlike).sum())
+        self.changed_nonfinite += int((~finite & unlike).sum())
+        self.different += int(((left != right) & both | unlike).sum())
         x, y = np.where(both, left, 0.0), np.where(both, right, 0.0)
         if both.any():
             self.low = min(self.low, float(left[both].min()))
             self.high = max(self.high, float(left[both].max()))
-        error = np.where(lost, math.inf, np.abs(x - y))
-        self._compared += int(finite.sum())
+        error = np.where(unlike, math.inf, np.abs(x - y))
+        self.compared += int(finite.sum())
         self._size += float(np.abs(x).sum())
         self._power += float(np.vdot(y, y))
         self._dot += float(np.vdot(x, y))
@@ -130,7 +135,7 @@ class NumericSum:
 
     def figures(self) -> dict[str, float]:
         """Return the figures of `OutputComparison` by name."""
-        count = max(self._compared, 1)
+        count = max(self.compared, 1)
         mean = self._error / count
         size = self._size / count
         return {

@@ -27,6 +27,8 @@ _MOST_LOADED = 2e9
 """Bytes of weights that are loaded in all, about."""
 _MOST_NODES = 2e5
 """Nodes that are loaded in all."""
+_LOWEST_DB = -60.0
+"""What NaN and infinities that the model does not have count as: far worse than no output."""
 _MOST_WORK = 1e11
 """Multiply-accumulates that measuring may take, about."""
 
@@ -214,5 +216,6 @@ def noise_of(
         ctx.remark(Severity.WARNING, "noise-unknown", why)
         return noise
     for name, one in found.items():
-        noise[name] = 1.0 if math.isnan(one.sqnr_db) else float(10 ** (-one.sqnr_db / 10))
+        worst = max(one.sqnr_db, _LOWEST_DB)
+        noise[name] = 1.0 if math.isnan(worst) else float(10 ** (-worst / 10))
     return noise

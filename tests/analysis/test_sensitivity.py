@@ -59,6 +59,18 @@ def test_the_loss_is_that_of_the_change() -> None:
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_infinities_of_the_original_are_no_signal() -> None:
+    data = InMemory([{"x": np.array([[1, 2, -np.inf, 4]], np.float32)}])
+    b = Builder(1)
+    h = b.op("Mul", b.input("x", ["n", 4]), b.const(np.float32(1)), to="h")
+    b.op("Mul", h, b.const(np.float32(1)), to="y")
+    b.output("y", ["n", 4])
+    model = b.model()
+    found = sensitivity(model, {"h": scale("h", 1.1), "sign": scale("y", -1)}, data)
+    assert found["h"].sqnr_db == pytest.approx(20, abs=1e-4)
+    assert found["sign"].sqnr_db == -math.inf
+
+
 def test_outputs_too_large_to_keep_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     variants = {"h": scale("h", 1.1)}
     kept = sensitivity(line(), variants, DATA)

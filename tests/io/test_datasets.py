@@ -324,12 +324,46 @@ def test_other_kinds_are_refused(array: Array, dtype: int, says: str) -> None:
         as_dataset({"x": array}, model(x=(["n", 3], dtype)))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_not_finite_is_refused_with_the_sample(bad: float, tmp_path: Path) -> None:
-    x = floats(50, 3).astype(np.float64)
+def spreading() -> Model:
+    """Return a model whose outputs all depend on every element of a sample."""
+    b = Builder()
+    b.op("MatMul", b.input("x", ["n", 3]), b.const(np.ones((3, 2), np.float32)), to="y")
+    b.output("y", ["n", 2])
+    return b.model()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_leaves_the_model_nothing_to_say_is_refused_with_the_sample(
+    bad: float, tmp_path: Path
+) -> None:
+    x = floats(50, 3)
     x[41, 2] = bad
     np.savez(tmp_path / "d.npz", x=x)
     with pytest.raises(DataError, match=r"d\.npz': 'x' holds NaN or infinity in sample 41"):
+        list(load_data(tmp_path / "d.npz", spreading()))
+    with pytest.raises(DataError, match="in sample 41"):
+        list(as_dataset([{"x": x[i : i + 1]} for i in range(50)], spreading()))
+
+
+def test_what_the_model_is_made_for_is_taken() -> None:
+    b = Builder()
+    s = b.op("Add", b.input("x", ["n", 3]), b.input("mask", ["n", 3]))
+    b.op("Softmax", s, to="y", axis=-1)
+    b.output("y", ["n", 3])
+    mask = np.zeros((50, 3), np.float32)
+    mask[7:, 1] = -np.inf
+    data = as_dataset({"x": floats(50, 3), "mask": mask}, b.model())
+    np.testing.assert_array_equal(together(data, "mask"), mask)
+    mask[9] = -np.inf  # nothing is left: 0 / 0
+    with pytest.raises(DataError, match="'mask' holds NaN or infinity in sample 9"):
+        list(as_dataset({"x": floats(50, 3), "mask": mask}, b.model()))
+
+
+def test_what_the_element_type_cannot_hold_is_refused_with_the_sample(tmp_path: Path) -> None:
+    x = floats(50, 3).astype(np.float64)
+    x[41, 2] = 1e300
+    np.savez(tmp_path / "d.npz", x=x)
+    with pytest.raises(DataError, match=r"'x' holds a value outside float in sample 41"):
         list(load_data(tmp_path / "d.npz", ONE))
 
 

@@ -67,7 +67,8 @@ def one_sample(array: np.ndarray) -> np.ndarray:
     return changed
 
 
-MUTATIONS: list[Callable[[np.ndarray], np.ndarray]] = [
+Mutation = Callable[[np.ndarray], np.ndarray]
+MUTATIONS: list[Mutation] = [
     lambda a: a * 2,
     lambda a: -a,
     lambda a: np.roll(a, 1, axis=0),
@@ -80,7 +81,7 @@ MUTATIONS: list[Callable[[np.ndarray], np.ndarray]] = [
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS)
-def test_a_mutation_is_noticed(mutate: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_a_mutation_is_noticed(mutate: Mutation) -> None:
     total = compare(CLEAN, mutate(CLEAN))
     assert not total.exact
     assert total.figures()["sqnr_db"] < 15
@@ -88,7 +89,7 @@ def test_a_mutation_is_noticed(mutate: Callable[[np.ndarray], np.ndarray]) -> No
 
 
 @pytest.mark.parametrize("mutate", [one_nan, one_infinity, one_sample])
-def test_the_worst_sample_is_found(mutate: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_the_worst_sample_is_found(mutate: Mutation) -> None:
     assert compare(CLEAN, mutate(CLEAN) * np.float32(1.0001)).worst[0] == 7
 
 
@@ -104,11 +105,37 @@ def test_one_nan_is_an_infinite_error() -> None:
     }
 
 
-def test_what_the_reference_lacks_is_left_out() -> None:
-    total = compare(one_nan(CLEAN), one_nan(CLEAN))
+@pytest.mark.parametrize("mutate", [one_nan, one_infinity])
+def test_what_is_not_finite_in_both_is_equal(mutate: Mutation) -> None:
+    total = compare(mutate(CLEAN), mutate(CLEAN))
     assert total.exact
     assert total.figures()["sqnr_db"] == math.inf
-    assert total.new_nonfinite == 0
+    assert (total.new_nonfinite, total.changed_nonfinite) == (0, 0)
+    assert total.compared == CLEAN.size - 1
+    noisy = compare(mutate(CLEAN), mutate(CLEAN * np.float32(1.01)))
+    assert noisy.figures()["sqnr_db"] == pytest.approx(40, abs=0.1)
+
+
+@pytest.mark.parametrize("value", [0.0, -np.inf, np.inf])
+def test_nan_that_became_something_else_is_an_infinite_error(value: float) -> None:
+    other = CLEAN.copy()
+    other[7, 2] = value
+    total = compare(one_nan(CLEAN), other)
+    assert not total.exact
+    assert (total.new_nonfinite, total.changed_nonfinite) == (0, 1)
+    assert total.figures()["sqnr_db"] == -math.inf
+    assert total.worst[0] == 7
+
+
+def test_infinities_have_signs() -> None:
+    assert compare(one_infinity(CLEAN), -one_infinity(-CLEAN)).changed_nonfinite == 1
+
+
+def test_nothing_finite_is_nothing_compared() -> None:
+    nothing = np.full_like(CLEAN, np.nan)
+    total = compare(nothing, nothing.copy())
+    assert total.exact
+    assert total.compared == 0
 
 
 def test_another_shape_is_an_infinite_error() -> None:
