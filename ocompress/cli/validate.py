@@ -94,13 +94,14 @@ def validate(
     sinks.write_report(body, title, page(settings))
     sinks.write_summary(title, pages.validation_summary(found))
     if junit is not None:
-        deliver(junit, to_junit(str(candidate), (*found.structure, *found.gate)))
+        deliver(junit, to_junit(str(candidate), found.checks))
     printer.answer(tables, body)
     if found.passed:
         return exits.DONE
     failed = "; ".join(c.message or c.name for c in found.failures)
-    exits.complain(f"{str(candidate)!r} does not pass: {failed}")
-    return exits.OVER_BUDGET
+    why = f"does not pass: {failed}" if failed else f"was NOT COMPARED: {found.uncompared}"
+    exits.complain(f"{str(candidate)!r} {why}")
+    return exits.DONE if found.gate and not failed else exits.OVER_BUDGET
 
 
 def _here(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocompress import profiling
@@ -11,7 +11,8 @@ from ocompress.front.files import as_model, file_bytes
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model
-from ocompress.validation import Gate, Metric
+from ocompress.validation import Footprint, Gate, Metric
+from ocompress.validation.footprint import serialized_footprint
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class Case:
         data: Evaluation data, None for structure only.
         metric: The user's own metric.
         gate: Limits to judge by.
-        size_ratio: Bytes of the candidate's file over the reference's, None without files.
-        latency_ratio: Measured if the gate limits it.
+        footprint: What the candidate takes, as far as the gate limits it.
     """
 
     reference: Model
@@ -33,8 +33,7 @@ class Case:
     data: Dataset | None
     metric: Metric | None
     gate: Gate | None
-    size_ratio: float | None
-    latency_ratio: float | None
+    footprint: Footprint | None
 
 
 def open_case(
@@ -49,7 +48,7 @@ def open_case(
     gate: Gate | str | Path | None,
     threads: int,
 ) -> Case:
-    """Load what a user names; measure latency here if the gate limits it.
+    """Load what a user names; measure here what the gate limits.
 
     Raises:
         UsageError: If the request or the data do not fit.
@@ -68,12 +67,55 @@ def open_case(
     opened = None
     if data is not None:
         opened = as_dataset(data, before, labels=labels, samples=samples, preprocess=preprocess)
-    latency = None
-    if limits is not None and limits.needs_latency:
+    taken = None
+    if limits is not None:
         one = opened.take(1) if opened is not None else None
-        timed = profiling.profile(after, against=before, data=one, threads=threads, memory=False)
-        latency = timed.ratio.value if timed.ratio is not None else None
-    size = None
-    if before_path is not None and after_path is not None:
-        size = file_bytes(after_path) / file_bytes(before_path)
-    return Case(before, after, opened, own, limits, size, latency)
+        files = Pair(before, after, before_path, after_path)
+        taken = footprint(limits, files, one, threads)
+    return Case(before, after, opened, own, limits, taken)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models and their files; None for one that is in memory only."""
+
+    reference: Model
+    candidate: Model
+    reference_path: Path | None
+    candidate_path: Path | None
+
+
+def footprint(gate: Gate, pair: Pair, one: Dataset | None, threads: int) -> Footprint:
+    """Measure what a gate limits, and nothing else.
+
+    Args:
+        gate: The limits.
+        pair: The models.
+        one: A single sample to run them on; random numbers if None.
+        threads: Threads within an operator.
+
+    Raises:
+        RuntimeFailureError: If a model that has to be timed cannot be run.
+    """
+    found = serialized_footprint(pair.reference, pair.candidate)
+    if pair.candidate_path is not None:
+        found = replace(found, bytes=file_bytes(pair.candidate_path))
+        if pair.reference_path is not None:
+            ratio = file_bytes(pair.candidate_path) / file_bytes(pair.reference_path)
+            found = replace(found, size_ratio=ratio)
+    if not gate.needs_latency and not gate.needs_memory:
+        return found
+    timed = profiling.profile(
+        pair.candidate,
+        against=pair.reference if gate.max_latency_ratio is not None else None,
+        data=one,
+        threads=threads,
+        memory=gate.needs_memory,
+        path=pair.candidate_path,
+        against_path=pair.reference_path,
+    )
+    memory = timed.model.memory.peak if timed.model.memory is not None else None
+    if gate.needs_latency:
+        slower = timed.ratio.value if timed.ratio is not None else None
+        found = replace(found, latency_ms=timed.model.latency.p50_ms, latency_ratio=slower)
+    return replace(found, memory=memory)

@@ -65,8 +65,7 @@ def validate(
         case.data,
         metric=case.metric,
         gate=case.gate,
-        size_ratio=case.size_ratio,
-        latency_ratio=case.latency_ratio,
+        footprint=case.footprint,
         threads=threads,
     )
 
@@ -128,8 +127,7 @@ def validate_on(
         case.data,
         metric=case.metric,
         gate=case.gate,
-        size_ratio=case.size_ratio,
-        latency_ratio=case.latency_ratio,
+        footprint=case.footprint,
         threads=threads,
         progress=progress,
     )

@@ -159,7 +159,7 @@ class _Job:
         else:
             found, notes = judge(self.request, self.original, written, self._data)
             self.remarks.extend(notes)
-        if not found.passed:
+        if found.failures:
             msg = (
                 f"the optimized model is broken, so it is not written: {found.failures[0].message}"
             )

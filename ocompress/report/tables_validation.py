@@ -27,11 +27,14 @@ def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[Re
 
 def closing(found: ValidationResult) -> Closing:
     """Return whether it passed, and what does not hold."""
+    count = len(found.structure) + len(found.gate)
     if found.passed:
-        count = len(found.structure) + len(found.gate)
         return Closing(Tone.GOOD, "Passed", f"passed: {_checks(count)}")
     reasons = tuple(check.message or check.name for check in found.failures)
-    return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
+    if reasons:
+        return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
+    line = f"outputs were NOT COMPARED; {_checks(count)} of the structure and the gate hold"
+    return Closing(Tone.MIXED, "Not compared", line, (found.uncompared,))
 
 
 def _checks(count: int) -> str:
@@ -88,11 +91,12 @@ def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     for level in levels:
         for output in level.outputs:
-            agreement = share_text(output.agreement) if output.agreement is not None else ""
+            counted = None if output.is_empty else output.agreement
+            agreement = share_text(counted) if counted is not None else ""
             table.add_row(
                 Text(output.name),
                 level.level.value,
-                db_text(output.sqnr_db),
+                "nothing" if output.is_empty else db_text(output.sqnr_db),
                 f"{output.max_abs_error:.3g}",
                 f"{output.mean_abs_error:.3g}",
                 f"{output.cosine:.6f}",

@@ -3,6 +3,7 @@
 from ocompress.validation.accuracy_guard import AccuracyGuard
 from ocompress.validation.across import validate_on
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
+from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import (
@@ -21,6 +22,7 @@ __all__ = [
     "Check",
     "DeviceValidation",
     "Flips",
+    "Footprint",
     "Gate",
     "Interval",
     "LevelResult",

@@ -17,6 +17,7 @@ from ocompress.targets.transport import Progress, Transport, silent
 from ocompress.validation.comparison import Comparer
 from ocompress.validation.decisions import Rule, agree
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
+from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
 from ocompress.validation.sources import LiveSource, sample_count
@@ -33,8 +34,7 @@ def validate_on(
     *,
     metric: Metric | None = None,
     gate: Gate | None = None,
-    size_ratio: float | None = None,
-    latency_ratio: float | None = None,
+    footprint: Footprint | None = None,
     threads: int = 1,
     progress: Progress = silent,
 ) -> DeviceValidation:
@@ -50,8 +50,7 @@ def validate_on(
         data: Evaluation data.
         metric: The user's own metric.
         gate: Limits to judge by.
-        size_ratio: As for `validate`.
-        latency_ratio: As for `validate`; of the host, not of the device.
+        footprint: As for `validate`; of the host, not of the device.
         threads: Threads within an operator, on both machines.
         progress: Told after each run on the device.
 
@@ -70,8 +69,7 @@ def validate_on(
             metric=metric,
             levels=levels,
             gate=gate,
-            size_ratio=size_ratio,
-            latency_ratio=latency_ratio,
+            footprint=footprint,
             threads=threads,
             opener=_Opener(run, reference),
         )
@@ -87,7 +85,7 @@ def validate_on(
         validation=found,
         machines=machines,
         times_valid=run.timed,
-        remarks=tuple(_remarks(run, latency_ratio)),
+        remarks=tuple(_remarks(run, footprint)),
     )
 
 
@@ -102,7 +100,7 @@ def _name(level: Level) -> str:
     return _CANDIDATE if level is Level.ALL else f"{_CANDIDATE}-{level.value}"
 
 
-def _remarks(run: DeviceRun, latency_ratio: float | None) -> Iterator[str]:
+def _remarks(run: DeviceRun, footprint: Footprint | None) -> Iterator[str]:
     if not run.timed:
         yield f"{run.device} is emulated: its results count, its times mean nothing"
     if run.facts.onnxruntime != VERSION:
@@ -110,8 +108,10 @@ def _remarks(run: DeviceRun, latency_ratio: float | None) -> Iterator[str]:
             f"ONNX Runtime is {run.facts.onnxruntime} there and {VERSION} here, so not all that "
             "differs comes from the machine"
         )
-    if latency_ratio is not None:
+    if footprint is not None and footprint.latency_ms is not None:
         yield f"latency was measured on this machine, not on {run.device}"
+    if footprint is not None and footprint.memory is not None:
+        yield f"memory was measured on this machine, not on {run.device}"
 
 
 class _DeviceSource:

@@ -59,6 +59,8 @@ class OutputSum:
             **numbers.figures(),
             new_nonfinite=numbers.new_nonfinite,
             shape_changes=numbers.shape_changes,
+            changed_nonfinite=numbers.changed_nonfinite,
+            nonfinite=numbers.elements - numbers.compared,
             agreement=wilson(share, self._counted) if self._counted else None,
             decision=self._rule.describe(unit) if self._rule else "",
             worst_sample=numbers.worst[0],

@@ -12,11 +12,20 @@
 | `min_level_sqnr_db` | the candidate unoptimized against itself optimized by ONNX Runtime, each output |
 | `max_size_ratio` | bytes of the candidate over bytes of the reference |
 | `max_latency_ratio` | median latency of the candidate over the reference's |
+| `max_bytes` | bytes of the candidate's file, external data included: `4_000_000`, `"4 MB"`, `"4 MiB"` |
+| `max_latency_ms` | median time of one run of the candidate, milliseconds |
+| `max_memory` | peak memory of a process that loads the candidate and runs it once, above that of the bare runtime: bytes, or text as for `max_bytes` |
 | `allowed_domains` | operator domains beside `ai.onnx`; by default those the reference uses and `ai.onnx.ml` |
 | `min_opset`, `max_opset` | version of the standard operator set |
 
 A table `[outputs.NAME]` overrides the limits "of each output" for one output. Every limit must hold
-at every optimization level that was compared. A limit whose value was not measured does not hold.
+at every optimization level that was compared. A limit whose value was not measured does not hold. A
+gate must have at least one limit.
+
+Latency and memory are measured on this machine with the first feed of the data (random numbers without
+data) and as many threads as are asked for; limits in milliseconds and bytes of memory therefore belong
+to one kind of machine, while ratios carry over. Units of bytes are decimal (kB, MB, GB) or binary (KiB,
+MiB, GiB).
 """  # noqa: E501
 
 from __future__ import annotations
@@ -24,6 +33,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,8 +52,28 @@ OUTPUT_LIMITS = (
     "min_level_sqnr_db",
 )
 """The limits that hold for each output and that `[outputs.NAME]` may override."""
-_RANGES = {"min_agreement": (0, 1), "min_cosine": (-1, 1)}
+FOOTPRINT_LIMITS = (
+    "max_size_ratio",
+    "max_latency_ratio",
+    "max_bytes",
+    "max_latency_ms",
+    "max_memory",
+)
+"""The limits on fields of `Footprint`, by their names."""
+_RANGES = {
+    "min_agreement": (0, 1),
+    "min_cosine": (-1, 1),
+    "max_drop": (0, math.inf),
+    "max_size_ratio": (0, math.inf),
+    "max_latency_ratio": (0, math.inf),
+    "max_latency_ms": (0, math.inf),
+}
 """Outside these a limit would always or never hold, as a percentage for a share would."""
+_SIZES = ("max_bytes", "max_memory")
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20}
+_UNITS |= {"GiB": 1 << 30}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG]i?B|B)\s*")
+_EXAMPLE = "min_agreement = 0.99"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +90,9 @@ class Gate:
     min_level_sqnr_db: float | None = None
     max_size_ratio: float | None = None
     max_latency_ratio: float | None = None
+    max_bytes: int | None = None
+    max_latency_ms: float | None = None
+    max_memory: int | None = None
     allowed_domains: tuple[str, ...] | None = None
     min_opset: int | None = None
     max_opset: int | None = None
@@ -71,8 +104,8 @@ class Gate:
         """Read a gate file.
 
         Raises:
-            RecipeError: If it cannot be read, is not TOML, or has an unknown key or a value of
-                the wrong type or out of range.
+            RecipeError: If it cannot be read, is not TOML, sets no limit, or has an unknown key
+                or a value of the wrong type or out of range.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -99,6 +132,12 @@ class Gate:
         for key, value in table.items():
             _known(source, key, list(kinds))
             values[key] = _value(source, key, kinds[key], value)
+        if not any(value if key == "outputs" else True for key, value in values.items()):
+            msg = (
+                f"gate file {source!r} sets no limit, so everything would pass; put in at least "
+                f"one, such as {_EXAMPLE} (known: {', '.join(kinds)})"
+            )
+            raise RecipeError(msg)
         lowest, highest = values.get("min_opset", 0), values.get("max_opset", math.inf)
         if lowest > highest:
             msg = f"gate file {source!r}: min_opset {lowest} is above max_opset {highest}"
@@ -119,7 +158,12 @@ class Gate:
     @property
     def needs_latency(self) -> bool:
         """Whether a limit is on latency, which the caller must measure."""
-        return self.max_latency_ratio is not None
+        return self.max_latency_ratio is not None or self.max_latency_ms is not None
+
+    @property
+    def needs_memory(self) -> bool:
+        """Whether a limit is on memory, which the caller must measure."""
+        return self.max_memory is not None
 
 
 def _known(source: str, key: str, known: list[str]) -> None:
@@ -134,6 +178,8 @@ def _known(source: str, key: str, known: list[str]) -> None:
 def _value(source: str, key: str, kind: str, value: Any) -> Any:
     if key == "outputs":
         return _overrides(source, value)
+    if key in _SIZES:
+        return _bytes(source, key, value)
     if kind.startswith("tuple"):
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise RecipeError(_wrong(source, key, "a list of texts", value))
@@ -152,8 +198,21 @@ def _overrides(source: str, value: Any) -> dict[str, dict[str, float]]:
     for output, table in value.items():
         for key in table:
             _known(source, key, list(OUTPUT_LIMITS))
-        result[output] = {k: _number(source, f"outputs.{output}.{k}", v) for k, v in table.items()}
+        if table:
+            result[output] = {
+                k: _number(source, f"outputs.{output}.{k}", v) for k, v in table.items()
+            }
     return result
+
+
+def _bytes(source: str, key: str, value: Any) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is not None and found[2] in _UNITS:
+        value = float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        wanted = 'a number of bytes above 0, or text with a unit such as "4 MB" or "4 MiB"'
+        raise RecipeError(_wrong(source, key, wanted, value))
+    return int(value)
 
 
 def _number(source: str, key: str, value: Any) -> float:

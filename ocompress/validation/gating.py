@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ocompress.errors import RecipeError
 from ocompress.ir import Model
-from ocompress.validation.gate import OUTPUT_LIMITS, Gate
+from ocompress.validation.footprint import Footprint
+from ocompress.validation.gate import FOOTPRINT_LIMITS, OUTPUT_LIMITS, Gate
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 
 _UNMEASURED = "was not measured"
@@ -20,10 +21,16 @@ def judge(
     candidate: Model,
     levels: Sequence[LevelResult],
     between: Sequence[OutputComparison],
-    size_ratio: float | None,
-    latency_ratio: float | None,
+    footprint: Footprint,
 ) -> tuple[Check, ...]:
     """Return one check per limit, in the order of the gate's fields.
+
+    Args:
+        gate: The limits.
+        candidate: What is judged.
+        levels: How it compares with the reference, per optimization level.
+        between: How its last level compares with its first, per output.
+        footprint: What it takes.
 
     Raises:
         RecipeError: If the gate names an output that the model does not have.
@@ -39,11 +46,11 @@ def judge(
     checks = list(_output_checks(gate, names, levels, between))
     if gate.max_drop is not None:
         checks.append(_drop(gate.max_drop, levels))
-    ratios = (("max_size_ratio", size_ratio), ("max_latency_ratio", latency_ratio))
-    for limit_name, ratio in ratios:
+    for limit_name in FOOTPRINT_LIMITS:
         limit = getattr(gate, limit_name)
         if limit is not None:
-            checks.append(_check(limit_name, limit, ratio))
+            taken = getattr(footprint, limit_name.removeprefix("max_"))
+            checks.append(_check(limit_name, limit, taken))
     return (*checks, *_opset_checks(gate, candidate))
 
 
@@ -102,5 +109,9 @@ def _check(name: str, limit: float, value: float | None, what: str = "") -> Chec
     slack = -_ROUNDING if least else _ROUNDING
     passed = compare(value, limit + slack)  # NaN compares false both ways
     relation = "at least" if least else "at most"
-    message = f"{name}{what} is {value:.6g}, allowed is {relation} {limit:g}"
+    message = f"{name}{what} is {_shown(value)}, allowed is {relation} {_shown(limit)}"
     return Check(name, passed, limit, value, message)
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -77,6 +77,7 @@ class NumericSum:
         rows = samples if reference.ndim and reference.shape[0] == samples else 1
         if reference.shape != candidate.shape:
             self.shape_changes += 1
+            self.compared += reference.size
             self.different += reference.size
             self._noise = self._error = self._largest = math.inf
             ratios = np.full(rows, -math.inf)
@@ -90,6 +91,7 @@ class NumericSum:
         return ratios
 
     def _update_text(self, reference: np.ndarray, candidate: np.ndarray, rows: int) -> np.ndarray:
+        self.compared += reference.size
         wrong = np.asarray(reference != candidate)
         if wrong.any():
             self.different += int(wrong.sum())

@@ -49,13 +49,12 @@ class Check(Finding):
 class OutputComparison(Finding):
     """One output of the candidate against the same output of the reference.
 
-    A value that is finite in the reference and not in the candidate counts as an infinite error;
-    values that are not finite in the reference are left out. An output that changed its shape
-    has an infinite error too.
+    NaN and infinities are equal where both models have the same kind in the same place, and count
+    as an infinite error where not. An output that changed its shape has an infinite error too.
 
     Attributes:
         name: Name of the output.
-        elements: Elements compared.
+        elements: Elements of the reference.
         exact: Whether every element is equal.
         sqnr_db: Signal power over error power, decibels; `inf` when exact.
         max_abs_error: Largest absolute difference.
@@ -64,6 +63,9 @@ class OutputComparison(Finding):
         cosine: Cosine of the two outputs as vectors over all the data.
         new_nonfinite: Elements that became NaN or infinite.
         shape_changes: Feeds for which the shape differs.
+        changed_nonfinite: Elements that are NaN or infinite in the reference, and something else
+            in the candidate.
+        nonfinite: Elements that are NaN or infinite in the reference, the same or not.
         agreement: Share of samples with the same decision, None when it was not counted.
         decision: How decisions are read off: `top-1 axis -1`, `x > 0.5`, `x > 0`, `equal`.
         worst_sample: Index of the sample with the largest error relative to its signal.
@@ -79,9 +81,16 @@ class OutputComparison(Finding):
     cosine: float
     new_nonfinite: int
     shape_changes: int
+    changed_nonfinite: int = 0
+    nonfinite: int = 0
     agreement: Interval | None = None
     decision: str = ""
     worst_sample: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all there is to compare is NaN and infinities that both models have."""
+        return 0 < self.elements == self.nonfinite and self.exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,8 @@ class LevelResult(Finding):
 class ValidationResult(Finding):
     """Everything a validation found.
 
+    What was not compared did not pass, even if nothing speaks against it.
+
     Attributes:
         structure: Checks that need no limits: checker, interface, domains, loading, NaN.
         levels: The candidate against the reference, per optimization level; empty without data.
@@ -166,7 +177,7 @@ class ValidationResult(Finding):
         remarks: What was left out and why, one sentence each.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ("passed",)
+    derived: ClassVar[tuple[str, ...]] = ("passed", "compared")
 
     structure: tuple[Check, ...]
     levels: tuple[LevelResult, ...] = ()
@@ -179,8 +190,30 @@ class ValidationResult(Finding):
 
     @property
     def passed(self) -> bool:
-        """Whether every check holds, those of the gate included."""
-        return all(c.passed for c in (*self.structure, *self.gate))
+        """Whether outputs were compared and every check holds, those of the gate included."""
+        return self.compared and not self.failures
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every check, and one that fails where nothing was compared; for machines that count."""
+        compared = Check("compared", self.compared, message=self.uncompared)
+        return (*self.structure, *(() if self.compared else (compared,)), *self.gate)
+
+    @property
+    def compared(self) -> bool:
+        """Whether numbers of both models were compared."""
+        return any(not o.is_empty for level in self.levels for o in level.outputs)
+
+    @property
+    def uncompared(self) -> str:
+        """Why nothing was compared, empty if something was."""
+        if self.compared:
+            return ""
+        if not self.source:
+            return "there are no data to run the models on; give some with --data"
+        if not any(level.outputs for level in self.levels):
+            return "the models did not give a common output"
+        return "every output of the reference is NaN or infinite in every element"
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -190,8 +190,24 @@ class Runner:
         standing = [run for run in self._runs if not run.failure]
         levels = tuple(run.result(self._accuracy) for run in standing)
         checks = [run.check for run in self._runs]
-        lost = max((o.new_nonfinite for r in levels for o in r.outputs), default=0)
-        message = f"{lost} values became NaN or infinite" if lost else "no new NaN or infinity"
-        checks.append(Check("finite", lost == 0, 0, lost, message))
+        found = [o for r in levels for o in r.outputs]
+        checks.append(_finite(found))
+        empty = dict.fromkeys(o.name for o in found if o.is_empty)
+        self._remarks += [
+            f"output {name!r} is NaN or infinite in every element of the reference: there is "
+            "nothing to compare"
+            for name in empty
+        ]
         between = self._between.outputs()
         return Comparison(checks, levels, between, samples, self._remarks)
+
+
+def _finite(outputs: Sequence[OutputComparison]) -> Check:
+    """Check that NaN and infinities are where the reference has them, and nowhere else."""
+    lost = max((o.new_nonfinite for o in outputs), default=0)
+    changed = max((o.changed_nonfinite for o in outputs), default=0)
+    said = [f"{lost} values became NaN or infinite"] if lost else []
+    if changed:
+        said.append(f"{changed} values that are NaN or infinite in the reference are not the same")
+    message = "; ".join(said) or "no new NaN or infinity"
+    return Check("finite", not said, 0, lost + changed, message)

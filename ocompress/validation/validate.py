@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
 from ocompress.runtime import Level
+from ocompress.validation.footprint import Footprint, serialized_footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.gating import judge
 from ocompress.validation.metric import Metric
@@ -25,8 +25,7 @@ def validate(
     metric: Metric | None = None,
     levels: Sequence[Level] = (Level.ALL, Level.DISABLED),
     gate: Gate | None = None,
-    size_ratio: float | None = None,
-    latency_ratio: float | None = None,
+    footprint: Footprint | None = None,
     threads: int = 1,
     opener: Opener | None = None,
 ) -> ValidationResult:
@@ -40,9 +39,8 @@ def validate(
         levels: Optimization levels of ONNX Runtime to run the candidate at; the reference runs
             once, at the first.
         gate: Limits to judge by.
-        size_ratio: Bytes of the candidate's file over the reference's, if files exist; computed
-            from the serialized models otherwise.
-        latency_ratio: Measured by `profile`, for a gate with `max_latency_ratio`.
+        footprint: What the candidate takes, for a gate that limits it; None counts the bytes of
+            the serialized models and leaves the rest unmeasured.
         threads: Threads within an operator; 0 takes all cores.
         opener: Where outputs come from, if not from sessions of this process.
 
@@ -59,10 +57,8 @@ def validate(
         found = Runner(data, metric, levels).run(reference, candidate, threads, opener)
     verdicts: tuple[Check, ...] = ()
     if gate is not None:
-        if gate.max_size_ratio is not None and size_ratio is None:
-            size_ratio = serialized_bytes(candidate) / max(serialized_bytes(reference), 1)
-        ratios = size_ratio, latency_ratio
-        verdicts = judge(gate, candidate, found.levels, found.between, *ratios)
+        taken = footprint or serialized_footprint(reference, candidate)
+        verdicts = judge(gate, candidate, found.levels, found.between, taken)
     return ValidationResult(
         structure=(*checks, *found.checks),
         levels=found.levels,

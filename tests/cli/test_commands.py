@@ -34,6 +34,53 @@ def test_validate_passes_equal_models(here: Path, call: Call) -> None:
     assert report["passed"] is True
 
 
+@pytest.mark.parametrize("more", ["", "--gate size.toml", "--gate drop.toml"])
+def test_validate_without_data_says_that_nothing_was_compared(
+    more: str, here: Path, call: Call
+) -> None:
+    (here / "size.toml").write_text("max_bytes = '1 GB'\n")
+    (here / "drop.toml").write_text("max_drop = 0.01\n")
+    ended = call(*f"validate in.onnx in.onnx --report r.json --junit r.xml {more}".split())
+    assert "passed" not in ended.out
+    assert json.loads((here / "r.json").read_text())["passed"] is False
+    failed = [
+        c.get("name")
+        for c in ET.parse(here / "r.xml").iter("testcase")
+        if len(c.findall("failure"))
+    ]
+    assert failed[0] == "compared"
+    if "drop" in more:  # a limit that nothing was measured for
+        assert ended.code == 1
+        assert "max_drop is limited but was not measured" in ended.complaint
+        return
+    assert "NOT COMPARED" in ended.out
+    assert "--data" in ended.complaint
+    assert ended.code == (0 if more else 1)  # whoever limits the size alone gets just that
+
+
+def test_a_gate_without_limits_is_refused(here: Path, call: Call) -> None:
+    (here / "gate.toml").write_text("")
+    ended = call(*"validate in.onnx in.onnx --data d.npz --gate gate.toml".split())
+    assert ended.code == 2
+    assert "'gate.toml' sets no limit" in ended.complaint
+
+
+def test_a_gate_may_limit_bytes_time_and_memory(here: Path, call: Call) -> None:
+    limits = "max_bytes = '1 GB'\nmax_latency_ms = 1e6\nmax_memory = 1\n"
+    (here / "gate.toml").write_text(limits)
+    ended = call(*"validate in.onnx in.onnx --data d.npz --gate gate.toml --json".split())
+    assert ended.code == 1
+    found = {c["name"]: c for c in json.loads(ended.out)["gate"]}
+    assert {n: c["passed"] for n, c in found.items()} == {
+        "max_bytes": True,
+        "max_latency_ms": True,
+        "max_memory": False,
+    }
+    assert found["max_bytes"]["value"] == (here / "in.onnx").stat().st_size
+    assert found["max_memory"]["value"] > 1000
+    assert found["max_latency_ms"]["value"] > 0
+
+
 @pytest.mark.usefixtures("pruned")
 def test_validate_fails_on_the_gate(here: Path, call: Call) -> None:
     (here / "gate.toml").write_text("min_sqnr_db = 60\nmax_size_ratio = 1.5\n")

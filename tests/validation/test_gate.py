@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ocompress.errors import RecipeError
-from ocompress.validation import Check, Gate, validate
+from ocompress.validation import Check, Footprint, Gate, validate
 from tests.validation.nets import after, classifier, data
 
 
@@ -47,6 +47,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("[outputs.y]\nmin_cosine = 2", "outputs.y.min_cosine must be within -1 to 1"),
         ("min_opset = 20\nmax_opset = 13", "min_opset 20 is above max_opset 13"),
         ("min_sqnr_db =", "is not TOML"),
+        ("", "sets no limit, so everything would pass; put in at least one, such as min_agr"),
+        ("# max_drop = 0.01", "sets no limit"),
+        ("[outputs.y]", "sets no limit"),
+        ("max_byte = 3", "did you mean 'max_bytes'"),
+        ("max_latency = 3", "did you mean 'max_latency_ms'"),
+        ("max_bytes = 0", "max_bytes must be a number of bytes above 0"),
+        ("max_bytes = '4 mb'", 'or text with a unit such as "4 MB" or "4 MiB", not \'4 mb\''),
+        ("max_memory = true", "max_memory must be a number of bytes"),
+        ("max_memory = inf", "max_memory must be a number of bytes"),
+        ("max_latency_ms = -1", "max_latency_ms must be within 0 to inf"),
     ],
 )
 def test_bad_files_are_named(text: str, words: str) -> None:
@@ -65,19 +75,11 @@ def one_limit(name: str, limit: float) -> Gate:
     return Gate.parse(f"{name} = {limit!r}")
 
 
-def judged(
-    gate: Gate, size_ratio: float | None = None, latency_ratio: float | None = None
-) -> dict[str, Check]:
+def judged(gate: Gate, **taken: Any) -> dict[str, Check]:
     """Judge logits that are 1 % too large."""
     candidate = after("Mul", np.float32(1.01))
-    result = validate(
-        classifier(),
-        candidate,
-        data(),
-        gate=gate,
-        size_ratio=size_ratio,
-        latency_ratio=latency_ratio,
-    )
+    footprint = Footprint(**taken) if taken else None
+    result = validate(classifier(), candidate, data(), gate=gate, footprint=footprint)
     assert result.passed == all(c.passed for c in result.gate)
     return {c.name: c for c in result.gate}
 
@@ -122,6 +124,34 @@ def test_ratios_must_be_measured() -> None:
     assert checks["max_size_ratio"].passed
     assert judged(gate, latency_ratio=0.5)["max_latency_ratio"].passed
     assert not judged(gate, size_ratio=2.5)["max_size_ratio"].passed
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("4_000_000", 4_000_000),
+        ("'4 MB'", 4_000_000),
+        ("'4MiB'", 4 << 20),
+        ("'1.5 kB'", 1500),
+        ("'2 GiB'", 2 << 30),
+    ],
+)
+def test_bytes_have_units(text: str, count: int) -> None:
+    assert Gate.parse(f"max_bytes = {text}").max_bytes == count
+    assert Gate.parse(f"max_memory = {text}").max_memory == count
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"), [("bytes", 500), ("latency_ms", 2.5), ("memory", 70_000)]
+)
+def test_absolute_limits(name: str, measured: float) -> None:
+    for limit, holds in ((measured, True), (measured * 0.9, False)):
+        gate = Gate(**{f"max_{name}": limit})  # type: ignore[arg-type]
+        assert judged(gate, **{name: measured})[f"max_{name}"].passed == holds
+    if name != "bytes":  # which are counted where there is no file
+        unmeasured = judged(Gate(**{f"max_{name}": measured}))  # type: ignore[arg-type]
+        assert not unmeasured[f"max_{name}"].passed
+        assert "was not measured" in unmeasured[f"max_{name}"].message
 
 
 def test_opset_limits() -> None:

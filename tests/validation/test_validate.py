@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.errors import DataError
-from ocompress.ir import Model
+from ocompress.ir import Model, edit
 from ocompress.runtime import Level, Session
 from ocompress.validation import Metric, ValidationResult, runs, sources, validate
 from tests.build import Builder, InMemory
@@ -51,9 +51,49 @@ def test_new_nan_fails() -> None:
     assert result.levels[0].outputs[0].new_nonfinite > 0
 
 
+def nan_weights() -> Model:
+    model = classifier()
+    for value in model.graph.initializers.values():
+        if value.data is not None and value.data.ndim == 2:
+            edit.set_weight(value, np.full_like(value.data, np.nan))
+    return model
+
+
+def test_nothing_but_nan_is_nothing_to_compare() -> None:
+    result = validate(nan_weights(), nan_weights(), data())
+    assert not result.failures
+    assert not result.passed
+    assert "every output" in result.uncompared
+    assert result.remarks == (
+        "output 'y0' is NaN or infinite in every element of the reference: there is nothing to "
+        "compare",
+    )
+
+
+def test_numbers_where_the_reference_has_nan_are_not_the_same() -> None:
+    result = validate(nan_weights(), MODEL, data())
+    assert "finite" in names(result)
+    output = result.levels[0].outputs[0]
+    assert (output.changed_nonfinite, output.new_nonfinite) == (120, 0)
+    assert not output.exact
+    assert output.sqnr_db == -np.inf
+
+
+def test_infinities_of_a_mask_are_equal() -> None:
+    masked = after("Add", np.array([0, -np.inf, 0], np.float32))
+    result = validate(masked, masked.clone(), data())
+    assert result.passed
+    assert result.levels[0].outputs[0].nonfinite == 40
+    moved = validate(masked, after("Add", np.array([0, np.inf, 0], np.float32)), data())
+    assert "finite" in names(moved)
+
+
 def test_without_data_only_structure_is_checked() -> None:
     result = validate(MODEL, MODEL)
-    assert result.passed
+    assert not result.failures
+    assert not result.compared
+    assert not result.passed
+    assert "--data" in result.uncompared
     assert result.levels == ()
     assert [c.name for c in result.structure][-2:] == ["runs[all]", "runs[disabled]"]
 
