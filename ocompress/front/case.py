@@ -14,6 +14,9 @@ from ocompress.ir import Model
 from ocompress.validation import Footprint, Gate, Metric
 from ocompress.validation.footprint import serialized_footprint
 
+_SECONDS = 2.5
+"""Time for each model that a gate limits the latency of."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -71,7 +74,7 @@ def open_case(
     if limits is not None:
         one = opened.take(1) if opened is not None else None
         files = Pair(before, after, before_path, after_path)
-        taken = footprint(limits, files, one, threads)
+        taken = footprint(limits, files, one, threads=threads)
     return Case(before, after, opened, own, limits, taken)
 
 
@@ -85,7 +88,9 @@ class Pair:
     candidate_path: Path | None
 
 
-def footprint(gate: Gate, pair: Pair, one: Dataset | None, threads: int) -> Footprint:
+def footprint(
+    gate: Gate, pair: Pair, one: Dataset | None, *, threads: int, seconds: float = _SECONDS
+) -> Footprint:
     """Measure what a gate limits, and nothing else.
 
     Args:
@@ -93,6 +98,7 @@ def footprint(gate: Gate, pair: Pair, one: Dataset | None, threads: int) -> Foot
         pair: The models.
         one: A single sample to run them on; random numbers if None.
         threads: Threads within an operator.
+        seconds: Time for each model, if the gate limits latency.
 
     Raises:
         RuntimeFailureError: If a model that has to be timed cannot be run.
@@ -110,6 +116,7 @@ def footprint(gate: Gate, pair: Pair, one: Dataset | None, threads: int) -> Foot
         against=pair.reference if gate.max_latency_ratio is not None else None,
         data=one,
         threads=threads,
+        seconds=seconds if gate.needs_latency else 0.0,
         memory=gate.needs_memory,
         path=pair.candidate_path,
         against_path=pair.reference_path,
