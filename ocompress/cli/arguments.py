@@ -148,12 +148,24 @@ Metric = Annotated[
     ),
 ]
 MaxLatency = Annotated[
-    float | None,
+    str,
     valued(
-        "--max-latency-ratio",
-        kind="RATIO",
+        "--max-latency",
+        kind="LIMIT",
         panel=BUDGET,
-        text="Largest latency over the original's, on the host. Default 1.0.",
+        text="Largest latency on the host: 0.5x the original's, or 5ms. Default 1x.",
+        show_default=False,
+    ),
+]
+MaxLatencyRatio = Annotated[float | None, typer.Option("--max-latency-ratio", hidden=True)]
+MaxSize = Annotated[
+    str,
+    valued(
+        "--max-size",
+        kind="LIMIT",
+        panel=BUDGET,
+        text="Largest file: 0.25x the original's, or 2MB. Default 1x.",
+        show_default=False,
     ),
 ]
 AllowSlower = Annotated[bool, flag("--allow-slower", panel=BUDGET, text="Accept a slower result.")]

@@ -21,7 +21,9 @@ def optimize(
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
     metric: a.Metric = "agreement",
-    max_latency_ratio: a.MaxLatency = None,
+    max_latency: a.MaxLatency = "",
+    max_latency_ratio: a.MaxLatencyRatio = None,
+    max_size: a.MaxSize = "",
     allow_slower: a.AllowSlower = False,
     allow_larger: a.AllowLarger = False,
     strict: a.Strict = False,
@@ -40,7 +42,7 @@ def optimize(
     no_color: a.NoColor = False,
 ) -> int:
     """Run passes over a model and write the smaller one, validated and measured."""
-    from ocompress.cli.optimizing import files_of, latency_limit, perform
+    from ocompress.cli.optimizing import files_of, limit_on_latency, limit_on_size, perform
     from ocompress.cli.sinks import Sinks
     from ocompress.front import Budget, Request
 
@@ -48,11 +50,16 @@ def optimize(
     sinks = Sinks(
         report=report, form=report_format, summary=summary, depfile=depfile, as_json=as_json
     )
+    given = max_latency or max_latency_ratio
+    latency = limit_on_latency(given, target, allow_slower, no_profile)
+    size = limit_on_size(max_size, allow_larger)
     budget = Budget(
         max_drop=max_drop,
         metric=metric,
-        max_latency_ratio=latency_limit(max_latency_ratio, target, allow_slower, no_profile),
-        max_size_ratio=None if allow_larger else 1.0,
+        max_latency_ratio=latency.ratio,
+        max_latency_ms=latency.absolute,
+        max_size_ratio=size.ratio,
+        max_bytes=size.absolute,
     )
     request = Request(
         passes=passes,

@@ -11,6 +11,7 @@ from ocompress.cli.progress import Bars
 from ocompress.cli.sinks import STDOUT, Sinks
 from ocompress.errors import OptionError
 from ocompress.front import Request, run
+from ocompress.front.limits import Limit, latency_limit, size_limit
 from ocompress.io import atomic_write, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
 from ocompress.report import Optimization, document, pages, tables, tables_outcome
@@ -64,9 +65,9 @@ def _idle(done: Optimization) -> list[str]:
     return [f"with --strict every pass must change something, but {names} did not"] if names else []
 
 
-def latency_limit(
-    given: float | None, target: str, allow_slower: bool, no_profile: bool
-) -> float | None:
+def limit_on_latency(
+    given: float | str | None, target: str, allow_slower: bool, no_profile: bool
+) -> Limit:
     """Return the limit on latency that the options mean together.
 
     Raises:
@@ -78,12 +79,22 @@ def latency_limit(
         f"--target {target}, which cannot be timed here": target != "host",
     }
     for reason, there in reasons.items():
-        if given is not None and there:
-            msg = f"--max-latency-ratio contradicts {reason}; leave one of them out"
+        if given and there:
+            msg = f"--max-latency contradicts {reason}; leave one of them out"
             raise OptionError(msg)
-    if allow_slower or no_profile:
-        return None
-    return 1.0 if given is None else given
+    return latency_limit(None if allow_slower or no_profile else given or 1.0)
+
+
+def limit_on_size(given: str, allow_larger: bool) -> Limit:
+    """Return the limit on size that the options mean together.
+
+    Raises:
+        OptionError: If they contradict each other.
+    """
+    if given and allow_larger:
+        msg = "--max-size contradicts --allow-larger; leave one of them out"
+        raise OptionError(msg)
+    return size_limit(None if allow_larger else given or 1.0)
 
 
 def files_of(

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 
 from ocompress.errors import DataError, OptionError
-from ocompress.io import Dataset, Feeds
+from ocompress.io import Dataset, Feeds, as_dataset
 from ocompress.ir import Model
 from ocompress.ir.weigh import serialized_bytes
 from ocompress.pipeline import Guard
-from ocompress.profiling import LatencyGuard, SizeGuard
+from ocompress.profiling import LatencyGuard, SizeGuard, profile
 from ocompress.validation import AccuracyGuard, Metric
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
@@ -31,12 +31,16 @@ class Budget:
             `module:function`.
         max_latency_ratio: Latency over the original's; measured only if the target is the host.
         max_size_ratio: Bytes of the file over the original's.
+        max_latency_ms: Median latency of a run on this machine, milliseconds.
+        max_bytes: Bytes of the file, its external data included.
     """
 
     max_drop: float | None = None
     metric: str = "agreement"
     max_latency_ratio: float | None = 1.0
     max_size_ratio: float | None = 1.0
+    max_latency_ms: float | None = None
+    max_bytes: float | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -47,7 +51,7 @@ class Budget:
         if self.max_drop is not None and not 0 <= self.max_drop < np.inf:
             msg = f"max drop {self.max_drop} must not be negative"
             raise OptionError(msg)
-        for name in ("max_latency_ratio", "max_size_ratio"):
+        for name in ("max_latency_ratio", "max_size_ratio", "max_latency_ms", "max_bytes"):
             limit = getattr(self, name)
             if limit is not None and not 0 < limit < np.inf:
                 msg = f"{name.replace('_', ' ')} {limit} must be above 0"
@@ -87,7 +91,8 @@ class Budget:
             original: Bytes of the original.
         """
         limit = self.max_size_ratio if self.max_size_ratio is not None else np.inf
-        return max(limit * _SIZE_MARGIN, limit + _SIZE_SLACK / max(original, 1))
+        most = self.max_bytes / max(original, 1) if self.max_bytes is not None else np.inf
+        return min(max(limit * _SIZE_MARGIN, limit + _SIZE_SLACK / max(original, 1)), most)
 
     def guards(
         self,
@@ -108,7 +113,7 @@ class Budget:
             seed: Makes the order of timed runs repeatable.
         """
         made: list[Guard] = []
-        if self.max_size_ratio is not None:
+        if self.max_size_ratio is not None or self.max_bytes is not None:
             made.append(SizeGuard(original, self.size_limit(serialized_bytes(original))))
         if self.max_drop is not None and data is not None:
             named: Literal["agreement", "accuracy"] = (
@@ -118,14 +123,24 @@ class Budget:
             made.append(
                 AccuracyGuard(original, data, self.max_drop, metric=metric, threads=threads)
             )
-        if self.max_latency_ratio is not None and feeds is not None:
+        limit = None if feeds is None else self._latency_ratio(original, feeds, threads)
+        if limit is not None and feeds is not None:
             guard = LatencyGuard(
                 original,
                 feeds,
-                self.max_latency_ratio,
+                limit,
                 threads=threads,
                 seconds=_SECONDS,
                 seed=seed,
             )
             made.append(guard)
         return made
+
+    def _latency_ratio(self, original: Model, feeds: Feeds, threads: int) -> float | None:
+        """Return the limit on latency as a ratio; one in milliseconds takes a measurement."""
+        limits = [self.max_latency_ratio] if self.max_latency_ratio is not None else []
+        if self.max_latency_ms is not None:
+            one = as_dataset([feeds], original)
+            timed = profile(original, data=one, threads=threads, seconds=_SECONDS, memory=False)
+            limits.append(self.max_latency_ms / timed.model.latency.p50_ms)
+        return min(limits, default=None)

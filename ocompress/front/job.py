@@ -42,6 +42,7 @@ from ocompress.pipeline import (
 )
 from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization
+from ocompress.report.figures import byte_text
 
 _NOISE = 0.03
 """Part of a latency that two measurements of the same model may differ by."""
@@ -232,13 +233,21 @@ class _Job:
             against_path=self.path,
             seed=request.seed,
         )
-        limit = request.budget.max_latency_ratio
+        self._judge_time(found)
+        return found
+
+    def _judge_time(self, found: ProfileResult) -> None:
+        limit, most = self.request.budget.max_latency_ratio, self.request.budget.max_latency_ms
         if limit is not None and found.ratio is not None and found.ratio.low > limit + _NOISE:
             self.broken.append(
                 f"the result takes {found.ratio.value:.2f} times the original's time, "
                 f"more than {limit:g}"
             )
-        return found
+        taken = found.model.latency.p50_ms
+        if most is not None and taken > most * (1 + _NOISE):
+            self.broken.append(
+                f"the result takes {taken:.3g} ms, more than the {most:g} ms allowed"
+            )
 
     def _bytes(self) -> int:
         if self.path is not None:
@@ -246,12 +255,17 @@ class _Job:
         return self.original.weight_bytes if self._large else to_proto(self.original).ByteSize()
 
     def _judge_size(self, sizes: tuple[int, int]) -> None:
-        limit = self.request.budget.max_size_ratio
-        if limit is not None and sizes[1] > sizes[0] * self.request.budget.size_limit(sizes[0]):
+        budget = self.request.budget
+        limit = budget.max_size_ratio
+        if limit is not None and sizes[1] > sizes[0] * budget.size_limit(sizes[0]):
             self.broken.append(
                 f"the result has {sizes[1]} bytes, more than {limit:g} times the original's "
                 f"{sizes[0]}"
             )
+        most = budget.max_bytes
+        if most is not None and sizes[1] > most:
+            had, allowed = byte_text(sizes[1]), byte_text(int(most))
+            self.broken.append(f"the result has {had}, more than the {allowed} allowed")
 
 
 class _Release(Instrument):

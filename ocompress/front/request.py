@@ -159,6 +159,8 @@ class Request:
             "metric": budget.metric,
             "max_latency_ratio": budget.max_latency_ratio if self.device.is_host else None,
             "max_size_ratio": budget.max_size_ratio,
+            "max_latency_ms": budget.max_latency_ms if self.device.is_host else None,
+            "max_bytes": budget.max_bytes,
             "seed": self.seed,
             "threads": self.threads,
         }

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ocompress.ir import Model
-from ocompress.pipeline import Context
+from ocompress.pipeline import Context, Verdict
 
 _FINEST = 0.03
 """Halving ends when the shares of work that are left differ by less."""
 _LEAST = 0.1
+_NOISE = 0.03
+"""Part of the limit on latency that a measurement may be off by."""
 FASTER = 0.99
 """A model counts as faster if it takes less than this part of the time."""
 
@@ -72,7 +74,7 @@ class BudgetSearch(Generic[Plan, Built]):
             if plan is not None:
                 quick = self.build(plan, False)
                 verdict = self.ctx.judged("latency", quick.model, self.model)
-            if verdict and verdict.held:
+            if verdict and _fast_enough(verdict):
                 found, low = plan, middle
             elif found is None:
                 return None
@@ -109,3 +111,11 @@ class BudgetSearch(Generic[Plan, Built]):
     def _holds(self, built: Built) -> bool:
         verdict = self.ctx.judged("max-drop", built.model, self.model)
         return verdict is None or verdict.held
+
+
+def _fast_enough(verdict: Verdict) -> bool:
+    """Whether a model is within the limit on latency, not merely no slower than it was."""
+    figures = verdict.figures
+    if not verdict.held or "limit" not in figures:
+        return verdict.held
+    return figures["low_to_original"] <= figures["limit"] * (1 + _NOISE)

@@ -87,6 +87,18 @@ def test_budget_that_fails_rolls_back_and_still_writes(here: Path, call: Call) -
     assert zeros(here / "out.onnx") < 0.01
 
 
+def test_limits_in_bytes_are_judged_at_the_end(here: Path, call: Call) -> None:
+    quick = ("-p", "quant-weights{form=fp16}", *QUICK)
+    size = (here / "in.onnx").stat().st_size
+    ended = call("optimize", "in.onnx", "out.onnx", "--max-size", f"{size - 1000}B", *quick)
+    assert ended.code == 0, ended.err
+    assert (here / "out.onnx").stat().st_size <= size - 1000
+    ended = call("optimize", "in.onnx", "out.onnx", "--max-size", "1kB", "--strict", *quick)
+    assert ended.code == 1
+    assert "more than the 1 kB allowed" in ended.complaint
+    assert "rolled back" not in ended.complaint  # it came nearer
+
+
 def test_pass_without_effect_is_named_and_strict_makes_it_fail(here: Path, call: Call) -> None:
     b = Builder()
     b.op("Relu", b.input("x", ["n", 16]), to="y")

@@ -89,6 +89,16 @@ def test_a_higher_ratio_may_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guard(max_ratio=1.25).judge(mlp(), mlp()).held
 
 
+def test_a_pass_that_comes_nearer_to_a_goal_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch, (0.8, 1.0, 1.0))
+    verdict = guard(max_ratio=0.5).judge(mlp(), mlp())
+    assert verdict.held
+    assert verdict.figures["limit"] == 0.5
+    assert verdict.figures["low_to_original"] > 0.7
+    Fake(monkeypatch, (1.2, 1.0, 1.0), (1.2, 1.0, 1.0))
+    assert not guard(max_ratio=0.5).judge(mlp(), mlp()).held
+
+
 def test_models_really_run() -> None:
     verdict = LatencyGuard(mlp(), FEEDS, max_ratio=1000, seconds=0.01).judge(mlp(), mlp())
     assert verdict.held

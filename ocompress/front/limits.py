@@ -1,0 +1,82 @@
+"""Limits on latency and size as people write them: `0.5x`, `50%`, `5ms`, `2MB`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ocompress.errors import OptionError
+
+_WRITTEN = re.compile(r"\s*([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zµμ%]*)\s*", re.IGNORECASE)
+_RATIOS = {"x": 1.0, "%": 0.01}
+_MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+_LARGEST_BARE = 2.0
+"""Numbers from here on, written without a unit, are taken for milliseconds or bytes by mistake."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit, of one of two kinds; None is no limit of that kind.
+
+    Attributes:
+        ratio: As a multiple of the original's.
+        absolute: Milliseconds or bytes.
+    """
+
+    ratio: float | None = None
+    absolute: float | None = None
+
+
+def latency_limit(given: float | str | None) -> Limit:
+    """Read a limit on latency: a ratio (`0.5`, `0.5x`, `50%`), or a time (`5ms`, `800us`, `1s`).
+
+    Raises:
+        OptionError: If it is neither, or not above 0.
+    """
+    return _limit("max latency", given, _MILLISECONDS, "5ms")
+
+
+def size_limit(given: float | str | None) -> Limit:
+    """Read a limit on size: a ratio (`0.25`, `0.25x`, `25%`), or bytes (`2MB`, `500kB`, `1.5MiB`).
+
+    Raises:
+        OptionError: If it is neither, or not above 0.
+    """
+    return _limit("max size", given, _BYTES, "2MB")
+
+
+def _limit(name: str, given: float | str | None, units: Mapping[str, float], example: str) -> Limit:
+    if given is None:
+        return Limit()
+    found = _WRITTEN.fullmatch(str(given))
+    unit = found[2].lower() if found else ""
+    number = _number(found[1]) if found else None
+    if isinstance(given, bool) or number is None or unit not in {"", *_RATIOS, *units}:
+        msg = (
+            f"{name} {given!r} is neither a ratio such as 0.5x nor a figure with a unit such as "
+            f"{example}"
+        )
+        raise OptionError(msg)
+    if not 0 < number < math.inf:
+        msg = f"{name} {given} must be above 0"
+        raise OptionError(msg)
+    if not unit and number >= _LARGEST_BARE:
+        plain = f"{number:g}"
+        msg = (
+            f"{name} {given} has no unit; write {plain}x for {plain} times the original's, or a "
+            f"unit as in {example}"
+        )
+        raise OptionError(msg)
+    if unit in units:
+        return Limit(absolute=number * units[unit])
+    return Limit(ratio=number * _RATIOS.get(unit, 1.0))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,65 @@
+"""Limits as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocompress.errors import OptionError
+from ocompress.front.limits import Limit, latency_limit, size_limit
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        (None, Limit()),
+        (0.5, Limit(ratio=0.5)),
+        ("0.5", Limit(ratio=0.5)),
+        (".5x", Limit(ratio=0.5)),
+        ("50%", Limit(ratio=0.5)),
+        (" 3 X ", Limit(ratio=3.0)),
+        ("5ms", Limit(absolute=5.0)),
+        ("2.5 ms", Limit(absolute=2.5)),
+        ("500us", Limit(absolute=0.5)),
+        ("0.5µs", Limit(absolute=0.0005)),
+        ("1e-1s", Limit(absolute=100.0)),
+    ],
+)
+def test_latency(given: float | str | None, limit: Limit) -> None:
+    assert latency_limit(given) == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ("0.25x", Limit(ratio=0.25)),
+        ("2MB", Limit(absolute=2e6)),
+        ("2mb", Limit(absolute=2e6)),
+        ("1.5MiB", Limit(absolute=1.5 * 2**20)),
+        ("500 kB", Limit(absolute=5e5)),
+        ("90b", Limit(absolute=90.0)),
+    ],
+)
+def test_size(given: str, limit: Limit) -> None:
+    assert size_limit(given) == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("5", "write 5x for 5 times the original's, or a unit as in 5ms"),
+        (2.0, "has no unit"),
+        ("0", "must be above 0"),
+        ("-1x", "must be above 0"),
+        ("1e400x", "must be above 0"),
+        ("5MB", "neither a ratio such as 0.5x nor a figure with a unit such as 5ms"),
+        ("1.2.3x", "neither"),
+        ("x", "neither"),
+        ("", "neither"),
+        ("nan", "neither"),
+        (True, "neither"),
+    ],
+)
+def test_what_is_no_latency(given: float | str, says: str) -> None:
+    with pytest.raises(OptionError, match="max latency") as caught:
+        latency_limit(given)
+    assert says in str(caught.value)
