@@ -39,6 +39,7 @@ class Emitter:
     _constants: dict[int, Value] = field(default_factory=dict)
     _dequantized: dict[tuple[int, int], Value] = field(default_factory=dict)
     _homes: dict[int, Graph] = field(default_factory=dict)
+    _spread: dict[tuple[int, int], Value] = field(default_factory=dict)
     _old: dict[int, Value] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -49,9 +50,10 @@ class Emitter:
         makers, sinks = owners(self.units)
         values = integer_values(self.units)
         for unit in self.units:
+            self._separate_bias(unit)
+        for unit in self.units:
             self._emit_weight(unit)
             self._emit_constants(unit)
-            _separate_bias(unit)
         for key, value in values.items():
             self._emit_activation(value, key in makers, sinks)
         self._drop_old()
@@ -183,28 +185,34 @@ class Emitter:
                 ).output
             unit.node.set_input(index, self._dequantized[key])
 
+    def _separate_bias(self, unit: Unit) -> None:
+        """Keep ONNX Runtime from making a float Gemm of an integer MatMul and a bias after it.
+
+        It does so for biases of one axis only, so the bias gets the axes of the product. Adds that
+        share a bias still share it then.
+        """
+        rank = unit.node.output.rank
+        if not unit.node.is_op("MatMul") or rank is None or rank < 3:
+            return
+        for node, index in unit.node.output.users:
+            bias = node.input(1 - index) if node.is_op("Add") else None
+            if bias is None or bias.constant is None or bias.rank != 1:
+                continue
+            key = id(bias), rank
+            if key not in self._spread:
+                home = self._homes[id(bias)]
+                spread = bias.constant.reshape((1,) * (rank - 1) + bias.constant.shape)
+                self._spread[key] = made = home.constant(bias.name, spread)
+                self._homes[id(made)] = home
+                self._old[id(bias)] = bias
+            node.set_input(1 - index, self._spread[key])
+
     def _drop_old(self) -> None:
         for key, value in self._old.items():
             graph = self._homes[key]
             if value.use_count == 0 and graph.initializers.get(value.name) is value:
                 del graph.initializers[value.name]
                 graph.names.release(value.name)
-
-
-def _separate_bias(unit: Unit) -> None:
-    """Keep ONNX Runtime from making a float Gemm of an integer MatMul and a bias after it.
-
-    It does so for biases of one axis only, so the bias gets the axes of the product.
-    """
-    rank = unit.node.output.rank
-    if not unit.node.is_op("MatMul") or rank is None or rank < 3:
-        return
-    for node, index in unit.node.output.users:
-        bias = node.input(1 - index) if node.is_op("Add") else None
-        if bias is not None and bias.constant is not None and bias.rank == 1:
-            own = edit.own_weight(node, 1 - index)
-            assert own.data is not None
-            edit.set_weight(own, own.data.reshape((1,) * (rank - 1) + own.data.shape))
 
 
 def _guard_float_weights(graph: Graph) -> None:
