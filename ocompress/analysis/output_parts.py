@@ -8,15 +8,13 @@ counted part by part, each relative to its own spread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding
+from ocompress.analysis.scales import scales_along, scales_of, within_unit
 
-_GAP = 8.0
-"""Factor between the sizes of neighbouring channels, in order of size, that parts them."""
-_MOST_CHANNELS = 4096
 _UNIT_SPREAD = 1e-4
 """Least variance that errors of probabilities are relative to: one that never fires has none, and
 is judged as if it varied by a hundredth."""
@@ -33,12 +31,14 @@ class Part:
         axis: Axis of the channels, counted from the end (negative).
         channels: Indices along it; None for all.
         within_unit: Whether its values are probabilities.
+        seeding: What kind of values it holds, None if they are of several.
     """
 
     name: str = ""
     axis: int = -1
     channels: np.ndarray | None = field(default=None, compare=False)
     within_unit: bool = False
+    seeding: Seeding | None = field(default=None, compare=False)
 
     def of(self, output: np.ndarray) -> np.ndarray:
         """Return the part's elements, of the output's rank."""
@@ -75,78 +75,55 @@ class Spread:
         least = _UNIT_SPREAD if self.part.within_unit else _FLOOR * square
         return max(square - mean * mean, least) or 1.0
 
+    @property
+    def power(self) -> float:
+        """Mean square, of probabilities no less than `variance` is; 0 if all is zero."""
+        square = self._squares / self._count if self._count else 0.0
+        return max(square, _UNIT_SPREAD) if self.part.within_unit else square
+
 
 def parts_of(output: np.ndarray, seeding: Seeding | Joined) -> tuple[Part, ...]:
     """Part an output by unit.
 
     1. By the inputs of the Concat that makes it, where they are of different kinds.
-    2. Within each, by size: along the axis whose channels differ most, channels are put in order
-       of their root mean square, and wherever the next is eight times larger a new part begins.
+    2. What is no scores of classes or probabilities also by size: along the axis whose channels
+       differ most, see `scales_of`.
 
     Args:
-        output: What the original makes of a feed, any float type.
+        output: What the original makes of some data, any float type.
         seeding: What kind of output it is, see `seeding_of`.
     """
     values = np.nan_to_num(np.asarray(output, np.float64), posinf=0.0, neginf=0.0)
-    found = [p for part in _by_kind(values, seeding) for p in _by_size(values, part)]
-    return tuple(found) if len(found) > 1 else (Part(within_unit=found[0].within_unit),)
+    found = tuple(_parts(values, seeding, Part()))
+    return found if len(found) > 1 else (replace(found[0], name="", channels=None),)
 
 
-def _by_kind(values: np.ndarray, seeding: Seeding | Joined) -> Iterator[Part]:
-    if isinstance(seeding, Seeding):
-        yield Part(within_unit=seeding.currency is not Currency.SQUARES and _is_unit(values))
+def _parts(values: np.ndarray, seeding: Seeding | Joined, whole: Part) -> Iterator[Part]:
+    """Yield the parts of a piece of an output; `whole` says which piece."""
+    if isinstance(seeding, Joined):
+        axis = seeding.axis % values.ndim - values.ndim
+        if whole.channels is not None and whole.axis != axis:
+            yield whole  # a part lies along one axis
+            return
+        for channels, kind in zip(seeding.channels, seeding.parts, strict=True):
+            yield from _parts(np.take(values, channels, axis), kind, _piece(whole, axis, channels))
         return
-    axis = seeding.axis % values.ndim - values.ndim
-    pieces = np.split(np.arange(values.shape[axis]), seeding.ends)
-    for channels, kind in zip(pieces, seeding.parts, strict=True):
-        piece = np.take(values, channels, axis)
-        for inner in _by_kind(piece, kind):
-            if inner.channels is not None and inner.axis == axis:
-                channels_of = channels[inner.channels]
-            else:
-                channels_of = channels
-            yield Part(_name(channels_of), axis, channels_of, inner.within_unit)
-
-
-def _by_size(values: np.ndarray, part: Part) -> Iterator[Part]:
-    piece = part.of(values)
-    axes = [part.axis] if part.channels is not None else range(-piece.ndim + 1, 0)
-    best: tuple[float, int, list[np.ndarray]] | None = None
-    for axis in axes:
-        found = _groups(piece, axis)
-        if len(found[1]) > 1 and (best is None or found[0] > best[0]):
-            best = (found[0], axis, found[1])
-    if best is None:
-        yield part
+    found = None
+    if seeding.currency is Currency.SQUARES:
+        along = whole.axis if whole.channels is not None else None
+        found = scales_of(values) if along is None else scales_along(values, along)
+    if found is None:
+        known = seeding.currency is not Currency.SQUARES or whole.channels is not None
+        yield replace(whole, within_unit=known and within_unit(values), seeding=seeding)
         return
-    _, axis, groups = best
-    for group in groups:
-        channels = group if part.channels is None else part.channels[group]
-        unit = part.within_unit or _is_unit(np.take(piece, group, axis))
-        yield Part(_name(channels), axis, channels, unit)
+    for group in found.groups:
+        piece, there = _piece(whole, found.axis, group), np.take(values, group, found.axis)
+        yield replace(piece, within_unit=within_unit(there), seeding=seeding)
 
 
-def _groups(piece: np.ndarray, axis: int) -> tuple[float, list[np.ndarray]]:
-    """Return the largest gap along an axis, and the channels between gaps."""
-    extent = piece.shape[axis]
-    others = piece.size // max(extent, 1)
-    if not 1 < extent <= _MOST_CHANNELS or not others:
-        return 0.0, [np.arange(extent)]
-    moved = np.moveaxis(piece, axis, 0).reshape(extent, -1)
-    size = np.sqrt(np.square(moved).mean(axis=1))
-    floor = max(float(size.max()) * _FLOOR, np.finfo(np.float64).tiny)
-    if _is_unit(piece):  # how rarely a probability fires is no unit
-        return 0.0, [np.arange(extent)]
-    order = np.argsort(size, kind="stable")
-    steps = np.log(np.maximum(size[order], floor))
-    gaps = np.diff(steps)
-    cuts = np.flatnonzero(gaps > np.log(_GAP)) + 1
-    groups = [np.sort(g) for g in np.split(order, cuts)]
-    return float(gaps.max(initial=0.0)), sorted(groups, key=lambda g: int(g[0]))
-
-
-def _is_unit(values: np.ndarray) -> bool:
-    return bool(values.size) and float(values.min()) >= 0 and float(values.max()) <= 1
+def _piece(whole: Part, axis: int, channels: np.ndarray) -> Part:
+    taken = channels if whole.channels is None else whole.channels[channels]
+    return Part(_name(taken), axis, taken)
 
 
 def _name(channels: Sequence[int] | np.ndarray) -> str:

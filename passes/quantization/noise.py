@@ -35,7 +35,7 @@ _MOST_WORK = 1e11
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise over signal power of the worst output.
+    """Noise over signal power of the part of the outputs that is worst off.
 
     Attributes:
         parts: Units, by id of their nodes, and the noise that is there if any of them is an

@@ -138,8 +138,9 @@ def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
         ctx: Has the data.
 
     Returns:
-        Twice the mean divergence of the outputs in nats, or for outputs that are no scores of
-        classes the power of the error over that of the output; None if it cannot be run.
+        Twice the mean divergence of the outputs in nats, and for outputs (or parts of them in a
+        unit of their own) that are no scores of classes the power of the error over that of the
+        part; None if it cannot be run.
     """
 
     def become(clone: Model) -> bool:
@@ -154,7 +155,7 @@ def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
 
 def cost_of(seen: Sensitivity) -> float:
     """Return what was seen in what costs of layers are counted in."""
-    return float(2 * seen.kl if seen.kl is not None else 10 ** (-seen.sqnr_db / 10))
+    return seen.cost
 
 
 def _variant(trial: Trial) -> Edit:

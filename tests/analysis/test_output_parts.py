@@ -30,7 +30,7 @@ def test_boxes_and_scores_are_parts_by_size(last: bool) -> None:
 def test_boxes_and_scores_are_parts_by_kind() -> None:
     output = detections(False)
     output[:, :4] /= 640  # the sizes tell nothing any more
-    found = parts_of(output, Joined(1, [4], [SQUARES, SCORES]))
+    found = parts_of(output, Joined(1, [np.arange(4), np.arange(4, 10)], [SQUARES, SCORES]))
     assert [p.name for p in found] == ["0..3", "4..9"]
     assert found[1].of(output).shape == (2, 6, 50)
 

@@ -10,7 +10,8 @@ import pytest
 
 from ocompress.analysis import sensitivity as module
 from ocompress.analysis.one_layer import dequantized
-from ocompress.analysis.sensitivity import divergences, sensitivity
+from ocompress.analysis.output_errors import divergences
+from ocompress.analysis.sensitivity import sensitivity
 from ocompress.ir import Model, Node, Value, edit
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory

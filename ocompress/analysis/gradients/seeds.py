@@ -15,12 +15,15 @@ from enum import StrEnum
 
 import numpy as np
 
+from ocompress.analysis.scales import GAP, Scales, scales_of
 from ocompress.ir import Model, Node, Value, query
 
 _TINY = 1e-6
 _SUM_TOLERANCE = 1e-3
 _FEW_CHANNELS = 4
 """A map of fewer channels is a picture or a few regressions rather than a map of classes."""
+_NO_LOGITS = 64.0
+"""Factor between the sizes of channels that those of one softmax do not have."""
 _PASSING = ("Identity", "Cast", "Dropout")
 _LAYOUT = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 _LINEAR = ("Gemm", "MatMul", "Conv", "ConvTranspose")
@@ -89,19 +92,20 @@ class Joined:
 
     Attributes:
         axis: Axis along which the parts lie.
-        ends: Where all parts but the last end.
+        channels: Indices along it of each part; together they are all there are.
         parts: How seeds of each are drawn.
     """
 
     axis: int
-    ends: Sequence[int]
+    channels: Sequence[np.ndarray]
     parts: Sequence[Seeding | Joined]
 
     def draw(self, output: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the gradient at an output, as `Seeding.draw` does."""
-        pieces = np.split(np.asarray(output), self.ends, self.axis)
+        pieces = [np.take(np.asarray(output), there, self.axis) for there in self.channels]
         drawn = [s.draw(a, samples, rng) for s, a in zip(self.parts, pieces, strict=True)]
-        return np.concatenate(drawn, self.axis)
+        back = np.argsort(np.concatenate(self.channels), kind="stable")
+        return np.asarray(np.take(np.concatenate(drawn, self.axis), back, self.axis))
 
 
 def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Joined:
@@ -118,10 +122,11 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
        3, axis 1 of higher ranks), and comes from a matrix product or a convolution through nothing
        but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
        more only if it is the model's one float output and has at least four channels: pictures and
-       detection heads come from convolutions, too.
-    4. Everything else, embeddings behind a normalization or Tanh among them: relative squares. An
-       embedding that comes straight from a matrix product cannot be told from logits; name its
-       currency.
+       detection heads come from convolutions, too. Not where channels differ in size as no logits
+       do.
+    4. Everything else, embeddings behind a normalization or Tanh among them: relative squares, of
+       channels of very different size each group's own. An embedding that comes straight from a
+       matrix product cannot be told from logits; name its currency.
 
     Args:
         value: The formal output.
@@ -141,13 +146,13 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
         return Seeding(Currency.BERNOULLI)
     axis = class_axis(output.shape)
     if axis is None:
-        return Seeding(Currency.SQUARES)
+        return _relative(output, -1)
     if _sums_to_one(output, axis):
         return Seeding(Currency.PROBABILITIES, axis)
     maps = output.ndim > 3 and (output.shape[axis] < _FEW_CHANNELS or _float_outputs(model) > 1)
     last = _behind(value, (*_PASSING, *_LAYOUT, *_CONSTANT_FACTORS, *_POOLING))
-    linear = last is not None and last.op_type in _LINEAR
-    return Seeding(Currency.LOGITS if linear and not maps else Currency.SQUARES, axis)
+    linear = last is not None and last.op_type in _LINEAR and _scales(output, _NO_LOGITS) is None
+    return Seeding(Currency.LOGITS, axis) if linear and not maps else _relative(output, axis)
 
 
 def seeding_as(currency: Currency, output: np.ndarray) -> Seeding:
@@ -176,18 +181,57 @@ def choose(
 
 
 def _joined(node: Node | None, output: np.ndarray, model: Model) -> Joined | None:
-    if node is None or node.op_type != "Concat":
+    if node is None:
+        return None
+    if node.is_op("Transpose"):
+        return _moved(node, output, model)
+    if node.op_type != "Concat":
         return None
     axis = int(node.attr("axis", 0)) % output.ndim
     values = [v for v in node.inputs if v is not None and v.rank == output.ndim]
     extents = [e for v in values if v.shape and isinstance(e := v.shape[axis], int)]
     if len(extents) < len(node.inputs) or sum(extents) != output.shape[axis]:
         return None
-    ends = [int(end) for end in np.cumsum(extents)[:-1]]
-    pieces = np.split(output, ends, axis)
+    channels = np.split(np.arange(output.shape[axis]), np.cumsum(extents)[:-1])
+    pieces = [np.take(output, there, axis) for there in channels]
     parts = [seeding_of(v, a, model) for v, a in zip(values, pieces, strict=True)]
+    first = parts[0]
+    if isinstance(first, Joined) and first.axis != axis and all(_alike(first, p) for p in parts):
+        return first  # the same kinds side by side, for several scales of a detector
     kinds = {p.currency if isinstance(p, Seeding) else None for p in parts}
-    return Joined(axis, ends, parts) if len(kinds) > 1 else None
+    return Joined(axis, channels, parts) if len(kinds) > 1 else None
+
+
+def _moved(node: Node, output: np.ndarray, model: Model) -> Joined | None:
+    """Return the parts of what a Transpose reads, where they lie in its output."""
+    order = [int(axis) for axis in node.attr("perm", range(output.ndim)[::-1])]
+    source = node.input(0)
+    if source is None or len(order) != output.ndim:
+        return None
+    found = _joined(_behind(source, _PASSING), output.transpose(np.argsort(order)), model)
+    return None if found is None else Joined(order.index(found.axis), found.channels, found.parts)
+
+
+def _alike(first: Joined, other: Seeding | Joined) -> bool:
+    if not isinstance(other, Joined) or first.axis != other.axis:
+        return False
+    pairs = zip(first.channels, other.channels, strict=False)
+    same = len(first.channels) == len(other.channels)
+    return same and all(np.array_equal(a, b) for a, b in pairs) and first.parts == other.parts
+
+
+def _relative(output: np.ndarray, axis: int) -> Seeding | Joined:
+    """Return relative squares, each group of channels of like size on its own."""
+    seeding = Seeding(Currency.SQUARES, axis)
+    found = _scales(output, GAP)
+    if found is None:
+        return seeding
+    return Joined(found.axis % output.ndim, found.groups, [seeding] * len(found.groups))
+
+
+def _scales(output: np.ndarray, gap: float) -> Scales | None:
+    values = np.nan_to_num(np.asarray(output, np.float64), posinf=0.0, neginf=0.0)
+    return scales_of(values, gap)
 
 
 def _behind(value: Value, passing: tuple[str, ...]) -> Node | None:

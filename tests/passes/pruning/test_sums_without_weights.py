@@ -9,7 +9,7 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.channels import Group
-from ocompress.analysis.sensitivity import divergences
+from ocompress.analysis.output_errors import divergences
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model, standard
 from ocompress.pipeline import Context, Outcome

@@ -71,7 +71,7 @@ def test_what_would_be_slow_or_wrong_is_declined_with_the_reason() -> None:
     b.output(b.op("Conv", image, b.weight(8, 4, 3, 3)))
     x, w = b.input("x", ["n", 64]), b.input("w", [64, 64])
     b.output(b.op("MatMul", x, w))
-    b.output(b.op("Gemm", x, b.weight(64, 64), alpha=2.0))
+    b.output(b.op("Gemm", b.input("turned", [64, "n"]), b.weight(64, 64), transA=1))
     b.output(b.op("MatMul", x, b.const(np.full((64, 64), np.nan, np.float32))))
     b.output(b.op("MatMul", x, b.weight(64, 4)))
     b.output(b.op("MatMul", b.input("y", ["n", 2, 64]), b.const(np.ones((2, 64, 64), np.float32))))
