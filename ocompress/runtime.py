@@ -18,6 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from ocompress.errors import DataError, OptionError, RuntimeFailureError
 from ocompress.ir import DType, Model, Shape, Value, to_proto
+from ocompress.ir.aliases import with_clean_names
 from ocompress.ir.standard import first_line
 from ocompress.ir.stubs import WEIGHTS_FILE, into_file
 
@@ -97,16 +98,18 @@ class Session:
         large = isinstance(model, Model) and model.weight_bytes >= _LARGE
         entries = {**_THRIFTY, **(config or {})} if large else config or {}
         options = _options(threads, level, profile_to, entries)
+        self._aliases: dict[str, str] = {}
         try:
             source = self._source(model, extra_outputs, large=large)
             self._session = ort.InferenceSession(
                 source, options, providers=["CPUExecutionProvider"]
             )
+            real = {alias: name for name, alias in self._aliases.items()}
+            self.inputs = [_spec(i, real) for i in self._session.get_inputs()]
+            self.outputs = [_spec(o, real) for o in self._session.get_outputs()]
         except Exception as error:
             msg = f"ONNX Runtime {VERSION} cannot load the model: {_clean(error)}"
             raise RuntimeFailureError(msg) from error
-        self.inputs = [_spec(i) for i in self._session.get_inputs()]
-        self.outputs = [_spec(o) for o in self._session.get_outputs()]
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
@@ -125,8 +128,11 @@ class Session:
             RuntimeFailureError: If an operator fails.
         """
         names = list(outputs) if outputs is not None else [o.name for o in self.outputs]
+        alias = self._aliases
+        given = {alias.get(n, n): a for n, a in feeds.items()} if alias else dict(feeds)
+        wanted = [alias.get(n, n) for n in names] if alias else names
         try:
-            results = self._session.run(names, dict(feeds))
+            results = self._session.run(wanted, given)
         except Exception as error:
             if "INVALID_ARGUMENT" in str(error):
                 msg = f"the data do not fit the model's inputs: {_clean(error)}"
@@ -146,6 +152,7 @@ class Session:
             return model
         if isinstance(model, Path):
             return str(model)
+        model, extra, self._aliases = with_clean_names(model, extra)
         if not large:
             return bytes(to_proto(model, extra_outputs=extra).SerializeToString())
         folder = Path(tempfile.mkdtemp(prefix="ocompress-"))
@@ -209,10 +216,10 @@ def _options(
     return options
 
 
-def _spec(arg: ort.NodeArg) -> TensorSpec:
+def _spec(arg: ort.NodeArg, real: Mapping[str, str]) -> TensorSpec:
     kind = arg.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(d if isinstance(d, int) else (d or None) for d in arg.shape)
-    return TensorSpec(arg.name, _ELEMENT_TYPES.get(kind), shape)
+    return TensorSpec(real.get(arg.name, arg.name), _ELEMENT_TYPES.get(kind), shape)
 
 
 def _clean(error: Exception) -> str:

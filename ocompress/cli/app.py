@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -77,6 +78,8 @@ def _root(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the program on some arguments and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        _print_any_text(stream)
     try:
         code = app(args=list(arguments), prog_name="ocompress", standalone_mode=False)
     except Exception as error:
@@ -87,6 +90,12 @@ def run(arguments: Sequence[str]) -> int:
         return exits.USAGE
     exits.flush()
     return int(code or 0)
+
+
+def _print_any_text(stream: object) -> None:
+    """Escape what the terminal's encoding lacks, and names of files or models that are no text."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:

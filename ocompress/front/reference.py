@@ -10,6 +10,7 @@ from ocompress.errors import (
 )
 from ocompress.io import Dataset, Feeds, synthetic_data
 from ocompress.ir import Model, standard, to_proto
+from ocompress.ir.strings import decoded
 from ocompress.runtime import Session
 
 _DOMAINS = {
@@ -69,7 +70,7 @@ def check_domains(model: Model) -> None:
     Raises:
         UnsupportedModelError: Naming the operator, its domain and a node.
     """
-    functions = {(f.domain, f.name) for f in model.functions}
+    functions = {(decoded(f.domain), decoded(f.name)) for f in model.functions}
     for _, node in model.nodes():
         if node.domain not in _DOMAINS and (node.domain, node.op_type) not in functions:
             msg = (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ocompress.errors import OutputError, UsageError
+from ocompress.ir.strings import readable
 
 
 class Staging:
@@ -125,7 +126,7 @@ def atomic_write(path: Path, content: str | bytes) -> bool:
     """
     with staging(path) as stage:
         with stage.open() as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.write(readable(content).encode() if isinstance(content, str) else content)
         return stage.publish()
 
 

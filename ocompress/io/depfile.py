@@ -12,8 +12,8 @@ def depfile(output: Path, needed: Iterable[Path]) -> str:
 
 
 def data_files(spec: object) -> list[Path]:
-    """Return the files behind what a user named as data; a function has none."""
-    if not isinstance(spec, str | Path):
+    """Return the files behind what a user named as data; a function has none, nor has no name."""
+    if not isinstance(spec, str | Path) or not str(spec):  # no name is not the folder at hand
         return []
     path = Path(spec)
     if path.is_dir():

@@ -10,11 +10,12 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ocompress.errors import InvalidModelError
 from ocompress.ir import DType
+from ocompress.ir.strings import decoded
+from ocompress.ir.tensors import read_tensor
 
 
 class TensorReader:
@@ -37,11 +38,11 @@ class TensorReader:
             InvalidModelError: If its external data are missing, too short, or elsewhere.
         """
         if tensor.data_location != TensorProto.EXTERNAL:
-            return onnx.numpy_helper.to_array(tensor)
+            return read_tensor(tensor)
         raw = self._raw(tensor)
         dtype = DType(tensor.data_type)
         if dtype.bits % 8 or sys.byteorder == "big":
-            return onnx.numpy_helper.to_array(_inside(tensor, raw))
+            return read_tensor(_inside(tensor, raw))
         array = np.frombuffer(raw, dtype.numpy).reshape(tuple(tensor.dims))
         return array if array.flags.aligned else array.copy()
 
@@ -139,11 +140,13 @@ def _of_node(node: NodeProto) -> Iterator[tuple[TensorProto, bool]]:
 
 
 def _entries(tensor: TensorProto) -> dict[str, str]:
-    return {e.key: e.value for e in tensor.external_data}
+    return {decoded(e.key): decoded(e.value) for e in tensor.external_data}
 
 
 def _inside(tensor: TensorProto, raw: memoryview) -> TensorProto:
-    copy = TensorProto(dims=tensor.dims, data_type=tensor.data_type, name=tensor.name)
-    copy.doc_string = tensor.doc_string
+    copy = TensorProto()
+    copy.CopyFrom(tensor)
+    copy.ClearField("external_data")
+    copy.ClearField("data_location")
     copy.raw_data = bytes(raw)
     return copy

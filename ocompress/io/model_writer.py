@@ -11,10 +11,10 @@ import numpy as np
 from onnx import GraphProto, TensorProto
 
 from ocompress.errors import UsageError
-from ocompress.io import wire
 from ocompress.io.atomic import Staging, staging
-from ocompress.ir import Model, Value, to_proto
+from ocompress.ir import Model, Value, to_proto, wire
 from ocompress.ir.mapping import release
+from ocompress.ir.strings import decoded
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights above which a file would come near protobuf's limit of 2 GiB."""
@@ -145,7 +145,7 @@ def _write(model: Model, stream: BinaryIO, store: _Inside) -> None:
     proto.ClearField("graph")
     before, after = wire.split(proto, _GRAPH_FIELD)
     graph_before, graph_after = wire.split(graph, _INITIALIZER_FIELD)
-    tensors = [_tensor_parts(t, store.arrays.get(t.name)) for t in graph.initializer]
+    tensors = [_tensor_parts(t, store.arrays.get(decoded(t.name))) for t in graph.initializer]
     size = len(graph_before) + len(graph_after)
     size += sum(wire.field_size(_INITIALIZER_FIELD, _size(parts)) for parts in tensors)
     stream.write(before + wire.key(_GRAPH_FIELD, size) + graph_before)

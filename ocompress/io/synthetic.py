@@ -11,6 +11,7 @@ import numpy as np
 from ocompress.errors import DataError
 from ocompress.io.inputs import InputSpec
 from ocompress.ir import DType
+from ocompress.ir.strings import encoded
 
 _IMAGE_EXTENT, _OTHER_EXTENT = 224, 16
 
@@ -40,7 +41,7 @@ class RandomArray:
             yield np.stack([self._draw(i) for i in range(start, min(start + group, stop))])
 
     def _draw(self, index: int) -> np.ndarray:
-        name = zlib.crc32(self.spec.name.encode())
+        name = zlib.crc32(encoded(self.spec.name))
         rng = np.random.default_rng([self.seed, name, index])
         shape = self.shape[1:]
         if self.dtype.kind == "U":

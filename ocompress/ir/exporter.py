@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
+from ocompress.ir.strings import decoded, extend, write
+from ocompress.ir.tensors import write_tensor
 from ocompress.ir.value import Value
 
 Store = Callable[[Value], TensorProto | None]
@@ -29,10 +30,10 @@ def to_proto(
     proto = ModelProto()
     proto.CopyFrom(model.shell)
     for domain, version in model.opsets.items():
-        proto.opset_import.add(domain=domain, version=version)
+        write(proto.opset_import.add(version=version), "domain", domain)
     proto.functions.extend(model.functions)
     _graph(model.graph, proto.graph, store or _inside)
-    present = {o.name for o in proto.graph.output}
+    present = {v.name for v in model.graph.outputs}
     for value in extra_outputs:
         if value.name not in present:
             present.add(value.name)
@@ -45,16 +46,16 @@ def _inside(_: Value) -> TensorProto | None:
 
 
 def _graph(graph: Graph, proto: GraphProto, store: Store) -> None:
-    proto.name = graph.name or "graph"  # the checker refuses an empty one
+    write(proto, "name", graph.name or "graph")  # the checker refuses an empty one
     if graph.doc:
-        proto.doc_string = graph.doc
+        write(proto, "doc_string", graph.doc)
     _metadata(proto, graph.metadata)
     proto.input.extend(_info(v) for v in graph.inputs)
     proto.output.extend(_info(v) for v in graph.outputs)
     for value in graph.initializers.values():
         if value.sparse is not None:
             proto.sparse_initializer.append(value.sparse)
-            proto.sparse_initializer[-1].values.name = value.name
+            write(proto.sparse_initializer[-1].values, "name", value.name)
         else:
             proto.initializer.append(_tensor(value, store))
     for node in graph.nodes:
@@ -68,33 +69,38 @@ def _graph(graph: Graph, proto: GraphProto, store: Store) -> None:
             if not made.is_output and (made.type_proto is not None or made.doc or made.metadata):
                 proto.value_info.append(_info(made))
     known.update(v.name for v in graph.inputs)
-    proto.quantization_annotation.extend(a for a in graph.annotations if a.tensor_name in known)
+    proto.quantization_annotation.extend(
+        a for a in graph.annotations if decoded(a.tensor_name) in known
+    )
 
 
 def _tensor(value: Value, store: Store) -> TensorProto:
     tensor = store(value)
     if tensor is None:
         assert value.data is not None, value.name
-        tensor = onnx.numpy_helper.from_array(value.data, value.name)
-    tensor.name = value.name
+        tensor = write_tensor(value.data)
+    write(tensor, "name", value.name)
     if value.doc:
-        tensor.doc_string = value.doc
+        write(tensor, "doc_string", value.doc)
     return tensor
 
 
 def _info(value: Value) -> ValueInfoProto:
-    info = ValueInfoProto(name=value.name)
+    info = ValueInfoProto()
+    write(info, "name", value.name)
     if value.type_proto is not None:
         info.type.CopyFrom(value.type_proto)
     if value.doc:
-        info.doc_string = value.doc
+        write(info, "doc_string", value.doc)
     _metadata(info, value.metadata)
     return info
 
 
 def _metadata(proto: GraphProto | NodeProto | ValueInfoProto, entries: dict[str, str]) -> None:
     for key, text in entries.items():
-        proto.metadata_props.add(key=key, value=text)
+        entry = proto.metadata_props.add()
+        write(entry, "key", key)
+        write(entry, "value", text)
 
 
 def _node(node: Node, proto: NodeProto, store: Store) -> None:
@@ -106,15 +112,16 @@ def _node(node: Node, proto: NodeProto, store: Store) -> None:
         ("doc_string", node.doc),
     ):
         if text:  # an empty field is left out, as exporters do
-            setattr(proto, field, text)
+            write(proto, field, text)
     _metadata(proto, node.metadata)
-    proto.input.extend("" if v is None else v.name for v in node.inputs)
-    proto.output.extend("" if v is None else v.name for v in node.outputs)
+    extend(proto, "input", ("" if v is None else v.name for v in node.inputs))
+    extend(proto, "output", ("" if v is None else v.name for v in node.outputs))
     for name, attribute in node.attributes.items():
         proto.attribute.append(attribute)
-        proto.attribute[-1].name = name
+        write(proto.attribute[-1], "name", name)
     for name, body in node.bodies.items():
-        attribute = proto.attribute.add(name=name)
+        attribute = proto.attribute.add()
+        write(attribute, "name", name)
         if isinstance(body, list):
             attribute.type = AttributeProto.GRAPHS
             for graph in body:

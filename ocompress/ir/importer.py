@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onnx import (
     NodeProto,
     TensorAnnotation,
     TensorProto,
+    ValueInfoProto,
 )
 
 from ocompress.errors import InvalidModelError
@@ -21,11 +23,15 @@ from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
 from ocompress.ir.names import Names
 from ocompress.ir.node import Node
+from ocompress.ir.strings import decoded, write
+from ocompress.ir.tensors import read_tensor
 from ocompress.ir.value import Value
 
 Reader = Callable[[TensorProto], np.ndarray]
 """Turns a stored tensor into an array; `io` passes one that maps external data."""
 
+LARGEST_DENSE = 1 << 31
+"""Bytes that a sparse tensor may take as a dense array; as much as a file may hold."""
 _SHELL_FIELDS = (
     "ir_version",
     "producer_name",
@@ -39,7 +45,7 @@ _SHELL_FIELDS = (
 )
 
 
-def from_proto(proto: ModelProto, read: Reader = onnx.numpy_helper.to_array) -> Model:
+def from_proto(proto: ModelProto, read: Reader = read_tensor) -> Model:
     """Build a model.
 
     Args:
@@ -52,7 +58,7 @@ def from_proto(proto: ModelProto, read: Reader = onnx.numpy_helper.to_array) -> 
     graph = _graph(proto.graph, _Scope(Names()), read)
     opsets: dict[str, int] = {}
     for entry in proto.opset_import:
-        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        domain = "" if entry.domain == "ai.onnx" else decoded(entry.domain)
         opsets[domain] = max(entry.version, opsets.get(domain, 0))
     model = Model(graph, opsets)
     model.functions = list(proto.functions)
@@ -67,7 +73,10 @@ def _copy_field(source: ModelProto, target: ModelProto, field: str) -> None:
     if source.DESCRIPTOR.fields_by_name[field].is_repeated:
         getattr(target, field).extend(value)
     elif source.HasField(field):
-        setattr(target, field, value)
+        if isinstance(value, int):
+            setattr(target, field, value)
+        else:
+            write(target, field, decoded(value))
 
 
 class _Scope:
@@ -106,9 +115,8 @@ class _Scope:
 
 
 def _graph(proto: GraphProto, scope: _Scope, read: Reader) -> Graph:
-    graph = Graph(proto.name, scope.names)
-    graph.doc = proto.doc_string
-    graph.metadata = {p.key: p.value for p in proto.metadata_props}
+    graph = Graph(decoded(proto.name), scope.names)
+    graph.doc, graph.metadata = decoded(proto.doc_string), metadata_of(proto)
     _inputs(graph, proto, scope.own)
     constants = _initializers(proto, scope.own, read)
     _declare_outputs(proto, scope.own)
@@ -116,15 +124,14 @@ def _graph(proto: GraphProto, scope: _Scope, read: Reader) -> Graph:
     graph.initializers = {value.name: value for value in constants}
     graph.annotations = [_renamed(a, renamed) for a in proto.quantization_annotation]
     for info in (*proto.value_info, *proto.output):
-        value = scope.own.get(info.name)
+        value = scope.own.get(decoded(info.name))
         if value is not None and value.data is None and not value.is_input:
             value.set_type_proto(info.type if info.HasField("type") else None)
-            value.doc = info.doc_string
-            value.metadata = {p.key: p.value for p in info.metadata_props}
+            value.doc, value.metadata = decoded(info.doc_string), metadata_of(info)
     for node in proto.node:
         graph.add(_node(node, scope, read))
     graph.set_outputs(
-        _lookup(scope, o.name, f"output of graph {proto.name!r}") for o in proto.output
+        _lookup(scope, decoded(o.name), f"output of graph {proto.name!r}") for o in proto.output
     )
     return graph
 
@@ -134,21 +141,22 @@ def _renamed(annotation: TensorAnnotation, renamed: dict[str, str]) -> TensorAnn
         return annotation
     copy = TensorAnnotation()
     copy.CopyFrom(annotation)
-    copy.tensor_name = renamed.get(copy.tensor_name, copy.tensor_name)
+    name = decoded(copy.tensor_name)
+    write(copy, "tensor_name", renamed.get(name, name))
     for entry in copy.quant_parameter_tensor_names:
-        entry.value = renamed.get(entry.value, entry.value)
+        name = decoded(entry.value)
+        write(entry, "value", renamed.get(name, name))
     return copy
 
 
 def _inputs(graph: Graph, proto: GraphProto, scope: dict[str, Value]) -> None:
     for info in proto.input:
-        value = Value(info.name)
+        value = Value(decoded(info.name))
         value.is_input = True
         value.set_type_proto(info.type if info.HasField("type") else None)
-        value.doc = info.doc_string
-        value.metadata = {p.key: p.value for p in info.metadata_props}
-        if scope.setdefault(info.name, value) is not value:
-            msg = f"the graph has two inputs named {info.name!r}"
+        value.doc, value.metadata = decoded(info.doc_string), metadata_of(info)
+        if scope.setdefault(value.name, value) is not value:
+            msg = f"the graph has two inputs named {value.name!r}"
             raise InvalidModelError(msg)
         graph.inputs.append(value)
 
@@ -156,10 +164,10 @@ def _inputs(graph: Graph, proto: GraphProto, scope: dict[str, Value]) -> None:
 def _initializers(proto: GraphProto, scope: dict[str, Value], read: Reader) -> list[Value]:
     found = []
     for tensor in proto.initializer:
-        found.append(_initializer(scope, tensor.name, _array(tensor, read)))
-        found[-1].doc = tensor.doc_string
+        found.append(_initializer(scope, decoded(tensor.name), _array(tensor, read)))
+        found[-1].doc = decoded(tensor.doc_string)
     for sparse in proto.sparse_initializer:
-        found.append(_initializer(scope, sparse.values.name, densify(sparse, read)))
+        found.append(_initializer(scope, decoded(sparse.values.name), densify(sparse, read)))
         found[-1].set_sparse(sparse)
     return found
 
@@ -187,22 +195,37 @@ def _array(tensor: TensorProto, read: Reader) -> np.ndarray:
         raise InvalidModelError(msg) from error
 
 
-def densify(
-    sparse: onnx.SparseTensorProto, read: Reader = onnx.numpy_helper.to_array
-) -> np.ndarray:
-    """Return the dense array of a sparse tensor."""
+def metadata_of(proto: ModelProto | GraphProto | NodeProto | ValueInfoProto) -> dict[str, str]:
+    """Return the `metadata_props` of a part of a file."""
+    return {decoded(entry.key): decoded(entry.value) for entry in proto.metadata_props}
+
+
+def densify(sparse: onnx.SparseTensorProto, read: Reader = read_tensor) -> np.ndarray:
+    """Return the dense array of a sparse tensor.
+
+    Raises:
+        InvalidModelError: If it would take too much memory, or its parts do not fit each other.
+    """
+    name, dims = decoded(sparse.values.name), tuple(sparse.dims)
     values, indices = _array(sparse.values, read), _array(sparse.indices, read)
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
-    if indices.ndim == 1:
-        dense.reshape(-1)[indices] = values
-    else:
-        dense[tuple(indices.T)] = values
+    if min(dims, default=0) < 0 or prod(dims) * values.dtype.itemsize > LARGEST_DENSE:
+        msg = f"sparse tensor {name!r} of shape {list(dims)} cannot be held as a dense array"
+        raise InvalidModelError(msg)
+    dense = np.zeros(dims, values.dtype)
+    try:
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = values
+        else:
+            dense[tuple(indices.T)] = values
+    except (IndexError, ValueError) as error:
+        msg = f"sparse tensor {name!r} has indices that do not fit its values and shape: {error}"
+        raise InvalidModelError(msg) from error
     return dense
 
 
 def _declare_outputs(proto: GraphProto, scope: dict[str, Value]) -> None:
     for node in proto.node:
-        for name in node.output:
+        for name in map(decoded, node.output):
             if name and scope.setdefault(name, value := Value(name)) is not value:
                 msg = f"value {name!r} is made twice, once by node {node.name or node.op_type!r}"
                 raise InvalidModelError(msg)
@@ -211,23 +234,27 @@ def _declare_outputs(proto: GraphProto, scope: dict[str, Value]) -> None:
 def _node(proto: NodeProto, scope: _Scope, read: Reader) -> Node:
     where = f"input of node {proto.name or proto.op_type!r}"
     node = Node(
-        proto.op_type,
-        [_lookup(scope, name, where) if name else None for name in proto.input],
-        [scope.own[name] if name else None for name in proto.output],
-        domain=proto.domain,
-        name=proto.name,
+        decoded(proto.op_type),
+        [_lookup(scope, name, where) if name else None for name in map(decoded, proto.input)],
+        [scope.own[name] if name else None for name in map(decoded, proto.output)],
+        domain=decoded(proto.domain),
+        name=decoded(proto.name),
     )
-    node.overload, node.doc = proto.overload, proto.doc_string
-    node.metadata = {p.key: p.value for p in proto.metadata_props}
+    node.overload, node.doc = decoded(proto.overload), decoded(proto.doc_string)
+    node.metadata = metadata_of(proto)
     for attribute in proto.attribute:
+        name = decoded(attribute.name)
+        if name in node.attributes or name in node.bodies:
+            msg = f"node {node.label!r} has attribute {name!r} twice"
+            raise InvalidModelError(msg)
         if attribute.type == AttributeProto.GRAPH:
-            node.bodies[attribute.name] = _graph(attribute.g, _Scope(scope.names, scope), read)
+            node.bodies[name] = _graph(attribute.g, _Scope(scope.names, scope), read)
         elif attribute.type == AttributeProto.GRAPHS:
-            node.bodies[attribute.name] = [
+            node.bodies[name] = [
                 _graph(g, _Scope(scope.names, scope), read) for g in attribute.graphs
             ]
         else:
-            node.attributes[attribute.name] = attribute
+            node.attributes[name] = attribute
     return node
 
 

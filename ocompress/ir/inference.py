@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import GraphProto, TypeProto
+from onnx import AttributeProto, GraphProto, TypeProto
 
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
+from ocompress.ir.strings import decoded
 from ocompress.ir.stubs import external_stub
 from ocompress.ir.value import Dim, Shape, Value, write_shape
 
@@ -57,8 +58,8 @@ def _forget(graph: GraphProto) -> None:
 
 
 def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]:
-    types = {info.name: info.type for info in proto.value_info}
-    types.update((o.name, o.type) for o in proto.output)
+    infos = (*proto.value_info, *proto.output)
+    types = {decoded(info.name): info.type for info in infos}
     for node, node_proto in zip(graph.nodes, proto.node, strict=True):
         for value in node.outputs:
             if value is not None and value.name in types and not _declared(value):
@@ -66,7 +67,9 @@ def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]
         if not node.bodies:
             continue
         bodies = {
-            a.name: list(a.graphs) or [a.g] for a in node_proto.attribute if a.name in node.bodies
+            decoded(a.name): list(a.graphs) or [a.g]
+            for a in node_proto.attribute
+            if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
         }
         for name, body in node.bodies.items():
             inner = body if isinstance(body, list) else [body]
@@ -94,8 +97,8 @@ def _shape(proto: TypeProto) -> Shape | None:
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value) if dim.dim_value >= 0 else None
-    name = dim.dim_param
-    return None if not name or name.startswith(_GENERATED) else str(name)
+    name = decoded(dim.dim_param)
+    return None if not name or name.startswith(_GENERATED) else name
 
 
 def _contradicts(value: Value, proto: TypeProto) -> bool:

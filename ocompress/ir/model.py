@@ -11,6 +11,7 @@ from ocompress.errors import InvalidModelError
 from ocompress.ir.dtypes import DType
 from ocompress.ir.graph import Graph
 from ocompress.ir.node import Node
+from ocompress.ir.strings import decoded
 from ocompress.ir.value import Value
 
 
@@ -39,7 +40,7 @@ class Model:
     @property
     def metadata(self) -> dict[str, str]:
         """A copy of the file's `metadata_props`."""
-        return {p.key: p.value for p in self.shell.metadata_props}
+        return {decoded(p.key): decoded(p.value) for p in self.shell.metadata_props}
 
     def nodes(self) -> Iterator[tuple[Graph, Node]]:
         """Iterate over every node of the main graph and of all bodies, with its graph."""

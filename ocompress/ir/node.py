@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto
 
+from ocompress.ir.strings import decoded, encoded, write
+from ocompress.ir.tensors import read_tensor, write_tensor
 from ocompress.ir.value import Value
 
 if TYPE_CHECKING:
@@ -135,11 +137,11 @@ class Node:
             return default
         value = onnx.helper.get_attribute_value(proto)
         if isinstance(value, bytes):
-            return value.decode("utf-8", "surrogateescape")
+            return decoded(value)
         if isinstance(value, onnx.TensorProto):
-            return onnx.numpy_helper.to_array(value)
+            return read_tensor(value)
         if proto.type == AttributeProto.STRINGS:
-            return [v.decode("utf-8", "surrogateescape") for v in value]
+            return [decoded(v) for v in value]
         return list(value) if proto.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
 
     def set_attr(self, name: str, value: Any) -> None:
@@ -150,8 +152,14 @@ class Node:
             self._attributes[name] = value
         else:
             if isinstance(value, np.ndarray):
-                value = onnx.numpy_helper.from_array(value)
-            self._attributes[name] = onnx.helper.make_attribute(name, value)
+                value = write_tensor(value)
+            elif isinstance(value, str):
+                value = encoded(value)
+            elif isinstance(value, list | tuple):
+                value = [encoded(v) if isinstance(v, str) else v for v in value]
+            attribute = onnx.helper.make_attribute("", value)
+            write(attribute, "name", name)
+            self._attributes[name] = attribute
 
     # -- bodies -----------------------------------------------------------------------------
 

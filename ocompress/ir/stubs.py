@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
 from ocompress.ir.importer import Reader
 from ocompress.ir.mapping import release
+from ocompress.ir.tensors import read_tensor
 from ocompress.ir.value import Value
 
 WEIGHTS_FILE = "weights"
@@ -72,6 +72,6 @@ def by_reference() -> tuple[Callable[[Value], TensorProto | None], Reader]:
     def read(tensor: TensorProto) -> np.ndarray:
         if tensor.data_location == TensorProto.EXTERNAL:
             return arrays[int(tensor.external_data[1].value)]
-        return onnx.numpy_helper.to_array(tensor)
+        return read_tensor(tensor)
 
     return store, read

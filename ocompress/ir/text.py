@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-import onnx
 from onnx import AttributeProto
 
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
+from ocompress.ir.strings import encoded
+from ocompress.ir.tensors import read_tensor
 from ocompress.ir.value import Value
 
 
@@ -33,7 +34,7 @@ def digest(array: np.ndarray) -> str:
 
 def fingerprint(model: Model) -> str:
     """Return a hash of everything that determines what the model computes."""
-    state = hashlib.blake2b(text(model).encode(), digest_size=16)
+    state = hashlib.blake2b(encoded(text(model)), digest_size=16)
     for function in model.functions:
         state.update(function.SerializeToString(deterministic=True))
     return state.hexdigest()
@@ -67,7 +68,7 @@ def _attribute(proto: AttributeProto) -> str:
     if proto.ref_attr_name:
         return f"@{proto.ref_attr_name}"
     if proto.type == AttributeProto.TENSOR:
-        return digest(onnx.numpy_helper.to_array(proto.t))
+        return digest(read_tensor(proto.t))
     copy = AttributeProto()
     copy.CopyFrom(proto)
     copy.ClearField("name")

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import SparseTensorProto, TensorShapeProto, TypeProto
 
 from ocompress.ir.dtypes import DType
+from ocompress.ir.strings import decoded, write
 
 if TYPE_CHECKING:
     from ocompress.ir.node import Node
@@ -172,7 +173,7 @@ class Value:
 def _dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value) if dim.dim_value >= 0 else None  # Paddle writes -1 for free ones
-    return dim.dim_param or None
+    return decoded(dim.dim_param) or None
 
 
 def _tensor_type(dtype: DType, shape: Shape | None) -> TypeProto:
@@ -191,6 +192,6 @@ def write_shape(proto: TypeProto, shape: Shape | None) -> None:
     for extent in shape:
         dim = proto.tensor_type.shape.dim.add()
         if isinstance(extent, str):
-            dim.dim_param = extent
+            write(dim, "dim_param", extent)
         elif extent is not None:
             dim.dim_value = extent

@@ -14,6 +14,7 @@ from ocompress.errors import OcompressError
 from ocompress.io import save_model
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
+from ocompress.ir.strings import is_clean
 from ocompress.profiling.result import Memory
 
 _PROBE = "ocompress.profiling.probe"
@@ -36,20 +37,23 @@ def measure(model: Model, feeds: Feeds, threads: int, path: Path | None) -> Memo
     given = {n: np.asarray(a) for n, a in feeds.items() if n in wanted}
     if any(a.dtype.kind in "OV" for a in given.values()):
         return "memory was not measured: inputs of these element types cannot be handed over"
+    if not all(map(is_clean, given)):
+        return "memory was not measured: names of inputs that are no UTF-8 cannot be handed over"
     try:
         with TemporaryDirectory(prefix="ocompress-") as folder:
             file = path
             if file is None:
                 file = Path(folder) / "model.onnx"
                 save_model(model, file)
-            np.savez(Path(folder) / "feeds.npz", **given)  # type: ignore[arg-type]
-            return _probe(file, Path(folder) / "feeds.npz", threads)
+            np.savez(Path(folder) / "feeds.npz", *given.values())  # names may be those of options
+            return _probe(file, Path(folder) / "feeds.npz", list(given), threads)
     except (OSError, OcompressError) as error:
         return f"memory was not measured: {error}"
 
 
-def _probe(model: Path, feeds: Path, threads: int) -> Memory | str:
-    command = [sys.executable, "-m", _PROBE, str(model.absolute()), str(feeds), str(threads)]
+def _probe(model: Path, feeds: Path, names: list[str], threads: int) -> Memory | str:
+    arguments = (str(model.absolute()), str(feeds), json.dumps(names), str(threads))
+    command = [sys.executable, "-m", _PROBE, *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False

@@ -1,7 +1,8 @@
 """Measures the memory of loading and running a file; run in a fresh process.
 
-`python -m ocompress.profiling.probe MODEL.onnx FEEDS.npz THREADS` prints one line of JSON with the
-bytes of the bare runtime, of the loaded model, and at the peak.
+`python -m ocompress.profiling.probe MODEL.onnx FEEDS.npz NAMES THREADS` prints one line of JSON with
+the bytes of the bare runtime, of the loaded model, and at the peak. NAMES is a JSON list: the input
+that each array of the feeds is for.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from ocompress.runtime import Level, Session
 
 
-def main(model: str, feeds: str, threads: str) -> int:
+def main(model: str, feeds: str, names: str, threads: str) -> int:
     """Load and run the model once; print the figures."""
     with np.load(feeds, allow_pickle=False) as archive:
-        given = {name: archive[name] for name in archive.files}
+        given = {name: archive[f"arr_{i}"] for i, name in enumerate(json.loads(names))}
     baseline = _peak()
     session = Session(Path(model), threads=int(threads), level=Level.ALL)
     loaded = _now()

@@ -228,3 +228,9 @@ def test_interruption_midway(here: Path, call: Call) -> None:
     assert ended.code == 130
     assert ended.complaint == "error: interrupted; nothing was written"
     assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_report_can_be_written_anew(call: Call) -> None:
+    for _ in range(2):
+        assert call("profile", "in.onnx", "--seconds", "0.02", "--report", "r.json").code == 0
