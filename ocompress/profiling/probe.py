@@ -1,8 +1,8 @@
 """Measures the memory of loading and running a file; run in a fresh process.
 
-`python -m ocompress.profiling.probe MODEL.onnx FEEDS.npz NAMES THREADS` prints one line of JSON with
-the bytes of the bare runtime, of the loaded model, and at the peak. NAMES is a JSON list: the input
-that each array of the feeds is for.
+`python -m ocompress.profiling.probe MODEL.onnx FEEDS.npz NAMES THREADS` prints one line of JSON
+with the bytes of the bare runtime, of the loaded model, and at the peak. NAMES is a JSON list: the
+input that each array of the feeds is for.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from ocompress.io import load_model, save_model
 from ocompress.ir import fingerprint, from_proto, strings, text, to_proto
 from ocompress.runtime import Session
 from tests.build import Builder
-from tests.cli.conftest import Call
 from tests.ir import hidden
 from tests.ir.test_round_trip import normal, rich
 
@@ -120,25 +118,6 @@ def test_the_runtime_is_given_names_that_it_takes() -> None:
         "r\udcff\udcfe\udcfd"
     ].shape == (2, 8)
     assert model.graph.inputs[0].name == "x\udcff\udcfe\udcfd"
-
-
-def test_every_command_takes_such_text(here: Path, call: Call) -> None:
-    (here / "in.onnx").write_bytes(everywhere().SerializeToString())
-    ended = call("optimize", "in.onnx", "out.onnx", "-p", "prune{sparsity=0.5},quant-weights",
-                 "--synthetic-data", "8", "--no-profile", "--report", "r.json", "-v")  # fmt: skip
-    assert ended.code == 0, ended.err
-    proto = ModelProto.FromString((here / "out.onnx").read_bytes())
-    assert proto.graph.input[0].name == b"x\xff\xfe\xfd"
-    assert proto.producer_name == b"\xff\xfe\xfd doc"
-    assert json.loads((here / "r.json").read_text(encoding="utf-8"))
-    for line in (
-        "validate in.onnx out.onnx --report r.html",
-        "profile in.onnx --seconds 0.02 --report r.md",
-        "inspect in.onnx --json",
-        "inspect in.onnx",
-    ):
-        ended = call(*line.split())
-        assert ended.code == 0, ended.err
 
 
 def test_text_that_can_be_printed() -> None:
