@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Feeds
-from ocompress.ir import Model
+from ocompress.ir import Model, Node
 from ocompress.pipeline.guard import Verdict
 from ocompress.profiling.latency import interleave
 from ocompress.profiling.layer_times import time_layers
@@ -95,7 +96,7 @@ class LatencyGuard:
             rounds=_ROUNDS,
             seconds=_TURN_SECONDS,
         )
-        return [{label: spent / 1e6 for label, spent in times.items()} for times in found]
+        return [_by_label(times) for times in found]
 
     def _look(
         self, models: Sequence[Model], order: Sequence[int], seconds: float
@@ -136,3 +137,11 @@ class LatencyGuard:
             "limit": self.max_ratio,
         }
         return Verdict(held, "latency", message, figures)
+
+
+def _by_label(times: Mapping[Node | None, float]) -> dict[str, float]:
+    """Return milliseconds by label from nanoseconds by node; nodes of one label are added up."""
+    found: dict[str, float] = defaultdict(float)
+    for node, spent in times.items():
+        found["" if node is None else node.label] += spent / 1e6
+    return dict(found)

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ocompress.io.dataset import Feeds
-from ocompress.ir import Model
-from ocompress.profiling.trace import shares, trace
+from ocompress.ir import Model, Node
+from ocompress.profiling.trace import kernel_times, trace
 
 _FEWEST, _MOST = 3, 200
 
@@ -21,15 +21,15 @@ def time_layers(
     threads: int = 1,
     rounds: int = 5,
     seconds: float = 0.3,
-) -> list[dict[str, float]]:
-    """Return for each model the nanoseconds that each of its layers takes in one run.
+) -> list[dict[Node | None, float]]:
+    """Return for each model the nanoseconds that each of its nodes takes in one run.
 
     The models run in turns, and of each layer the median over the turns counts, so that a
-    machine that is busy for a moment does not decide. A layer whose work another one's kernel
-    does has no entry. What ONNX Runtime adds itself, such as changes of layout, is under "".
+    machine that is busy for a moment does not decide. A node whose work another one's kernel
+    does has no entry. What ONNX Runtime adds itself, such as changes of layout, is under None.
 
     Args:
-        models: The models; layers are known by the labels of their nodes.
+        models: The models; their nodes need no names.
         feeds: One call.
         threads: Threads within an operator; 0 takes all cores.
         rounds: Turns of each model.
@@ -38,7 +38,7 @@ def time_layers(
     Raises:
         RuntimeFailureError: If a model cannot be run.
     """
-    found: list[dict[str, list[float]]] = [defaultdict(list) for _ in models]
+    found: list[dict[Node | None, list[float]]] = [defaultdict(list) for _ in models]
     runs = [_FEWEST] * len(models)
     for number in range(rounds + 1):
         for index, model in enumerate(models):
@@ -48,10 +48,10 @@ def time_layers(
                 once = (time.perf_counter() - start) / (runs[index] + 2)
                 runs[index] = int(min(_MOST, max(_FEWEST, seconds / max(once, 1e-6))))
                 continue
-            labels = {n.label for _, n in model.nodes()}
-            total: dict[str, float] = defaultdict(float)
-            for row in shares(events, model)[1]:
-                total[row.name if row.name in labels else ""] += row.ms * 1e6
-            for name, spent in total.items():
-                found[index][name].append(spent)
-    return [{name: statistics.median(t) for name, t in one.items()} for one in found]
+            kernels, counted = kernel_times(events, model)
+            total: dict[Node | None, float] = defaultdict(float)
+            for node, _, microseconds in kernels:
+                total[node] += microseconds * 1e3 / counted
+            for node, spent in total.items():
+                found[index][node].append(spent)
+    return [{node: statistics.median(t) for node, t in one.items()} for one in found]

@@ -13,6 +13,7 @@ from typing import Any
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node
+from ocompress.ir.names import Names
 from ocompress.profiling.result import TimeShare
 from ocompress.runtime import Level, Session
 
@@ -32,6 +33,9 @@ Event = Mapping[str, Any]
 def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
     """Run a model under ONNX Runtime's profiler and return the events of its trace.
 
+    What runs is a clone whose nodes have names of their own: ONNX Runtime numbers nodes without
+    one as it likes, and nodes of one name cannot be told apart.
+
     Args:
         model: The model.
         feeds: One call of it.
@@ -43,9 +47,12 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
     """
     wanted = {v.name for v in model.graph.inputs}
     given = {n: a for n, a in feeds.items() if n in wanted}
+    named = model.clone()
+    for node, name in _unique_names(named).items():
+        node.name = name
     with TemporaryDirectory(prefix="ocompress-") as folder:
         session = Session(
-            model, threads=threads, level=Level.ALL, profile_to=Path(folder) / "trace"
+            named, threads=threads, level=Level.ALL, profile_to=Path(folder) / "trace"
         )
         for _ in range(runs + _WARMUP):
             session.run(given)
@@ -71,21 +78,41 @@ def shares(
         events: As `trace` returns them.
         model: The model that ran, for the names of its layers.
     """
+    kernels, runs = kernel_times(events, model)
+    by_op: dict[tuple[str, str], list[float]] = defaultdict(list)
+    by_layer: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for node, op_type, own in kernels:
+        by_op[op_type, op_type].append(own)
+        by_layer[_ADDED if node is None else node.label, op_type].append(own)
+    return _table(by_op, runs), _table(by_layer, runs)
+
+
+def kernel_times(
+    events: Sequence[Event], model: Model
+) -> tuple[list[tuple[Node | None, str, float]], int]:
+    """Return the kernels of a trace, without the runs that warm up.
+
+    Args:
+        events: As `trace` returns them.
+        model: The model that ran.
+
+    Returns:
+        For each call of a kernel the node it came from (None for what ONNX Runtime added itself),
+        its operator, and its microseconds without those of kernels inside it; and the number of
+        runs that count.
+    """
     spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == "model_run")
     counted = spans[min(_WARMUP, len(spans) - 1) :] if spans else []
     if not counted:
-        return (), ()
+        return [], 0
     start = counted[0][0]
     nodes = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
-    layer_of = _layers(model)
-    by_op: dict[tuple[str, str], list[float]] = defaultdict(list)
-    by_layer: dict[tuple[str, str], list[float]] = defaultdict(list)
+    known = _layers(model)
+    found = []
     for event, own in _own_time([e for e in nodes if e["ts"] >= start]):
         op_type = str(event["args"].get("op_name", ""))
-        by_op[op_type, op_type].append(own)
-        layer = _layer(event["name"].removesuffix(_KERNEL), op_type, layer_of)
-        by_layer[layer, op_type].append(own)
-    return _table(by_op, len(counted)), _table(by_layer, len(counted))
+        found.append((_layer(event["name"].removesuffix(_KERNEL), op_type, known), op_type, own))
+    return found, len(counted)
 
 
 def _own_time(events: Iterable[Event]) -> list[tuple[Event, float]]:
@@ -107,6 +134,12 @@ def _inside(inner: Event, outer: Event) -> bool:
     return flow and bool(inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"])
 
 
+def _unique_names(model: Model) -> dict[Node, str]:
+    """Return a name of its own for every node: its label, numbered if it is taken."""
+    names = Names()
+    return {node: names.fresh(node.label) for _, node in model.nodes()}
+
+
 def _layers(model: Model) -> dict[str, Node]:
     """Return the node that each name stands for: its own, or that of a value it makes."""
     known: dict[str, Node] = {}
@@ -114,17 +147,17 @@ def _layers(model: Model) -> dict[str, Node]:
         for value in node.outputs:
             if value is not None:
                 known.setdefault(value.name, node)
-    known.update((n.label, n) for _, n in model.nodes())
+    known.update((name, node) for node, name in _unique_names(model).items())
     return known
 
 
-def _layer(name: str, op_type: str, known: Mapping[str, Node]) -> str:
+def _layer(name: str, op_type: str, known: Mapping[str, Node]) -> Node | None:
     while name not in known:
         shorter = _RENAMED.sub("", name)
         if shorter == name:
-            return _ADDED
+            return None
         name = shorter
-    return _main_node(known[name], op_type).label
+    return _main_node(known[name], op_type)
 
 
 def _main_node(node: Node, op_type: str) -> Node:

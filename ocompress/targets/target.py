@@ -19,7 +19,7 @@ class Arch(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OpCost:
-    """Time of one operator kind: `overhead + macs / rate + elements * element + taps * tap`.
+    """Time of one operator kind: its overhead, and what its work and its memory take.
 
     Attributes:
         overhead_ns: Fixed time of a call, nanoseconds.
@@ -27,6 +27,8 @@ class OpCost:
         element_ns: Time per element read or written, nanoseconds.
         tap_ns: Time per place and element of the kernel, whatever the number of channels,
             nanoseconds.
+        row_ns: Time per place and row of the kernel, whatever the number of channels: integer
+            convolutions first copy what a place reads, a row of the kernel at a time, nanoseconds.
         spill_ns: Further time per element beyond 262,144, which in float32 is more than the
             caches of one core hold, nanoseconds.
     """
@@ -35,13 +37,15 @@ class OpCost:
     macs_per_ns: float = 0.0
     element_ns: float = 0.0
     tap_ns: float = 0.0
+    row_ns: float = 0.0
     spill_ns: float = 0.0
 
-    def time_ns(self, macs: float, elements: float, taps: float = 0.0) -> float:
+    def time_ns(self, macs: float, elements: float, taps: float = 0.0, rows: float = 0.0) -> float:
         """Return the predicted time of a call, nanoseconds on one thread."""
         work = macs / self.macs_per_ns if self.macs_per_ns else 0.0
         spilt = max(0.0, elements - _CACHED) * self.spill_ns
-        return self.overhead_ns + work + elements * self.element_ns + spilt + taps * self.tap_ns
+        moved = elements * self.element_ns + spilt + taps * self.tap_ns + rows * self.row_ns
+        return self.overhead_ns + work + moved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
+from ocompress.ir import Node
 from ocompress.pipeline import Context
 from ocompress.planning import Cell
 from ocompress.profiling import time_layers
@@ -16,6 +17,9 @@ from passes.quantization.noise import Noise, measure, scaled_to
 from passes.quantization.placement import Placement, Problem
 from passes.quantization.selection import Selection, best, front
 from passes.quantization.units import Unit
+
+_PROFILER_NS = 2000.0
+"""What ONNX Runtime's profiler itself takes for a kernel, at most."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ class Chooser:
 
     def _measured(self, problem: Problem) -> Problem:
         """Return the problem with times of this machine."""
-        draft = self.drafter.draft(problem.everything().chosen)
+        chosen = problem.everything().chosen
+        draft = self.drafter.draft(chosen)
         feeds = next(iter(self.ctx.data.take(1)))
         self.ctx.progress("quant: timing layers", 0, 1)
         try:
@@ -163,19 +168,20 @@ class Chooser:
             why = f"layers could not be timed, so the table decides: {error}"
             self.ctx.remark(Severity.WARNING, "not-timed", why)
             return problem
+        twins = zip(chosen, draft.twins, strict=True)
         times = {
-            id(unit.node): Cell(_time(float_ns, unit, True), _time(int8_ns, unit, False))
-            for unit in problem.everything().chosen
-            if unit.node.label in float_ns and unit.node.label in int8_ns
+            id(unit.node): Cell(_time(float_ns, unit, True), _time(int8_ns, twin, False))
+            for unit, twin in twins
+            if unit.node in float_ns and twin.node in int8_ns
         }
         self.ctx.progress("quant: timing layers", 1, 1)
         return Problem(self.units, self.elements, self.ctx.target, times)
 
 
-def _time(layers: Mapping[str, float], unit: Unit, with_tail: bool) -> float:
+def _time(nodes: Mapping[Node | None, float], unit: Unit, with_tail: bool) -> float:
     """Return the time of a unit without what the profiler itself takes."""
-    overhead = min(layers.values(), default=0.0)
-    spent = layers[unit.node.label] - overhead
-    if with_tail and unit.tail is not None and unit.tail.label in layers:
-        spent += layers[unit.tail.label] - overhead
+    overhead = min(_PROFILER_NS, *nodes.values())
+    spent = nodes[unit.node] - overhead
+    if with_tail and unit.tail is not None and unit.tail in nodes:
+        spent += nodes[unit.tail] - overhead
     return max(0.0, spent)

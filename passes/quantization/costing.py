@@ -17,6 +17,8 @@ Elements = Callable[[Value], float]
 _LARGE = 800_000
 _THIN = 4
 _ROWS = 8
+_PADDED = ("Conv.dense", "Conv.thin")
+"""Kinds whose costs were fitted to whole blocks of output channels."""
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
 
 
@@ -38,7 +40,13 @@ def cell(unit: Unit, elements: Elements, target: Target) -> Cell | None:
     name = kind(unit, elements)
     if name not in target.int8_costs or name not in target.float_costs:
         return None
-    work = _macs(unit, elements), _size(unit, elements), _taps(unit, elements)
+    padding = _padding(unit, target.channel_multiple) if name in _PADDED else 1.0
+    work = (
+        _macs(unit, elements) * padding,
+        _size(unit, elements),
+        _taps(unit, elements),
+        _rows(unit, elements),
+    )
     return Cell(target.float_costs[name].time_ns(*work), target.int8_costs[name].time_ns(*work))
 
 
@@ -53,8 +61,8 @@ def macs_of(units: Sequence[Unit], elements: Elements) -> float:
 
 
 def crossing_ns(target: Target, name: str, elements: float) -> float:
-    """Return the time to `enter` or `leave` the integers, or to `reorder`."""
-    table = target.float_costs if name == "reorder" else target.int8_costs
+    """Return the time to `enter` or `leave` the integers, to `guard` a float or to `reorder`."""
+    table = target.float_costs if name in ("guard", "reorder") else target.int8_costs
     return table[name].time_ns(0, elements) if name in table else 0.0
 
 
@@ -88,6 +96,25 @@ def _taps(unit: Unit, elements: Elements) -> float:
     return elements(unit.outputs[0]) / _width(unit) * float(np.prod(unit.weight.constant.shape[2:]))
 
 
+def _rows(unit: Unit, elements: Elements) -> float:
+    """Return how many runs of memory an integer convolution copies to gather its patches.
+
+    Channels come last there, so a row of the kernel is one run. Over three axes it copies
+    every element of the kernel by itself.
+    """
+    if unit.node.op_type != "Conv" or unit.weight is None or unit.weight.constant is None:
+        return 0.0
+    kernel = unit.weight.constant.shape[2:]
+    rows = np.prod(kernel if len(kernel) > 2 else kernel[:-1])
+    return elements(unit.outputs[0]) / _width(unit) * float(rows)
+
+
+def _padding(unit: Unit, multiple: int) -> float:
+    """Return how much more a convolution multiplies because its kernels fill whole blocks."""
+    width = _width(unit)
+    return -(-width // multiple) * multiple / width
+
+
 def _width(unit: Unit) -> int:
     assert unit.weight is not None
     assert unit.weight.constant is not None
@@ -96,7 +123,5 @@ def _width(unit: Unit) -> int:
 
 def _size(unit: Unit, elements: Elements) -> float:
     if unit.node.op_type in ("GlobalAveragePool", "Split"):
-        return elements(unit.operands[0][1])
-    if unit.node.op_type == "Conv" and _conv_kind(unit, elements) == "Conv.thin":
         return elements(unit.operands[0][1])
     return elements(unit.outputs[0])

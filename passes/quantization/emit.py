@@ -9,13 +9,11 @@ import numpy as np
 
 from ocompress.ir import Graph, Model, Node, Value, edit
 from passes.quantization.grids import integer_values
+from passes.quantization.guards import guard_floats
 from passes.quantization.placement import owners
 from passes.quantization.scheme import Grid, Scheme, affine_grid, bias_scales, quantize_bias
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight
-
-_REQUANTIZED = ("Conv", "Gemm", "ConvTranspose")
-"""Operators whose float weights ONNX Runtime rounds when integers stand on both sides."""
 
 
 @dataclass
@@ -57,10 +55,7 @@ class Emitter:
         for key, value in values.items():
             self._emit_activation(value, key in makers, sinks)
         self._drop_old()
-        for unit_graph in list(self.model.graph.graphs()):
-            _guard_float_weights(unit_graph)
-        for node in self.excluded:
-            _guard_input(node)
+        guard_floats(list(self.model.graph.graphs()), self.excluded)
 
     # -- activations ------------------------------------------------------------------------
 
@@ -213,65 +208,3 @@ class Emitter:
             if value.use_count == 0 and graph.initializers.get(value.name) is value:
                 del graph.initializers[value.name]
                 graph.names.release(value.name)
-
-
-def _guard_float_weights(graph: Graph) -> None:
-    """Keep ONNX Runtime from rounding the weights of float operators between integers.
-
-    It turns DequantizeLinear, Conv with float weights, Relu or Clip, QuantizeLinear into an
-    integer convolution with weights of its own making, per tensor and over the full range. A
-    LeakyRelu that does nothing, which the float convolution takes in, stops that.
-    """
-    for node in graph.nodes:
-        if not node.is_op(*_REQUANTIZED):
-            continue
-        data, weight = node.input(0), node.input(1)
-        if data is None or weight is None or weight.constant is None or data.producer is None:
-            continue
-        if not data.producer.is_op("DequantizeLinear"):
-            continue
-        for quantize in _quantized_after(node.output):
-            _guard(quantize, graph)
-
-
-def _guard_input(node: Node) -> None:
-    """Keep ONNX Runtime from running an operator on integers because its neighbours do.
-
-    It would if all inputs come from DequantizeLinear; a LeakyRelu that does nothing stops that.
-    """
-    values = [v for v in node.inputs if v is not None]
-    makers = [v.producer for v in values if v.constant is None]
-    if node.graph is None or not all(m is not None and _restores(m) for m in makers):
-        return
-    for index, value in enumerate(node.inputs):
-        if value is not None and value.constant is None:
-            name = f"{value.name}_guard"
-            guard = node.graph.add_op("LeakyRelu", [value], name=name, attrs={"alpha": 1.0})
-            node.set_input(index, guard.output)
-            return
-
-
-def _restores(maker: Node) -> bool:
-    return maker.is_op("DequantizeLinear")
-
-
-def _quantized_after(value: Value) -> list[Node]:
-    found = []
-    for node, _ in value.users:
-        if node.is_op("QuantizeLinear"):
-            found.append(node)
-        elif node.is_op("Relu", "Clip"):
-            found.extend(_quantized_after(node.output))
-    return found
-
-
-def _guard(quantize: Node, graph: Graph) -> None:
-    value = quantize.input(0)
-    assert value is not None
-    maker = value.producer
-    if maker is not None and maker.is_op("Relu"):
-        maker.op_type = "LeakyRelu"
-        maker.set_attr("alpha", 0.0)
-        return
-    guard = graph.add_op("LeakyRelu", [value], name=f"{value.name}_guard", attrs={"alpha": 1.0})
-    quantize.set_input(0, guard.output)

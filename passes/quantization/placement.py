@@ -9,6 +9,7 @@ from ocompress.ir import Node, Value
 from ocompress.planning import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
 from ocompress.targets import Target
 from passes.quantization.costing import Elements, cell, crossing_ns, scaled
+from passes.quantization.guards import pool_to_guard
 from passes.quantization.units import Unit
 
 _FORBIDDEN = float("inf")
@@ -163,6 +164,8 @@ def _add_wires(problem: _Parts, elements: Elements, target: Target, scale: float
         free = source is not None and problem.units[source].output_optional and single
         leave = 0.0 if free else scale * crossing_ns(target, "leave", size)
         enter = scale * crossing_ns(target, "enter", size) + reorder
+        if not outside and pool_to_guard(value) is not None:
+            enter += scale * crossing_ns(target, "guard", size)
         readers = tuple(dict.fromkeys(inside))
         problem.wires.append(Wire(source, readers, outside, enter, leave))
         lone = scale * crossing_ns(target, "MaxPool.lone", size)

@@ -1,0 +1,58 @@
+"""Times of single nodes, whatever their names are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ocompress.ir import Model
+from ocompress.profiling import LatencyGuard, time_layers
+from ocompress.profiling.trace import kernel_times, shares, trace
+from tests.build import Builder
+
+FEEDS = {"x": np.ones((1, 8, 12, 12), np.float32)}
+
+
+def net(names: list[str]) -> Model:
+    """Return operators, none of which another takes in, whose nodes have the names given."""
+    b = Builder()
+    h = b.input("x", [1, 8, 12, 12])
+    for size in (1, 3, 7):
+        h = b.op("Conv", h, b.weight(8, 8, size, size), pads=[size // 2] * 4)
+        h = b.op("Softmax", h)
+    b.output(h)
+    model = b.model()
+    for (_, node), name in zip(model.nodes(), names, strict=True):
+        node.name = name
+    return model
+
+
+NAMES = {
+    "none": [""] * 6,
+    "one": ["same"] * 6,
+    "numbered": ["a", "a_1", "a", "a_1", "a_2", "a"],
+    "own": list("abcdef"),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_every_node_has_a_time_of_its_own(names: list[str]) -> None:
+    model = net(names)
+    (found,) = time_layers([model], FEEDS, rounds=1, seconds=0.001)
+    nodes = [node for _, node in model.nodes()]
+    assert found.keys() - {None} == set(nodes)
+    assert [n.name for n in nodes] == names
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_tables_by_label_hold_all_there_is(names: list[str]) -> None:
+    model = net(names)
+    events = trace(model, FEEDS, 1, 2)
+    kernels, runs = kernel_times(events, model)
+    _, by_layer = shares(events, model)
+    assert sum(r.ms for r in by_layer) * runs == pytest.approx(sum(k[2] for k in kernels) / 1e3)
+    assert {r.name for r in by_layer} <= {n.label for _, n in model.nodes()} | {
+        "(added by ONNX Runtime)"
+    }
+    (by_label,) = LatencyGuard(model, FEEDS).layer_times([model])
+    assert {n.label for _, n in model.nodes()} <= by_label.keys()
