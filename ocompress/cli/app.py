@@ -20,6 +20,7 @@ from ocompress.cli.inspect import inspect
 from ocompress.cli.optimize import optimize
 from ocompress.cli.passes import passes
 from ocompress.cli.profile import profile
+from ocompress.cli.quoting import hint
 from ocompress.cli.target import setup, target
 from ocompress.cli.validate import validate
 
@@ -80,6 +81,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run the program on some arguments and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         _print_any_text(stream)
+    apart = hint(arguments)
+    if apart is not None:
+        exits.complain(apart)
+        return exits.USAGE
     try:
         code = app(args=list(arguments), prog_name="ocompress", standalone_mode=False)
     except Exception as error:

@@ -36,7 +36,8 @@ class Pipeline:
         for position, item in enumerate(items):
             for later in items[position + 1 :]:
                 if later.name in item.after:
-                    msg = f"pass {later.name!r} must come before {item.name!r}"
+                    better = ",".join(str(i) for i in _ordered(items) if i.name != FIRST)
+                    msg = f"pass {later.name!r} must come before {item.name!r}; say {better!r}"
                     raise OptionError(msg)
         return Pipeline(tuple(items))
 
@@ -72,6 +73,16 @@ class Pipeline:
     def __str__(self) -> str:
         """Return the text form."""
         return ",".join(str(item) for item in self.passes)
+
+
+def _ordered(items: Sequence[Pass]) -> list[Pass]:
+    """Return passes in an order that is allowed, as near to the given one as can be."""
+    left, result = list(items), list[Pass]()
+    while left:
+        free = [i for i in left if not any(o.name in i.after for o in left if o is not i)]
+        result.append(free[0] if free else left[0])
+        left.remove(result[-1])
+    return result
 
 
 def _first(items: Sequence[Pass]) -> Pass:

@@ -14,6 +14,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import CandidateTable, Resource
+from passes import order
 from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Chained
@@ -40,6 +41,7 @@ class Replace(Pass):
 
     name: ClassVar[str] = ""
     operators: ClassVar[tuple[str, ...]] = _OPERATORS
+    after = order.TO_REPLACE
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 

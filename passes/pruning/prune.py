@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes import order
 from passes.naming import check_names, check_patterns
 from passes.pruning import costs, magnitude, patterns, prune_rows
 from passes.pruning.costs import CRITERIA, Costed, Question
@@ -65,7 +66,7 @@ class Prune(Pass):
     """
 
     name = "prune"
-    after = ("merge-layers",)
+    after = order.TO_ZERO
     numerics = Numerics.LOSSY
     may_change = Facet.WEIGHTS
 

@@ -12,6 +12,7 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes import order
 from passes.naming import check_patterns
 from passes.quantization.channel_chains import Chain, Part, find_chain, pads
 from passes.quantization.units import Refusal
@@ -43,6 +44,7 @@ class Equalize(Pass):
     """
 
     name = "equalize"
+    after = order.TO_EQUALIZE
     numerics = Numerics.LOSSY
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 

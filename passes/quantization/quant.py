@@ -11,6 +11,7 @@ from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import Choice
 from ocompress.targets import Target
+from passes import order
 from passes.quantization import plan, tables
 from passes.quantization.choosing import Chooser, Choosing
 from passes.quantization.drafting import Drafter, Rounding
@@ -56,7 +57,7 @@ class Quant(Pass):
     name = "quant"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-    after = ("merge-layers", "prune", "equalize")
+    after = order.TO_QUANTIZE
     needs_data = True
 
     calibration: str = option(

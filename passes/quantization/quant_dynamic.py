@@ -9,6 +9,7 @@ import numpy as np
 from ocompress.diagnostics import Severity
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes import order
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
@@ -46,7 +47,7 @@ class QuantDynamic(Pass):
     name = "quant-dynamic"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-    after = ("merge-layers", "prune", "equalize", "quant")
+    after = (*order.TO_QUANTIZE, "quant")
 
     smallest: int = option(
         4096, help="Leave products alone whose weight has fewer elements.", at_least=1

@@ -12,6 +12,7 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import DType, Facet, Model, schemas
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from passes import order
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
@@ -69,7 +70,7 @@ class QuantWeights(Pass):
     name = "quant-weights"
     numerics = Numerics.LOSSY
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
-    after = ("merge-layers", "prune", "quant")
+    after = (*order.TO_QUANTIZE, "quant", "quant-dynamic")
 
     form: str = option("int8", help="What weights are stored as.", choices=FORMS)
     block: int | None = option(
@@ -94,9 +95,7 @@ class QuantWeights(Pass):
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
-    keep_slower: bool = option(
-        False, help="Also take weights that ONNX Runtime dequantizes on every run."
-    )
+    keep_slower: bool = option(False, help="Also take weights dequantized on every run.")
     kernel: str = option(
         "auto",
         help="DequantizeLinear (dequantize; auto is the same), com.microsoft operators that only "
