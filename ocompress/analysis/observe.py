@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.analysis.expose import Probe, expose
 from ocompress.analysis.statistics import Accumulator, Wish, Wishes
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model, Value
 from ocompress.runtime import Session, host_cores
 
@@ -50,7 +50,7 @@ def observe(
         for group in groups:
             session = _session(copy, group)
             for feeds in data:
-                for piece in pieces_of(feeds, pieces):
+                for piece in pieces_of(feeds, pieces, cut_at(data)):
                     _sweep(session, piece, group, running, pool)
                 done += 1
                 progress(done, total)
@@ -117,7 +117,7 @@ def plan_sweeps(
         return 1, []
     sizes = _sizes(model, data, [p.value for p in probes if p.value is not None])
     total = sum(sizes.values())
-    if total > most and has_free_batch(model):
+    if total > most and has_free_batch(model) and cut_at(data):
         return -(-total // most), [probes]
     groups: list[list[Probe]] = [[]]
     held = 0
@@ -138,14 +138,20 @@ def has_free_batch(model: Model) -> bool:
     return len(extents) == 1 and not isinstance(extents.pop(), int)
 
 
-def pieces_of(feeds: Feeds, count: int) -> Iterator[Feeds]:
-    """Cut a feed along the first axis into about `count` pieces of at least one sample."""
+def pieces_of(feeds: Feeds, count: int, unit: int = 1) -> Iterator[Feeds]:
+    """Cut a feed along the first axis into about `count` pieces.
+
+    Args:
+        feeds: One feed.
+        count: Into how many pieces.
+        unit: Rows that stay together, see `cut_at`; 0 leaves the feed whole.
+    """
     extents = {len(a) if a.ndim else 0 for a in feeds.values()}
     extent = extents.pop() if len(extents) == 1 else 0
-    if count == 1 or extent < 2:
+    if count == 1 or extent < 2 or not unit:
         yield feeds
         return
-    step = max(1, extent // count)
+    step = max(1, extent // count // unit) * unit
     for start in range(0, extent, step):
         yield {name: array[start : start + step] for name, array in feeds.items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.analysis.expose import Probe, expose
 from ocompress.analysis.observe import pieces_of, plan_sweeps
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model
 from ocompress.runtime import Level, Session, host_cores
 
@@ -79,7 +79,7 @@ def observe_pairs(
             theirs = [others[p.candidate] for p in seen]
             first, second = _Eye(left, group, level), _Eye(right, theirs, Level.DISABLED)
             for feeds in data:
-                for piece in pieces_of(feeds, pieces):
+                for piece in pieces_of(feeds, pieces, cut_at(data)):
                     for _ in pool.map(update, seen, first.look(piece), second.look(piece)):
                         pass
                 done += 1

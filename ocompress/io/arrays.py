@@ -63,6 +63,33 @@ class HeldArray:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedArray:
+    """An array whose rows lie along another axis than the first; it is read as a whole."""
+
+    source: ArraySource
+    axis: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents, that of the rows first."""
+        shape = list(self.source.shape)
+        return (shape.pop(self.axis), *shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type."""
+        return self.source.dtype
+
+    def whole(self) -> np.ndarray:
+        """Read all of it."""
+        return np.moveaxis(self.source.whole(), self.axis, 0)
+
+    def rows(self, group: int, stop: int) -> Iterator[np.ndarray]:
+        """Cut the rows up to `stop` into groups."""
+        return HeldArray(self.whole()).rows(group, stop)
+
+
+@dataclass(frozen=True, slots=True)
 class StoredArray:
     """An array in numpy's file format, alone or as a member of an archive, packed or not."""
 

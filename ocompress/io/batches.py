@@ -8,14 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ocompress.errors import DataError
-from ocompress.io.arrays import ArraySource
+from ocompress.io.arrays import ArraySource, TurnedArray
 from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert
 from ocompress.io.nonfinite import refuse_lost
-
-MOST_SAMPLES = 32
-"""Samples in a batch when the model leaves the batch free."""
-MOST_BYTES = 16 << 20
-"""Bytes of inputs in such a batch."""
+from ocompress.io.plan import MOST_SAMPLES, Plan, Unit, make_plan
 
 
 @dataclass(frozen=True)
@@ -24,8 +20,20 @@ class ArrayDataset:
 
     An array of its input's own rank is cut along axis 0: into the batch the model fixes, or
     into at most `most` samples and 16 MiB. An array with one axis more holds one whole feed per
-    leading index. Where that would leave no choice, an array of exactly the input's fixed shape
-    goes into every feed.
+    leading index, and then so does every other that counts as many. An array of exactly the
+    input's fixed shape goes into every feed, and arrays without a common batch, as nodes and edges
+    of a graph, are one feed.
+
+    Attributes:
+        source: Where the data came from.
+        specs: Inputs of the model.
+        arrays: Arrays by name.
+        given_labels: One label a sample.
+        limit: Samples that are used at most.
+        said: What to tell the user about the data, before what the arrays tell.
+        most: Samples in a feed at most.
+        unit: The smallest feed that the model takes, if that was tried.
+        divisible: Whether whole feeds may be cut along their first axis.
     """
 
     source: str
@@ -33,9 +41,12 @@ class ArrayDataset:
     arrays: Mapping[str, ArraySource]
     given_labels: np.ndarray | None = None
     limit: int | None = None
-    notes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
     most: int = MOST_SAMPLES
+    unit: Unit | None = None
+    divisible: bool = True
     plan: Plan = field(init=False)
+    notes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Check names, shapes and types against the model, from the headers alone."""
@@ -43,44 +54,60 @@ class ArrayDataset:
         used = {s.name: (s, self.arrays[s.name]) for s in self.specs if s.name in names}
         for spec, array in used.values():
             check_dtype(self.source, spec, array.dtype)
-        plan = make_plan(self.source, used, self.most)
+        plan = make_plan(self.source, used, self.most, self.unit)
         object.__setattr__(self, "plan", plan)
-        total = plan.count * plan.samples_per_row
+        total = plan.samples(plan.count)
         if self.given_labels is not None and len(self.given_labels) != total:
+            made = "" if plan.unit.rows == plan.unit.samples else f" of {plan.unit.rows} rows each"
             msg = (
-                f"data {self.source!r} have {total} samples but "
+                f"data {self.source!r} have {total} samples{made} but "
                 f"{len(self.given_labels)} labels; give one label a sample"
             )
             raise DataError(msg)
+        notes = list(self.said)
         extra = sorted(set(self.arrays) - names)
-        notes = [f"not an input of the model, ignored: {', '.join(extra)}"] if extra else []
+        if extra:
+            notes.append(f"not an input of the model, ignored: {', '.join(extra)}")
         if self.rows < plan.count and self.limit is None:
             notes.append(
                 f"the last {plan.count - self.rows} samples are left out: the model wants batches "
-                f"of {plan.group}"
+                f"of {plan.unit.rows}"
             )
         object.__setattr__(self, "notes", tuple(notes))
 
     @property
     def rows(self) -> int:
         """Leading indices that are used."""
-        plan = self.plan
-        wanted = plan.count
+        unit = self.plan.unit
+        units = self.plan.count // unit.rows
         if self.limit is not None:
-            wanted = min(wanted, max(self.limit // plan.samples_per_row, 1))
-        if plan.fixed:
-            wanted = max(wanted // plan.group, 1) * plan.group
-        return wanted
+            units = min(units, max(self.limit // unit.samples, 1))
+        return units * unit.rows
 
     @property
     def samples(self) -> int:
         """Number of samples over all feeds."""
-        return self.rows * self.plan.samples_per_row
+        return self.plan.samples(self.rows)
 
     @property
     def labels(self) -> np.ndarray | None:
         """Labels of the samples that are used."""
         return None if self.given_labels is None else self.given_labels[: self.samples]
+
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        if self.plan.whole:
+            return int(self.divisible and bool(self.plan.dropped))
+        return 0 if self.plan.unit.alone else self.plan.unit.rows
+
+    def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
+        """Return how many samples one of the feeds holds."""
+        plan = self.plan
+        if plan.whole:
+            return plan.unit.samples
+        name = plan.cut[0]
+        return plan.samples(feed[name].shape[plan.axes.get(name, 0)])
 
     def __len__(self) -> int:
         """Count the feeds."""
@@ -93,15 +120,15 @@ class ArrayDataset:
         fixed = {
             n: convert(self.source, specs[n], self.arrays[n].whole(), 0) for n in plan.constant
         }
-        readers = {n: self.arrays[n].rows(plan.group, self.rows) for n in plan.cut}
+        readers = {n: self._read(n) for n in plan.cut}
         for start in range(0, self.rows, plan.group):
             feed = dict(fixed)
             for name, reader in readers.items():
                 batch = next(reader)
-                batch = batch[0] if plan.whole else batch
-                first = start * plan.samples_per_row
-                feed[name] = convert(self.source, specs[name], batch, first)
-            refuse_lost(self.source, self.specs, feed, start * plan.samples_per_row)
+                batch = batch[0] if name in plan.dropped else batch
+                batch = np.moveaxis(batch, 0, plan.axes[name]) if name in plan.axes else batch
+                feed[name] = convert(self.source, specs[name], batch, plan.samples(start))
+            refuse_lost(self.source, self.specs, feed, plan.samples(start))
             yield {s.name: feed[s.name] for s in self.specs if s.name in feed}
 
     def take(self, samples: int) -> ArrayDataset:
@@ -109,142 +136,9 @@ class ArrayDataset:
         limit = samples if self.limit is None else min(samples, self.limit)
         return replace(self, limit=limit)
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How arrays become feeds.
-
-    Attributes:
-        cut: Names of the arrays read along axis 0.
-        constant: Names of the arrays that go whole into every feed.
-        count: Leading indices of the arrays in `cut`.
-        group: Leading indices in a feed.
-        whole: Whether a leading index is a whole feed, its axis dropped.
-        fixed: Whether every feed must have exactly `group`.
-        samples_per_row: Samples in a leading index.
-    """
-
-    cut: tuple[str, ...]
-    constant: tuple[str, ...]
-    count: int
-    group: int
-    whole: bool = False
-    fixed: bool = False
-    samples_per_row: int = 1
-
-
-Used = Mapping[str, tuple[InputSpec, ArraySource]]
-
-
-def make_plan(source: str, used: Used, most: int = MOST_SAMPLES) -> Plan:
-    """Decide which arrays are cut, and into what.
-
-    Raises:
-        DataError: If ranks, extents or lengths do not fit; naming the input and the axis.
-    """
-    whole = [n for n, (s, a) in used.items() if _extra_axes(source, s, a) == 1]
-    scalars = [n for n, (s, a) in used.items() if n not in whole and len(a.shape) == 0]
-    rest = [n for n in used if n not in whole and n not in scalars]
-    if whole:
-        return _plan_whole(source, used, whole, rest, scalars)
-    if not rest:
-        return Plan((), tuple(scalars), 1, 1)
-    return _plan_rows(source, used, rest, scalars, most)
-
-
-def _extra_axes(source: str, spec: InputSpec, array: ArraySource) -> int:
-    if spec.shape is None:
-        return 0
-    extra = len(array.shape) - len(spec.shape)
-    if extra not in (0, 1):
-        msg = (
-            f"data {source!r}: {spec.name!r} has shape {list(array.shape)}, the model wants "
-            f"{spec.text}, or one leading axis more for one feed an index"
-        )
-        raise DataError(msg)
-    return extra
-
-
-def _plan_whole(
-    source: str, used: Used, whole: list[str], rest: list[str], scalars: list[str]
-) -> Plan:
-    for name in (*whole, *rest):
-        spec, array = used[name]
-        shape = array.shape[1:] if name in whole else array.shape
-        if not spec.fits(shape):
-            raise DataError(_misfit(source, spec, shape))
-    count = _same_length(source, used, whole)
-    inner = {used[n][1].shape[1] for n in whole if len(used[n][1].shape) > 1}
-    per_row = inner.pop() if len(inner) == 1 else 1
-    return Plan(tuple(whole), tuple(rest + scalars), count, 1, True, False, max(per_row, 1))
-
-
-def _plan_rows(source: str, used: Used, rest: list[str], scalars: list[str], most: int) -> Plan:
-    for name in rest:
-        spec, array = used[name]
-        if not spec.fits(array.shape, skip=1):
-            raise DataError(_misfit(source, spec, (0, *array.shape[1:]), axis_0=False))
-    free = [n for n in rest if not isinstance(_batch(used[n][0]), int)]
-    lengths = {len_of(used[n][1]) for n in free or rest}
-    constant = [
-        n
-        for n in rest
-        if n not in free and len_of(used[n][1]) not in lengths and used[n][0].fits(used[n][1].shape)
-    ]
-    cut = [n for n in rest if n not in constant]
-    count = _same_length(source, used, cut)
-    batches = {b for n in cut if isinstance(b := _batch(used[n][0]), int)}
-    if len(batches) > 1:
-        msg = (
-            f"data {source!r}: the inputs fix different extents {sorted(batches)} on axis 0, so "
-            "arrays cannot be cut into feeds; give each array one leading axis more"
-        )
-        raise DataError(msg)
-    group = batches.pop() if batches else min(most, _moderate(used, cut, count))
-    if count < group:
-        msg = f"data {source!r} have {count} samples, the model wants batches of {group}"
-        raise DataError(msg)
-    fixed = any(isinstance(_batch(used[n][0]), int) for n in cut)
-    return Plan(tuple(cut), tuple(constant + scalars), count, group, False, fixed)
-
-
-def len_of(array: ArraySource) -> int:
-    """Return the extent of axis 0."""
-    return array.shape[0]
-
-
-def _batch(spec: InputSpec) -> int | str | None:
-    return spec.shape[0] if spec.shape else None
-
-
-def _same_length(source: str, used: Used, names: list[str]) -> int:
-    lengths = {n: len_of(used[n][1]) for n in names}
-    if len(set(lengths.values())) > 1:
-        each = ", ".join(f"{n} {count}" for n, count in lengths.items())
-        msg = f"data {source!r}: the arrays differ in length along axis 0 ({each})"
-        raise DataError(msg)
-    count = next(iter(lengths.values()))
-    if count == 0:
-        msg = f"data {source!r} are empty: {names[0]!r} has no samples"
-        raise DataError(msg)
-    return count
-
-
-def _moderate(used: Used, cut: list[str], count: int) -> int:
-    size = sum(
-        int(np.prod(used[n][1].shape[1:], dtype=np.int64)) * used[n][1].dtype.itemsize for n in cut
-    )
-    return max(1, min(MOST_SAMPLES, MOST_BYTES // max(size, 1), count))
-
-
-def _misfit(source: str, spec: InputSpec, shape: tuple[int, ...], *, axis_0: bool = True) -> str:
-    wrong = [
-        i
-        for i, (want, have) in enumerate(zip(spec.shape or (), shape, strict=True))
-        if isinstance(want, int) and want != have and (i or axis_0)
-    ]
-    axis = wrong[0]
-    return (
-        f"data {source!r}: {spec.name!r} has extent {shape[axis]} on axis {axis}, the model wants "
-        f"{spec.text}"
-    )
+    def _read(self, name: str) -> Iterator[np.ndarray]:
+        plan = self.plan
+        source, step = self.arrays[name], plan.steps.get(name, 1)
+        if name in plan.axes:
+            source = TurnedArray(source, plan.axes[name])
+        return source.rows(plan.group * step, self.rows * step)

@@ -24,7 +24,7 @@ def narrowed(data: ArrayDataset, model: Model) -> ArrayDataset:
         The data as they are where the model or the arrays fix what a batch is.
     """
     plan = data.plan
-    if plan.fixed or plan.whole or plan.group == 1:
+    if plan.whole or plan.unit.alone or plan.group == plan.unit.rows:
         return data
     most = max(1, MOST_BYTES // max(_widest(model, data), 1))
     return data if most >= plan.group else replace(data, most=most)
@@ -36,8 +36,10 @@ def _widest(model: Model, data: ArrayDataset) -> int:
     for value in clone.graph.inputs:
         if value.name in data.arrays and value.dtype is not None and value.shape is not None:
             shape = data.arrays[value.name].shape
-            one = (1, *shape[1:]) if value.name in data.plan.cut else shape
-            value.set_type(value.dtype, tuple(one))
+            axis = data.plan.axes.get(value.name, 0)
+            if value.name in data.plan.cut:
+                shape = (*shape[:axis], 1, *shape[axis + 1 :])
+            value.set_type(value.dtype, tuple(shape))
     for output in clone.graph.outputs:  # extents declared for other inputs would contradict
         if output.dtype is not None and output.producer is not None:
             output.set_type(None, None)

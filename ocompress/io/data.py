@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,14 @@ from ocompress.errors import DataError
 from ocompress.io import feeds, pictures
 from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
 from ocompress.io.batches import ArrayDataset
+from ocompress.io.batching import batched, first_that_runs
 from ocompress.io.breadth import narrowed
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.inputs import InputSpec, expected, input_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
-from ocompress.io.synthetic import synthetic_arrays
+from ocompress.io.plan import batch_of
+from ocompress.io.synthetic import synthetic_choices
 from ocompress.ir import DType, Model
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -33,7 +37,7 @@ def load_data(
     samples: int | None = None,
     preprocess: str | Path | None = None,
 ) -> Dataset:
-    """Open data for a model; nothing but headers is read yet.
+    """Open data for a model; nothing is read but headers, and the first rows to see what runs.
 
     Args:
         spec: A `.npz` (keys are input names), a `.npy` (for a model with one input), a folder of
@@ -52,13 +56,13 @@ def load_data(
     given = load_labels(Path(labels)) if labels is not None else None
     if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not Path(spec).exists():
         _refuse_table(spec, preprocess)
-        return feeds.from_function(spec, specs, given, samples)
+        return batched(feeds.from_function(spec, specs, given, samples), model)
     path = Path(spec)
     if not path.exists():
         msg = f"data {str(spec)!r} do not exist"
         raise DataError(msg)
     if path.is_dir():
-        return _folder(path, specs, given, samples, preprocess)
+        return _folder(path, model, given, samples, preprocess)
     if path.suffix not in (".npz", ".npy"):
         msg = (
             f"data {str(spec)!r}: give a .npz or .npy file, a folder, or module:function "
@@ -66,7 +70,7 @@ def load_data(
         )
         raise DataError(msg)
     _refuse_table(path, preprocess)
-    return narrowed(_arrays(str(path), _open(path, specs), specs, given, samples), model)
+    return _arrays(str(path), _open(path, specs), model, given, samples)
 
 
 def as_dataset(
@@ -105,9 +109,10 @@ def as_dataset(
         given = load_labels(Path(str(labels))) if named else np.asarray(labels)
     if isinstance(data, Mapping):
         held = {str(k): HeldArray(np.asarray(v)) for k, v in data.items()}
-        return narrowed(_arrays("arrays in memory", held, specs, given, samples), model)
+        return _arrays("arrays in memory", held, model, given, samples)
     listed = list(data)
-    return feeds.FeedDataset("feeds in memory", specs, lambda: listed, given, samples)
+    given_feeds = feeds.FeedDataset("feeds in memory", specs, lambda: listed, given, samples)
+    return batched(given_feeds, model)
 
 
 def synthetic_data(
@@ -119,7 +124,8 @@ def synthetic_data(
 ) -> Dataset:
     """Make random feeds of the right types and shapes; they say nothing about accuracy.
 
-    Free extents become 1 for axis 0, 224 for the two last axes of a rank 4 input, else 16.
+    Free extents become 1 for axis 0, 224 for the two last axes of a rank 4 input, else 16. Where
+    the model does not run on one row, axis 0 becomes the least number that it does run on.
 
     Args:
         model: Whose inputs they fit.
@@ -131,8 +137,15 @@ def synthetic_data(
         DataError: If a shape names no input or contradicts the model.
     """
     specs = tuple(input_specs(model))
-    arrays: dict[str, ArraySource] = dict(synthetic_arrays(specs, samples, seed, shapes or {}))
-    return ArrayDataset("synthetic data", specs, arrays)
+    given = shapes or {}
+    made = (
+        ArrayDataset("synthetic data", specs, dict(arrays))
+        for arrays in synthetic_choices(specs, samples, seed, given)
+    )
+    first = next(made)
+    if all(s.name in given or isinstance(batch_of(s), int) for s in specs):
+        return first
+    return first_that_runs(model, itertools.chain([first], made)) or first
 
 
 def _open(path: Path, specs: Specs) -> dict[str, ArraySource]:
@@ -151,38 +164,49 @@ def _open(path: Path, specs: Specs) -> dict[str, ArraySource]:
 def _arrays(
     source: str,
     arrays: Mapping[str, ArraySource],
-    specs: Specs,
+    model: Model,
     given: np.ndarray | None,
     samples: int | None,
 ) -> ArrayDataset:
-    inputs = {s.name for s in specs}
+    data = batched(_unlabelled(source, arrays, tuple(input_specs(model))), model)
     if given is None:
-        given = from_archive(arrays, inputs)
-    kept = {n: a for n, a in arrays.items() if n in inputs or n not in KEYS}
-    return ArrayDataset(source, specs, kept, given, samples)
+        given = _own_labels(arrays, data)
+    return narrowed(replace(data, given_labels=given, limit=samples), model)
+
+
+def _unlabelled(source: str, arrays: Mapping[str, ArraySource], specs: Specs) -> ArrayDataset:
+    inputs = {s.name for s in specs}
+    return ArrayDataset(
+        source, specs, {n: a for n, a in arrays.items() if n in inputs or n not in KEYS}
+    )
+
+
+def _own_labels(arrays: Mapping[str, ArraySource], data: ArrayDataset) -> np.ndarray | None:
+    return from_archive(arrays, {s.name for s in data.specs})
 
 
 def _folder(
     path: Path,
-    specs: Specs,
+    model: Model,
     given: np.ndarray | None,
     samples: int | None,
     preprocess: str | Path | None,
 ) -> Dataset:
+    specs = tuple(input_specs(model))
     sets = sorted(p for p in path.glob("test_data_set_*") if p.is_dir())
     sets.sort(key=lambda p: (len(p.name), p.name))
     if not sets and any(path.glob("input_*.pb")):
         sets = [path]
     if sets:
         _refuse_table(path, preprocess)
-        return feeds.from_zoo(path, sets, specs, given, samples)
+        return batched(feeds.from_zoo(path, sets, specs, given, samples), model)
     files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
     if files:
         _refuse_table(path, preprocess)
-        return _files(path, files, specs, given, samples)
+        return _files(path, files, model, given, samples)
     images = tuple(sorted(p for p in path.rglob("*") if p.suffix.lower() in pictures.SUFFIXES))
     if images:
-        return _images(path, images, specs, given, samples, preprocess)
+        return _images(path, images, model, given, samples, preprocess)
     msg = f"data folder {str(path)!r} holds no .npz, .npy, test_data_set_N or image"
     raise DataError(msg)
 
@@ -205,33 +229,54 @@ def _refuse_table(spec: str | Path, preprocess: str | Path | None) -> None:
 def _files(
     path: Path,
     files: Sequence[Path],
-    specs: Specs,
+    model: Model,
     given: np.ndarray | None,
     samples: int | None,
 ) -> Dataset:
+    """Join files that are alike; else each is batches, or one feed, of its own."""
+    specs = tuple(input_specs(model))
     opened = [_open(f, specs) for f in files]
     joined = join(opened)
-    if joined is not None:
-        return _arrays(str(path), joined, specs, given, samples)
-    if given is not None:
-        msg = f"data folder {str(path)!r}: arrays of different shapes carry their labels themselves"
+    if joined is not None and not _is_one_feed(str(files[0]), opened[0], specs):
+        return _arrays(str(path), joined, model, given, samples)
+    parts = [_unlabelled(str(f), arrays, specs) for f, arrays in zip(files, opened, strict=True)]
+    chain = batched(feeds.ChainDataset(str(path), parts), model)
+    cut = [part for part in chain.parts if isinstance(part, ArrayDataset)]
+    if given is None:
+        labels = [_own_labels(a, p) for a, p in zip(opened, cut, strict=True)]
+    elif len(given) == chain.samples:
+        ends = np.cumsum([part.samples for part in cut])
+        labels = list(np.split(given, ends[:-1]))
+    else:
+        msg = (
+            f"data {str(path)!r} have {chain.samples} samples but {len(given)} labels; give one "
+            "label a sample"
+        )
         raise DataError(msg)
-    parts = [
-        _arrays(str(f), arrays, specs, None, None) for f, arrays in zip(files, opened, strict=True)
-    ]
-    chain = feeds.ChainDataset(str(path), parts)
+    told = [replace(p, given_labels=own) for p, own in zip(cut, labels, strict=True)]
+    chain = replace(chain, parts=told)
     return chain if samples is None else chain.take(samples)
+
+
+def _is_one_feed(source: str, arrays: Mapping[str, ArraySource], specs: Specs) -> bool:
+    """Whether a file holds what has no batch, as a graph: then files are not joined."""
+    try:
+        plan = _unlabelled(source, arrays, specs).plan
+    except DataError:  # too few for a batch, say: all together may do
+        return False
+    return plan.loose or not plan.cut
 
 
 def _images(
     path: Path,
     images: tuple[Path, ...],
-    specs: Specs,
+    model: Model,
     given: np.ndarray | None,
     samples: int | None,
     preprocess: str | Path | None,
 ) -> Dataset:
     table = pictures.Preprocess.read(Path(preprocess) if preprocess else path / pictures.TABLE)
+    specs = tuple(input_specs(model))
     required = [s for s in specs if s.required]
     if len(required) != 1:
         msg = f"a folder of images serves models with one input; this one wants {expected(specs)}"
@@ -239,4 +284,4 @@ def _images(
     spec = required[0]
     dtype = spec.dtype.numpy if spec.dtype is not DType.STRING else np.dtype(np.float32)
     array = pictures.ImageArray(images, table, dtype)
-    return _arrays(str(path), {spec.name: array}, specs, given, samples)
+    return _arrays(str(path), {spec.name: array}, model, given, samples)

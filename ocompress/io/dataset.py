@@ -41,3 +41,26 @@ class Dataset(Protocol):
     def take(self, samples: int) -> Dataset:
         """Return the first feeds that together hold at most `samples` samples, at least one."""
         ...
+
+
+def cut_at(data: Dataset) -> int:
+    """Return how many rows of a feed stay together when it is cut; 0 if feeds stay whole.
+
+    Datasets of other makers need not say; theirs may be cut anywhere.
+    """
+    return int(getattr(data, "cut_at", 1))
+
+
+def samples_in(data: Dataset, feed: Feeds) -> int:
+    """Return how many samples one feed of a dataset holds.
+
+    Of datasets that do not say, the extent of axis 0 that comes nearest to the mean over all feeds
+    tells (other inputs may hold tables of another length).
+    """
+    if hasattr(data, "samples_in"):
+        return int(data.samples_in(feed))
+    mean = data.samples / max(len(data), 1)
+    if data.samples == len(data):
+        return 1
+    extents = [a.shape[0] for a in map(np.asarray, feed.values()) if a.ndim]
+    return min(extents, key=lambda extent: abs(extent - mean), default=1)

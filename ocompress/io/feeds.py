@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ocompress.errors import DataError
-from ocompress.io.dataset import Dataset
+from ocompress.io.dataset import Dataset, cut_at, samples_in
 from ocompress.io.inputs import InputSpec, checked_feed
 
 Opener = Callable[[], Iterable[Mapping[str, object]]]
@@ -32,13 +32,26 @@ class FeedDataset:
     given_labels: np.ndarray | None = None
     limit: int | None = None
     notes: tuple[str, ...] = ()
+    divisible: bool = True
+    """Whether the model takes feeds that are cut along their first axis."""
+    single: bool = False
+    """Whether a feed is one sample, whatever its extents."""
+
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        return int(self.divisible)
+
+    def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
+        """Return how many samples one of the feeds holds."""
+        return 1 if self.single else samples_of(feed)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Iterate over the feeds, each checked against the model."""
         total = 0
         for number, raw in enumerate(self.start()):
             feed = checked_feed(self.source, self.specs, raw, number)
-            total += samples_of(feed)
+            total += self.samples_in(feed)
             if self.limit is not None and number and total > self.limit:
                 return
             yield feed
@@ -47,7 +60,7 @@ class FeedDataset:
 
     @cached_property
     def _counts(self) -> list[int]:
-        counts = [samples_of(feed) for feed in self]
+        counts = [self.samples_in(feed) for feed in self]
         if not counts:
             msg = f"data {self.source!r} are empty: there is no feed"
             raise DataError(msg)
@@ -89,6 +102,15 @@ class ChainDataset:
     source: str
     parts: Sequence[Dataset]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        return cut_at(self.parts[0])
+
+    def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
+        """Return how many samples one of the feeds holds."""
+        return samples_in(self.parts[0], feed)
 
     @property
     def samples(self) -> int:
@@ -145,6 +167,15 @@ class Unlabelled:
     def labels(self) -> None:
         """None, whatever the data have."""
         return
+
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        return cut_at(self.data)
+
+    def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
+        """Return how many samples one of the feeds holds."""
+        return samples_in(self.data, feed)
 
     def __len__(self) -> int:
         """Count the feeds."""

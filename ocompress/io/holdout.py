@@ -15,8 +15,7 @@ import numpy as np
 
 from ocompress.io.arrays import ArraySource, HeldArray
 from ocompress.io.batches import ArrayDataset
-from ocompress.io.dataset import Dataset, Feeds
-from ocompress.io.feeds import samples_of
+from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
 from ocompress.io.pictures import ImageArray
 
 SHARE = 0.2
@@ -136,10 +135,19 @@ class PickedFeeds:
         """Where the data came from."""
         return self.data.source
 
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        return cut_at(self.data)
+
+    def samples_in(self, feed: Feeds) -> int:
+        """Return how many samples one of the feeds holds."""
+        return samples_in(self.data, feed)
+
     @cached_property
     def _sizes(self) -> np.ndarray:
         """Samples of each feed of all the data; the first call goes through them once."""
-        return np.array([samples_of(feed) for feed in self.data])
+        return np.array([samples_in(self.data, feed) for feed in self.data])
 
     @cached_property
     def _used(self) -> np.ndarray:
@@ -181,21 +189,26 @@ class PickedFeeds:
 def _pieces(data: Dataset) -> int:
     """Return into how many pieces data can be divided: samples, or feeds."""
     if isinstance(data, ArrayDataset) and data.plan.cut:
-        return data.rows // (data.plan.group if data.plan.fixed else 1)
+        return data.rows // data.plan.unit.rows
     return len(data)
 
 
 def _pick(data: Dataset, keep: np.ndarray) -> Dataset:
     if not isinstance(data, ArrayDataset) or not data.plan.cut:
         return PickedFeeds(data, keep)
-    rows = np.repeat(keep, data.plan.group) if data.plan.fixed else keep
+    plan = data.plan
+    rows = np.repeat(keep, plan.unit.rows)
     arrays = dict(data.arrays)
-    for name in data.plan.cut:
-        arrays[name] = _picked(data.arrays[name], rows)
+    for name in plan.cut:
+        if name in plan.axes:
+            whole = np.compress(rows, arrays[name].whole(), plan.axes[name])
+            arrays[name] = HeldArray(whole)
+        else:
+            arrays[name] = _picked(arrays[name], np.repeat(rows, plan.steps.get(name, 1)))
     labels = data.labels
     if labels is not None:
-        labels = labels[np.repeat(rows, data.plan.samples_per_row)]
-    most = min(data.most, data.plan.group)
+        labels = labels[np.repeat(keep, plan.unit.samples)]
+    most = min(data.most, plan.group)
     return replace(data, arrays=arrays, given_labels=labels, limit=None, most=most)
 
 

@@ -14,6 +14,8 @@ from ocompress.ir import DType
 from ocompress.ir.strings import encoded
 
 _IMAGE_EXTENT, _OTHER_EXTENT = 224, 16
+_MOST_TRIED, _MOST_BATCH = 8, 64
+"""Batches that are tried; and up to which extents that other inputs fix are."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ class RandomArray:
         return rng.integers(0, 2, shape).astype(self.dtype)  # a mask, a flag, or a known token
 
 
-def synthetic_arrays(
+def synthetic_choices(
     specs: Sequence[InputSpec], samples: int, seed: int, shapes: Mapping[str, Sequence[int]]
-) -> dict[str, RandomArray]:
-    """Return an array for each required input, one leading index a feed.
+) -> Iterator[dict[str, RandomArray]]:
+    """Yield an array for each required input, one leading index a feed, for batches from 1 on.
+
+    Extents that other inputs fix may be a batch, too, as that of a state is.
 
     Raises:
         DataError: If a shape names no input or contradicts the model.
@@ -70,16 +74,16 @@ def synthetic_arrays(
             msg = f"shape {name}:{','.join(map(str, shape))} contradicts {by_name[name].text}"
             raise DataError(msg)
     wanted = [s for s in specs if s.required or s.name in shapes]
-    if not wanted:
-        return {}
-    one = {s.name: tuple(shapes.get(s.name) or _guess(s)) for s in wanted}
-    batches = {shape[0] for shape in one.values() if shape}
-    per_feed = batches.pop() if len(batches) == 1 else 1
-    feeds = max(1, -(-samples // max(per_feed, 1)))
-    return {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
+    fixed = {d for s in wanted for d in s.shape or () if isinstance(d, int)}
+    for batch in sorted({*range(1, _MOST_TRIED + 1), *(d for d in fixed if 0 < d <= _MOST_BATCH)}):
+        one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch)) for s in wanted}
+        batches = {shape[0] for shape in one.values() if shape}
+        per_feed = batches.pop() if len(batches) == 1 else 1
+        feeds = max(1, -(-samples // max(per_feed, 1)))
+        yield {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
 
 
-def _guess(spec: InputSpec) -> tuple[int, ...]:
+def _guess(spec: InputSpec, batch: int) -> tuple[int, ...]:
     shape = spec.shape or ()
     image = len(shape) == 4
     guessed = []
@@ -87,7 +91,7 @@ def _guess(spec: InputSpec) -> tuple[int, ...]:
         if isinstance(extent, int):
             guessed.append(extent)
         elif axis == 0:
-            guessed.append(1)
+            guessed.append(batch)
         else:
             guessed.append(_IMAGE_EXTENT if image and axis >= 2 else _OTHER_EXTENT)
     return tuple(guessed)

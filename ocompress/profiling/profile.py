@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress.io import model_files
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
 from ocompress.ir import Model
 from ocompress.ir.weigh import serialized_bytes
 from ocompress.profiling.cost import count
@@ -74,14 +74,15 @@ def profile(
         for i in inputs
         if i.guessed
     ]
-    samples = _samples(data, inputs)
+    samples = _samples(data, feeds, inputs)
+    rows = cut_at(data) if data is not None else int(bool(shapes))
     profiles = []
     for subject, own in zip(subjects, times, strict=True):
         used = subject.memory() if memory else None
         if isinstance(used, str):
             remarks.append(used)
         by_op, by_layer = subject.per_node(own) if per_node else ((), ())
-        cost = count(subject.model, _extents(subject.model, inputs), run=True)
+        cost = count(subject.model, _extents(subject.model, inputs, rows), run=True)
         if cost.unknown:
             remarks.append(f"multiply-accumulates of {len(cost.unknown)} nodes are not known")
         profiles.append(
@@ -135,21 +136,28 @@ class _Subject:
         return sum(file.stat().st_size for file in model_files(self.path))
 
 
-def _samples(data: Dataset | None, inputs: Sequence[InputChoice]) -> int:
+def _samples(data: Dataset | None, feeds: Feeds, inputs: Sequence[InputChoice]) -> int:
     """Return the samples in the feed: the extent all inputs share on axis 0, else 1."""
-    if data is not None and data.samples == len(data):
-        return 1
+    if data is not None:
+        return samples_in(data, feeds)
     extents = {i.shape[0] for i in inputs if i.shape}
     return max(extents.pop(), 1) if len(extents) == 1 else 1
 
 
-def _extents(model: Model, inputs: Sequence[InputChoice]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes to count with: those of the feed, but one sample where that is free."""
+def _extents(model: Model, inputs: Sequence[InputChoice], rows: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes to count with: those of the feed, but of one sample where that is free.
+
+    Args:
+        model: Says what is free.
+        inputs: What is fed.
+        rows: Rows that stay together; 0 leaves the feed whole.
+    """
     declared = {v.name: v.shape for v in model.graph.inputs}
     found = {}
     for choice in inputs:
         shape = declared.get(choice.name)
-        free = bool(shape) and not isinstance((shape or (None,))[0], int)
+        free = bool(shape) and bool(rows) and not isinstance((shape or (None,))[0], int)
         if choice.name in declared:
-            found[choice.name] = (1, *choice.shape[1:]) if free and choice.shape else choice.shape
+            one = (min(rows, choice.shape[0]), *choice.shape[1:]) if choice.shape else ()
+            found[choice.name] = one if free else choice.shape
     return found

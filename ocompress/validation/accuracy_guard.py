@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 import numpy as np
 
 from ocompress.errors import DataError, RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.pipeline.guard import Verdict
 from ocompress.runtime import Level
@@ -16,7 +16,7 @@ from ocompress.validation.intervals import wilson
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
-from ocompress.validation.sources import LiveSource, Shelf, sample_count
+from ocompress.validation.sources import LiveSource, Shelf
 
 Kind = Literal["agreement", "accuracy"]
 _ROUNDING = 1e-9
@@ -106,7 +106,7 @@ class AccuracyGuard:
         source = LiveSource(reference, Level.ALL, self._threads)
         first = 0
         for feeds in self._data:
-            span = slice(first, first + sample_count(self._data, feeds))
+            span = slice(first, first + samples_in(self._data, feeds))
             outputs = source.outputs(feeds)
             if first == 0:
                 self._choose(outputs, span.stop)
@@ -158,7 +158,7 @@ class AccuracyGuard:
         agreed: dict[str, list[np.ndarray]] = {n: [] for n in self._rules}
         first = 0
         for feeds, kept in zip(self._data, self._kept, strict=True):
-            span = slice(first, first + sample_count(self._data, feeds))
+            span = slice(first, first + samples_in(self._data, feeds))
             samples, first = span.stop - span.start, span.stop
             new = self._digest(source.outputs(feeds), feeds, span)
             if self._metric == "agreement":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.errors import DataError, RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import VERSION, Level
 from ocompress.targets.device import DeviceRun, ModelRun, Planned, run_on
@@ -20,7 +20,7 @@ from ocompress.validation.device_result import DeviceValidation, Flips, MachineC
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
-from ocompress.validation.sources import LiveSource, sample_count
+from ocompress.validation.sources import LiveSource
 from ocompress.validation.validate import validate
 
 _REFERENCE, _CANDIDATE = "reference", "candidate"
@@ -171,7 +171,7 @@ def _compare(run: ModelRun, model: Model, data: Dataset, threads: int) -> Machin
         first = 0
         for feeds, there in zip(data, run.outputs(), strict=True):
             here = host.outputs(feeds)
-            samples = sample_count(data, feeds)
+            samples = samples_in(data, feeds)
             comparer.update(here, there, first, samples)
             for name in (n for n in here if n in there):
                 total = flips.setdefault(name, _FlipSum(Rule.for_output(here[name])))

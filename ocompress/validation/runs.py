@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.errors import DataError, RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Level
 from ocompress.validation.comparison import Comparer
@@ -20,7 +20,6 @@ from ocompress.validation.sources import (
     Opener,
     Source,
     live_opener,
-    sample_count,
     shelf_opener,
 )
 
@@ -129,7 +128,7 @@ class Runner:
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:
-            samples = sample_count(self._data, feeds)
+            samples = samples_in(self._data, feeds)
             outputs = source.outputs(feeds)
             if first == 0:
                 self._first(reference, outputs, samples)

@@ -117,16 +117,3 @@ def live_opener(threads: int) -> Opener:
 def shelf_opener(threads: int, data: Dataset) -> Opener:
     """Run each model over all the data when it is opened."""
     return lambda model, level: ShelfSource(model, level, threads, data)
-
-
-def sample_count(data: Dataset, feeds: Feeds) -> int:
-    """Return how many samples one feed holds.
-
-    A dataset says how many there are over all feeds; the extent of axis 0 that comes nearest to
-    their mean tells those of one feed (other inputs may hold tables of another length).
-    """
-    mean = data.samples / max(len(data), 1)
-    if data.samples == len(data):
-        return 1
-    extents = [a.shape[0] for a in map(np.asarray, feeds.values()) if a.ndim]
-    return min(extents, key=lambda extent: abs(extent - mean), default=1)

@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
+from ocompress.io import Feeds
 from ocompress.ir import Model, Node, Value
 from ocompress.pipeline import Context
 from ocompress.profiling.shapes import observe_shapes, with_shapes
@@ -18,7 +19,7 @@ from passes.factorization.rewriting import flattens
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
 from passes.reconstruction.weights import LayerWeight, sites_of
-from passes.reconstruction.work import first_sample, work_of
+from passes.reconstruction.work import one_sample, work_of
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def survey(
     Yields:
         Layer after layer, in order of execution; each holds what is large only while it is used.
     """
-    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    shapes = _shapes(model, [n for w in weights for n in w.nodes], ctx)
-    work = work_of(model, feeds)
+    sample = one_sample(model, ctx)
+    shapes = _shapes(model, [n for w in weights for n in w.nodes], sample)
+    work = work_of(model, sample)
     seen: list[tuple[LayerWeight, list[Site]]] = []
     for weight in weights:
         sites = _sites(weight, model, shapes)
@@ -165,10 +166,10 @@ def _minded(
     return total
 
 
-def _shapes(model: Model, nodes: Sequence[Node], ctx: Context) -> dict[str, tuple[int, ...]]:
-    feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-    sample = first_sample(model, feeds)
-    given = {name: array.shape for name, array in sample.items()}
+def _shapes(
+    model: Model, nodes: Sequence[Node], sample: Feeds | None
+) -> dict[str, tuple[int, ...]]:
+    given = {name: array.shape for name, array in (sample or {}).items()}
     inner = [n for n in nodes if n.graph is model.graph]
     makers = [v.producer for n in inner for v in n.inputs if v is not None and v.producer]
     typed = with_shapes(model, given)

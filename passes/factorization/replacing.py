@@ -28,7 +28,7 @@ from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
 from passes.reconstruction.trying import Trial, cost_together, tried
 from passes.reconstruction.weights import LayerWeight, Rules, collect
-from passes.reconstruction.work import work_of
+from passes.reconstruction.work import one_sample, work_of
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
@@ -176,9 +176,8 @@ class Replace(Pass):
             if len(found.rows) == 1:
                 why = "no form has fewer weights and less to multiply without losing half of it"
                 ctx.skip(layer.site.node, "no-form", why)
-        feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
         ours = sum(rows[0].row.macs for rows in choices.offers.values())
-        choices.rest = max(0.0, sum(work_of(model, feeds).values()) - ours)
+        choices.rest = max(0.0, sum(work_of(model, one_sample(model, ctx)).values()) - ours)
         times = tried(model, trials if self._seen(ctx) else {}, ctx)
         for part, rows in choices.offers.items():
             choices.power[part] *= times.of(part)

@@ -54,15 +54,15 @@ def steps_of(group: Group, order: Order, multiple: int) -> Steps:
 class Account:
     """The multiply-accumulates of a model, as channels of its groups go."""
 
-    def __init__(self, model: Model, groups: Sequence[Group], feeds: Feeds | None) -> None:
+    def __init__(self, model: Model, groups: Sequence[Group], sample: Feeds | None) -> None:
         """Count those of the model as it is.
 
         Args:
             model: The model.
             groups: Groups of its channels.
-            feeds: One feed, which says how large free extents are.
+            sample: A feed of one sample, which says how large free extents are.
         """
-        self._work = work_of(model, feeds)
+        self._work = work_of(model, sample)
         self.total = sum(self._work.values())
         self._shares: dict[int, dict[int, list[tuple[int, np.ndarray]]]] = {}
         """By node and axis: the groups that lie there, with the part each channel takes."""

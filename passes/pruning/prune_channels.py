@@ -18,6 +18,7 @@ from passes.pruning.channel_work import Reason, Work, first_node
 from passes.reconstruction.budget_search import BudgetSearch
 from passes.reconstruction.refitting import Built
 from passes.reconstruction.weights import is_quantized
+from passes.reconstruction.work import one_sample
 
 
 class PruneChannels(Pass):
@@ -162,8 +163,7 @@ class PruneChannels(Pass):
         fit = self.refit and ctx.has_data
         builder = Builder(model, self.asked(), places, orders, fit, ctx)
         steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
-        feeds = next(iter(ctx.data.take(1))) if ctx.has_data else None
-        account = Account(model, groups, feeds)
+        account = Account(model, groups, one_sample(model, ctx))
         for group, reason in refused:
             ctx.skip(first_node(group), reason.code, reason.why)
         return Work(places, groups, orders, steps, account, builder, criterion, refused)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from ocompress.analysis.linear_layer import LINEAR
 from ocompress.io import Feeds
+from ocompress.io.dataset import cut_at
 from ocompress.ir import Model
+from ocompress.pipeline import Context
 from ocompress.profiling.macs import macs, resolver
 from ocompress.profiling.shapes import with_shapes
 
 
-def first_sample(model: Model, feeds: Feeds | None) -> Feeds:
+def one_sample(model: Model, ctx: Context) -> Feeds | None:
+    """Return the least of the data that the model runs on, None without data."""
+    feeds = next(iter(ctx.data.take(1)), None) if ctx.has_data else None
+    return None if feeds is None else first_sample(model, feeds, cut_at(ctx.data))
+
+
+def first_sample(model: Model, feeds: Feeds, rows: int = 1) -> Feeds:
     """Return the part of a feed that is one sample.
 
     The first axes that the model leaves free count samples, and so do other axes of the same name:
@@ -18,28 +26,30 @@ def first_sample(model: Model, feeds: Feeds | None) -> Feeds:
     Args:
         model: Says which extents are free.
         feeds: One feed, of any number of samples.
+        rows: How many of the axes that count samples stay together; 0 leaves the feed whole.
     """
+    if not rows:
+        return feeds
     declared = {v.name: v.shape or () for v in model.graph.inputs}
     firsts = {s[0] for s in declared.values() if len(s) > 1}  # a flat input may be one sample
     counting = {extent for extent in firsts if isinstance(extent, str)}
     found = {}
-    for name, array in (feeds or {}).items():
+    for name, array in feeds.items():
         shape = declared.get(name) or (None,) * array.ndim
         ones = {a for a, extent in enumerate(shape) if extent in counting}
         if array.ndim > 1 and not isinstance(shape[0], int):
             ones.add(0)
-        cut = tuple(slice(1 if a in ones else None) for a in range(array.ndim))
+        cut = tuple(slice(rows if a in ones else None) for a in range(array.ndim))
         found[name] = array[(*cut, ...)]  # without the dots, a scalar would be no array any more
     return found
 
 
-def work_of(model: Model, feeds: Feeds | None) -> dict[int, float]:
+def work_of(model: Model, sample: Feeds | None) -> dict[int, float]:
     """Return the multiply-accumulates of each node for one sample, by its id.
 
     Bodies of control flow count once, as if their condition held and their loop ran a single time.
     """
-    sample = first_sample(model, feeds)
-    typed = with_shapes(model, {name: array.shape for name, array in sample.items()})
+    typed = with_shapes(model, {name: array.shape for name, array in (sample or {}).items()})
     resolve = resolver(typed, {})
     found = {}
     for (_, node), (_, twin) in zip(model.nodes(), typed.nodes(), strict=True):

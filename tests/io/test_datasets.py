@@ -119,8 +119,8 @@ def test_large_inner_values_make_small_batches(
 ) -> None:
     b = Builder()
     wide = b.op("Expand", b.input("x", [rows, 1]), b.const(np.asarray([1, columns], np.int64)))
-    b.op("ReduceSum", wide, to="y")
-    b.output("y", [1, 1])
+    b.op("ReduceSum", wide, b.const(np.asarray([1])), to="y")
+    b.output("y", [rows, 1])
     x = np.ones((40, 1), np.float32)
     np.savez(tmp_path / "x.npz", x=x)
     for data in (as_dataset({"x": x}, b.model()), load_data(tmp_path / "x.npz", b.model())):

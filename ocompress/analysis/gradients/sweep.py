@@ -12,7 +12,7 @@ from ocompress.analysis.gradients.program import Program
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.observe import has_free_batch, pieces_of
 from ocompress.errors import RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
 from ocompress.ir.standard import infer_types
@@ -69,11 +69,11 @@ def sweep_gradients(
         DataError: If the feeds do not fit the model's inputs.
         RuntimeFailureError: If ONNX Runtime cannot run the model or its derivative.
     """
-    sweep = _Sweep(model, names, currencies or {})
+    sweep = _Sweep(model, names, currencies or {}, cut_at(data))
     missing: dict[str, str] = {}
     total = len(data)
     for number, feeds in enumerate(data):
-        for at, piece in enumerate(pieces_of(feeds, sweep.pieces(feeds))):
+        for at, piece in enumerate(pieces_of(feeds, sweep.pieces(feeds), sweep.unit)):
             part = sweep.program(piece)
             missing |= part.missing
             sweep.run(part, piece, update, [(seed, number, at, draw) for draw in range(draws)])
@@ -85,8 +85,9 @@ class _Sweep:
     """A model, typed, with its programs by shapes of feeds."""
 
     def __init__(
-        self, model: Model, names: Sequence[str], currencies: Mapping[str, Currency]
+        self, model: Model, names: Sequence[str], currencies: Mapping[str, Currency], unit: int
     ) -> None:
+        self.unit = unit
         self._model = model.clone()
         self._model.sort()
         infer_types(self._model)
@@ -94,13 +95,13 @@ class _Sweep:
         self._currencies = currencies
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
         self._seedings: dict[str, Seeding | Joined] = {}
-        self._can_cut = has_free_batch(self._model)
+        self._can_cut = has_free_batch(self._model) and unit > 0
         self._bytes_per_element: float | None = None
 
     def pieces(self, feeds: Feeds) -> int:
         """Say how many pieces a feed is cut into, going by one sample of the first feed."""
         if self._can_cut and self._bytes_per_element is None:
-            one = next(iter(pieces_of(feeds, samples_of(feeds))))
+            one = next(iter(pieces_of(feeds, samples_of(feeds), self.unit)))
             try:
                 self._bytes_per_element = self.program(one).held_bytes / max(1, _elements(one))
             except RuntimeFailureError:  # a Reshape to the extents of a whole feed, say

@@ -1,0 +1,271 @@
+"""What batch a model really takes, found by running it on a few rows of the data.
+
+A model may leave its batch free and still hold a Reshape that fits a single extent, average four
+rows into one result, or let the samples of a batch change each other's results. Its declaration
+tells none of that, and whoever cuts data into feeds has to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeVar, cast
+
+import numpy as np
+
+from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.io.batches import ArrayDataset
+from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.feeds import ChainDataset, FeedDataset, samples_of
+from ocompress.io.plan import MOST_SAMPLES, Unit
+from ocompress.ir import Model
+from ocompress.runtime import Level, Session
+
+_LARGE = 1 << 30
+"""Bytes of weights above which nothing is tried."""
+_MOST_BYTES = 64 << 20
+"""Bytes of inputs that are run at most while looking for a batch."""
+_MOST_ROWS = 4096
+_ROUNDING = {2: 1e-2, 4: 1e-4, 8: 1e-6}
+"""Relative error, by bytes of the element, that another batch may make."""
+_SMALL = 0.02
+"""Part of what two samples differ by that another batch may make."""
+
+Outputs = Mapping[str, np.ndarray]
+D = TypeVar("D", bound=Dataset)
+
+
+def batched(data: D, model: Model) -> D:
+    """Return the same data cut as the model takes them.
+
+    A few rows are run alone and together. Where one row does not run, the least number that does is
+    a unit; where two units do not run together, or change each other's results, every feed is a
+    single one. Data that give whole feeds are only told whether those may be cut.
+
+    Args:
+        data: What was opened for the model.
+        model: What it will be fed to; not changed.
+
+    Returns:
+        The data as they are where the model fixes the batch, is too large to be run in passing, or
+        runs on no number of rows.
+    """
+    if model.weight_bytes > _LARGE or not _may_vary(data):
+        return data
+    try:
+        trial = _Trial(model)
+    except RuntimeFailureError:
+        return data  # whoever needs to run it will say so
+    found: Dataset = data
+    if isinstance(data, ChainDataset):
+        found = _chained(data, trial)
+    elif isinstance(data, ArrayDataset) and not data.plan.whole:
+        found = _in_rows(data, trial)
+    elif isinstance(data, ArrayDataset | FeedDataset):
+        found = _in_feeds(data, trial)
+    return cast("D", found)
+
+
+def first_that_runs(model: Model, feeds: Iterable[D]) -> D | None:
+    """Return the first of some datasets whose feeds a model runs on, None if there is none."""
+    if model.weight_bytes > _LARGE:
+        return None
+    try:
+        trial = _Trial(model)
+    except RuntimeFailureError:
+        return None
+    return next((data for data in feeds if trial.run(next(iter(data), {})) is not None), None)
+
+
+class _Trial:
+    """A model that is run on what may not fit."""
+
+    def __init__(self, model: Model) -> None:
+        self._session = Session(model, threads=0, level=Level.DISABLED)
+        self.batches = {v.name: v.shape[0] if v.shape else None for v in model.graph.inputs}
+        small = [w for w in model.weights() if w.dtype == np.int64 and w.size <= MOST_SAMPLES]
+        self.extents = sorted({int(e) for w in small for e in w.flat if e > MOST_SAMPLES})
+        """Numbers in the model that may be a batch."""
+
+    def run(self, feeds: Feeds) -> dict[str, np.ndarray] | None:
+        """Return the tensors among the outputs, None if it does not run."""
+        try:
+            made = self._session.run(feeds)
+        except (DataError, RuntimeFailureError):
+            return None
+        return {n: a for n, a in made.items() if isinstance(a, np.ndarray)}
+
+    def free(self, feed: Feeds) -> bool:
+        """Whether the model leaves the first extent of what a feed holds open."""
+        return all(not isinstance(self.batches.get(n), int) for n in feed)
+
+
+def _may_vary(data: Dataset) -> bool:
+    if isinstance(data, ChainDataset):
+        return any(_may_vary(part) for part in data.parts)
+    if isinstance(data, ArrayDataset) and not data.plan.whole:
+        free = not data.plan.unit.alone
+        return free and data.plan.count > 1
+    return True
+
+
+# -- rows -----------------------------------------------------------------------------------
+
+
+def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
+    unit = _find_unit(data, trial)
+    if unit is None or unit == Unit():
+        return data
+    note = _note(unit, data.plan.count)
+    return replace(data, unit=unit, said=(*data.said, note))
+
+
+def _find_unit(data: ArrayDataset, trial: _Trial) -> Unit | None:
+    for rows in _candidates(data, trial):
+        feeds = iter(replace(data, unit=Unit(rows, True, rows), limit=None))
+        first = trial.run(next(feeds))
+        if first is None:
+            continue
+        samples = _samples(first, rows)
+        if data.plan.count < 2 * rows:
+            return Unit(rows, rows > 1, samples)
+        parts = [first, trial.run(next(feeds)) or {}]
+        together = next(iter(replace(data, unit=Unit(2 * rows, True, rows), limit=None)))
+        both = trial.run(together)
+        alone = both is None or not _are_apart(both, parts, rows)
+        return Unit(rows, alone, samples)
+    return None
+
+
+def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
+    count = data.plan.count
+    each = sum(
+        int(np.prod(data.arrays[n].shape, dtype=np.int64)) * data.arrays[n].dtype.itemsize
+        for n in data.plan.cut
+    )
+    most = _MOST_BYTES * count / max(each, 1)
+    tried = [1] if data.plan.loose else range(1, min(count, MOST_SAMPLES) + 1)
+    later = [] if data.plan.loose else [e for e in trial.extents if e < count]
+    total = 0
+    for rows in dict.fromkeys([*tried, *later, count]):
+        total += rows
+        if rows == 1 or (total <= most and rows <= _MOST_ROWS):
+            yield rows
+
+
+def _note(unit: Unit, count: int) -> str:
+    if unit.rows == 1:
+        return (
+            "the model leaves its batch free, but only takes single samples or lets those of a "
+            "batch change each other's results, so every sample is a feed"
+        )
+    if unit.rows == count:
+        return f"the model takes all {count} rows as one feed only"
+    what = "batches of exactly" if unit.alone else "multiples of"
+    made = "" if unit.samples == unit.rows else f", which make {unit.samples} sample(s)"
+    return f"the model leaves its batch free, but takes {what} {unit.rows} rows{made}"
+
+
+# -- whole feeds ----------------------------------------------------------------------------
+
+
+def _in_feeds(data: ArrayDataset | FeedDataset, trial: _Trial) -> Dataset:
+    feed = next(iter(data), None)
+    rows = samples_of(feed) if feed is not None else 1
+    if feed is None or rows < 2 or not trial.free(feed):
+        return data
+    pieces = [{n: a[at : at + 1] if a.ndim else a for n, a in feed.items()} for at in (0, 1)]
+    parts = [trial.run(piece) for piece in pieces]
+    both = trial.run({n: a[:2] if a.ndim else a for n, a in feed.items()})
+    ran = [part for part in parts if part is not None]
+    if both is not None and len(ran) == len(parts) and _are_apart(both, ran, 1):
+        return data
+    whole = trial.run(feed)
+    if whole is None:
+        return data
+    single = _samples(whole, rows) != rows
+    if isinstance(data, FeedDataset):
+        return replace(data, divisible=False, single=single)
+    unit = replace(data.plan.unit, samples=1) if single else data.plan.unit
+    return replace(data, divisible=False, unit=unit)
+
+
+def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
+    """Cut all parts as the first one of several rows, which they are like."""
+    parts = [p for p in data.parts if isinstance(p, ArrayDataset)]
+    rows = [p for p in parts if not p.plan.whole]
+    if len(parts) != len(data.parts) or not rows:
+        return data
+    model = next((p for p in rows if p.plan.count > 1), rows[0])
+    unit = _find_unit(model, trial)
+    if unit is None or unit == Unit():
+        return data
+    note = _note(unit, 0)
+    if unit.rows == model.plan.count and unit.rows > 1:
+        note = "the model takes each file as one feed only"
+        units = {id(p): _as_one(p, unit) for p in rows}
+    else:
+        units = {id(p): unit for p in rows}
+    cut = [replace(p, unit=units[id(p)]) if id(p) in units else p for p in parts]
+    return replace(data, parts=cut, notes=(*data.notes, note))
+
+
+def _as_one(part: ArrayDataset, unit: Unit) -> Unit:
+    count = part.plan.count
+    return Unit(count, True, count if unit.samples == unit.rows else unit.samples)
+
+
+# -- results --------------------------------------------------------------------------------
+
+
+def _samples(outputs: Outputs, rows: int) -> int:
+    """Return how many samples rows are, by the extents of the results."""
+    if any(rows in a.shape for a in outputs.values()):
+        return rows
+    firsts = [a.shape[0] for a in outputs.values() if a.ndim]
+    return max((e for e in firsts if 0 < e < rows and rows % e == 0), default=1)
+
+
+def _are_apart(both: Outputs, parts: Sequence[Outputs], rows: int) -> bool:
+    """Whether rows run together give what they give alone, in at least one output.
+
+    Results of several rows stand one after the other on axis 0, or on another one that counts rows.
+    """
+    found = not both
+    for name, array in both.items():
+        pieces = [p[name] for p in parts if name in p]
+        axis = _stacked(array, pieces) if len(pieces) == len(parts) else None
+        if axis is None or (axis and pieces[0].shape[axis] > rows):
+            continue
+        if not _are_alike(array, pieces, axis):
+            return False
+        found = True
+    return found
+
+
+def _stacked(both: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:
+    """Return the axis along which parts make up the whole, None if there is none."""
+    if any(p.ndim != both.ndim for p in parts):
+        return None
+    for axis in range(both.ndim):
+        extents = [p.shape[axis] for p in parts]
+        others = [(*p.shape[:axis], *p.shape[axis + 1 :]) for p in (both, *parts)]
+        if sum(extents) == both.shape[axis] and all(a == b for a, b in pairwise(others)):
+            return axis
+    return None
+
+
+def _are_alike(both: np.ndarray, parts: Sequence[np.ndarray], axis: int) -> bool:
+    joined = np.concatenate(parts, axis)
+    if not joined.size:
+        return True
+    if both.dtype.kind not in "fV":
+        return float(np.mean(both == joined)) >= 1 - _SMALL
+    left, right = (np.nan_to_num(np.asarray(a, np.float64)) for a in (both, joined))
+    error = float(np.linalg.norm(left - right))
+    allowed = _ROUNDING.get(both.dtype.itemsize, 0.0) * float(np.linalg.norm(right))
+    if len({p.shape for p in parts}) == 1:
+        first, second = (np.nan_to_num(np.asarray(p, np.float64)) for p in parts)
+        allowed += _SMALL * float(np.linalg.norm(first - second))
+    return error <= allowed
