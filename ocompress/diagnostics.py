@@ -43,7 +43,7 @@ class Remark:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """An ordered collection of remarks; only refusals that no longer hold are taken back."""
+    """An ordered collection of remarks; only what no longer holds is taken back."""
 
     remarks: list[Remark] = field(default_factory=list)
 
@@ -62,6 +62,11 @@ class Diagnostics:
         ]
         self._seen.difference_update(set(self.remarks[since:]) - set(kept))
         self.remarks[since:] = kept
+
+    def forget(self, since: int) -> None:
+        """Take back every remark from position `since` on: what they tell did not happen."""
+        self._seen.difference_update(self.remarks[since:])
+        del self.remarks[since:]
 
     _seen: set[Remark] = field(default_factory=set)
 

@@ -17,6 +17,7 @@ from ocompress.front.large import LARGE, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
+from ocompress.front.witness import UNCHECKED, witness
 from ocompress.io import (
     Dataset,
     Feeds,
@@ -138,18 +139,24 @@ class _Job:
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
         hooks = (*self._hooks, _Release(self.original)) if self._large else self._hooks
+        threads, seed = self.request.threads, self.request.seed
+        look = witness(self.original, self._data, self._feeds, threads=threads, seed=seed)
+        if look is None:
+            self.remarks.append(UNCHECKED)
         manager = PassManager(
             target=self.request.device,
             data=self._data,
             seed=self.request.seed,
             guards=self._guards(),
             instruments=hooks,
+            equivalence=look,
         )
         result = manager.run(self.request.pipeline, self.original)
         for record in result.records:
-            if record.status is Status.ROLLED_BACK:
-                why = "; ".join(v.message for v in record.verdicts if not v.held)
-                self.broken.append(f"{record.name} was rolled back: {why}")
+            why = "; ".join(v.message for v in record.verdicts if not v.held)
+            if why:
+                rolled_back = record.status is Status.ROLLED_BACK
+                self.broken.append(f"{record.name}{' was rolled back' * rolled_back}: {why}")
         return result
 
     def judge(self, result: PipelineResult, staged: Path) -> _Judged:

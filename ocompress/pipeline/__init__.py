@@ -2,7 +2,7 @@
 
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
-from ocompress.pipeline.guard import Guard, Timer, Verdict
+from ocompress.pipeline.guard import Equivalence, Guard, Timer, Verdict
 from ocompress.pipeline.instruments import Dump, Instrument
 from ocompress.pipeline.manager import PassManager
 from ocompress.pipeline.options import option
@@ -13,6 +13,7 @@ from ocompress.pipeline.registry import all_passes, find
 __all__ = [
     "Context",
     "Dump",
+    "Equivalence",
     "Family",
     "Guard",
     "Instrument",

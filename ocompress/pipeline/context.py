@@ -36,6 +36,10 @@ class Context:
     guards: Sequence[Guard] = ()
     """What will judge the model after the pass, if it is lossy."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
+    barred: frozenset[str] = frozenset()
+    """Members of a family that must not run, because they changed what they should keep."""
+    watch: Callable[[Pass, Model], None] | None = None
+    """Told after each member of a family that changed the model."""
     left_alone: list[Remark] = field(default_factory=list)
     """What this run of the pass left alone, repetitions of an earlier run's remarks included."""
 
@@ -142,7 +146,7 @@ class Context:
         Raises:
             PassError: If they go on changing the model.
         """
-        members = family.parts()
+        members = [m for m in family.parts() if m.name not in self.barred]
         pending = [Facet.ALL] * len(members)  # what changed since each member last ran
         total, counts, said = Facet.NONE, Counter[str](), len(self.diagnostics.remarks)
         for _ in range(family.most_rounds):
@@ -151,6 +155,8 @@ class Context:
                     continue
                 self.diagnostics.retract(member.name, said)
                 outcome = self.run_one(member, model)
+                if outcome and self.watch is not None:
+                    self.watch(member, model)
                 pending[index] = Facet.NONE
                 pending = [facets | outcome.changed for facets in pending]
                 total |= outcome.changed

@@ -40,6 +40,17 @@ class Guard(Protocol):
         ...
 
 
+class Equivalence(Protocol):
+    """Compares the outputs of models that should be the same up to rounding."""
+
+    def difference(self, before: Model, after: Model) -> str:
+        """Say how the outputs of `after` differ, empty if by no more than rounding.
+
+        Nothing is said where `before` cannot be run.
+        """
+        ...
+
+
 @runtime_checkable
 class Timer(Protocol):
     """A guard that measures on this machine, and can say how long single layers take."""

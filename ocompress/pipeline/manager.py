@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocompress.analysis.manager import AnalysisManager
 from ocompress.diagnostics import Diagnostics, Severity
@@ -13,7 +14,8 @@ from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
 from ocompress.pipeline.base import Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
-from ocompress.pipeline.guard import Guard, Verdict
+from ocompress.pipeline.faithful import Step, find_lie
+from ocompress.pipeline.guard import Equivalence, Guard, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
@@ -31,6 +33,8 @@ class PassManager:
         guards: Judge the model after every pass that is not exact; the first that refuses rolls
             the pass back.
         instruments: Hooks around passes.
+        equivalence: Looks at what passes made that should keep the outputs; one that did not is
+            left out. None takes their word for it.
     """
 
     target: Target
@@ -38,6 +42,7 @@ class PassManager:
     seed: int = 0
     guards: Sequence[Guard] = ()
     instruments: Sequence[Instrument] = ()
+    equivalence: Equivalence | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
@@ -47,7 +52,6 @@ class PassManager:
             PassError: If a pass breaks; the message names it and those that ran before.
             OcompressError: Whatever a pass raises on purpose.
         """
-        best = model.clone()
         context = Context(
             target=self.target,
             analyses=AnalysisManager(self.data),
@@ -56,20 +60,65 @@ class PassManager:
             guards=self.guards,
             progress=self._progress,
         )
-        records: list[PassRecord] = []
-        for position, item in enumerate(pipeline.passes):
-            following = pipeline.passes[position + 1 :]
-            candidate, record = self._run_one(
-                item, best, context.for_pass(item, following), records
-            )
-            if record.status is Status.ROLLED_BACK:
-                context.analyses.invalidate(Facet.ALL)
+        views = [
+            context.for_pass(item, pipeline.passes[position + 1 :])
+            for position, item in enumerate(pipeline.passes)
+        ]
+        best, records = model.clone(), list[PassRecord]()
+        for lossy, group in itertools.groupby(views, _is_lossy):
+            if lossy:
+                for view in group:
+                    best = self._advance(view, best, records)
             else:
-                best = candidate
-            records.append(record)
-            for instrument in self.instruments:
-                instrument.after_pass(item, best, record)
+                best = self._run_faithful(list(group), best, records)
         return PipelineResult(model=best, records=tuple(records), diagnostics=self.diagnostics)
+
+    def _run_faithful(
+        self, views: Sequence[Context], start: Model, records: list[PassRecord]
+    ) -> Model:
+        """Run passes that keep the outputs; without those of them that do not."""
+        done, said = len(records), len(self.diagnostics.remarks)
+        refused: list[dict[str, Verdict]] = [{} for _ in views]
+        while True:
+            best, steps = start, []
+            for place, asked in enumerate(views):
+                view = replace(asked, barred=frozenset(refused[place]), left_alone=[])
+                before = best
+                best = self._advance(view, best, records, tuple(refused[place].values()))
+                if best is not before and view.item is not None:
+                    steps.append(Step(place, view.item, before, best, view))
+            lie = find_lie(steps, self.equivalence) if self.equivalence is not None else None
+            if lie is None:
+                return best
+            refused[lie.place][lie.name] = lie.verdict
+            del records[done:]
+            self.diagnostics.forget(said)
+            views[0].analyses.invalidate(Facet.ALL)
+
+    def _advance(
+        self,
+        view: Context,
+        best: Model,
+        records: list[PassRecord],
+        refused: tuple[Verdict, ...] = (),
+    ) -> Model:
+        """Run one pass, record it, and return the model that the next one begins with."""
+        assert view.item is not None  # every view here is of a pass
+        for verdict in refused:
+            view.remark(Severity.WARNING, "outputs-changed", verdict.message)
+        if view.item.name in view.barred:
+            record = _record(view.item, Outcome(), refused, 0.0, best, best)
+        else:
+            candidate, record = self._run_one(view.item, best, view, records)
+            record = replace(record, verdicts=(*refused, *record.verdicts))
+            if record.status is Status.ROLLED_BACK:
+                view.analyses.invalidate(Facet.ALL)
+            elif record.status is Status.APPLIED:
+                best = candidate
+        records.append(record)
+        for instrument in self.instruments:
+            instrument.after_pass(view.item, best, record)
+        return best
 
     def _run_one(
         self, item: Pass, best: Model, context: Context, done: Sequence[PassRecord]
@@ -110,6 +159,10 @@ class PassManager:
     def _progress(self, stage: str, done: int, total: int) -> None:
         for instrument in self.instruments:
             instrument.progress(stage, done, total)
+
+
+def _is_lossy(view: Context) -> bool:
+    return view.item is not None and view.item.numerics is Numerics.LOSSY
 
 
 def _record(

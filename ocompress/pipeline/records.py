@@ -59,5 +59,5 @@ class PipelineResult:
 
     @property
     def held(self) -> bool:
-        """Whether every pass stayed within its budget."""
-        return all(r.status is not Status.ROLLED_BACK for r in self.records)
+        """Whether every pass stayed within its budget, and kept the outputs if it is meant to."""
+        return all(v.held for r in self.records for v in r.verdicts)

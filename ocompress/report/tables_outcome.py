@@ -105,7 +105,7 @@ def closing(done: Optimization, failures: Sequence[str] | None = None) -> Closin
 def _end(done: Optimization, *, failed: bool) -> tuple[Tone, str]:
     """Return the end in a word or two, and how good it is."""
     asked = [r.status for r in done.pipeline.records if r.name != FIRST]
-    if Status.ROLLED_BACK in asked:
+    if not done.pipeline.held or Status.ROLLED_BACK in asked:
         kept = Status.APPLIED in asked
         return (Tone.MIXED, "Refused in part") if kept else (Tone.BAD, "Refused")
     if not done.held:

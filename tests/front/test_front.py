@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto as T
 
 import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
@@ -40,7 +41,6 @@ class Rename(Scale):
     """Break the interface; for tests of the last check."""
 
     name = "rename"
-    numerics = Numerics.EXACT
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Rename the output."""
@@ -103,6 +103,40 @@ def test_broken_result_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(PassError, match="not written"):
         ocompress.optimize(ZOO["mlp"](), tmp_path / "m.onnx", passes=[Rename()], measure=False)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.onnx", b"old")]
+
+
+class Crooked(Scale):
+    """Say that outputs stay as they are, and change them."""
+
+    name = "crooked"
+    numerics = Numerics.EXACT
+
+
+@pytest.mark.parametrize("data", [None, {"x": X}])
+def test_a_pass_that_lies_is_named_and_nothing_wrong_is_written(
+    data: dict[str, np.ndarray] | None, tmp_path: Path
+) -> None:
+    plain = ocompress.optimize(ZOO["mlp"](), passes="canonicalize", measure=False)
+    done = ocompress.optimize(
+        ZOO["mlp"](),
+        tmp_path / "m.onnx",
+        passes=[Crooked(factor=1.01)],
+        data=data,
+        measure=False,
+    )
+    assert not done.held
+    assert len(done.broken) == 1
+    assert "crooked was rolled back: 'crooked' is meant to keep the outputs" in done.broken[0]
+    written = ocompress.load(tmp_path / "m.onnx")
+    assert fingerprint(written) == fingerprint(plain.model)
+
+
+def test_what_cannot_be_run_is_said_to_be_unchecked() -> None:
+    b = Builder()
+    b.op("Reshape", b.input("x", ["n", 4]), b.input("s", [2], T.INT64), to="y")
+    b.output("y", ["a", "b"])
+    done = ocompress.optimize(b.model(), passes="canonicalize")
+    assert any("NOT CHECKED" in r for r in done.remarks)
 
 
 @pytest.mark.parametrize("limit", [None, 2.0])
