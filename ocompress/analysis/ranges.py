@@ -9,6 +9,7 @@ import numpy as np
 from ocompress.analysis.statistics import Accumulator, Wish
 
 _MOST_BINS = 8192
+_TORN = 500
 _FIRST_BITS = 11  # the first batch spreads over 2^11 to 2^12 bins
 
 
@@ -44,6 +45,20 @@ class Histogram:
     def centres(self) -> np.ndarray:
         """Middle of each bin, shape (bins,)."""
         return self.start + self.width * (np.arange(len(self.counts)) + 0.5)
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a few hundred levels cannot hold the large and the small elements.
+
+        Such are the values of a mask beside what it masks, and outliers far from all the rest: no
+        element lies between half of the largest magnitude and a five-hundredth of it, and some lie
+        below that are not zero.
+        """
+        most = max(abs(self.low), abs(self.high))
+        size = np.abs(self.centres)
+        small = float(self.counts[size <= most / _TORN].sum())
+        between = self.counts[(size > most / _TORN) & (size < most / 2)].sum()
+        return not between and small > (self.zeros + 1e-9) * float(self.counts.sum())
 
 
 @dataclass(frozen=True)

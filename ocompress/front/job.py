@@ -163,7 +163,7 @@ class _Job:
         """Validate and measure the file as it was written."""
         written = load_model(staged)
         if self._large and self._data is None:
-            found = judge_large(self.original, written, staged)
+            found = judge_large(self.original, written, staged, self.request.pipeline.domains())
         else:
             found, notes = judge(self.request, self.original, written, self._data)
             self.remarks.extend(notes)

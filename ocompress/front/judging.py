@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ocompress import validation
 from ocompress.errors import DataError
 from ocompress.front.budget import Budget
@@ -31,14 +33,15 @@ def judge(
     Raises:
         DataError: If labels or a metric that were asked for do not fit.
     """
-    own, threads = request.budget.user_metric(), request.threads
+    own = request.budget.user_metric()
+    how: dict[str, Any] = {"threads": request.threads, "domains": request.pipeline.domains()}
     try:
-        return validation.validate(original, written, data, metric=own, threads=threads), []
+        return validation.validate(original, written, data, metric=own, **how), []
     except DataError as error:
         wanted = request.labels is not None or request.budget.metric != "agreement"
         if data is None or data.labels is None or wanted:
             raise
-        found = validation.validate(original, written, Unlabelled(data), threads=threads)
+        found = validation.validate(original, written, Unlabelled(data), **how)
         return found, [f"accuracy was not measured: {error}"]
 
 

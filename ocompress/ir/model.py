@@ -78,6 +78,16 @@ class Model:
         """Sort every graph topologically."""
         self.graph.sort()
 
+    def domains(self) -> set[str]:
+        """Return the operator domains that are used, `ai.onnx` for the standard one.
+
+        The model's own functions count as what they call.
+        """
+        own = {(f.domain, f.name) for f in self.functions}
+        used = {(n.domain, n.op_type) for _, n in self.nodes()}
+        used |= {(n.domain, n.op_type) for f in self.functions for n in f.node}
+        return {domain or "ai.onnx" for domain, op_type in used if (domain, op_type) not in own}
+
     def verify(self) -> None:
         """Check that edges, producers and names agree; cheap, for use after every pass.
 

@@ -98,6 +98,10 @@ class Pass(ABC):
         """
         return 0
 
+    def domains(self) -> frozenset[str]:
+        """Return the operator domains beside the standard one that `run` may bring into a model."""
+        return frozenset()
+
     @classmethod
     def options(cls) -> list[OptionSpec]:
         """Return the options, in order of declaration."""

@@ -170,11 +170,18 @@ class Context:
         """Run one pass, put the nodes in order, check the graph and forget stale answers.
 
         Raises:
-            PassError: If the pass changed more than it declares.
+            PassError: If the pass changed more than it declares, or brought in operators of a
+                domain that it does not declare.
         """
+        known = model.domains()
         outcome = item.run(model, self.for_pass(item, self.following))
         if outcome.changed & ~item.may_change:
             msg = f"pass {item.name!r} changed {outcome.changed & ~item.may_change} undeclared"
+            raise PassError(msg)
+        strange = model.domains() - known - item.domains() - {"ai.onnx"}
+        if strange:
+            names = ", ".join(sorted(strange))
+            msg = f"pass {item.name!r} brought in operators of {names} undeclared"
             raise PassError(msg)
         if outcome:
             model.sort()

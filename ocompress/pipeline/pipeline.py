@@ -70,6 +70,10 @@ class Pipeline:
             raise RecipeError(msg)
         return Pipeline.of([_from_table(path, t) for t in tables])
 
+    def domains(self) -> frozenset[str]:
+        """Return the operator domains that the passes may bring into a model."""
+        return frozenset[str]().union(*(item.domains() for item in self.passes))
+
     def __str__(self) -> str:
         """Return the text form."""
         return ",".join(str(item) for item in self.passes)

@@ -17,7 +17,11 @@ _WHOLE_BELOW = 1 << 26
 
 
 def structure_checks(
-    reference: Model, candidate: Model, allowed_domains: Iterable[str] | None = None
+    reference: Model,
+    candidate: Model,
+    allowed_domains: Iterable[str] | None = None,
+    *,
+    declared: Iterable[str] = (),
 ) -> list[Check]:
     """Check what can be said without running anything.
 
@@ -26,31 +30,27 @@ def structure_checks(
         candidate: What became of it.
         allowed_domains: Operator domains allowed beside `ai.onnx`; by default `ai.onnx.ml` and
             those the reference uses.
+        declared: What is allowed by default beside these, for whoever made the candidate says that
+            it may be there.
     """
     checks = [_checker(reference, candidate)]
     checks += [Check("inputs", *_inputs(reference, candidate))]
     checks += [Check("outputs", *_outputs(reference, candidate))]
     if allowed_domains is None:
-        allowed_domains = {"ai.onnx.ml", *domains(reference)}
+        allowed_domains = {"ai.onnx.ml", *reference.domains(), *declared}
     return [*checks, _domains(candidate, {_STANDARD, *(d or _STANDARD for d in allowed_domains)})]
 
 
 def _domains(candidate: Model, allowed: set[str]) -> Check:
-    used = sorted(domains(candidate))
+    used = sorted(candidate.domains())
     strange = [d for d in used if d not in allowed]
     message = "every operator is of an allowed domain"
     if strange:
-        message = f"operators of {', '.join(map(repr, strange))} are not allowed"
+        message = (
+            f"operators of {', '.join(map(repr, strange))} are not allowed; a gate may name them"
+        )
     limit, value = ", ".join(sorted(allowed)), ", ".join(used)
     return Check("domains", not strange, limit, value, message)
-
-
-def domains(model: Model) -> set[str]:
-    """Return the operator domains a model uses; its own functions count as what they call."""
-    own = {(f.domain, f.name) for f in model.functions}
-    used = {(n.domain, n.op_type) for _, n in model.nodes()}
-    used |= {(n.domain, n.op_type) for f in model.functions for n in f.node}
-    return {domain or _STANDARD for domain, op_type in used if (domain, op_type) not in own}
 
 
 def _checker(reference: Model, candidate: Model) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
@@ -28,6 +28,7 @@ def validate(
     footprint: Footprint | None = None,
     threads: int = 1,
     opener: Opener | None = None,
+    domains: Collection[str] = (),
 ) -> ValidationResult:
     """Compare a candidate with the model it was made from.
 
@@ -43,6 +44,8 @@ def validate(
             the serialized models and leaves the rest unmeasured.
         threads: Threads within an operator; 0 takes all cores.
         opener: Where outputs come from, if not from sessions of this process.
+        domains: Operator domains that the passes which made the candidate declare; a gate that
+            names some decides alone.
 
     Raises:
         DataError: If the data do not fit the reference, or the metric fails.
@@ -50,7 +53,7 @@ def validate(
             is a failed check.
     """
     gate_domains = gate.allowed_domains if gate is not None else None
-    checks = structure_checks(reference, candidate, gate_domains)
+    checks = structure_checks(reference, candidate, gate_domains, declared=domains)
     if data is None:
         found = Comparison([_loads(candidate, level, threads) for level in levels])
     else:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish
 from ocompress.analysis.statistics import Statistics, Wish
 from ocompress.errors import OptionError
@@ -113,11 +115,21 @@ def observed(units: Sequence[Unit], statistics: Statistics, skip: Skip) -> list[
         for value in (*(v for _, v in unit.data), *unit.outputs):
             histogram = statistics.get((value.name, HISTOGRAM))
             problem = problem or _problem(value.name, histogram)
+        for _, value in unit.operands:
+            if value.constant is not None:
+                problem = problem or _problem(value.name, _histogram(value.constant))
         if problem is None:
             kept.append(unit)
         else:
             skip(unit.node, *problem)
     return _with_whole_weights(kept, skip)
+
+
+def _histogram(constant: np.ndarray) -> Histogram | None:
+    seen = HISTOGRAM.start()
+    seen.update(constant)
+    found: Histogram | None = seen.result()
+    return found
 
 
 def _problem(name: str, histogram: Histogram | None) -> tuple[str, str] | None:
@@ -127,6 +139,8 @@ def _problem(name: str, histogram: Histogram | None) -> tuple[str, str] | None:
         return "not-finite", f"{name!r} has NaN or infinite elements on the calibration data"
     if histogram.dtype != "float32":
         return "not-float32", f"{name!r} is {histogram.dtype}; only float32 is quantized"
+    if histogram.is_torn:
+        return "too-wide", f"no 256 levels hold both the large and the small elements of {name!r}"
     return None
 
 

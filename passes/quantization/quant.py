@@ -46,7 +46,8 @@ class Quant(Pass):
     for weights that are not even stored as int8); operators without an integer kernel
     (no-int8-kernel), with computed weights or biases (dynamic-weight, dynamic-bias, odd-bias),
     with alpha or beta (scaled-gemm); other types than float32 (not-float32, not-float); values that
-    no data reached (not-observed) or that are not finite (not-finite); weights that another node
+    no data reached (not-observed), that are not finite (not-finite) or of which no 256 levels hold
+    the large and the small ones, as beside a mask (too-wide); weights that another node
     needs in float (shared-weight); what the options exclude (excluded). A model that is quantized
     already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole, and so
     is every one with 16-bit activations unless `keep_slower` says it is for an accelerator

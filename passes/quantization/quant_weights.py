@@ -10,12 +10,12 @@ import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
-from ocompress.ir import DType, Facet, Model, schemas
+from ocompress.ir import Facet, Model, schemas
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes import order
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
-from passes.quantization.weight_emit import WeightEmitter
+from passes.quantization.weight_emit import CONTRIB, WeightEmitter
 from passes.quantization.weight_forms import (
     BITS,
     BLOCKS,
@@ -146,6 +146,10 @@ class QuantWeights(Pass):
             return 0
         return lowest_opset(self.form, Role.MATRIX, self.grid(Role.MATRIX).block, self.kernel)[0]
 
+    def domains(self) -> frozenset[str]:
+        """Return the domain of MatMulNBits, where that is asked for."""
+        return frozenset({CONTRIB}) if self._contrib else frozenset()
+
     def grid(self, role: Role) -> BlockGrid:
         """Return the integers of a weight, for the integer forms."""
         symmetric = self.form == "int8" if self.symmetric is None else self.symmetric
@@ -169,7 +173,7 @@ class QuantWeights(Pass):
             return Outcome()
         emitter = WeightEmitter(model)
         if self.form in HALVES:
-            rows = self._narrow(sites, emitter)
+            rows = storing.store_halves(sites, emitter, self.form)
         elif self.kernel == "fold":
             rows = storing.store(sites, emitter)
         else:
@@ -221,18 +225,6 @@ class QuantWeights(Pass):
             model.shell.ir_version = lowest
             changed = True
         return changed
-
-    def _narrow(self, sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
-        dtype = DType[HALVES[self.form].upper()]
-        rows = []
-        for site in sites:
-            off = site.array.astype(dtype.numpy).astype(np.float32) - site.array
-            effect = Effect.ROWS if site.is_looked_up else Effect.FOLDED
-            size = float(np.linalg.norm(site.array))
-            error = float(np.linalg.norm(off)) / size if size else 0.0
-            rows.append(weight_report.row(site, effect, site.array.nbytes // 2, error))
-            emitter.cast(site, dtype)
-        return rows
 
     # -- integers ---------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from ocompress.analysis.sensitivity import Edit
 from ocompress.diagnostics import Severity
-from ocompress.ir import Model, edit
+from ocompress.ir import DType, Model, edit
 from ocompress.pipeline import Context
 from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.noise import grouped, noise_of
 from passes.quantization.weight_emit import WeightEmitter
-from passes.quantization.weight_forms import Effect, Role
+from passes.quantization.weight_forms import HALVES, Effect, Role
 from passes.quantization.weight_sites import Rules, Site
 
 _NODES = 300
@@ -164,6 +164,29 @@ def store(sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
             emitter.look_up(site, BlockWeight(integers, scales, zeros, _ROWS))
         else:
             emitter.fold(site, integers, scales)
+    return rows
+
+
+def store_halves(sites: list[Site], emitter: WeightEmitter, form: str) -> list[dict[str, Any]]:
+    """Store weights as floats of 16 bits.
+
+    Args:
+        sites: The weights.
+        emitter: Writes them into its model.
+        form: `fp16` or `bf16`.
+
+    Returns:
+        A row for the report of each weight.
+    """
+    dtype = DType[HALVES[form].upper()]
+    rows = []
+    for site in sites:
+        off = site.array.astype(dtype.numpy).astype(np.float32) - site.array
+        effect = Effect.ROWS if site.is_looked_up else Effect.FOLDED
+        size = float(np.linalg.norm(site.array))
+        error = float(np.linalg.norm(off)) / size if size else 0.0
+        rows.append(weight_report.row(site, effect, site.array.nbytes // 2, error))
+        emitter.cast(site, dtype)
     return rows
 
 

@@ -17,7 +17,7 @@ from passes.quantization.blockwise import BlockWeight
 from passes.quantization.weight_forms import Role
 from passes.quantization.weight_sites import Site, merging_reader, row_bias
 
-_CONTRIB = "com.microsoft"
+CONTRIB = "com.microsoft"
 
 
 class WeightEmitter:
@@ -144,11 +144,11 @@ class WeightEmitter:
                 "MatMulNBits",
                 operands if bias is not None or inputs[2] is not None else operands[:3],
                 name=node.output.name,
-                domain=_CONTRIB,
+                domain=CONTRIB,
                 attrs=attrs,
             )
             self._take_over(node, made.output)
-        self._model.opsets.setdefault(_CONTRIB, 1)
+        self._model.opsets.setdefault(CONTRIB, 1)
 
     # -- pieces -----------------------------------------------------------------------------
 

@@ -92,3 +92,21 @@ def test_channel_means_weigh_batches_by_size(axis: int, others: tuple[int, ...])
         accumulator.update(batch)
     expected = np.concatenate(batches).astype(np.float64).mean(axis=others)
     np.testing.assert_allclose(accumulator.result(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("extra", "torn"),
+    [([-1e9], True), ([-np.finfo(np.float32).max], True), ([4000.0], True), ([100.0], False)],
+)
+def test_what_a_mask_leaves_beside_scores_is_torn(extra: list[float], torn: bool) -> None:
+    rng = np.random.default_rng(0)
+    seen = HistogramWish().start()
+    seen.update(np.concatenate([rng.standard_normal(4000), extra]).astype(np.float32))
+    assert seen.result().is_torn is torn
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0], [0.0, -1e9], [3.0, 3.0], [0.0, 0.0]])
+def test_few_values_are_not_torn(values: list[float]) -> None:
+    seen = HistogramWish().start()
+    seen.update(np.array(values * 50, np.float32))
+    assert not seen.result().is_torn

@@ -41,6 +41,24 @@ class Liar(Pass):
         return Outcome(Facet.TOPOLOGY)
 
 
+class Stranger(Pass):
+    """Put an operator of another domain behind the first output, declared or not."""
+
+    name = "stranger"
+    declared: bool = option(False, help="Whether to say so.")
+
+    def domains(self) -> frozenset[str]:
+        return frozenset({"com.microsoft"}) if self.declared else frozenset()
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        old = model.graph.outputs[0]
+        made = model.graph.add_op("Gelu", [old], name="strange", domain="com.microsoft").output
+        made.set_type(old.dtype, old.shape)
+        model.graph.set_outputs([made])
+        model.opsets.setdefault("com.microsoft", 1)
+        return Outcome(Facet.ALL)
+
+
 class Broken(Pass):
     """Raise what no pass should."""
 

@@ -21,7 +21,7 @@ from ocompress.pipeline import (
 )
 from ocompress.targets import Arch, Target
 from tests.graphs import ZOO
-from tests.pipeline.passes import Broken, Late, Liar, Scale
+from tests.pipeline.passes import Broken, Late, Liar, Scale, Stranger
 
 TARGET = Target(name="test", arch=Arch.ANY)
 
@@ -86,6 +86,15 @@ def test_records_tell_the_story() -> None:
 def test_undeclared_change_is_an_error() -> None:
     with pytest.raises(PassError, match=r"'liar' changed .*TOPOLOGY.* undeclared"):
         PassManager(target=TARGET).run(pipeline(Liar()), ZOO["mlp"]())
+
+
+def test_domains_that_a_pass_does_not_declare_are_an_error() -> None:
+    with pytest.raises(PassError, match=r"'stranger' brought in operators of com\.microsoft"):
+        PassManager(target=TARGET).run(pipeline(Stranger()), ZOO["mlp"]())
+    passes = pipeline(Stranger(declared=True))
+    assert passes.domains() == {"com.microsoft"}
+    result = PassManager(target=TARGET).run(passes, ZOO["mlp"]())
+    assert result.model.domains() == {"ai.onnx", "com.microsoft"}
 
 
 def test_broken_pass_is_named_with_those_before_it() -> None:

@@ -11,7 +11,7 @@ from onnx import TensorProto as T
 import ocompress.validation.structure as structure
 from ocompress.ir import Model
 from ocompress.validation.result import Check
-from ocompress.validation.structure import domains, structure_checks
+from ocompress.validation.structure import structure_checks
 from tests.build import Builder
 from tests.validation.nets import classifier
 
@@ -81,10 +81,12 @@ def gelu(domain: str) -> Model:
 
 def test_domains() -> None:
     plain, contrib = relu(), gelu("com.microsoft")
-    assert domains(contrib) == {"com.microsoft"}
+    assert contrib.domains() == {"com.microsoft"}
     assert failed(plain, contrib) == ["domains"]
     assert failed(contrib, contrib) == []
     assert failed(plain, contrib, allowed_domains=["com.microsoft"]) == []
+    assert failed(plain, contrib, declared=["com.microsoft"]) == []
+    assert failed(plain, contrib, declared=["com.microsoft"], allowed_domains=[]) == ["domains"]
     assert failed(contrib, contrib, allowed_domains=[]) == ["domains"]
 
 

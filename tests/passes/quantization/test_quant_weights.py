@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
+import ocompress
 from ocompress.errors import DataError
 from ocompress.ir import standard, to_proto
 from ocompress.runtime import Level, Session
+from ocompress.validation import Gate, validate
 from passes.quantization.weight_forms import Effect
 from tests.build import Builder, InMemory
 from tests.graphs import ZOO
@@ -264,3 +266,21 @@ def test_accuracy_level_reaches_the_kernel(options: str, level: int, slow: int) 
     assert {n.domain for n in found} == {"com.microsoft"}
     assert result.model.opsets["com.microsoft"] == 1
     assert codes(result).count("slow-kernel") == slow
+
+
+@pytest.mark.parametrize("form", ["int8", "int4", "int2"])
+@pytest.mark.parametrize("opset", [13, 21])
+def test_matmulnbits_is_written_although_it_is_no_standard_operator(
+    form: str, opset: int, tmp_path: Path
+) -> None:
+    out = tmp_path / "small.onnx"
+    passes = f"quant-weights{{form={form} kernel=matmulnbits smallest=1}}"
+    data = [{"x": np.ones((2, 48), np.float32)}]
+    model = model_of(mlp, opset)
+    record = ocompress.optimize(model, out, passes=passes, data=data, measure=False)
+    assert record.validation.passed
+    written = ocompress.load(out)
+    assert written.domains() == {"ai.onnx", "com.microsoft"}
+    strict = Gate(allowed_domains=())
+    refused = validate(model, written, gate=strict)
+    assert "domains" in [c.name for c in refused.failures]
