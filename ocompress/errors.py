@@ -12,6 +12,7 @@ OcompressError              4  anything below; never raised itself
 │   └── UnsupportedModelError 3  valid, but needs something this build lacks
 ├── OutputError             4  the result could not be written
 ├── RuntimeFailureError     4  ONNX Runtime refused or broke
+├── TimeLimitError          4  a run of a model took longer than it may
 └── PassError               4  a pass broke; names it and the passes before it
 ```
 
@@ -71,6 +72,10 @@ class OutputError(OcompressError):
 
 class RuntimeFailureError(OcompressError):
     """ONNX Runtime refused to load or failed to run a model."""
+
+
+class TimeLimitError(OcompressError):
+    """A run of a model took longer than it may, and was stopped."""
 
 
 class PassError(OcompressError):

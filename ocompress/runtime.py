@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from ocompress.errors import DataError, OptionError, RuntimeFailureError
+from ocompress import stopping
+from ocompress.errors import DataError, OptionError, RuntimeFailureError, TimeLimitError
 from ocompress.ir import DType, Model, Shape, Value, to_proto
 from ocompress.ir.aliases import with_clean_names
 from ocompress.ir.standard import first_line
 from ocompress.ir.stubs import WEIGHTS_FILE, into_file
+from ocompress.stopping import Running
 
 ort.set_default_logger_severity(4)  # what ORT has to say reaches users through our errors
 
@@ -101,12 +100,15 @@ class Session:
         self._aliases: dict[str, str] = {}
         try:
             source = self._source(model, extra_outputs, large=large)
-            self._session = ort.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"]
-            )
+            with Running(functools.partial(options.set_load_cancellation_flag, True)):
+                self._session = ort.InferenceSession(
+                    source, options, providers=["CPUExecutionProvider"]
+                )
             real = {alias: name for name, alias in self._aliases.items()}
             self.inputs = [_spec(i, real) for i in self._session.get_inputs()]
             self.outputs = [_spec(o, real) for o in self._session.get_outputs()]
+        except TimeLimitError:
+            raise
         except Exception as error:
             msg = f"ONNX Runtime {VERSION} cannot load the model: {_clean(error)}"
             raise RuntimeFailureError(msg) from error
@@ -126,13 +128,18 @@ class Session:
         Raises:
             DataError: If the feeds do not fit the inputs.
             RuntimeFailureError: If an operator fails.
+            TimeLimitError: If it takes longer than it may.
         """
         names = list(outputs) if outputs is not None else [o.name for o in self.outputs]
         alias = self._aliases
         given = {alias.get(n, n): a for n, a in feeds.items()} if alias else dict(feeds)
         wanted = [alias.get(n, n) for n in names] if alias else names
+        options = ort.RunOptions()
         try:
-            results = self._session.run(wanted, given)
+            with Running(functools.partial(setattr, options, "terminate", True)):
+                results = self._session.run(wanted, given, options)
+        except TimeLimitError:
+            raise
         except Exception as error:
             if "INVALID_ARGUMENT" in str(error):
                 msg = f"the data do not fit the model's inputs: {_clean(error)}"
@@ -155,9 +162,7 @@ class Session:
         model, extra, self._aliases = with_clean_names(model, extra)
         if not large:
             return bytes(to_proto(model, extra_outputs=extra).SerializeToString())
-        folder = Path(tempfile.mkdtemp(prefix="ocompress-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return str(_spill(model, extra, folder))
+        return str(_spill(model, extra, stopping.folder_for(self)))
 
 
 def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:
@@ -181,7 +186,7 @@ def has_operator(op_type: str, domain: str, opset: int) -> bool:
     return since is not None and since <= opset
 
 
-@cache
+@functools.cache
 def _operators() -> dict[tuple[str, str], int]:
     """Return the version in which each operator of the runtime first appeared."""
     found: dict[tuple[str, str], int] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Hashable
 from pathlib import Path
 
 import numpy as np
+
+from ocompress.stopping import folder_for
 
 
 class Shelf:
@@ -35,8 +34,7 @@ class Shelf:
             self._held += _bytes(array)
             return
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ocompress-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = folder_for(self)
         self._count += 1
         self._files[key] = self._folder / f"{self._count}.npy"
         np.save(self._files[key], array)

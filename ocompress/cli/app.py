@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from ocompress import __version__
-from ocompress.cli import exits
+from ocompress.cli import exits, signals
 from ocompress.cli.arguments import OUTPUT
 from ocompress.cli.examples import EXIT_CODES, epilog
 from ocompress.cli.inspect import inspect
@@ -105,14 +103,9 @@ def _print_any_text(stream: object) -> None:
 
 def main() -> None:
     """Run the program as `ocompress`."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.install()
     try:
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:
-        code = exits.INTERRUPTED
+    except KeyboardInterrupt as error:
+        code, _ = exits.describe(error)
     sys.exit(code)
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    """End as on Ctrl-C, so that temporary files are removed."""
-    raise KeyboardInterrupt

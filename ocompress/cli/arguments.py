@@ -189,6 +189,16 @@ Threads = Annotated[
     ),
 ]
 
+Timeout = Annotated[
+    float,
+    valued(
+        "--timeout",
+        kind="SECONDS",
+        panel=MEASURING,
+        text="Longest that one run of a model may take; 0: no limit.",
+    ),
+]
+
 # -- output ---------------------------------------------------------------------------------
 
 OutputOption = Annotated[

@@ -31,7 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 EXIT_CODES = (
     "Exit codes: 0 done and within budget, 1 budget or gate failed, 2 wrong usage, 3 model "
-    "invalid or unsupported, 4 failure, 130 interrupted."
+    "invalid or unsupported, 4 failure, 130 interrupted, 143 terminated."
 )
 
 

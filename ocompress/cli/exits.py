@@ -13,9 +13,17 @@ from ocompress.errors import OcompressError
 
 P = ParamSpec("P")
 
-DONE, OVER_BUDGET, USAGE, MODEL, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, OVER_BUDGET, USAGE, MODEL, FAILURE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+INTERRUPTION = "interrupted; nothing was written"
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE)
 """Refusals of the system that the user can mend, wherever they come up."""
+
+
+_complaints: list[str] = []
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; unwinds as an interrupt does."""
 
 
 def mapped(command: Callable[P, int]) -> Callable[P, int]:
@@ -45,8 +53,10 @@ def describe(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an exception and the sentence that says what happened."""
     if isinstance(error, OcompressError):
         return error.exit_code, _one_line(str(error))
-    if _interrupted(error):
-        return INTERRUPTED, "interrupted; nothing was written"
+    signal = _signal(error)
+    if signal is not None:
+        code = TERMINATED if isinstance(signal, Terminated) else INTERRUPTED
+        return code, INTERRUPTION
     if isinstance(error, MemoryError):
         return FAILURE, "there is not enough memory for this model and these data"
     if isinstance(error, OSError) and error.errno in _SYSTEM:
@@ -59,17 +69,26 @@ def describe(error: BaseException) -> tuple[int, str]:
     )
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether it all began with an interrupt; extension modules wrap one while they load."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _signal(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt that it all began with; extension modules wrap one while they load."""
+    found = None
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) and not isinstance(found, Terminated):
+            found = error
         error = error.__cause__ or error.__context__
-    return error is not None
+    return found
 
 
 def complain(sentence: str) -> None:
     """Print one error on standard error."""
+    _complaints.append(sentence)
     sys.stderr.write(f"error: {sentence}\n")
     sys.stderr.flush()
+
+
+def complained() -> bool:
+    """Whether this process has said what went wrong."""
+    return bool(_complaints)
 
 
 def flush() -> None:

@@ -11,6 +11,7 @@ from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
 from ocompress.errors import OptionError
+from ocompress.stopping import RUN_SECONDS, time_limit
 
 Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Second = Annotated[
@@ -44,6 +45,7 @@ def inspect(
     target: a.Target = "host",
     quant: Quant = False,
     sensitivity: Alone = False,
+    timeout: a.Timeout = RUN_SECONDS,
     as_json: a.Json = False,
     quiet: a.Quiet = False,
     verbose: a.Verbose = False,
@@ -57,8 +59,12 @@ def inspect(
     _check(candidate, quant=quant, sensitivity=sensitivity)
     if candidate is not None:
         how = {"samples": samples, "preprocess": preprocess, "measure_sensitivity": sensitivity}
-        return _layers(printer, model, candidate, data, how)
-    found = survey(model, data=data or None, preprocess=preprocess, samples=samples, target=target)
+        with time_limit(timeout):
+            return _layers(printer, model, candidate, data, how)
+    with time_limit(timeout):
+        found = survey(
+            model, data=data or None, preprocess=preprocess, samples=samples, target=target
+        )
     settings = {"model": str(model), "data": data or None, "target": target}
     printer.answer(
         tables_survey.survey(found, verbose=verbose), document("inspect", settings, found.to_json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ocompress.cli import arguments as a
 from ocompress.cli.console import Printer
+from ocompress.stopping import RUN_SECONDS
 
 
 def optimize(
@@ -29,6 +30,7 @@ def optimize(
     strict: a.Strict = False,
     no_profile: a.NoProfile = False,
     threads: a.Threads = 1,
+    timeout: a.Timeout = RUN_SECONDS,
     output_option: a.OutputOption = None,
     external_data: a.ExternalData = False,
     report: a.Report = None,
@@ -73,6 +75,7 @@ def optimize(
         budget=budget,
         seed=seed,
         threads=threads,
+        timeout=timeout,
         measure=not no_profile,
         external_data=external_data or None,
     )

@@ -11,6 +11,7 @@ import typer
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
+from ocompress.stopping import RUN_SECONDS, time_limit
 
 Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Against = Annotated[
@@ -39,6 +40,7 @@ def profile(
     shape: a.Shape = None,
     per_node: PerNode = False,
     threads: a.Threads = 1,
+    timeout: a.Timeout = RUN_SECONDS,
     seconds: Seconds = 2.5,
     report: a.Report = None,
     report_format: a.ReportFormat = "",
@@ -69,16 +71,17 @@ def profile(
     sources += model_files(against) if against is not None else []
     sinks = Sinks(report=report, form=report_format, as_json=as_json)
     sinks.check(sources)
-    found = front.profile(
-        model,
-        against=against,
-        data=data or None,
-        shapes=shapes or None,
-        threads=threads,
-        per_node=per_node,
-        seconds=seconds,
-        preprocess=preprocess,
-    )
+    with time_limit(timeout):
+        found = front.profile(
+            model,
+            against=against,
+            data=data or None,
+            shapes=shapes or None,
+            threads=threads,
+            per_node=per_node,
+            seconds=seconds,
+            preprocess=preprocess,
+        )
     settings = {"model": str(model), "against": str(against) if against else None}
     settings |= {"data": data or None}
     body = document("profile", settings, found.to_json())

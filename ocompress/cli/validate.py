@@ -12,6 +12,7 @@ import typer
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli.console import Printer
+from ocompress.stopping import RUN_SECONDS, time_limit
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,6 +59,7 @@ def validate(
     metric: OwnMetric = "",
     target: Device = "host",
     threads: a.Threads = 1,
+    timeout: a.Timeout = RUN_SECONDS,
     report: a.Report = None,
     report_format: a.ReportFormat = "",
     summary: a.Summary = None,
@@ -84,7 +86,8 @@ def validate(
     how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}
     compare = _here if target == "host" else _there(target, printer)
-    found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
+    with time_limit(timeout):
+        found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
     settings |= {"gate": str(gate) if gate else None, "metric": metric or None}
     if target != "host":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from ocompress.pipeline import (
 from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization
 from ocompress.report.figures import byte_text
+from ocompress.stopping import temporary_folder, time_limit
 
 _NOISE = 0.03
 """Part of a latency that two measurements of the same model may differ by."""
@@ -72,6 +72,7 @@ def optimize(
         UsageError: If the request or the data do not fit.
         ModelError: If the model cannot be used.
         PassError: If a pass breaks the model.
+        TimeLimitError: If a run of the model takes longer than `timeout`.
         OutputError: If the result cannot be written; what was there before stays.
     """
     where = Path(output) if output is not None else None
@@ -87,6 +88,16 @@ def run(
 ) -> Optimization:
     """Do what a request asks; see `optimize`."""
     request.check()
+    with time_limit(request.timeout):
+        return _run(request, model, output, instruments)
+
+
+def _run(
+    request: Request,
+    model: Model | str | Path,
+    output: Path | None,
+    instruments: Sequence[Instrument],
+) -> Optimization:
     files = [*request.files, *(model_files(model) if not isinstance(model, Model) else ())]
     if output is not None:
         check_output(output, files)
@@ -292,5 +303,5 @@ def _stage(output: Path | None) -> Iterator[Staging]:
         with staging(output) as stage:
             yield stage
         return
-    with tempfile.TemporaryDirectory() as folder, staging(Path(folder) / "model.onnx") as stage:
+    with temporary_folder() as folder, staging(folder / "model.onnx") as stage:
         yield stage

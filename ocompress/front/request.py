@@ -15,6 +15,7 @@ from ocompress.front.budget import Budget
 from ocompress.io import Dataset, Feeds, data_files
 from ocompress.pipeline import Pass, Pipeline
 from ocompress.runtime import MOST_THREADS
+from ocompress.stopping import RUN_SECONDS, check_limit
 from ocompress.targets import Target
 
 Data = str | Path | Dataset | Mapping[str, object] | Sequence[Feeds]
@@ -37,6 +38,7 @@ class Request:
         budget: What it may cost.
         seed: Makes everything random repeatable.
         threads: Threads within an operator when measuring; 0 takes all cores.
+        timeout: Seconds that one run of the model may take; 0 is no limit.
         measure: Whether to measure latency at the end.
         external_data: Whether weights go to a file of their own; by default only if they must.
     """
@@ -52,6 +54,7 @@ class Request:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     threads: int = 1
+    timeout: float = RUN_SECONDS
     measure: bool = True
     external_data: bool | None = None
 
@@ -89,6 +92,7 @@ class Request:
             ),
             f"seed {self.seed} must not be negative": self.seed < 0,
         }
+        check_limit(self.timeout)
         for msg, wrong in {**contradictions, **ranges}.items():
             if wrong:
                 raise OptionError(msg)

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from ocompress import targets
-from ocompress.errors import OcompressError
+from ocompress.errors import OcompressError, TimeLimitError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.large import LARGE, count_and_let_go
 from ocompress.front.request import Data
 from ocompress.io import as_dataset
 from ocompress.ir import Model
+from ocompress.ir.strings import decoded
 from ocompress.pipeline import Pass, PassManager, Pipeline, all_passes, find
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.survey import Prospect, Survey, Tensor
@@ -52,10 +53,10 @@ def survey(
         source=str(path) if path is not None else "",
         bytes=file_bytes(path) if path is not None else this.weight_bytes,
         ir_version=this.shell.ir_version,
-        producer=f"{this.shell.producer_name} {this.shell.producer_version}".strip(),
+        producer=" ".join(filter(None, map(decoded, _producer(this)))),
         opsets=dict(sorted(this.opsets.items())),
         metadata=this.metadata,
-        functions=tuple(f"{f.domain}.{f.name}" for f in this.functions),
+        functions=tuple(f"{decoded(f.domain)}.{decoded(f.name)}" for f in this.functions),
         inputs=_tensors([v for v in this.graph.inputs if v.data is None or overridable]),
         outputs=_tensors(this.graph.outputs),
         cost=count_and_let_go(this, feeds),
@@ -64,11 +65,17 @@ def survey(
     )
 
 
+def _producer(model: Model) -> tuple[str, str]:
+    return model.shell.producer_name, model.shell.producer_version
+
+
 def _try(manager: PassManager, item: Pass, model: Model) -> tuple[Model, list[Prospect]]:
     if item.needs_data and manager.data is None:
         return model, [Prospect(name=item.name, problem="needs data; give some with --data")]
     try:
         result = manager.run(Pipeline((item,)), model)
+    except TimeLimitError:
+        raise  # what follows would take as long
     except OcompressError as error:
         return model, [Prospect(name=item.name, problem=str(error))]
     record = result.records[0]

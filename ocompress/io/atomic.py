@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ocompress import stopping
 from ocompress.errors import OutputError, UsageError
 from ocompress.ir.strings import readable
 
@@ -71,6 +72,10 @@ class Staging:
         Raises:
             OutputError: If a move fails; everything is as it was.
         """
+        with stopping.publishing:
+            return self._publish()
+
+    def _publish(self) -> bool:
         others = sorted(p.name for p in self.folder.iterdir() if p.name != self.target.name)
         moved: list[str] = []
         backup = self.folder / ".replaced"
@@ -105,6 +110,7 @@ def staging(path: Path) -> Iterator[Staging]:
         OutputError: If the folder of `path` cannot be written to.
     """
     made = Staging(path)
+    stopping.keep_track(made.folder)
     try:
         try:
             made.folder.mkdir()
@@ -112,7 +118,7 @@ def staging(path: Path) -> Iterator[Staging]:
             raise OutputError(failure(path, error)) from error
         yield made
     finally:
-        shutil.rmtree(made.folder, ignore_errors=True)
+        stopping.remove_folder(made.folder)
 
 
 def atomic_write(path: Path, content: str | bytes) -> bool:

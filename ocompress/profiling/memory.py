@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 from ocompress.ir.strings import is_clean
 from ocompress.profiling.result import Memory
+from ocompress.stopping import limit, temporary_folder
 
 _PROBE = "ocompress.profiling.probe"
 _PATIENCE_SECONDS = 600
@@ -40,13 +40,13 @@ def measure(model: Model, feeds: Feeds, threads: int, path: Path | None) -> Memo
     if not all(map(is_clean, given)):
         return "memory was not measured: names of inputs that are no UTF-8 cannot be handed over"
     try:
-        with TemporaryDirectory(prefix="ocompress-") as folder:
+        with temporary_folder() as folder:
             file = path
             if file is None:
-                file = Path(folder) / "model.onnx"
+                file = folder / "model.onnx"
                 save_model(model, file)
-            np.savez(Path(folder) / "feeds.npz", *given.values())  # names may be those of options
-            return _probe(file, Path(folder) / "feeds.npz", list(given), threads)
+            np.savez(folder / "feeds.npz", *given.values())  # names may be those of options
+            return _probe(file, folder / "feeds.npz", list(given), threads)
     except (OSError, OcompressError) as error:
         return f"memory was not measured: {error}"
 
@@ -56,7 +56,11 @@ def _probe(model: Path, feeds: Path, names: list[str], threads: int) -> Memory |
     command = [sys.executable, "-m", _PROBE, *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=limit() or _PATIENCE_SECONDS,
+            check=False,
         )
         figures = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):

@@ -6,8 +6,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ocompress.errors import RuntimeFailureError
@@ -16,6 +14,7 @@ from ocompress.ir import Model, Node
 from ocompress.ir.names import Names
 from ocompress.profiling.result import TimeShare
 from ocompress.runtime import Level, Session
+from ocompress.stopping import temporary_folder
 
 _KERNEL = "_kernel_time"
 _RENAMED = re.compile(
@@ -50,17 +49,15 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
     named = model.clone()
     for node, name in _unique_names(named).items():
         node.name = name
-    with TemporaryDirectory(prefix="ocompress-") as folder:
-        session = Session(
-            named, threads=threads, level=Level.ALL, profile_to=Path(folder) / "trace"
-        )
+    with temporary_folder() as folder:
+        session = Session(named, threads=threads, level=Level.ALL, profile_to=folder / "trace")
         for _ in range(runs + _WARMUP):
             session.run(given)
         written = session.end_profiling().read_text(encoding="utf-8")
         try:
             events: list[Event] = json.loads(written)
         except json.JSONDecodeError as error:
-            msg = f"ONNX Runtime could not write its profile to {folder!r}; is the disk full?"
+            msg = f"ONNX Runtime could not write its profile to {str(folder)!r}; is the disk full?"
             raise RuntimeFailureError(msg) from error
     return events
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io import Feeds, save_model
 from ocompress.ir import Model
 from ocompress.runtime import Level
+from ocompress.stopping import temporary_folder
 from ocompress.targets.transport import JOB, RESULT, RUNNER, Progress, Transport, silent
 
 FORMAT = 1
@@ -150,8 +150,7 @@ def run_on(
         RuntimeFailureError: If the runner cannot be started, dies, or answers nonsense. A model
             that fails says so in its `ModelRun`.
     """
-    with tempfile.TemporaryDirectory(prefix="ocompress-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         shutil.copyfile(Path(__file__).with_name(RUNNER), folder / RUNNER)
         job = {
             "format": FORMAT,

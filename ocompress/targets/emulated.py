@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress.errors import RuntimeFailureError, UsageError
 from ocompress.runtime import host_cores
+from ocompress.stopping import temporary_folder
 from ocompress.targets.cores import DEFAULT, Core, find_core
 from ocompress.targets.sysroot import Say, Sysroot, build, find_tool
 from ocompress.targets.transport import JOB, RESULT, RUNNER, Progress, run_process
@@ -105,8 +105,7 @@ class EmulatedTransport:
     @contextlib.contextmanager
     def _prefix(self) -> Iterator[Path]:
         """Make a folder of links to the system whose `/proc/cpuinfo` tells of this core."""
-        with tempfile.TemporaryDirectory(prefix="ocompress-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             for entry in sorted(self.sysroot.root.iterdir()):
                 if entry.name != "proc":
                     (folder / entry.name).symlink_to(entry.resolve())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ocompress.errors import InvalidModelError
 from ocompress.ir import Dim, Model, Value, to_proto
 from ocompress.ir.standard import check, external_stub
+from ocompress.stopping import temporary_folder
 from ocompress.validation.result import Check
 
 _STANDARD = "ai.onnx"
@@ -77,10 +76,10 @@ def _refusal(model: Model) -> str:
 def _check_stubs(model: Model) -> None:
     """Check a large model without copying its weights: they become a hole in a file."""
     largest = max((w.nbytes for w in model.weights()), default=0)
-    with TemporaryDirectory(prefix="ocompress-") as folder:
-        with (Path(folder) / "weights").open("wb") as hole:
+    with temporary_folder() as folder:
+        with (folder / "weights").open("wb") as hole:
             hole.truncate(largest)
-        path = Path(folder) / "model.onnx"
+        path = folder / "model.onnx"
         path.write_bytes(to_proto(model, external_stub).SerializeToString())
         check(path)
 

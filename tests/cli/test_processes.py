@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Call
+from tests.cli.endless import endless
 
 PROGRAM = [sys.executable, "-m", "ocompress"]
 LINE = ["optimize", "in.onnx", "out.onnx", "-p", "prune,quant", "--data", "d.npz", "--no-profile"]
@@ -67,30 +68,59 @@ def test_full_disk(here: Path) -> None:
     assert {p.name: p.read_bytes() for p in here.iterdir()} == before
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_nothing_half_written(kind: signal.Signals, here: Path) -> None:
-    (here / "slow.py").write_text(
-        "import time, pathlib\nimport numpy as np\n"
-        "def feeds():\n"
-        "    pathlib.Path('started').touch()\n"
-        "    for _ in range(600):\n"
-        "        time.sleep(0.1)\n"
-        "        yield {'x': np.zeros((1, 16), np.float32)}\n"
-    )
-    line = [w if w != "d.npz" else "slow:feeds" for w in LINE]
+SLOW = """
+import pathlib, time
+import numpy as np
+
+def feed():
+    return {"x": np.zeros((1, 16), np.float32)}
+
+def in_python():
+    pathlib.Path("started").touch()
+    for _ in range(6000):
+        time.sleep(0.1)
+        yield feed()
+
+def in_numpy():
+    pathlib.Path("started").touch()
+    np.linalg.svd(np.random.default_rng(0).random((9000, 9000)))
+    yield feed()
+
+def in_the_runtime():
+    pathlib.Path("started").touch()
+    yield feed()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+@pytest.mark.parametrize("where", ["in_python", "in_numpy", "in_the_runtime"])
+def test_signals_end_it_wherever_it_is(
+    where: str, kind: signal.Signals, code: int, here: Path
+) -> None:
+    if where == "in_the_runtime":
+        (here / "in.onnx").write_bytes(endless().SerializeToString())
+    (here / "slow.py").write_text(SLOW)
+    (here / "out.onnx").write_bytes(b"what was there before")
+    (here / "tmp").mkdir()
+    line = [w if w != "d.npz" else f"slow:{where}" for w in LINE]
     process = subprocess.Popen(
-        [*PROGRAM, *line], cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [*PROGRAM, *line], cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(here / "tmp")},
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (here / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(kind)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
     assert err.splitlines()[-1] == "error: interrupted; nothing was written"
     assert "Traceback" not in err
     left = {p.name for p in here.iterdir() if p.name != "__pycache__"}
-    assert left == {"in.onnx", "d.npz", "slow.py", "started"}
+    assert left == {"in.onnx", "out.onnx", "d.npz", "slow.py", "started", "tmp"}
+    assert not list((here / "tmp").glob("ocompress*"))
+    assert (here / "out.onnx").read_bytes() == b"what was there before"
 
 
 def test_reader_that_stops_early_is_silent(here: Path) -> None:

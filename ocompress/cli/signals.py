@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM: the process ends within a second, wherever it is.
+
+Python runs handlers of signals between its own instructions. While a library computes (a model
+that runs, a matrix that is factorized) there are none. So the signal is also noticed by a thread:
+it stops what runs, gives the program time to unwind, and else removes what must not be left
+behind and ends the process itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+from ocompress import stopping
+from ocompress.cli import exits
+
+_UNWIND_SECONDS = 0.6
+_NUDGE_SECONDS = 0.05
+
+
+def install() -> None:
+    """Take over SIGINT and SIGTERM in this process; for programs, not for libraries."""
+    noticed, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    stopping.on_overrun.append(_give_up)
+    threading.Thread(target=_watch, args=(noticed, wakes), daemon=True).start()
+
+
+def _terminate(_: int, __: FrameType | None) -> None:
+    """End as on Ctrl-C, so that temporary files are removed."""
+    raise exits.Terminated
+
+
+def _watch(noticed: socket.socket, _: socket.socket) -> None:
+    """Wait for a signal; the other end of the pair is passed to keep it open."""
+    codes = {int(signal.SIGINT): exits.INTERRUPTED, int(signal.SIGTERM): exits.TERMINATED}
+    code = None
+    while code is None:
+        code = codes.get(noticed.recv(1)[0])
+    until = time.monotonic() + _UNWIND_SECONDS
+    while time.monotonic() < until:  # the program may load or run the next model
+        stopping.stop_everything()
+        time.sleep(_NUDGE_SECONDS)
+    _cut_off(code, exits.INTERRUPTION)
+
+
+def _give_up(sentence: str) -> None:
+    _cut_off(exits.FAILURE, sentence)
+
+
+def _cut_off(code: int, sentence: str) -> None:
+    with stopping.publishing:  # what is being put in place is put in place whole
+        stopping.remove_everything()
+        if not exits.complained():
+            exits.complain(sentence)
+        os._exit(code)
