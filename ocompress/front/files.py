@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ocompress import io
+from ocompress.io import Staging, staging
 from ocompress.ir import Model
+from ocompress.stopping import temporary_folder
 
 
 def load(path: str | Path) -> Model:
@@ -48,3 +52,14 @@ def as_model(model: Model | str | Path) -> tuple[Model, Path | None]:
 def file_bytes(path: Path) -> int:
     """Return the size of a model file and the data files it reads, bytes."""
     return sum(p.stat().st_size for p in io.model_files(path))
+
+
+@contextlib.contextmanager
+def stage_beside(output: Path | None) -> Iterator[Staging]:
+    """Stage beside the output, or in a temporary folder if there is none."""
+    if output is not None:
+        with staging(output) as stage:
+            yield stage
+        return
+    with temporary_folder() as folder, staging(folder / "model.onnx") as stage:
+        yield stage

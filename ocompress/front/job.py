@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ocompress import profiling, validation
 from ocompress.errors import PassError
-from ocompress.front.files import as_model, file_bytes
+from ocompress.front.files import as_model, file_bytes, stage_beside
 from ocompress.front.judging import far_off, judge
-from ocompress.front.large import LARGE, count_and_let_go, judge_large, let_go
+from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
@@ -20,13 +19,11 @@ from ocompress.front.witness import UNCHECKED, witness
 from ocompress.io import (
     Dataset,
     Feeds,
-    Staging,
     as_dataset,
     check_output,
     load_model,
     model_files,
     stage_model,
-    staging,
     synthetic_data,
 )
 from ocompress.ir import Model, to_proto
@@ -34,16 +31,14 @@ from ocompress.pipeline import (
     Guard,
     Instrument,
     Numerics,
-    Pass,
     PassManager,
-    PassRecord,
     PipelineResult,
     Status,
 )
 from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization
 from ocompress.report.figures import byte_text
-from ocompress.stopping import temporary_folder, time_limit
+from ocompress.stopping import time_limit
 
 _NOISE = 0.03
 """Part of a latency that two measurements of the same model may differ by."""
@@ -104,7 +99,7 @@ def _run(
     original, path = as_model(model)
     job = _Job(request, original, path, tuple(instruments))
     result = job.run_passes()
-    with _stage(output) as stage:
+    with stage_beside(output) as stage:
         written = as_recorded(result.model, original)
         stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
@@ -149,7 +144,7 @@ class _Job:
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
-        hooks = (*self._hooks, _Release(self.original)) if self._large else self._hooks
+        hooks = (*self._hooks, Release(self.original)) if self._large else self._hooks
         threads, seed = self.request.threads, self.request.seed
         look = witness(self.original, self._data, self._feeds, threads=threads, seed=seed)
         if look is None:
@@ -284,24 +279,3 @@ class _Job:
         if most is not None and sizes[1] > most:
             had, allowed = byte_text(sizes[1]), byte_text(int(most))
             self.broken.append(f"the result has {had}, more than the {allowed} allowed")
-
-
-class _Release(Instrument):
-    """Lets go of mapped weights between passes, so that large models take less memory."""
-
-    def __init__(self, original: Model) -> None:
-        self._original = original
-
-    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
-        let_go(self._original)
-
-
-@contextlib.contextmanager
-def _stage(output: Path | None) -> Iterator[Staging]:
-    """Stage beside the output, or in a temporary folder if there is none."""
-    if output is not None:
-        with staging(output) as stage:
-            yield stage
-        return
-    with temporary_folder() as folder, staging(folder / "model.onnx") as stage:
-        yield stage

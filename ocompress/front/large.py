@@ -10,6 +10,7 @@ from ocompress import profiling, validation
 from ocompress.errors import RuntimeFailureError
 from ocompress.io import Feeds, release
 from ocompress.ir import Model
+from ocompress.pipeline import Instrument, Pass, PassRecord
 from ocompress.profiling import Cost
 from ocompress.runtime import Level, Session
 from ocompress.validation import Check, ValidationResult
@@ -60,3 +61,15 @@ def let_go(model: Model) -> None:
     """Give back the memory that mapped weights take; they are read again when needed."""
     for array in model.weights():
         release(array)
+
+
+class Release(Instrument):
+    """Lets go of mapped weights between passes, so that large models take less memory."""
+
+    def __init__(self, original: Model) -> None:
+        """Let go of what this model holds."""
+        self._original = original
+
+    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        """Let go."""
+        let_go(self._original)
