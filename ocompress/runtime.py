@@ -94,7 +94,7 @@ class Session:
             OptionError: If the number of threads makes no sense.
             RuntimeFailureError: If ONNX Runtime cannot load it.
         """
-        large = isinstance(model, Model) and model.weight_bytes >= _LARGE
+        large = isinstance(model, Model) and model.loaded_bytes >= _LARGE
         entries = {**_THRIFTY, **(config or {})} if large else config or {}
         options = _options(threads, level, profile_to, entries)
         self._aliases: dict[str, str] = {}
@@ -161,14 +161,14 @@ class Session:
             return str(model)
         model, extra, self._aliases = with_clean_names(model, extra)
         if not large:
-            return bytes(to_proto(model, extra_outputs=extra).SerializeToString())
+            return bytes(to_proto(model, extra_outputs=extra, packed=False).SerializeToString())
         return str(_spill(model, extra, stopping.folder_for(self)))
 
 
 def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:
     """Write a model with its weights outside, which the runtime then maps instead of copying."""
     with (folder / WEIGHTS_FILE).open("wb") as file:
-        proto = to_proto(model, into_file(file), extra_outputs=extra)
+        proto = to_proto(model, into_file(file), extra_outputs=extra, packed=False)
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     return path

@@ -13,6 +13,9 @@ LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
 LARGEST_COPY = 1 << 16
 """Bytes up to which a weight that others read too is copied so that it can be changed."""
 
+_MOST_UNPACKED = 1 << 10
+"""Bytes that a weight may gain in the file when it is changed without loss."""
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -69,6 +72,10 @@ class Layer:
         if value is not None and value.use_count > 1 and self.weight.nbytes > LARGEST_COPY:
             why = f"the weight of {self.node.label!r} is large and used elsewhere too"
             return Refusal("shared-weight", why)
+        packed = None if value is None else value.packed
+        if packed is not None and self.weight.nbytes - packed.nbytes > _MOST_UNPACKED:
+            why = f"the weight of {self.node.label!r} takes fewer bytes in the file than as float"
+            return Refusal("packed-weight", why)
         return None
 
     def bias_refusal(self) -> Refusal | None:

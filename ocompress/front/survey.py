@@ -105,7 +105,7 @@ def _tensors(values: object) -> tuple[Tensor, ...]:
 def _dtypes(model: Model) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for graph in model.graph.graphs():
-        for value in graph.initializers.values():
+        for value in graph.written():
             if value.data is not None and value.dtype is not None:
                 counted[value.dtype.name.lower()] += value.data.size
     return dict(counted.most_common())

@@ -94,7 +94,7 @@ class _Inside:
     """Stores large constants of the main graph as stubs whose bytes `_write` adds."""
 
     def __init__(self, model: Model) -> None:
-        self._main = {id(v) for v in model.graph.initializers.values()}
+        self._main = {id(v) for v in model.graph.written()}
         self.arrays: dict[str, np.ndarray] = {}
 
     def __call__(self, value: Value) -> TensorProto | None:
@@ -171,7 +171,7 @@ def _view(array: np.ndarray) -> memoryview:
 
 
 def _total(model: Model) -> int:
-    return sum(_bytes(v) for g in model.graph.graphs() for v in g.initializers.values())
+    return sum(_bytes(v) for g in model.graph.graphs() for v in g.written())
 
 
 def _bytes(value: Value) -> int:

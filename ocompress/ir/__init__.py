@@ -3,7 +3,7 @@
 The only room that knows ONNX's protobuf classes and onnx-graphsurgeon.
 """
 
-from ocompress.ir import edit, inference, query, schemas, standard
+from ocompress.ir import edit, inference, packed, query, schemas, standard
 from ocompress.ir.dtypes import DType
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.facets import Facet
@@ -27,6 +27,7 @@ __all__ = [
     "fingerprint",
     "from_proto",
     "inference",
+    "packed",
     "query",
     "reads",
     "schemas",

@@ -49,6 +49,8 @@ def _clone_value(value: Value, names: Names, fresh: bool) -> Value:
         copy.data = value.data
         if value.sparse is not None:
             copy.set_sparse(value.sparse)
+        if value.packed is not None:
+            copy.set_packed(value.packed)
     if value.type_proto is not None and (value.data is None or value.is_input):
         copy.set_type_proto(value.type_proto)
     copy.is_input, copy.doc, copy.metadata = value.is_input, value.doc, dict(value.metadata)

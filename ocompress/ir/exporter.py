@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -18,7 +19,11 @@ Store = Callable[[Value], TensorProto | None]
 
 
 def to_proto(
-    model: Model, store: Store | None = None, *, extra_outputs: Iterable[Value] = ()
+    model: Model,
+    store: Store | None = None,
+    *,
+    extra_outputs: Iterable[Value] = (),
+    packed: bool = True,
 ) -> ModelProto:
     """Build the protobuf form, ready to be serialized.
 
@@ -26,13 +31,16 @@ def to_proto(
         model: What to write; must be sorted.
         store: Says how a constant is written (`io` passes one that fills external data).
         extra_outputs: Values of the main graph to expose beside its own outputs.
+        packed: Whether constants that have a smaller form are written in it, as files hold them.
+            Otherwise the nodes are those of the model, one for one.
     """
     proto = ModelProto()
     proto.CopyFrom(model.shell)
     for domain, version in model.opsets.items():
         write(proto.opset_import.add(version=version), "domain", domain)
     proto.functions.extend(model.functions)
-    _graph(model.graph, proto.graph, store or _inside)
+    writer = _Writer(store or _inside, _Unpacker(model) if packed else None)
+    writer.graph(model.graph, proto.graph)
     present = {v.name for v in model.graph.outputs}
     for value in extra_outputs:
         if value.name not in present:
@@ -45,33 +53,145 @@ def _inside(_: Value) -> TensorProto | None:
     return None
 
 
-def _graph(graph: Graph, proto: GraphProto, store: Store) -> None:
-    write(proto, "name", graph.name or "graph")  # the checker refuses an empty one
-    if graph.doc:
-        write(proto, "doc_string", graph.doc)
-    _metadata(proto, graph.metadata)
-    proto.input.extend(_info(v) for v in graph.inputs)
-    proto.output.extend(_info(v) for v in graph.outputs)
-    for value in graph.initializers.values():
-        if value.sparse is not None:
-            proto.sparse_initializer.append(value.sparse)
-            write(proto.sparse_initializer[-1].values, "name", value.name)
-        else:
-            proto.initializer.append(_tensor(value, store))
-    for node in graph.nodes:
-        _node(node, proto.node.add(), store)
-    known = {v.name for v in graph.initializers.values()}
-    for node in graph.nodes:
-        for made in node.outputs:
-            if made is None:
-                continue
-            known.add(made.name)
-            if not made.is_output and (made.type_proto is not None or made.doc or made.metadata):
-                proto.value_info.append(_info(made))
-    known.update(v.name for v in graph.inputs)
-    proto.quantization_annotation.extend(
-        a for a in graph.annotations if decoded(a.tensor_name) in known
-    )
+@dataclass(frozen=True)
+class _Writer:
+    """Writes graphs and bodies alike."""
+
+    store: Store
+    unpacker: _Unpacker | None
+
+    def graph(self, graph: Graph, proto: GraphProto) -> None:
+        """Write a graph."""
+        write(proto, "name", graph.name or "graph")  # the checker refuses an empty one
+        if graph.doc:
+            write(proto, "doc_string", graph.doc)
+        _metadata(proto, graph.metadata)
+        proto.input.extend(_info(v) for v in graph.inputs)
+        proto.output.extend(_info(v) for v in graph.outputs)
+        self._constants(graph, proto)
+        for node in graph.nodes:
+            self.node(node, proto.node.add())
+        known = {v.name for v in graph.initializers.values()}
+        for node in graph.nodes:
+            for made in node.outputs:
+                if made is None:
+                    continue
+                known.add(made.name)
+                typed = made.type_proto is not None or made.doc or made.metadata
+                if typed and not made.is_output:
+                    proto.value_info.append(_info(made))
+        known.update(v.name for v in graph.inputs)
+        proto.quantization_annotation.extend(
+            a for a in graph.annotations if decoded(a.tensor_name) in known
+        )
+
+    def _constants(self, graph: Graph, proto: GraphProto) -> None:
+        packed: list[Value] = []
+        for value in graph.initializers.values():
+            if value.packed is not None and self.unpacker is not None:
+                packed.append(value)
+            elif value.sparse is not None:
+                proto.sparse_initializer.append(value.sparse)
+                write(proto.sparse_initializer[-1].values, "name", value.name)
+            else:
+                proto.initializer.append(_tensor(value, self.store))
+        written: dict[int, str] = {}
+        for value in packed:
+            assert self.unpacker is not None
+            self.unpacker.write(value, proto, self.store, written)
+
+    def node(self, node: Node, proto: NodeProto) -> None:
+        """Write a node."""
+        for field, text in (
+            ("op_type", node.op_type),
+            ("domain", node.domain),
+            ("name", node.name),
+            ("overload", node.overload),
+            ("doc_string", node.doc),
+        ):
+            if text:  # an empty field is left out, as exporters do
+                write(proto, field, text)
+        _metadata(proto, node.metadata)
+        extend(proto, "input", ("" if v is None else v.name for v in node.inputs))
+        extend(proto, "output", ("" if v is None else v.name for v in node.outputs))
+        for name, attribute in node.attributes.items():
+            proto.attribute.append(attribute)
+            write(proto.attribute[-1], "name", name)
+        for name, body in node.bodies.items():
+            attribute = proto.attribute.add()
+            write(attribute, "name", name)
+            if isinstance(body, list):
+                attribute.type = AttributeProto.GRAPHS
+                for graph in body:
+                    self.graph(graph, attribute.graphs.add())
+            else:
+                attribute.type = AttributeProto.GRAPH
+                self.graph(body, attribute.g)
+
+
+class _Unpacker:
+    """Writes packed constants as leaves and nodes, each leaf once in every graph."""
+
+    def __init__(self, model: Model) -> None:
+        self._values = set[str]()
+        self._nodes = set[str]()
+        self._main = {
+            id(v.data): v.name for v in model.graph.initializers.values() if v.packed is None
+        }
+        if any(v.packed for g in model.graph.graphs() for v in g.initializers.values()):
+            for graph in model.graph.graphs():
+                self._values.update(v.name for v in (*graph.inputs, *graph.initializers.values()))
+                for node in graph.nodes:
+                    self._nodes.add(node.name)
+                    self._values.update(v.name for v in node.outputs if v is not None)
+
+    def write(self, value: Value, proto: GraphProto, store: Store, written: dict[int, str]) -> None:
+        """Write one into the graph that holds it.
+
+        Args:
+            value: The constant.
+            proto: The graph.
+            store: Says how its leaves are written.
+            written: Names of the leaves that are in the graph, by id of array; added to.
+        """
+        packed = value.packed
+        assert packed is not None, value.name
+        renamed: dict[str, str] = {}
+        for leaf in packed.leaves:
+            known = self._main.get(id(leaf.data)) or written.get(id(leaf.data))
+            if known is None:
+                known = written[id(leaf.data)] = _fresh(leaf.name, self._values)
+                same = leaf if leaf.name == known else Value(known, data=leaf.data)
+                proto.initializer.append(_tensor(same, store))
+            renamed[leaf.name] = known
+        for node in packed.nodes[:-1]:
+            renamed.update((n, _fresh(n, self._values)) for n in map(decoded, node.output))
+        renamed[decoded(packed.nodes[-1].output[0])] = value.name
+        for node in packed.nodes:
+            made = proto.node.add()
+            made.CopyFrom(node)
+            if node.name:
+                write(made, "name", _fresh(decoded(node.name), self._nodes))
+            for field, names in (("input", node.input), ("output", node.output)):
+                made.ClearField(field)
+                extend(made, field, (renamed.get(n, n) for n in map(decoded, names)))
+        proto.value_info.append(_info(value))
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    count, found = 0, name
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    taken.add(found)
+    return found
+
+
+def node_proto(node: Node) -> NodeProto:
+    """Return the protobuf form of a node."""
+    proto = NodeProto()
+    _Writer(_inside, None).node(node, proto)
+    return proto
 
 
 def _tensor(value: Value, store: Store) -> TensorProto:
@@ -101,31 +221,3 @@ def _metadata(proto: GraphProto | NodeProto | ValueInfoProto, entries: dict[str,
         entry = proto.metadata_props.add()
         write(entry, "key", key)
         write(entry, "value", text)
-
-
-def _node(node: Node, proto: NodeProto, store: Store) -> None:
-    for field, text in (
-        ("op_type", node.op_type),
-        ("domain", node.domain),
-        ("name", node.name),
-        ("overload", node.overload),
-        ("doc_string", node.doc),
-    ):
-        if text:  # an empty field is left out, as exporters do
-            write(proto, field, text)
-    _metadata(proto, node.metadata)
-    extend(proto, "input", ("" if v is None else v.name for v in node.inputs))
-    extend(proto, "output", ("" if v is None else v.name for v in node.outputs))
-    for name, attribute in node.attributes.items():
-        proto.attribute.append(attribute)
-        write(proto.attribute[-1], "name", name)
-    for name, body in node.bodies.items():
-        attribute = proto.attribute.add()
-        write(attribute, "name", name)
-        if isinstance(body, list):
-            attribute.type = AttributeProto.GRAPHS
-            for graph in body:
-                _graph(graph, attribute.graphs.add(), store)
-        else:
-            attribute.type = AttributeProto.GRAPH
-            _graph(body, attribute.g, store)

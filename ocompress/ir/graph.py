@@ -69,6 +69,21 @@ class Graph:
             for body in node.subgraphs():
                 yield from body.graphs()
 
+    def written(self) -> Iterator[Value]:
+        """Iterate over the constants that a file of this graph holds, bodies not included.
+
+        They are its constants, and the leaves of those that are packed.
+        """
+        known = {id(v.data) for v in self.initializers.values() if v.packed is None}
+        for value in self.initializers.values():
+            if value.packed is None:
+                yield value
+        for value in self.initializers.values():
+            for leaf in value.packed.leaves if value.packed is not None else ():
+                if id(leaf.data) not in known:
+                    known.add(id(leaf.data))
+                    yield leaf
+
     # -- editing ----------------------------------------------------------------------------
 
     def add(self, node: Node, *, claim: bool = True) -> Node:

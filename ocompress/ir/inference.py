@@ -29,7 +29,7 @@ def infer_types(model: Model) -> bool:
     Returns:
         Whether any recorded type changed.
     """
-    proto = to_proto(model, external_stub)
+    proto = to_proto(model, external_stub, packed=False)
     _forget(proto.graph)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)

@@ -47,10 +47,10 @@ class Model:
         return self.graph.walk()
 
     def weights(self) -> Iterator[np.ndarray]:
-        """Iterate over the distinct arrays of all constants."""
+        """Iterate over the distinct arrays of all constants, as a file holds them."""
         seen: set[int] = set()
         for graph in self.graph.graphs():
-            for value in graph.initializers.values():
+            for value in graph.written():
                 if value.data is not None and id(value.data) not in seen:
                     seen.add(id(value.data))
                     yield value.data
@@ -59,6 +59,17 @@ class Model:
     def weight_bytes(self) -> int:
         """Bytes of all constants in a file, where several 2-bit or 4-bit elements share one."""
         return sum(-(-w.size * DType.of(w).bits // 8) for w in self.weights())
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of all constants once a file is loaded and packed ones are computed."""
+        arrays = {
+            id(v.data): v.data
+            for graph in self.graph.graphs()
+            for v in graph.initializers.values()
+            if v.data is not None
+        }
+        return sum(array.nbytes for array in arrays.values())
 
     def clone(self) -> Model:
         """Return an independent copy; the arrays of constants are read-only and shared."""

@@ -91,7 +91,8 @@ def inline_functions(model: Model) -> None:
     except (RuntimeError, ValueError) as error:
         msg = f"the functions of the model cannot be inlined: {first_line(error)}"
         raise UnsupportedModelError(msg) from error
-    model.become(from_proto(inlined, read))
+    if len(inlined.functions) < len(model.functions):
+        model.become(from_proto(inlined, read))
 
 
 def _adapt_imports(function: FunctionProto, opset: int) -> None:

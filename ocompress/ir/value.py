@@ -12,6 +12,7 @@ from ocompress.ir.strings import decoded, write
 
 if TYPE_CHECKING:
     from ocompress.ir.node import Node
+    from ocompress.ir.packed import Packed
 
 Dim = int | str | None
 """One extent: a number, a symbol (`dim_param`), or unknown."""
@@ -28,11 +29,13 @@ class Value:
         doc: Documentation string of the file.
         metadata: `metadata_props` of the file.
         sparse: The sparse form it was stored in; written back while `data` is unchanged.
+        packed: What a file makes it of where that is smaller; written while `data` is unchanged.
     """
 
     __slots__ = (
         "_data",
         "_dtype",
+        "_packed",
         "_shape",
         "_sparse",
         "_type",
@@ -63,6 +66,7 @@ class Value:
         self._users: dict[tuple[int, int], Node] = {}
         self._data: np.ndarray | None = None
         self._sparse: SparseTensorProto | None = None
+        self._packed: Packed | None = None
         self._type: TypeProto | None = None
         self._dtype = dtype
         self._shape = shape
@@ -121,7 +125,7 @@ class Value:
             array = array.view()
             array.flags.writeable = False
         self._data = array
-        self._sparse = None
+        self._sparse = self._packed = None
         self.set_type(DType.of(array), tuple(array.shape))
 
     @property
@@ -137,6 +141,24 @@ class Value:
     def set_sparse(self, proto: SparseTensorProto) -> None:
         """Remember the sparse form of the present `data`."""
         self._sparse = proto
+
+    @property
+    def packed(self) -> Packed | None:
+        """The smaller form that files hold it in, None once `data` was replaced."""
+        return self._packed
+
+    def set_packed(self, packed: Packed) -> None:
+        """Remember a smaller form of the present `data`."""
+        self._packed = packed
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that a constant takes in a file, 0 for other values."""
+        if self._packed is not None:
+            return self._packed.nbytes
+        if self._data is None or self._dtype is None:
+            return 0
+        return -(-self._data.size * self._dtype.bits // 8)
 
     # -- uses -------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ocompress.pipeline.guard import Equivalence, Guard, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
+from ocompress.pipeline.storage import keep_narrow
 from ocompress.targets.target import Target
 
 
@@ -129,6 +130,8 @@ class PassManager:
         start = time.perf_counter()
         try:
             outcome = context.run_one(item, candidate)
+            if outcome and item.numerics is Numerics.LOSSY:
+                _keep_storage(best, candidate, context)
         except Exception as error:
             for instrument in self.instruments:
                 instrument.on_failure(item, best, error)
@@ -163,6 +166,13 @@ class PassManager:
 
 def _is_lossy(view: Context) -> bool:
     return view.item is not None and view.item.numerics is Numerics.LOSSY
+
+
+def _keep_storage(before: Model, after: Model, context: Context) -> None:
+    narrow = keep_narrow(before, after)
+    if narrow:
+        what = f"{narrow} new weights are stored in 16 bits, as most of the model's weights are"
+        context.remark(Severity.NOTE, "stored-narrow", what)
 
 
 def _record(

@@ -71,7 +71,7 @@ def _constants(model: Model) -> Iterator[Constant]:
     """Iterate over initializers and Constant nodes, those that share an array once."""
     seen: set[int] = set()
     for graph in model.graph.graphs():
-        for value in graph.initializers.values():
+        for value in graph.written():
             if value.data is not None and value.dtype is not None and id(value.data) not in seen:
                 seen.add(id(value.data))
                 yield value.dtype, value.data, value

@@ -6,12 +6,23 @@ import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OcompressError
-from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit, schemas, standard
+from ocompress.ir import (
+    DType,
+    Facet,
+    Graph,
+    Model,
+    Node,
+    Value,
+    edit,
+    packed,
+    schemas,
+    standard,
+)
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import Level, Session
 from passes.canonical.growth import size_of, sort_out
 
-_MOST_GROWTH = 1 << 20
+_MOST_GROWTH = 1 << 26
 _FREE_GROWTH, _FREE_SHARE = 1024, 1000
 """Bytes, and the part of all weights, that nodes that hang together may add to the file."""
 _KEPT = {"Constant", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
@@ -29,13 +40,15 @@ _FOLDABLE = {
 class FoldConstants(Pass):
     """Compute nodes whose inputs are all constant, all of them in one run of the runtime.
 
-    Before: y = Mul(x, Transpose(w))
-    After:  y = Mul(x, w'), w' computed
+    Before: y = Mul(x, Transpose(w)); z = MatMul(x, Cast(w16))
+    After:  y = Mul(x, w'), w' computed; z = MatMul(x, w32), which files go on holding as Cast(w16)
+    A result that takes more bytes than what it is computed from is a constant to all passes, and
+    is written to files in the smaller form for as long as no pass changes it.
     Leaves alone: random nodes, control flow and QuantizeLinear and DequantizeLinear, which fold
-    back into the floats they save; results that would make the file larger, by a thousandth of
-    the weights and 1 KiB (grows), which the runtime goes on computing while it loads; nodes
-    that may grow to a size nobody knows (unknown-size) or that the runtime cannot compute
-    (not-computable).
+    back into the floats they save; results that would make the file larger and cannot be written
+    in a smaller form (grows): of a constant that something else reads too, of integers of 8 bits,
+    and outputs; nodes that may grow to a size nobody knows (unknown-size) or that the runtime
+    cannot compute (not-computable).
     Numerics: exact; the kernels are those the model would run on.
     """
 
@@ -47,17 +60,42 @@ class FoldConstants(Pass):
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Collect, compute, replace."""
         limit = max(_FREE_GROWTH, model.weight_bytes // _FREE_SHARE)
-        nodes, costly = sort_out(_candidates(model, ctx), limit)
-        for node, growth in costly.items():
+        candidates = _candidates(model, ctx)
+        found = sort_out(candidates, limit)
+        for node, growth in found.costly.items():
             why = f"its result and those beside it would add {growth / 1024:.1f} KiB to the file"
             ctx.skip(node, "grows", why)
-        if not nodes:
+        if not found.folded and not found.packed:
             return Outcome()
-        arrays = _Evaluation(model, ctx).compute(nodes, _frontier(nodes))
-        folded = sum(_replace(node, arrays) for node in reversed(nodes))
-        if not folded:
+        needed = {id(n) for end in found.packed for n in packed.recipe(end.output) or ()}
+        needed.update(id(n) for n in found.folded)
+        nodes = [n for n in candidates if id(n) in needed]
+        wanted = _frontier(found.folded) + [n.output for n in found.packed]
+        arrays = _Evaluation(model, ctx).compute(nodes, wanted)
+        folded = sum(_replace(node, arrays) for node in reversed(found.folded))
+        kept = _pack(model, found.packed, arrays)
+        if not folded and not kept:
             return Outcome()
-        return Outcome(self.may_change, {"nodes folded": folded})
+        counts = {"nodes folded": folded, "constants kept in their smaller form": kept}
+        return Outcome(self.may_change, {k: n for k, n in counts.items() if n})
+
+
+def _pack(model: Model, ends: list[Node], arrays: dict[int, np.ndarray]) -> int:
+    """Make constants of what nodes compute, beside the largest constant they are computed from."""
+    homes = {id(v): g for g in model.graph.graphs() for v in g.initializers.values()}
+    done = 0
+    for node in ends:
+        value = node.output
+        nodes = packed.recipe(value)
+        if nodes is None or id(value) not in arrays or node.graph is None:
+            continue
+        read = [v for n in nodes for v in n.inputs if v is not None and v.constant is not None]
+        largest = max(read, key=lambda v: v.file_bytes, default=None)
+        home = node.graph if largest is None else homes.get(id(largest), node.graph)
+        packed.pack(value, arrays[id(value)], nodes, home)
+        homes[id(value)] = home
+        done += 1
+    return done
 
 
 def _candidates(model: Model, ctx: Context) -> list[Node]:
@@ -88,7 +126,7 @@ def _is_bounded(node: Node, ctx: Context) -> bool:
         return False
     read = sum(size_of(v) or 0 for v in node.inputs if v is not None)
     growth = sum(size for size in made if size is not None) - read
-    if growth <= _MOST_GROWTH:
+    if growth <= _MOST_GROWTH or node.op_type not in _GROWING:
         return True
     ctx.skip(node, "grows", f"its result is {growth / 2**20:.1f} MiB larger than its inputs")
     return False

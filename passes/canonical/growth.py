@@ -3,42 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from ocompress.ir import Node, Value, query
+from ocompress.ir import DType, Node, Value, query
 
 _NODE_BYTES = 64
 """What a node takes in a file at the very least, so what folding it saves."""
+_FOLDED_BELOW = 1024
+"""Bytes that a group may add for the sake of a simpler graph."""
+_MOST_PACKED = 1 << 31
+"""Bytes of memory that packed constants may take beyond what they take in the file."""
 _SMALL = 256
 """Bytes of a result that is folded whatever becomes of what it was made from."""
 
 
-def sort_out(nodes: list[Node], limit: int) -> tuple[list[Node], dict[Node, int]]:
-    """Keep the nodes that may be folded without making the file noticeably larger.
+@dataclass
+class Sorted:
+    """What becomes of nodes that only constants reach.
+
+    Attributes:
+        folded: Nodes whose results take their place, in order.
+        packed: Nodes whose results become constants that the file goes on computing.
+        costly: Bytes that folding would add, by the last nodes of each group that is left alone.
+    """
+
+    folded: list[Node]
+    packed: list[Node]
+    costly: dict[Node, int]
+
+
+def sort_out(nodes: list[Node], limit: int) -> Sorted:
+    """Say what may be folded without making the file noticeably larger.
 
     Nodes that feed each other or read the same constant are judged together, since a constant
-    goes away only once nobody reads it. Of nodes that cost too much together, those with small
-    results are kept all the same.
+    goes away only once nobody reads it. What would make the file larger is packed where it can
+    be. Of nodes that cost too much together, those with small results are folded all the same.
 
     Args:
         nodes: Nodes that only constants reach, in topological order.
-        limit: Bytes that nodes that hang together may add.
-
-    Returns:
-        The nodes to fold in their order, and the bytes that the last ones of each group that is
-        left alone would add.
+        limit: Bytes that nodes that hang together may add where they cannot be packed, and that
+            small groups may add all together.
     """
     kept: set[int] = set()
+    packed: set[int] = set()
     costly: dict[Node, int] = {}
+    allowance, room = limit, _MOST_PACKED
     for group in _groups(nodes):
         growth = _growth(group)
-        if growth <= limit:
-            kept.update(id(n) for n in group)
-            continue
         inside = {id(n) for n in group}
-        kept.update(_small_ones(group, inside))
-        ends = [n for n in group if id(n) not in kept and _leaves(n, inside)]
-        costly.update((n, growth) for n in ends)
-    return [n for n in nodes if id(n) in kept], costly
+        if growth <= min(allowance, _FOLDED_BELOW):
+            allowance -= max(0, growth)
+            kept.update(inside)
+            continue
+        small = _small_ones(group, inside)
+        rest = [n for n in group if id(n) not in small]
+        ends = [n for n in rest if _left(n, inside)]
+        if growth <= room and _is_packable(rest, ends, inside):
+            room -= growth
+            packed.update(id(n) for n in ends)
+            kept.update(small)
+        elif growth <= limit:
+            kept.update(inside)
+        else:
+            costly.update((n, growth) for n in ends)
+            kept.update(small)
+    return Sorted(
+        [n for n in nodes if id(n) in kept], [n for n in nodes if id(n) in packed], costly
+    )
+
+
+def _is_packable(rest: list[Node], ends: list[Node], inside: set[int]) -> bool:
+    """Whether the results of a group may be constants that a file computes.
+
+    A large constant that something else reads is one weight with several readers, and integers
+    of 8 bits and less are weights that were quantized: both stay visible as such.
+    """
+    if any(len(n.outputs) != 1 or n.output.is_output for n in rest):
+        return False
+    large = [v for n in rest for v in _read(n) if v.constant is not None and _is_large(v)]
+    if any(v.dtype is not DType.BOOL and (v.dtype is None or v.dtype.bits <= 8) for v in large):
+        return False
+    if any(v.is_output or any(id(n) not in inside for n, _ in v.users) for v in large):
+        return False
+    return not large or len(ends) == 1
+
+
+def _is_large(value: Value) -> bool:
+    return value.constant is not None and value.constant.nbytes > _SMALL
 
 
 def size_of(value: Value) -> int | None:
@@ -113,7 +164,3 @@ def _left(node: Node, inside: set[int]) -> list[Value]:
         for v in node.outputs
         if v is not None and (v.is_output or any(id(n) not in inside for n, _ in v.users))
     ]
-
-
-def _leaves(node: Node, inside: set[int]) -> bool:
-    return bool(_left(node, inside))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocompress.ir import Facet, Model, Node, schemas
+from ocompress.ir import Facet, Model, Node, packed, schemas
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes.canonical.adapters import ADAPTERS, Refusal
 from passes.canonical.adapters.step import Step, nothing
@@ -35,18 +35,28 @@ class UpgradeOpset(Pass):
         before = model.opset
         if not before:
             return Outcome()
+        climbing = model
+        if before < self.opset and _has_packed(model):
+            climbing = packed.unpacked(model)  # what files compute is spelled in their opset
         for version in range(before + 1, self.opset + 1):
-            if not _climb(model, version, ctx):
+            if not _climb(climbing, version, ctx):
                 break
-            model.opsets[""] = version
-        if model.opset == before:
+            climbing.opsets[""] = version
+        if climbing.opset == before:
             return Outcome()
+        if climbing is not model:
+            model.become(climbing)
         lowest = schemas.lowest_ir_version(model.opset)
         model.shell.ir_version = max(model.shell.ir_version, lowest)
         return Outcome(
             Facet.OPSET | Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES,
             {"opsets climbed": model.opset - before},
         )
+
+
+def _has_packed(model: Model) -> bool:
+    constants = (v for g in model.graph.graphs() for v in g.initializers.values())
+    return any(value.packed is not None for value in constants)
 
 
 def _climb(model: Model, version: int, ctx: Context) -> bool:

@@ -207,7 +207,7 @@ def _others(model: Model, known: Set[int]) -> list[Site]:
 
 def _pays(site: Site) -> bool:
     scales = np.prod([site.array.shape[a] for a in site.channel_axes])
-    return bool(3 * site.array.size > 4 * scales + _NODES)
+    return bool(site.value.file_bytes - site.array.size > 4 * scales + _NODES)
 
 
 def _touches(site: Site, nodes: Set[int]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
-from passes.quantization.weight_forms import HALVES, Role, lowest_opset, remedy
+from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
 from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
 NO_INTEGERS = ("ConvTranspose", *RECURRENT)
@@ -210,11 +210,8 @@ def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | 
     for pattern in rules.exclude:
         if fnmatchcase(node.label, pattern):
             return Refusal("excluded", f"pattern {pattern!r} of 'exclude' matches it")
-    if (
-        _narrow(value)
-        or _is_part(node)
-        or (not node.is_op("Gather") and query.made_by(data, "DequantizeLinear"))
-    ):
+    restored = not node.is_op("Gather") and query.made_by(data, "DequantizeLinear")
+    if restored or _is_part(node) or _narrow(value, rules.form):
         return Refusal("already-quantized", "it is quantized already")
     array = value.constant
     if array is None:
@@ -229,7 +226,9 @@ def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | 
     return _check_array(array, rules) or _role(node, at, array, rules, opset)
 
 
-def _narrow(value: Value) -> bool:
+def _narrow(value: Value, form: str) -> bool:
+    if value.packed is not None and value.constant is not None:
+        return value.packed.largest.file_bytes <= value.constant.size * BITS.get(form, 16) // 8
     made = query.made_by(value, "DequantizeLinear", "Cast", "Mul")
     if made is not None and made.is_op("Mul"):
         made = query.made_by(made.input(0), "Cast")

@@ -56,8 +56,8 @@ def check(model: Model) -> None:
 
 
 def everything(model: Model) -> bytes:
-    """Return all that a file of the model would hold."""
-    return bytes(to_proto(model).SerializeToString(deterministic=True))
+    """Return all that a model holds."""
+    return bytes(to_proto(model, packed=False).SerializeToString(deterministic=True))
 
 
 def rerun(run: Run, item: Pass) -> tuple[Outcome, str]:

@@ -57,9 +57,9 @@ def run(name: str, model: Model, *, types: bool = True, **options: Any) -> Ran:
     if types:
         context(model).run_one(find("infer-shapes")(), model)
     after = model.clone()
-    before_bytes = to_proto(after).SerializeToString(deterministic=True)
+    before_bytes = to_proto(after, packed=False).SerializeToString(deterministic=True)
     ctx = context(after)
     outcome = ctx.run_one(find(name)(**options), after)
-    after_bytes = to_proto(after).SerializeToString(deterministic=True)
+    after_bytes = to_proto(after, packed=False).SerializeToString(deterministic=True)
     assert bool(outcome) == (before_bytes != after_bytes)
     return Ran(model, after, outcome, ctx.diagnostics.of(name))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto as T
 
 from ocompress import runtime
-from ocompress.ir import Model
+from ocompress.ir import DType, Model, Value, from_proto, to_proto
+from ocompress.ir.weigh import serialized_bytes
 from passes.canonical import fold_constants
 from tests.build import Builder
-from tests.passes.canonical.exact import run
+from tests.passes.canonical.exact import Ran, run
 
 
 def _after_x(b: Builder, value: str, shape: list[int]) -> Model:
@@ -95,10 +99,32 @@ def test_formal_output_stays_made_by_a_node() -> None:
     ran.same_bits()
 
 
-def test_growth_is_declined() -> None:
+def _size(model: Model) -> int:
+    return serialized_bytes(model)
+
+
+def _constant(ran: Ran) -> Value:
+    """Return the operand of the Mul that `_after_x` adds."""
+    value = ran.after.graph.nodes[-1].inputs[1]
+    assert value is not None
+    return value
+
+
+def test_a_constant_that_would_be_larger_is_written_as_it_was() -> None:
     b = Builder()
     big = b.op("Expand", b.weight(1), b.const(np.asarray([1 << 19], np.int64)))
     ran = run("fold-constants", _after_x(b, big, [1 << 19]))
+    assert ran.ops == {"Mul": 1}
+    assert _constant(ran).constant is not None
+    assert _size(ran.after) <= _size(ran.before)
+    assert [n.op_type for n in to_proto(ran.after).graph.node] == ["Expand", "Mul"]
+    ran.same_bits()
+
+
+def test_what_is_enormous_is_left_alone() -> None:
+    b = Builder()
+    big = b.op("Expand", b.weight(1), b.const(np.asarray([1 << 26], np.int64)))
+    ran = run("fold-constants", _after_x(b, big, [1 << 26]))
     assert not ran.outcome
     assert ran.codes == {"grows"}
 
@@ -110,21 +136,93 @@ def test_moderate_growth_is_folded() -> None:
     ran.same_bits()
 
 
-def test_growth_of_a_chain_is_declined_at_its_end() -> None:
+def test_a_chain_that_grows_is_written_as_it_was() -> None:
     b = Builder()
     angles = b.op("Mul", b.weight(64, 1), b.weight(1, 64))
     ran = run("fold-constants", _after_x(b, b.op("Cos", angles), [64, 64]))
+    assert ran.ops == {"Mul": 1}
+    assert _size(ran.after) <= _size(ran.before)
+    ran.same_bits()
+
+
+def test_growth_of_an_output_is_declined() -> None:
+    b = Builder()
+    b.op("Mul", b.weight(64, 1), b.weight(1, 64), to="y")
+    b.output("y", [64, 64])
+    ran = run("fold-constants", b.model())
     assert not ran.outcome
-    assert [(r.code, r.op_type) for r in ran.remarks] == [("grows", "Cos")]
+    assert [(r.code, r.op_type) for r in ran.remarks] == [("grows", "Mul")]
 
 
 def test_small_beginning_of_a_chain_that_grows_is_folded() -> None:
     b = Builder()
     big = b.op("Expand", b.op("Sin", b.op("Exp", b.weight(1))), b.const(_i(1000)))
     ran = run("fold-constants", _after_x(b, big, [1000]))
-    assert ran.ops == {"Expand": 1, "Mul": 1}
-    assert ran.codes == {"grows"}
+    assert ran.outcome.counts == {"nodes folded": 2, "constants kept in their smaller form": 1}
+    assert [n.op_type for n in to_proto(ran.after).graph.node] == ["Expand", "Mul"]
     ran.same_bits()
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("turned", [False, True])
+def test_weights_of_fewer_bits_are_constants(half: Any, turned: bool) -> None:
+    b = Builder()
+    b.ops("Cast", [b.const(b.rng.standard_normal((40, 50)).astype(half))], ["w"], to=T.FLOAT)
+    w = b.op("Transpose", "w", perm=[1, 0]) if turned else "w"
+    b.op("MatMul", b.input("x", ["n", 50 if turned else 40]), w, to="y")
+    b.output("y", ["n", 40 if turned else 50])
+    ran = run("fold-constants", b.model())
+    assert ran.ops == {"MatMul": 1}
+    assert _constant(ran).dtype is DType.FLOAT
+    assert _size(ran.after) <= _size(ran.before)
+    ran.same_bits()
+    written = to_proto(ran.after)
+    again = run("fold-constants", from_proto(written))
+    assert again.ops == {"MatMul": 1}
+    assert to_proto(again.after) == written
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_integers_behind_a_cast_stay_visible(dtype: Any) -> None:
+    b = Builder()
+    b.ops("Cast", [b.const(np.ones((40, 50), dtype))], ["w"], to=T.FLOAT)
+    ran = run("fold-constants", _after_x(b, "w", [40, 50]))
+    assert not ran.outcome
+    assert ran.codes == {"grows"}
+
+
+def test_weights_of_a_body_go_where_their_constants_are() -> None:
+    body = Builder()
+    body.ops("Cast", ["half"], ["w"], to=T.FLOAT)
+    body.op("MatMul", "x", "w", to="out")
+    body.output("out", [2, 50])
+    other = Builder()
+    other.op("MatMul", "x", other.weight(40, 50), to="other")
+    other.output("other", [2, 50])
+    b = Builder()
+    b.input("x", [2, 40])
+    b.const(b.rng.standard_normal((40, 50)).astype(np.float16), "half")
+    flag = b.input("c", [], T.BOOL)
+    b.op("If", flag, to="y", then_branch=body.graph("t"), else_branch=other.graph("e"))
+    b.output("y", [2, 50])
+    ran = run("fold-constants", b.model())
+    assert ran.ops == {"If": 1, "MatMul": 2}
+    assert _size(ran.after) <= _size(ran.before) + 64
+    for choice in (True, False):
+        ran.same_bits(c=np.asarray(choice))
+
+
+def test_two_readers_of_a_small_form_stay_as_they_are() -> None:
+    """They are one weight; as two constants each would be pruned and rounded by itself."""
+    b = Builder()
+    half = b.const(b.rng.standard_normal((40, 40)).astype(np.float16))
+    b.ops("Cast", [half], ["w"], to=T.FLOAT)
+    x = b.op("MatMul", b.input("x", ["n", 40]), "w")
+    b.op("MatMul", x, b.op("Transpose", "w", perm=[1, 0]), to="y")
+    b.output("y", ["n", 40])
+    ran = run("fold-constants", b.model())
+    assert ran.ops == {"Cast": 1, "Transpose": 1, "MatMul": 2}
+    assert ran.codes == {"grows"}
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -18,7 +18,7 @@ from passes.canonical.adapters import ADAPTERS
 from passes.canonical.adapters.sampling import nearest_mode
 from passes.canonical.adapters.softmax import single_axis
 from tests.build import Builder
-from tests.contract.harness import context
+from tests.contract.harness import check, context
 from tests.passes.canonical.exact import run
 
 Build = Callable[[Builder, str], str]
@@ -317,3 +317,21 @@ def test_an_upsample_stays_one_node_where_its_scales_become_known() -> None:
     model = b.model(9)
     context(model).run_one(find("canonicalize")(), model)
     assert [n.op_type for _, n in model.nodes()] == ["Resize", "Relu"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_files_compute_is_upgraded_too(held: bool) -> None:
+    b = Builder()
+    w = b.const(b.rng.standard_normal((40, 50)).astype(np.float16))
+    b.ops("Cast", [b.op("Unsqueeze", w, axes=[0])], ["w"], to=T.FLOAT)
+    h = b.op("MatMul", b.input("x", [1, 2, 40]), "w")
+    if held:
+        h = b.op("BatchNormalization", h, *(b.positive(2, 50) for _ in range(4)), spatial=0)
+    b.op("Relu", h, to="y")
+    b.output("y", [1, 2, 50])
+    model = b.model(8)
+    context(model).run_one(find("canonicalize")(), model)
+    assert model.opset == (8 if held else 17)
+    assert "Cast" not in {n.op_type for _, n in model.nodes()}
+    check(model)
+    assert model.weight_bytes < 40 * 50 * 2 + 2000

@@ -1,0 +1,158 @@
+"""Constants that a file holds as something smaller and the nodes that make them of it.
+
+A weight stored as float16 behind a Cast, a mask behind an Expand: to every pass such a value is a
+constant like any other, with its whole array. The smaller form is kept beside the array and is
+written to files for as long as nobody replaces the array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import NodeProto
+
+from ocompress.ir.dtypes import DType
+from ocompress.ir.graph import Graph
+from ocompress.ir.importer import from_proto
+from ocompress.ir.model import Model
+from ocompress.ir.node import Node
+from ocompress.ir.strings import decoded, extend, write
+from ocompress.ir.stubs import by_reference
+from ocompress.ir.value import Value
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """How a file holds a constant.
+
+    Attributes:
+        leaves: Constants that are in no graph; clones share them.
+        nodes: What makes the constant of them, in order; its first output comes from the last.
+    """
+
+    leaves: tuple[Value, ...]
+    nodes: tuple[NodeProto, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        arrays = {id(v.data): v.data for v in self.leaves if v.data is not None}
+        held = sum(-(-a.size * DType.of(a).bits // 8) for a in arrays.values())
+        return int(held + sum(node.ByteSize() for node in self.nodes))
+
+    @property
+    def largest(self) -> Value:
+        """The leaf that takes most bytes.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        return max(self.leaves, key=lambda v: 0 if v.data is None else v.data.nbytes)
+
+
+def recipe(value: Value) -> list[Node] | None:
+    """Return the nodes that make a value of constants only, in order.
+
+    Returns:
+        None if one of them reads anything else, has a body, or makes several values.
+    """
+    found: dict[int, Node] = {}
+    pending: list[tuple[Value, bool]] = [(value, False)]
+    while pending:
+        current, seen = pending.pop()
+        node = current.producer
+        if current.constant is not None or (node is not None and id(node) in found):
+            continue
+        if node is None or node.bodies or len(node.outputs) != 1:
+            return None
+        if seen:
+            found[id(node)] = node
+        else:
+            pending.append((current, True))
+            pending += [(v, False) for v in node.inputs if v is not None]
+    return list(found.values())
+
+
+def pack(value: Value, array: np.ndarray, nodes: list[Node], home: Graph) -> None:
+    """Make a constant of a computed value that a file goes on computing.
+
+    Args:
+        value: No formal output; its readers, all of them at or inside `home`, go on reading it.
+        array: What it is.
+        nodes: Its `recipe`; those that nobody else reads are removed.
+        home: The graph that gets the constant.
+    """
+    maker = value.producer
+    assert maker is not None, value.name
+    assert maker.graph is not None, value.name
+    names, packed = maker.graph.names, _packed(nodes)
+    same_home = maker.graph is home
+    for node in reversed(nodes):
+        if node is maker or all(v is None or v.use_count == 0 for v in node.outputs):
+            assert node.graph is not None, node.label
+            node.graph.remove(node)
+    if same_home:
+        names.claim(value.name)
+    else:
+        value.name = names.fresh(value.name)
+    for name in _own_names(packed):
+        names.claim(name)
+    value.producer, value.data = None, array
+    value.set_packed(packed)
+    home.initializers[value.name] = value
+
+
+def unpacked(model: Model) -> Model:
+    """Return a model that has the nodes which files of this one have; arrays are shared."""
+    from ocompress.ir.exporter import to_proto  # cycle: the exporter writes packed constants
+
+    store, read = by_reference()
+    return from_proto(to_proto(model, store), read)
+
+
+def cast(value: Value, dtype: DType, graph: Graph) -> bool:
+    """Have files hold a float constant in a narrower type, behind a Cast.
+
+    Args:
+        value: A constant of `graph`.
+        dtype: The narrower type.
+        graph: Its graph.
+
+    Returns:
+        False, with nothing changed, if an element is not exactly representable.
+    """
+    array = value.constant
+    assert array is not None, value.name
+    with np.errstate(all="ignore"):
+        narrow = array.astype(dtype.numpy)
+        exact = np.array_equal(narrow.astype(array.dtype), array)
+    if not exact:
+        return False
+    leaf = Value(graph.names.fresh(f"{value.name}_{dtype.name.lower()}"), data=narrow)
+    node = NodeProto(op_type="Cast")
+    node.attribute.append(onnx.helper.make_attribute("to", int(DType.of(array))))
+    write(node, "name", graph.names.fresh(f"{value.name}_cast"))
+    extend(node, "input", [leaf.name])
+    extend(node, "output", [value.name])
+    value.set_packed(Packed((leaf,), (node,)))
+    return True
+
+
+def _packed(nodes: list[Node]) -> Packed:
+    from ocompress.ir.exporter import node_proto  # cycle: the exporter writes packed constants
+
+    leaves: dict[int, Value] = {}
+    for node in nodes:
+        for value in node.inputs:
+            if value is not None and value.constant is not None and id(value) not in leaves:
+                leaves[id(value)] = Value(value.name, data=value.constant)
+                leaves[id(value)].doc = value.doc
+    return Packed(tuple(leaves.values()), tuple(node_proto(node) for node in nodes))
+
+
+def _own_names(packed: Packed) -> list[str]:
+    inner = [name for node in packed.nodes[:-1] for name in node.output]
+    names = [*inner, *(node.name for node in packed.nodes if node.name)]
+    return [*(leaf.name for leaf in packed.leaves), *map(decoded, names)]
