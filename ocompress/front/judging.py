@@ -10,6 +10,7 @@ from ocompress.front.budget import Budget
 from ocompress.front.request import Request
 from ocompress.io import Dataset, Unlabelled
 from ocompress.ir import Model
+from ocompress.profiling import NOISE, ProfileResult, exceeds
 from ocompress.validation import ValidationResult
 
 _FAR_OFF_DB = 10.0
@@ -55,3 +56,18 @@ def far_off(budget: Budget, found: ValidationResult) -> list[str]:
         for output in found.levels[0].outputs
         if output.sqnr_db < _FAR_OFF_DB
     ]
+
+
+def too_slow(budget: Budget, found: ProfileResult) -> list[str]:
+    """Return which limits on the latency are clearly broken, a sentence each, as guards see it."""
+    limit, most = budget.max_latency_ratio, budget.max_latency_ms
+    broken = []
+    if limit is not None and found.ratio is not None and exceeds(found.ratio, limit):
+        broken.append(
+            f"the result takes {found.ratio.value:.2f} times the original's time, "
+            f"more than {limit:g}"
+        )
+    taken = found.model.latency.p50_ms
+    if most is not None and taken > most * (1 + NOISE):
+        broken.append(f"the result takes {taken:.3g} ms, more than the {most:g} ms allowed")
+    return broken

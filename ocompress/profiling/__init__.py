@@ -2,7 +2,7 @@
 
 from ocompress.profiling.cost import count
 from ocompress.profiling.inputs import parse_shape
-from ocompress.profiling.latency_guard import LatencyGuard
+from ocompress.profiling.latency_guard import NOISE, SECOND_LOOK, LatencyGuard, exceeds
 from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.profile import profile
 from ocompress.profiling.result import (
@@ -19,6 +19,8 @@ from ocompress.profiling.result import (
 from ocompress.profiling.size_guard import SizeGuard
 
 __all__ = [
+    "NOISE",
+    "SECOND_LOOK",
     "Cost",
     "Environment",
     "InputChoice",
@@ -31,6 +33,7 @@ __all__ = [
     "SizeGuard",
     "TimeShare",
     "count",
+    "exceeds",
     "parse_shape",
     "profile",
     "time_layers",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Feeds
-from ocompress.ir import Model, Node
+from ocompress.ir import Model, Node, fingerprint
 from ocompress.pipeline.guard import Verdict
 from ocompress.profiling.latency import interleave
 from ocompress.profiling.layer_times import time_layers
@@ -15,21 +15,34 @@ from ocompress.profiling.result import Ratio
 from ocompress.profiling.statistics import ratio_of_medians
 from ocompress.runtime import Level, Session
 
-_SECOND_LOOK = 3.0
+NOISE = 0.05
+"""Part of a latency that is taken for noise. Two loads of one and the same model differ by up to
+4 % where a run takes microseconds (memory layout), and the interval says nothing about that."""
+SECOND_LOOK = 3.0
 """How much longer the second look takes."""
 _ROUNDS, _TURN_SECONDS = 3, 0.08
 """Turns of each model when layers are timed, and about how long one takes."""
 
 
+def exceeds(ratio: Ratio, limit: float, noise: float = NOISE) -> bool:
+    """Whether latencies are clearly above a limit, by one measure for guards and final results.
+
+    Args:
+        ratio: Of the medians, with its 95 % interval.
+        limit: What it may be.
+        noise: Part of the limit on top of it.
+    """
+    return ratio.low > limit * (1 + noise)
+
+
 class LatencyGuard:
     """Refuses candidates that are clearly slower than the best so far, or than the original.
 
-    Clearly slower means that the lower end of the 95 % interval of the ratio of medians lies
-    above `max_ratio * (1 + margin)`. Where the ratio itself lies above it at the first look, that
-    is judged by a second one: the models are loaded afresh, in another order, and timed for three
-    times as long. Two loads of one and the same model differ by up to 4 % where a run takes
-    microseconds (memory layout), and the interval says nothing about that: hence the margin of
-    5 % and the second load. The original is timed too, so that many small losses cannot add up.
+    Clearly slower is what `exceeds` says. Where the ratio itself lies above the limit at the first
+    look, that is judged by a second one: the models are loaded afresh, in another order, and timed
+    for three times as long. The original is timed too, so that many small losses cannot add up.
+    The last verdict is remembered by what the models compute, for a pass that asks before it ends
+    is judged again by the manager.
 
     A ratio below 1 is a goal of the whole pipeline: a pass that comes nearer is not refused for
     what those behind it may still do, and whether the goal is reached is judged at the end.
@@ -43,7 +56,7 @@ class LatencyGuard:
         feeds: Feeds,
         max_ratio: float = 1.0,
         *,
-        margin: float = 0.05,
+        margin: float = NOISE,
         threads: int = 1,
         seconds: float = 0.5,
         seed: int = 0,
@@ -66,6 +79,7 @@ class LatencyGuard:
         self._threads = threads
         self._seconds = seconds
         self._seed = seed
+        self._last: tuple[tuple[str, str], Verdict] | None = None
 
     @property
     def _allowed(self) -> float:
@@ -73,15 +87,21 @@ class LatencyGuard:
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Time `candidate` interleaved with `best` and the reference."""
+        key = fingerprint(candidate), fingerprint(best)
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._judge(candidate, best)
+        return self._last[1]
+
+    def _judge(self, candidate: Model, best: Model) -> Verdict:
         limit = self._allowed * (1 + self.margin)
         try:
             models = candidate, best, self._reference
             ratios = self._look(models, range(3), self._seconds)
             if any(ratio.value > limit for ratio in ratios):
-                ratios = self._look(models, range(2, -1, -1), self._seconds * _SECOND_LOOK)
+                ratios = self._look(models, range(2, -1, -1), self._seconds * SECOND_LOOK)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, "latency", f"the model cannot be timed: {error}")
-        return self._verdict(ratios[0], ratios[1], limit)
+        return self._verdict(*ratios)
 
     def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
         """Return for each model the milliseconds of its layers in one run, by label of the node.
@@ -118,10 +138,11 @@ class LatencyGuard:
         session = Session(model, level=Level.ALL, threads=self._threads)
         return lambda: session.run(given)
 
-    def _verdict(self, best: Ratio, reference: Ratio, limit: float) -> Verdict:
-        held = best.low <= limit and reference.low <= limit
+    def _verdict(self, best: Ratio, reference: Ratio) -> Verdict:
+        over = [exceeds(r, self._allowed, self.margin) for r in (best, reference)]
+        held = not any(over)
         shown, whom = (best, "the best so far")
-        if best.low <= limit < reference.low:
+        if over == [False, True]:
             shown, whom = (reference, "the original")
         relation = "not clearly above" if held else "above"
         message = (

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Node
-from ocompress.pipeline import Context
-from ocompress.planning import Cell
-from ocompress.profiling import time_layers
+from ocompress.io.dataset import Feeds
+from ocompress.pipeline import Context, Verdict
+from ocompress.planning import Choice
 from passes.quantization.costing import Elements, macs_of
 from passes.quantization.drafting import Drafter
 from passes.quantization.noise import Noise, measure, scaled_to
 from passes.quantization.placement import Placement, Problem
 from passes.quantization.selection import Selection, best, front
+from passes.quantization.timing import measure_times, part, share_of
 from passes.quantization.units import Unit
 
-_PROFILER_NS = 2000.0
-"""What ONNX Runtime's profiler itself takes for a kernel, at most."""
+_WARINESS = (2.0, 4.0, 8.0)
+"""What conversions are taken to cost, over what is known of them, once a choice was too slow."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Choosing:
         selections: The placements worth having, from fast to faithful.
         measured: Whether times were measured here.
         bound: Whether a limit on the drop decided.
+        refused: What was chosen first and turned out too slow, None if nothing was.
+        why: What the guard said of that.
     """
 
     placement: Placement
@@ -41,6 +43,19 @@ class Choosing:
     selections: Sequence[Selection] = ()
     measured: bool = False
     bound: bool = False
+    refused: Placement | None = None
+    why: str = ""
+
+    def without_integers(self, why: str) -> Choosing:
+        """Return the choice of no integers at all, since what was chosen is too slow.
+
+        Args:
+            why: What the guard says.
+        """
+        old = self.placement
+        none = Placement(old.units, [Choice.FLOAT] * len(old.units), old.cells)
+        chosen = self.selections[-1].placement if self.selections else none
+        return replace(self, placement=chosen, refused=self.refused or old, why=self.why or why)
 
 
 @dataclass
@@ -63,7 +78,7 @@ class Chooser:
     rate: float
     ctx: Context
     _noise: Noise | None = field(default=None, init=False)
-    _slow: dict[tuple[object, ...], bool] = field(default_factory=dict, init=False)
+    _timed: dict[tuple[object, ...], Verdict | None] = field(default_factory=dict, init=False)
 
     def choose(self, *, everything: bool) -> Choosing:
         """Choose.
@@ -75,11 +90,37 @@ class Chooser:
         if everything:
             return Choosing(problem.everything(), problem.everything())
         if self.costs == "measured":
-            return self._pick(self._measured(problem), measured=True)
+            problem = self._measured(problem)
+            return self._fast_enough(self._pick(problem, measured=True), problem)
         found = self._pick(problem, measured=False)
-        if self.costs == "auto" and self._is_slow(found.placement):
-            return self._pick(self._measured(problem), measured=True)
-        return found
+        if self.costs == "auto" and self._is_off(found.placement, problem):
+            problem = self._measured(problem)
+            found = self._pick(problem, measured=True)
+        return self._fast_enough(found, problem)
+
+    def _is_off(self, placement: Placement, problem: Problem) -> bool:
+        """Whether a placement is too slow here, or not as fast as was predicted, or faster."""
+        verdict = self._verdict(placement)
+        if verdict is None or not verdict.held:
+            return verdict is not None
+        try:
+            units = problem.everything().chosen
+            share = share_of(self.drafter.model, units, self._feeds())
+        except RuntimeFailureError:
+            return False
+        ratio = placement.ns / max(problem.float_ns, 1.0)
+        return part(share * ratio + 1 - share, verdict)
+
+    def _fast_enough(self, found: Choosing, problem: Problem) -> Choosing:
+        """Return a choice that is fast enough here, with fewer and fewer integers."""
+        verdict = self._verdict(found.placement)
+        if verdict is None or verdict.held:
+            return found
+        for factor in _WARINESS:
+            fewer = self._pick(problem.with_conversions(factor), measured=found.measured)
+            if not self._is_slow(fewer.placement):
+                return replace(fewer, refused=found.placement, why=verdict.message)
+        return found.without_integers(verdict.message)
 
     def _pick(self, problem: Problem, *, measured: bool) -> Choosing:
         fastest = problem.solve()
@@ -136,17 +177,21 @@ class Chooser:
         return verdict is None or verdict.held
 
     def _is_slow(self, placement: Placement) -> bool:
-        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
-            return False
-        key = tuple(placement.choices)
-        if key not in self._slow:
-            self._slow[key] = self._time(placement)
-        return self._slow[key]
-
-    def _time(self, placement: Placement) -> bool:
-        draft = self.drafter.draft(placement.chosen)
-        verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
+        verdict = self._verdict(placement)
         return verdict is not None and not verdict.held
+
+    def _verdict(self, placement: Placement) -> Verdict | None:
+        """Return what the guard of the latency says; None without one, or without integers."""
+        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
+            return None
+        key = tuple(placement.choices)
+        if key not in self._timed:
+            draft = self.drafter.draft(placement.chosen)
+            self._timed[key] = self.ctx.judged("latency", draft.model, self.drafter.model)
+        return self._timed[key]
+
+    def _feeds(self) -> Feeds:
+        return next(iter(self.ctx.data.take(1)))
 
     def _measure_noise(self, problem: Problem, fastest: Placement) -> Noise:
         chosen = problem.everything().chosen
@@ -158,30 +203,12 @@ class Chooser:
 
     def _measured(self, problem: Problem) -> Problem:
         """Return the problem with times of this machine."""
-        chosen = problem.everything().chosen
-        draft = self.drafter.draft(chosen)
-        feeds = next(iter(self.ctx.data.take(1)))
         self.ctx.progress("quant: timing layers", 0, 1)
         try:
-            float_ns, int8_ns = time_layers([self.drafter.model, draft.model], feeds)
+            times = measure_times(self.drafter, problem.everything().chosen, self._feeds())
         except RuntimeFailureError as error:
             why = f"layers could not be timed, so the table decides: {error}"
             self.ctx.remark(Severity.WARNING, "not-timed", why)
             return problem
-        twins = zip(chosen, draft.twins, strict=True)
-        times = {
-            id(unit.node): Cell(_time(float_ns, unit, True), _time(int8_ns, twin, False))
-            for unit, twin in twins
-            if unit.node in float_ns and twin.node in int8_ns
-        }
         self.ctx.progress("quant: timing layers", 1, 1)
         return Problem(self.units, self.elements, self.ctx.target, times)
-
-
-def _time(nodes: Mapping[Node | None, float], unit: Unit, with_tail: bool) -> float:
-    """Return the time of a unit without what the profiler itself takes."""
-    overhead = min(_PROFILER_NS, *nodes.values())
-    spent = nodes[unit.node] - overhead
-    if with_tail and unit.tail is not None and unit.tail in nodes:
-        spent += nodes[unit.tail] - overhead
-    return max(0.0, spent)

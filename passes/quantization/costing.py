@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,19 @@ _ROWS = 8
 _PADDED = ("Conv.dense", "Conv.thin")
 """Kinds whose costs were fitted to whole blocks of output channels."""
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Times on this machine, nanoseconds.
+
+    Attributes:
+        cells: Of each unit in float and as integers, by id of its node.
+        conversions: Of everything between integer units, where all units are.
+    """
+
+    cells: Mapping[int, Cell]
+    conversions: float
 
 
 def kind(unit: Unit, elements: Elements) -> str:

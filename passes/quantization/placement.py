@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocompress.ir import Node, Value
 from ocompress.planning import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
 from ocompress.targets import Target
-from passes.quantization.costing import Elements, cell, crossing_ns, scaled
+from passes.quantization.costing import Elements, Measured, cell, crossing_ns, scaled
 from passes.quantization.guards import pool_to_guard
 from passes.quantization.units import Unit
 
 _FORBIDDEN = float("inf")
+_MOST_OFF = 8.0
+"""Factor by which measured conversions may differ from the table's, at most."""
 _BLOCKED = ("Conv", "Add", "MaxPool", "Concat", "GlobalAveragePool")
 """Operators that ONNX Runtime keeps in its blocked float layout around convolutions."""
 
@@ -52,7 +54,9 @@ class Problem:
         units: Sequence[Unit],
         elements: Elements,
         target: Target,
-        times: Mapping[int, Cell] | None = None,
+        times: Measured | None = None,
+        *,
+        wariness: float = 1.0,
     ) -> None:
         """Find out the costs.
 
@@ -60,26 +64,49 @@ class Problem:
             units: Candidates.
             elements: Size of each value for one sample.
             target: Gives the costs that were not measured.
-            times: Measured times by id of the unit's node; costs of conversions are taken to
-                scale as these do to the target's.
+            times: Measured; what was not is taken to scale as the rest does to the target's.
+            wariness: Factor on the costs of conversions.
         """
         self.units = units
+        self._given = elements, target, times
         self.cells = [cell(u, elements, target) for u in units]
         scale = 1.0
-        pairs = [
-            (c, times[id(u.node)]) for u, c in self._possible() if times and id(u.node) in times
-        ]
-        if times and pairs:
-            known, seen = (sum(c.float_ns for c in side) for side in zip(*pairs, strict=True))
-            scale = seen / known if known else 1.0
+        if times is not None:
+            scale = self._scale(times.cells)
             self.cells = [
-                None if c is None else times.get(id(u.node), scaled(c, scale))
+                None if c is None else times.cells.get(id(u.node), scaled(c, scale))
                 for u, c in zip(units, self.cells, strict=True)
             ]
         self._free = not target.int8_costs
         self._parts = _Parts([u for u, _ in self._possible()], [c for _, c in self._possible()])
-        _add_wires(self._parts, elements, target, scale)
+        _add_wires(self._parts, elements, target)
+        self._parts.scale(wariness * self._conversions(times, scale))
         _add_ties(self._parts)
+
+    def with_conversions(self, factor: float) -> Problem:
+        """Return the same problem with conversions that cost `factor` times as much."""
+        elements, target, times = self._given
+        return Problem(self.units, elements, target, times, wariness=factor)
+
+    def _scale(self, times: Mapping[int, Cell]) -> float:
+        """Return how long this machine takes over what the target's table says."""
+        known = seen = 0.0
+        for unit, predicted in self._possible():
+            if (found := times.get(id(unit.node))) is not None:
+                known, seen = known + predicted.float_ns, seen + found.float_ns
+        return seen / known if known else 1.0
+
+    def _conversions(self, times: Measured | None, scale: float) -> float:
+        """Return the factor on conversions that were measured where all units are integers."""
+        if times is None or not self._parts.cells:
+            return scale
+        parts = self._parts
+        choices = [Choice.INT8] * len(parts.cells)
+        known = predicted_ns(choices, parts.cells, parts.wires, parts.penalties)
+        known -= sum(c.int8_ns for c in parts.cells)
+        if known <= 0:
+            return scale
+        return min(_MOST_OFF * scale, max(scale / _MOST_OFF, times.conversions / known))
 
     @property
     def float_ns(self) -> float:
@@ -132,6 +159,14 @@ class _Parts:
     wires: list[Wire] = field(default_factory=list)
     penalties: list[Penalty] = field(default_factory=list)
 
+    def scale(self, factor: float) -> None:
+        """Multiply what conversions cost."""
+        self.wires = [
+            replace(w, enter_ns=w.enter_ns * factor, leave_ns=w.leave_ns * factor)
+            for w in self.wires
+        ]
+        self.penalties = [replace(p, ns=p.ns * factor) for p in self.penalties]
+
 
 def owners(units: Sequence[Unit]) -> tuple[dict[int, int], dict[tuple[int, int], int]]:
     """Return which unit makes a value (by id), and which one reads at `(node id, position)`."""
@@ -144,7 +179,7 @@ def owners(units: Sequence[Unit]) -> tuple[dict[int, int], dict[tuple[int, int],
     return makers, sinks
 
 
-def _add_wires(problem: _Parts, elements: Elements, target: Target, scale: float) -> None:
+def _add_wires(problem: _Parts, elements: Elements, target: Target) -> None:
     makers, sinks = owners(problem.units)
     values: dict[int, Value] = {}
     for unit in problem.units:
@@ -159,16 +194,16 @@ def _add_wires(problem: _Parts, elements: Elements, target: Target, scale: float
         reorder = 0.0
         blocked = source is not None and problem.units[source].node.op_type in _BLOCKED
         if blocked and value.rank == 4:
-            reorder = scale * crossing_ns(target, "reorder", size)
+            reorder = crossing_ns(target, "reorder", size)
         single = len(users) + value.output_count == 1
         free = source is not None and problem.units[source].output_optional and single
-        leave = 0.0 if free else scale * crossing_ns(target, "leave", size)
-        enter = scale * crossing_ns(target, "enter", size) + reorder
+        leave = 0.0 if free else crossing_ns(target, "leave", size)
+        enter = crossing_ns(target, "enter", size) + reorder
         if not outside and pool_to_guard(value) is not None:
-            enter += scale * crossing_ns(target, "guard", size)
+            enter += crossing_ns(target, "guard", size)
         readers = tuple(dict.fromkeys(inside))
         problem.wires.append(Wire(source, readers, outside, enter, leave))
-        lone = scale * crossing_ns(target, "MaxPool.lone", size)
+        lone = crossing_ns(target, "MaxPool.lone", size)
         _add_penalties(problem, source, readers, reorder, lone)
 
 

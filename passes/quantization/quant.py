@@ -186,13 +186,30 @@ class Quant(Pass):
         units = plan.observed(units, statistics, ctx.skip)
         rounding = self._rounding(ctx.target)
         drafter = Drafter(model, self._find, statistics, rounding, excluded)
+        places = {i for i, (_, n) in enumerate(model.nodes()) if id(n) in set(map(id, excluded))}
         chosen = self._choose(units, drafter, ctx)
+        outcome = self._carry_out(chosen, drafter, original, ctx)
+        if chosen.placement.chosen and not self.keep_slower:
+            model.sort()
+            verdict = ctx.judged("latency", model, original)
+            if verdict is not None and not verdict.held:
+                chosen = chosen.without_integers(verdict.message)
+                model.become(original.clone())
+                drafter.excluded = [n for i, (_, n) in enumerate(model.nodes()) if i in places]
+                outcome = self._carry_out(chosen, drafter, original, ctx)
         remark_on(chosen, ctx)
-        outcome = Outcome(details=tables.details(chosen, Scheme(), {}, statistics, ctx.target))
+        return outcome
+
+    def _carry_out(
+        self, chosen: Choosing, drafter: Drafter, original: Model, ctx: Context
+    ) -> Outcome:
+        """Make integers of what was chosen, and store the weights of the rest."""
+        report = tables.details(chosen, Scheme(), {}, drafter.statistics, ctx.target)
+        outcome = Outcome(details=report)
         if chosen.placement.chosen:
             outcome = self._rewrite(drafter, chosen, ctx)
         noise = chosen.noise.total(chosen.placement.chosen) if chosen.noise else 0.0
-        return self._with_rest(model, original, excluded, outcome, noise, ctx)
+        return self._with_rest(drafter.model, original, drafter.excluded, outcome, noise, ctx)
 
     def _choose(self, units: list[Unit], drafter: Drafter, ctx: Context) -> Choosing:
         samples = max(1, ctx.data.samples)

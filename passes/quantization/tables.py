@@ -9,6 +9,7 @@ import numpy as np
 
 from ocompress.analysis.ranges import Histogram
 from ocompress.analysis.statistics import Statistics
+from ocompress.diagnostics import Severity
 from ocompress.pipeline import Context
 from ocompress.planning import Choice
 from ocompress.targets import Target
@@ -26,10 +27,18 @@ def remark_on(chosen: Choosing, ctx: Context) -> None:
     """Say of every unit that stays in float why it does."""
     placement = chosen.placement
     cells = placement.cells or [None] * len(placement.units)
-    rows = zip(placement.units, placement.choices, cells, chosen.fastest.choices, strict=True)
+    refused = (chosen.refused or placement).choices
+    rows = zip(
+        placement.units, placement.choices, cells, chosen.fastest.choices, refused, strict=True
+    )
     how = "measured" if chosen.measured else "predicted"
-    for unit, choice, cell, fastest in rows:
+    if chosen.refused is not None:
+        _remark_on_refusal(chosen, ctx)
+    for unit, choice, cell, fastest, first in rows:
         if choice is Choice.INT8:
+            continue
+        if first is Choice.INT8:
+            ctx.skip(unit.node, "does-not-pay", "as integers it made the model slower here")
             continue
         if cell is None:
             why = f"{unit.node.op_type} has no integer kernel worth using on {ctx.target.name}"
@@ -45,6 +54,14 @@ def remark_on(chosen: Choosing, ctx: Context) -> None:
                 f"without the conversions around it, on {ctx.target.name}"
             )
             ctx.skip(unit.node, "does-not-pay", why)
+
+
+def _remark_on_refusal(chosen: Choosing, ctx: Context) -> None:
+    assert chosen.refused is not None
+    first, left = len(chosen.refused.chosen), len(chosen.placement.chosen)
+    instead = f"{left} are" if left else "none is, and weights alone are stored in fewer bits"
+    why = f"{first} operators as integers were too slow, so {instead}: {chosen.why}"
+    ctx.remark(Severity.NOTE, "too-slow-here", why)
 
 
 def details(

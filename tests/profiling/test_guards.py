@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 
 import ocompress.profiling.latency_guard as latency_guard
+from ocompress.front import Budget
+from ocompress.front.judging import too_slow
 from ocompress.pipeline import Timer
-from ocompress.profiling import LatencyGuard, SizeGuard
+from ocompress.profiling import (
+    LatencyGuard,
+    ModelProfile,
+    ProfileResult,
+    Ratio,
+    SizeGuard,
+    count,
+)
+from ocompress.profiling.environment import environment
 from ocompress.profiling.latency import Times
+from ocompress.profiling.statistics import summarize
 from tests.profiling.nets import mlp
 
 FEEDS = {"x": np.ones((2, 4), np.float32)}
@@ -136,3 +147,26 @@ def test_a_pass_is_not_blamed_for_what_came_before_it() -> None:
     original, best, larger = mlp(8), mlp(80), mlp(800)
     assert SizeGuard(original).judge(best.clone(), best).held
     assert not SizeGuard(original).judge(larger, best).held
+
+
+def test_a_model_that_was_just_judged_is_not_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Fake(monkeypatch, (0.9, 1.0, 1.0), (0.8, 1.0, 1.0))
+    judge = guard()
+    first = judge.judge(mlp(), mlp(9))
+    assert judge.judge(mlp(), mlp(9)) is first
+    assert judge.judge(mlp(9), mlp(9)).figures["ratio"] < 0.85
+    assert len(machine.seconds) == 2
+
+
+@pytest.mark.parametrize("low", [1.02, 1.04, 1.049, 1.051, 1.2])
+def test_guards_and_the_final_judgement_have_one_tolerance(
+    monkeypatch: pytest.MonkeyPatch, low: float
+) -> None:
+    monkeypatch.setattr(latency_guard, "ratio_of_medians", lambda *_: Ratio(low, low, low + 0.01))
+    look = (1.0, 1.0, 1.0)
+    Fake(monkeypatch, look, look)
+    held = guard().judge(mlp(), mlp()).held
+    model = ModelProfile(summarize(np.ones(5)), count(mlp()), 1)
+    made = ProfileResult(model, (), environment(1), model, Ratio(low, low, low + 0.01))
+    assert held == (not too_slow(Budget(), made))
+    assert held == (low < 1.05)
