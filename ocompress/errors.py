@@ -12,6 +12,7 @@ OcompressError              4  anything below; never raised itself
 │   └── UnsupportedModelError 3  valid, but needs something this build lacks
 ├── OutputError             4  the result could not be written
 ├── RuntimeFailureError     4  ONNX Runtime refused or broke
+│   └── RuntimeFaultError   4  it broke what it runs without optimizing it: a fault of its own
 ├── TimeLimitError          4  a run of a model took longer than it may
 └── PassError               4  a pass broke; names it and the passes before it
 ```
@@ -76,6 +77,10 @@ class RuntimeFailureError(OcompressError):
 
 class TimeLimitError(OcompressError):
     """A run of a model took longer than it may, and was stopped."""
+
+
+class RuntimeFaultError(RuntimeFailureError):
+    """ONNX Runtime's own optimizations broke a model that it runs without them."""
 
 
 class PassError(OcompressError):

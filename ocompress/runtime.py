@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +15,17 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from ocompress import stopping
-from ocompress.errors import DataError, OptionError, RuntimeFailureError, TimeLimitError
+from ocompress.errors import (
+    DataError,
+    OcompressError,
+    OptionError,
+    RuntimeFailureError,
+    RuntimeFaultError,
+    TimeLimitError,
+)
+from ocompress.failures import Failure
 from ocompress.ir import DType, Model, Shape, Value, to_proto
 from ocompress.ir.aliases import with_clean_names
-from ocompress.ir.standard import first_line
 from ocompress.ir.stubs import WEIGHTS_FILE, into_file
 from ocompress.stopping import Running
 
@@ -93,13 +101,20 @@ class Session:
         Raises:
             OptionError: If the number of threads makes no sense.
             RuntimeFailureError: If ONNX Runtime cannot load it.
+            RuntimeFaultError: If it can without optimizing it.
         """
+        extra = list(extra_outputs)
+        self._level = level
+        self._unoptimized: Callable[[], Session] | None = None
+        if level is not Level.DISABLED and not isinstance(model, bytes):
+            plain = functools.partial(Session, model, threads=threads, level=Level.DISABLED)
+            self._unoptimized = functools.partial(plain, extra_outputs=extra)
         large = isinstance(model, Model) and model.loaded_bytes >= _LARGE
         entries = {**_THRIFTY, **(config or {})} if large else config or {}
         options = _options(threads, level, profile_to, entries)
         self._aliases: dict[str, str] = {}
         try:
-            source = self._source(model, extra_outputs, large=large)
+            source = self._source(model, extra, large=large)
             with Running(functools.partial(options.set_load_cancellation_flag, True)):
                 self._session = ort.InferenceSession(
                     source, options, providers=["CPUExecutionProvider"]
@@ -110,8 +125,7 @@ class Session:
         except TimeLimitError:
             raise
         except Exception as error:
-            msg = f"ONNX Runtime {VERSION} cannot load the model: {_clean(error)}"
-            raise RuntimeFailureError(msg) from error
+            raise self._unloadable(error) from error
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
@@ -126,8 +140,10 @@ class Session:
             The outputs by name.
 
         Raises:
-            DataError: If the feeds do not fit the inputs.
+            DataError: If the feeds do not fit the inputs, or an operator refuses what becomes of
+                them.
             RuntimeFailureError: If an operator fails.
+            RuntimeFaultError: If one fails that does not without optimizations.
             TimeLimitError: If it takes longer than it may.
         """
         names = list(outputs) if outputs is not None else [o.name for o in self.outputs]
@@ -141,16 +157,35 @@ class Session:
         except TimeLimitError:
             raise
         except Exception as error:
-            if "INVALID_ARGUMENT" in str(error):
-                msg = f"the data do not fit the model's inputs: {_clean(error)}"
-                raise DataError(msg) from error
-            msg = f"ONNX Runtime {VERSION} failed while running the model: {_clean(error)}"
-            raise RuntimeFailureError(msg) from error
+            raise self._failure(error, feeds, names) from error
         return dict(zip(names, results, strict=True))
 
     def end_profiling(self) -> Path:
         """Finish profiling and return the path of the trace file."""
         return Path(self._session.end_profiling())
+
+    def _unloadable(self, error: Exception) -> RuntimeFailureError:
+        """Say why the model cannot be loaded, and whose fault that is."""
+        failure = Failure.of(error)
+        with contextlib.suppress(DataError, RuntimeFailureError):
+            if self._unoptimized is not None:
+                self._unoptimized()
+                return RuntimeFaultError(failure.unloadable(VERSION, self._level))
+        return RuntimeFailureError(failure.unloadable(VERSION))
+
+    def _failure(
+        self, error: Exception, feeds: Mapping[str, np.ndarray], names: Sequence[str]
+    ) -> OcompressError:
+        """Say in which node a run failed, and whether inputs, model or runtime are at fault."""
+        failure = Failure.of(error)
+        if not failure.is_of_inputs:
+            with contextlib.suppress(DataError, RuntimeFailureError):
+                if self._unoptimized is not None:
+                    self._unoptimized().run(feeds, names)
+                    return RuntimeFaultError(failure.broken(VERSION, self._level))
+        if failure.refused:
+            return DataError(failure.misfit())
+        return RuntimeFailureError(failure.broken(VERSION))
 
     def _source(
         self, model: Model | Path | bytes, extra: Iterable[Value], *, large: bool
@@ -225,10 +260,3 @@ def _spec(arg: ort.NodeArg, real: Mapping[str, str]) -> TensorSpec:
     kind = arg.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(d if isinstance(d, int) else (d or None) for d in arg.shape)
     return TensorSpec(real.get(arg.name, arg.name), _ELEMENT_TYPES.get(kind), shape)
-
-
-def _clean(error: Exception) -> str:
-    """Return ORT's message without its error-code prefix and source locations."""
-    text = first_line(error)
-    parts = text.split(" : ")
-    return parts[-1] if text.startswith("[ONNXRuntimeError]") and len(parts) > 1 else text

@@ -212,11 +212,9 @@ class _Job:
             check_domains(self.original)
             self.remarks.append("the model is too large to be timed in passing; use profile")
             return None
-        feeds = try_out(self.original, self._data, threads=self.request.threads)
+        feeds, why = try_out(self.original, self._data, threads=self.request.threads)
         if feeds is None:
-            self.remarks.append(
-                "latency was not measured: inputs could not be guessed; give some with --data"
-            )
+            self.remarks.append(f"latency was not measured: {why}")
         return feeds
 
     def _guards(self) -> list[Guard]:

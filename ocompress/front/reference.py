@@ -6,6 +6,7 @@ from ocompress.errors import (
     DataError,
     InvalidModelError,
     RuntimeFailureError,
+    RuntimeFaultError,
     UnsupportedModelError,
 )
 from ocompress.io import Dataset, Feeds, synthetic_data
@@ -28,7 +29,7 @@ _DOMAINS = {
 """Operator domains that ONNX Runtime may know."""
 
 
-def try_out(model: Model, data: Dataset | None, *, threads: int) -> Feeds | None:
+def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds | None, str]:
     """Load the original and run it once.
 
     Args:
@@ -37,31 +38,38 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> Feeds | None
         threads: Threads within an operator.
 
     Returns:
-        Feeds of one sample that the model runs on, None if there are no data and the guess
-        does not fit.
+        Feeds of one sample that the model runs on; None if there are no data and the model does
+        not run on a guess, with the reason.
 
     Raises:
         ModelError: If ONNX Runtime cannot load or run it.
+        RuntimeFaultError: If it could without optimizing it.
         DataError: If the data do not fit.
     """
     check_domains(model)
     try:
         session = Session(model, threads=threads)
+    except RuntimeFaultError:
+        raise
     except RuntimeFailureError as error:
         _explain(model, error)
     if data is not None:
         feeds = next(iter(data.take(1)))
         try:
             session.run(feeds)
+        except RuntimeFaultError:
+            raise
         except RuntimeFailureError as error:
             raise UnsupportedModelError(str(error)) from error
-        return feeds
+        return feeds, ""
     try:
         feeds = next(iter(synthetic_data(model, 1)))
         session.run(feeds)
+    except RuntimeFaultError as error:
+        return None, str(error)
     except (DataError, RuntimeFailureError, UnsupportedModelError):
-        return None
-    return feeds
+        return None, "inputs could not be guessed; give some with --data"
+    return feeds, ""
 
 
 def check_domains(model: Model) -> None:

@@ -143,7 +143,8 @@ def run_model(
             steps.next()
     except Exception as error:
         made["error"] = str(error) or type(error).__name__
-        made["wrong_data"] = "INVALID_ARGUMENT" in made["error"]
+        refused = "INVALID_ARGUMENT" in made["error"]
+        made["wrong_data"] = refused and "while running" not in made["error"]
     return made
 
 
