@@ -173,11 +173,11 @@ class _Job:
         else:
             found, notes = judge(self.request, self.original, written, self._data)
             self.remarks.extend(notes)
-        if found.failures:
-            msg = (
-                f"the optimized model is broken, so it is not written: {found.failures[0].message}"
-            )
+        wrong = next((c.message for c in found.structure if not c.passed), "")
+        if wrong:
+            msg = f"the optimized model is broken, so it is not written: {wrong}"
             raise PassError(msg)
+        self.broken.extend(c.message for c in found.related if not c.passed)
         self.remarks.extend(found.remarks)
         sizes = (self._bytes(), file_bytes(staged))
         self._judge_size(sizes)

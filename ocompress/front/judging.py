@@ -47,8 +47,9 @@ def judge(
 
 
 def far_off(budget: Budget, found: ValidationResult) -> list[str]:
-    """Return a remark on each output that collapsed where no limit on the drop guards it."""
-    if budget.max_drop is not None or not found.levels:
+    """Return a remark on each output that is bad, if not lost, where no limit guards it."""
+    lost = any(not c.passed for c in found.related)  # which is a failure, and said as one
+    if lost or budget.max_drop is not None or not found.levels:
         return []
     return [
         f"output {output.name!r} is FAR FROM THE ORIGINAL'S ({output.sqnr_db:.1f} dB SQNR); "

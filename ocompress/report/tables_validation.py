@@ -27,7 +27,7 @@ def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[Re
 
 def closing(found: ValidationResult) -> Closing:
     """Return whether it passed, and what does not hold."""
-    count = len(found.structure) + len(found.gate)
+    count = len(found.held_to)
     if found.passed:
         return Closing(Tone.GOOD, "Passed", f"passed: {_checks(count)}")
     reasons = tuple(check.message or check.name for check in found.failures)
@@ -62,7 +62,7 @@ def checks(found: ValidationResult, *, every: bool) -> Table:
     for heading in ("limit", "found"):
         table.add_column(heading, justify="right")
     table.add_column("why", overflow="fold")
-    for check in (*found.structure, *found.gate):
+    for check in found.held_to:
         mark = Text("ok", style="green") if check.passed else Text("FAILED", style="red")
         message = check.message if every or not check.passed else ""
         table.add_row(Text(check.name), mark, *map(Text, _figures(check)), Text(message))

@@ -168,6 +168,7 @@ class ValidationResult(Finding):
 
     Attributes:
         structure: Checks that need no limits: checker, interface, domains, loading, NaN.
+        related: Whether outputs have still to do with the reference's, empty without data.
         levels: The candidate against the reference, per optimization level; empty without data.
         between_levels: The candidate's last level against its first, per output.
         gate: The checks of the gate, empty without one.
@@ -180,6 +181,7 @@ class ValidationResult(Finding):
     derived: ClassVar[tuple[str, ...]] = ("passed", "compared")
 
     structure: tuple[Check, ...]
+    related: tuple[Check, ...] = ()
     levels: tuple[LevelResult, ...] = ()
     between_levels: tuple[OutputComparison, ...] = ()
     gate: tuple[Check, ...] = ()
@@ -197,7 +199,7 @@ class ValidationResult(Finding):
     def checks(self) -> tuple[Check, ...]:
         """Every check, and one that fails where nothing was compared; for machines that count."""
         compared = Check("compared", self.compared, message=self.uncompared)
-        return (*self.structure, *(() if self.compared else (compared,)), *self.gate)
+        return (*(() if self.compared else (compared,)), *self.held_to)
 
     @property
     def compared(self) -> bool:
@@ -218,4 +220,9 @@ class ValidationResult(Finding):
     @property
     def failures(self) -> tuple[Check, ...]:
         """The checks that do not hold."""
-        return tuple(c for c in (*self.structure, *self.gate) if not c.passed)
+        return tuple(c for c in self.held_to if not c.passed)
+
+    @property
+    def held_to(self) -> tuple[Check, ...]:
+        """The checks: structure, relation and gate."""
+        return (*self.structure, *self.related, *self.gate)

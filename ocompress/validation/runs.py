@@ -11,6 +11,7 @@ from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Level
+from ocompress.validation.collapse import Collapse, collapse_check
 from ocompress.validation.comparison import Comparer
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, LevelResult, OutputComparison
@@ -78,6 +79,7 @@ class Comparison:
     between: tuple[OutputComparison, ...] = ()
     samples: int = 0
     remarks: list[str] = field(default_factory=list)
+    related: tuple[Check, ...] = ()
 
 
 class Runner:
@@ -91,6 +93,7 @@ class Runner:
         self._between = Comparer()
         self._accuracy: Accuracy | None = None
         self._remarks: list[str] = []
+        self._watched: list[Collapse] = []
         self._labels = self._read_labels()
 
     def _read_labels(self) -> np.ndarray | None:
@@ -124,6 +127,8 @@ class Runner:
         live = opener or live_opener(threads)
         shelf = shelf_opener(threads, self._data) if aside and opener is None else live
         source = shelf(reference, level)
+        self._watched = [Collapse(reference) for _ in self._runs]
+        self._remarks += self._watched[0].remarks()
         for run in self._runs:
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
@@ -161,9 +166,10 @@ class Runner:
             if self._metric
             else None
         )
-        for run, outputs in zip(self._runs, made, strict=True):
+        for run, watched, outputs in zip(self._runs, self._watched, made, strict=True):
             if outputs is None:
                 continue
+            watched.update(reference, outputs, samples)
             run.comparer.update(reference, outputs, span.start, samples)
             if self._accuracy and run.accuracy and right:
                 new = self._accuracy.score(outputs, span)
@@ -198,7 +204,8 @@ class Runner:
             for name in empty
         ]
         between = self._between.outputs()
-        return Comparison(checks, levels, between, samples, self._remarks)
+        related = (collapse_check(self._watched),)
+        return Comparison(checks, levels, between, samples, self._remarks, related)
 
 
 def _finite(outputs: Sequence[OutputComparison]) -> Check:

@@ -64,6 +64,7 @@ def validate(
         verdicts = judge(gate, candidate, found.levels, found.between, taken)
     return ValidationResult(
         structure=(*checks, *found.checks),
+        related=found.related,
         levels=found.levels,
         between_levels=found.between,
         gate=verdicts,

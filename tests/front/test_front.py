@@ -139,17 +139,30 @@ def test_what_cannot_be_run_is_said_to_be_unchecked() -> None:
     assert any("NOT CHECKED" in r for r in done.remarks)
 
 
-@pytest.mark.parametrize("limit", [None, 2.0])
+@pytest.mark.parametrize("limit", [None, 0.9])
 def test_outputs_far_off_are_said_aloud_where_nothing_limits_the_drop(limit: float | None) -> None:
     done = ocompress.optimize(
         ZOO["mlp"](),
-        passes=[Scale(factor=-1.0)],
+        passes=[Scale(factor=0.8)],
         data={"x": X},
         budget=Budget(max_drop=limit),
         measure=False,
     )
     assert done.held
     assert any("FAR FROM THE ORIGINAL'S" in r for r in done.remarks) is (limit is None)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0])
+def test_an_output_that_collapsed_is_a_failure_without_any_limit(factor: float) -> None:
+    done = ocompress.optimize(
+        ZOO["mlp"](),
+        passes=[Scale(factor=factor)],
+        data={"x": X},
+        budget=Budget(max_latency_ratio=None),
+    )
+    assert not done.held
+    (why,) = done.broken
+    assert why.startswith("output 'y' collapsed: its decisions agree in")
 
 
 def test_request_checks_itself() -> None:

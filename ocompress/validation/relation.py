@@ -1,0 +1,161 @@
+"""What tells how much of one output is left in another, summed up feed by feed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocompress.analysis.output_parts import Part
+from ocompress.validation.decisions import Rule
+from ocompress.validation.numeric import sqnr_db
+
+STILL, MOVES = 1e-4, 0.1
+"""What values differ by, over their size, where an output counts as constant, and where not."""
+_ONE_SIDED = 0.95
+"""Share of the most frequent decision from which on the reference decides nothing to speak of."""
+_MOST_KINDS = 1 << 16
+"""Different decisions that are told apart; beyond, agreement by chance is taken for nothing."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """Running count, sum and sum of squares."""
+
+    count: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def update(self, values: np.ndarray) -> None:
+        """Take in values of any shape."""
+        self.count += values.size
+        self.total += float(values.sum())
+        self.squares += float(np.square(values).sum())
+
+    @property
+    def variance(self) -> float:
+        """Mean squared deviation from the mean."""
+        mean = self.total / max(self.count, 1.0)
+        return max(self.squares / max(self.count, 1.0) - mean * mean, 0.0)
+
+
+@dataclass(slots=True)
+class PartSum:
+    """Signal, error and variance of one part of an output.
+
+    Attributes:
+        part: Which.
+    """
+
+    part: Part
+    largest: float = 0.0
+    _reference: Moments = field(default_factory=Moments)
+    _candidate: Moments = field(default_factory=Moments)
+    _error: Moments = field(default_factory=Moments)
+
+    def update(self, reference: np.ndarray, candidate: np.ndarray) -> None:
+        """Take in one feed; both float64, of one shape."""
+        x, y = self.part.of(reference), self.part.of(candidate)
+        both = np.isfinite(x) & np.isfinite(y)
+        x, y = x[both], y[both]
+        self._reference.update(x)
+        self._candidate.update(y)
+        self._error.update(x - y)
+        self.largest = max(self.largest, float(np.abs(x).max(initial=0.0)))
+
+    @property
+    def size(self) -> float:
+        """Root mean square of the reference."""
+        return math.sqrt(self._reference.squares / max(self._reference.count, 1.0))
+
+    @property
+    def signal_db(self) -> float:
+        """Signal over error, decibels."""
+        return sqnr_db(self._reference.squares, self._error.squares)
+
+    @property
+    def variance_db(self) -> float:
+        """What the reference varies by, over the error, decibels."""
+        return sqnr_db(self._reference.variance * self._reference.count, self._error.squares)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the candidate is constant and the reference is not."""
+        own, old = (math.sqrt(m.variance) for m in (self._candidate, self._reference))
+        return own <= STILL * old and old > MOVES * self.size
+
+
+@dataclass(slots=True)
+class Movement:
+    """How far samples are from the first one."""
+
+    _first: np.ndarray | None = None
+    _size: float = 0.0
+    _moved: float = 0.0
+
+    def update(self, values: np.ndarray, samples: int) -> None:
+        """Take in one feed, float64 [samples, ...] or anything else."""
+        rows = values if values.ndim and len(values) == samples else values[None]
+        rows = np.where(np.isfinite(rows), rows, 0.0)
+        if self._first is None:
+            self._first = rows[0]
+        if self._first.shape == rows[0].shape:
+            self._size += float(np.square(rows).sum())
+            self._moved += float(np.square(rows - self._first).sum())
+
+    @property
+    def share(self) -> float:
+        """Root mean square of the differences over that of the values."""
+        return math.sqrt(self._moved / self._size) if self._size else 0.0
+
+
+@dataclass(slots=True)
+class Chance:
+    """How often two models decide the same, and how often they would by chance."""
+
+    rule: Rule
+    _same: int = 0
+    _count: int = 0
+    _kinds: tuple[Counter[object], Counter[object]] = field(
+        default_factory=lambda: (Counter(), Counter())
+    )
+
+    def update(self, reference: np.ndarray, candidate: np.ndarray, *, within_unit: bool) -> None:
+        """Take in one feed, both of one shape."""
+        labels = [
+            np.asarray(self.rule.labels_of(self.rule.decide(a), within_unit)).ravel()
+            for a in (reference, candidate)
+        ]
+        self._same += int((labels[0] == labels[1]).sum())
+        self._count += labels[0].size
+        for counts, found in zip(self._kinds, labels, strict=True):
+            if len(counts) <= _MOST_KINDS:
+                kinds, numbers = np.unique(found, return_counts=True)
+                counts.update(dict(zip(kinds.tolist(), numbers.tolist(), strict=True)))
+
+    @property
+    def agreement(self) -> float:
+        """Share of equal decisions."""
+        return self._same / max(self._count, 1)
+
+    @property
+    def by_chance(self) -> float:
+        """Share of equal decisions of two models that know nothing of each other."""
+        old, new = self._kinds
+        if max(len(old), len(new)) > _MOST_KINDS:
+            return 0.0
+        return sum(n * new[kind] for kind, n in old.items()) / max(self._count, 1) ** 2
+
+    @property
+    def kappa(self) -> float:
+        """Agreement beyond chance, 1 for equality; 0 where there is none to be had."""
+        left = 1.0 - self.by_chance
+        return (self.agreement - self.by_chance) / left if left > 0 else 0.0
+
+    @property
+    def varies(self) -> bool:
+        """Whether the reference decides now this and now that."""
+        most = max(self._kinds[0].values(), default=0)
+        return self._count > 1 and most <= _ONE_SIDED * self._count
