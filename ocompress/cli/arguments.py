@@ -91,6 +91,25 @@ Shape = Annotated[
     ),
 ]
 
+EvalData = Annotated[
+    str,
+    valued(
+        "--eval-data",
+        kind="DATA",
+        panel=INPUT,
+        text="Other data to judge results on, in place of samples of --data that are held out.",
+    ),
+]
+HeldOut = Annotated[
+    float,
+    valued(
+        "--held-out",
+        kind="SHARE",
+        panel=INPUT,
+        text="Share of the samples that passes never see and results are judged on.",
+    ),
+]
+
 # -- passes ---------------------------------------------------------------------------------
 
 Passes = Annotated[
@@ -130,12 +149,23 @@ Seed = Annotated[
 # -- budget ---------------------------------------------------------------------------------
 
 MaxDrop = Annotated[
-    float | None,
+    str | None,
     valued(
         "--max-drop",
         kind="DROP",
         panel=BUDGET,
-        text="Largest loss of the metric; 0.01 is one point of a hundred.",
+        text="Largest loss of the metric: 0.01 or 1% is one point of a hundred. Default 1%, for "
+        "passes without a goal of their own.",
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    valued(
+        "--confidence",
+        kind="SHARE",
+        panel=BUDGET,
+        text="Confidence that the loss is within --max-drop, such as 0.95; by default the estimate "
+        "has to be, and the upper end of its 95 % interval within twice the limit.",
     ),
 ]
 Metric = Annotated[
@@ -144,7 +174,8 @@ Metric = Annotated[
         "--metric",
         kind="METRIC",
         panel=BUDGET,
-        text="agreement, accuracy, or module:function.",
+        text="What may be lost: expected (accuracy, as the original's probabilities expect it), "
+        "agreement, accuracy, cosine, error, or module:function; auto goes by the outputs.",
     ),
 ]
 MaxLatency = Annotated[

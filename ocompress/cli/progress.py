@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ocompress.cli.console import Printer
 from ocompress.pipeline import Instrument, Pass
@@ -19,6 +20,7 @@ class Bars(Instrument):
 
     def __init__(self, printer: Printer) -> None:
         """Draw on the printer's standard error."""
+        self._printer = printer
         shown = printer.err.is_terminal and not printer.quiet
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -43,6 +45,10 @@ class Bars(Instrument):
     ) -> None:
         """Remove the bars."""
         self._progress.stop()
+
+    def announce(self, sentence: str) -> None:
+        """Print it above the bars."""
+        self._printer.say(Text(sentence))
 
     def before_pass(self, item: Pass, model: Model) -> None:
         """Name the pass."""

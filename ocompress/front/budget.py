@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -11,12 +11,14 @@ from ocompress.errors import DataError, OptionError
 from ocompress.io import Dataset, Feeds, as_dataset
 from ocompress.ir import Model
 from ocompress.ir.weigh import serialized_bytes
-from ocompress.pipeline import Guard
+from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
-from ocompress.validation import AccuracyGuard, Metric
+from ocompress.validation import NAMES, AccuracyGuard, Metric, Named
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
 """Factor and bytes by which a file may pass a limit on its size."""
+DEFAULT_DROP = 0.01
+"""Limit on the drop for passes that are given no goal, where the user sets none."""
 _SECONDS = 0.3
 """Time for each model in the latency guard's first look."""
 
@@ -26,17 +28,22 @@ class Budget:
     """Limits on a result; None is no limit.
 
     Attributes:
-        max_drop: Loss of the metric that is allowed, absolute: 0.01 is one point of a hundred.
-        metric: `agreement` (the same decisions as the original), `accuracy` (needs labels), or
-            `module:function`.
+        max_drop: Loss of the metric that is allowed, absolute: 0.01 or "1%" is one point of a
+            hundred. None limits lossy passes without a goal of their own to one point.
+        metric: What is lost: `auto` (accuracy where there are labels, else the unit of each
+            output), `expected`, `agreement`, `accuracy`, `cosine`, `error`, see
+            `ocompress.validation.measures`, or `module:function`.
+        confidence: One-sided confidence at which the loss has to be within `max_drop`. None wants
+            the estimate within it, and the upper end of its 95 % interval within twice of it.
         max_latency_ratio: Latency over the original's; measured only if the target is the host.
         max_size_ratio: Bytes of the file over the original's.
         max_latency_ms: Median latency of a run on this machine, milliseconds.
         max_bytes: Bytes of the file, its external data included.
     """
 
-    max_drop: float | None = None
-    metric: str = "agreement"
+    max_drop: float | str | None = None
+    metric: str = "auto"
+    confidence: float | None = None
     max_latency_ratio: float | None = 1.0
     max_size_ratio: float | None = 1.0
     max_latency_ms: float | None = None
@@ -48,17 +55,46 @@ class Budget:
         Raises:
             OptionError: Naming the limit that makes no sense.
         """
-        if self.max_drop is not None and not 0 <= self.max_drop < np.inf:
-            msg = f"max drop {self.max_drop} must not be negative"
+        if self.max_drop is not None:
+            object.__setattr__(self, "max_drop", self._read_drop(self.max_drop))
+        if self.confidence is not None and not 0.5 < self.confidence < 1:
+            msg = f"confidence {self.confidence:g} must be above 0.5 and below 1, such as 0.95"
             raise OptionError(msg)
         for name in ("max_latency_ratio", "max_size_ratio", "max_latency_ms", "max_bytes"):
             limit = getattr(self, name)
             if limit is not None and not 0 < limit < np.inf:
                 msg = f"{name.replace('_', ' ')} {limit} must be above 0"
                 raise OptionError(msg)
-        if ":" not in self.metric and self.metric not in ("agreement", "accuracy"):
-            msg = f"metric {self.metric!r} is not agreement, accuracy or module:function"
+        if ":" not in self.metric and self.metric not in NAMES:
+            msg = f"metric {self.metric!r} is none of {', '.join(NAMES)}, nor module:function"
             raise OptionError(msg)
+
+    def _read_drop(self, given: float | str) -> float:
+        """Return a limit on the drop as a share.
+
+        Raises:
+            OptionError: If it is no number, negative, or above what can be lost.
+        """
+        text = str(given).strip()
+        percent = text.endswith("%")
+        try:
+            number = float(text.removesuffix("%")) / (100 if percent else 1)
+        except ValueError as error:
+            msg = f"max drop {text!r} is no number; write 0.01 or 1% for one point of a hundred"
+            raise OptionError(msg) from error
+        if not 0 <= number < np.inf:
+            msg = f"max drop {text} must not be negative"
+            raise OptionError(msg)
+        if number > 1 and ":" not in self.metric:
+            meant = "" if percent else f"; for {text} points write {number / 100:g} or {text}%"
+            msg = f"max drop {text} is more than there is to lose, 100 points of a hundred{meant}"
+            raise OptionError(msg)
+        return number
+
+    @property
+    def limit(self) -> float | None:
+        """The limit on the drop that the user set, as a share."""
+        return None if self.max_drop is None else float(self.max_drop)
 
     def user_metric(self) -> Metric | None:
         """Import the user's own metric, None for a named one.
@@ -75,7 +111,8 @@ class Budget:
             OptionError: If a drop is limited without data.
             DataError: If accuracy is wanted without labels.
         """
-        if data is None and (self.max_drop is not None or ":" in self.metric):
+        wanted = self.max_drop is not None or self.confidence is not None
+        if data is None and (wanted or self.metric != "auto"):
             msg = "a limit on the drop or a metric needs data to measure on; give some with --data"
             raise OptionError(msg)
         if self.metric == "accuracy" and (data is None or data.labels is None):
@@ -99,6 +136,7 @@ class Budget:
         original: Model,
         data: Dataset | None,
         feeds: Feeds | None,
+        passes: Sequence[Pass],
         *,
         threads: int,
         seed: int,
@@ -107,21 +145,27 @@ class Budget:
 
         Args:
             original: What they compare with.
-            data: For the metric.
+            data: For the metric; no pass has seen them.
             feeds: One call of the model, for latency; None leaves latency out.
+            passes: What will be judged.
             threads: Threads within an operator.
             seed: Makes the order of timed runs repeatable.
         """
         made: list[Guard] = []
         if self.max_size_ratio is not None or self.max_bytes is not None:
             made.append(SizeGuard(original, self.size_limit(serialized_bytes(original))))
-        if self.max_drop is not None and data is not None:
-            named: Literal["agreement", "accuracy"] = (
-                "accuracy" if self.metric == "accuracy" else "agreement"
-            )
-            metric = self.user_metric() or named
+        limit = self._limit_for(passes)
+        if limit is not None and data is not None:
             made.append(
-                AccuracyGuard(original, data, self.max_drop, metric=metric, threads=threads)
+                AccuracyGuard(
+                    original,
+                    data,
+                    limit,
+                    metric=self.user_metric() or self._named,
+                    confidence=self.confidence,
+                    default=self.max_drop is None,
+                    threads=threads,
+                )
             )
         limit = None if feeds is None else self._latency_ratio(original, feeds, threads)
         if limit is not None and feeds is not None:
@@ -144,3 +188,14 @@ class Budget:
             timed = profile(original, data=one, threads=threads, seconds=_SECONDS, memory=False)
             limits.append(self.max_latency_ms / timed.model.latency.p50_ms)
         return min(limits, default=None)
+
+    @property
+    def _named(self) -> Named:
+        return next(name for name in NAMES if name == self.metric)
+
+    def _limit_for(self, passes: Sequence[Pass]) -> float | None:
+        """Return the limit on the drop, the default one where a pass has nothing to go by."""
+        if self.limit is not None:
+            return self.limit
+        lost = [p for p in passes if p.numerics is Numerics.LOSSY and not p.has_goal]
+        return DEFAULT_DROP if lost else None

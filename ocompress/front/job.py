@@ -15,16 +15,15 @@ from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large,
 from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
+from ocompress.front.samples import open_samples
 from ocompress.front.witness import UNCHECKED, witness
 from ocompress.io import (
-    Dataset,
     Feeds,
     as_dataset,
     check_output,
     load_model,
     model_files,
     stage_model,
-    synthetic_data,
 )
 from ocompress.ir import Model, to_proto
 from ocompress.pipeline import (
@@ -39,6 +38,7 @@ from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization
 from ocompress.report.figures import byte_text
 from ocompress.stopping import time_limit
+from ocompress.validation import AccuracyGuard
 
 _SECONDS = 1.0
 """Time for each model when the result is measured."""
@@ -106,6 +106,7 @@ def _run(
         touched = stage.publish() if output is not None else False
     source = str(path) if path is not None else ""
     settings = {"model": source, "output": str(output or ""), **request.settings()}
+    settings["limit"] = job.limit or None
     return Optimization(
         settings=settings,
         source=source,
@@ -138,20 +139,25 @@ class _Job:
         self.request, self.original, self.path, self._hooks = request, original, path, hooks
         self.broken: list[str] = []
         self.remarks: list[str] = []
+        self.limit = ""
         self._large = original.weight_bytes > LARGE
-        self._data = self._open_data()
+        self._lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
+        self._samples = open_samples(request, original, apart=self._lossy)
+        self.remarks.extend(self._samples.remarks)
+        for sentence in self._samples.announcements:
+            self._announce(sentence)
         self._feeds = self._try_out()
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
         hooks = (*self._hooks, Release(self.original)) if self._large else self._hooks
         threads, seed = self.request.threads, self.request.seed
-        look = witness(self.original, self._data, self._feeds, threads=threads, seed=seed)
+        look = witness(self.original, self._samples.fit, self._feeds, threads=threads, seed=seed)
         if look is None:
             self.remarks.append(UNCHECKED)
         manager = PassManager(
             target=self.request.device,
-            data=self._data,
+            data=self._samples.fit,
             seed=self.request.seed,
             guards=self._guards(),
             instruments=hooks,
@@ -168,10 +174,10 @@ class _Job:
     def judge(self, result: PipelineResult, staged: Path) -> _Judged:
         """Validate and measure the file as it was written."""
         written = load_model(staged)
-        if self._large and self._data is None:
+        if self._large and self._samples.judged_on is None:
             found = judge_large(self.original, written, staged, self.request.pipeline.domains())
         else:
-            found, notes = judge(self.request, self.original, written, self._data)
+            found, notes = judge(self.request, self.original, written, self._samples.judged_on)
             self.remarks.extend(notes)
         wrong = next((c.message for c in found.structure if not c.passed), "")
         if wrong:
@@ -187,46 +193,39 @@ class _Job:
         self.remarks.extend(far_off(self.request.budget, found))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
 
-    def _open_data(self) -> Dataset | None:
-        request = self.request
-        if request.data is None:
-            if not request.synthetic:
-                return None
-            self.remarks.append(
-                "calibrated on RANDOM NUMBERS: the figures say nothing about real inputs"
-            )
-            return synthetic_data(self.original, request.synthetic, seed=request.seed)
-        data = as_dataset(
-            request.data,
-            self.original,
-            labels=request.labels,
-            samples=request.samples,
-            preprocess=request.preprocess,
-        )
-        self.remarks.extend(f"{data.source}: {note}" for note in getattr(data, "notes", ()))
-        request.budget.check_data(data)
-        return data
+    def _announce(self, sentence: str) -> None:
+        for hook in self._hooks:
+            hook.announce(sentence)
 
     def _try_out(self) -> Feeds | None:
         if self._large:
             check_domains(self.original)
             self.remarks.append("the model is too large to be timed in passing; use profile")
             return None
-        feeds, why = try_out(self.original, self._data, threads=self.request.threads)
+        feeds, why = try_out(self.original, self._samples.fit, threads=self.request.threads)
         if feeds is None:
             self.remarks.append(f"latency was not measured: {why}")
         return feeds
 
     def _guards(self) -> list[Guard]:
-        if all(p.numerics is not Numerics.LOSSY for p in self.request.pipeline.passes):
+        if not self._lossy:
             return []
-        return self.request.budget.guards(
+        timed = self.request.device.is_host and self.request.measure
+        guards = self.request.budget.guards(
             self.original,
-            self._data,
-            self._feeds if self.request.device.is_host and self.request.measure else None,
+            None if self.request.synthetic else self._samples.judged_on,
+            self._feeds if timed else None,
+            self.request.pipeline.passes,
             threads=self.request.threads,
             seed=self.request.seed,
         )
+        for guard in guards:
+            if isinstance(guard, AccuracyGuard):
+                self.limit = guard.meaning
+                self._announce(f"limit: {guard.meaning}")
+                if guard.too_few:
+                    self.remarks.append(guard.too_few)
+        return guards
 
     def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
         request = self.request

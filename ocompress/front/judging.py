@@ -39,7 +39,7 @@ def judge(
     try:
         return validation.validate(original, written, data, metric=own, **how), []
     except DataError as error:
-        wanted = request.labels is not None or request.budget.metric != "agreement"
+        wanted = request.labels is not None or request.budget.metric == "accuracy"
         if data is None or data.labels is None or wanted:
             raise
         found = validation.validate(original, written, Unlabelled(data), **how)
@@ -49,7 +49,7 @@ def judge(
 def far_off(budget: Budget, found: ValidationResult) -> list[str]:
     """Return a remark on each output that is bad, if not lost, where no limit guards it."""
     lost = any(not c.passed for c in found.related)  # which is a failure, and said as one
-    if lost or budget.max_drop is not None or not found.levels:
+    if lost or budget.limit is not None or not found.levels:
         return []
     return [
         f"output {output.name!r} is FAR FROM THE ORIGINAL'S ({output.sqnr_db:.1f} dB SQNR); "

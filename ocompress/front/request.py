@@ -13,6 +13,7 @@ from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
 from ocompress.io import Dataset, Feeds, data_files
+from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Pass, Pipeline
 from ocompress.runtime import MOST_THREADS
 from ocompress.stopping import RUN_SECONDS, check_limit
@@ -30,7 +31,10 @@ class Request:
         recipe: A TOML recipe instead of `passes`: a file, or the name of one that comes with
             the package.
         data: Calibration data: a file, a folder, `module:function`, arrays by input name, feeds.
-        labels: A file of labels, or an array with one label a sample.
+        labels: A file of labels, or an array with one label a sample; a negative one is unknown.
+        eval_data: Other data that results are judged on; passes then see all of `data`.
+        held_out: Without them, the share of `data` that passes never see and results are judged
+            on; 0 judges on what was fitted to.
         preprocess: The table for a folder of images.
         samples: Use only the first so many samples.
         synthetic: Without data, calibrate on so many random samples.
@@ -47,6 +51,8 @@ class Request:
     recipe: str | Path | None = None
     data: Data | None = None
     labels: object = None
+    eval_data: Data | None = None
+    held_out: float = HELD_OUT
     preprocess: str | Path | None = None
     samples: int | None = None
     synthetic: int = 0
@@ -68,6 +74,9 @@ class Request:
             "passes and a recipe are mutually exclusive; give one": self.passes and self.recipe,
             "data and synthetic data are mutually exclusive; give one": (
                 self.data is not None and self.synthetic
+            ),
+            "evaluation data need data to fit to; give some with --data": (
+                self.eval_data is not None and self.data is None
             ),
             "labels need data; give some with --data": (
                 self.labels is not None and self.data is None
@@ -91,6 +100,9 @@ class Request:
                 not 0 <= self.threads <= MOST_THREADS
             ),
             f"seed {self.seed} must not be negative": self.seed < 0,
+            f"held out {self.held_out:g} must be at least 0 and below 1": (
+                not 0 <= self.held_out < 1
+            ),
         }
         check_limit(self.timeout)
         for msg, wrong in {**contradictions, **ranges}.items():
@@ -127,7 +139,7 @@ class Request:
     @property
     def files(self) -> list[Path]:
         """The files it reads beside the model; results must not replace them."""
-        named = (self.data, self.labels, self.preprocess, self.recipe)
+        named = (self.data, self.eval_data, self.labels, self.preprocess, self.recipe)
         return [path for spec in named for path in data_files(spec)]
 
     def check(self) -> None:
@@ -155,11 +167,13 @@ class Request:
             "passes": str(self.pipeline),
             "recipe": str(self.recipe) if self.recipe is not None else None,
             "data": _name(self.data) if self.data is not None else _synthetic(self.synthetic),
+            "eval_data": _name(self.eval_data),
             "labels": _name(self.labels),
             "samples": self.samples,
             "target": self.device.name,
             "features": sorted(self.device.features),
             "max_drop": budget.max_drop,
+            "confidence": budget.confidence,
             "metric": budget.metric,
             "max_latency_ratio": budget.max_latency_ratio if self.device.is_host else None,
             "max_size_ratio": budget.max_size_ratio,

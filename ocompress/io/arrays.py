@@ -130,6 +130,68 @@ class StoredArray:
         return np.frombuffer(raw, self.dtype)
 
 
+@dataclass(frozen=True)
+class PickedRows:
+    """Some rows of an array, read in one pass over it."""
+
+    source: ArraySource
+    keep: np.ndarray
+    """Which rows, bool [rows of the source]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents."""
+        return (int(self.keep.sum()), *self.source.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Element type."""
+        return self.source.dtype
+
+    def whole(self) -> np.ndarray:
+        """Read all of them."""
+        kept: np.ndarray = self.source.whole()[: len(self.keep)][self.keep]
+        return kept
+
+    def rows(self, group: int, stop: int) -> Iterator[np.ndarray]:
+        """Read the first `stop` of them in groups."""
+        held: list[np.ndarray] = []
+        count, left = 0, stop
+        for start, piece in self._pieces(group):
+            kept = piece[self.keep[start : start + len(piece)]][:left]
+            held.append(kept)
+            count, left = count + len(kept), left - len(kept)
+            while count >= group:
+                joined = np.concatenate(held)
+                yield joined[:group]
+                held, count = [joined[group:]], count - group
+            if not left:
+                break
+        if count:
+            yield np.concatenate(held)
+
+    def _pieces(self, group: int) -> Iterator[tuple[int, np.ndarray]]:
+        last = int(np.flatnonzero(self.keep)[-1]) + 1
+        start = 0
+        for piece in self.source.rows(group, last):
+            yield start, piece
+            start += len(piece)
+
+
+def picked(source: ArraySource, keep: np.ndarray, axis: int = 0) -> ArraySource:
+    """Return some rows of an array.
+
+    Args:
+        source: The array.
+        keep: Which, bool; what lies behind its end is left out.
+        axis: Axis of the rows; along another than the first the array is read as a whole.
+    """
+    if isinstance(source, HeldArray) or axis:
+        return HeldArray(np.compress(keep, source.whole(), axis))
+    own = getattr(source, "picked", None)  # pictures need not be decoded to be left out
+    return PickedRows(source, keep) if own is None else own(keep)
+
+
 def open_npy(path: Path) -> StoredArray:
     """Read the header of a `.npy` file.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ocompress.errors import DataError
-from ocompress.io.arrays import ArraySource, TurnedArray
+from ocompress.io.arrays import ArraySource, TurnedArray, picked
 from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert
 from ocompress.io.nonfinite import refuse_lost
 from ocompress.io.plan import MOST_SAMPLES, Plan, Unit, make_plan
@@ -34,6 +34,8 @@ class ArrayDataset:
         most: Samples in a feed at most.
         unit: The smallest feed that the model takes, if that was tried.
         divisible: Whether whole feeds may be cut along their first axis.
+        planned: How arrays become feeds, where that was decided for data these are a part of.
+        numbers: Number of each sample in the data these are a part of; None counts from 0.
     """
 
     source: str
@@ -45,6 +47,8 @@ class ArrayDataset:
     most: int = MOST_SAMPLES
     unit: Unit | None = None
     divisible: bool = True
+    planned: Plan | None = None
+    numbers: np.ndarray | None = None
     plan: Plan = field(init=False)
     notes: tuple[str, ...] = field(init=False)
 
@@ -54,7 +58,7 @@ class ArrayDataset:
         used = {s.name: (s, self.arrays[s.name]) for s in self.specs if s.name in names}
         for spec, array in used.values():
             check_dtype(self.source, spec, array.dtype)
-        plan = make_plan(self.source, used, self.most, self.unit)
+        plan = self.planned or make_plan(self.source, used, self.most, self.unit)
         object.__setattr__(self, "plan", plan)
         total = plan.samples(plan.count)
         if self.given_labels is not None and len(self.given_labels) != total:
@@ -118,23 +122,53 @@ class ArrayDataset:
         plan = self.plan
         specs = {s.name: s for s in self.specs}
         fixed = {
-            n: convert(self.source, specs[n], self.arrays[n].whole(), 0) for n in plan.constant
+            n: convert(self.source, specs[n], self.arrays[n].whole(), [0]) for n in plan.constant
         }
         readers = {n: self._read(n) for n in plan.cut}
         for start in range(0, self.rows, plan.group):
             feed = dict(fixed)
+            numbers = self._numbers(start)
             for name, reader in readers.items():
                 batch = next(reader)
                 batch = batch[0] if name in plan.dropped else batch
                 batch = np.moveaxis(batch, 0, plan.axes[name]) if name in plan.axes else batch
-                feed[name] = convert(self.source, specs[name], batch, plan.samples(start))
-            refuse_lost(self.source, self.specs, feed, plan.samples(start))
+                feed[name] = convert(self.source, specs[name], batch, numbers)
+            refuse_lost(self.source, self.specs, feed, numbers)
             yield {s.name: feed[s.name] for s in self.specs if s.name in feed}
 
     def take(self, samples: int) -> ArrayDataset:
         """Return the first `samples` samples, or fewer where the model fixes the batch."""
         limit = samples if self.limit is None else min(samples, self.limit)
         return replace(self, limit=limit)
+
+    def pick(self, keep: np.ndarray) -> ArrayDataset:
+        """Return some of the smallest feeds, in the order of the data.
+
+        Args:
+            keep: Which, bool [rows used / rows of a unit].
+        """
+        plan = self.plan
+        rows = np.repeat(keep, plan.unit.rows)
+        arrays = dict(self.arrays)
+        for name in plan.cut:
+            leading = np.repeat(rows, plan.steps.get(name, 1))
+            arrays[name] = picked(self.arrays[name], leading, plan.axes.get(name, 0))
+        samples = np.flatnonzero(np.repeat(keep, plan.unit.samples))
+        count = int(rows.sum())
+        return replace(
+            self,
+            arrays=arrays,
+            given_labels=None if self.given_labels is None else self.given_labels[samples],
+            limit=None,
+            planned=replace(plan, count=count, group=min(plan.group, count)),
+            numbers=samples if self.numbers is None else self.numbers[samples],
+        )
+
+    def _numbers(self, start: int) -> Sequence[int]:
+        first, last = (self.plan.samples(r) for r in (start, start + self.plan.group))
+        if self.numbers is None:
+            return range(first, max(last, first + 1))
+        return [int(n) for n in self.numbers[first : max(last, first + 1)]]
 
     def _read(self, name: str) -> Iterator[np.ndarray]:
         plan = self.plan

@@ -6,17 +6,14 @@ So whatever judges a model (limits, guards, the final figures) has samples of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from ocompress.io.arrays import ArraySource, HeldArray
 from ocompress.io.batches import ArrayDataset
 from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
-from ocompress.io.pictures import ImageArray
 
 SHARE = 0.2
 """Part of the samples that is held out."""
@@ -71,54 +68,6 @@ def held_count(samples: int, share: float = SHARE) -> int:
     few = min(round(samples * max(share, _FEW_SHARE)), _FEW)
     wanted = max(round(samples * share), few if share >= SHARE else 0)
     return min(max(wanted, 1), samples - 1)
-
-
-@dataclass(frozen=True)
-class PickedRows:
-    """Some rows of an array, read in one pass over it."""
-
-    source: ArraySource
-    keep: np.ndarray
-    """Which rows, bool [rows of the source]."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents."""
-        return (int(self.keep.sum()), *self.source.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Element type."""
-        return self.source.dtype
-
-    def whole(self) -> np.ndarray:
-        """Read all of them."""
-        kept: np.ndarray = self.source.whole()[: len(self.keep)][self.keep]
-        return kept
-
-    def rows(self, group: int, stop: int) -> Iterator[np.ndarray]:
-        """Read the first `stop` of them in groups."""
-        held: list[np.ndarray] = []
-        count, left = 0, stop
-        for start, piece in self._pieces(group):
-            kept = piece[self.keep[start : start + len(piece)]][:left]
-            held.append(kept)
-            count, left = count + len(kept), left - len(kept)
-            while count >= group:
-                joined = np.concatenate(held)
-                yield joined[:group]
-                held, count = [joined[group:]], count - group
-            if not left:
-                break
-        if count:
-            yield np.concatenate(held)
-
-    def _pieces(self, group: int) -> Iterator[tuple[int, np.ndarray]]:
-        last = int(np.flatnonzero(self.keep)[-1]) + 1
-        start = 0
-        for piece in self.source.rows(group, last):
-            yield start, piece
-            start += len(piece)
 
 
 @dataclass(frozen=True)
@@ -187,38 +136,13 @@ class PickedFeeds:
 
 
 def _pieces(data: Dataset) -> int:
-    """Return into how many pieces data can be divided: samples, or feeds."""
+    """Return into how many pieces data can be divided: the smallest feeds, or feeds."""
     if isinstance(data, ArrayDataset) and data.plan.cut:
         return data.rows // data.plan.unit.rows
     return len(data)
 
 
 def _pick(data: Dataset, keep: np.ndarray) -> Dataset:
-    if not isinstance(data, ArrayDataset) or not data.plan.cut:
-        return PickedFeeds(data, keep)
-    plan = data.plan
-    rows = np.repeat(keep, plan.unit.rows)
-    arrays = dict(data.arrays)
-    for name in plan.cut:
-        if name in plan.axes:
-            whole = np.compress(rows, arrays[name].whole(), plan.axes[name])
-            arrays[name] = HeldArray(whole)
-        else:
-            arrays[name] = _picked(arrays[name], np.repeat(rows, plan.steps.get(name, 1)))
-    labels = data.labels
-    if labels is not None:
-        labels = labels[np.repeat(keep, plan.unit.samples)]
-    most = min(data.most, plan.group)
-    return replace(data, arrays=arrays, given_labels=labels, limit=None, most=most)
-
-
-def _picked(source: ArraySource, rows: np.ndarray) -> ArraySource:
-    if isinstance(source, HeldArray):
-        return HeldArray(source.array[: len(rows)][rows])
-    if isinstance(source, ImageArray):
-        return replace(source, files=_chosen(source.files, rows))
-    return PickedRows(source, rows)
-
-
-def _chosen(files: Sequence[Path], rows: np.ndarray) -> tuple[Path, ...]:
-    return tuple(file for file, kept in zip(files, rows, strict=False) if kept)
+    if isinstance(data, ArrayDataset) and data.plan.cut:
+        return data.pick(keep)
+    return PickedFeeds(data, keep)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ocompress.errors import DataError, UnsupportedModelError
-from ocompress.io.nonfinite import Trial, refuse_lost
+from ocompress.io.nonfinite import Trial, number_of, refuse_lost
 from ocompress.ir import DType, Model, Shape
 
 
@@ -109,14 +109,14 @@ def check_dtype(source: str, spec: InputSpec, dtype: np.dtype) -> None:
         raise DataError(msg)
 
 
-def convert(source: str, spec: InputSpec, array: np.ndarray, first: int) -> np.ndarray:
+def convert(source: str, spec: InputSpec, array: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
     """Return a batch in the input's element type, after checking its values.
 
     Args:
         source: Where the data came from, for messages.
         spec: The input.
         array: Values of a type that `check_dtype` accepts.
-        first: Number of the first sample in the batch, for messages.
+        numbers: Number of each sample of the batch in the user's data, for messages.
 
     Raises:
         DataError: For numbers that the element type cannot hold, naming the sample.
@@ -128,12 +128,12 @@ def convert(source: str, spec: InputSpec, array: np.ndarray, first: int) -> np.n
             cast = array.astype(spec.dtype.numpy, copy=False)
         if cast is not array:
             lost = np.isfinite(array) & ~np.isfinite(cast)
-            _refuse(source, spec, lost, first, f"a value outside {spec.dtype.name.lower()}")
+            _refuse(source, spec, lost, numbers, f"a value outside {spec.dtype.name.lower()}")
         array = cast
     elif array.dtype != spec.dtype.numpy and spec.dtype.numpy.kind in "iu":
         limits = np.iinfo(spec.dtype.numpy.name)
         wrong = (array < limits.min) | (array > limits.max)
-        _refuse(source, spec, wrong, first, f"a value outside {spec.dtype.name.lower()}")
+        _refuse(source, spec, wrong, numbers, f"a value outside {spec.dtype.name.lower()}")
     return np.ascontiguousarray(array.astype(spec.dtype.numpy, copy=False)).reshape(array.shape)
 
 
@@ -147,10 +147,12 @@ def _kind(dtype: np.dtype) -> str:
     return "bool" if dtype.kind == "b" else "float"
 
 
-def _refuse(source: str, spec: InputSpec, wrong: np.ndarray, first: int, what: str) -> None:
+def _refuse(
+    source: str, spec: InputSpec, wrong: np.ndarray, numbers: Sequence[int], what: str
+) -> None:
     if wrong.any():
         offset = int(np.argwhere(wrong.reshape(wrong.shape or (1,)))[0][0])
-        msg = f"data {source!r}: {spec.name!r} holds {what} in sample {first + offset}"
+        msg = f"data {source!r}: {spec.name!r} holds {what} in sample {number_of(offset, numbers)}"
         raise DataError(msg)
 
 
@@ -176,6 +178,6 @@ def checked_feed(
                     f"{list(array.shape)}, the model wants {spec.text}"
                 )
                 raise DataError(msg)
-            result[spec.name] = convert(source, spec, array, number)
-    refuse_lost(source, specs, result, number)
+            result[spec.name] = convert(source, spec, array, [number])
+    refuse_lost(source, specs, result, [number])
     return result

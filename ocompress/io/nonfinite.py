@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -69,7 +69,7 @@ class Trial:
 
 
 def refuse_lost(
-    source: str, specs: Iterable[Spec], feed: Mapping[str, np.ndarray], first: int
+    source: str, specs: Iterable[Spec], feed: Mapping[str, np.ndarray], numbers: Sequence[int]
 ) -> None:
     """Refuse NaN and infinities that leave the model nothing to say.
 
@@ -77,7 +77,7 @@ def refuse_lost(
         source: Where the feed came from, for messages.
         specs: The inputs.
         feed: Arrays by input name, each [samples, ...] or anything else.
-        first: Number of the first sample in the feed, for messages.
+        numbers: Number of each sample of the feed in the user's data, for messages.
 
     Raises:
         DataError: Naming the input and the sample.
@@ -91,10 +91,16 @@ def refuse_lost(
             continue
         by_row = wrong.reshape(len(wrong) if wrong.ndim else 1, -1).any(axis=1)
         rows = [int(i) for i in np.flatnonzero(by_row)]
-        lost = rows[0] if spec.trial is None else spec.trial.lost(source, feed, rows, first)
+        lost = rows[0] if spec.trial is None else spec.trial.lost(source, feed, rows, numbers[0])
         if lost >= 0:
             msg = (
-                f"data {source!r}: {spec.name!r} holds NaN or infinity in sample {first + lost}, "
-                "for which the model's outputs are none but NaN or infinities; leave it out"
+                f"data {source!r}: {spec.name!r} holds NaN or infinity in sample "
+                f"{number_of(lost, numbers)}, for which the model's outputs are "
+                "none but NaN or infinities; leave it out"
             )
             raise DataError(msg)
+
+
+def number_of(row: int, numbers: Sequence[int]) -> int:
+    """Return the number of the sample in a row of a feed; of one that is a sample, its own."""
+    return numbers[min(row, len(numbers) - 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,11 @@ class ImageArray:
         for start in range(0, stop, group):
             files = self.files[start : min(start + group, stop)]
             yield np.stack([self._decode(f) for f in files])
+
+    def picked(self, keep: np.ndarray) -> ImageArray:
+        """Return some of the images; `keep` says which, bool [images]."""
+        chosen = tuple(f for f, kept in zip(self.files, keep, strict=False) if kept)
+        return replace(self, files=chosen)
 
     def _decode(self, path: Path) -> np.ndarray:
         image_module = _pillow()

@@ -70,6 +70,11 @@ class Pass(ABC):
     """Whether the pass is a part of a family, listed below it."""
     needs_data: ClassVar[bool] = False
     """Whether `run` reads calibration data."""
+    goals: ClassVar[tuple[str, ...]] = ()
+    """Options that say how far the pass shall go, where they are not at their default; without
+    any the budget does."""
+    appetite: ClassVar[float] = 1.0
+    """Share of a limit on the drop that the pass can make use of, beside others'."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Turn the subclass into a frozen, keyword-only dataclass."""
@@ -115,6 +120,17 @@ class Pass(ABC):
             OptionError: For an unknown option or a bad value.
         """
         return cls(**options.coerce(cls.name, cls.options(), given))
+
+    @property
+    def goals_given(self) -> tuple[str, ...]:
+        """The `goals` that are not at their default."""
+        defaults = {spec.name: spec.default for spec in self.options()}
+        return tuple(name for name in self.goals if getattr(self, name) != defaults[name])
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether an option says how far the pass shall go, so that no limit has to."""
+        return bool(self.goals_given)
 
     def settings(self) -> dict[str, Any]:
         """Return every option with its present value."""

@@ -43,9 +43,16 @@ class Context:
     left_alone: list[Remark] = field(default_factory=list)
     """What this run of the pass left alone, repetitions of an earlier run's remarks included."""
 
-    def for_pass(self, item: Pass, following: Sequence[Pass] = ()) -> Context:
-        """Return the view of another pass."""
-        return replace(self, item=item, following=tuple(following), left_alone=[])
+    def for_pass(
+        self,
+        item: Pass,
+        following: Sequence[Pass] = (),
+        guards: Sequence[Guard] | None = None,
+    ) -> Context:
+        """Return the view of another pass, under the same guards unless others are given."""
+        judges = self.guards if guards is None else guards
+        rest = tuple(following)
+        return replace(self, item=item, following=rest, guards=judges, left_alone=[])
 
     # -- speaking ---------------------------------------------------------------------------
 

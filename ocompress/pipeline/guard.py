@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ocompress.ir import Model
+
+if TYPE_CHECKING:
+    from ocompress.pipeline.base import Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,23 @@ class Equivalence(Protocol):
 
         Nothing is said where `before` cannot be run.
         """
+        ...
+
+
+@runtime_checkable
+class Purse(Protocol):
+    """A guard whose limit the passes of a pipeline share."""
+
+    def applies_to(self, item: Pass) -> bool:
+        """Whether a pass is limited."""
+        ...
+
+    def open(self, item: Pass, best: Model, later: Sequence[Pass]) -> None:
+        """Begin a pass that is limited, with its share; `later` are the passes that follow."""
+        ...
+
+    def close(self, item: Pass, kept: Model, verdict: Verdict | None) -> None:
+        """End a pass, with what is kept and this guard's verdict on it, None if it was refused."""
         ...
 
 

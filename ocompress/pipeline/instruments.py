@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Instrument:
     """Does nothing at every hook; override what you need."""
 
+    def announce(self, sentence: str) -> None:
+        """Called before any pass runs, with what the settings turned out to mean."""
+
     def before_pass(self, item: Pass, model: Model) -> None:
         """Called before a pass of the pipeline runs."""
 

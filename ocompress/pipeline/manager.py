@@ -15,7 +15,7 @@ from ocompress.ir import Facet, Model
 from ocompress.pipeline.base import Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.faithful import Step, find_lie
-from ocompress.pipeline.guard import Equivalence, Guard, Verdict
+from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
@@ -104,22 +104,40 @@ class PassManager:
         refused: tuple[Verdict, ...] = (),
     ) -> Model:
         """Run one pass, record it, and return the model that the next one begins with."""
-        assert view.item is not None  # every view here is of a pass
+        item = view.item
+        assert item is not None  # every view here is of a pass
         for verdict in refused:
             view.remark(Severity.WARNING, "outputs-changed", verdict.message)
-        if view.item.name in view.barred:
-            record = _record(view.item, Outcome(), refused, 0.0, best, best)
+        if item.name in view.barred:
+            record = _record(item, Outcome(), refused, 0.0, best, best)
         else:
-            candidate, record = self._run_one(view.item, best, view, records)
+            view = replace(view, guards=self._open(item, best, view.following))
+            candidate, record = self._run_one(item, best, view, records)
             record = replace(record, verdicts=(*refused, *record.verdicts))
             if record.status is Status.ROLLED_BACK:
                 view.analyses.invalidate(Facet.ALL)
             elif record.status is Status.APPLIED:
                 best = candidate
+            self._close(item, best, record)
         records.append(record)
         for instrument in self.instruments:
-            instrument.after_pass(view.item, best, record)
+            instrument.after_pass(item, best, record)
         return best
+
+    def _open(self, item: Pass, best: Model, later: Sequence[Pass]) -> Sequence[Guard]:
+        """Return the guards that limit a pass, its share of what they allow set apart."""
+        applying = [g for g in self.guards if not isinstance(g, Purse) or g.applies_to(item)]
+        for guard in applying:
+            if isinstance(guard, Purse):
+                guard.open(item, best, later)
+        return applying
+
+    def _close(self, item: Pass, kept: Model, record: PassRecord) -> None:
+        for guard in self.guards:
+            if isinstance(guard, Purse):
+                found = [v for v in record.verdicts if v.guard == guard.kind]
+                held = record.status is Status.APPLIED and bool(found)
+                guard.close(item, kept, found[0] if held else None)
 
     def _run_one(
         self, item: Pass, best: Model, context: Context, done: Sequence[PassRecord]
@@ -152,7 +170,7 @@ class PassManager:
         if not outcome or item.numerics is not Numerics.LOSSY:
             return ()
         verdicts = []
-        for guard in self.guards:
+        for guard in context.guards:
             verdicts.append(guard.judge(candidate, best))
             if not verdicts[-1].held:
                 context.remark(Severity.WARNING, "rolled-back", verdicts[-1].message)

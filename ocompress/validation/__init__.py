@@ -3,6 +3,7 @@
 from ocompress.validation.accuracy_guard import AccuracyGuard
 from ocompress.validation.across import validate_on
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
+from ocompress.validation.drops import NAMES, Named
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
@@ -10,6 +11,7 @@ from ocompress.validation.result import (
     Check,
     Interval,
     LevelResult,
+    Loss,
     OutputComparison,
     ScoreComparison,
     ValidationResult,
@@ -18,6 +20,7 @@ from ocompress.validation.result import (
 from ocompress.validation.validate import validate
 
 __all__ = [
+    "NAMES",
     "AccuracyGuard",
     "Check",
     "DeviceValidation",
@@ -26,8 +29,10 @@ __all__ = [
     "Gate",
     "Interval",
     "LevelResult",
+    "Loss",
     "MachineComparison",
     "Metric",
+    "Named",
     "OutputComparison",
     "ScoreComparison",
     "ValidationResult",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
-
-import numpy as np
+from collections.abc import Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds, samples_in
+from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
+from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Verdict
-from ocompress.runtime import Level
-from ocompress.validation.decisions import Rule, agree, as_float, is_float
-from ocompress.validation.intervals import wilson
+from ocompress.validation.drops import Drop, Named, make_meter
+from ocompress.validation.intervals import samples_needed
 from ocompress.validation.metric import Metric
-from ocompress.validation.result import Interval
-from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
-from ocompress.validation.sources import LiveSource, Shelf
 
-Kind = Literal["agreement", "accuracy"]
+CONFIDENCE = 0.95
+"""One-sided confidence of the upper end that has to be within twice the limit."""
+_BOUND = 2.0
 _ROUNDING = 1e-9
 """Slack for differences of shares: 1 - 0.99 must be within 0.01."""
 
@@ -26,8 +23,11 @@ _ROUNDING = 1e-9
 class AccuracyGuard:
     """Refuses candidates whose quality on the data fell by more than is allowed.
 
-    The reference runs once, when the guard is made. What is kept of it are decisions or scores,
-    never outputs; beyond 64 MiB they go to a temporary file.
+    The reference runs once, when the guard is made. The estimate has to be within the limit, and
+    the upper end of its interval within twice the limit; with a `confidence` of the user's own the
+    upper end itself has to be within the limit. Of a pipeline, every pass that goes as far as the
+    limit lets gets its share of what those before it have left (`open`): 1 % for three passes is
+    not 1 % for the first.
     """
 
     kind = "max-drop"
@@ -38,161 +38,143 @@ class AccuracyGuard:
         data: Dataset,
         max_drop: float,
         *,
-        metric: Kind | Metric = "agreement",
+        metric: Named | Metric = "auto",
+        confidence: float | None = None,
+        default: bool = False,
         threads: int = 1,
     ) -> None:
         """Run the reference over the data once.
 
         Args:
             reference: The original.
-            data: Feeds, with labels where the metric needs them.
+            data: Feeds that nothing was fitted to, with labels where the metric needs them.
             max_drop: Largest loss allowed, in units of the metric: a share of the samples for
-                agreement (1 - agreement) and accuracy.
-            metric: `agreement` with the reference's decisions (of the output that agrees least),
-                `accuracy` with labels, or the user's own.
+                expected accuracy, agreement and accuracy.
+            metric: A named metric, see `ocompress.validation.measures`, or the user's own.
+            confidence: One-sided confidence at which the loss is within the limit.
+            default: Whether nobody asked for the limit: then passes with a goal of their own are
+                not limited.
             threads: Threads within an operator; 0 takes all cores.
 
         Raises:
-            DataError: If the data do not fit the reference, or have no usable labels.
+            DataError: If the data do not fit the reference, have no usable labels, or are too few
+                for the confidence asked for.
             RuntimeFailureError: If the reference cannot be loaded or run.
         """
         self.max_drop = max_drop
-        self._data = data
-        self._metric = metric
-        self._threads = threads
-        self._rules: dict[str, Rule] = {}
-        self._low: dict[str, float] = {}
-        self._high: dict[str, float] = {}
-        self._accuracy = self._labels() if metric == "accuracy" else None
-        self._kept = Shelf()
-        self._observe(reference)
+        self.default = default
+        self._confidence = confidence
+        self._meter = make_meter(reference, data, metric, threads=threads)
+        self._samples = data.samples
+        self._used = 0.0  # what the passes that are limited have spent
+        self._base = 0.0  # what the model had lost when the present pass began
+        self._free = 0.0  # what passes without a limit have lost at most
+        self._share = max_drop
+        if confidence is not None and self.needed > self._samples:
+            raise DataError(self.too_few)
 
     @property
-    def name(self) -> str:
-        """What is measured."""
-        return self._metric.name if isinstance(self._metric, Metric) else self._metric
+    def noun(self) -> str:
+        """What is measured, for people."""
+        return self._meter.noun
+
+    @property
+    def meaning(self) -> str:
+        """What the limit means, for people: `at most 1 point of expected accuracy`."""
+        points = 100 * self.max_drop
+        unit = "point" if points == 1 else "points"
+        sure = "" if self._confidence is None else f" at {100 * self._confidence:g} % confidence"
+        whose = " (the default; set another with --max-drop)" if self.default else ""
+        return f"at most {points:.3g} {unit} of {self.noun}{sure}{whose}"
+
+    @property
+    def limit(self) -> float:
+        """What the present pass may leave the model with."""
+        return self._base + self._share
+
+    @property
+    def needed(self) -> int:
+        """Samples that it takes to show that the limit holds, if nothing at all is lost."""
+        bound = self.max_drop * (_BOUND if self._confidence is None else 1.0)
+        return samples_needed(bound, self._meter.margin(), self._confidence or CONFIDENCE)
+
+    @property
+    def too_few(self) -> str:
+        """One sentence on how many samples are needed; empty where there are enough."""
+        needed = self.needed
+        if needed <= self._samples:
+            return ""
+        return (
+            f"{self._samples} held-out samples cannot show that {self.noun} drops by at most "
+            f"{100 * self.max_drop:.3g} points, not even if none is lost: that takes {needed} "
+            "held-out samples"
+        )
+
+    def applies_to(self, item: Pass) -> bool:
+        """Whether a pass is limited."""
+        return item.numerics is Numerics.LOSSY and not (self.default and item.has_goal)
+
+    def open(self, item: Pass, best: Model, later: Sequence[Pass]) -> None:
+        """Begin a pass: what may it spend?
+
+        A pass with a goal of its own may spend all that is left, others their share of it.
+
+        Args:
+            item: The pass.
+            best: The model that it gets.
+            later: The passes that follow.
+        """
+        self._share = self.max_drop - self._used
+        waiting = [p for p in later if self.applies_to(p) and not p.has_goal]
+        if not item.has_goal and waiting:
+            whole = item.appetite + sum(p.appetite for p in waiting)
+            self._share *= item.appetite / whole
+
+    def close(self, item: Pass, kept: Model, verdict: Verdict | None) -> None:
+        """End a pass: what did it spend?
+
+        Args:
+            item: The pass.
+            kept: The model that the next one gets.
+            verdict: What this guard found of it; None if it was not asked or refused it.
+        """
+        if verdict is not None:
+            now = verdict.figures["drop"]
+            self._used += max(0.0, now - self._base)
+            self._base = now
+        elif item.numerics is Numerics.LOSSY and not self.applies_to(item):
+            found = self._drop(kept).value
+            self._base = found.value
+            self._free = max(0.0, found.high - self._used)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Compare `candidate` with the reference; `best` is not looked at."""
         try:
-            drop, count = self._drop(candidate)
+            drop = self._drop(candidate)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, "max-drop", f"the model does not run any more: {error}")
-        held = drop.value <= self.max_drop + _ROUNDING
-        relation = "within" if held else "more than"
+        found, limit = drop.value, self.limit
+        bound = limit
+        if self._confidence is None:
+            bound = max(self._free + _BOUND * self.max_drop, drop.least)
+        within = found.value <= limit + _ROUNDING
+        held = within and found.high <= bound + _ROUNDING
+        why = f"within the {limit:.4g} allowed" if held else f"more than the {limit:.4g} allowed"
+        if within and not held:
+            why = f"so it may be more than {bound:.4g}"
+        percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
-            f"{self.name} fell by {drop.value:.4f} (95 % interval {drop.low:.4f} to "
-            f"{drop.high:.4f}, {count} samples), {relation} the {self.max_drop:g} allowed"
+            f"{drop.noun} fell by {found.value:.4f} (at most {found.high:.4f} with {percent} % "
+            f"confidence, {drop.count} samples), {why}"
         )
         figures = {
-            "drop": drop.value,
-            "low": drop.low,
-            "high": drop.high,
-            "limit": self.max_drop,
-            "samples": float(count),
+            "drop": found.value,
+            "low": found.low,
+            "high": found.high,
+            "limit": limit,
+            "samples": float(drop.count),
         }
         return Verdict(held, "max-drop", message, figures)
 
-    def _labels(self) -> Accuracy:
-        labels = class_ids(self._data)
-        if labels is None:
-            msg = f"data {self._data.source!r} have no class ids as labels; accuracy needs them"
-            raise DataError(msg)
-        return Accuracy(labels)
-
-    # -- the reference ----------------------------------------------------------------------
-
-    def _observe(self, reference: Model) -> None:
-        source = LiveSource(reference, Level.ALL, self._threads)
-        first = 0
-        for feeds in self._data:
-            span = slice(first, first + samples_in(self._data, feeds))
-            outputs = source.outputs(feeds)
-            if first == 0:
-                self._choose(outputs, span.stop)
-            for name, array in outputs.items():
-                if not is_float(array):
-                    continue
-                values = as_float(array)
-                values = values[np.isfinite(values)]
-                if values.size:
-                    low, high = float(values.min()), float(values.max())
-                    self._low[name] = min(low, self._low.get(name, low))
-                    self._high[name] = max(high, self._high.get(name, high))
-            self._kept.put(self._digest(outputs, feeds, span))
-            first = span.stop
-
-    def _choose(self, outputs: dict[str, np.ndarray], samples: int) -> None:
-        self._rules = {name: Rule.for_output(array) for name, array in outputs.items()}
-        if self._accuracy is not None and not self._accuracy.choose(outputs, samples):
-            shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
-            labels = list(self._accuracy.labels[:samples].shape)
-            msg = f"no output has a decision per label: labels {labels}, outputs {shapes}"
-            raise DataError(msg)
-        if self._metric == "agreement" and not self._rules:
-            msg = "no output of the model is a tensor, so agreement cannot be measured"
-            raise DataError(msg)
-
-    def _unit(self, name: str) -> bool:
-        return self._low.get(name, 0.0) >= 0.0 and self._high.get(name, 1.0) <= 1.0
-
-    def _digest(
-        self, outputs: dict[str, np.ndarray], feeds: Feeds, span: slice
-    ) -> dict[str, np.ndarray]:
-        """Return what is kept of one feed's outputs."""
-        if isinstance(self._metric, Metric):
-            return {"scores": metric_scores(self._metric, outputs, self._data, feeds, span)}
-        if self._metric == "accuracy":
-            assert self._accuracy is not None
-            signed, halved = self._accuracy.score(outputs, span)
-            return {"signed": signed, "halved": halved}
-        if self._metric == "agreement":
-            return {n: r.decide(outputs[n]) for n, r in self._rules.items() if n in outputs}
-        assert_never(self._metric)
-
-    # -- candidates -------------------------------------------------------------------------
-
-    def _drop(self, candidate: Model) -> tuple[Interval, int]:
-        source = LiveSource(candidate, Level.ALL, self._threads)
-        total = ScoreSum(self.name)
-        agreed: dict[str, list[np.ndarray]] = {n: [] for n in self._rules}
-        first = 0
-        for feeds, kept in zip(self._data, self._kept, strict=True):
-            span = slice(first, first + samples_in(self._data, feeds))
-            samples, first = span.stop - span.start, span.stop
-            new = self._digest(source.outputs(feeds), feeds, span)
-            if self._metric == "agreement":
-                for name, rule in self._rules.items():
-                    shares = self._shares(name, rule, kept, new, samples)
-                    agreed[name].append(shares)
-                continue
-            key = "scores"
-            if self._accuracy is not None:
-                key = "halved" if self._unit(self._accuracy.output) else "signed"
-            total.add(kept[key], new[key], samples)
-        if self._metric == "agreement":
-            return _least(agreed)
-        result = total.result()
-        return result.drop, result.count
-
-    def _shares(
-        self,
-        name: str,
-        rule: Rule,
-        kept: dict[str, np.ndarray],
-        new: dict[str, np.ndarray],
-        samples: int,
-    ) -> np.ndarray:
-        if name not in new or name not in kept:
-            return np.zeros(samples)
-        unit = self._unit(name)
-        return agree(rule.labels_of(kept[name], unit), rule.labels_of(new[name], unit), samples)
-
-
-def _least(agreed: dict[str, list[np.ndarray]]) -> tuple[Interval, int]:
-    """Return one minus the agreement of the output that agrees least, and its samples."""
-    shares = {name: np.concatenate(parts) for name, parts in agreed.items()}
-    worst = min(shares.values(), key=lambda s: float(s.mean()))
-    interval = wilson(float(worst.mean()), len(worst))
-    drop = Interval(1 - interval.value, 1 - interval.high, 1 - interval.low, interval.method)
-    return drop, len(worst)
+    def _drop(self, candidate: Model) -> Drop:
+        return self._meter.drop(candidate, self._confidence or CONFIDENCE)

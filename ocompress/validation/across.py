@@ -143,28 +143,25 @@ class _FlipSum:
 
     rule: Rule
     counted: int = 0
-    flipped: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    flipped: list[int] = field(default_factory=list)
 
     def update(self, host: np.ndarray, device: np.ndarray, first: int, samples: int) -> None:
         """Take in one feed's output."""
-        left, right = self.rule.decide(host), self.rule.decide(device)
-        for unit in (False, True):
-            labels = self.rule.labels_of(left, unit), self.rule.labels_of(right, unit)
-            shares = agree(*labels, samples)
-            where = first + np.flatnonzero(shares < 1.0)
-            self.flipped[unit].extend(int(i) for i in where)
+        left, right = (self.rule.labels_of(self.rule.decide(a), True) for a in (host, device))
+        shares = agree(left, right, samples)
+        self.flipped.extend(int(i) for i in first + np.flatnonzero(shares < 1.0))
         self.counted += len(shares)
 
-    def result(self, output: str, within_unit: bool) -> Flips:
-        """Return what was found; `within_unit` says if the host's output stays in [0, 1]."""
-        samples = tuple(self.flipped[within_unit])
-        fraction = len(samples) / max(self.counted, 1)
-        return Flips(output, self.rule.describe(within_unit), len(samples), fraction, samples)
+    def result(self, output: str) -> Flips:
+        """Return what was found."""
+        fraction = len(self.flipped) / max(self.counted, 1)
+        decision = self.rule.describe(True)
+        return Flips(output, decision, len(self.flipped), fraction, tuple(self.flipped))
 
 
 def _compare(run: ModelRun, model: Model, data: Dataset, threads: int) -> MachineComparison:
     """Run a model here and compare with what it gave on the device."""
-    comparer = Comparer()
+    comparer = Comparer(model)
     flips: dict[str, _FlipSum] = {}
     try:
         host = LiveSource(model, Level.ALL, threads)
@@ -174,10 +171,12 @@ def _compare(run: ModelRun, model: Model, data: Dataset, threads: int) -> Machin
             samples = samples_in(data, feeds)
             comparer.update(here, there, first, samples)
             for name in (n for n in here if n in there):
-                total = flips.setdefault(name, _FlipSum(Rule.for_output(here[name])))
-                total.update(here[name], there[name], first, samples)
+                rule = comparer.rule_of(name)
+                if rule is not None:
+                    total = flips.setdefault(name, _FlipSum(rule))
+                    total.update(here[name], there[name], first, samples)
             first += samples
     except (RuntimeFailureError, DataError) as error:
         return MachineComparison(run.name, str(error))
-    found = tuple(t.result(n, comparer.within_unit(n)) for n, t in flips.items())
+    found = tuple(total.result(name) for name, total in flips.items())
     return MachineComparison(run.name, "", comparer.outputs(), found)

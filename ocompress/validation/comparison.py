@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.ir import Model
 from ocompress.runtime import Level
 from ocompress.validation.decisions import Rule, agree
 from ocompress.validation.intervals import wilson
+from ocompress.validation.losses import LossSum
+from ocompress.validation.measures import Measure, choose_measures
 from ocompress.validation.numeric import NumericSum
 from ocompress.validation.result import LevelResult, OutputComparison, ScoreComparison, WorstSample
 
@@ -20,13 +23,23 @@ MOST_WORST = 5
 
 @dataclass(slots=True)
 class OutputSum:
-    """Running comparison of one output: numbers and decisions."""
+    """Running comparison of one output: numbers, decisions and what is lost.
+
+    Attributes:
+        name: Name of the output.
+        measure: How its loss is counted.
+    """
 
     name: str
+    measure: Measure
     numbers: NumericSum = field(default_factory=NumericSum)
-    _rule: Rule | None = None
-    _agreed: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    _agreed: float = 0.0
     _counted: int = 0
+    _lost: LossSum = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing."""
+        self._lost = LossSum(self.measure)
 
     def update(
         self, reference: np.ndarray, candidate: np.ndarray, first: int, samples: int
@@ -34,24 +47,25 @@ class OutputSum:
         """Take in one feed.
 
         Returns:
-            Decibels, and shares of equal decisions, per sample (or a single one).
+            Decibels per sample (or a single one), and shares of equal decisions, all 1 where the
+            output decides nothing.
         """
-        if self._rule is None:
-            self._rule = Rule.for_output(reference)
         ratios = self.numbers.update(reference, candidate, first, samples)
-        left, right = self._rule.decide(reference), self._rule.decide(candidate)
-        shares = [
-            agree(self._rule.labels_of(left, unit), self._rule.labels_of(right, unit), samples)
-            for unit in (False, True)
-        ]
-        self._agreed += [s.sum() for s in shares]
-        self._counted += len(shares[0])
-        return ratios, shares[self.numbers.within_unit]
+        self._lost.update(self.measure.prepare(reference), candidate, samples)
+        rule = self.measure.rule
+        if rule is None:
+            return ratios, np.ones(len(ratios))
+        left, right = (rule.labels_of(rule.decide(a), True) for a in (reference, candidate))
+        shares = agree(left, right, samples)
+        self._agreed += float(shares.sum())
+        self._counted += len(shares)
+        return ratios, shares
 
     def result(self) -> OutputComparison:
         """Return the comparison."""
-        numbers, unit = self.numbers, self.numbers.within_unit
-        share = float(self._agreed[int(unit)]) / max(self._counted, 1)
+        numbers = self.numbers
+        rule = self.measure.rule if self._lost.decides else None
+        share = self._agreed / max(self._counted, 1)
         return OutputComparison(
             name=self.name,
             elements=numbers.elements,
@@ -61,9 +75,10 @@ class OutputSum:
             shape_changes=numbers.shape_changes,
             changed_nonfinite=numbers.changed_nonfinite,
             nonfinite=numbers.elements - numbers.compared,
-            agreement=wilson(share, self._counted) if self._counted else None,
-            decision=self._rule.describe(unit) if self._rule else "",
+            agreement=wilson(share, self._counted) if rule is not None and self._counted else None,
+            decision=rule.describe(True) if rule is not None else "",
             worst_sample=numbers.worst[0],
+            losses=tuple(self._lost.results()),
         )
 
 
@@ -71,9 +86,15 @@ class OutputSum:
 class Comparer:
     """Running comparison of all the outputs that two models share.
 
-    Memory does not grow with the data: sums per output, and the few worst samples.
+    Memory hardly grows with the data: sums per output, a loss per sample, and the few worst
+    samples.
+
+    Attributes:
+        model: The reference, whose graph tells what kind its outputs are.
     """
 
+    model: Model
+    _measures: dict[str, Measure] = field(default_factory=dict)
     _outputs: dict[str, OutputSum] = field(default_factory=dict)
     _worst: list[tuple[float, int, str, bool]] = field(default_factory=list)
 
@@ -85,12 +106,13 @@ class Comparer:
         samples: int,
     ) -> None:
         """Take in one feed's outputs; `first` is the index of its first sample."""
+        self._measures = self._measures or choose_measures(self.model, reference)
         lowest = [(np.inf, "")] * samples
         agrees = np.ones(samples, bool)
         for name, array in reference.items():
             if name not in candidate:
                 continue
-            output = self._outputs.setdefault(name, OutputSum(name))
+            output = self._outputs.setdefault(name, OutputSum(name, self._measures[name]))
             ratios, shares = output.update(array, candidate[name], first, samples)
             if len(ratios) == len(shares) == samples:
                 lowest = [min(old, (r, name)) for old, r in zip(lowest, ratios, strict=True)]
@@ -113,6 +135,10 @@ class Comparer:
         """Return the worst samples, worst first."""
         ordered = sorted(self._worst, reverse=True)
         return tuple(WorstSample(-i, name, -ratio, same) for ratio, i, name, same in ordered)
+
+    def rule_of(self, output: str) -> Rule | None:
+        """Return how decisions are read off an output, None where it decides nothing."""
+        return self._measures[output].rule if output in self._measures else None
 
     def within_unit(self, output: str) -> bool:
         """Whether the reference's output stays within [0, 1]; False if it was never compared."""

@@ -46,6 +46,23 @@ class Check(Finding):
 
 
 @dataclass(frozen=True, slots=True)
+class Loss(Finding):
+    """What an output lost, in the unit that its users mean.
+
+    Attributes:
+        part: Channels that are counted by themselves (`0..3`), empty for the whole output.
+        unit: `expected`, `agreement`, `cosine` or `error`, see `ocompress.validation.measures`.
+        drop: The loss, 0 for none, with its interval.
+        count: Samples.
+    """
+
+    part: str
+    unit: str
+    drop: Interval
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputComparison(Finding):
     """One output of the candidate against the same output of the reference.
 
@@ -66,8 +83,10 @@ class OutputComparison(Finding):
         changed_nonfinite: Elements that are NaN or infinite in the reference, and something else
             in the candidate.
         nonfinite: Elements that are NaN or infinite in the reference, the same or not.
-        agreement: Share of samples with the same decision, None when it was not counted.
-        decision: How decisions are read off: `top-1 axis -1`, `x > 0.5`, `x > 0`, `equal`.
+        agreement: Share of samples with the same decision, None where the output decides nothing
+            (embeddings, regressions, probabilities that hardly ever fire).
+        decision: How decisions are read off: `top-1 axis -1`, `x > 0.5`, `equal`.
+        losses: What each part lost, in the unit of the output.
         worst_sample: Index of the sample with the largest error relative to its signal.
     """
 
@@ -86,6 +105,12 @@ class OutputComparison(Finding):
     agreement: Interval | None = None
     decision: str = ""
     worst_sample: int | None = None
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def loss(self) -> Loss | None:
+        """The part that lost most."""
+        return max(self.losses, key=lambda found: found.drop.value, default=None)
 
     @property
     def is_empty(self) -> bool:
@@ -158,6 +183,12 @@ class LevelResult(Finding):
         """Agreement of the output that agrees least."""
         counted = [o.agreement for o in self.outputs if o.agreement is not None]
         return min(counted, key=lambda i: i.value, default=None)
+
+    @property
+    def loss(self) -> Loss | None:
+        """The largest loss of any output, each in its own unit."""
+        counted = [o.loss for o in self.outputs if o.loss is not None]
+        return max(counted, key=lambda found: found.drop.value, default=None)
 
 
 @dataclass(frozen=True, slots=True)

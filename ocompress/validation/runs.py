@@ -34,7 +34,7 @@ class LevelRun:
     level: Level
     source: Source | None = None
     failure: str = ""
-    comparer: Comparer = field(default_factory=Comparer)
+    comparer: Comparer | None = None
     accuracy: tuple[ScoreSum, ScoreSum] | None = None
     metric: ScoreSum | None = None
 
@@ -63,6 +63,7 @@ class LevelRun:
 
     def result(self, accuracy: Accuracy | None) -> LevelResult:
         """Return the comparison with the reference."""
+        assert self.comparer is not None  # it was run
         right = None
         if accuracy is not None and self.accuracy is not None:
             right = self.accuracy[self.comparer.within_unit(accuracy.output)].result()
@@ -90,7 +91,7 @@ class Runner:
         self._data = data
         self._metric = metric
         self._runs = [LevelRun(level) for level in levels]
-        self._between = Comparer()
+        self._between: Comparer | None = None
         self._accuracy: Accuracy | None = None
         self._remarks: list[str] = []
         self._watched: list[Collapse] = []
@@ -129,7 +130,9 @@ class Runner:
         source = shelf(reference, level)
         self._watched = [Collapse(reference) for _ in self._runs]
         self._remarks += self._watched[0].remarks()
+        self._between = Comparer(reference)
         for run in self._runs:
+            run.comparer = Comparer(reference)
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:
@@ -167,7 +170,7 @@ class Runner:
             else None
         )
         for run, watched, outputs in zip(self._runs, self._watched, made, strict=True):
-            if outputs is None:
+            if outputs is None or run.comparer is None:
                 continue
             watched.update(reference, outputs, samples)
             run.comparer.update(reference, outputs, span.start, samples)
@@ -182,8 +185,9 @@ class Runner:
                     run.failure = str(error)
                     continue
                 run.metric.add(score, own, samples)
-        if len(made) > 1 and made[0] is not None and made[-1] is not None:
-            self._between.update(made[0], made[-1], span.start, samples)
+        first, last = made[0], made[-1]
+        if self._between is not None and len(made) > 1 and first is not None and last is not None:
+            self._between.update(first, last, span.start, samples)
 
     def _finish(self, samples: int) -> Comparison:
         if self._data.labels is not None and samples != self._data.samples:
@@ -203,7 +207,7 @@ class Runner:
             "nothing to compare"
             for name in empty
         ]
-        between = self._between.outputs()
+        between = self._between.outputs() if self._between is not None else ()
         related = (collapse_check(self._watched),)
         return Comparison(checks, levels, between, samples, self._remarks, related)
 

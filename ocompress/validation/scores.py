@@ -96,9 +96,11 @@ class ScoreSum:
 
     Attributes:
         name: What is scored.
+        confidence: One-sided confidence of the interval's ends; None gives the two-sided 95 %.
     """
 
     name: str
+    confidence: float | None = None
     _reference: list[np.ndarray] = field(default_factory=list)
     _candidate: list[np.ndarray] = field(default_factory=list)
     _weights: list[np.ndarray] = field(default_factory=list)
@@ -119,9 +121,9 @@ class ScoreSum:
             np.concatenate(part) for part in (self._reference, self._candidate, self._weights)
         )
         if bool((weights == 1).all()):
-            drop = paired_drop(reference, candidate)
+            drop = paired_drop(reference, candidate, confidence=self.confidence)
         else:
-            drop = bootstrap_mean(reference - candidate, weights)
+            drop = bootstrap_mean(reference - candidate, weights, confidence=self.confidence)
         old = float(np.average(reference, weights=weights))
         new = float(np.average(candidate, weights=weights))
         share = bool(np.isin(np.concatenate([reference, candidate]), (0.0, 1.0)).all())

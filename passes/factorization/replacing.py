@@ -43,6 +43,7 @@ class Replace(Pass):
     operators: ClassVar[tuple[str, ...]] = _OPERATORS
     after = order.TO_REPLACE
     numerics = Numerics.LOSSY
+    goals = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     max_macs: float = option(
@@ -65,7 +66,9 @@ class Replace(Pass):
         at_most=1,
     )
     rank: int = option(
-        0, help="Rank that every layer gets, in the form with the least error.", at_least=0
+        0,
+        help="Rank that every layer gets, in the form with the least error.",
+        at_least=0,
     )
     energy: float = option(
         0.0,
@@ -104,17 +107,12 @@ class Replace(Pass):
         plan, built = self._choose(choices, builder, ctx)
         return self._finish(model, choices, plan, built, ctx)
 
-    @property
-    def _goals(self) -> dict[str, float | bool]:
-        """The options that say how far it goes."""
-        names = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
-
     def _check(self, model: Model) -> None:
         for key in ("layers", "exclude"):
             check_patterns(model, getattr(self, key), self.name, key)
-        if len(self._goals) > 1:
-            msg = f"{self.name}: give one of {' and '.join(self._goals)}; each says how far to go"
+        if len(self.goals_given) > 1:
+            named = " and ".join(self.goals_given)
+            msg = f"{self.name}: give one of {named}; each says how far to go"
             raise OptionError(msg)
         if self.evbmf and all(form.spectra is None for form in self.forms()):
             msg = f"{self.name}: evbmf finds ranks of cuts of a matrix; no form here is one"
@@ -199,7 +197,7 @@ class Replace(Pass):
         )
         plan: Plan | None
         built: Chained | None
-        if not self._goals and (search.limited or search.hurried):
+        if not self.goals_given and (search.limited or search.hurried):
             found = search.farthest() if search.limited else search.nearest()
             if found is None:
                 code = "too-lossy" if search.limited else "too-slow"
@@ -224,7 +222,7 @@ class Replace(Pass):
         table = choices.table
         if self.max_macs:
             return self._within_macs(choices)
-        if set(self._goals) - {"max_error"}:
+        if set(self.goals_given) - {"max_error"}:
             return changed({part: self._best(choices, part) for part in table.rows})
         return changed(table.cheapest(choices.by, self.max_error or _ERROR))
 

@@ -68,6 +68,7 @@ class Prune(Pass):
     name = "prune"
     after = order.TO_ZERO
     numerics = Numerics.LOSSY
+    goals = ("sparsity", "pattern", "layers")
     may_change = Facet.WEIGHTS
 
     sparsity: float = option(
@@ -96,7 +97,8 @@ class Prune(Pass):
         True, help="With data, fit the weights that are left and the biases, layer after layer."
     )
     layers: dict[str, float] = option(
-        {}, help="Sparsity by layer: glob of node names to share; the first that matches counts."
+        {},
+        help="Sparsity by layer: glob of node names to share; the first that matches counts.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     op_types: tuple[str, ...] = option(

@@ -69,10 +69,14 @@ class PruneChannels(Pass):
 
     name = "prune-channels"
     numerics = Numerics.LOSSY
+    goals = ("ratio", "max_macs")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
 
     ratio: float = option(
-        0.0, help="Share of the channels that go; 0 leaves it to the budget.", at_least=0, at_most=1
+        0.0,
+        help="Share of the channels that go; 0 leaves it to the budget.",
+        at_least=0,
+        at_most=1,
     )
     max_macs: float = option(
         0.0,

@@ -64,6 +64,7 @@ class PruneLayers(Pass):
 
     name = "prune-layers"
     numerics = Numerics.LOSSY
+    goals = ("count",)
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
     needs_data = True
 

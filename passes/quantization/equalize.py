@@ -46,6 +46,7 @@ class Equalize(Pass):
     name = "equalize"
     after = order.TO_EQUALIZE
     numerics = Numerics.LOSSY
+    appetite = 0.3
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
     by: str = option(

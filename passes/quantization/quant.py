@@ -57,6 +57,7 @@ class Quant(Pass):
 
     name = "quant"
     numerics = Numerics.LOSSY
+    appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
     after = order.TO_QUANTIZE
     needs_data = True

@@ -46,6 +46,7 @@ class QuantDynamic(Pass):
 
     name = "quant-dynamic"
     numerics = Numerics.LOSSY
+    appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
     after = (*order.TO_QUANTIZE, "quant")
 

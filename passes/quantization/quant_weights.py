@@ -69,6 +69,8 @@ class QuantWeights(Pass):
 
     name = "quant-weights"
     numerics = Numerics.LOSSY
+    goals = ("form", "block", "kernel")
+    appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
     after = (*order.TO_QUANTIZE, "quant", "quant-dynamic")
 

@@ -27,6 +27,7 @@ class Scale(Pass):
 
     name = "scale"
     numerics = Numerics.LOSSY
+    goals = ("factor",)
     factor: float = ocompress.option(1.0, help="Factor.")
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -20,6 +20,18 @@ def classifier(seed: int = 0, outputs: int = 1) -> Model:
     return b.model()
 
 
+def heads(*names: str, last: str = "", width: int = 4) -> Model:
+    """Make `[n, 4] -> [n, width]` scores of classes by name, or what `last` makes of them."""
+    b = Builder(0)
+    x = b.input("x", ["n", 4])
+    for name in names:
+        h = b.op("Gemm", x, b.weight(4, width), b.weight(width), to="" if last else name)
+        if last:
+            b.op(last, h, to=name)
+        b.output(name, ["n", width])
+    return b.model()
+
+
 def after(op_type: str, *constants: object, **attrs: Any) -> Model:
     """Make the classifier with one more operator on its logits."""
     b = Builder(0)

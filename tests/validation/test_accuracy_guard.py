@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from ocompress.errors import DataError
-from ocompress.ir import Model
-from ocompress.validation import AccuracyGuard, Metric, validate
-from ocompress.validation.accuracy_guard import Kind
-from tests.build import Builder, InMemory
-from tests.validation.nets import after, classifier, data, predictions
+from ocompress.pipeline import Numerics, Outcome, Pass, Verdict, option
+from ocompress.runtime import Session
+from ocompress.validation import AccuracyGuard, Metric, Named, validate
+from tests.build import InMemory
+from tests.validation.nets import after, classifier, data, heads, predictions
+
+
+class Lossy(Pass):
+    """Does nothing, at any strength."""
+
+    name = "lossy"
+    numerics = Numerics.LOSSY
+    goals = ("strength",)
+    strength: int = option(1, help="How much.")
+
+    def run(self, *_: object) -> Outcome:
+        return Outcome()
+
 
 MODEL = classifier()
 SHIFTED = after("Add", np.array([0.0, 0.4, 0.0], np.float32))
@@ -25,16 +38,113 @@ def agreement_of_shifted() -> float:
 def test_agreement_is_that_of_validation() -> None:
     drop = 1 - agreement_of_shifted()
     assert 0 < drop < 0.5
-    verdict = AccuracyGuard(MODEL, data(), drop).judge(SHIFTED, MODEL)
+    verdict = AccuracyGuard(MODEL, data(), 0.15, metric="agreement").judge(SHIFTED, MODEL)
     assert verdict.held
     assert verdict.figures["drop"] == pytest.approx(drop)
-    assert not AccuracyGuard(MODEL, data(), drop - 0.01).judge(SHIFTED, MODEL).held
+    tight = AccuracyGuard(MODEL, data(), drop - 0.01, metric="agreement")
+    assert not tight.judge(SHIFTED, MODEL).held
+
+
+def test_expected_accuracy_is_what_the_probabilities_say() -> None:
+    x = np.concatenate([f["x"] for f in data()])
+    logits, shifted = (Session(m).run({"x": x})["y0"] for m in (MODEL, SHIFTED))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    lost = p.max(1) - p[np.arange(len(p)), shifted.argmax(1)]
+    verdict = AccuracyGuard(MODEL, data(), 0.5).judge(SHIFTED, MODEL)
+    assert verdict.figures["drop"] == pytest.approx(lost.mean(), rel=1e-5)
+    assert 0 < lost.mean() < 1 - agreement_of_shifted()
+    assert "expected accuracy fell" in verdict.message
+    found = validate(MODEL, SHIFTED, data()).levels[0].loss
+    assert found is not None
+    assert (found.unit, found.count) == ("expected", 40)
+    assert found.drop.value == pytest.approx(lost.mean(), rel=1e-5)
+
+
+def test_the_bound_may_be_twice_the_limit_and_no_more() -> None:
+    seen = AccuracyGuard(MODEL, data(), 1.0).judge(SHIFTED, MODEL).figures
+    assert seen["drop"] < 0.9 * seen["high"] / 2  # the bound is what decides
+    assert AccuracyGuard(MODEL, data(), seen["high"] / 2 * 1.01).judge(SHIFTED, MODEL).held
+    assert not AccuracyGuard(MODEL, data(), seen["high"] / 2 * 0.99).judge(SHIFTED, MODEL).held
+    sure = AccuracyGuard(MODEL, data(), seen["high"] * 1.01, confidence=0.95)
+    assert sure.judge(SHIFTED, MODEL).held
+    unsure = AccuracyGuard(MODEL, data(), seen["high"] * 0.99, confidence=0.95)
+    verdict = unsure.judge(SHIFTED, MODEL)
+    assert not verdict.held
+    assert "it may be more than" in verdict.message
+
+
+def test_too_few_samples_are_said_in_numbers() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.01, metric="agreement")
+    assert "that takes 133 held-out samples" in guard.too_few
+    assert guard.judge(MODEL.clone(), MODEL).held
+    with pytest.raises(DataError, match="that takes 268 held-out samples"):
+        AccuracyGuard(MODEL, data(), 0.01, metric="agreement", confidence=0.95)
+    assert AccuracyGuard(MODEL, data(133), 0.01, metric="agreement").too_few == ""
+
+
+def test_labels_of_some_samples_correct_an_original_that_is_too_sure() -> None:
+    sharp = after("Mul", np.float32(8))
+    labels = np.full(400, -1)
+    x = np.concatenate([f["x"] for f in data(400)])
+    logits = Session(MODEL).run({"x": x})["y0"]
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    rng = np.random.default_rng(0)
+    labels[:300] = [rng.choice(3, p=row) for row in p[:300]]
+    shifted = after("Mul", np.float32(8))
+    shifted.graph.nodes[0].set_input(
+        2, shifted.graph.constant("b", np.array([0.4, 0.2, -1.0], np.float32))
+    )
+    plain, corrected = (
+        AccuracyGuard(sharp, data(400, labels=given), 1.0, metric="expected")
+        .judge(shifted, sharp)
+        .figures["drop"]
+        for given in (None, labels)
+    )
+    calm = AccuracyGuard(MODEL, data(400), 1.0, metric="expected")
+    wanted = calm.judge(shifted, MODEL).figures["drop"]
+    assert abs(corrected - wanted) < 0.15 * abs(plain - wanted)
+
+
+def test_passes_share_the_limit() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.3, metric="agreement")
+    first, second, third = Lossy(), Lossy(), Lossy()
+    guard.open(first, MODEL, [second, third])
+    assert guard.limit == pytest.approx(0.1)
+    guard.close(first, MODEL, Verdict(True, "max-drop", "", {"drop": 0.04}))
+    guard.open(second, MODEL, [third])
+    assert guard.limit == pytest.approx(0.04 + 0.13)
+    guard.close(second, MODEL, None)  # it was refused and has spent nothing
+    guard.open(third, MODEL, [])
+    assert guard.limit == pytest.approx(0.3)
+
+
+def test_a_goal_takes_all_that_is_left() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.3, metric="agreement")
+    aimed = Lossy(strength=2)
+    assert aimed.has_goal
+    guard.open(aimed, MODEL, [Lossy()])
+    assert guard.limit == pytest.approx(0.3)
+    guard.open(Lossy(), MODEL, [aimed])
+    assert guard.limit == pytest.approx(0.3)
+
+
+def test_the_default_limit_is_not_for_passes_with_a_goal() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.01, metric="agreement", default=True)
+    aimed = Lossy(strength=2)
+    assert not guard.applies_to(aimed)
+    assert guard.applies_to(Lossy())
+    guard.close(aimed, SHIFTED, None)
+    lost = 1 - agreement_of_shifted()
+    guard.open(Lossy(), SHIFTED, [])
+    assert guard.limit == pytest.approx(lost + 0.01)
+    assert guard.judge(SHIFTED, SHIFTED).held
+    assert "the default" in guard.meaning
 
 
 def test_the_original_always_holds() -> None:
     labels = np.arange(40) % 3
     scored = Metric("m:f", lambda outputs, *_: outputs["y0"][:, 0])
-    metrics: list[Kind | Metric] = ["agreement", "accuracy", scored]
+    metrics: list[Named | Metric] = ["auto", "agreement", "accuracy", scored]
     for metric in metrics:
         guard = AccuracyGuard(MODEL, data(labels=labels), 0.0, metric=metric)
         for _ in range(2):
@@ -63,6 +173,19 @@ def test_the_users_metric_decides() -> None:
     assert not AccuracyGuard(MODEL, data(), 0.2, metric=metric).judge(candidate, MODEL).held
 
 
+def test_each_unit_is_measured_and_named() -> None:
+    far = after("Mul", np.array([1, -1, 1], np.float32))
+    x = np.concatenate([f["x"] for f in data()])
+    a, b = (Session(m).run({"x": x})["y0"].astype(np.float64) for m in (MODEL, far))
+    cosine = 1 - (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    wanted = {"cosine": cosine.mean(), "error": np.square(a - b).mean() / a.var()}
+    for metric, drop in wanted.items():
+        guard = AccuracyGuard(MODEL, data(), 9.0, metric=metric)  # type: ignore[arg-type]
+        assert guard.judge(far, MODEL).figures["drop"] == pytest.approx(drop, rel=1e-5)
+    with pytest.raises(DataError, match="metric 'expected' fits no output of the model"):
+        AccuracyGuard(heads("e", last="Tanh"), data(), 0.1, metric="expected")
+
+
 def test_nan_and_failure_are_refused() -> None:
     guard = AccuracyGuard(MODEL, data(), 0.01)
     assert not guard.judge(after("Sqrt"), MODEL).held
@@ -76,23 +199,9 @@ def test_the_least_agreeing_output_counts() -> None:
     swapped = two.clone()
     for node in swapped.graph.nodes[1:]:
         node.set_input(2, swapped.graph.constant("b", np.array([9, 0, 0], np.float32)))
-    verdict = AccuracyGuard(two, data(), 0.1).judge(swapped, two)
+    verdict = AccuracyGuard(two, data(), 0.1, metric="agreement").judge(swapped, two)
     assert not verdict.held
     assert verdict.figures["drop"] > 0.3
-
-
-def test_probabilities_are_cut_at_one_half() -> None:
-    def build(bias: float) -> Model:
-        b = Builder()
-        h = b.op("ReduceMean", b.input("x", ["n", 4]), axes=[1], keepdims=1)
-        h = b.op("Add", b.op("Sigmoid", h), b.const(np.float32(bias)))
-        b.op("Clip", h, b.const(np.float32(0)), b.const(np.float32(1)), to="y")
-        b.output("y", ["n", 1])
-        return b.model()
-
-    reference, candidate = build(0.0), build(-0.3)
-    verdict = AccuracyGuard(reference, data(), 0.2).judge(candidate, reference)
-    assert verdict.figures["drop"] > 0.2
 
 
 def test_accuracy_needs_labels_that_fit() -> None:
@@ -104,5 +213,5 @@ def test_accuracy_needs_labels_that_fit() -> None:
 
 def test_feeds_of_one_sample_each() -> None:
     one = InMemory([{"x": f["x"][i : i + 1]} for f in data() for i in range(8)])
-    verdict = AccuracyGuard(MODEL, one, 0.5).judge(SHIFTED, MODEL)
+    verdict = AccuracyGuard(MODEL, one, 0.5, metric="agreement").judge(SHIFTED, MODEL)
     assert verdict.figures["drop"] == pytest.approx(1 - agreement_of_shifted())

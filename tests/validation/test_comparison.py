@@ -7,6 +7,7 @@ import pytest
 
 from ocompress.validation.comparison import MOST_WORST, Comparer
 from ocompress.validation.result import OutputComparison
+from tests.validation.nets import heads
 
 RNG = np.random.default_rng(3)
 A = RNG.standard_normal((20, 4)).astype(np.float32)
@@ -14,8 +15,10 @@ B = RNG.standard_normal((20, 4)).astype(np.float32)
 Outputs = dict[str, np.ndarray]
 
 
-def compare(reference: Outputs, candidate: Outputs, batch: int = 6) -> Comparer:
-    comparer = Comparer()
+def compare(
+    reference: Outputs, candidate: Outputs, batch: int = 6, last: str = "", width: int = 4
+) -> Comparer:
+    comparer = Comparer(heads(*reference, last=last, width=width))
     for first in range(0, 20, batch):
         part = slice(first, min(first + batch, 20))
         cut = [{n: a[part] for n, a in o.items()} for o in (reference, candidate)]
@@ -66,15 +69,22 @@ def test_one_wrong_sample_is_found(batch: int) -> None:
     assert [w.sqnr_db for w in worst] == sorted(w.sqnr_db for w in worst)
 
 
-def test_threshold_follows_the_whole_reference() -> None:
-    probability = np.full((20, 1), 0.25, np.float32)
-    logit = probability.copy()
-    logit[19] = -3.0
-    for reference, expected in ((probability, "x > 0.5"), (logit, "x > 0")):
-        (output,) = compare({"a": reference}, {"a": np.full_like(reference, 0.4)}).outputs()
-        assert output.decision == expected
-    (output,) = compare({"a": probability}, {"a": np.full_like(probability, 0.6)}).outputs()
+def test_one_probability_decides_if_it_goes_both_ways() -> None:
+    both = RNG.random((20, 1)).astype(np.float32)
+    (output,) = compare({"a": both}, {"a": 1 - both}, 20, "Sigmoid", 1).outputs()
+    assert output.decision == "x > 0.5"
     assert share(output) == 0.0
+    (output,) = compare({"a": both * 0.4}, {"a": both * 0.9}, 20, "Sigmoid", 1).outputs()
+    assert (output.agreement, output.decision) == (None, "")
+    assert output.loss is not None
+    assert (output.loss.unit, output.loss.drop.value > 0.3) == ("error", True)
+
+
+def test_what_decides_nothing_has_no_agreement() -> None:
+    (output,) = compare({"a": A[:, :1]}, {"a": -A[:, :1]}, 20, "Tanh", 1).outputs()
+    assert output.agreement is None
+    assert output.loss is not None
+    assert output.loss.drop.value == pytest.approx(4 * np.mean(A[:, 0] ** 2) / A[:, 0].var())
 
 
 def test_a_missing_output_is_left_to_the_structure() -> None:
@@ -82,13 +92,12 @@ def test_a_missing_output_is_left_to_the_structure() -> None:
 
 
 def test_outputs_without_a_sample_axis_count_per_feed() -> None:
-    comparer = Comparer()
+    comparer = Comparer(heads("s"))
     for first in (0, 4):
-        comparer.update(
-            {"s": np.array(1.0, np.float32)}, {"s": np.array(2.0, np.float32)}, first, 4
-        )
+        comparer.update({"s": np.array([3, 4])}, {"s": np.array([3, 5])}, first, 4)
     (output,) = comparer.outputs()
-    assert output.agreement is not None
-    assert share(output) == 1.0
+    assert share(output) == 0.5
+    assert output.loss is not None
+    assert output.loss.count == 2
     assert output.max_abs_error == 1.0
     assert comparer.worst() == ()

@@ -1,0 +1,276 @@
+"""How much worse a candidate is than the original, on data, as one number with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ocompress.errors import DataError
+from ocompress.io.dataset import Dataset, Feeds, samples_in
+from ocompress.ir import Model
+from ocompress.runtime import Level
+from ocompress.validation.decisions import as_float, is_float
+from ocompress.validation.intervals import mean_interval
+from ocompress.validation.losses import LossSum, worst
+from ocompress.validation.measures import Measure, Unit, as_named, choose_measures
+from ocompress.validation.metric import Metric
+from ocompress.validation.result import Interval
+from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
+from ocompress.validation.sources import LiveSource, Shelf
+from ocompress.validation.temperature import fit_temperature
+
+Named = Literal["auto", "expected", "agreement", "accuracy", "cosine", "error"]
+NAMES: tuple[Named, ...] = ("auto", "expected", "agreement", "accuracy", "cosine", "error")
+"""Metrics with a name; others are `module:function`."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What a candidate lost.
+
+    Attributes:
+        value: The loss with its interval, whose upper end has the confidence asked for.
+        noun: What was lost, for people.
+        count: Samples.
+        least: Upper end that a candidate without any loss would have on so many samples.
+    """
+
+    value: Interval
+    noun: str
+    count: int
+    least: float
+
+
+class Meter(Protocol):
+    """Measures candidates against the original, which was run once."""
+
+    noun: str
+    """What is measured, for people."""
+
+    def drop(self, candidate: Model, confidence: float) -> Drop:
+        """Run a candidate.
+
+        Raises:
+            RuntimeFailureError: If it cannot be loaded or run.
+            DataError: If the data do not fit it.
+        """
+        ...
+
+    def margin(self) -> float:
+        """Return what a sample that is lost costs, at the least likely."""
+        ...
+
+
+def make_meter(
+    reference: Model, data: Dataset, metric: Named | Metric, *, threads: int = 1
+) -> Meter:
+    """Make the meter of a metric; `auto` takes accuracy where every sample has a label.
+
+    Args:
+        reference: The original; it runs once.
+        data: What is judged on.
+        metric: A named metric, or the user's own.
+        threads: Threads within an operator; 0 takes all cores.
+
+    Raises:
+        DataError: If the data do not fit the reference, or the metric its outputs.
+        RuntimeFailureError: If the reference cannot be loaded or run.
+    """
+    if isinstance(metric, Metric) or metric == "accuracy":
+        return ScoreMeter(reference, data, metric, threads)
+    if metric == "auto" and _has_all_labels(data):
+        try:
+            return ScoreMeter(reference, data, "accuracy", threads)
+        except DataError:
+            pass  # labels of something else, nobody asked for them
+    return LossMeter(reference, data, None if metric == "auto" else Unit(metric), threads)
+
+
+def _has_all_labels(data: Dataset) -> bool:
+    labels = class_ids(data)
+    return labels is not None and len(labels) == data.samples and bool((labels >= 0).all())
+
+
+class LossMeter:
+    """Measures losses that need no labels, each output in its unit; the largest counts.
+
+    What is kept of the original are the probabilities or outputs that candidates are compared
+    with; beyond 64 MiB they go to a temporary file.
+    """
+
+    def __init__(
+        self, reference: Model, data: Dataset, unit: Unit | None, threads: int = 1
+    ) -> None:
+        """Run the reference over the data once; `unit` None leaves it to the outputs."""
+        self._data, self._threads = data, threads
+        self._kept = Shelf()
+        self._measures: dict[str, Measure] = {}
+        source = LiveSource(reference, Level.ALL, threads)
+        for feeds in data:
+            outputs = source.outputs(feeds)
+            if not self._measures:
+                self._measures = self._choose(reference, outputs, unit)
+            self._kept.put(
+                {n: m.prepare(outputs[n]) for n, m in self._measures.items() if n in outputs}
+            )
+        self.noun = self._noun()
+
+    @property
+    def units(self) -> Mapping[str, Unit]:
+        """The unit of each output that is measured."""
+        return {name: measure.unit for name, measure in self._measures.items()}
+
+    def drop(self, candidate: Model, confidence: float) -> Drop:
+        """Return the largest loss of any output; see `Meter.drop`."""
+        sums = {name: LossSum(measure) for name, measure in self._measures.items()}
+        source = LiveSource(candidate, Level.ALL, self._threads)
+        for feeds, kept in zip(self._data, self._kept, strict=True):
+            outputs = source.outputs(feeds)
+            samples = samples_in(self._data, feeds)
+            for name, prepared in kept.items():
+                sums[name].update(prepared, outputs.get(name), samples)
+        found = [loss for total in sums.values() for loss in total.results(confidence)]
+        most = worst(found)
+        assert most is not None  # there is a measure, and there are data
+        least = mean_interval(np.zeros(most.count), self._margin_of(sums), confidence).high
+        return Drop(most.drop, Unit(most.unit).noun, most.count, least)
+
+    def margin(self) -> float:
+        """Return what the flip of a sample that is near to one costs."""
+        sums = {name: LossSum(measure) for name, measure in self._measures.items()}
+        for feeds, kept in zip(self._data, self._kept, strict=True):
+            for name, prepared in kept.items():
+                sums[name].watch(prepared, samples_in(self._data, feeds))
+        return self._margin_of(sums)
+
+    def _margin_of(self, sums: Mapping[str, LossSum]) -> float:
+        units = (Unit.EXPECTED, Unit.AGREEMENT)
+        return max((s.margin for s in sums.values() if s.measure.unit in units), default=0.0)
+
+    def _choose(
+        self, reference: Model, outputs: dict[str, np.ndarray], unit: Unit | None
+    ) -> dict[str, Measure]:
+        found = choose_measures(reference, outputs)
+        if not found:
+            msg = "no output of the model is a tensor, so nothing can be measured"
+            raise DataError(msg)
+        if unit is not None:
+            kinds = ", ".join(f"{name}: {m.unit}" for name, m in found.items())
+            found = as_named(found, unit)
+            if not found:
+                msg = (
+                    f"metric {unit.value!r} fits no output of the model ({kinds}); leave --metric "
+                    "out, or give module:function"
+                )
+                raise DataError(msg)
+        return self._tempered(reference, found, outputs)
+
+    def _tempered(
+        self, reference: Model, measures: dict[str, Measure], outputs: dict[str, np.ndarray]
+    ) -> dict[str, Measure]:
+        """Correct an original that is too sure of itself, where some labels tell."""
+        labels = class_ids(self._data)
+        if labels is None or labels.ndim != 1 or len(labels) != self._data.samples:
+            return measures
+        for name, measure in measures.items():
+            if measure.unit is Unit.EXPECTED and outputs[name].ndim == 2:
+                p = np.concatenate([measure.prepare(a) for a in self._outputs(reference, name)])
+                fits = len(p) == len(labels) and int(labels.max()) < p.shape[-1]
+                t = fit_temperature(p, labels) if fits else 1.0
+                return {**measures, name: replace(measure, temperature=t)}
+        return measures
+
+    def _outputs(self, reference: Model, name: str) -> list[np.ndarray]:
+        source = LiveSource(reference, Level.ALL, self._threads)
+        return [source.outputs(feeds)[name] for feeds in self._data]
+
+    def _noun(self) -> str:
+        return _joined(sorted({m.unit.noun for m in self._measures.values()}))
+
+
+def _joined(nouns: Sequence[str]) -> str:
+    return " or ".join(nouns)
+
+
+class ScoreMeter:
+    """Measures scores that go up: accuracy on labels, or the user's own metric."""
+
+    def __init__(
+        self, reference: Model, data: Dataset, metric: Literal["accuracy"] | Metric, threads: int
+    ) -> None:
+        """Run the reference over the data once."""
+        self._data, self._metric, self._threads = data, metric, threads
+        self.noun = metric.name if isinstance(metric, Metric) else metric
+        self._accuracy = None if isinstance(metric, Metric) else self._labels()
+        self._within_unit = True
+        self._kept = Shelf()
+        source = LiveSource(reference, Level.ALL, threads)
+        first = 0
+        for feeds in data:
+            span = slice(first, first + samples_in(data, feeds))
+            outputs = source.outputs(feeds)
+            if first == 0 and self._accuracy is not None:
+                self._choose(self._accuracy, outputs, span.stop)
+            self._watch(outputs)
+            self._kept.put(self._digest(outputs, feeds, span))
+            first = span.stop
+
+    def drop(self, candidate: Model, confidence: float) -> Drop:
+        """Return how much the score fell; see `Meter.drop`."""
+        source = LiveSource(candidate, Level.ALL, self._threads)
+        total = ScoreSum(self.noun, confidence)
+        key = "halved" if self._accuracy is not None and self._within_unit else "signed"
+        first = 0
+        for feeds, kept in zip(self._data, self._kept, strict=True):
+            span = slice(first, first + samples_in(self._data, feeds))
+            new = self._digest(source.outputs(feeds), feeds, span)
+            total.add(kept[key], new[key], span.stop - first)
+            first = span.stop
+        found = total.result()
+        return Drop(found.drop, self.noun, found.count, self._least(found.count, confidence))
+
+    def margin(self) -> float:
+        """Return 1: a sample is right or wrong; 0 where nothing is known of the score."""
+        return 1.0 if self._accuracy is not None else 0.0
+
+    def _least(self, count: int, confidence: float) -> float:
+        if self._accuracy is None:
+            return 0.0
+        same = ScoreSum(self.noun, confidence)
+        same.add(np.ones(count), np.ones(count), count)
+        return same.result().drop.high
+
+    def _labels(self) -> Accuracy:
+        labels = class_ids(self._data)
+        if labels is None:
+            msg = f"data {self._data.source!r} have no class ids as labels; accuracy needs them"
+            raise DataError(msg)
+        return Accuracy(labels)
+
+    def _choose(self, accuracy: Accuracy, outputs: dict[str, np.ndarray], samples: int) -> None:
+        if not accuracy.choose(outputs, samples):
+            shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
+            labels = list(accuracy.labels[:samples].shape)
+            msg = f"no output has a decision per label: labels {labels}, outputs {shapes}"
+            raise DataError(msg)
+
+    def _watch(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Notice whether the output that is scored leaves [0, 1]."""
+        name = self._accuracy.output if self._accuracy is not None else ""
+        if name in outputs and is_float(outputs[name]):
+            values = as_float(outputs[name])
+            values = values[np.isfinite(values)]
+            if values.size and (float(values.min()) < 0 or float(values.max()) > 1):
+                self._within_unit = False
+
+    def _digest(
+        self, outputs: dict[str, np.ndarray], feeds: Feeds, span: slice
+    ) -> dict[str, np.ndarray]:
+        if isinstance(self._metric, Metric):
+            return {"signed": metric_scores(self._metric, outputs, self._data, feeds, span)}
+        assert self._accuracy is not None
+        signed, halved = self._accuracy.score(outputs, span)
+        return {"signed": signed, "halved": halved}

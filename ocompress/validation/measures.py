@@ -1,0 +1,237 @@
+"""What an output loses, in the unit that its users mean.
+
+| output | unit | what is lost |
+|---|---|---|
+| scores of classes | `expected` | accuracy, as the original's own probabilities expect it |
+| one probability that fires now and then | `expected` | the same, of two classes |
+| integers, booleans, text | `agreement` | share of values that are not equal |
+| embeddings | `cosine` | one minus the cosine of each row |
+| everything else, part by part | `error` | squared error over the part's own variance |
+
+With p the probabilities of the original and q what the candidate decides, the drop of accuracy to
+be expected is mean(p[argmax p] - p[q]) if the original is calibrated. It follows the true drop,
+where disagreement, which counts every coin flip between two likely classes in full, is several
+times larger. Where some labels are known, a temperature (Guo et al., On Calibration of Modern
+Neural Networks, 2017) corrects an original that is too sure of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
+from ocompress.analysis.output_parts import Part, parts_of
+from ocompress.ir import Model
+from ocompress.validation.decisions import Kind, Rule, agree, as_float, is_float
+
+_EMBEDDING = 64
+"""Least extent of the last axis of what is taken for an embedding."""
+_TINY = 1e-12
+
+
+class Unit(StrEnum):
+    """What a loss is counted in."""
+
+    EXPECTED = "expected"
+    AGREEMENT = "agreement"
+    COSINE = "cosine"
+    ERROR = "error"
+
+    @property
+    def noun(self) -> str:
+        """What is lost, for people."""
+        return {
+            Unit.EXPECTED: "expected accuracy",
+            Unit.AGREEMENT: "agreement",
+            Unit.COSINE: "cosine similarity",
+            Unit.ERROR: "explained variance",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the loss of one output is counted.
+
+    Attributes:
+        unit: The unit.
+        rule: How decisions are read off; None where the output decides nothing.
+        seeding: What kind of output it is.
+        parts: Parts that are counted each by itself.
+        temperature: What logarithms of probabilities are divided by.
+        seldom: How it is counted instead where its decision hardly ever goes one of the two ways.
+    """
+
+    unit: Unit
+    rule: Rule | None = None
+    seeding: Seeding | Joined | None = None
+    parts: tuple[Part, ...] = field(default=(Part(),))
+    temperature: float = 1.0
+    seldom: Measure | None = None
+
+    def prepare(self, reference: np.ndarray) -> np.ndarray:
+        """Return what a candidate's output will be compared with.
+
+        Args:
+            reference: The original's output.
+
+        Returns:
+            Probabilities with the classes last, float32 [samples, ..., classes], for `expected`;
+            decisions for `agreement`; else the output itself.
+        """
+        if self.unit is Unit.AGREEMENT:
+            return self._decided(reference)
+        if self.unit is not Unit.EXPECTED:
+            return as_float(reference)
+        values = np.asarray(as_float(reference), np.float64)
+        if self.rule is not None and self.rule.kind is Kind.THRESHOLD:
+            scores = np.log(np.maximum(np.stack([1 - values, values], -1), _TINY))
+        else:
+            scores = np.moveaxis(values, self._axis, -1)
+            if self._is_softmax:
+                scores = np.log(np.maximum(scores, _TINY))
+        scores = scores / self.temperature
+        powers = np.exp(scores - scores.max(-1, keepdims=True))
+        return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)
+
+    def losses(self, prepared: np.ndarray, candidate: np.ndarray, samples: int) -> np.ndarray:
+        """Return what each sample loses.
+
+        Args:
+            prepared: What `prepare` made of the original's output.
+            candidate: The candidate's output.
+            samples: Samples of the feed.
+
+        Returns:
+            Losses [parts, samples], or [parts, 1] where the first axis does not count samples. For
+            `error`, mean squared errors that are still to be divided by the variance.
+        """
+        if self.unit is Unit.EXPECTED:
+            return self._expected(prepared, candidate, samples)[None]
+        if self.unit is Unit.AGREEMENT:
+            return 1 - agree(prepared, self._decided(candidate), samples)[None]
+        if prepared.shape != candidate.shape:
+            lost = np.inf if self.unit is Unit.ERROR else 1.0
+            return np.full((len(self.parts), _rows(prepared, samples)), lost)
+        other = as_float(candidate)
+        if self.unit is Unit.COSINE:
+            return _per_sample(_cosine_loss(prepared, other), samples)[None]
+        return np.stack([_squared(p.of(prepared), p.of(other), samples) for p in self.parts])
+
+    def margins(self, prepared: np.ndarray, samples: int) -> np.ndarray:
+        """Return what each sample would lose if it flipped to the second best decision."""
+        if self.unit is not Unit.EXPECTED or prepared.shape[-1] < 2:
+            return np.ones(_rows(prepared, samples))
+        two = np.partition(prepared, -2, axis=-1)[..., -2:]
+        return _per_sample(np.abs(two[..., 1] - two[..., 0]), samples)
+
+    @property
+    def _axis(self) -> int:
+        return self.rule.axis if self.rule is not None else -1
+
+    @property
+    def _is_softmax(self) -> bool:
+        return isinstance(self.seeding, Seeding) and (
+            self.seeding.currency is Currency.PROBABILITIES
+        )
+
+    def _decided(self, output: np.ndarray) -> np.ndarray:
+        assert self.rule is not None
+        return self.rule.labels_of(self.rule.decide(output), True)
+
+    def _expected(self, p: np.ndarray, candidate: np.ndarray, samples: int) -> np.ndarray:
+        best = p.max(-1)
+        decided = self._decided(candidate).astype(np.int64)
+        if decided.shape != best.shape:
+            return np.ones(_rows(p, samples))
+        known = decided >= 0
+        got = np.take_along_axis(p, np.where(known, decided, 0)[..., None], -1)[..., 0]
+        lost = np.where(known, best - got, best)  # what decides nothing is right in no case
+        return _per_sample(np.asarray(lost, np.float64), samples)
+
+
+def choose_measures(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str, Measure]:
+    """Choose how the loss of each output is counted.
+
+    Args:
+        model: The original.
+        outputs: What it makes of the first feed.
+    """
+    real = {name: array for name, array in outputs.items() if is_float(array)}
+    kinds = choose(model, {n: as_float(a) for n, a in real.items()}, {})
+    return {
+        name: _measure_of(as_float(array), kinds[name])
+        if name in real
+        else Measure(Unit.AGREEMENT, Rule(Kind.EQUAL))
+        for name, array in outputs.items()
+    }
+
+
+def as_named(measures: Mapping[str, Measure], unit: Unit) -> dict[str, Measure]:
+    """Return the measures of those outputs that can be counted in a unit somebody asked for."""
+    found = {}
+    for name, measure in measures.items():
+        decides = measure.rule is not None
+        if unit is Unit.AGREEMENT and decides:
+            found[name] = replace(measure, unit=unit, seldom=None)
+        elif unit is Unit.EXPECTED and measure.unit is unit:
+            found[name] = measure
+        elif unit in (Unit.COSINE, Unit.ERROR) and measure.seeding is not None:
+            found[name] = replace(measure, unit=unit, rule=None, seldom=None)
+    return found
+
+
+def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
+    if isinstance(seeding, Joined):
+        return Measure(Unit.ERROR, None, seeding, parts_of(output, seeding))
+    if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
+        parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
+        if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
+            return Measure(Unit.EXPECTED, Rule(Kind.TOP_1, seeding.axis), seeding)
+        return Measure(Unit.ERROR, None, seeding, parts)
+    parts = parts_of(output, seeding)
+    error = Measure(Unit.ERROR, None, seeding, parts)
+    if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
+        return Measure(Unit.EXPECTED, Rule(Kind.THRESHOLD), seeding, seldom=error)
+    wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
+    if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
+        return Measure(Unit.COSINE, None, seeding)
+    return error
+
+
+def _is_mixed(output: np.ndarray, parts: Sequence[Part]) -> bool:
+    """Whether an output is boxes beside scores rather than logits, of which one may stick out."""
+    sizes = [len(p.channels) for p in parts if p.channels is not None]
+    return output.ndim > 2 and len(sizes) > 1 and min(sizes) > 1
+
+
+def _rows(array: np.ndarray, samples: int) -> int:
+    return samples if array.ndim and array.shape[0] == samples else 1
+
+
+def _per_sample(values: np.ndarray, samples: int) -> np.ndarray:
+    """Return means over all but the samples, [samples] or [1]; of nothing, 0."""
+    rows = values.reshape(_rows(values, samples), -1)
+    return np.asarray(rows.mean(axis=1) if rows.size else np.zeros(len(rows)), np.float64)
+
+
+def _squared(reference: np.ndarray, other: np.ndarray, samples: int) -> np.ndarray:
+    """Return mean squared errors per sample; what both have as NaN or infinity is no error."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.square(np.asarray(reference, np.float64) - np.asarray(other, np.float64))
+    finite = np.isfinite(reference)
+    error = np.where(finite & ~np.isfinite(error), np.inf, error)
+    return _per_sample(np.where(finite, error, 0.0), samples)
+
+
+def _cosine_loss(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return one minus the cosine along the last axis; 0 of two rows of zeros, 1 of NaN."""
+    x, y = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        size = np.sqrt(np.square(x).sum(-1) * np.square(y).sum(-1))
+        found = 1 - (x * y).sum(-1) / size
+    both = (x == 0).all(-1) & (y == 0).all(-1)
+    return np.where(both, 0.0, np.where(np.isfinite(found), np.maximum(found, 0.0), 1.0))
