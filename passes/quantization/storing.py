@@ -9,14 +9,14 @@ import numpy as np
 
 from ocompress.analysis.sensitivity import Edit
 from ocompress.diagnostics import Severity
-from ocompress.ir import DType, Model, edit
+from ocompress.ir import DType, Model, Node, edit
 from ocompress.pipeline import Context
 from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.noise import grouped, noise_of
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
-from passes.quantization.weight_sites import Rules, Site
+from passes.quantization.weight_sites import Rules, Site, Skip
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
@@ -25,6 +25,8 @@ _SHARES, _FLOOR = (0.25, 0.02, 0.001), 3e-4
 """Part of the noise there is, or of 35 dB, that storing may add, and less if that is too much."""
 _LARGER_SHARES = (1.0, 10.0, float("inf"))
 """The same while the file is larger than allowed."""
+_TELLING = ("not-finite", "shared-weight")
+"""Why a weight cannot be stored, beside what is said of its operator anyway."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
@@ -47,7 +49,12 @@ def store_rest(
     Returns:
         A row for the report of each weight.
     """
-    sites = [s for s in _sites(model) if not _touches(s, without)]
+
+    def skip(node: Node, code: str, why: str) -> None:
+        if code in _TELLING and id(node) not in without:
+            ctx.remark(Severity.NOTE, "float-weight", f"its weight stays float32: {why}", node)
+
+    sites = [s for s in _sites(model, skip) if not _touches(s, without)]
     groups = grouped(sites, original, _MOST_VARIANTS)
     variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
     stage = "quant: rounding weights that stay float"
@@ -95,7 +102,7 @@ def _store_named(model: Model, names: Set[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _sites(model: Model) -> list[Site]:
+def _sites(model: Model, skip: Skip = lambda *_: None) -> list[Site]:
     rules = Rules(
         form="int8",
         blocks=dict.fromkeys(Role, 0),
@@ -105,7 +112,7 @@ def _sites(model: Model) -> list[Site]:
         kernel="fold",
         keep_slower=False,
     )
-    sites = weight_sites.collect(model, rules, lambda *_: None)
+    sites = weight_sites.collect(model, rules, skip)
     sites += _others(model, {id(s.value) for s in sites})
     return [s for s in sites if _pays(s)]
 

@@ -210,9 +210,10 @@ def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | 
     for pattern in rules.exclude:
         if fnmatchcase(node.label, pattern):
             return Refusal("excluded", f"pattern {pattern!r} of 'exclude' matches it")
-    restored = not node.is_op("Gather") and query.made_by(data, "DequantizeLinear")
-    if restored or _is_part(node) or _narrow(value, rules.form):
+    if _is_part(node) or _narrow(value, rules.form):
         return Refusal("already-quantized", "it is quantized already")
+    if not rules.folds and not node.is_op("Gather") and query.made_by(data, "DequantizeLinear"):
+        return Refusal("already-quantized", "what it reads is quantized already")
     array = value.constant
     if array is None:
         if node.is_op("Gather"):
