@@ -183,11 +183,16 @@ class Emitter:
     def _separate_bias(self, unit: Unit) -> None:
         """Keep ONNX Runtime from making a float Gemm of an integer MatMul and a bias after it.
 
-        It does so for biases of one axis only, so the bias gets the axes of the product. Adds that
-        share a bias still share it then.
+        With more than two axes it does so for biases of one axis only, so the bias gets the axes of
+        the product; Adds that share a bias still share it then. A product of matrices becomes the
+        Gemm itself, which is not merged with what is added to it.
         """
         rank = unit.node.output.rank
-        if not unit.node.is_op("MatMul") or rank is None or rank < 3:
+        if not unit.node.is_op("MatMul") or rank is None:
+            return
+        if rank < 3:
+            if unit.weight is not None and any(n.is_op("Add") for n, _ in unit.node.output.users):
+                unit.node.op_type = "Gemm"
             return
         for node, index in unit.node.output.users:
             bias = node.input(1 - index) if node.is_op("Add") else None

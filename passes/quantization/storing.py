@@ -50,11 +50,7 @@ def store_rest(
         A row for the report of each weight.
     """
 
-    def skip(node: Node, code: str, why: str) -> None:
-        if code in _TELLING and id(node) not in without:
-            ctx.remark(Severity.NOTE, "float-weight", f"its weight stays float32: {why}", node)
-
-    sites = [s for s in _sites(model, skip) if not _touches(s, without)]
+    sites = [s for s in _sites(model, _teller(without, ctx)) if not _touches(s, without)]
     groups = grouped(sites, original, _MOST_VARIANTS)
     variants = {str(i): _rounded(group) for i, group in enumerate(groups)}
     stage = "quant: rounding weights that stay float"
@@ -87,6 +83,14 @@ def store_rest(
             why = "its weight stays float32: rounded to int8 it would cost too much"
             ctx.remark(Severity.NOTE, "float-weight", why, site.nodes[0])
     return rows
+
+
+def _teller(without: Set[int], ctx: Context) -> Skip:
+    def skip(node: Node, code: str, why: str) -> None:
+        if code in _TELLING and id(node) not in without:
+            ctx.remark(Severity.NOTE, "float-weight", f"its weight stays float32: {why}", node)
+
+    return skip
 
 
 def _holds(kind: str, model: Model, original: Model, ctx: Context) -> bool:

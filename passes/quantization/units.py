@@ -93,17 +93,19 @@ class Unit:
     def output_optional(self) -> bool:
         """Whether its output may stay in float.
 
-        Not where ONNX Runtime would first merge it with what follows into one float operator:
-        a Gemm with an activation, a MatMul of matrices with a bias (with more axes, an emitted
-        bias can be kept apart).
+        Not where ONNX Runtime would first merge it with what follows into one float operator: a
+        Gemm with an activation, a MatMul with what is added to it. Of a MatMul with a constant
+        weight, the emitter keeps the two apart where it knows the rank.
         """
         if not self.rule.output_optional or self.tail is not None:
             return False
         value = self.node.output
         if self.node.is_op("Gemm"):
             return not any(n.is_op(*_MERGED) for n, _ in value.users)
+        if value.rank == 2 and self.weight is not None:
+            return True
         biased = any(n.is_op("Add") and _is_bias(n.input(1 - i)) for n, i in value.users)
-        return not biased or (value.rank or 0) >= 3
+        return merging_sum(self.node) is None and (not biased or (value.rank or 0) >= 3)
 
     @property
     def same_grid(self) -> bool:
@@ -223,6 +225,21 @@ def _check_resize(unit: Unit) -> Refusal | None:
     if roi is not None and (roi.constant is None or roi.constant.size):
         return Refusal("no-int8-kernel", "resizing by regions has no integer kernel")
     return None
+
+
+def merging_sum(node: Node) -> Node | None:
+    """Return the Add that ONNX Runtime makes one Gemm of with a MatMul, None if there is none.
+
+    It does so with matrices, whatever is added if that has two axes; a single row becomes the
+    bias of the Gemm, which most integer kernels take.
+    """
+    reader = query.only_reader(node.output)
+    if not node.is_op("MatMul") or node.output.rank not in (2, None) or reader is None:
+        return None
+    if not reader.is_op("Add") or reader.graph is not node.graph:
+        return None
+    other = next((v for v in reader.inputs if v is not node.output), None)
+    return reader if other is not None and other.rank in (2, None) else None
 
 
 def _is_bias(value: Value | None) -> bool:

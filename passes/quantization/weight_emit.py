@@ -14,6 +14,7 @@ import numpy as np
 from ocompress.ir import DType, Graph, Model, Node, Value, edit
 from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
+from passes.quantization.units import merging_sum
 from passes.quantization.weight_forms import Role
 from passes.quantization.weight_sites import Site, merging_reader, row_bias
 
@@ -89,6 +90,8 @@ class WeightEmitter:
                 self._straighten(node)
             if site.role is Role.MATRIX and merging_reader(node) is not None:
                 self._set_apart(node, len(weight.integers))
+            elif site.role is Role.MATRIX and merging_sum(node) is not None:
+                _as_gemm(node)
             node.set_input(1, whole)
 
     def look_up(self, site: Site, weight: BlockWeight) -> None:
@@ -188,9 +191,14 @@ class WeightEmitter:
         biased = graph.add_op("Add", [node.output, bias], name=f"{node.output.name}_biased").output
         biased.set_type(node.output.dtype, node.output.shape)
         reader.set_input(0, biased)
-        data = node.input(0)
-        if node.is_op("MatMul") and data is not None and data.rank == 2:
-            node.op_type = "Gemm"  # a MatMul of matrices would be merged with what is added
+        _as_gemm(node)
+
+
+def _as_gemm(node: Node) -> None:
+    """Make a product of matrices one that ONNX Runtime does not merge with what is added to it."""
+    data = node.input(0)
+    if node.is_op("MatMul") and data is not None and data.rank == 2:
+        node.op_type = "Gemm"
 
 
 def _dequantized(home: Graph, site: Site, weight: BlockWeight) -> Value:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.naming import check_patterns
-from passes.quantization.units import Refusal
+from passes.quantization.units import Refusal, merging_sum
 from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
 from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
@@ -140,8 +140,9 @@ def unfused(site: Site) -> str:
     if len(site.nodes) > 1:
         return f"{len(site.nodes)} operators share the weight, and only one alone fuses"
     data = site.nodes[0].input(0)
-    if merging_reader(site.nodes[0]) is not None and (data is None or data.rank is None):
-        return "an activation follows, and the rank of its input is not known"
+    after = merging_reader(site.nodes[0]) or merging_sum(site.nodes[0])
+    if after is not None and (data is None or data.rank is None):
+        return f"a {after.op_type} follows, and the rank of its input is not known"
     return _odd_gemm(site.nodes[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from onnx import TensorProto as T
 
 from ocompress.ir import Model
 from tests.build import Array, Builder
-from tests.passes.quantization.runs import data_for, outputs, quantized, sqnr
+from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
 
 INF = np.float32(np.inf)
 
@@ -178,3 +179,35 @@ def test_units_in_a_body_that_data_never_reach_stay_float() -> None:
     for there in (True, False):
         feed = {**batches[0], "c": np.array(there)}
         assert sqnr(outputs(model, feed), outputs(result.model, feed)) > 25
+
+
+def residual(b: Builder) -> None:
+    x = b.input("x", ["n", 32])
+    h = b.op("Add", x, b.op("MatMul", x, b.weight(32, 32)))
+    b.output(b.op("Exp", h))
+
+
+def sum_of_products(b: Builder) -> None:
+    x, z = b.input("x", ["n", 32]), b.input("z", ["n", 32])
+    h = b.op("Add", b.op("MatMul", x, b.weight(32, 32)), b.op("MatMul", z, b.weight(32, 32)))
+    b.output(b.op("Exp", h))
+
+
+def row_of_two_axes(b: Builder) -> None:
+    x = b.input("x", ["n", 32])
+    h = b.op("MatMul", x, b.weight(32, 32))
+    b.output(b.op("Exp", b.op("Add", b.op("Sub", h, x), b.op("Add", h, b.weight(1, 32)))))
+
+
+@pytest.mark.parametrize("options", ["", " op_types=[MatMul]"])
+@pytest.mark.parametrize("build", [residual, sum_of_products, row_of_two_axes])
+def test_a_product_of_matrices_stays_an_integer_one_where_something_is_added(
+    build: Callable[[Builder], None], options: str, tmp_path: Path
+) -> None:
+    """ONNX Runtime would make one float Gemm of both."""
+    model = model_of(build)
+    result = quantized(model, f"quant{{keep_slower=true{options}}}").model
+    ran = executed(result, tmp_path)
+    assert not ran["Gemm"] + ran["FusedGemm"] + ran["MatMul"], ran
+    feed = data_for(model)[3]
+    assert sqnr(outputs(model, feed), outputs(result, feed)) > 20

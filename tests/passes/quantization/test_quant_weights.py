@@ -284,3 +284,30 @@ def test_matmulnbits_is_written_although_it_is_no_standard_operator(
     strict = Gate(allowed_domains=())
     refused = validate(model, written, gate=strict)
     assert "domains" in [c.name for c in refused.failures]
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+@pytest.mark.parametrize("case", ["input", "product", "row", "relu"])
+def test_a_product_fuses_although_something_of_two_axes_is_added(
+    case: str, form: str, tmp_path: Path
+) -> None:
+    """ONNX Runtime would make a float Gemm of a MatMul and an Add, its weight restored each run."""
+    b = Builder()
+    x = b.input("x", ["n", 64])
+    h = b.op("MatMul", x, b.weight(64, 64))
+    other = {"input": x, "relu": x, "row": b.weight(1, 64)}.get(case) or b.op("Neg", h)
+    h = b.op("Add", other, h)
+    b.output(b.op("Relu", h) if case == "relu" else h, ["n", 64])
+    model = b.model(opset=21, ir_version=10)
+    result = weighted(model, f"form={form}").model
+    ran = executed(result, tmp_path)
+    assert ran["MatMulNBits"] == 1, ran
+    assert not ran["DequantizeLinear"]
+
+
+def test_a_product_of_unknown_rank_is_left_alone_where_something_is_added() -> None:
+    b = Builder()
+    x = b.input("x", None)
+    b.output(b.op("Add", x, b.op("MatMul", x, b.weight(64, 64))), None)
+    result = weighted(b.model(opset=21, ir_version=10))
+    assert codes(result) == ["dequantized-every-run"]
