@@ -49,7 +49,6 @@ def store_rest(
     Returns:
         A row for the report of each weight.
     """
-
     sites = [s for s in _sites(model, _teller(without, ctx)) if not _touches(s, without)]
     groups = grouped(sites, original, _MOST_VARIANTS)
     variants = {str(i): _rounded(group) for i, group in enumerate(groups)}

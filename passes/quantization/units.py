@@ -227,6 +227,14 @@ def _check_resize(unit: Unit) -> Refusal | None:
     return None
 
 
+def merging_reader(node: Node) -> Node | None:
+    """Return the activation that ONNX Runtime would merge with a product, None if there is none."""
+    reader = query.only_reader(node.output)
+    if reader is None or reader.graph is not node.graph or not reader.is_op("Relu", "Clip"):
+        return None
+    return reader if reader.input(0) is node.output else None
+
+
 def merging_sum(node: Node) -> Node | None:
     """Return the Add that ONNX Runtime makes one Gemm of with a MatMul, None if there is none.
 

@@ -14,9 +14,9 @@ import numpy as np
 from ocompress.ir import DType, Graph, Model, Node, Value, edit
 from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
-from passes.quantization.units import merging_sum
+from passes.quantization.units import merging_reader, merging_sum
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import Site, merging_reader, row_bias
+from passes.quantization.weight_sites import Site, row_bias
 
 CONTRIB = "com.microsoft"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from passes.naming import check_patterns
-from passes.quantization.units import Refusal, merging_sum
+from passes.quantization.units import Refusal, merging_reader, merging_sum
 from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
 from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
@@ -144,14 +144,6 @@ def unfused(site: Site) -> str:
     if after is not None and (data is None or data.rank is None):
         return f"a {after.op_type} follows, and the rank of its input is not known"
     return _odd_gemm(site.nodes[0])
-
-
-def merging_reader(node: Node) -> Node | None:
-    """Return the activation that ONNX Runtime would merge with a product, None if there is none."""
-    reader = query.only_reader(node.output)
-    if reader is None or reader.graph is not node.graph or not reader.is_op("Relu", "Clip"):
-        return None
-    return reader if reader.input(0) is node.output else None
 
 
 def row_bias(node: Node) -> np.ndarray | None:
