@@ -143,13 +143,24 @@ def cast(value: Value, dtype: DType, graph: Graph) -> bool:
 def _packed(nodes: list[Node]) -> Packed:
     from ocompress.ir.exporter import node_proto  # cycle: the exporter writes packed constants
 
-    leaves: dict[int, Value] = {}
-    for node in nodes:
-        for value in node.inputs:
-            if value is not None and value.constant is not None and id(value) not in leaves:
-                leaves[id(value)] = Value(value.name, data=value.constant)
-                leaves[id(value)].doc = value.doc
-    return Packed(tuple(leaves.values()), tuple(node_proto(node) for node in nodes))
+    leaves: list[Value] = []
+    made: list[NodeProto] = []
+    seen: set[int] = set()
+    for value in (v for node in nodes for v in node.inputs if v is not None):
+        if value.constant is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if value.packed is None:
+            leaves.append(Value(value.name, data=value.constant))
+            leaves[-1].doc = value.doc
+            continue
+        leaves += value.packed.leaves
+        made += value.packed.nodes[:-1]
+        made.append(NodeProto())
+        made[-1].CopyFrom(value.packed.nodes[-1])
+        made[-1].ClearField("output")
+        extend(made[-1], "output", [value.name])
+    return Packed(tuple(leaves), (*made, *(node_proto(node) for node in nodes)))
 
 
 def _own_names(packed: Packed) -> list[str]:

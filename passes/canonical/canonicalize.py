@@ -25,6 +25,7 @@ class Canonicalize(Family):
         "inline-branches",
         "upgrade-opset",
         "split-variadic",
+        "einsum-to-matmul",
         "unflatten-softmax",
         "remove-identity",
         "merge-layout-ops",

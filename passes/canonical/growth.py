@@ -133,9 +133,9 @@ def _growth(group: list[Node]) -> int:
     made = sum(size_of(v) or 0 for n in group for v in _left(n, inside))
     read = {id(v): v for n in group for v in _read(n) if v.data is not None}
     freed = sum(
-        v.data.nbytes
+        v.file_bytes
         for v in read.values()
-        if v.data is not None and not v.is_output and all(id(n) in inside for n, _ in v.users)
+        if not v.is_output and all(id(n) in inside for n, _ in v.users)
     )
     return made - freed - _NODE_BYTES * len(group)
 
