@@ -36,6 +36,23 @@ def test_slow_spells_that_hit_both_do_not_widen_the_ratio() -> None:
     assert 0.97 < found.low < found.high < 1.03
 
 
+def test_resamples_keep_pairs_together() -> None:
+    spell = np.where(np.arange(60) < 30, 3.0, 1.0)  # as likely as not that the median is in it
+    found = ratio_of_medians(spell * times(1, 5.0, noise=0.01), spell * times(2, 5.0, noise=0.01))
+    assert 0.95 < found.low < found.high < 1.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_leaves_out_a_fortieth_at_each_end(seed: int) -> None:
+    # Two of ten blocks are slow. By the binomial distribution, half of a resample or more are in
+    # 3.3 % of all, which is more than 2.5 % and less than 5 %, and more than half in 0.6 %.
+    blocks, ones = np.where(np.arange(10) < 2, 10.0, 1.0), np.ones(10)
+    slow, fast = ratio_of_medians(blocks, ones, seed), ratio_of_medians(ones, blocks, seed)
+    assert slow.high == pytest.approx(5.5)
+    assert fast.low == pytest.approx(1 / 5.5)
+    assert (slow.low, fast.high) == (1.0, 1.0)
+
+
 def test_interval_covers_equality() -> None:
     hits = 0
     for seed in range(100):

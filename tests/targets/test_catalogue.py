@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocompress.errors import UsageError
-from ocompress.targets import NAMES, Arch, find, host
+from ocompress.targets import NAMES, Arch, Target, find, host
 
 VNNI = "processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
 AVX2 = "flags : fpu sse4_1 avx2\n"
@@ -45,6 +45,38 @@ def test_a_machine_is_described_and_treated_with_care(
 def test_features_are_read_as_words() -> None:
     assert host(ARM, "arm64").features == {"neon", "dotprod", "i8mm"}
     assert host("flags : avx2x xavx2\n", "x86_64").features == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("flags", "features"),
+    [
+        ("avx2", {"avx2"}),
+        ("avx2 avx_vnni", {"avx2", "vnni"}),
+        ("avx2 avx512f avx512_vnni", {"avx2", "avx512", "vnni"}),
+        ("avx2 avx512f amx_int8", {"avx2", "avx512", "amx"}),
+    ],
+)
+def test_every_feature_of_x86_is_known_by_its_flag(flags: str, features: set[str]) -> None:
+    found = host(f"flags : fpu {flags}\n", "x86_64")
+    assert found.features == features
+    named = find("x86-vnni" if "vnni" in features else "x86-avx2")
+    assert found.int8_costs == named.int8_costs
+
+
+@pytest.mark.parametrize(
+    ("target", "multiple"),
+    [
+        (find("portable"), 8),
+        (find("arm64"), 8),
+        (find("x86-avx2"), 8),
+        (host("flags : avx2 avx_vnni\n", "x86_64"), 8),
+        (find("x86-avx512"), 16),
+        (find("x86-vnni"), 16),
+        (host(VNNI, "x86_64"), 16),
+    ],
+)
+def test_registers_of_avx512_hold_sixteen_channels(target: Target, multiple: int) -> None:
+    assert target.channel_multiple == multiple
 
 
 def test_portable_is_safe_everywhere_and_vnni_multiplies_faster() -> None:

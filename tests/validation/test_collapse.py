@@ -93,10 +93,18 @@ def test_what_a_constant_could_replace_is_lost(name: str) -> None:
     assert loss(reference, reference.copy()) == ""
 
 
+def nearly_tied() -> np.ndarray:
+    """Return outputs whose largest elements hardly differ, beside others that do."""
+    rng = np.random.default_rng(3)
+    others, tied = rng.normal(-5, 3, (64, 96)), 9 + 1e-3 * rng.standard_normal((64, 32))
+    return np.concatenate([others, tied], axis=1).astype(np.float32)
+
+
 WORSE: dict[str, tuple[np.ndarray, np.ndarray]] = {
     "8 dB": (LOGITS, noisy(LOGITS, 8)),
     "another temperature": (LOGITS, LOGITS * 4),
     "half of the embedding": (EMBEDDING, noisy(EMBEDDING, 5)),
+    "ties": (nearly_tied(), noisy(nearly_tied(), 10)),
     "a few points": (LOGITS, np.where(np.arange(96)[:, None] % 3, LOGITS, shuffled(LOGITS))),
     "constant reference": (np.ones_like(LOGITS), noisy(np.ones_like(LOGITS), 30)),
     "nothing fires": (boxes_and_scores(SCORES * 0.01), boxes_and_scores(np.zeros_like(SCORES))),

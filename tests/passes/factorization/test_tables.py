@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from onnx import TensorProto as T
 
 from ocompress.ir import Model
@@ -78,3 +79,38 @@ def test_data_free_tables_do_not_look_at_data() -> None:
     item = Factorize(tables=True, max_weights=0.5, data_free=True)
     known, blind = run(item, model, data=feeds(0, 6))[0], run(item, model)[0]
     assert off(model, known, 6) == off(model, blind, 6)
+
+
+@pytest.mark.parametrize("reader", ["MatMul", "Identity", "Gather"])
+def test_a_table_that_is_read_in_another_way_stays(reader: str) -> None:
+    b = Builder(2)
+    ids = b.input("ids", ["n", 5], T.INT64)
+    table = b.const(b.rng.standard_normal((50, 16)).astype(np.float32), "table")
+    h = b.op("Gather", table, ids, to="embed")
+    b.output(b.op("Relu", h, to="y"), ["n", 5, 16])
+    if reader == "MatMul":  # the head of a language model that ties its embeddings
+        b.op("MatMul", h, b.op("Transpose", table, perm=[1, 0]), to="z")
+        b.output("z", ["n", 5, 50])
+    elif reader == "Gather":
+        b.op("Gather", table, b.const(np.array([3, 1])), axis=1, to="z")
+        b.output("z", [50, 2])
+    else:
+        b.op("Identity", table, to="z")
+        b.output("z", [50, 16])
+    after, outcome, ctx = run(Factorize(tables=True, rank=4), b.model())
+    assert "tables replaced" not in outcome.counts
+    assert after.weight_bytes >= 4 * 50 * 16
+    assert {n.label: n.op_type for n in after.graph.nodes}["embed"] == "Gather"
+    assert ctx.diagnostics.declined("factorize")["shared-weight"] >= 1
+
+
+def test_a_table_that_several_gathers_share_is_replaced_for_all() -> None:
+    b = Builder(2)
+    rows = b.rng.standard_normal((50, 4)) @ b.rng.standard_normal((4, 16))
+    table = b.const(rows.astype(np.float32), "table")
+    for name in "yz":
+        h = b.op("Gather", table, b.input(f"ids_{name}", ["n", 5], T.INT64))
+        b.output(b.op("Relu", h, to=name), ["n", 5, 16])
+    after, outcome, _ = run(Factorize(tables=True, rank=4), b.model())
+    assert outcome.counts["tables replaced"] == 1
+    assert after.weight_bytes == 4 * (50 * 4 + 4 * 16)

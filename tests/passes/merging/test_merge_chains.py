@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.pipeline import PassManager, Pipeline
+from ocompress.targets import find
 from passes.merging import arithmetic
+from passes.merging.merge_chains import MergeChains
 from tests.build import Builder
 from tests.passes.merging.merged import Net, merge, refused
 
@@ -366,3 +369,14 @@ def test_a_wrong_factor_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     done = merge("merge-chains", _chain(RIGHT["Gemm"], RIGHT_AFTER["Gemm"]), ["n", 6])
     with pytest.raises(AssertionError):
         done.cheaper()
+
+
+@pytest.mark.parametrize(("target", "left"), [("x86-avx2", 1), ("x86-avx512", 2)])
+def test_blocks_of_outputs_are_the_target_s(target: str, left: int) -> None:
+    # 24 outputs are three blocks of eight: one layer of 40 x 24 for 40 x 16 and 16 x 24. Of
+    # sixteen they are two blocks, one half empty: 40 x 32 for 40 x 16 and 16 x 32 is no gain.
+    b = Builder()
+    h = conv(b, b.input("x", ["n", 40, 9, 9]), 40, 16, 1, 1, bias=False)
+    b.output(conv(b, h, 16, 24, 1, 1, bias=False), ["n", 24, 9, 9])
+    result = PassManager(target=find(target)).run(Pipeline((MergeChains(),)), b.model())
+    assert sum(n.is_op("Conv") for n in result.model.graph.nodes) == left

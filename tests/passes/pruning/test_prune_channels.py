@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ocompress.errors import OptionError
-from ocompress.ir import Model
-from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from ocompress.ir import Model, standard
+from ocompress.pipeline import Context, Guard, Outcome, PassManager, Pipeline, Verdict
+from ocompress.targets import find
 from passes.pruning.channel_survey import DATA_FREE, WITH_DATA
 from passes.pruning.prune_channels import PruneChannels
 from tests.build import Builder
@@ -78,6 +79,17 @@ def test_counts_are_multiples_and_tied_layers_go_together() -> None:
     assert outcome.counts["channels removed"] == 8 + 16 + 24
     rows = [r for r in outcome.details["groups"] if r["removed"]]
     assert all(0 < r["refitted_error"] <= r["output_error"] for r in rows)
+
+
+@pytest.mark.parametrize(("target", "multiple"), [("x86-avx2", 8), ("x86-avx512", 16)])
+def test_counts_are_multiples_of_what_the_target_likes(target: str, multiple: int) -> None:
+    item = PruneChannels(ratio=0.4, scope="layer", criterion="l1", refit=False)
+    model = net()
+    standard.infer_types(model)
+    after = PassManager(target=find(target)).run(Pipeline((item,)), model).model
+    found = widths(after)
+    assert found["point"] == (40 if multiple == 8 else 48)
+    assert all(count % multiple == 0 for count in found.values()), found
 
 
 def test_work_left_is_what_was_asked_for() -> None:

@@ -33,3 +33,24 @@ def test_the_second_layer_sees_the_fitted_first(monkeypatch: pytest.MonkeyPatch)
     first, second = (m.whole.second(centred=True) for m in seen)
     assert np.abs(first).max() > 1e-2
     assert np.abs(second).max() < 1e-6  # a first layer without weights makes the same everywhere
+
+
+def test_the_second_layer_sees_the_new_bias_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 8, 6, 6])
+    h = b.op("Conv", x, b.weight(8, 8, 3, 3), b.weight(8), to="first")
+    h = b.op("Conv", b.op("Relu", h), b.weight(8, 8, 3, 3), b.weight(8), to="second")
+    b.output(h, ["n", 8, 2, 2])
+    seen: list[Folded] = []
+    wanted = np.linspace(1, 2, 8)
+
+    def of_bias_alone(problem: Problem, moments: Folded) -> Reconstruction:
+        seen.append(moments)
+        old = problem.rounded
+        nothing = QuantizedWeight(np.zeros_like(old.integers), old.scales, old.axis)
+        return Reconstruction(nothing, wanted, 0.0, 0.0, 1.0)
+
+    monkeypatch.setattr(refit, "reconstruct", of_bias_alone)
+    quantized(b.model())
+    means = seen[1].whole.mean.reshape(8, 9)
+    np.testing.assert_allclose(means, np.tile(wanted[:, None], 9), rtol=0.02)
