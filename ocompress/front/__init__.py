@@ -1,9 +1,10 @@
 """The public front: load, save, optimize, validate, profile."""
 
+from ocompress.front.api import optimize
 from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
-from ocompress.front.job import optimize, run
+from ocompress.front.job import run
 from ocompress.front.request import Request
 
 __all__ = [

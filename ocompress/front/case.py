@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ocompress import profiling
-from ocompress.errors import OptionError
-from ocompress.front.files import as_model, file_bytes
+from ocompress.errors import OptionError, UsageError
+from ocompress.front import kinds
+from ocompress.front.files import ModelLike, as_model, file_bytes
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model
@@ -40,14 +43,14 @@ class Case:
 
 
 def open_case(
-    reference: Model | str | Path,
-    candidate: Model | str | Path,
+    reference: ModelLike,
+    candidate: ModelLike,
     data: Data | None,
     *,
     labels: object,
     samples: int | None,
     preprocess: str | Path | None,
-    metric: str | Metric | None,
+    metric: str | Metric | Callable[..., Any] | None,
     gate: Gate | str | Path | None,
     threads: int,
 ) -> Case:
@@ -64,8 +67,12 @@ def open_case(
             "with --data"
         )
         raise OptionError(msg)
-    limits = gate if isinstance(gate, Gate) or gate is None else Gate.load(Path(gate))
-    own = Metric.load(metric) if isinstance(metric, str) else metric
+    kinds.whole("threads", threads)
+    kinds.whole("samples", samples, optional=True)
+    limits = gate
+    if not isinstance(limits, Gate | None):
+        limits = Gate.load(kinds.file("gate", limits))
+    own = as_metric(metric)
     (before, before_path), (after, after_path) = as_model(reference), as_model(candidate)
     opened = None
     if data is not None:
@@ -76,6 +83,22 @@ def open_case(
         files = Pair(before, after, before_path, after_path)
         taken = footprint(limits, files, one, threads=threads)
     return Case(before, after, opened, own, limits, taken)
+
+
+def as_metric(metric: object) -> Metric | None:
+    """Return the user's own metric, None if there is none.
+
+    Raises:
+        UsageError: If it cannot be imported, or is no function.
+    """
+    if metric is None or isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        return Metric.load(metric)
+    if not callable(metric):
+        msg = f"metric must be module:function or a function, not {metric!r:.60}"
+        raise UsageError(msg)
+    return Metric(getattr(metric, "__qualname__", type(metric).__name__), metric)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ocompress import profiling, validation
 from ocompress.errors import OptionError
+from ocompress.front import kinds
 from ocompress.front.case import open_case
-from ocompress.front.files import as_model
+from ocompress.front.files import ModelLike, as_model
 from ocompress.front.request import Data
 from ocompress.io import as_dataset
-from ocompress.ir import Model
 from ocompress.profiling import ProfileResult
 from ocompress.targets.transport import Progress, silent
 from ocompress.targets.transports import find_transport
@@ -19,14 +21,14 @@ from ocompress.validation import DeviceValidation, Gate, Metric, ValidationResul
 
 
 def validate(
-    reference: Model | str | Path,
-    candidate: Model | str | Path,
+    reference: ModelLike,
+    candidate: ModelLike,
     data: Data | None = None,
     *,
     labels: object = None,
     samples: int | None = None,
     preprocess: str | Path | None = None,
-    metric: str | Metric | None = None,
+    metric: str | Metric | Callable[..., Any] | None = None,
     gate: Gate | str | Path | None = None,
     threads: int = 1,
 ) -> ValidationResult:
@@ -39,7 +41,7 @@ def validate(
         labels: A file of labels, or an array with one label a sample.
         samples: Use only the first so many samples.
         preprocess: The table for a folder of images.
-        metric: The user's own metric, `module:function`.
+        metric: The user's own metric, `module:function` or the function.
         gate: Limits to judge by; one on latency makes this measure it.
         threads: Threads within an operator; 0 takes all cores.
 
@@ -72,14 +74,14 @@ def validate(
 
 def validate_on(
     target: str,
-    reference: Model | str | Path,
-    candidate: Model | str | Path,
+    reference: ModelLike,
+    candidate: ModelLike,
     data: Data | None,
     *,
     labels: object = None,
     samples: int | None = None,
     preprocess: str | Path | None = None,
-    metric: str | Metric | None = None,
+    metric: str | Metric | Callable[..., Any] | None = None,
     gate: Gate | str | Path | None = None,
     threads: int = 1,
     progress: Progress = silent,
@@ -134,9 +136,9 @@ def validate_on(
 
 
 def profile(
-    model: Model | str | Path,
+    model: ModelLike,
     *,
-    against: Model | str | Path | None = None,
+    against: ModelLike | None = None,
     data: Data | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int = 1,
@@ -164,6 +166,10 @@ def profile(
     if data is None and preprocess is not None:
         msg = "a preprocessing table needs a folder of images; give it with --data"
         raise OptionError(msg)
+    kinds.whole("threads", threads)
+    if not 0 < kinds.number("seconds", seconds) < math.inf:
+        msg = f"seconds {seconds} must be above 0"
+        raise OptionError(msg)
     this, path = as_model(model)
     other, other_path = as_model(against) if against is not None else (None, None)
     opened = as_dataset(data, this, preprocess=preprocess) if data is not None else None
@@ -171,10 +177,26 @@ def profile(
         this,
         against=other,
         data=opened.take(1) if opened is not None else None,
-        shapes=shapes,
+        shapes=_shapes(shapes),
         threads=threads,
         seconds=seconds,
         per_node=per_node,
         path=path,
         against_path=other_path,
     )
+
+
+def _shapes(given: Mapping[str, Sequence[int]] | None) -> Mapping[str, Sequence[int]] | None:
+    """Check the types of shapes that a caller gives.
+
+    Raises:
+        UsageError: If they are no lists of whole numbers by name.
+    """
+    if given is None:
+        return None
+    kinds.instance("shapes", given, "a dict from names of inputs to shapes", Mapping)
+    for name, shape in given.items():
+        kinds.instance(f"the shape of {name!r}", shape, "a list of whole numbers", list, tuple)
+        for extent in shape:
+            kinds.whole(f"each extent of {name!r}", extent)
+    return given

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 from ocompress import io
+from ocompress.front import kinds
 from ocompress.io import Staging, staging
 from ocompress.ir import Model
 from ocompress.stopping import temporary_folder
 
+PathLike: TypeAlias = str | os.PathLike[str]
+"""The name of a file."""
 
-def load(path: str | Path) -> Model:
-    """Read an ONNX model; external weights are mapped, not read.
+
+class ModelProto(Protocol):
+    """An `onnx.ModelProto`, which only the room that reads models knows by its class."""
+
+    graph: Any
+    ir_version: int
+
+
+ModelLike: TypeAlias = Model | PathLike | ModelProto
+"""What `as_model` takes."""
+
+
+def load(path: ModelLike) -> Model:
+    """Read an ONNX model, or an `onnx.ModelProto`; external weights are mapped, not read.
 
     Raises:
         UsageError: If there is no such file.
         ModelError: If it is not a whole, supported ONNX model.
     """
-    return io.load_model(path)
+    return as_model(path)[0]
 
 
-def save(model: Model, path: str | Path, *, external_data: bool | None = None) -> bool:
+def save(model: ModelLike, path: str | Path, *, external_data: bool | None = None) -> bool:
     """Write a model in one step.
 
     Args:
@@ -37,16 +54,25 @@ def save(model: Model, path: str | Path, *, external_data: bool | None = None) -
     Raises:
         OutputError: If it cannot be written; what was there before stays.
     """
-    model.sort()
-    model.verify()
-    return io.save_model(model, path, external=external_data)
+    written, _ = as_model(model)
+    written.sort()
+    written.verify()
+    external = kinds.truth("external_data", external_data, optional=True)
+    return io.save_model(written, kinds.file("path", path), external=external)
 
 
-def as_model(model: Model | str | Path) -> tuple[Model, Path | None]:
-    """Return a model and the file it is in, None if it is in memory only."""
+def as_model(model: ModelLike) -> tuple[Model, Path | None]:
+    """Return a model and the file it is in, None if it is in memory only.
+
+    Raises:
+        UsageError: If it is neither a file that there is, nor a model.
+        ModelError: If it cannot be used.
+    """
     if isinstance(model, Model):
         return model, None
-    return io.load_model(model), Path(model)
+    if isinstance(model, str | os.PathLike):
+        return io.load_model(os.fspath(model)), Path(model)
+    return io.model_from(model), None
 
 
 def file_bytes(path: Path) -> int:

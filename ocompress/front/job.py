@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ocompress import profiling, validation
 from ocompress.errors import PassError
-from ocompress.front.files import as_model, file_bytes, stage_beside
+from ocompress.front.files import ModelLike, as_model, file_bytes, stage_beside
 from ocompress.front.judging import far_off, judge, too_slow
 from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
@@ -44,44 +44,14 @@ _SECONDS = 1.0
 """Time for each model when the result is measured."""
 
 
-def optimize(
-    model: Model | str | Path,
-    output: str | Path | None = None,
-    *,
-    instruments: Sequence[Instrument] = (),
-    **options: Any,
-) -> Optimization:
-    """Run passes over a model, judge the result, and write it.
-
-    Args:
-        model: A model or its file.
-        output: Where the result goes; None writes nothing.
-        instruments: Hooks around passes.
-        **options: The fields of `Request`: `passes`, `data`, `target`, `budget` and so on.
-
-    Returns:
-        The record: the best model that kept within the budget, what every pass did, and the
-        result's validation and profile.
-
-    Raises:
-        UsageError: If the request or the data do not fit.
-        ModelError: If the model cannot be used.
-        PassError: If a pass breaks the model.
-        TimeLimitError: If a run of the model takes longer than `timeout`.
-        OutputError: If the result cannot be written; what was there before stays.
-    """
-    where = Path(output) if output is not None else None
-    return run(Request(**options), model, where, instruments=instruments)
-
-
 def run(
     request: Request,
-    model: Model | str | Path,
+    model: ModelLike,
     output: Path | None,
     *,
     instruments: Sequence[Instrument] = (),
 ) -> Optimization:
-    """Do what a request asks; see `optimize`."""
+    """Do what a request asks; see `ocompress.optimize`."""
     request.check()
     with time_limit(request.timeout):
         return _run(request, model, output, instruments)
@@ -89,11 +59,13 @@ def run(
 
 def _run(
     request: Request,
-    model: Model | str | Path,
+    model: ModelLike,
     output: Path | None,
     instruments: Sequence[Instrument],
 ) -> Optimization:
-    files = [*request.files, *(model_files(model) if not isinstance(model, Model) else ())]
+    files = [*request.files]
+    if isinstance(model, str | os.PathLike):
+        files += model_files(os.fspath(model))
     if output is not None:
         check_output(output, files)
     original, path = as_model(model)

@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
-from ocompress.io import Dataset, Feeds, data_files
+from ocompress.io import Dataset, data_files
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Pass, Pipeline
 from ocompress.runtime import MOST_THREADS
 from ocompress.stopping import RUN_SECONDS, check_limit
 from ocompress.targets import Target
 
-Data = str | Path | Dataset | Mapping[str, object] | Sequence[Feeds]
+Data: TypeAlias = str | Path | Dataset | Mapping[str, object] | np.ndarray | Sequence[object]
+"""What data can be made of; see `ocompress.io.held` for what is in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.depfile import data_files, depfile
 from ocompress.io.feeds import Unlabelled
 from ocompress.io.holdout import Split, hold_out
-from ocompress.io.model_reader import load_model, model_files
+from ocompress.io.model_reader import load_model, model_files, model_from
 from ocompress.io.model_writer import save_model, stage_model
 from ocompress.ir.mapping import release
 
@@ -26,6 +26,7 @@ __all__ = [
     "load_data",
     "load_model",
     "model_files",
+    "model_from",
     "release",
     "save_model",
     "stage_model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,8 @@ from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
 from ocompress.io.batches import ArrayDataset
 from ocompress.io.batching import batched, first_that_runs
 from ocompress.io.breadth import narrowed
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset
+from ocompress.io.held import as_labels, held
 from ocompress.io.inputs import InputSpec, expected, input_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
@@ -74,7 +76,7 @@ def load_data(
 
 
 def as_dataset(
-    data: str | Path | Dataset | Mapping[str, object] | Sequence[Feeds],
+    data: object,
     model: Model,
     *,
     labels: object = None,
@@ -84,7 +86,8 @@ def as_dataset(
     """Make a dataset of what a Python caller has.
 
     Args:
-        data: Anything `load_data` takes, a dataset, arrays by input name, or a list of feeds.
+        data: Anything `load_data` takes, a dataset, arrays by input name, an array for a model
+            with one input, or a list of feeds.
         model: Whose inputs they must fit.
         labels: A file, or an array with one label a sample.
         samples: Use only the first so many.
@@ -94,6 +97,8 @@ def as_dataset(
         DataError: If the data do not fit.
     """
     _check_samples(samples)
+    if isinstance(data, os.PathLike):
+        data = Path(data)
     named = isinstance(labels, str | Path)
     if isinstance(data, str | Path):
         if labels is not None and not named:
@@ -106,12 +111,12 @@ def as_dataset(
     specs = tuple(input_specs(model))
     given = None
     if labels is not None:
-        given = load_labels(Path(str(labels))) if named else np.asarray(labels)
-    if isinstance(data, Mapping):
-        held = {str(k): HeldArray(np.asarray(v)) for k, v in data.items()}
-        return _arrays("arrays in memory", held, model, given, samples)
-    listed = list(data)
-    given_feeds = feeds.FeedDataset("feeds in memory", specs, lambda: listed, given, samples)
+        given = load_labels(Path(str(labels))) if named else as_labels(labels)
+    found = held(data, specs)
+    if isinstance(found, dict):
+        arrays = {name: HeldArray(array) for name, array in found.items()}
+        return _arrays("arrays in memory", arrays, model, given, samples)
+    given_feeds = feeds.FeedDataset("feeds in memory", specs, lambda: found, given, samples)
     return batched(given_feeds, model)
 
 

@@ -26,22 +26,52 @@ def load_model(path: str | Path) -> Model:
     """
     path = Path(path)
     proto = _parse(path)
-    reader = TensorReader(path)
+    return _built(proto, repr(str(path)), TensorReader(path))
+
+
+def model_from(proto: object) -> Model:
+    """Build a model from an `onnx.ModelProto`, which is left as it is.
+
+    Raises:
+        UsageError: If it is something else.
+        ModelError: As `load_model`; also if weights are in files, as those have to be loaded.
+    """
+    if not isinstance(proto, ModelProto):
+        msg = (
+            f"a model is a file, an onnx.ModelProto or an ocompress.Model, not {proto!r:.60} of "
+            f"type {type(proto).__name__}"
+        )
+        raise UsageError(msg)
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    where = "the model in memory"
+    _check_proto(where, copy)
+    for tensor, _ in stored_tensors(copy):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            msg = (
+                f"tensor {tensor.name!r} of the model is in a file of its own; load the model "
+                "with its external data, or name its file"
+            )
+            raise InvalidModelError(msg)
+    return _built(copy, where, None)
+
+
+def _built(proto: ModelProto, where: str, reader: TensorReader | None) -> Model:
     try:
         for tensor, is_initializer in stored_tensors(proto):
-            if not is_initializer and tensor.data_location == TensorProto.EXTERNAL:
+            if reader and not is_initializer and tensor.data_location == TensorProto.EXTERNAL:
                 reader.pull_in(tensor)
-        model = from_proto(proto, reader)
+        model = from_proto(proto, reader) if reader else from_proto(proto)
         model.sort()
         model.verify()
     except InvalidModelError as error:
         text = str(error)
-        if str(path) in text:
+        if where in text:
             raise
-        msg = f"{str(path)!r} is not a valid model: {text}"
+        msg = f"{where} is not a valid model: {text}"
         raise InvalidModelError(msg) from error
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        msg = f"{str(path)!r} is not a valid model: {first_line(error)}"
+        msg = f"{where} is not a valid model: {first_line(error)}"
         raise InvalidModelError(msg) from error
     return model
 
@@ -78,10 +108,7 @@ def _parse(path: Path) -> ModelProto:
     except OSError as error:
         msg = f"model {str(path)!r} cannot be read: {error.strerror}"
         raise UsageError(msg) from error
-    if not proto.HasField("graph") or not proto.ir_version:
-        msg = f"{str(path)!r} is not an ONNX model: it holds no graph or no IR version"
-        raise InvalidModelError(msg)
-    _check_versions(path, proto)
+    _check_proto(repr(str(path)), proto)
     return proto
 
 
@@ -100,17 +127,20 @@ def _check_file(path: Path) -> None:
         raise InvalidModelError(msg)
 
 
-def _check_versions(path: Path, proto: ModelProto) -> None:
+def _check_proto(where: str, proto: ModelProto) -> None:
+    if not proto.HasField("graph") or not proto.ir_version:
+        msg = f"{where} is not an ONNX model: it holds no graph or no IR version"
+        raise InvalidModelError(msg)
     if proto.ir_version > onnx.IR_VERSION:
         msg = (
-            f"{str(path)!r} has IR version {proto.ir_version}, newer than the {onnx.IR_VERSION} "
+            f"{where} has IR version {proto.ir_version}, newer than the {onnx.IR_VERSION} "
             f"that onnx {onnx.__version__} knows; upgrade onnx and onnxruntime"
         )
         raise UnsupportedModelError(msg)
     for entry in proto.opset_import:
         if entry.domain in ("", "ai.onnx") and entry.version > NEWEST_OPSET:
             msg = (
-                f"{str(path)!r} has opset {entry.version}, newer than the {NEWEST_OPSET} that "
+                f"{where} has opset {entry.version}, newer than the {NEWEST_OPSET} that "
                 f"onnx {onnx.__version__} knows; upgrade onnx and onnxruntime"
             )
             raise UnsupportedModelError(msg)

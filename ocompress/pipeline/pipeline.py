@@ -48,7 +48,16 @@ class Pipeline:
         Raises:
             UsageError: For bad syntax, an unknown pass or option, or a bad value.
         """
-        return Pipeline.of([find(name).from_options(given) for name, given in parse(text)])
+        return Pipeline.of(Pipeline.items(text))
+
+    @staticmethod
+    def items(text: str) -> list[Pass]:
+        """Return the passes of a text alone, in any order and without `canonicalize` before them.
+
+        Raises:
+            UsageError: As `parse`.
+        """
+        return [find(name).from_options(given) for name, given in parse(text)]
 
     @staticmethod
     def from_recipe(path: Path) -> Pipeline:

@@ -235,7 +235,7 @@ OTHERS = [
     ("profile in.onnx --shape x:3,17", USAGE, "x"),
     ("profile in.onnx --shape x:3,16 --data d.npz", USAGE, "are mutually exclusive"),
     ("profile in.onnx --shape x:3,16 --shape x:4,16", USAGE, "twice"),
-    ("profile in.onnx --seconds 0", USAGE, "--seconds 0.0"),
+    ("profile in.onnx --seconds 0", USAGE, "seconds 0.0 must be above 0"),
     ("profile in.onnx --report d.npz --data d.npz", USAGE, "same file as 'd.npz'"),
     ("profile in.onnx --threads -1", USAGE, "--threads"),
     ("inspect in.onnx --target moon", USAGE, "'moon'"),
