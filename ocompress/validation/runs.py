@@ -187,7 +187,8 @@ class Runner:
                 run.metric.add(score, own, samples)
         first, last = made[0], made[-1]
         if self._between is not None and len(made) > 1 and first is not None and last is not None:
-            self._between.update(first, last, span.start, samples)
+            known = {n: a for n, a in first.items() if n in reference}
+            self._between.update(known, last, span.start, samples)
 
     def _finish(self, samples: int) -> Comparison:
         if self._data.labels is not None and samples != self._data.samples:
