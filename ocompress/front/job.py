@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization
 from ocompress.report.figures import byte_text
 from ocompress.stopping import time_limit
-from ocompress.validation import AccuracyGuard
+from ocompress.validation import AccuracyGuard, Measure
 
 _SECONDS = 1.0
 """Time for each model when the result is measured."""
@@ -89,6 +89,7 @@ def _run(
         profile=judged.profile,
         cost=judged.cost,
         bytes=judged.bytes,
+        samples=job.samples,
         broken=tuple(job.broken),
         remarks=tuple(job.remarks),
     )
@@ -112,6 +113,7 @@ class _Job:
         self.broken: list[str] = []
         self.remarks: list[str] = []
         self.limit = ""
+        self._measures: Mapping[str, Measure] = {}
         self._large = original.weight_bytes > LARGE
         self._lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
         self._samples = open_samples(request, original, apart=self._lossy)
@@ -149,7 +151,9 @@ class _Job:
         if self._large and self._samples.judged_on is None:
             found = judge_large(self.original, written, staged, self.request.pipeline.domains())
         else:
-            found, notes = judge(self.request, self.original, written, self._samples.judged_on)
+            found, notes = judge(
+                self.request, self.original, written, self._samples.judged_on, self._measures
+            )
             self.remarks.extend(notes)
         wrong = next((c.message for c in found.structure if not c.passed), "")
         if wrong:
@@ -164,6 +168,13 @@ class _Job:
         before, after = (count_and_let_go(m, self._feeds) for m in both)
         self.remarks.extend(far_off(self.request.budget, found))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
+
+    @property
+    def samples(self) -> int:
+        """Samples there were, those that passes were fitted to included."""
+        fit, judged = self._samples.fit, self._samples.judged_on
+        both = () if fit is None else (fit,) if judged is fit else (fit, judged)
+        return sum(data.samples for data in both if data is not None)
 
     def _announce(self, sentence: str) -> None:
         for hook in self._hooks:
@@ -193,7 +204,7 @@ class _Job:
         )
         for guard in guards:
             if isinstance(guard, AccuracyGuard):
-                self.limit = guard.meaning
+                self.limit, self._measures = guard.meaning, guard.measures
                 self._announce(f"limit: {guard.meaning}")
                 if guard.too_few:
                     self.remarks.append(guard.too_few)

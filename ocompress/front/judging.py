@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ocompress import validation
@@ -11,14 +12,18 @@ from ocompress.front.request import Request
 from ocompress.io import Dataset, Unlabelled
 from ocompress.ir import Model
 from ocompress.profiling import NOISE, ProfileResult, exceeds
-from ocompress.validation import ValidationResult
+from ocompress.validation import Measure, ValidationResult
 
 _FAR_OFF_DB = 10.0
 """SQNR of an output below which a result that no limit guards is remarked on, decibels."""
 
 
 def judge(
-    request: Request, original: Model, written: Model, data: Dataset | None
+    request: Request,
+    original: Model,
+    written: Model,
+    data: Dataset | None,
+    measures: Mapping[str, Measure],
 ) -> tuple[ValidationResult, list[str]]:
     """Validate a result, without labels if they do not fit and nobody asked for them.
 
@@ -27,6 +32,7 @@ def judge(
         original: What came in.
         written: What came out.
         data: Evaluation data.
+        measures: How losses of outputs are counted, as far as a limit decided that.
 
     Returns:
         What was found, and remarks.
@@ -35,7 +41,11 @@ def judge(
         DataError: If labels or a metric that were asked for do not fit.
     """
     own = request.budget.user_metric()
-    how: dict[str, Any] = {"threads": request.threads, "domains": request.pipeline.domains()}
+    how: dict[str, Any] = {
+        "threads": request.threads,
+        "domains": request.pipeline.domains(),
+        "measures": measures if request.budget.metric in ("auto", "expected") else {},
+    }
     try:
         return validation.validate(original, written, data, metric=own, **how), []
     except DataError as error:

@@ -44,6 +44,12 @@ def share_text(interval: Interval) -> str:
     return f"{100 * interval.value:.2f} % ({low:.2f}-{high:.2f})"
 
 
+def points_text(interval: Interval) -> str:
+    """Return a loss of a share in points of a hundred, with the ends of its interval."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.value:.2f} points ({low:.2f}-{high:.2f})"
+
+
 def _scaled(count: int, units: tuple[str, ...], space: str) -> str:
     size, step = float(count), 0
     while size >= 999.5 and step < len(units) - 1:

@@ -29,6 +29,7 @@ class Optimization:
         profile: Latency and memory beside the original's, None if they were not measured.
         cost: Parameters and multiply-accumulates, before and after.
         bytes: Size on disk with external data, before and after.
+        samples: Samples there were, those that passes were fitted to included.
         broken: The budgets that did not hold, one sentence each.
         remarks: What else a reader must know, one sentence each.
     """
@@ -42,6 +43,7 @@ class Optimization:
     profile: ProfileResult | None
     cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
+    samples: int = 0
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -73,6 +75,7 @@ class Optimization:
             "held": self.held,
             "broken": list(self.broken),
             "remarks": list(self.remarks),
+            "samples": {"all": self.samples, "judged_on": self.validation.samples},
             "input": {
                 "file": self.source,
                 "bytes": self.bytes[0],

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ocompress.diagnostics import Remark
 from ocompress.errors import UnknownPassError
-from ocompress.pipeline import Family, PassRecord, Status, find
+from ocompress.pipeline import Family, PassRecord, Status, Verdict, find
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import STYLES, Heading, Note, Tone, facts
@@ -102,7 +102,7 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     if declined:
         yield f"left alone: {_counted(declined)}"
     held = [v for v in record.verdicts if v.held]
-    figures = [f"{v.guard} {v.figures['ratio']:.2f}" for v in held if "ratio" in v.figures]
+    figures = [text for v in held for text in _figures(v)]
     if figures:
         yield f"held: {', '.join(figures)}"
     for verdict in record.verdicts:
@@ -110,6 +110,14 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
             yield f"REFUSED by {verdict.guard}: {verdict.message}"
     if _silent(done, record):
         yield _NOTHING
+
+
+def _figures(verdict: Verdict) -> Iterator[str]:
+    if "ratio" in verdict.figures:
+        yield f"{verdict.guard} {verdict.figures['ratio']:.2f}"
+    if "drop" in verdict.figures:
+        drop, limit = (100 * verdict.figures[name] for name in ("drop", "limit"))
+        yield f"drop {drop:.2f} of {limit:.2f} points"
 
 
 def _silent(done: Optimization, record: PassRecord) -> bool:

@@ -11,12 +11,13 @@ from ocompress.report.figures import (
     count_text,
     db_text,
     macs_text,
+    points_text,
     ratio_text,
     share_text,
 )
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Closing, Figure, Figures, Tone
-from ocompress.validation import LevelResult, OutputComparison, ScoreComparison
+from ocompress.validation import LevelResult, OutputComparison, ScoreComparison, Unit
 
 
 def before_and_after(done: Optimization) -> Figures:
@@ -30,6 +31,8 @@ def before_and_after(done: Optimization) -> Figures:
     macs = (cost.total_macs, new_cost.total_macs) if known else (0, 0)
     rows.append(_pair("multiply-adds", *macs, (macs_text(cost), macs_text(new_cost)), True))
     rows.append(_latency(done))
+    if done.validation.levels:
+        rows.append(Figure("judged on", _judged_on(done)))
     for level in done.validation.levels[:1]:
         rows += quality(level)
     return Figures(tuple(rows))
@@ -51,6 +54,11 @@ def _latency(done: Optimization) -> Figure:
     return Figure(label, after, before, spread, found.ratio.value, headline=True)
 
 
+def _judged_on(done: Optimization) -> str:
+    held = f" held out of {done.samples}" if done.samples > done.validation.samples else ""
+    return f"{done.validation.samples} samples{held}"
+
+
 def quality(level: LevelResult) -> Iterator[Figure]:
     """Return how close the result's outputs are to the original's."""
     scores = [s for s in (level.accuracy, level.metric) if s is not None]
@@ -60,8 +68,19 @@ def quality(level: LevelResult) -> Iterator[Figure]:
         name = f" of {output.name}" if several else ""
         yield Figure(f"SQNR{name}", db_text(output.sqnr_db), headline=first)
         first = False
+        yield from _lost(output, name, level)
         yield from _agreement(output, name, level)
     yield from map(_score, scores)
+
+
+def _lost(output: OutputComparison, name: str, level: LevelResult) -> Iterator[Figure]:
+    """Return what an output lost in the unit that its users mean."""
+    found = output.loss
+    if found is not None and found.unit != Unit.AGREEMENT:
+        of = f" of {output.name} {found.part}" if found.part else name
+        most = found is level.loss and level.accuracy is None and level.metric is None
+        label = f"{Unit(found.unit).noun} lost{of}"
+        yield Figure(label, points_text(found.drop), headline=most)
 
 
 def _agreement(output: OutputComparison, name: str, level: LevelResult) -> Iterator[Figure]:
@@ -69,8 +88,9 @@ def _agreement(output: OutputComparison, name: str, level: LevelResult) -> Itera
     found = output.agreement
     if found is not None:
         worst = found is level.agreement
+        alone = output.loss is None or output.loss.unit == Unit.AGREEMENT
         share = found.value if worst else None
-        yield Figure(f"agreement{name}", share_text(found), share=share, headline=worst)
+        yield Figure(f"agreement{name}", share_text(found), share=share, headline=worst and alone)
 
 
 def _score(score: ScoreComparison) -> Figure:

@@ -8,9 +8,17 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocompress.report.figures import db_text, share_text
+from ocompress.report.figures import db_text, points_text, share_text
 from ocompress.report.parts import STYLES, Closing, Fold, Note, Tone
-from ocompress.validation import Check, LevelResult, ScoreComparison, ValidationResult
+from ocompress.validation import (
+    Check,
+    LevelResult,
+    Loss,
+    OutputComparison,
+    ScoreComparison,
+    Unit,
+    ValidationResult,
+)
 
 
 def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -107,9 +115,22 @@ def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
 
 def _scores(levels: tuple[LevelResult, ...]) -> Iterator[RenderableType]:
     for level in levels:
+        for output in level.outputs:
+            for lost in output.losses:
+                yield Text(f"{_place(output, lost)} ({level.level.value}): {_lost(lost)}")
         for score in (level.accuracy, level.metric):
             if score is not None:
                 yield Text(f"{score.name} ({level.level.value}): {_score(score)}")
+
+
+def _place(output: OutputComparison, lost: Loss) -> str:
+    part = f" {lost.part}" if lost.part else ""
+    return f"{Unit(lost.unit).noun} of {output.name}{part}"
+
+
+def _lost(lost: Loss) -> str:
+    unit = "sample" if lost.count == 1 else "samples"
+    return f"lost {points_text(lost.drop)} over {lost.count} {unit}"
 
 
 def _score(score: ScoreComparison) -> str:

@@ -6,6 +6,7 @@ from ocompress.validation.device_result import DeviceValidation, Flips, MachineC
 from ocompress.validation.drops import NAMES, Named
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
+from ocompress.validation.measures import Measure, Unit
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import (
     Check,
@@ -31,10 +32,12 @@ __all__ = [
     "LevelResult",
     "Loss",
     "MachineComparison",
+    "Measure",
     "Metric",
     "Named",
     "OutputComparison",
     "ScoreComparison",
+    "Unit",
     "ValidationResult",
     "WorstSample",
     "validate",

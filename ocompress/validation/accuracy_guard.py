@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
@@ -11,6 +11,7 @@ from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Verdict
 from ocompress.validation.drops import Drop, Named, make_meter
 from ocompress.validation.intervals import samples_needed
+from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
 
 CONFIDENCE = 0.95
@@ -77,6 +78,11 @@ class AccuracyGuard:
     def noun(self) -> str:
         """What is measured, for people."""
         return self._meter.noun
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """How losses of outputs are counted; empty where a score is."""
+        return self._meter.measures
 
     @property
     def meaning(self) -> str:

@@ -91,10 +91,11 @@ class Comparer:
 
     Attributes:
         model: The reference, whose graph tells what kind its outputs are.
+        measures: How the loss of outputs is counted, where that is known.
     """
 
     model: Model
-    _measures: dict[str, Measure] = field(default_factory=dict)
+    measures: dict[str, Measure] = field(default_factory=dict)
     _outputs: dict[str, OutputSum] = field(default_factory=dict)
     _worst: list[tuple[float, int, str, bool]] = field(default_factory=list)
 
@@ -106,13 +107,14 @@ class Comparer:
         samples: int,
     ) -> None:
         """Take in one feed's outputs; `first` is the index of its first sample."""
-        self._measures = self._measures or choose_measures(self.model, reference)
+        if not self.measures.keys() >= reference.keys():
+            self.measures = {**choose_measures(self.model, reference), **self.measures}
         lowest = [(np.inf, "")] * samples
         agrees = np.ones(samples, bool)
         for name, array in reference.items():
             if name not in candidate:
                 continue
-            output = self._outputs.setdefault(name, OutputSum(name, self._measures[name]))
+            output = self._outputs.setdefault(name, OutputSum(name, self.measures[name]))
             ratios, shares = output.update(array, candidate[name], first, samples)
             if len(ratios) == len(shares) == samples:
                 lowest = [min(old, (r, name)) for old, r in zip(lowest, ratios, strict=True)]
@@ -138,7 +140,7 @@ class Comparer:
 
     def rule_of(self, output: str) -> Rule | None:
         """Return how decisions are read off an output, None where it decides nothing."""
-        return self._measures[output].rule if output in self._measures else None
+        return self.measures[output].rule if output in self.measures else None
 
     def within_unit(self, output: str) -> bool:
         """Whether the reference's output stays within [0, 1]; False if it was never compared."""

@@ -59,6 +59,11 @@ class Meter(Protocol):
         """
         ...
 
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """How losses of outputs are counted; empty where a score is."""
+        ...
+
     def margin(self) -> float:
         """Return what a sample that is lost costs, at the least likely."""
         ...
@@ -119,9 +124,9 @@ class LossMeter:
         self.noun = self._noun()
 
     @property
-    def units(self) -> Mapping[str, Unit]:
-        """The unit of each output that is measured."""
-        return {name: measure.unit for name, measure in self._measures.items()}
+    def measures(self) -> Mapping[str, Measure]:
+        """How the loss of each output that counts is measured."""
+        return self._measures
 
     def drop(self, candidate: Model, confidence: float) -> Drop:
         """Return the largest loss of any output; see `Meter.drop`."""
@@ -218,6 +223,11 @@ class ScoreMeter:
             self._kept.put(self._digest(outputs, feeds, span))
             first = span.stop
 
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """Nothing: a score is no loss of an output."""
+        return {}
+
     def drop(self, candidate: Model, confidence: float) -> Drop:
         """Return how much the score fell; see `Meter.drop`."""
         source = LiveSource(candidate, Level.ALL, self._threads)
@@ -245,8 +255,9 @@ class ScoreMeter:
 
     def _labels(self) -> Accuracy:
         labels = class_ids(self._data)
-        if labels is None:
-            msg = f"data {self._data.source!r} have no class ids as labels; accuracy needs them"
+        if labels is None or (labels < 0).any():
+            what = "class ids as labels" if labels is None else "labels of all samples"
+            msg = f"data {self._data.source!r} have no {what}; accuracy needs them"
             raise DataError(msg)
         return Accuracy(labels)
 

@@ -9,6 +9,7 @@ from ocompress.errors import RecipeError
 from ocompress.ir import Model
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import FOOTPRINT_LIMITS, OUTPUT_LIMITS, Gate
+from ocompress.validation.measures import Unit
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 
 _UNMEASURED = "was not measured"
@@ -88,9 +89,9 @@ def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:
         if score is not None:
             kind = score.name
             values.append(score.drop.value)
-        elif level.agreement is not None:
-            kind = "agreement"
-            values.append(1.0 - level.agreement.value)
+        elif level.loss is not None:
+            kind = Unit(level.loss.unit).noun
+            values.append(level.loss.drop.value)
     return _check("max_drop", limit, max(values, default=None), f" of {kind}" if kind else "")
 
 

@@ -160,12 +160,13 @@ def choose_measures(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str
         model: The original.
         outputs: What it makes of the first feed.
     """
-    real = {name: array for name, array in outputs.items() if is_float(array)}
+    known = {v.name for v in model.graph.outputs}
+    real = {n: array for n, array in outputs.items() if n in known and is_float(array)}
     kinds = choose(model, {n: as_float(a) for n, a in real.items()}, {})
     return {
         name: _measure_of(as_float(array), kinds[name])
         if name in real
-        else Measure(Unit.AGREEMENT, Rule(Kind.EQUAL))
+        else (Measure(Unit.ERROR) if is_float(array) else Measure(Unit.AGREEMENT, Rule(Kind.EQUAL)))
         for name, array in outputs.items()
     }
 

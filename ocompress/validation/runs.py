@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from ocompress.ir import Model
 from ocompress.runtime import Level
 from ocompress.validation.collapse import Collapse, collapse_check
 from ocompress.validation.comparison import Comparer
+from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
@@ -86,8 +87,15 @@ class Comparison:
 class Runner:
     """Runs the reference once and the candidate at every level, feed by feed."""
 
-    def __init__(self, data: Dataset, metric: Metric | None, levels: Sequence[Level]) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        metric: Metric | None,
+        levels: Sequence[Level],
+        measures: Mapping[str, Measure] | None = None,
+    ) -> None:
         """Get ready; nothing is loaded yet."""
+        self._measures = dict(measures or {})
         self._data = data
         self._metric = metric
         self._runs = [LevelRun(level) for level in levels]
@@ -106,6 +114,11 @@ class Runner:
             raise DataError(msg)
         if labels is None:
             self._remarks.append("the labels are no class ids, so accuracy was not computed")
+        elif (labels < 0).any():
+            known = int((labels >= 0).sum())
+            why = f"{known} of {len(labels)} samples have labels, so accuracy was not computed"
+            self._remarks.append(why)
+            return None
         return labels
 
     def run(
@@ -130,9 +143,9 @@ class Runner:
         source = shelf(reference, level)
         self._watched = [Collapse(reference) for _ in self._runs]
         self._remarks += self._watched[0].remarks()
-        self._between = Comparer(reference)
+        self._between = Comparer(reference, dict(self._measures))
         for run in self._runs:
-            run.comparer = Comparer(reference)
+            run.comparer = Comparer(reference, dict(self._measures))
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
@@ -10,6 +10,7 @@ from ocompress.runtime import Level
 from ocompress.validation.footprint import Footprint, serialized_footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.gating import judge
+from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, ValidationResult
 from ocompress.validation.runs import Comparison, LevelRun, Runner
@@ -28,6 +29,7 @@ def validate(
     footprint: Footprint | None = None,
     threads: int = 1,
     opener: Opener | None = None,
+    measures: Mapping[str, Measure] | None = None,
     domains: Collection[str] = (),
 ) -> ValidationResult:
     """Compare a candidate with the model it was made from.
@@ -44,6 +46,7 @@ def validate(
             the serialized models and leaves the rest unmeasured.
         threads: Threads within an operator; 0 takes all cores.
         opener: Where outputs come from, if not from sessions of this process.
+        measures: How the loss of outputs is counted, where that was decided.
         domains: Operator domains that the passes which made the candidate declare; a gate that
             names some decides alone.
 
@@ -57,7 +60,7 @@ def validate(
     if data is None:
         found = Comparison([_loads(candidate, level, threads) for level in levels])
     else:
-        found = Runner(data, metric, levels).run(reference, candidate, threads, opener)
+        found = Runner(data, metric, levels, measures).run(reference, candidate, threads, opener)
     verdicts: tuple[Check, ...] = ()
     if gate is not None:
         taken = footprint or serialized_footprint(reference, candidate)
