@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_LONGEST = 400
+"""Characters of a message that are shown; some list every type there is."""
+
 _NODE = re.compile(r"while running (\S+) node\. Name:'(.*?)' Status Message: (.*)", re.DOTALL)
 _ASSERTION = re.compile(r"^/\S+:\d+ .*? was false\. ", re.DOTALL)
 _ADVICE = (
@@ -36,7 +39,7 @@ class Failure:
         if found is None:
             return Failure("", _clean(text), refused)
         op_type, name, said = found.groups()
-        why = " ".join(_ASSERTION.sub("", said).split())
+        why = _short(" ".join(_ASSERTION.sub("", said).split()))
         return Failure(f"in node {name!r} ({op_type})", why, refused)
 
     @property
@@ -74,4 +77,9 @@ def _clean(text: str) -> str:
     lines = text.strip().splitlines()
     line = lines[0] if lines else ""
     parts = line.split(" : ")
-    return parts[-1] if line.startswith("[ONNXRuntimeError]") and len(parts) > 1 else line
+    line = parts[-1] if line.startswith("[ONNXRuntimeError]") and len(parts) > 1 else line
+    return _short(line)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

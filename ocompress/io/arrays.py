@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +14,12 @@ from typing import IO, Protocol
 import numpy as np
 
 from ocompress.errors import DataError
+
+DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, OverflowError, RuntimeError, NotImplementedError,
+    struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What reading a damaged archive may raise."""
 
 
 class ArraySource(Protocol):
@@ -123,7 +131,7 @@ class StoredArray:
         wanted = count * self.dtype.itemsize
         try:
             raw = stream.read(wanted)
-        except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        except DAMAGED as error:
             raise DataError(_damaged(self.source, error)) from error
         if len(raw) < wanted:
             raise DataError(_damaged(self.source, "it ends too early"))
@@ -210,7 +218,7 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.endswith(".npy")]
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(_damaged(str(path), error)) from error
     return {
         name.removesuffix(".npy"): _stored(
@@ -241,7 +249,7 @@ def _stored(source: str, opener: Callable[[], AbstractContextManager[IO[bytes]]]
     try:
         with opener() as stream:
             shape, fortran, dtype = _header(source, stream)
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(_damaged(source, error)) from error
     return StoredArray(source, opener, shape, dtype, fortran)
 
@@ -254,7 +262,7 @@ def _header(source: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.d
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
         shape, fortran, dtype = read(stream) if read is not None else ((), False, np.dtype("O"))
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy evaluates the header, and raises what that brings
         raise DataError(_damaged(source, error)) from error
     if dtype.hasobject:
         msg = f"data {source!r} hold pickled objects, which are never loaded; save plain arrays"

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 from ocompress.io.external import TensorReader, stored_tensors
 from ocompress.ir import Model, from_proto
+from ocompress.ir.schemas import check_attributes
 from ocompress.ir.standard import NEWEST_OPSET, first_line
 
 
@@ -64,6 +65,7 @@ def _built(proto: ModelProto, where: str, reader: TensorReader | None) -> Model:
         model = from_proto(proto, reader) if reader else from_proto(proto)
         model.sort()
         model.verify()
+        check_attributes(model)
     except InvalidModelError as error:
         text = str(error)
         if where in text:

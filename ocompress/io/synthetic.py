@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ocompress.io.inputs import InputSpec
 from ocompress.ir import DType
 from ocompress.ir.strings import encoded
 
+LARGEST = 1 << 31
+"""Bytes of one random array; more is a damaged shape, or nothing to be made up."""
 _IMAGE_EXTENT, _OTHER_EXTENT = 224, 16
 _MOST_TRIED, _MOST_BATCH = 8, 64
 """Batches that are tried; and up to which extents that other inputs fix are."""
@@ -77,10 +80,23 @@ def synthetic_choices(
     fixed = {d for s in wanted for d in s.shape or () if isinstance(d, int)}
     for batch in sorted({*range(1, _MOST_TRIED + 1), *(d for d in fixed if 0 < d <= _MOST_BATCH)}):
         one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch)) for s in wanted}
+        for spec in wanted:
+            _check_size(spec, one[spec.name])
         batches = {shape[0] for shape in one.values() if shape}
         per_feed = batches.pop() if len(batches) == 1 else 1
         feeds = max(1, -(-samples // max(per_feed, 1)))
         yield {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
+
+
+def _check_size(spec: InputSpec, shape: tuple[int, ...]) -> None:
+    """Refuse what would take too much memory before any is taken."""
+    size = prod(shape) * spec.dtype.numpy.itemsize
+    if size > LARGEST:
+        msg = (
+            f"random numbers for input {spec.name!r} of shape {list(shape)} would take "
+            f"{size:,} bytes; give data with --data"
+        )
+        raise DataError(msg)
 
 
 def _guess(spec: InputSpec, batch: int) -> tuple[int, ...]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import onnx
-from onnx import FunctionProto
+from onnx import AttributeProto, FunctionProto
 from onnx.defs import OpSchema
 
+from ocompress.errors import InvalidModelError
+from ocompress.ir.model import Model
 from ocompress.ir.node import Node
+from ocompress.ir.tensors import read_tensor
 
 
 @cache
@@ -18,6 +21,43 @@ def _history() -> dict[str, dict[int, OpSchema]]:
         if schema.domain == "":
             found.setdefault(schema.name, {})[schema.since_version] = schema
     return found
+
+
+def check_attributes(model: Model) -> None:
+    """Check that attributes of standard operators have the types that their definitions say.
+
+    Everything that reads an attribute later on relies on it.
+
+    Raises:
+        InvalidModelError: Naming the node and the attribute.
+    """
+    for _, node in model.nodes():
+        known = _attribute_types(node.op_type, node.domain, model.opsets.get(node.domain, 0))
+        for name, attribute in node.attributes.items():
+            _check_attribute(node, name, attribute, known.get(name))
+
+
+def _check_attribute(node: Node, name: str, attribute: AttributeProto, wanted: int | None) -> None:
+    if wanted is not None and attribute.type != wanted and not attribute.ref_attr_name:
+        kinds = [AttributeProto.AttributeType.Name(k) for k in (attribute.type, wanted)]
+        msg = f"attribute {name!r} of node {node.label!r} is {kinds[0]} instead of {kinds[1]}"
+        raise InvalidModelError(msg)
+    tensors = [attribute.t] if attribute.type == AttributeProto.TENSOR else attribute.tensors
+    for tensor in tensors:
+        try:
+            read_tensor(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            msg = f"attribute {name!r} of node {node.label!r} cannot be read: {error}"
+            raise InvalidModelError(msg) from error
+
+
+@cache
+def _attribute_types(op_type: str, domain: str, opset: int) -> dict[str, int]:
+    """Return the type of each attribute that a definition names; empty if there is none."""
+    if not onnx.defs.has(op_type, opset, domain):
+        return {}
+    schema = onnx.defs.get_schema(op_type, opset, domain)
+    return {name: int(entry.type.value) for name, entry in schema.attributes.items()}
 
 
 def is_redefined(op_type: str, opset: int) -> bool:
