@@ -57,7 +57,10 @@ def _attribute_types(op_type: str, domain: str, opset: int) -> dict[str, int]:
     if not onnx.defs.has(op_type, opset, domain):
         return {}
     schema = onnx.defs.get_schema(op_type, opset, domain)
-    return {name: int(entry.type.value) for name, entry in schema.attributes.items()}
+    return {
+        name: AttributeProto.AttributeType.Value(str(entry.type).rpartition(".")[2])
+        for name, entry in schema.attributes.items()
+    }
 
 
 def is_redefined(op_type: str, opset: int) -> bool:
