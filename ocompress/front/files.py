@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ocompress import io
 from ocompress.front import kinds
+from ocompress.front.trial import check_survival
 from ocompress.io import Staging, staging
 from ocompress.ir import Model
 from ocompress.stopping import temporary_folder
@@ -66,12 +67,14 @@ def as_model(model: ModelLike) -> tuple[Model, Path | None]:
 
     Raises:
         UsageError: If it is neither a file that there is, nor a model.
-        ModelError: If it cannot be used.
+        ModelError: If it cannot be used, or ONNX Runtime crashes on it.
     """
     if isinstance(model, Model):
         return model, None
     if isinstance(model, str | os.PathLike):
-        return io.load_model(os.fspath(model)), Path(model)
+        loaded = io.load_model(os.fspath(model))
+        check_survival(loaded)
+        return loaded, Path(model)
     return io.model_from(model), None
 
 

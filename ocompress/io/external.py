@@ -57,8 +57,15 @@ class TensorReader:
             InvalidModelError: If it is missing or not inside the model's folder.
         """
         location = _entries(tensor).get("location", "")
-        path = self._folder / location
-        resolved = path.resolve()
+        try:
+            resolved = (self._folder / location).resolve()
+            there = resolved.is_file()
+        except (ValueError, OSError, RuntimeError) as error:  # a NUL, too long, links in a circle
+            msg = (
+                f"tensor {tensor.name!r} of {str(self._model)!r} wants data from {location!r}, "
+                f"which is no name of a file: {error}"
+            )
+            raise InvalidModelError(msg) from error
         outside = not resolved.is_relative_to(self._folder)
         if not location or Path(location).is_absolute() or outside:
             msg = (
@@ -66,7 +73,7 @@ class TensorReader:
                 "outside the model's folder, which is refused; copy the data file next to the model"
             )
             raise InvalidModelError(msg)
-        if not resolved.is_file():
+        if not there:
             msg = (
                 f"external data file {location!r} of {str(self._model)!r} is missing "
                 f"(tensor {tensor.name!r} needs it)"
@@ -78,7 +85,11 @@ class TensorReader:
         content = self._content(self.locate(tensor))
         entries = _entries(tensor)
         needed = (prod(tensor.dims) * DType(tensor.data_type).bits + 7) // 8
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", needed))
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", needed))
+        except ValueError as error:
+            msg = f"tensor {tensor.name!r} has an odd offset or length of external data: {error}"
+            raise InvalidModelError(msg) from error
         if length != needed or offset < 0:
             msg = f"it declares {length} bytes at offset {offset}, its shape and type need {needed}"
             raise ValueError(msg)
