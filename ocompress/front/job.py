@@ -16,6 +16,7 @@ from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
 from ocompress.front.samples import open_samples
+from ocompress.front.shorter import Contest, Prefixes
 from ocompress.front.witness import UNCHECKED, witness
 from ocompress.io import (
     Feeds,
@@ -31,11 +32,12 @@ from ocompress.pipeline import (
     Instrument,
     Numerics,
     PassManager,
+    Pipeline,
     PipelineResult,
     Status,
 )
 from ocompress.profiling import ProfileResult
-from ocompress.report import Optimization
+from ocompress.report import Optimization, Tried
 from ocompress.report.figures import byte_text
 from ocompress.stopping import time_limit
 from ocompress.validation import AccuracyGuard, Measure
@@ -90,6 +92,7 @@ def _run(
         cost=judged.cost,
         bytes=judged.bytes,
         samples=job.samples,
+        tried=tuple(job.tried),
         broken=tuple(job.broken),
         remarks=tuple(job.remarks),
     )
@@ -113,6 +116,7 @@ class _Job:
         self.broken: list[str] = []
         self.remarks: list[str] = []
         self.limit = ""
+        self.tried: list[Tried] = []
         self._measures: Mapping[str, Measure] = {}
         self._large = original.weight_bytes > LARGE
         self._lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
@@ -129,15 +133,22 @@ class _Job:
         look = witness(self.original, self._samples.fit, self._feeds, threads=threads, seed=seed)
         if look is None:
             self.remarks.append(UNCHECKED)
-        manager = PassManager(
-            target=self.request.device,
-            data=self._samples.fit,
-            seed=self.request.seed,
-            guards=self._guards(),
-            instruments=hooks,
-            equivalence=look,
-        )
-        result = manager.run(self.request.pipeline, self.original)
+        guards, prefixes = self._guards(), Prefixes()
+
+        def run_one(pipeline: Pipeline, *more: Instrument) -> PipelineResult:
+            manager = PassManager(
+                target=self.request.device,
+                data=self._samples.fit,
+                seed=seed,
+                guards=guards,
+                instruments=(*hooks, *more),
+                equivalence=look,
+            )
+            return manager.run(pipeline, self.original)
+
+        asked = run_one(self.request.pipeline, prefixes)
+        contest = Contest(self.original, guards, run_one)
+        result, self.tried = contest.best(self.request.pipeline, asked, prefixes)
         for record in result.records:
             why = "; ".join(v.message for v in record.verdicts if not v.held)
             if why:

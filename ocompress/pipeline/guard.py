@@ -58,6 +58,10 @@ class Equivalence(Protocol):
 class Purse(Protocol):
     """A guard whose limit the passes of a pipeline share."""
 
+    def restart(self) -> None:
+        """Begin a pipeline: nothing has been spent."""
+        ...
+
     def applies_to(self, item: Pass) -> bool:
         """Whether a pass is limited."""
         ...

@@ -65,6 +65,9 @@ class PassManager:
             context.for_pass(item, pipeline.passes[position + 1 :])
             for position, item in enumerate(pipeline.passes)
         ]
+        for guard in self.guards:
+            if isinstance(guard, Purse):
+                guard.restart()
         best, records = model.clone(), list[PassRecord]()
         for lossy, group in itertools.groupby(views, _is_lossy):
             if lossy:

@@ -4,13 +4,14 @@ from ocompress.report.document import SCHEMA, document, to_text
 from ocompress.report.forms import Form, in_form_of
 from ocompress.report.junit import junit
 from ocompress.report.markdown import markdown
-from ocompress.report.optimization import Optimization
+from ocompress.report.optimization import Optimization, Tried
 from ocompress.report.webpage import webpage
 
 __all__ = [
     "SCHEMA",
     "Form",
     "Optimization",
+    "Tried",
     "document",
     "in_form_of",
     "junit",

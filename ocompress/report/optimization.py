@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,23 @@ from ocompress.pipeline import PassRecord, PipelineResult, Status
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.profiling import Cost, ProfileResult
 from ocompress.validation import ValidationResult
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A pipeline that was tried beside others.
+
+    Attributes:
+        passes: Its text form, `canonicalize` left out.
+        latency_ratio: Its time over the original's, None if it was not measured.
+        size_ratio: Its bytes over the original's.
+        kept: Whether it is the result.
+    """
+
+    passes: str
+    latency_ratio: float | None
+    size_ratio: float
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +48,7 @@ class Optimization:
         cost: Parameters and multiply-accumulates, before and after.
         bytes: Size on disk with external data, before and after.
         samples: Samples there were, those that passes were fitted to included.
+        tried: What was asked for and shorter pipelines, where some were tried.
         broken: The budgets that did not hold, one sentence each.
         remarks: What else a reader must know, one sentence each.
     """
@@ -44,6 +63,7 @@ class Optimization:
     cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
     samples: int = 0
+    tried: tuple[Tried, ...] = ()
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -86,6 +106,7 @@ class Optimization:
                 "bytes": self.bytes[1],
                 "cost": self.cost[1].to_json(),
             },
+            "tried": [dataclasses.asdict(t) for t in self.tried],
             "passes": [self._pass(r) for r in self.pipeline.records],
             "validation": self.validation.to_json(),
             "profile": self.profile.to_json() if self.profile else None,

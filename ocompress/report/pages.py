@@ -37,6 +37,7 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
     yield from _measured(done.validation, done.profile)
     yield Heading("Passes")
     yield tables.passes(done)
+    yield from tables.tried(done)
     said = list(tables.remarks(done))
     for record in done.pipeline.records:
         yield Heading(record.name)
@@ -63,6 +64,7 @@ def optimization_summary(done: Optimization, failures: Sequence[str]) -> Parts:
     yield closing(done, failures)
     yield before_and_after(done)
     yield tables.passes(done)
+    yield from tables.tried(done)
     yield from tables.notes(done)
 
 

@@ -46,6 +46,7 @@ def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[Rende
             name = speaker.name if speaker is not None else "other passes"
             yield Heading(f"{name}, node by node", 3)
             yield from grouped(said, named=speaker is None)
+    yield from tried(done)
     yield Text("")
     yield before_and_after(done)
     yield from notes(done)
@@ -63,6 +64,22 @@ def layers(record: PassRecord, *, every: bool) -> Iterator[RenderableType]:
     if every:
         yield from placements(record)
         yield from stored(record)
+
+
+def tried(done: Optimization) -> Iterator[RenderableType]:
+    """Return what was tried, where that was more than what was asked for."""
+    if not done.tried:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("tried", overflow="fold")
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for one in done.tried:
+        latency = "" if one.latency_ratio is None else f"{one.latency_ratio:.2f}"
+        mark = Text("kept", style=STYLES[Tone.GOOD]) if one.kept else Text("")
+        table.add_row(Text(one.passes), latency, f"{one.size_ratio:.2f}", mark)
+    yield table
 
 
 def notes(done: Optimization) -> Iterator[RenderableType]:

@@ -67,10 +67,7 @@ class AccuracyGuard:
         self._confidence = confidence
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._samples = data.samples
-        self._used = 0.0  # what the passes that are limited have spent
-        self._base = 0.0  # what the model had lost when the present pass began
-        self._free = 0.0  # what passes without a limit have lost at most
-        self._share = max_drop
+        self.restart()
         if confidence is not None and self.needed > self._samples:
             raise DataError(self.too_few)
 
@@ -115,6 +112,13 @@ class AccuracyGuard:
             f"{100 * self.max_drop:.3g} points, not even if none is lost: that takes {needed} "
             "held-out samples"
         )
+
+    def restart(self) -> None:
+        """Begin a pipeline: nothing has been spent."""
+        self._used = 0.0  # what the passes that are limited have spent
+        self._base = 0.0  # what the model had lost when the present pass began
+        self._free = 0.0  # what passes without a limit have lost at most
+        self._share = self.max_drop
 
     def applies_to(self, item: Pass) -> bool:
         """Whether a pass is limited."""

@@ -1,0 +1,136 @@
+"""Chains that end worse than a part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from ocompress import targets
+from ocompress.front.shorter import Contest, Prefixes
+from ocompress.ir import Facet, Model, edit
+from ocompress.ir.weigh import serialized_bytes
+from ocompress.pipeline import (
+    Context,
+    Guard,
+    Numerics,
+    Outcome,
+    Pass,
+    PassManager,
+    Pipeline,
+    PipelineResult,
+    Verdict,
+    option,
+)
+from ocompress.report import Tried
+from tests.build import Builder
+
+
+class Become(Pass):
+    """Give the weight another size, which depends on the size that it has."""
+
+    name = "become"
+    numerics = Numerics.LOSSY
+    sizes: dict[str, float] = option({}, help="New size by old one.")
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        (value,) = model.graph.initializers.values()
+        assert value.data is not None
+        new = self.sizes.get(str(value.data.size))
+        if new is None:
+            return Outcome()
+        edit.set_weight(value, np.ones(int(new), np.float32))
+        return Outcome(Facet.WEIGHTS | Facet.TYPES)
+
+
+class Drop:
+    """Lets everything pass."""
+
+    kind = "max-drop"
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        return Verdict(True, self.kind, "", {"drop": 0.0, "limit": 1.0})
+
+
+class Clock:
+    """Times a model by its bytes, or by something else."""
+
+    kind = "latency"
+
+    def __init__(self, power: float = 1.0) -> None:
+        self.power = power
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        ratio = (serialized_bytes(candidate) / serialized_bytes(best)) ** self.power
+        return Verdict(True, self.kind, "", {"ratio": ratio})
+
+
+def net() -> Model:
+    b = Builder()
+    b.op("Mul", b.input("x", ["n", 1]), b.const(np.ones(4000, np.float32)), to="y")
+    b.output("y", ["n", 4000])
+    return b.model()
+
+
+def contest(
+    passes: Sequence[Pass], guards: Sequence[Guard]
+) -> tuple[PipelineResult, PipelineResult, list[Tried]]:
+    model, prefixes = net(), Prefixes()
+
+    def run(pipeline: Pipeline, *more: Prefixes) -> PipelineResult:
+        manager = PassManager(target=targets.find("host"), guards=guards, instruments=more)
+        return manager.run(pipeline, model)
+
+    pipeline = Pipeline.of(passes)
+    asked = run(pipeline, prefixes)
+    kept, tried = Contest(model, guards, run).best(pipeline, asked, prefixes)
+    return asked, kept, tried
+
+
+EATS = Become(sizes={"4000": 3000})
+LAST = Become(sizes={"3000": 2900, "4000": 1000})
+
+
+def size_of(result: PipelineResult) -> int:
+    (value,) = result.model.graph.initializers.values()
+    assert value.data is not None
+    return int(value.data.size)
+
+
+def test_the_last_pass_alone_may_be_better() -> None:
+    asked, kept, tried = contest([EATS, LAST], [Drop(), Clock()])
+    assert (size_of(asked), size_of(kept)) == (2900, 1000)
+    assert [(t.passes, t.kept) for t in tried] == [
+        (f"{EATS},{LAST}", False),
+        (str(EATS), False),
+        (str(LAST), True),
+    ]
+    assert tried[2].size_ratio < 0.3
+    assert tried[2].latency_ratio == pytest.approx(tried[2].size_ratio)
+    assert [r.text for r in kept.records[1:]] == [str(LAST)]
+
+
+def test_a_prefix_may_be_better() -> None:
+    worse = Become(sizes={"3000": 3500})
+    asked, kept, _ = contest([EATS, worse], [Drop(), Clock()])
+    assert (size_of(asked), size_of(kept)) == (3500, 3000)
+    assert [r.text for r in kept.records[1:]] == [str(EATS)]
+
+
+def test_smaller_but_slower_is_not_better() -> None:
+    asked, kept, tried = contest([EATS, LAST], [Drop(), Clock(-1.0)])
+    assert kept is asked
+    assert [t.kept for t in tried] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("passes", "guards"),
+    [([EATS, LAST], [Clock()]), ([LAST], [Drop(), Clock()]), ([EATS, EATS], [Drop(), Clock()])],
+)
+def test_without_a_limit_or_a_chain_nothing_is_tried(
+    passes: list[Pass], guards: list[Guard]
+) -> None:
+    asked, kept, tried = contest(passes, guards)
+    assert kept is asked
+    assert tried == []
