@@ -41,7 +41,8 @@ def closing(found: ValidationResult) -> Closing:
     reasons = tuple(check.message or check.name for check in found.failures)
     if reasons:
         return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
-    line = f"outputs were NOT COMPARED; {_checks(count)} of the structure and the gate hold"
+    what = "structure and gate" if found.gate else "structure"
+    line = f"outputs were NOT COMPARED; {_checks(count)} of the {what} hold"
     return Closing(Tone.MIXED, "Not compared", line, (found.uncompared,))
 
 

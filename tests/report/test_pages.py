@@ -15,7 +15,9 @@ from ocompress.diagnostics import Remark, Severity
 from ocompress.ir import Model
 from ocompress.pipeline import Status
 from ocompress.report import Optimization, in_form_of, markdown, pages, webpage
+from ocompress.report.parts import Tone
 from ocompress.report.tables_outcome import closing
+from ocompress.validation import Check
 from tests.graphs import ZOO
 from tests.report.parse import Element, check, read
 
@@ -115,6 +117,14 @@ def test_the_end_in_a_word(
     assert closing(done).word == word
     assert closing(done).reasons == broken
     assert page_of(done, broken).one("strong").text == word
+
+
+def test_a_collapsed_output_is_the_end_in_a_word(pruned: Optimization) -> None:
+    lost = Check("related", False, 0, 1, "output 'y' collapsed: it is the same for every input")
+    found = dataclasses.replace(pruned.validation, related=(lost,))
+    done = ended(pruned, Status.APPLIED, validation=found, broken=(lost.message,))
+    assert (closing(done).tone, closing(done).word) == (Tone.BAD, "Collapsed")
+    assert lost.message in page_of(done).text
 
 
 def test_the_end_tells_a_new_file_from_one_that_was_there(pruned: Optimization) -> None:
