@@ -10,7 +10,7 @@ import numpy as np
 GAP = 8.0
 """Factor between the sizes of neighbouring channels, in order of size, that parts them."""
 _MOST_CHANNELS = 4096
-_LEAST_SEEN = 8
+_LEAST_SEEN = 4
 """Elements of a channel below which its size is not known."""
 _FLOOR = 1e-9
 """Size over that of the largest channel below which channels are all alike."""

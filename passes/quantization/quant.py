@@ -15,6 +15,7 @@ from passes import order
 from passes.quantization import plan, tables
 from passes.quantization.choosing import Chooser, Choosing
 from passes.quantization.drafting import Drafter, Rounding
+from passes.quantization.mixing import apart
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.refit import refit
 from passes.quantization.scheme import Scheme
@@ -47,7 +48,8 @@ class Quant(Pass):
     (no-int8-kernel), with computed weights or biases (dynamic-weight, dynamic-bias, odd-bias),
     with alpha or beta (scaled-gemm); other types than float32 (not-float32, not-float); values that
     no data reached (not-observed), that are not finite (not-finite) or of which no 256 levels hold
-    the large and the small ones, as beside a mask (too-wide); weights that another node
+    the large and the small ones, as beside a mask (too-wide); what puts together outputs of very
+    different size, as boxes and scores (mixed-units); weights that another node
     needs in float (shared-weight); what the options exclude (excluded). A model that is quantized
     already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole, and so
     is every one with 16-bit activations unless `keep_slower` says it is for an accelerator
@@ -184,7 +186,7 @@ class Quant(Pass):
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
             return self._with_rest(model, original, excluded, Outcome(), 0.0, ctx)
         statistics = ctx.statistics(model, plan.wishes_of(units, means=self.bias_correction))
-        units = plan.observed(units, statistics, ctx.skip)
+        units = apart(plan.observed(units, statistics, ctx.skip), model, ctx.data, ctx.skip)
         rounding = self._rounding(ctx.target)
         drafter = Drafter(model, self._find, statistics, rounding, excluded)
         places = {i for i, (_, n) in enumerate(model.nodes()) if id(n) in set(map(id, excluded))}
