@@ -35,9 +35,9 @@ class Scales:
 def scales_along(values: np.ndarray, axis: int, gap: float = GAP) -> Scales | None:
     """Group the channels along an axis by size, None if all are alike.
 
-    Channels are put in order of their root mean square; wherever the next one is larger by a
-    factor, a new group begins. Values within [0, 1] are alike: how rarely a probability fires is
-    no unit.
+    Channels are put in order of their largest magnitude; wherever the next one is larger by a
+    factor, a new group begins. How rarely a channel is far from zero is no unit, so means would
+    mislead, and values within [0, 1] are alike.
 
     Args:
         values: Finite numbers of any shape.
@@ -49,7 +49,7 @@ def scales_along(values: np.ndarray, axis: int, gap: float = GAP) -> Scales | No
     if not 1 < extent <= _MOST_CHANNELS or few or within_unit(values):
         return None
     others = tuple(a for a in range(values.ndim) if a != values.ndim + axis)
-    size = np.sqrt(np.square(values, dtype=np.float64).mean(axis=others))
+    size = np.abs(values).max(axis=others).astype(np.float64)
     floor = max(float(size.max()) * _FLOOR, np.finfo(np.float64).tiny)
     order = np.argsort(size, kind="stable")
     gaps = np.diff(np.log(np.maximum(size[order], floor)))

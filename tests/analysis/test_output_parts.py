@@ -51,6 +51,13 @@ def test_values_of_very_different_size_are_parts() -> None:
     assert [p.name for p in parts_of(output, SQUARES)] == ["0,2", "1"]
 
 
+def test_how_rarely_a_channel_is_not_zero_is_no_unit() -> None:
+    output = np.abs(RNG.standard_normal((400, 6)))
+    output[:, 2] *= RNG.random(400) < 0.01
+    assert output[:, 2].any()
+    assert parts_of(output, SQUARES) == (Part(),)
+
+
 def test_spread_is_the_variance_of_the_part() -> None:
     output = detections(False)
     boxes = parts_of(output, SQUARES)[0]
