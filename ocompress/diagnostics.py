@@ -78,12 +78,12 @@ class Diagnostics:
         """Return the remarks of one pass."""
         return [r for r in self.remarks if r.source == source]
 
-    def declined(self, source: str = "") -> Counter[str]:
-        """Count refusals by code, of one source or of all."""
+    def declined(self, *sources: str) -> Counter[str]:
+        """Count refusals by code, of some sources or, without any, of all."""
         return Counter(
             r.code
             for r in self.remarks
-            if r.severity is Severity.DECLINED and source in ("", r.source)
+            if r.severity is Severity.DECLINED and (not sources or r.source in sources)
         )
 
 

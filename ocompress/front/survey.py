@@ -82,7 +82,7 @@ def _try(manager: PassManager, item: Pass, model: Model) -> tuple[Model, list[Pr
     prospect = Prospect(
         name=item.name,
         counts=dict(record.counts),
-        declined=dict(result.diagnostics.declined(item.name).most_common()),
+        declined=dict(result.diagnostics.declined(item.name, *record.members).most_common()),
         nodes=record.nodes,
         weight_bytes=record.weight_bytes,
         remarks=tuple(result.diagnostics),

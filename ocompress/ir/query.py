@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Iterable
 
+import numpy as np
+from onnx import AttributeProto
+
+from ocompress.ir.dtypes import DType
 from ocompress.ir.importer import densify
 from ocompress.ir.node import Node
 from ocompress.ir.value import Value
@@ -44,6 +49,16 @@ def is_static(value: Value | None) -> bool:
         and value.shape is not None
         and all(isinstance(extent, int) for extent in value.shape)
     )
+
+
+def attribute_elements(attributes: Iterable[AttributeProto]) -> int:
+    """Return how many numbers the lists and float tensors among attributes hold together."""
+    total = 0
+    for attribute in attributes:
+        total += len(attribute.floats)
+        if attribute.type == AttributeProto.TENSOR and DType(attribute.t.data_type).is_float:
+            total += math.prod(attribute.t.dims)
+    return total
 
 
 def constant_node_value(node: Node) -> np.ndarray | None:

@@ -70,6 +70,9 @@ class Pass(ABC):
     """Whether the pass is a part of a family, listed below it."""
     needs_data: ClassVar[bool] = False
     """Whether `run` reads calibration data."""
+    weights_of: ClassVar[tuple[str, ...]] = ()
+    """Standard operators whose weights the pass works on, and about which it speaks itself. Where
+    there are some, every other node whose large constants stay as they are is named (no-rule)."""
     goals: ClassVar[tuple[str, ...]] = ()
     """Options that say how far the pass shall go, where they are not at their default; without
     any the budget does."""

@@ -16,6 +16,7 @@ from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model, Node
+from ocompress.pipeline import unspoken
 from ocompress.pipeline.base import Family, Outcome, Pass
 from ocompress.pipeline.guard import Guard, Timer, Verdict
 from ocompress.targets.target import Target
@@ -180,8 +181,9 @@ class Context:
             PassError: If the pass changed more than it declares, or brought in operators of a
                 domain that it does not declare.
         """
-        known = model.domains()
-        outcome = item.run(model, self.for_pass(item, self.following))
+        known, held = model.domains(), self._held_by_others(item, model)
+        view, said = self.for_pass(item, self.following), len(self.diagnostics.remarks)
+        outcome = item.run(model, view)
         if outcome.changed & ~item.may_change:
             msg = f"pass {item.name!r} changed {outcome.changed & ~item.may_change} undeclared"
             raise PassError(msg)
@@ -194,4 +196,13 @@ class Context:
             model.sort()
             model.verify()
             self.analyses.invalidate(outcome.changed)
+        if item.weights_of:
+            spoken = {r.node for r in (*view.left_alone, *self.diagnostics.remarks[said:])}
+            for node, why in unspoken.unspoken(held, self._held_by_others(item, model), spoken):
+                view.skip(node, unspoken.CODE, why)
+            for why in unspoken.in_functions(model):
+                view.remark(Severity.DECLINED, unspoken.CODE, why)
         return outcome
+
+    def _held_by_others(self, item: Pass, model: Model) -> unspoken.Held:
+        return unspoken.held_by_others(model, item.weights_of) if item.weights_of else {}

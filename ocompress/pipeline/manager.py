@@ -12,7 +12,7 @@ from ocompress.diagnostics import Diagnostics, Severity
 from ocompress.errors import OcompressError, PassError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
-from ocompress.pipeline.base import Numerics, Outcome, Pass
+from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.faithful import Step, find_lie
 from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
@@ -218,4 +218,5 @@ def _record(
         verdicts=verdicts,
         nodes=(sum(1 for _ in before.nodes()), sum(1 for _ in after.nodes())),
         weight_bytes=(before.weight_bytes, after.weight_bytes),
+        members=item.members if isinstance(item, Family) else (),
     )

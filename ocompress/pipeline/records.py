@@ -35,6 +35,7 @@ class PassRecord:
         verdicts: What the guards found.
         nodes: Number of nodes before and after, bodies included.
         weight_bytes: Bytes of constants before and after.
+        members: Of a family: the passes that speak for it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PassRecord:
     verdicts: tuple[Verdict, ...] = ()
     nodes: tuple[int, int] = (0, 0)
     weight_bytes: tuple[int, int] = (0, 0)
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

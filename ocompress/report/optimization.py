@@ -85,8 +85,8 @@ class Optimization:
         )
 
     def declined(self, record: PassRecord) -> dict[str, int]:
-        """Count what a pass left alone, by code, most frequent first."""
-        counted = self.pipeline.diagnostics.declined(record.name)
+        """Count what a pass or its members left alone, by code, most frequent first."""
+        counted = self.pipeline.diagnostics.declined(record.name, *record.members)
         return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
     def to_json(self) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def _rewrite(graph: Graph, node: Node) -> None:
     if len(operands) != 2:
         why = f"it has {len(operands)} operands; only pairs are products of matrices"
         raise OddEquation(Refusal("operands", why))
-    if operands[0].dtype not in _KINDS:
+    dtype = operands[0].dtype or operands[1].dtype
+    if dtype not in _KINDS:
         raise OddEquation(Refusal("no-kernel", "the runtime has no MatMul for its element type"))
     if operands[0].constant is not None and operands[1].constant is None:
         operands.reverse()
@@ -89,6 +90,7 @@ class _Rewrite:
         self._result = equation.result
         self._product: Product = einsum.product(equation)
         self._operands, self._terms = operands, equation.terms
+        self._dtype = operands[0].dtype or operands[1].dtype
         self._extents: dict[str, int] = {}
         for value, term in zip(operands, equation.terms, strict=True):
             self._learn(value, term)
@@ -108,6 +110,9 @@ class _Rewrite:
     def run(self) -> None:
         """Decide first, so that nothing is changed where something is not known."""
         product = self._product
+        for value, term in zip(self._operands, self._terms, strict=True):
+            if value.shape is None:  # an operator that nobody knows made it
+                value.set_type(self._dtype, (None,) * len(term))
         split = self._target(product.made, len(product.columns))
         folded = [
             self._folded(at, layout, lead)

@@ -43,6 +43,7 @@ class Replace(Pass):
     operators: ClassVar[tuple[str, ...]] = _OPERATORS
     after = order.TO_REPLACE
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 

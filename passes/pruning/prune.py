@@ -68,6 +68,7 @@ class Prune(Pass):
     name = "prune"
     after = order.TO_ZERO
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("sparsity", "pattern", "layers")
     may_change = Facet.WEIGHTS
 

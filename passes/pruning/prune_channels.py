@@ -69,6 +69,7 @@ class PruneChannels(Pass):
 
     name = "prune-channels"
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("ratio", "max_macs")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
 

@@ -59,6 +59,7 @@ class Quant(Pass):
 
     name = "quant"
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
     after = order.TO_QUANTIZE

@@ -46,6 +46,7 @@ class QuantDynamic(Pass):
 
     name = "quant-dynamic"
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
     after = (*order.TO_QUANTIZE, "quant")

@@ -69,6 +69,7 @@ class QuantWeights(Pass):
 
     name = "quant-weights"
     numerics = Numerics.LOSSY
+    weights_of = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
     goals = ("form", "block", "kernel")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
@@ -204,18 +205,20 @@ class QuantWeights(Pass):
         )
 
     def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
+        """Say of every node with weights that no option names why they stay in float."""
         ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
-        rest = [t for t in weight_sites.NO_INTEGERS if ops[t] and t not in rules.op_types]
-        if rest and not self.op_types:
-            why = f"all {' and '.join(rest)} stay in float; kernel=fold makes them smaller"
-            ctx.remark(Severity.DECLINED, "no-integer-form", why)
-        if ops["Conv"] and "Conv" not in rules.op_types and not self.op_types:
-            why = (
-                f"{ops['Conv']} convolutions stay in float, for ONNX Runtime would dequantize "
-                "their weights on every run; `quant` makes them faster, kernel=fold smaller"
-            )
-            ctx.remark(Severity.DECLINED, "dequantized-every-run", why)
-        elif not any(ops[op_type] for op_type in rules.op_types):
+        others = [t for t in weight_sites.OP_TYPES if t not in rules.op_types]
+        for _, node in model.nodes() if not self.op_types else ():
+            if node.is_op("Conv") and "Conv" in others:
+                why = (
+                    "it stays in float, for ONNX Runtime would dequantize its weight on every "
+                    "run; `quant` makes it faster, kernel=fold smaller"
+                )
+                ctx.skip(node, "dequantized-every-run", why)
+            elif node.is_op(*weight_sites.NO_INTEGERS) and node.op_type in others:
+                why = f"every {node.op_type} stays in float; kernel=fold makes it smaller"
+                ctx.skip(node, "no-integer-form", why)
+        if not ops["Conv"] and not any(ops[op_type] for op_type in rules.op_types):
             why = f"the model has no {', '.join(rules.op_types)}"
             ctx.remark(Severity.DECLINED, "nothing-to-store", why)
 

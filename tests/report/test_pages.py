@@ -18,6 +18,7 @@ from ocompress.report import Optimization, in_form_of, markdown, pages, webpage
 from ocompress.report.parts import Tone
 from ocompress.report.tables_outcome import closing
 from ocompress.validation import Check
+from tests.build import Builder
 from tests.graphs import ZOO
 from tests.report.parse import Element, check, read
 
@@ -171,3 +172,17 @@ def test_what_others_said_is_not_lost(pruned: Optimization) -> None:
 )
 def test_the_name_of_the_file_chooses_the_form(name: str, start: str) -> None:
     assert in_form_of(Path(name), {"a": 1}, "t", []).startswith(start)
+
+
+def test_what_members_of_a_family_leave_alone_is_in_the_row_of_the_family() -> None:
+    b = Builder()
+    b.op("Einsum", b.input("x", ["n", 4, 16]), b.weight(16, 8), equation="bid,df->bf", to="y")
+    b.output("y", ["n", 8])
+    done = optimize(b.model(), passes="merge-layers", measure=False)
+    first, _ = done.pipeline.records
+    assert done.declined(first) == {"summed-operand": 1}
+    assert "left alone: summed-operand 1" in to_plain(done)
+
+
+def to_plain(done: Optimization) -> str:
+    return " ".join(markdown("t", pages.optimization(done, done.settings, ())).split())

@@ -159,6 +159,16 @@ def test_left_alone(equation: str, code: str) -> None:
     assert result.codes == {code: 1}
 
 
+def test_operands_of_unknown_type() -> None:
+    b = Builder()
+    x = b.op("FastGelu", b.input("x", [2, 3, 16]), domain="com.microsoft")
+    b.op("Einsum", x, b.weight(16, 8), to="y", equation="bsd,df->bsf")
+    b.output("y", [2, 3, 8])
+    model = b.model(com_microsoft=1)
+    context(model).run_one(find("canonicalize")(), model)
+    assert isinstance(linear_layer.read(model.graph.nodes[-1]), Layer)
+
+
 def test_free_extents_that_a_reshape_would_have_to_know() -> None:
     b = Builder()
     x, y = b.input("x", ["b", "s", "d"]), b.input("w", ["d", "h", "k"])
