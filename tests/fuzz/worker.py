@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -73,6 +74,7 @@ def _one_process(
 def _work(kind: str, seed: int, numbers: Sequence[int], results: _Pipe) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the runtime logs what it refuses
     for number in numbers:
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
