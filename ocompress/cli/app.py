@@ -12,10 +12,10 @@ from typer.core import TyperCommand
 
 from ocompress import __version__
 from ocompress.cli import exits, signals
-from ocompress.cli.arguments import OUTPUT
 from ocompress.cli.examples import EXIT_CODES, epilog
 from ocompress.cli.inspect import inspect
 from ocompress.cli.optimize import optimize
+from ocompress.cli.panels import OUTPUT
 from ocompress.cli.passes import passes
 from ocompress.cli.profile import profile
 from ocompress.cli.quoting import hint

@@ -1,28 +1,13 @@
-"""Options that commands share, with their help texts.
-
-The panels of `--help` stand in the order in which a command names their first options: Input,
-Passes, Budget, Measuring, Output.
-"""
+"""Options that commands share, with their help texts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-INPUT, PASSES, BUDGET, MEASURING, OUTPUT = "Input", "Passes", "Budget", "Measuring", "Output"
-
-
-def flag(*names: str, panel: str, text: str) -> Any:
-    """Declare an option that takes no value."""
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar="")
-
-
-def valued(*names: str, kind: str, panel: str, text: str, **more: Any) -> Any:
-    """Declare an option whose value is shown as `kind`."""
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=kind, **more)
-
+from ocompress.cli.panels import BUDGET, INPUT, MEASURING, PASSES, flag, valued
 
 # -- input ----------------------------------------------------------------------------------
 
@@ -229,58 +214,3 @@ Timeout = Annotated[
         text="Longest that one run of a model may take; 0: no limit.",
     ),
 ]
-
-# -- output ---------------------------------------------------------------------------------
-
-OutputOption = Annotated[
-    Path | None,
-    valued(
-        "-o",
-        "--output",
-        kind="FILE",
-        panel=OUTPUT,
-        text="Where the result goes, in place of the argument.",
-    ),
-]
-ExternalData = Annotated[
-    bool, flag("--external-data", panel=OUTPUT, text="Put weights into OUTPUT.data.")
-]
-Report = Annotated[
-    Path | None,
-    valued(
-        "--report",
-        kind="FILE",
-        panel=OUTPUT,
-        text="Write a report: .html and .md for people, else JSON; - prints it.",
-    ),
-]
-ReportFormat = Annotated[
-    str,
-    valued(
-        "--report-format",
-        kind="FORM",
-        panel=OUTPUT,
-        text="json, md or html, whatever the report is called.",
-    ),
-]
-Summary = Annotated[
-    Path | None,
-    valued(
-        "--summary",
-        kind="FILE",
-        panel=OUTPUT,
-        text="Append a few lines of Markdown, for the page of a CI job.",
-    ),
-]
-Depfile = Annotated[
-    Path | None,
-    valued("--depfile", kind="FILE", panel=OUTPUT, text="Write a Makefile dependency list."),
-]
-Dump = Annotated[
-    Path | None,
-    valued("--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to a folder."),
-]
-Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON in place of tables.")]
-Quiet = Annotated[bool, flag("-q", "--quiet", panel=OUTPUT, text="Print errors only.")]
-Verbose = Annotated[bool, flag("-v", "--verbose", panel=OUTPUT, text="Show per-node remarks.")]
-NoColor = Annotated[bool, flag("--no-color", panel=OUTPUT, text="Print without colors.")]

@@ -9,7 +9,9 @@ import typer
 
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
+from ocompress.cli.panels import MEASURING, flag
 from ocompress.errors import OptionError
 from ocompress.stopping import RUN_SECONDS, time_limit
 
@@ -20,17 +22,17 @@ Second = Annotated[
 ]
 Quant = Annotated[
     bool,
-    a.flag(
+    flag(
         "--quant",
-        panel=a.MEASURING,
+        panel=MEASURING,
         text="Compare a quantized model with the float one, layer by layer.",
     ),
 ]
 Alone = Annotated[
     bool,
-    a.flag(
+    flag(
         "--sensitivity",
-        panel=a.MEASURING,
+        panel=MEASURING,
         text="With --quant: also quantize one layer at a time (slow).",
     ),
 ]
@@ -46,10 +48,10 @@ def inspect(
     quant: Quant = False,
     sensitivity: Alone = False,
     timeout: a.Timeout = RUN_SECONDS,
-    as_json: a.Json = False,
-    quiet: a.Quiet = False,
-    verbose: a.Verbose = False,
-    no_color: a.NoColor = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Show what is in a model and what each pass would do to it; or where int8 loses quality."""
     from ocompress.front.survey import survey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocompress.cli import arguments as a
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
 from ocompress.stopping import RUN_SECONDS
 
@@ -34,17 +35,19 @@ def optimize(
     no_profile: a.NoProfile = False,
     threads: a.Threads = 1,
     timeout: a.Timeout = RUN_SECONDS,
-    output_option: a.OutputOption = None,
-    external_data: a.ExternalData = False,
-    report: a.Report = None,
-    report_format: a.ReportFormat = "",
-    summary: a.Summary = None,
-    depfile: a.Depfile = None,
-    dump: a.Dump = None,
-    as_json: a.Json = False,
-    quiet: a.Quiet = False,
-    verbose: a.Verbose = False,
-    no_color: a.NoColor = False,
+    output_option: o.OutputOption = None,
+    external_data: o.ExternalData = False,
+    on_fail: o.OnFail = "keep",
+    no_touch: o.NoTouch = False,
+    report: o.Report = None,
+    report_format: o.ReportFormat = "",
+    summary: o.Summary = None,
+    depfile: o.Depfile = None,
+    dump: o.Dump = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Run passes over a model and write the smaller one, validated and measured."""
     from ocompress.cli.optimizing import files_of, limit_on_latency, limit_on_size, perform
@@ -84,8 +87,11 @@ def optimize(
         timeout=timeout,
         measure=not no_profile,
         external_data=external_data or None,
+        strict=strict,
+        on_fail=on_fail,
+        touch=not no_touch,
     )
     printer = Printer(
         quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
     )
-    return perform(request, files, sinks, printer, strict=strict, dump=dump)
+    return perform(request, files, sinks, printer, dump=dump)

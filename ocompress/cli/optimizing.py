@@ -31,7 +31,6 @@ def perform(
     sinks: Sinks,
     printer: Printer,
     *,
-    strict: bool,
     dump: Path | None = None,
 ) -> int:
     """Optimize, write the reports, print the summary, and return the exit code."""
@@ -46,23 +45,33 @@ def perform(
         if dump is not None:
             hooks.append(Dump(dump))
         done = run(request, files.model, files.output, instruments=hooks)
-    failures = [*done.broken, *(_idle(done) if strict else ())]
-    report = document("optimize", {**done.settings, "strict": strict}, done.to_json())
+    failures = [*done.broken, *(_idle(done) if request.strict else ())]
+    report = document("optimize", {**done.settings, "strict": request.strict}, done.to_json())
     title = f"ocompress optimize {files.model}"
     sinks.write_report(report, title, pages.optimization(done, shown, failures))
     sinks.write_summary(title, pages.optimization_summary(done, failures))
     if sinks.depfile is not None:
-        atomic_write(sinks.depfile, depfile(files.output, sources))
+        made = model_files(files.output) if done.output is not None else [files.output]
+        atomic_write(sinks.depfile, depfile(made, sources), touch=True)
     printer.answer(tables.optimization(done, verbose=printer.verbose), report)
     printer.say(tables_outcome.closing(done))
     if failures:
-        exits.complain(f"{'; '.join(failures)}; the best there was is in {str(files.output)!r}")
+        exits.complain(f"{'; '.join(failures)}; {_left_behind(done)}")
     return exits.OVER_BUDGET if failures else exits.DONE
 
 
 def _idle(done: Optimization) -> list[str]:
     names = ", ".join(r.name for r in done.idle)
     return [f"with --strict every pass must change something, but {names} did not"] if names else []
+
+
+def _left_behind(done: Optimization) -> str:
+    if done.output is None:
+        return "nothing was written; --on-fail keep writes the best there was"
+    return (
+        f"the best there was is in {str(done.output)!r}, dated before its inputs so that a build "
+        "makes it again"
+    )
 
 
 def limit_on_latency(

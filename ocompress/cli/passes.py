@@ -6,22 +6,23 @@ from typing import Annotated
 
 import typer
 
-from ocompress.cli import arguments as a
 from ocompress.cli import exits
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
+from ocompress.cli.panels import OUTPUT, flag
 
 Name = Annotated[
     str,
     typer.Argument(help="One pass, to see its options.", show_default=False),
 ]
-All = Annotated[bool, a.flag("--all", panel=a.OUTPUT, text="List the parts of families too.")]
+All = Annotated[bool, flag("--all", panel=OUTPUT, text="List the parts of families too.")]
 
 
 def passes(
     name: Name = "",
     show_all: All = False,
-    as_json: a.Json = False,
-    no_color: a.NoColor = False,
+    as_json: o.Json = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """List the passes, or show one with its options."""
     from ocompress.pipeline import all_passes, find

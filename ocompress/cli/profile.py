@@ -9,25 +9,27 @@ import typer
 
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
+from ocompress.cli.panels import INPUT, MEASURING, flag, valued
 from ocompress.stopping import RUN_SECONDS, time_limit
 
 Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Against = Annotated[
     Path | None,
-    a.valued(
+    valued(
         "--against",
         kind="FILE",
-        panel=a.INPUT,
+        panel=INPUT,
         text="A reference; the two are run in turns.",
     ),
 ]
 PerNode = Annotated[
-    bool, a.flag("--per-node", panel=a.MEASURING, text="Time operators and layers too.")
+    bool, flag("--per-node", panel=MEASURING, text="Time operators and layers too.")
 ]
 Seconds = Annotated[
     float,
-    a.valued("--seconds", kind="SECONDS", panel=a.MEASURING, text="Time to spend on each model."),
+    valued("--seconds", kind="SECONDS", panel=MEASURING, text="Time to spend on each model."),
 ]
 
 
@@ -41,11 +43,11 @@ def profile(
     threads: a.Threads = 1,
     timeout: a.Timeout = RUN_SECONDS,
     seconds: Seconds = 2.5,
-    report: a.Report = None,
-    report_format: a.ReportFormat = "",
-    as_json: a.Json = False,
-    quiet: a.Quiet = False,
-    no_color: a.NoColor = False,
+    report: o.Report = None,
+    report_format: o.ReportFormat = "",
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Measure latency, memory, size and work of a model, beside a reference if one is given."""
     from ocompress import front

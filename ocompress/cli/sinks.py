@@ -117,7 +117,7 @@ def deliver(path: Path, text: str) -> None:
         OutputError: If the file cannot be written; what was there before stays.
     """
     if path != STDOUT:
-        atomic_write(path, text)
+        atomic_write(path, text, touch=True)
         return
     sys.stdout.write(text)
     sys.stdout.flush()

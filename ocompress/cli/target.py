@@ -6,25 +6,24 @@ from typing import Annotated
 
 import typer
 
-from ocompress.cli import arguments as a
 from ocompress.cli import exits
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
+from ocompress.cli.panels import INPUT, OUTPUT, flag, valued
 
 target = typer.Typer(help="Devices beside this machine: set them up.", add_completion=False)
 
 Name = Annotated[str, typer.Argument(help="The device: qemu-aarch64.")]
 Mirror = Annotated[
     str,
-    a.valued(
+    valued(
         "--mirror",
         kind="URL",
-        panel=a.INPUT,
+        panel=INPUT,
         text="Where Debian packages come from; default: its own.",
     ),
 ]
-Again = Annotated[
-    bool, a.flag("--again", panel=a.OUTPUT, text="Make it afresh even if it is there.")
-]
+Again = Annotated[bool, flag("--again", panel=OUTPUT, text="Make it afresh even if it is there.")]
 
 
 @target.callback(invoke_without_command=True)
@@ -39,8 +38,8 @@ def setup(
     name: Name,
     mirror: Mirror = "",
     again: Again = False,
-    quiet: a.Quiet = False,
-    no_color: a.NoColor = False,
+    quiet: o.Quiet = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Download what a device needs into the cache folder, once."""
     from ocompress.errors import OptionError

@@ -11,7 +11,9 @@ import typer
 
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
+from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
+from ocompress.cli.panels import BUDGET, MEASURING, OUTPUT, valued
 from ocompress.stopping import RUN_SECONDS, time_limit
 
 if TYPE_CHECKING:
@@ -26,25 +28,25 @@ if TYPE_CHECKING:
 Reference = Annotated[Path, typer.Argument(help="The original model.")]
 Candidate = Annotated[Path, typer.Argument(help="The model made from it.")]
 GateFile = Annotated[
-    Path | None, a.valued("--gate", kind="FILE", panel=a.BUDGET, text="Limits, a TOML file.")
+    Path | None, valued("--gate", kind="FILE", panel=BUDGET, text="Limits, a TOML file.")
 ]
 OwnMetric = Annotated[
     str,
-    a.valued("--metric", kind="METRIC", panel=a.BUDGET, text="Your own metric, module:function."),
+    valued("--metric", kind="METRIC", panel=BUDGET, text="Your own metric, module:function."),
 ]
 Device = Annotated[
     str,
-    a.valued(
+    valued(
         "-t",
         "--target",
         kind="DEVICE",
-        panel=a.MEASURING,
+        panel=MEASURING,
         text="Where to run: host, qemu-aarch64[:core], local.".replace("[", "\\["),
     ),
 ]
 Junit = Annotated[
     Path | None,
-    a.valued("--junit", kind="FILE", panel=a.OUTPUT, text="Write the checks as JUnit XML."),
+    valued("--junit", kind="FILE", panel=OUTPUT, text="Write the checks as JUnit XML."),
 ]
 
 
@@ -60,14 +62,14 @@ def validate(
     target: Device = "host",
     threads: a.Threads = 1,
     timeout: a.Timeout = RUN_SECONDS,
-    report: a.Report = None,
-    report_format: a.ReportFormat = "",
-    summary: a.Summary = None,
+    report: o.Report = None,
+    report_format: o.ReportFormat = "",
+    summary: o.Summary = None,
     junit: Junit = None,
-    as_json: a.Json = False,
-    quiet: a.Quiet = False,
-    verbose: a.Verbose = False,
-    no_color: a.NoColor = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Compare a model with its original: structure, numbers, decisions, accuracy, limits."""
     from ocompress.cli.sinks import Sinks, deliver

@@ -46,6 +46,8 @@ def optimize(
     threads: int = 1,
     timeout: float = RUN_SECONDS,
     external_data: bool | None = None,
+    on_fail: str = "keep",
+    touch: bool = True,
     instruments: Sequence[Instrument] = (),
 ) -> Optimization:
     """Run passes over a model, judge the result, and write it.
@@ -91,6 +93,9 @@ def optimize(
         timeout: Seconds that one run of a model may take; 0 is no limit.
         external_data: Whether weights go to a file beside the output; by default only if they
             must.
+        on_fail: Where a budget fails, `"keep"` writes the best result that held, dated before its
+            inputs so that build tools make it again; `"discard"` writes nothing.
+        touch: Whether an output that has these bytes already gets a new time of change.
         instruments: Hooks around passes.
 
     Returns:
@@ -139,6 +144,8 @@ def optimize(
         timeout=kinds.number("timeout", timeout),
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),
+        on_fail=on_fail,
+        touch=kinds.truth("touch", touch),
     )
     where = kinds.file("output", output, optional=True)
     return run(request, model, where, instruments=instruments)

@@ -39,6 +39,7 @@ from ocompress.pipeline import (
 from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization, Tried
 from ocompress.report.figures import byte_text
+from ocompress.report.optimization import idle
 from ocompress.stopping import time_limit
 from ocompress.validation import AccuracyGuard, Measure
 
@@ -77,14 +78,20 @@ def _run(
         written = as_recorded(result.model, original)
         stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
-        touched = stage.publish() if output is not None else False
+        touched = False
+        failed = job.broken or (request.strict and idle(result.records))
+        kept = output is not None and not (failed and request.on_fail == "discard")
+        if kept:
+            date = _before(files) if failed else None
+            touched = stage.publish(touch=request.touch, date=date)
     source = str(path) if path is not None else ""
     settings = {"model": source, "output": str(output or ""), **request.settings()}
     settings["limit"] = job.limit or None
     return Optimization(
         settings=settings,
         source=source,
-        output=output,
+        output=output if kept else None,
+        discarded=output is not None and not kept,
         touched=touched,
         pipeline=result,
         validation=judged.validation,
@@ -96,6 +103,12 @@ def _run(
         broken=tuple(job.broken),
         remarks=tuple(job.remarks),
     )
+
+
+def _before(files: Sequence[Path]) -> float | None:
+    """Return a time at which a result is older than all it was made from, None if that is none."""
+    times = [f.stat().st_mtime for f in files if f.exists()]
+    return min(times) - 1 if times else None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
-from ocompress.io import Dataset, data_files
+from ocompress.io import Dataset, data_files, module_files
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Pass, Pipeline
 from ocompress.runtime import MOST_THREADS
@@ -48,6 +48,10 @@ class Request:
         timeout: Seconds that one run of the model may take; 0 is no limit.
         measure: Whether to measure latency at the end.
         external_data: Whether weights go to a file of their own; by default only if they must.
+        strict: Whether it is a failure if a pass changes nothing.
+        on_fail: What becomes of the best result there was where a budget fails: `keep` writes it,
+            dated before its inputs so that build tools make it again; `discard` writes nothing.
+        touch: Whether an output that has these bytes already gets a new time of change.
     """
 
     passes: str | Pipeline | Sequence[Pass] = ""
@@ -66,6 +70,9 @@ class Request:
     timeout: float = RUN_SECONDS
     measure: bool = True
     external_data: bool | None = None
+    strict: bool = False
+    on_fail: str = "keep"
+    touch: bool = True
 
     def __post_init__(self) -> None:
         """Check what can be checked without reading a file.
@@ -103,6 +110,9 @@ class Request:
                 not 0 <= self.threads <= MOST_THREADS
             ),
             f"seed {self.seed} must not be negative": self.seed < 0,
+            f"on-fail {self.on_fail!r} is neither keep nor discard": (
+                self.on_fail not in ("keep", "discard")
+            ),
             f"held out {self.held_out:g} must be at least 0 and below 1": (
                 not 0 <= self.held_out < 1
             ),
@@ -143,7 +153,8 @@ class Request:
     def files(self) -> list[Path]:
         """The files it reads beside the model; results must not replace them."""
         named = (self.data, self.eval_data, self.labels, self.preprocess, self.recipe)
-        return [path for spec in named for path in data_files(spec)]
+        found = [path for spec in named for path in data_files(spec)]
+        return [*found, *module_files(self.data, self.eval_data, self.budget.metric)]
 
     def check(self) -> None:
         """Find the passes, the target and the metric.

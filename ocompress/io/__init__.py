@@ -3,7 +3,7 @@
 from ocompress.io.atomic import Staging, atomic_write, check_output, check_outputs, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.io.depfile import data_files, depfile
+from ocompress.io.depfile import data_files, depfile, module_files
 from ocompress.io.feeds import Unlabelled
 from ocompress.io.holdout import Split, hold_out
 from ocompress.io.model_reader import load_model, model_files, model_from
@@ -27,6 +27,7 @@ __all__ = [
     "load_model",
     "model_files",
     "model_from",
+    "module_files",
     "release",
     "save_model",
     "stage_model",

@@ -60,29 +60,39 @@ class Staging:
         except OSError as error:
             raise OutputError(failure(self.destination(name), error)) from error
 
-    def publish(self) -> bool:
+    def publish(self, *, touch: bool = False, date: float | None = None) -> bool:
         """Move every file to its destination, the main one last.
 
-        Files that are there already with the same bytes are left untouched, as build tools look
-        at the time of change. If a move fails, those made before it are taken back.
+        If a move fails, those made before it are taken back.
+
+        Args:
+            touch: Whether files that are there already with the same bytes get a new time of
+                change, which is what build tools look at; else they are left alone.
+            date: The time of change of all files, seconds since 1970; None is now.
 
         Returns:
-            Whether anything was touched.
+            Whether any bytes are new.
 
         Raises:
             OutputError: If a move fails; everything is as it was.
         """
         with stopping.publishing:
-            return self._publish()
+            return self._publish(touch, date)
 
-    def _publish(self) -> bool:
+    def _publish(self, touch: bool, date: float | None) -> bool:
+        times = None if date is None else (date, date)
         others = sorted(p.name for p in self.folder.iterdir() if p.name != self.target.name)
         moved: list[str] = []
         backup = self.folder / ".replaced"
         try:
             backup.mkdir()
             for name in (*others, self.target.name):
-                if not _same(self.folder / name, self.destination(name)):
+                if _same(self.folder / name, self.destination(name)):
+                    if touch or times:
+                        os.utime(self.destination(name), times)
+                else:
+                    if times:
+                        os.utime(self.folder / name, times)
                     _keep(self.destination(name), backup / name)
                     moved.append(name)
                     (self.folder / name).replace(self.destination(name))
@@ -121,11 +131,16 @@ def staging(path: Path) -> Iterator[Staging]:
         stopping.remove_folder(made.folder)
 
 
-def atomic_write(path: Path, content: str | bytes) -> bool:
-    """Replace a file's content in one step; a file that holds it already is left untouched.
+def atomic_write(path: Path, content: str | bytes, *, touch: bool = False) -> bool:
+    """Replace a file's content in one step.
+
+    Args:
+        path: The file.
+        content: What it shall hold.
+        touch: Whether a file that holds it already gets a new time of change.
 
     Returns:
-        Whether the file was touched.
+        Whether the content is new.
 
     Raises:
         OutputError: If it cannot be written; what was there before stays.
@@ -133,7 +148,7 @@ def atomic_write(path: Path, content: str | bytes) -> bool:
     with staging(path) as stage:
         with stage.open() as stream:
             stream.write(readable(content).encode() if isinstance(content, str) else content)
-        return stage.publish()
+        return stage.publish(touch=touch)
 
 
 def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:

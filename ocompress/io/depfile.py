@@ -6,9 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def depfile(output: Path, needed: Iterable[Path]) -> str:
-    """Return `output: needed ...`, names escaped as Make and Ninja read them."""
-    return f"{_escape(output)}: {' '.join(_escape(p) for p in dict.fromkeys(needed))}\n"
+def depfile(made: Iterable[Path], needed: Iterable[Path]) -> str:
+    """Return `made ...: needed ...`, names escaped as Make and Ninja read them."""
+    outputs, inputs = (" ".join(map(_escape, dict.fromkeys(p))) for p in (made, needed))
+    return f"{outputs}: {inputs}\n"
+
+
+def module_files(*specs: object) -> list[Path]:
+    """Return the files of the modules that `module:function` names; those of others are left out.
+
+    Only the module itself counts, not what it imports. One in the working directory comes first,
+    as where it is imported.
+    """
+    found = []
+    for spec in specs:
+        if isinstance(spec, str) and ":" in spec and not Path(spec).exists():
+            name = spec.partition(":")[0]
+            here = Path(*name.split(".")).with_suffix(".py")
+            if name.replace(".", "").isidentifier() and here.is_file():
+                found.append(here)
+    return found
 
 
 def data_files(spec: object) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ class Tried:
     kept: bool
 
 
+def idle(records: Iterable[PassRecord]) -> tuple[PassRecord, ...]:
+    """Return the passes that changed nothing, but for the one that every pipeline starts with."""
+    return tuple(r for r in records if r.status is Status.UNCHANGED and r.name != FIRST)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
     """What was asked, what each pass did, and what the result is worth.
@@ -41,6 +46,7 @@ class Optimization:
         settings: The resolved settings, JSON-able, in the order they are shown.
         source: Name of the input file, empty for a model in memory.
         output: The file written, None if there is none.
+        discarded: Whether there is none because a budget failed.
         touched: Whether that file was changed (it may have had these bytes already).
         pipeline: The passes.
         validation: The result against the original.
@@ -66,6 +72,7 @@ class Optimization:
     tried: tuple[Tried, ...] = ()
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    discarded: bool = False
 
     @property
     def model(self) -> Model:
@@ -80,9 +87,7 @@ class Optimization:
     @property
     def idle(self) -> tuple[PassRecord, ...]:
         """Passes the user asked for that changed nothing."""
-        return tuple(
-            r for r in self.pipeline.records if r.status is Status.UNCHANGED and r.name != FIRST
-        )
+        return idle(self.pipeline.records)
 
     def declined(self, record: PassRecord) -> dict[str, int]:
         """Count what a pass or its members left alone, by code, most frequent first."""

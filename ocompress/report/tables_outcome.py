@@ -111,6 +111,8 @@ def closing(done: Optimization, failures: Sequence[str] | None = None) -> Closin
     before, after = done.bytes
     smaller = f"{before / after:.1f}x smaller" if after < before else "not smaller"
     where = "made" if done.output is None else f"wrote {str(done.output)!r}"
+    if done.discarded:
+        where = "made and not written"
     if done.output is not None and not done.touched:
         where = f"{str(done.output)!r} is up to date"
     idle = ", ".join(r.name for r in done.idle)

@@ -69,15 +69,6 @@ def test_files_as_options_and_json(here: Path, call: Call) -> None:
     assert (here / "two.onnx").exists()
 
 
-def test_result_that_is_there_already_is_left_untouched(here: Path, call: Call) -> None:
-    for _ in range(2):
-        ended = call("optimize", "in.onnx", "out.onnx", "-p", "prune", *QUICK)
-        assert ended.code == 0
-        stamp = (here / "out.onnx").stat().st_mtime_ns
-    assert "'out.onnx' is up to date" in ended.err
-    assert (here / "out.onnx").stat().st_mtime_ns == stamp
-
-
 def test_budget_that_fails_rolls_back_and_still_writes(here: Path, call: Call) -> None:
     ended = call("optimize", "in.onnx", "out.onnx", "--max-drop", "0.01", "--passes",
                  "prune{sparsity=0.99 protect_ends=false smallest=0}", *QUICK)  # fmt: skip

@@ -1,0 +1,79 @@
+"""Options about what is written and printed, with their help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from ocompress.cli.panels import OUTPUT, flag, valued
+
+OutputOption = Annotated[
+    Path | None,
+    valued(
+        "-o",
+        "--output",
+        kind="FILE",
+        panel=OUTPUT,
+        text="Where the result goes, in place of the argument.",
+    ),
+]
+ExternalData = Annotated[
+    bool, flag("--external-data", panel=OUTPUT, text="Put weights into OUTPUT.data.")
+]
+OnFail = Annotated[
+    str,
+    valued(
+        "--on-fail",
+        kind="keep|discard",
+        panel=OUTPUT,
+        text="Where a budget fails: write the best result that held, dated before its inputs so "
+        "that builds make it again; or nothing.",
+    ),
+]
+NoTouch = Annotated[
+    bool,
+    flag(
+        "--no-touch",
+        panel=OUTPUT,
+        text="Leave the time of an unchanged output as it is (ninja's restat).",
+    ),
+]
+Report = Annotated[
+    Path | None,
+    valued(
+        "--report",
+        kind="FILE",
+        panel=OUTPUT,
+        text="Write a report: .html and .md for people, else JSON; - prints it.",
+    ),
+]
+ReportFormat = Annotated[
+    str,
+    valued(
+        "--report-format",
+        kind="FORM",
+        panel=OUTPUT,
+        text="json, md or html, whatever the report is called.",
+    ),
+]
+Summary = Annotated[
+    Path | None,
+    valued(
+        "--summary",
+        kind="FILE",
+        panel=OUTPUT,
+        text="Append a few lines of Markdown, for the page of a CI job.",
+    ),
+]
+Depfile = Annotated[
+    Path | None,
+    valued("--depfile", kind="FILE", panel=OUTPUT, text="Write a Makefile dependency list."),
+]
+Dump = Annotated[
+    Path | None,
+    valued("--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to a folder."),
+]
+Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON in place of tables.")]
+Quiet = Annotated[bool, flag("-q", "--quiet", panel=OUTPUT, text="Print errors only.")]
+Verbose = Annotated[bool, flag("-v", "--verbose", panel=OUTPUT, text="Show per-node remarks.")]
+NoColor = Annotated[bool, flag("--no-color", panel=OUTPUT, text="Print without colors.")]
