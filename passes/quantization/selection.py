@@ -17,6 +17,9 @@ _FLOOR = 3e-3
 """Noise over signal below which less is worth nothing any more, about 25 dB."""
 _RUIN = 0.1
 """Noise over signal that makes a result useless."""
+_BYTES_WORTH, _MOST_TOLERABLE = 0.01, 0.01
+"""Share of the time that weights in a quarter of the bytes are worth, and the noise that they are
+worth at most, 20 dB."""
 _STEPS = range(-8, 20)
 _FEWER_STEPS = range(-8, 20, 4)
 _MANY_UNITS = 2000
@@ -81,3 +84,14 @@ def best(selections: Sequence[Selection], rate: float) -> int:
 
 def _cost(noise: float, rate: float) -> float:
     return rate * math.log(noise + _FLOOR) + (noise / _RUIN) ** 2 if rate else 0.0
+
+
+def tolerable(rate: float) -> float:
+    """Return the noise over signal power that smaller weights alone are worth.
+
+    Args:
+        rate: Share of the time that noise lower by a factor e is worth; the default leaves 33 dB.
+    """
+    if rate * math.log(1 + _MOST_TOLERABLE / _FLOOR) <= _BYTES_WORTH:
+        return _MOST_TOLERABLE
+    return _FLOOR * math.expm1(_BYTES_WORTH / rate)

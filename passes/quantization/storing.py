@@ -14,6 +14,7 @@ from ocompress.pipeline import Context
 from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.noise import grouped, noise_of
+from passes.quantization.selection import tolerable
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
 from passes.quantization.weight_sites import Rules, Site, Skip
@@ -21,29 +22,44 @@ from passes.quantization.weight_sites import Rules, Site, Skip
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
 _MOST_VARIANTS = 32
-_SHARES, _FLOOR = (0.25, 0.02, 0.001), 3e-4
-"""Part of the noise there is, or of 35 dB, that storing may add, and less if that is too much."""
-_LARGER_SHARES = (1.0, 10.0, float("inf"))
+_SHARE, _FLOOR = 0.25, 3e-4
+"""Part of the noise there is, or of 35 dB, that storing may add beside integer operators."""
+_SHARES = (1.0, 0.08, 0.004)
+"""Parts of what may be added that are tried where a limit on the drop says that it is too much."""
+_LARGER_SHARES = (4.0, 40.0, float("inf"))
 """The same while the file is larger than allowed."""
 _TELLING = ("not-finite", "shared-weight")
 """Why a weight cannot be stored, beside what is said of its operator anyway."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
+def addable(noise: float | None, rate: float) -> float:
+    """Return the noise that storing weights may add to outputs.
+
+    Args:
+        noise: Noise over signal power that integer operators make; None if there are none.
+        rate: Share of the time that noise lower by a factor e is worth.
+
+    Returns:
+        Beside integer operators, little of their noise; else what is worth bytes at that rate.
+    """
+    return _SHARE * (noise + _FLOOR) if noise is not None else tolerable(rate)
+
+
 def store_rest(
-    model: Model, original: Model, without: Set[int], noise: float, ctx: Context
+    model: Model, original: Model, without: Set[int], allowed: float, ctx: Context
 ) -> list[dict[str, Any]]:
     """Store the float weights of a model, and its other large float constants, as int8.
 
     Each is rounded by itself first, to see what it costs; the cheapest per byte are taken while
-    they add little to the noise that the outputs have anyway, less of them where a limit on the
-    drop says so, and more where one on the size does.
+    they add no more noise than allowed, less of them where a limit on the drop says so, and more
+    where one on the size does.
 
     Args:
         model: Changed.
         original: The model before anything was rounded.
         without: Nodes, by id, whose weights stay as they are.
-        noise: Noise over signal power that the outputs have already.
+        allowed: Noise over signal power that may be added, see `addable`.
         ctx: Has the data.
 
     Returns:
@@ -59,7 +75,7 @@ def store_rest(
     chosen: set[str] = set()
     float_model = model.clone()
     for share in _SHARES:
-        names = _quiet(groups, costs, share * (noise + _FLOOR))
+        names = _quiet(groups, costs, share * allowed)
         if not names:
             break
         rows, chosen = _store_named(model, names), names
@@ -70,7 +86,7 @@ def store_rest(
     for share in _LARGER_SHARES:
         if _holds("size", model, original, ctx):
             break
-        names = _quiet(groups, costs, share * (noise + _FLOOR))
+        names = _quiet(groups, costs, share * allowed)
         tried = float_model.clone()
         found = _store_named(tried, names)
         if not _holds("max-drop", tried, original, ctx):

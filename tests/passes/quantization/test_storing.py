@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ocompress.ir import Model
-from tests.build import Builder
+from passes.quantization.selection import tolerable
+from passes.quantization.storing import addable
+from tests.build import Array, Builder
 from tests.passes.quantization.runs import data_for, outputs, quantized, sqnr
 
 
@@ -38,3 +41,40 @@ def test_a_weight_that_cannot_be_stored_is_named() -> None:
     found = [r for r in result.diagnostics if r.code == "float-weight"]
     assert [r.op_type for r in found] == ["Gather"]
     assert "NaN or infinite" in found[0].message
+
+
+def recurrent() -> Model:
+    """Layers whose weights cost more than 41 dB together and are all there is to store."""
+    b = Builder()
+    h = b.input("x", [10, "n", 32])
+    for _ in range(3):
+        weights = b.weight(1, 256, 32 if h == "x" else 64, scale=0.3), b.weight(1, 256, 64)
+        b.ops("LSTM", [h, *weights], [f"y{h}"], hidden_size=64)
+        h = b.op("Squeeze", f"y{h}", b.const(np.array([1])))
+    b.output(h)
+    return b.model()
+
+
+@pytest.mark.parametrize(
+    ("price", "least", "most"), [(0.06, 33, 41), (0.0, 20, 41), (2.0, 45, 1000)]
+)
+def test_weights_alone_are_stored_at_the_noise_that_they_are_worth(
+    price: float, least: float, most: float
+) -> None:
+    model = recurrent()
+    rng = np.random.default_rng(0)
+    batches: list[dict[str, Array]] = [
+        {"x": rng.standard_normal((10, 2, 32)).astype(np.float32)} for _ in range(3)
+    ]
+    result = quantized(model, f"quant{{noise_price={price}}}", batches=batches)
+    stored = result.records[-1].counts.get("weights stored as int8", 0)
+    assert stored == 6 if price < 1 else stored < 6
+    found = sqnr(outputs(model, batches[0]), outputs(result.model, batches[0]))
+    assert least < found < most
+
+
+def test_what_noise_weights_are_worth_falls_with_the_price() -> None:
+    found = [tolerable(rate) for rate in (0.0, 0.01, 0.06, 1.0)]
+    assert found == sorted(found, reverse=True)
+    assert found[2] == pytest.approx(5.4e-4, rel=0.01)
+    assert addable(1e-3, 0.06) == addable(1e-3, 1.0) == pytest.approx(0.25 * 1.3e-3)
