@@ -41,3 +41,8 @@ def check_names(
             hint = f"; close are {', '.join(map(repr, near))}" if near else ""
             msg = f"{source}: {option} names {pattern!r}, which matches no layer{hint}"
             raise OptionError(msg)
+
+
+def matches(label: str, patterns: Sequence[str]) -> bool:
+    """Whether a node's label matches one of some globs."""
+    return any(fnmatchcase(label, pattern) for pattern in patterns)

@@ -54,6 +54,7 @@ def inspect(
     no_color: o.NoColor = False,
 ) -> int:
     """Show what is in a model and what each pass would do to it; or where int8 loses quality."""
+    from ocompress.cli.progress import Bars
     from ocompress.front.survey import survey
     from ocompress.report import document, tables_survey
 
@@ -63,9 +64,14 @@ def inspect(
         how = {"samples": samples, "preprocess": preprocess, "measure_sensitivity": sensitivity}
         with time_limit(timeout):
             return _layers(printer, model, candidate, data, how)
-    with time_limit(timeout):
+    with time_limit(timeout), Bars(printer) as bars:
         found = survey(
-            model, data=data or None, preprocess=preprocess, samples=samples, target=target
+            model,
+            data=data or None,
+            preprocess=preprocess,
+            samples=samples,
+            target=target,
+            instruments=(bars,),
         )
     settings = {"model": str(model), "data": data or None, "target": target}
     printer.answer(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ocompress import targets
+from ocompress.diagnostics import Diagnostics
 from ocompress.errors import OcompressError, TimeLimitError
 from ocompress.front.files import as_model, file_bytes
 from ocompress.front.large import LARGE, count_and_let_go
@@ -13,7 +16,7 @@ from ocompress.front.request import Data
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.ir.strings import decoded
-from ocompress.pipeline import Pass, PassManager, Pipeline, all_passes, find
+from ocompress.pipeline import Instrument, Pass, PassManager, Pipeline, all_passes, find
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.survey import Prospect, Survey, Tensor
 
@@ -28,8 +31,11 @@ def survey(
     preprocess: str | Path | None = None,
     samples: int | None = None,
     target: str = "host",
+    instruments: Sequence[Instrument] = (),
 ) -> Survey:
-    """Look into a model, and try every pass with its default options on a copy.
+    """Look into a model, and have every pass say what it would do with its default options.
+
+    Nothing is fitted or searched, see `Pass.preview`; the data tell the shapes of one sample.
 
     Raises:
         UsageError: If there is no such file or target, or the data do not fit.
@@ -44,11 +50,13 @@ def survey(
     if opened is not None and this.weight_bytes <= LARGE:
         feeds = next(iter(opened.take(1)), None)
     overridable = this.shell.ir_version >= _DEFAULTS_SINCE
-    manager = PassManager(target=device, data=opened)
+    manager = PassManager(target=device, previewing=True, instruments=instruments)
     canonical, prospects = _try(manager, find(FIRST)(), this)
     for cls in all_passes():
         if not cls.internal and cls.name != FIRST:
-            prospects += _try(PassManager(target=device, data=opened), cls(), canonical)[1]
+            known = opened if cls.needs_data or _is_short(cls) else None
+            manager = replace(manager, data=known, diagnostics=Diagnostics())
+            prospects += _try(manager, cls(), canonical)[1]
     return Survey(
         source=str(path) if path is not None else "",
         bytes=file_bytes(path) if path is not None else this.weight_bytes,
@@ -70,7 +78,7 @@ def _producer(model: Model) -> tuple[str, str]:
 
 
 def _try(manager: PassManager, item: Pass, model: Model) -> tuple[Model, list[Prospect]]:
-    if item.needs_data and manager.data is None:
+    if item.needs_data and manager.data is None and not _is_short(type(item)):
         return model, [Prospect(name=item.name, problem="needs data; give some with --data")]
     try:
         result = manager.run(Pipeline((item,)), model)
@@ -86,8 +94,14 @@ def _try(manager: PassManager, item: Pass, model: Model) -> tuple[Model, list[Pr
         nodes=record.nodes,
         weight_bytes=record.weight_bytes,
         remarks=tuple(result.diagnostics),
+        needs_data=item.needs_data and manager.data is None,
     )
     return result.model, [prospect]
+
+
+def _is_short(cls: type[Pass]) -> bool:
+    """Whether a pass has a preview of its own, which takes little time with data, too."""
+    return cls.preview is not Pass.preview
 
 
 def _tensors(values: object) -> tuple[Tensor, ...]:

@@ -95,6 +95,15 @@ class Pass(ABC):
         The manager clones and rolls back; a pass never needs to.
         """
 
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Say in little time what `run` would do, for a survey of all passes.
+
+        A pass that fits, searches or tries overrides this: it counts what it would take up, says
+        what it would leave alone and why, and reads no more of the data than one sample. The
+        default runs the pass; it is given no data then unless it needs some.
+        """
+        return self.run(model, ctx)
+
     def wishes(self, model: Model) -> Wishes:
         """Say which activation statistics `run` will ask for, so that passes share one sweep."""
         return {}

@@ -34,6 +34,8 @@ class Context:
     """The pass this view belongs to."""
     following: tuple[Pass, ...] = ()
     """The passes that run after it, whose statistics are gathered in the same sweep."""
+    previewing: bool = False
+    """Whether passes only say what they would do."""
     guards: Sequence[Guard] = ()
     """What will judge the model after the pass, if it is lossy."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
@@ -183,7 +185,7 @@ class Context:
         """
         known, held = model.domains(), self._held_by_others(item, model)
         view, said = self.for_pass(item, self.following), len(self.diagnostics.remarks)
-        outcome = item.run(model, view)
+        outcome = (item.preview if self.previewing else item.run)(model, view)
         if outcome.changed & ~item.may_change:
             msg = f"pass {item.name!r} changed {outcome.changed & ~item.may_change} undeclared"
             raise PassError(msg)

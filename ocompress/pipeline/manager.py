@@ -36,6 +36,7 @@ class PassManager:
         instruments: Hooks around passes.
         equivalence: Looks at what passes made that should keep the outputs; one that did not is
             left out. None takes their word for it.
+        previewing: Whether passes only say what they would do, see `Pass.preview`.
     """
 
     target: Target
@@ -45,6 +46,7 @@ class PassManager:
     instruments: Sequence[Instrument] = ()
     equivalence: Equivalence | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    previewing: bool = False
 
     def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
         """Run every pass in order on a clone of `model`.
@@ -59,6 +61,7 @@ class PassManager:
             diagnostics=self.diagnostics,
             seed=self.seed,
             guards=self.guards,
+            previewing=self.previewing,
             progress=self._progress,
         )
         views = [

@@ -38,6 +38,7 @@ class Prospect:
         nodes: Number of nodes before and after.
         weight_bytes: Bytes of constants before and after.
         remarks: What it says about single nodes.
+        needs_data: Whether it needs data that were not given.
     """
 
     name: str
@@ -47,12 +48,14 @@ class Prospect:
     nodes: tuple[int, int] = (0, 0)
     weight_bytes: tuple[int, int] = (0, 0)
     remarks: tuple[Remark, ...] = ()
+    needs_data: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON types only, remarks left out."""
         return {
             "name": self.name,
             "problem": self.problem,
+            "needs_data": self.needs_data,
             "counts": dict(self.counts),
             "declined": dict(self.declined),
             "nodes": list(self.nodes),

@@ -76,11 +76,18 @@ def _prospects(found: Survey) -> RenderableType:
     for prospect in found.prospects:
         table.add_row(
             prospect.name,
-            Text(prospect.problem or _named(prospect.counts) or "nothing"),
+            Text(_would_do(prospect)),
             Text(_named(prospect.declined)),
             _weights(prospect),
         )
     return table
+
+
+def _would_do(prospect: Prospect) -> str:
+    if prospect.problem:
+        return prospect.problem
+    hint = " (needs data; give some with --data)" if prospect.needs_data else ""
+    return (_named(prospect.counts) or "nothing") + hint
 
 
 def _named(counts: Mapping[str, int]) -> str:

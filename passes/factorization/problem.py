@@ -170,6 +170,8 @@ def pose(
         each = minds if minds.ndim == 1 else np.diag(minds)
         scale = np.sqrt(each + 1e-6 * level)
         return Problem(tensor * scale, metric, scale, grid)
-    pairs = np.diag(minds) if minds.ndim == 1 else minds
-    scale = np.linalg.cholesky(pairs + 1e-6 * level * np.eye(outputs))
+    if minds.ndim == 1:
+        each = np.sqrt(minds + 1e-6 * level)
+        return Problem(tensor * each, metric, np.diag(each), grid)
+    scale = np.linalg.cholesky(minds + 1e-6 * level * np.eye(outputs))
     return Problem(tensor @ scale, metric, scale, grid)

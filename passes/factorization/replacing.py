@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, ClassVar
 
@@ -20,10 +19,9 @@ from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Chained
 from passes.factorization.choices import Choices, Plan, add_times, changed, paying, why_kept
 from passes.factorization.forms import Form
-from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import survey
-from passes.factorization.offers import Search
-from passes.naming import check_patterns
+from passes.factorization.previewing import preview
+from passes.naming import check_patterns, matches
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
 from passes.reconstruction.layer_times import measured
 from passes.reconstruction.trying import Trial, cost_together, tried
@@ -99,14 +97,17 @@ class Replace(Pass):
             OptionError: If a name pattern matches nothing, or two rules for ranks are given.
         """
         self._check(model)
-        rules = Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
-        weights = [w for w in collect(model, rules, ctx) if self._looks_at(w, ctx)]
-        choices = self._survey(model, weights, ctx)
+        choices = self._survey(model, self._weights(model, ctx), ctx)
         if not choices.table.rows:
             return Outcome()
         builder = Builder(model, choices.parts, self.refit and self._seen(ctx), ctx)
         plan, built = self._choose(choices, builder, ctx)
         return self._finish(model, choices, plan, built, ctx)
+
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the layers that a form suits."""
+        self._check(model)
+        return preview(model, self._weights(model, ctx), self.forms(), ctx)
 
     def _check(self, model: Model) -> None:
         for key in ("layers", "exclude"):
@@ -122,27 +123,27 @@ class Replace(Pass):
     def _seen(self, ctx: Context) -> bool:
         return ctx.has_data and not self.data_free
 
+    def _weights(self, model: Model, ctx: Context) -> list[LayerWeight]:
+        rules = Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
+        return [w for w in collect(model, rules, ctx) if self._looks_at(w, ctx)]
+
     def _looks_at(self, weight: LayerWeight, ctx: Context) -> bool:
         if any(not n.is_op(*self.operators) for n in weight.nodes):
             ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
             return False
-        if not self.layers or any(self._named(n, self.layers) for n in weight.nodes):
-            return True
-        ctx.skip(weight.nodes[0], "not-named", "no pattern of 'layers' matches it")
-        return False
+        named = not self.layers or any(matches(n.label, self.layers) for n in weight.nodes)
+        if not named:
+            ctx.skip(weight.nodes[0], "not-named", "no pattern of 'layers' matches it")
+        return named
 
     def _takes(self, node: Node) -> bool:
         """Whether neither `layers` nor `exclude` leaves a node out."""
-        wanted = not self.layers or self._named(node, self.layers)
-        return wanted and not self._named(node, self.exclude)
+        wanted = not self.layers or matches(node.label, self.layers)
+        return wanted and not matches(node.label, self.exclude)
 
-    @staticmethod
-    def _named(node: Node, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(node.label, p) for p in patterns)
-
-    def _search(self, opset: int, ctx: Context) -> Search:
+    def _search(self, opset: int, ctx: Context) -> offering.Search:
         multiple = ctx.target.channel_multiple
-        ranks: RanksOf = partial(ladders.ladder, multiple)
+        ranks: ladders.RanksOf = partial(ladders.ladder, multiple)
         if self.rank:
             ranks = partial(ladders.given, self.rank)
         elif self.evbmf:
@@ -150,7 +151,7 @@ class Replace(Pass):
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
         timed = any(g.kind == "latency" for g in ctx.guards)
-        return Search(self.forms(), ranks, timed, opset, ctx.seed)
+        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed)
 
     def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Choices:
         search = self._search(model.opset, ctx)

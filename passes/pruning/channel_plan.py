@@ -101,6 +101,10 @@ class Account:
         then[at] = more
         return sum(self._left(n, gone) - self._left(n, then) for n in self._touched[at])
 
+    def mingled(self, at: int) -> list[int]:
+        """Return the groups whose savings depend on what one group has lost, itself included."""
+        return [i for i, nodes in enumerate(self._touched) if i == at or nodes & self._touched[at]]
+
     def left(self, gone: Sequence[np.ndarray]) -> dict[str, float]:
         """Return the part of its multiply-accumulates that each layer of a group is left with.
 
@@ -215,8 +219,8 @@ def cheapest(
         _, at, count = min(open_)
         counts[at] = count
         gone[at] = orders[at].channels[:count]
-        # what a layer's inputs save depends on its outputs, so all are looked at again
-        best = [_next(i, counts, gone, orders, steps, account) for i in range(len(groups))]
+        for i in account.mingled(at):  # what a layer's inputs save depends on its outputs
+            best[i] = _next(i, counts, gone, orders, steps, account)
 
 
 def _next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
@@ -13,7 +14,7 @@ from passes.pruning import channel_plan, channel_rows
 from passes.pruning.channel_builder import Builder
 from passes.pruning.channel_plan import Account
 from passes.pruning.channel_search import Counts, paying, search_for
-from passes.pruning.channel_survey import CRITERIA, Survey, survey
+from passes.pruning.channel_survey import CRITERIA, DATA_FREE, Survey, survey
 from passes.pruning.channel_work import Reason, Work, first_node
 from passes.reconstruction.budget_search import BudgetSearch
 from passes.reconstruction.refitting import Built
@@ -112,13 +113,23 @@ class PruneChannels(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
+        return self.take_out(model, ctx)
+
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Go by the weights, fit nothing and try nothing."""
+        by_weights = self.criterion if self.criterion in DATA_FREE else "l2"
+        item = replace(self, criterion=by_weights, refit=False)
+        return item.take_out(model, ctx, report=False)
+
+    def take_out(self, model: Model, ctx: Context, *, report: bool = True) -> Outcome:
+        """Take channels out, with a report of what each group cost if it is wanted."""
         check_patterns(model, self.exclude, self.name)
         for _, node in model.nodes():
             if is_quantized(node):
                 ctx.skip(node, "quantized", "its weight is quantized; do this before")
         work = self._prepare(model, ctx)
         counts, built = self._choose(work, ctx)
-        details = channel_rows.details(work, counts, built, ctx)
+        details = channel_rows.details(work, counts, built, ctx) if report else {}
         if not any(counts) or built is None:
             return Outcome(details=details)
         for at, count in enumerate(counts):

@@ -98,6 +98,12 @@ class PruneLayers(Pass):
         model.become(built)
         return Outcome(self.may_change, {"branches removed": len(taken)}, details)
 
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the branches; which of them goes is for the data to say."""
+        check_patterns(model, self.exclude, self.name)
+        wanted = [b for b in find_branches(model) if not self._is_excluded(b, ctx)]
+        return Outcome(counts={"branches that may go": len(wanted)} if wanted else {})
+
     def _is_excluded(self, branch: Branch, ctx: Context) -> bool:
         labels = [n.label for n in (branch.add, *branch.nodes)]
         if not any(fnmatchcase(name, p) for name in labels for p in self.exclude):

@@ -136,6 +136,21 @@ class Quant(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Quantize."""
+        return self._quantize(model, ctx) if self._may_run(model, ctx) else Outcome()
+
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the operators with integer kernels; which of them pay is for the data to say."""
+        if not self._may_run(model, ctx):
+            return Outcome()
+        units = self._find(model, ctx.skip)
+        if not units:
+            why = "the model has no operator with an integer kernel"
+            ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
+        kinds = Counter(f"{unit.node.op_type} that may become int8" for unit in units)
+        return Outcome(counts=dict(sorted(kinds.items())))
+
+    def _may_run(self, model: Model, ctx: Context) -> bool:
+        """Whether the model is one to quantize; if not, says why."""
         if model.opset and model.opset < 13:
             why = f"opset {model.opset} has no scales per channel; canonicalize upgrades it to 13"
             ctx.remark(Severity.DECLINED, "old-opset", why)
@@ -149,8 +164,8 @@ class Quant(Pass):
             )
             ctx.remark(Severity.DECLINED, "no-16-bit-kernel", why)
         else:
-            return self._quantize(model, ctx)
-        return Outcome()
+            return True
+        return False
 
     def _find(self, model: Model, skip: plan.Skip = lambda *_: None) -> list[Unit]:
         return plan.find_units(

@@ -1,0 +1,48 @@
+"""What cuts of channels save together."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from ocompress.analysis.channels import ChannelGroups, Group
+from ocompress.analysis.manager import AnalysisManager
+from ocompress.ir import Model
+from ocompress.ir.standard import infer_types
+from passes.pruning.channel_plan import Account
+from tests.build import Builder
+
+
+def chain(*widths: int) -> Model:
+    b = Builder()
+    x = b.input("x", ["n", widths[0], 4, 4])
+    for before, after in itertools.pairwise(widths):
+        x = b.op("Relu", b.op("Conv", x, b.weight(after, before, 1, 1)))
+    b.output(x, ["n", widths[-1], 4, 4])
+    model = b.model()
+    infer_types(model)
+    return model
+
+
+def free(model: Model) -> list[Group]:
+    found = AnalysisManager(None).get(ChannelGroups(), model)
+    return [g for g in found if g.refusal is None and g.cuts]
+
+
+def test_savings_depend_on_the_groups_next_to_one() -> None:
+    model = chain(3, 8, 8, 8, 8, 2)
+    groups = free(model)
+    assert len(groups) == 4
+    account = Account(model, groups, None)
+    nothing = [np.arange(0)] * 4
+    half = np.arange(4)
+    for at in range(4):
+        gone = list(nothing)
+        gone[at] = half
+        changed = [
+            i
+            for i in range(4)
+            if account.saved(i, gone, np.arange(6)) != account.saved(i, nothing, np.arange(6))
+        ]
+        assert account.mingled(at) == changed == [i for i in (at - 1, at, at + 1) if 0 <= i < 4]
