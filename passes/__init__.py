@@ -41,5 +41,6 @@ PASSES = {
     "separable": "passes.factorization.separable:Separable",
     "group": "passes.factorization.group:Group",
     "squeeze": "passes.factorization.squeeze:Squeeze",
+    "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

@@ -37,6 +37,7 @@ class Canonicalize(Family):
         "share-initializers",
         "share-subexpressions",
         "remove-dead-code",
+        "strip-text",
     )
 
     opset: int = option(
@@ -44,6 +45,12 @@ class Canonicalize(Family):
         help="Lowest opset wanted; per-channel quantization needs 13, 4-bit types 21.",
         at_least=7,
         at_most=21,
+    )
+    strip: tuple[str, ...] = option(
+        (),
+        help="Text to drop: documentation strings (docs), entries of nodes, values and graphs "
+        "(metadata), those of the model as a whole, which programs may read (model-metadata).",
+        choices=("docs", "metadata", "model-metadata"),
     )
     freeze_inputs: bool = option(
         False, help="Turn inputs that have a default value into constants; callers lose them."
