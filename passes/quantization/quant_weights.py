@@ -40,6 +40,7 @@ class QuantWeights(Pass):
     fp16, bf16: y = MatMul(x, Cast(W16)); z = Cast(Gather(T16, ids))
     kernel=matmulnbits: y = MatMulNBits(x, W4, scales, zero_points), which is no standard ONNX
     kernel=fold: y = Conv(x, Mul(Cast(W8), scales)), of any operator with weights
+    All three of these take large constants of other operators too, y = Add(x, Cast(P16)).
 
     Disk, memory and latency are three different things, and the report has a column for each.
     ONNX Runtime widens fp16, bf16 and what kernel=fold stores at load (folded at load), so that
@@ -171,6 +172,8 @@ class QuantWeights(Pass):
         """
         rules = self._rules()
         sites = weight_sites.collect(model, rules, ctx.skip)
+        if rules.folds and not self.op_types:
+            sites += storing.elementwise(model, sites, rules)
         self._remark_on_rest(model, rules, ctx)
         if not sites:
             return Outcome()

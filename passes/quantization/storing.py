@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from passes.quantization.weight_sites import Rules, Site, Skip
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
 _MOST_VARIANTS = 32
+_MOST_LOST = 0.25
+"""Part of a table that may become zeros."""
 _SHARE, _FLOOR = 0.25, 3e-4
 """Part of the noise there is, or of 35 dB, that storing may add beside integer operators."""
 _SHARES = (1.0, 0.08, 0.004)
@@ -229,6 +232,32 @@ def _others(model: Model, known: Set[int]) -> list[Site]:
             if plain and array.dtype == np.float32 and max(array.shape, default=0) < array.size:
                 found.append(Site(value, Role.KERNEL, 1, readers))
     return [s for s in found if np.isfinite(s.array).all()]
+
+
+def elementwise(model: Model, known: Sequence[Site], rules: Rules) -> list[Site]:
+    """Return large constants of operators without weights that may be stored, too.
+
+    A table whose elements would mostly become zeros, for a few are far larger than all others
+    (a mask among numbers), is not among them.
+
+    Args:
+        model: Has the constants.
+        known: The weights that are stored anyway.
+        rules: How; those that fold, so that any operator may read the result.
+    """
+    found = []
+    for site in _others(model, {id(s.value) for s in known}):
+        named = any(fnmatchcase(n.label, p) for n in site.nodes for p in rules.exclude)
+        if named or weight_sites.check_array(site.array, rules) is not None:
+            continue
+        if rules.form in HALVES:
+            pays = site.value.file_bytes - 2 * site.array.size > _NODES
+        else:
+            lost = (to_int8(site.array, site.channel_axes)[0] == 0) & (site.array != 0)
+            pays = _pays(site) and float(lost.mean()) <= _MOST_LOST
+        if pays:
+            found.append(site)
+    return found
 
 
 def _pays(site: Site) -> bool:

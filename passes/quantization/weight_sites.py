@@ -217,7 +217,7 @@ def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | 
         if not kind.is_float:
             return None
         return Refusal("not-float32", f"its weight is {kind.name.lower()}, not float32")
-    return _check_array(array, rules) or _role(node, at, array, rules, opset)
+    return check_array(array, rules) or _role(node, at, array, rules, opset)
 
 
 def _narrow(value: Value, form: str) -> bool:
@@ -244,7 +244,8 @@ def _is_part(node: Node) -> bool:
     return False
 
 
-def _check_array(array: np.ndarray, rules: Rules) -> Refusal | None:
+def check_array(array: np.ndarray, rules: Rules) -> Refusal | None:
+    """Say why an array cannot be stored in the form that the rules ask for."""
     if array.size < max(1, rules.smallest):
         why = f"its weight has {array.size} elements, fewer than {rules.smallest}"
         return Refusal("too-small", why)
