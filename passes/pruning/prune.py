@@ -8,16 +8,15 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, edit
+from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes import order
 from passes.naming import check_names, check_patterns
-from passes.pruning import costs, magnitude, patterns, prune_rows
+from passes.pruning import costs, magnitude, patterns
 from passes.pruning.costs import CRITERIA, Costed, Question
+from passes.pruning.cutting import DEEPEST, HALF, Cutting, as_far_as_allowed
 from passes.pruning.scores import Scores
 from passes.pruning.trying import corrected
-from passes.reconstruction import refitting
-from passes.reconstruction.refitting import Job
 from passes.reconstruction.weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 
 
@@ -41,7 +40,9 @@ class Prune(Pass):
     samples that nothing was fitted to agree. Without data the smallest magnitudes go,
     divided under `scope=global` by the Euclidean norm of their layer.
 
-    Exactly the share asked for is zeroed, to within one element (one unit of `pattern`): of equal
+    How far it goes: `sparsity`, `layers` and `pattern` say so, or else a limit on the drop
+    (`--max-drop`: as far as it lets, by halving); without any, half of the weights. Exactly the
+    share asked for is zeroed, to within one element (one unit of `pattern`): of equal
     costs the first go first. A weight that several layers share is pruned once, and fitted to all
     of them. For N:M the neighbours are consecutive input channels (of one tap of a convolution);
     a shorter last group keeps its share, rounded up.
@@ -72,8 +73,12 @@ class Prune(Pass):
     goals = ("sparsity", "pattern", "layers")
     may_change = Facet.WEIGHTS
 
-    sparsity: float = option(
-        0.5, help="Share of weights that are zero afterwards.", at_least=0, at_most=1
+    sparsity: float | None = option(
+        None,
+        help="Share of weights that are zero afterwards; none: as many as a limit on the drop "
+        "lets, and half of them without one.",
+        at_least=0,
+        at_most=1,
     )
     scope: str = option(
         "global",
@@ -117,7 +122,7 @@ class Prune(Pass):
             named = ", ".join(patterns.NAMED)
             msg = f"prune: pattern={self.pattern!r} is none of {named}, N:M (2:4) or RxC (4x1)"
             raise OptionError(msg)
-        for name, share in (("sparsity", self.sparsity), *self.layers.items()):
+        for name, share in (("sparsity", self.sparsity or 0.0), *self.layers.items()):
             if not 0 <= share < 1:
                 msg = f"prune: {name}={share!r} is outside 0..1 (1 excluded)"
                 raise OptionError(msg)
@@ -131,7 +136,7 @@ class Prune(Pass):
     def _check_fixed(self, fixed: float | None) -> None:
         if fixed is None:
             return
-        given = [("sparsity", self.sparsity)] if self.sparsity != 0.5 else []
+        given = [("sparsity", self.sparsity)] if self.sparsity is not None else []
         for name, share in (*given, *self.layers.items()):
             if share not in (0, fixed):
                 msg = (
@@ -155,32 +160,20 @@ class Prune(Pass):
                 ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
         criterion = self._criterion(ctx)
-        costed = self._costed(model, wanted, criterion, ctx)
-        reference = model.clone()
-        twins = {id(n): t for (_, n), (_, t) in zip(model.nodes(), reference.nodes(), strict=True)}
-        rows, changed = [], []
-        for candidate, mask in self._masks(wanted, costed, criterion):
-            before = candidate.array
-            _apply(candidate, mask, ctx)
-            known = costed.get(id(candidate.value)) if criterion == "obs" else None
-            rows.append(prune_rows.row_of(candidate, before, known))
-            if rows[-1]["pruned"]:
-                changed.append((candidate, rows[-1]))
-        rows = prune_rows.with_others(model, rows, ctx)
-        if not changed:
-            return Outcome(details={"layers": rows, "criterion": criterion})
-        if self.refit and ctx.has_data:
-            minds = {key: known.minds for key, known in costed.items()}
-            jobs = [Job(c.nodes, minds=minds.get(id(c.value))) for c, _ in changed]
-            prune_rows.note_fits(changed, refitting.refit(reference, model, twins, jobs, ctx))
-        layers = {c.name: [n.label for n in c.nodes] for c, _ in wanted}
-        details = {"layers": rows, "criterion": criterion}
-        details |= prune_rows.details((reference, model), rows, layers, ctx)
-        counts = {
-            "weights pruned": len(changed),
-            "zeros made": sum(r["pruned"] for _, r in changed),
-        }
-        return Outcome(Facet.WEIGHTS, counts, details)
+        limited = not self.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
+        deepest = DEEPEST if limited else self._amount
+        costed = self._costed(model, wanted, criterion, deepest, ctx)
+
+        def masks(sparsity: float) -> list[np.ndarray]:
+            return list(self._masks(wanted, costed, criterion, sparsity))
+
+        work = Cutting(model, [c for c, _ in wanted], costed, criterion, ctx, refit=self.refit)
+        return as_far_as_allowed(work, masks) if limited else work.cut(model, masks(self._amount))
+
+    @property
+    def _amount(self) -> float:
+        """The share of all weights that is asked for."""
+        return HALF if self.sparsity is None else self.sparsity
 
     def _criterion(self, ctx: Context) -> str:
         if self.criterion != "auto":
@@ -192,13 +185,14 @@ class Prune(Pass):
         model: Model,
         wanted: list[tuple[LayerWeight, float | None]],
         criterion: str,
+        sparsity: float,
         ctx: Context,
     ) -> dict[int, Costed]:
         pattern = patterns.parse(self.pattern)
         assert pattern is not None
         if criterion in costs.DATA_FREE or not wanted:
             return {}
-        share = pattern.fixed_sparsity or self.sparsity
+        share = pattern.fixed_sparsity or sparsity
         deepest = max([share, *(s for _, s in wanted if s is not None)])
         question = Question(criterion, pattern, share, deepest)
         group = [c for c, _ in wanted]
@@ -212,42 +206,33 @@ class Prune(Pass):
         check_patterns(model, self.exclude, self.name)
 
     def _share(self, candidate: LayerWeight) -> float | None:
-        """Return the share of one layer; None where the global line decides."""
+        """Return the share that `layers` gives one layer; None where it goes with all."""
         for pattern, share in self.layers.items():
             if any(fnmatchcase(node.label, pattern) for node in candidate.nodes):
                 return share
-        return None if self.scope == "global" and self.sparsity else self.sparsity
+        return None if self._amount else 0.0
 
     def _masks(
         self,
         wanted: list[tuple[LayerWeight, float | None]],
         costed: Mapping[int, Costed],
         criterion: str,
-    ) -> Iterator[tuple[LayerWeight, np.ndarray]]:
+        sparsity: float,
+    ) -> Iterator[np.ndarray]:
+        """Yield what becomes zero of each weight, bool of its shape."""
         pattern = patterns.parse(self.pattern)
         assert pattern is not None
-        common = [c for c, share in wanted if share is None]
+        common = [c for c, share in wanted if share is None and self.scope == "global"]
         if costed:  # magnitudes cannot be compared with what was measured
             common = [c for c in common if id(c.value) in costed]
         norms = {id(c.value): magnitude.energy(c.array) ** 0.5 or 1.0 for c in common}
         scores = Scores(pattern, criterion == "l1", costed, norms)
-        together = scores.line(common, self.sparsity) if not pattern.group else None
+        together = scores.line(common, sparsity) if not pattern.group else None
         for candidate, share in wanted:
             if together is None:
-                yield candidate, scores.groups_mask(candidate)
+                yield scores.groups_mask(candidate)
                 continue
             chosen = together
             if share is not None or not any(candidate is c for c in common):
-                chosen = scores.line([candidate], self.sparsity if share is None else share)
-            yield candidate, pattern.elements(chosen(candidate), candidate.form)
-
-
-def _apply(candidate: LayerWeight, mask: np.ndarray, ctx: Context) -> None:
-    """Zero what the mask says."""
-    weight = candidate.array
-    if not np.count_nonzero(weight[mask]):
-        ctx.skip(candidate.nodes[0], "already-sparse", "it has as many zeros as asked for")
-        return
-    result = weight.copy()
-    result[mask] = 0
-    edit.set_weight(candidate.value, result)
+                chosen = scores.line([candidate], sparsity if share is None else share)
+            yield pattern.elements(chosen(candidate), candidate.form)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -45,6 +45,14 @@ class LayerWeight:
         """The array."""
         assert self.value.data is not None
         return self.value.data
+
+    def twin(self, twins: Mapping[int, Node]) -> LayerWeight:
+        """Return the same weight of a clone, given its nodes by the id of the original's."""
+        nodes = [twins[id(node)] for node in self.nodes]
+        at = next(i for i, v in enumerate(self.nodes[0].inputs) if v is self.value)
+        value = nodes[0].inputs[at]
+        assert value is not None
+        return replace(self, value=value, nodes=nodes)
 
 
 @dataclass(frozen=True)

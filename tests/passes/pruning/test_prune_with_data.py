@@ -11,10 +11,10 @@ import pytest
 from ocompress.diagnostics import Severity
 from ocompress.errors import DataError
 from ocompress.ir import Model, standard
-from ocompress.pipeline import Context, Guard, Outcome
+from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.pruning.prune import Prune
 from tests.build import Builder
-from tests.passes.pruning.on_data import Stopwatch, context, error, run
+from tests.passes.pruning.on_data import Fake, Stopwatch, context, error, run
 
 
 def net(*, shared: bool = False) -> Model:
@@ -159,3 +159,30 @@ def test_layers_in_bodies_go_by_magnitude() -> None:
     ]
     assert inner[0] is not None
     assert np.count_nonzero(inner[0]) == 64
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_limit_on_the_drop_says_how_many_go(scope: str) -> None:
+    model = net()
+
+    def rule(candidate: Model, best: Model) -> Verdict:
+        return Verdict(error(best, candidate) < 1e-3, "max-drop", "")
+
+    guard = Fake("max-drop", rule)
+    after, outcome, _ = pruned(model, guards=[guard], scope=scope)
+    assert outcome.counts["zeros made"] > 0
+    assert 0 < error(model, after) < 1e-3
+    assert guard.asked == 6
+    farther, _, _ = pruned(model, sparsity=zeros(after) + 0.05, scope=scope)
+    assert error(model, farther) > 1e-3
+
+
+def test_a_goal_is_not_searched_for_and_nothing_goes_where_nothing_may() -> None:
+    never = Fake("max-drop", lambda *_: Verdict(False, "max-drop", ""))
+    after, _, _ = pruned(net(), guards=[never], sparsity=0.4)
+    assert abs(zeros(after) - 0.4) < 1e-3
+    assert never.asked == 0
+    after, outcome, ctx = pruned(net(), guards=[never])
+    assert not outcome
+    assert zeros(after) == 0
+    assert ctx.diagnostics.declined()["too-lossy"] == 4
