@@ -19,6 +19,7 @@ from ocompress.cli.panels import OUTPUT
 from ocompress.cli.passes import passes
 from ocompress.cli.profile import profile
 from ocompress.cli.quoting import hint
+from ocompress.cli.recipes import cmake_dir, recipes
 from ocompress.cli.target import setup, target
 from ocompress.cli.validate import validate
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (optimize, validate, profile, inspect, passes)
+COMMANDS = (optimize, validate, profile, inspect, passes, recipes)
 
 
 class _Command(TyperCommand):
@@ -49,6 +50,7 @@ def _enlist(command: Callable[..., int], group: typer.Typer) -> None:
 
 for _command in COMMANDS:
     _enlist(_command, app)
+_enlist(cmake_dir, app)
 _enlist(setup, target)
 app.add_typer(target, name="target")
 

@@ -25,6 +25,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress passes",
         "ocompress passes prune",
     ),
+    "recipes": ("ocompress recipes", "ocompress recipes int8 > mine.toml"),
+    "cmake_dir": ("ocompress cmake-dir",),
     "setup": ("ocompress target setup qemu-aarch64",),
 }
 """Command lines by name of the command, in a folder with in.onnx and so on."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ocompress import io
+from ocompress.errors import UsageError
 from ocompress.front import kinds
 from ocompress.front.trial import check_survival
 from ocompress.io import Staging, staging
@@ -92,3 +94,17 @@ def stage_beside(output: Path | None) -> Iterator[Staging]:
         return
     with temporary_folder() as folder, staging(folder / "model.onnx") as stage:
         yield stage
+
+
+def cmake_folder() -> Path:
+    """Return the folder with `ocompress.cmake`: in the package, or beside it in a checkout.
+
+    Raises:
+        UsageError: If this installation has none.
+    """
+    package = Path(str(resources.files("ocompress")))
+    for folder in (package / "cmake", package.parent / "cmake"):
+        if (folder / "ocompress.cmake").is_file():
+            return folder
+    msg = "this installation of ocompress has no CMake module; install it from its wheel"
+    raise UsageError(msg)

@@ -206,13 +206,17 @@ def find_recipe(text: str) -> Path:
     """
     if Path(text).is_file():
         return Path(text)
-    folder = Path(str(resources.files("ocompress") / "recipes"))
-    known = sorted(p.stem for p in folder.glob("*.toml"))
+    known = {path.stem: path for path in known_recipes()}
     if text in known:
-        return folder / f"{text}.toml"
-    listing = f" nor one of {', '.join(known)}" if known else ""
-    msg = f"recipe {text!r} is not a file{listing}"
+        return known[text]
+    msg = f"recipe {text!r} is not a file nor one of {', '.join(known)}"
     raise RecipeError(msg)
+
+
+def known_recipes() -> list[Path]:
+    """Return the recipes that come with the package, by name."""
+    folder = Path(str(resources.files("ocompress") / "recipes"))
+    return sorted(folder.glob("*.toml"))
 
 
 def _name(source: object) -> str | None:
