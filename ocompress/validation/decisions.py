@@ -19,6 +19,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from ocompress.analysis.rows import by_sample, row_count
+
 _NOTHING = -1
 _POSITIVE, _ABOVE_HALF, _UNDEFINED = 1, 2, 4
 
@@ -92,16 +94,16 @@ def agree(reference: np.ndarray, candidate: np.ndarray, samples: int) -> np.ndar
         samples: Samples of the feed.
 
     Returns:
-        Shares 0 to 1, shape [samples]; shape [1] where the first axis does not count samples. All
-        0 where the shapes differ, 1 where there is nothing to decide.
+        Shares 0 to 1, shape [samples]; shape [1] where samples cannot be told apart. All 0 where
+        the shapes differ, 1 where there is nothing to decide.
     """
-    count = samples if reference.ndim and reference.shape[0] == samples else 1
+    count = row_count(reference.shape, samples)
     if reference.shape != candidate.shape:
         return np.zeros(count)
     if reference.size == 0:
         return np.ones(count)
-    equal = np.asarray(reference == candidate)
-    return np.asarray(equal.reshape(count, -1).mean(axis=1), np.float64)
+    equal = by_sample(np.asarray(reference == candidate), samples)
+    return np.asarray(equal.mean(axis=1), np.float64)
 
 
 def is_float(array: np.ndarray) -> bool:

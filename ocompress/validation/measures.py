@@ -25,6 +25,7 @@ import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.output_parts import Part, parts_of
+from ocompress.analysis.rows import by_sample, row_count
 from ocompress.ir import Model
 from ocompress.validation.decisions import Kind, Rule, agree, as_float, is_float
 
@@ -106,7 +107,7 @@ class Measure:
             samples: Samples of the feed.
 
         Returns:
-            Losses [parts, samples], or [parts, 1] where the first axis does not count samples. For
+            Losses [parts, samples], or [parts, 1] where the output does not tell them apart. For
             `error`, mean squared errors that are still to be divided by the variance.
         """
         if self.unit is Unit.EXPECTED:
@@ -115,7 +116,7 @@ class Measure:
             return 1 - agree(prepared, self._decided(candidate), samples)[None]
         if prepared.shape != candidate.shape:
             lost = np.inf if self.unit is Unit.ERROR else 1.0
-            return np.full((len(self.parts), _rows(prepared, samples)), lost)
+            return np.full((len(self.parts), row_count(prepared.shape, samples)), lost)
         other = as_float(candidate)
         if self.unit is Unit.COSINE:
             return _per_sample(_cosine_loss(prepared, other), samples)[None]
@@ -124,7 +125,7 @@ class Measure:
     def margins(self, prepared: np.ndarray, samples: int) -> np.ndarray:
         """Return what each sample would lose if it flipped to the second best decision."""
         if self.unit is not Unit.EXPECTED or prepared.shape[-1] < 2:
-            return np.ones(_rows(prepared, samples))
+            return np.ones(row_count(prepared.shape, samples))
         two = np.partition(prepared, -2, axis=-1)[..., -2:]
         return _per_sample(np.abs(two[..., 1] - two[..., 0]), samples)
 
@@ -146,7 +147,7 @@ class Measure:
         best = p.max(-1)
         decided = self._decided(candidate).astype(np.int64)
         if decided.shape != best.shape:
-            return np.ones(_rows(p, samples))
+            return np.ones(row_count(p.shape, samples))
         known = decided >= 0
         got = np.take_along_axis(p, np.where(known, decided, 0)[..., None], -1)[..., 0]
         lost = np.where(known, best - got, best)  # what decides nothing is right in no case
@@ -209,13 +210,9 @@ def _is_mixed(output: np.ndarray, parts: Sequence[Part]) -> bool:
     return output.ndim > 2 and len(sizes) > 1 and min(sizes) > 1
 
 
-def _rows(array: np.ndarray, samples: int) -> int:
-    return samples if array.ndim and array.shape[0] == samples else 1
-
-
 def _per_sample(values: np.ndarray, samples: int) -> np.ndarray:
     """Return means over all but the samples, [samples] or [1]; of nothing, 0."""
-    rows = values.reshape(_rows(values, samples), -1)
+    rows = by_sample(values, samples)
     return np.asarray(rows.mean(axis=1) if rows.size else np.zeros(len(rows)), np.float64)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.nonfinite import kinds_differ
+from ocompress.analysis.rows import by_sample, row_count
 from ocompress.validation.decisions import as_float
 
 
@@ -71,10 +72,10 @@ class NumericSum:
             samples: Samples of the feed.
 
         Returns:
-            Decibels per sample, shape [samples], or [1] where the first axis counts nothing.
+            Decibels per sample, shape [samples], or [1] where the output is one result.
         """
         self.elements += reference.size
-        rows = samples if reference.ndim and reference.shape[0] == samples else 1
+        rows = row_count(reference.shape, samples)
         if reference.shape != candidate.shape:
             self.shape_changes += 1
             self.compared += reference.size
@@ -82,27 +83,29 @@ class NumericSum:
             self._noise = self._error = self._largest = math.inf
             ratios = np.full(rows, -math.inf)
         elif reference.dtype.kind in "OUS" or candidate.dtype.kind in "OUS":
-            ratios = self._update_text(reference, candidate, rows)
+            ratios = self._update_text(reference, candidate, samples)
         else:
             with np.errstate(over="ignore"):  # an error too large to be squared is infinite
-                ratios = self._update_numbers(_real(reference), _real(candidate), rows)
+                ratios = self._update_numbers(_real(reference), _real(candidate), samples)
         if ratios.size and ratios.min() < self.worst[1]:
             self.worst = first + int(ratios.argmin()), float(ratios.min())
         return ratios
 
-    def _update_text(self, reference: np.ndarray, candidate: np.ndarray, rows: int) -> np.ndarray:
+    def _update_text(
+        self, reference: np.ndarray, candidate: np.ndarray, samples: int
+    ) -> np.ndarray:
         self.compared += reference.size
         wrong = np.asarray(reference != candidate)
         if wrong.any():
             self.different += int(wrong.sum())
             self._noise = self._error = self._largest = math.inf
         if not reference.size:
-            return np.full(rows, math.inf)
-        return np.where(wrong.reshape(rows, -1).any(axis=1), -math.inf, math.inf)
+            return np.full(row_count(reference.shape, samples), math.inf)
+        return np.where(by_sample(wrong, samples).any(axis=1), -math.inf, math.inf)
 
-    def _update_numbers(self, left: np.ndarray, right: np.ndarray, rows: int) -> np.ndarray:
+    def _update_numbers(self, left: np.ndarray, right: np.ndarray, samples: int) -> np.ndarray:
         if left.size == 0:
-            return np.full(rows, math.inf)
+            return np.full(row_count(left.shape, samples), math.inf)
         finite, unlike = np.isfinite(left), kinds_differ(left, right)
         both = finite & ~unlike
         self.new_nonfinite += int((finite & unlike).sum())
@@ -119,8 +122,8 @@ class NumericSum:
         self._dot += float(np.vdot(x, y))
         self._error += float(error.sum())
         self._largest = max(self._largest, float(error.max()))
-        noise = np.square(error).reshape(rows, -1).sum(axis=1)
-        signal = np.square(x).reshape(rows, -1).sum(axis=1)
+        noise = by_sample(np.square(error), samples).sum(axis=1)
+        signal = by_sample(np.square(x), samples).sum(axis=1)
         self._noise += float(noise.sum())
         self._signal += float(signal.sum())
         return np.array([sqnr_db(s, n) for s, n in zip(signal, noise, strict=True)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.output_parts import Part
+from ocompress.analysis.rows import by_sample
 from ocompress.validation.decisions import Rule
 from ocompress.validation.numeric import sqnr_db
 
@@ -97,7 +98,7 @@ class Movement:
 
     def update(self, values: np.ndarray, samples: int) -> None:
         """Take in one feed, float64 [samples, ...] or anything else."""
-        rows = values if values.ndim and len(values) == samples else values[None]
+        rows = by_sample(values, samples)
         rows = np.where(np.isfinite(rows), rows, 0.0)
         if self._first is None:
             self._first = rows[0]

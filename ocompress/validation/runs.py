@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.analysis.rows import row_count
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
@@ -161,6 +162,11 @@ class Runner:
         for value in reference.graph.outputs:
             if value.name not in outputs:
                 self._remarks.append(f"output {value.name!r} is no tensor and was not compared")
+        single = [repr(n) for n, a in outputs.items() if row_count(a.shape, samples) < samples]
+        if single:
+            self._remarks.append(
+                f"one result for all samples of a feed, which counts as one: {', '.join(single)}"
+            )
         if self._labels is not None:
             accuracy = Accuracy(self._labels)
             if accuracy.choose(outputs, samples):

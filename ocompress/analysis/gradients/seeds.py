@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from ocompress.analysis.rows import row_count
 from ocompress.analysis.scales import GAP, Scales, scales_of
 from ocompress.ir import Model, Node, Value, query
 
@@ -277,7 +278,7 @@ def _one_hot(p: np.ndarray, axis: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _squares(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    rows = samples if values.ndim and values.shape[0] == samples else 1
+    rows = row_count(values.shape, samples)
     size = max(1, values.size // max(1, rows))
     rms = np.sqrt(np.mean(np.square(values))) if values.size else 0.0
     noise = rng.standard_normal(values.shape) / (max(float(rms), _TINY) * np.sqrt(size))
