@@ -50,6 +50,10 @@ class Shelf:
             return found
         return self._arrays[key]  # type: ignore[return-value]  # sequences pass through
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether there is an array of this key."""
+        return key in self._files or key in self._arrays
+
     def drop(self, key: Hashable) -> None:
         """Forget an array, if there is one of this key."""
         self._held -= _bytes(self._arrays.pop(key, None))

@@ -45,10 +45,18 @@ class Walk:
         self._done: dict[int, Node] = {}
         inputs = [v for v in model.graph.inputs if v.data is None]
         self._frontier = {v.name: v for v in inputs if v.users or v.is_output}
+        defaults = {v.name: v for v in model.graph.inputs if v.data is not None and v.users}
+        held: set[tuple[str, int]] = set()
         for at, feeds in enumerate(data):
-            for name in self._frontier:
-                if name in feeds:
-                    self._shelf.put((name, at), feeds[name])
+            self._frontier.update({n: v for n, v in defaults.items() if n in feeds})
+            for name in (n for n in self._frontier if n in feeds):
+                self._shelf.put((name, at), feeds[name])
+                held.add((name, at))
+        for name, value in defaults.items():
+            missing = [at for at in range(self.feeds) if (name, at) not in held]
+            if name in self._frontier and value.data is not None:
+                for at in missing:  # left out of this feed, given in another one
+                    self._shelf.put((name, at), value.data)
 
     def has(self, value: Value) -> bool:
         """Whether the value is held."""
@@ -116,7 +124,7 @@ class Walk:
             return
         taken = {id(n) for n in nodes}
         rest = [n for n in self.model.graph.nodes if id(n) not in self._done and id(n) not in taken]
-        live = {id(v): v for node in rest for v in reads(node) if v.data is None}
+        live = {id(v): v for node in rest for v in reads(node) if v.data is None or self.has(v)}
         live.update({id(v): v for v in self.model.graph.outputs})
         made = [v for n in nodes for v in n.outputs if v is not None and id(v) in live]
         if made:
@@ -133,7 +141,7 @@ class Walk:
         self._done.update({id(n): n for n in nodes})
 
     def _run(self, segment: _Segment, at: int, wanted: Sequence[Value]) -> Feeds:
-        feeds = {name: self._shelf.get((name, at)) for name in segment.inputs}
+        feeds = {n: self._shelf.get((n, at)) for n in segment.inputs if (n, at) in self._shelf}
         return segment.session(feeds).run(feeds, [v.name for v in wanted])
 
     def _segment(self, nodes: Sequence[Node], wanted: Sequence[Value]) -> _Segment:
@@ -178,7 +186,7 @@ class _Segment:
         if self._session is None:
             for value in self._clone.graph.inputs:
                 array = feeds.get(value.name)
-                if isinstance(array, np.ndarray):
+                if isinstance(array, np.ndarray) and value.data is None and not _is_optional(value):
                     value.set_type(DType.of(array), (None,) * array.ndim)
             made = (v for node in self._clone.graph.nodes for v in node.outputs)
             for inner in made:
@@ -186,3 +194,9 @@ class _Segment:
                     inner.set_type(inner.dtype, None)  # what was cut has other extents
             self._session = Session(self._clone, threads=0, config=_CALM)
         return self._session
+
+
+def _is_optional(value: Value) -> bool:
+    """Whether an input may be left out of a feed."""
+    kind = value.type_proto
+    return kind is not None and kind.WhichOneof("value") == "optional_type"

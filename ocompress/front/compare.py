@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from ocompress.front import kinds
 from ocompress.front.case import open_case
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.request import Data
-from ocompress.io import as_dataset
+from ocompress.io import Dataset, as_dataset
+from ocompress.io.dataset import notes_of
 from ocompress.profiling import ProfileResult
 from ocompress.targets.transport import Progress, silent
 from ocompress.targets.transports import find_transport
@@ -61,7 +63,7 @@ def validate(
         gate=gate,
         threads=threads,
     )
-    return validation.validate(
+    found = validation.validate(
         case.reference,
         case.candidate,
         case.data,
@@ -70,6 +72,7 @@ def validate(
         footprint=case.footprint,
         threads=threads,
     )
+    return _with_notes(found, case.data)
 
 
 def validate_on(
@@ -122,7 +125,7 @@ def validate_on(
         threads=threads,
     )
     assert case.data is not None  # there are data
-    return validation.validate_on(
+    found = validation.validate_on(
         transport,
         case.reference,
         case.candidate,
@@ -133,6 +136,13 @@ def validate_on(
         threads=threads,
         progress=progress,
     )
+    return replace(found, validation=_with_notes(found.validation, case.data))
+
+
+def _with_notes(found: ValidationResult, data: Dataset | None) -> ValidationResult:
+    """Say what there is to say about the data before all else."""
+    notes = notes_of(data) if data is not None else []
+    return replace(found, remarks=(*notes, *found.remarks))
 
 
 def profile(

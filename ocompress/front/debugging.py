@@ -16,6 +16,7 @@ from ocompress.errors import DataError, OptionError
 from ocompress.front.files import as_model
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
+from ocompress.io.dataset import notes_of
 from ocompress.ir import Model, standard
 from ocompress.pipeline import PassManager, Pipeline
 from ocompress.validation.layer_result import QuantReport
@@ -169,7 +170,7 @@ def _remarks(
     tried: Sequence[str],
     measured: Mapping[str, Sensitivity],
 ) -> list[str]:
-    remarks = []
+    remarks = notes_of(data)
     hidden = [e.node.label for e in found.layers if e.quantized and e.node.label not in shown]
     if hidden:
         remarks.append(

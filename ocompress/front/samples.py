@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ocompress.front.request import Request
 from ocompress.io import Dataset, as_dataset, hold_out, synthetic_data
+from ocompress.io.dataset import notes_of
 from ocompress.ir import Model
 
 
@@ -64,7 +65,7 @@ def _open(request: Request, original: Model) -> tuple[Dataset, list[str]]:
         preprocess=request.preprocess,
     )
     request.budget.check_data(data)
-    return data, [f"{data.source}: {note}" for note in getattr(data, "notes", ())]
+    return data, notes_of(data)
 
 
 def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:

@@ -64,3 +64,8 @@ def samples_in(data: Dataset, feed: Feeds) -> int:
         return 1
     extents = [a.shape[0] for a in map(np.asarray, feed.values()) if a.ndim]
     return min(extents, key=lambda extent: abs(extent - mean), default=1)
+
+
+def notes_of(data: Dataset) -> list[str]:
+    """Return what a user should be told about data, one sentence each."""
+    return [f"{data.source}: {note}" for note in getattr(data, "notes", ())]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ocompress.errors import DataError
-from ocompress.io.inputs import InputSpec, expected
+from ocompress.io.inputs import InputSpec, expected, given
 
 Arrays = dict[str, np.ndarray]
 
@@ -71,7 +71,8 @@ def as_labels(thing: object) -> np.ndarray:
 
 def _arrays(thing: object, specs: Sequence[InputSpec], what: str) -> Arrays:
     if isinstance(thing, Mapping):
-        return {str(k): as_array(v, f"array {k!r} of {what}") for k, v in thing.items()}
+        named = given(thing, specs)
+        return {k: as_array(v, f"array {k!r} of {what}") for k, v in named.items()}
     if not is_array(thing):
         raise DataError(_wrong(what, thing))
     required = [s.name for s in specs if s.required]

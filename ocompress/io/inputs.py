@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.errors import DataError, UnsupportedModelError
 from ocompress.io.nonfinite import Trial, number_of, refuse_lost
-from ocompress.ir import DType, Model, Shape
+from ocompress.ir import DType, Model, Shape, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,38 @@ def input_specs(model: Model) -> list[InputSpec]:
     """
     specs, trial = [], Trial(model)
     for value in model.graph.inputs:
-        if value.dtype is None:
-            if value.data is None:
-                msg = f"input {value.name!r} is not a tensor of known type, so it cannot be fed"
-                raise UnsupportedModelError(msg)
-            continue
-        specs.append(InputSpec(value.name, value.dtype, value.shape, value.data is None, trial))
+        typed = _tensor(value)
+        required = value.data is None and typed is value
+        if typed is not None and typed.dtype is not None:
+            specs.append(InputSpec(value.name, typed.dtype, typed.shape, required, trial))
+        elif required:
+            msg = f"input {value.name!r} is not a tensor of known type, so it cannot be fed"
+            raise UnsupportedModelError(msg)
     return specs
+
+
+def _tensor(value: Value) -> Value | None:
+    """Return the tensor that an input takes; another than itself, or None, if optional."""
+    kind = value.type_proto
+    if kind is None or kind.WhichOneof("value") != "optional_type":
+        return value
+    inner = kind.optional_type.elem_type
+    if inner.WhichOneof("value") != "tensor_type":
+        return None
+    tensor = Value(value.name)
+    tensor.set_type_proto(inner)
+    return tensor
 
 
 def expected(specs: Iterable[InputSpec]) -> str:
     """Return the inputs that feeds must hold, for messages."""
     return ", ".join(s.text for s in specs if s.required) or "no inputs"
+
+
+def given(feed: Mapping[str, object], specs: Iterable[InputSpec]) -> dict[str, object]:
+    """Return what a feed gives; inputs that may be left out are, where it has None for them."""
+    optional = {s.name for s in specs if not s.required}
+    return {str(k): v for k, v in feed.items() if v is not None or str(k) not in optional}
 
 
 def check_names(source: str, found: Iterable[str], specs: Iterable[InputSpec]) -> list[str]:
@@ -165,7 +185,7 @@ def checked_feed(
         DataError: If names, types, shapes or values do not fit the model.
     """
     specs = list(specs)
-    arrays = {str(k): np.asarray(v) for k, v in feed.items()}
+    arrays = {name: np.asarray(v) for name, v in given(feed, specs).items()}
     names = set(check_names(source, arrays, specs))
     result = {}
     for spec in specs:

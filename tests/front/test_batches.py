@@ -48,6 +48,8 @@ ROWS = pytest.mark.parametrize(
 def test_validate(rows: int, data: dict[str, np.ndarray]) -> None:
     found = front.validate(net(rows), net(rows), data)
     assert found.passed
+    declared = "the model leaves its batch free"
+    assert any(declared in remark for remark in found.remarks) is (data["x"].ndim == 4)
     assert (found.samples, found.feeds) == (8, 8 // rows)
     assert found.levels[0].outputs[0].exact
 
