@@ -10,9 +10,10 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.pipeline import Context, Verdict
 from ocompress.planning import Choice
+from passes.quantization.calibrating import Calibration
 from passes.quantization.costing import Elements, macs_of
 from passes.quantization.drafting import Drafter
-from passes.quantization.noise import Noise, measure, scaled_to
+from passes.quantization.noise import Noise
 from passes.quantization.placement import Placement, Problem
 from passes.quantization.selection import Selection, best, front
 from passes.quantization.timing import measure_times, part, share_of
@@ -78,6 +79,7 @@ class Chooser:
     rate: float
     ctx: Context
     _noise: Noise | None = field(default=None, init=False)
+    _settled: bool = field(default=False, init=False)
     _timed: dict[tuple[object, ...], Verdict | None] = field(default_factory=dict, init=False)
 
     def choose(self, *, everything: bool) -> Choosing:
@@ -88,6 +90,7 @@ class Chooser:
         """
         problem = Problem(self.units, self.elements, self.ctx.target)
         if everything:
+            self._settle(problem.everything(), problem)
             return Choosing(problem.everything(), problem.everything())
         if self.costs == "measured":
             problem = self._measured(problem)
@@ -126,8 +129,11 @@ class Chooser:
         fastest = problem.solve()
         limited = any(guard.kind == "max-drop" for guard in self.ctx.guards)
         if not fastest.chosen or not (self.rate or limited):
+            self._settle(fastest, problem)
             return Choosing(fastest, fastest, measured=measured)
-        noise = self._noise = self._noise or self._measure_noise(problem, fastest)
+        if self._noise is None:
+            self._noise = self._calibration(problem).measure(fastest.chosen)
+        noise = self._noise
         selections = front(problem, noise)
         first = best(selections, self.rate)
         index = self._within_latency(selections, self._within_drop(selections, first))
@@ -193,13 +199,16 @@ class Chooser:
     def _feeds(self) -> Feeds:
         return next(iter(self.ctx.data.take(1)))
 
-    def _measure_noise(self, problem: Problem, fastest: Placement) -> Noise:
-        chosen = problem.everything().chosen
-        macs = macs_of(chosen, self.elements)
-        scheme = self.drafter.scheme(chosen)
-        found = measure(self.drafter.model, scheme, chosen, macs, self.ctx)
-        draft = self.drafter.draft(fastest.chosen)
-        return scaled_to(found, self.drafter.model, fastest.chosen, draft, self.ctx)
+    def _calibration(self, problem: Problem) -> Calibration:
+        units = problem.everything().chosen
+        return Calibration(self.drafter, units, macs_of(units, self.elements), self.ctx)
+
+    def _settle(self, placement: Placement, problem: Problem) -> None:
+        """Choose ranges where noise is not measured."""
+        chooses = self.drafter.rounding.chooses_ranges
+        if placement.chosen and chooses and not self._settled:
+            self._settled = True
+            self._calibration(problem).settle(placement.chosen, {})
 
     def _measured(self, problem: Problem) -> Problem:
         """Return the problem with times of this machine."""

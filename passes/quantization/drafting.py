@@ -13,7 +13,7 @@ from ocompress.analysis.statistics import Statistics
 from ocompress.ir import Model, Node
 from passes.quantization import plan
 from passes.quantization.emit import Emitter
-from passes.quantization.grids import assign_grids
+from passes.quantization.grids import assign_grids, integer_values
 from passes.quantization.scheme import Grid, Scheme, least_weight_scales
 from passes.quantization.units import Unit
 from passes.quantization.weights import (
@@ -22,6 +22,9 @@ from passes.quantization.weights import (
     correct_bias,
     quantize_weight,
 )
+
+AUTO = "auto"
+"""Calibration where nobody says how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +56,26 @@ class Rounding:
         """Largest magnitude of an integer weight."""
         return 64 if self.seven else 127
 
-    def range(self, histogram: Histogram) -> tuple[float, float]:
-        """Return what the grid of a value shall cover."""
-        if self.calibration == "minmax" or self.dtype.endswith("16"):
-            return calibrators.minmax(histogram)  # 16 bits hold everything fine enough
-        if self.calibration == "percentile":
+    @property
+    def chooses_ranges(self) -> bool:
+        """Whether the outputs decide how ranges are chosen; 16 bits hold everything anyway."""
+        return self.calibration == AUTO and not self.dtype.endswith("16")
+
+    def range(self, histogram: Histogram, calibration: str = AUTO) -> tuple[float, float]:
+        """Return what the grid of a value shall cover.
+
+        Args:
+            histogram: Its distribution.
+            calibration: How that is chosen; `auto` is what the pass was given, and there the least
+                squared error.
+        """
+        if calibration == AUTO:
+            calibration = self.calibration
+        if calibration == "minmax" or self.dtype.endswith("16"):
+            return calibrators.minmax(histogram)
+        if calibration == "percentile":
             return calibrators.percentile(histogram, self.percentile)
-        if self.calibration == "entropy":
+        if calibration == "entropy":
             return calibrators.entropy(histogram, self.symmetric)
         return calibrators.mse(histogram, self.symmetric)
 
@@ -93,6 +109,7 @@ class Drafter:
         statistics: Histograms and means of activations.
         rounding: How.
         excluded: Operators that stay in float whatever stands around them.
+        calibrations: How ranges of values are chosen, by name, where not as `rounding` says.
     """
 
     model: Model
@@ -100,14 +117,32 @@ class Drafter:
     statistics: Statistics
     rounding: Rounding
     excluded: Sequence[Node] = ()
-    _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calibrations: Mapping[str, str] = field(default_factory=dict)
+    _ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def scheme(self, units: Sequence[Unit]) -> Scheme:
         """Return the integers of units, weights rounded to nearest."""
-        rounding = self.rounding
-        grids = assign_grids(units, self._range, rounding.dtype, symmetric=rounding.symmetric)
+        grids = self.grids(units)
         weights = self._weights(units, grids)
         return Scheme(grids, weights, self._biases(units, weights))
+
+    def grids(self, units: Sequence[Unit], calibration: str = AUTO) -> dict[int, Grid]:
+        """Return the grid of every integer value by id, if all ranges are chosen in one way."""
+
+        def span(name: str) -> tuple[float, float]:
+            how = self.calibrations.get(name, AUTO) if calibration == AUTO else calibration
+            return self._range(name, how)
+
+        rounding = self.rounding
+        return assign_grids(units, span, rounding.dtype, symmetric=rounding.symmetric)
+
+    def values(self, units: Sequence[Unit]) -> list[str]:
+        """Return the names of the values that exist as integers."""
+        return [value.name for value in integer_values(units).values()]
+
+    def recalibrate(self, calibrations: Mapping[str, str]) -> None:
+        """Choose the ranges of values as is said by name, of others as `rounding` says."""
+        self.calibrations = dict(calibrations)
 
     def emit(self, units: Sequence[Unit], scheme: Scheme) -> None:
         """Make integer operators of units of the model."""
@@ -125,10 +160,12 @@ class Drafter:
         clone.sort()
         return Draft(clone, twins)
 
-    def _range(self, name: str) -> tuple[float, float]:
-        if name not in self._ranges:
-            self._ranges[name] = self.rounding.range(self.statistics[name, plan.HISTOGRAM])
-        return self._ranges[name]
+    def _range(self, name: str, calibration: str) -> tuple[float, float]:
+        key = name, calibration
+        if key not in self._ranges:
+            histogram = self.statistics[name, plan.HISTOGRAM]
+            self._ranges[key] = self.rounding.range(histogram, calibration)
+        return self._ranges[key]
 
     def _weights(
         self, units: Sequence[Unit], grids: Mapping[int, Grid]

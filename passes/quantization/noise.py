@@ -12,11 +12,11 @@ from ocompress.analysis.one_layer import round_value
 from ocompress.analysis.sensitivity import Edit, sensitivity
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
+from ocompress.io.dataset import Dataset
 from ocompress.ir import Graph, Model, Value, edit
 from ocompress.pipeline import Context
-from passes.quantization.drafting import Draft
 from passes.quantization.grids import integer_values
-from passes.quantization.scheme import Scheme
+from passes.quantization.scheme import Grid, Scheme
 from passes.quantization.units import Unit
 
 T = TypeVar("T")
@@ -55,58 +55,68 @@ class Noise:
         return sum(part for nodes, part in self.parts if not there.isdisjoint(nodes))
 
 
-def measure(
-    model: Model, scheme: Scheme, units: Sequence[Unit], macs: float, ctx: Context
-) -> Noise:
-    """Round one value or weight at a time.
+def grouped_grids(
+    model: Model, scheme: Scheme, units: Sequence[Unit]
+) -> tuple[dict[int, set[int]], list[Sequence[Value]]]:
+    """Return who touches each value with a grid, and values that are measured together.
 
     Neighbours in the graph share a measurement where there are many, and then its noise.
 
     Args:
         model: In float.
-        scheme: The grids and weights of all units.
+        scheme: The grids of all units.
+        units: The units, in graph order.
+
+    Returns:
+        By id of the value, the ids of the nodes that make or read it; and runs of values.
+    """
+    touching = _touching(units, scheme)
+    groups = grouped([v for v, _ in touching.values()], model, _MOST_GRIDS)
+    return {id(v): nodes for v, nodes in touching.values()}, groups
+
+
+def grid_variants(groups: Sequence[Sequence[Value]], grids: Mapping[int, Grid]) -> dict[str, Edit]:
+    """Return variants of a model in which the values of one group are on their grids.
+
+    Args:
+        groups: The values.
+        grids: The grid of each, by id.
+    """
+    return {f"g{i}": _round_values(group, grids) for i, group in enumerate(groups)}
+
+
+def measure_weights(
+    model: Model, scheme: Scheme, units: Sequence[Unit], macs: float, ctx: Context
+) -> list[tuple[Collection[int], float]]:
+    """Round one weight at a time and return its noise for the unit that reads it.
+
+    Args:
+        model: In float.
+        scheme: The weights of all units.
         units: The units, in graph order.
         macs: Multiply-accumulates of a sample.
         ctx: Has the data.
     """
-    touching = _touching(units, scheme)
-    values = list(touching.values())
-    weighted = [u for u in units if u.weight is not None]
-    grids = grouped([v for v, _ in values], model, _MOST_GRIDS)
-    weights = grouped(weighted, model, _MOST_WEIGHTS)
-    variants = {f"g{i}": _round_values(group, scheme) for i, group in enumerate(grids)}
-    variants |= {f"w{i}": _round_weights(group, scheme) for i, group in enumerate(weights)}
-    found = noise_of(model, variants, macs, ctx, "quant: quantizing one tensor at a time")
-    parts: list[tuple[Collection[int], float]] = []
-    for index, group in enumerate(grids):
-        share = found[f"g{index}"] / len(group)
-        parts += [(touching[id(v)][1], share) for v in group]
-    for index, own in enumerate(weights):
-        share = found[f"w{index}"] / len(own)
-        parts += [((id(u.node),), share) for u in own]
-    return Noise(parts)
+    groups = grouped([u for u in units if u.weight is not None], model, _MOST_WEIGHTS)
+    variants = {f"w{i}": _round_weights(group, scheme) for i, group in enumerate(groups)}
+    found = noise_of(model, variants, macs, ctx, "quant: quantizing one weight at a time")
+    return [
+        ((id(u.node),), found[f"w{i}"] / len(group))
+        for i, group in enumerate(groups)
+        for u in group
+    ]
 
 
-def scaled_to(
-    noise: Noise, model: Model, units: Sequence[Unit], draft: Draft, ctx: Context
-) -> Noise:
+def scaled_to(noise: Noise, units: Sequence[Unit], there: float) -> Noise:
     """Return noise that adds up to what a quantized model really has.
 
     Where layers suppress what the ones before them did, the parts add up to far too much.
 
     Args:
-        noise: As `measure` returns it.
-        model: In float.
-        units: What is quantized in `draft`.
-        draft: A clone of the model.
-        ctx: Has the data.
+        noise: Of parts one at a time.
+        units: What is quantized.
+        there: The noise with all of them quantized.
     """
-
-    def become(clone: Model) -> bool:
-        clone.become(draft.model.clone())
-        return True
-
-    there = noise_of(model, {"draft": become}, 0.0, ctx, "quant: quantizing")["draft"]
     added = noise.total(units)
     scale = min(2.0, max(0.05, there / added)) if added > 0 and there > 0 else 1.0
     return Noise([(nodes, part * scale) for nodes, part in noise.parts])
@@ -132,13 +142,13 @@ def _touching(units: Sequence[Unit], scheme: Scheme) -> dict[int, tuple[Value, s
     return {key: pair for key, pair in found.items() if id(pair[0]) in scheme.grids}
 
 
-def _round_values(values: Sequence[Value], scheme: Scheme) -> Edit:
-    grids = {v.name: scheme.grids[id(v)] for v in values}
+def _round_values(values: Sequence[Value], grids: Mapping[int, Grid]) -> Edit:
+    named = {v.name: grids[id(v)] for v in values}
 
     def change(model: Model) -> bool:
-        places = _places(model, grids)
+        places = _places(model, named)
         for name, (value, graph) in places.items():
-            grid = grids[name]
+            grid = named[name]
             round_value(value, graph, quantized.Grid(grid.scale, grid.zero_point, grid.dtype))
         return bool(places)
 
@@ -189,6 +199,8 @@ def noise_of(
     stage: str,
     *,
     unmade: float = 0.0,
+    samples: int = _SAMPLES,
+    data: Dataset | None = None,
 ) -> dict[str, float]:
     """Return noise over signal power of the worst output for each variant of a model.
 
@@ -199,9 +211,11 @@ def noise_of(
         ctx: Has the data.
         stage: What progress is called.
         unmade: Noise of a variant that cannot be made.
+        samples: Samples at most.
+        data: What is run; None is what passes are fitted to.
     """
     work = macs * max(1, len(variants))
-    samples = int(min(_SAMPLES, max(2, _MOST_WORK / work))) if work else _SAMPLES
+    samples = int(min(samples, max(2, _MOST_WORK / work))) if work else samples
 
     def progress(done: int, total: int) -> None:
         ctx.progress(stage, done, total)
@@ -210,7 +224,7 @@ def noise_of(
     if not variants:
         return noise
     try:
-        found = sensitivity(model, variants, ctx.data, progress, samples=samples)
+        found = sensitivity(model, variants, data or ctx.data, progress, samples=samples)
     except RuntimeFailureError as error:
         why = f"noise was not measured, so time alone decides: {error}"
         ctx.remark(Severity.WARNING, "noise-unknown", why)

@@ -67,7 +67,8 @@ class Quant(Pass):
 
     calibration: str = option(
         "auto",
-        help="How the range of an activation is chosen from its histogram.",
+        help="How the range of an activation is chosen from its histogram; auto takes the least "
+        "squared error or all that was seen, tensor by tensor, whichever the outputs show less.",
         choices=("auto", "minmax", "percentile", "entropy", "mse"),
     )
     percentile: float = option(
@@ -111,8 +112,9 @@ class Quant(Pass):
     noise_price: float = option(
         0.06,
         help="Share of the time that is given up to lower the noise of the outputs by a factor e, "
-        "down to 25 dB of SQNR; 0 takes the fastest. Where weights alone get smaller, that is "
-        "worth a hundredth of the time.",
+        "down to 25 dB of SQNR; below that at least what the knee of the exchange asks for. "
+        "0 takes the fastest. Where weights alone get smaller, that is worth a hundredth of the "
+        "time.",
         at_least=0.0,
         at_most=10.0,
     )

@@ -20,6 +20,8 @@ _RUIN = 0.1
 _BYTES_WORTH, _MOST_TOLERABLE = 0.01, 0.01
 """Share of the time that weights in a quarter of the bytes are worth, and the noise that they are
 worth at most, 20 dB."""
+_ABOVE = 1e-6
+"""What counts as above a line, logarithms of noise."""
 _STEPS = range(-8, 20)
 _FEWER_STEPS = range(-8, 20, 4)
 _MANY_UNITS = 2000
@@ -72,14 +74,32 @@ def front(problem: Problem, noise: Noise) -> list[Selection]:
 def best(selections: Sequence[Selection], rate: float) -> int:
     """Return the index of the selection with the best exchange of time for noise.
 
-    From 20 to 10 dB noise gets ever dearer, for a result that nobody can use is not fast.
+    It is the one that costs least if a noise lower by a factor e is worth `rate` of the time; from
+    20 to 10 dB noise gets ever dearer, for a result that nobody can use is not fast. Where that
+    leaves less than 25 dB, it is the knee of the front from there on: as long as a per cent of time
+    takes off more noise (in logarithms) than it does on the average up to the float model, it is
+    spent.
 
     Args:
-        selections: From fast to faithful.
-        rate: Share of the time that a noise lower by a factor e is worth.
+        selections: From fast to faithful, the last one without noise.
+        rate: Share of the time that a noise lower by a factor e is worth; 0 takes the fastest.
     """
     costs = [math.log(max(s.time, 1e-9)) + _cost(s.noise, rate) for s in selections]
-    return costs.index(min(costs))
+    first = costs.index(min(costs))
+    return _knee(selections, first) if rate and selections[first].noise > _FLOOR else first
+
+
+def _knee(selections: Sequence[Selection], first: int) -> int:
+    """Return the selection that lies furthest above the line from `first` to the last one."""
+    start, end = selections[first], selections[-1]
+    gains = [math.log((start.noise + _FLOOR) / (s.noise + _FLOOR)) for s in selections[first:]]
+    average = gains[-1] / max(end.time - start.time, 1e-9)
+    above = [
+        gain - average * (s.time - start.time)
+        for gain, s in zip(gains, selections[first:], strict=True)
+    ]
+    most = max(above)
+    return first + (above.index(most) if most > _ABOVE else 0)
 
 
 def _cost(noise: float, rate: float) -> float:
