@@ -22,6 +22,7 @@ from passes.quantization.scheme import Scheme
 from passes.quantization.storing import addable, store_rest
 from passes.quantization.tables import remark_on
 from passes.quantization.units import Unit
+from passes.quantization.widening import in_float32, widened
 
 
 class Quant(Pass):
@@ -41,6 +42,9 @@ class Quant(Pass):
     and keeps per channel what proves itself on samples that it was not fitted to.
     Weights of what stays in float are int8 in the file and float again once it is loaded, which
     costs no time: y = Conv(x, Mul(Cast(W8), scales)).
+    A model that computes in 16-bit floats becomes one that computes in float32, with the same
+    inputs and outputs, and is quantized then (computes-in-float32); weights that are not
+    quantized stay in 16 bits in the file.
     Unless the target rules it out (`x86-vnni`, `arm64`), weights avoid the few values that could
     clip on x86-64 without VNNI, which keeps results equal on every machine.
     Leaves alone: what would not be faster (does-not-pay) or cost too much (too-noisy; float-weight
@@ -138,13 +142,15 @@ class Quant(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Quantize."""
-        return self._quantize(model, ctx) if self._may_run(model, ctx) else Outcome()
+        if not self._may_run(model, ctx):
+            return Outcome()
+        return in_float32(model, ctx, self._quantize)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the operators with integer kernels; which of them pay is for the data to say."""
         if not self._may_run(model, ctx):
             return Outcome()
-        units = self._find(model, ctx.skip)
+        units = self._find(widened(model), ctx.skip)
         if not units:
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)

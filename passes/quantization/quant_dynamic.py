@@ -13,6 +13,7 @@ from passes import order
 from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
+from passes.quantization.widening import in_float32
 from passes.reconstruction.weights import is_quantized
 
 _SLOW = {
@@ -33,7 +34,8 @@ class QuantDynamic(Pass):
     operator. That costs a sweep over x, so it pays for wide products and not for narrow ones; where
     there are data, `quant` is faster. Products of one input share its quantization. Weights are
     symmetric with a scale per output channel and, unless the target rules it out, avoid the values
-    that could clip on x86-64 without VNNI.
+    that could clip on x86-64 without VNNI. A model that computes in 16-bit floats computes in
+    float32 then (computes-in-float32).
     Leaves alone: convolutions and recurrent operators (no-int8-kernel), for their dynamic forms are
     slower than float or no standard ONNX; quantized ones (already-quantized), computed weights
     (dynamic-weight), stacks of matrices (not-a-matrix), other types (not-float32), NaN and
@@ -63,6 +65,9 @@ class QuantDynamic(Pass):
             why = f"opset {model.opset} has no DynamicQuantizeLinear; canonicalize upgrades it"
             ctx.remark(Severity.DECLINED, "old-opset", why)
             return Outcome()
+        return in_float32(model, ctx, self._quantize)
+
+    def _quantize(self, model: Model, ctx: Context) -> Outcome:
         careful = ctx.target.saturates
         emitter = _Emitter(WeightGrid.PAIRS if careful else WeightGrid.FULL)
         done = 0

@@ -10,12 +10,12 @@ import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, schemas
+from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from passes import order
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
-from passes.quantization.weight_emit import CONTRIB, WeightEmitter
+from passes.quantization.weight_emit import CONTRIB, WeightEmitter, modernize
 from passes.quantization.weight_forms import (
     BITS,
     BLOCKS,
@@ -27,6 +27,7 @@ from passes.quantization.weight_forms import (
     lowest_opset,
 )
 from passes.quantization.weight_sites import Rules, Site
+from passes.quantization.widening import in_float32
 
 _INT8_LEVEL = 4
 
@@ -53,6 +54,7 @@ class QuantWeights(Pass):
     it is fast only at accuracy level 4 (slow-kernel).
     `gptq` lets later inputs make up for the rounding of earlier ones and needs calibration data;
     tables and convolutions, and inputs no data reached (not-observed), are rounded instead.
+    A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
     `hqq` needs no data. A weight that several operators share is stored once.
 
     Leaves alone: weights that would be dequantized on every run (dequantized-every-run), unless
@@ -152,7 +154,7 @@ class QuantWeights(Pass):
 
     def domains(self) -> frozenset[str]:
         """Return the domain of MatMulNBits, where that is asked for."""
-        return frozenset({CONTRIB}) if self._contrib else frozenset()
+        return frozenset({CONTRIB} if self._contrib else ())
 
     def grid(self, role: Role) -> BlockGrid:
         """Return the integers of a weight, for the integer forms."""
@@ -170,6 +172,9 @@ class QuantWeights(Pass):
             OptionError: If a pattern matches nothing.
             DataError: If `gptq` has no calibration data.
         """
+        return self._run(model, ctx) if self.form in HALVES else in_float32(model, ctx, self._run)
+
+    def _run(self, model: Model, ctx: Context) -> Outcome:
         rules = self._rules()
         sites = weight_sites.collect(model, rules, ctx.skip)
         if rules.folds and not self.op_types:
@@ -186,9 +191,8 @@ class QuantWeights(Pass):
             fitted = list(self._fitted(sites, model, ctx))
             rows = [self._emit(site, w, emitter, ctx) | more for site, w, more in fitted]
         emitter.finish()
-        facets = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-        if self._modernize(model, any(s.role is not Role.TABLE for s in sites)):
-            facets |= Facet.OPSET
+        newer = modernize(model) or self._contrib & any(s.role is not Role.TABLE for s in sites)
+        facets = self.may_change if newer else self.may_change & ~Facet.OPSET
         effects = Counter(r["latency"] for r in rows)
         counts = {f"{self.form} weights": len(rows), **dict(sorted(effects.items()))}
         notes = {str(e): NOTES[e] for e in Effect if e in effects}
@@ -224,15 +228,6 @@ class QuantWeights(Pass):
         if not ops["Conv"] and not any(ops[op_type] for op_type in rules.op_types):
             why = f"the model has no {', '.join(rules.op_types)}"
             ctx.remark(Severity.DECLINED, "nothing-to-store", why)
-
-    def _modernize(self, model: Model, matrices: bool) -> bool:
-        """Raise the IR version to what the opset's types need; say whether `OPSET` changed."""
-        changed = self._contrib and matrices
-        lowest = schemas.lowest_ir_version(model.opset) if model.opset >= 21 else 0
-        if model.shell.ir_version < lowest:
-            model.shell.ir_version = lowest
-            changed = True
-        return changed
 
     # -- integers ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ocompress.ir import DType, Graph, Model, Node, Value, edit
+from ocompress.ir import DType, Graph, Model, Node, Value, edit, schemas
 from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.units import merging_reader, merging_sum
@@ -192,6 +192,15 @@ class WeightEmitter:
         biased.set_type(node.output.dtype, node.output.shape)
         reader.set_input(0, biased)
         _as_gemm(node)
+
+
+def modernize(model: Model) -> bool:
+    """Raise the IR version to what the opset's types need; say whether that changed anything."""
+    lowest = schemas.lowest_ir_version(model.opset) if model.opset >= 21 else 0
+    if model.shell.ir_version >= lowest:
+        return False
+    model.shell.ir_version = lowest
+    return True
 
 
 def _as_gemm(node: Node) -> None:
