@@ -93,9 +93,8 @@ def test_what_is_left_alone(build: Build, options: str, code: str) -> None:
     assert refuse(build, options) == {code}
 
 
-@pytest.mark.parametrize("name", ["float16", "double"])
-def test_other_types_are_left_alone(name: str) -> None:
-    assert set(codes(weighted(ZOO[name]()))) == {"not-float32"}
+def test_other_types_are_left_alone() -> None:
+    assert set(codes(weighted(ZOO["double"]()))) == {"not-float32"}
 
 
 @pytest.mark.parametrize("form", ["int8", "fp16"])
