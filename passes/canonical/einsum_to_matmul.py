@@ -75,9 +75,10 @@ def _reorder(node: Node, equation: Equation) -> None:
     term = equation.terms[0]
     if len(term) != len(equation.result):
         raise OddEquation(Refusal("summed-operand", "it sums over an axis of its only operand"))
-    node.op_type = "Transpose"
+    node.op_type = "Transpose" if term else "Identity"
     node.set_attr("equation", None)
-    node.set_attr("perm", [term.index(axis) for axis in equation.result])
+    if term:
+        node.set_attr("perm", [term.index(axis) for axis in equation.result])
 
 
 class _Rewrite:

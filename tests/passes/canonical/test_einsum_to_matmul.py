@@ -130,6 +130,9 @@ def test_one_operand_is_transposed() -> None:
     assert result.ops == {"Transpose": 1}
     result.same()
     assert go("ji", None).ops == {"Transpose": 1}  # an implicit result is in alphabetic order
+    scalar = go("->", None)
+    assert scalar.ops == {"Identity": 1}
+    scalar.same()
 
 
 @pytest.mark.parametrize(
