@@ -112,6 +112,12 @@ def unpacked(model: Model) -> Model:
     return from_proto(to_proto(model, store), read)
 
 
+def is_exact(array: np.ndarray, dtype: DType) -> bool:
+    """Whether every element of a float array is one of a narrower type as well."""
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(array.astype(dtype.numpy).astype(array.dtype), array))
+
+
 def cast(value: Value, dtype: DType, graph: Graph) -> bool:
     """Have files hold a float constant in a narrower type, behind a Cast.
 
@@ -125,11 +131,9 @@ def cast(value: Value, dtype: DType, graph: Graph) -> bool:
     """
     array = value.constant
     assert array is not None, value.name
-    with np.errstate(all="ignore"):
-        narrow = array.astype(dtype.numpy)
-        exact = np.array_equal(narrow.astype(array.dtype), array)
-    if not exact:
+    if not is_exact(array, dtype):
         return False
+    narrow = array.astype(dtype.numpy)
     leaf = Value(graph.names.fresh(f"{value.name}_{dtype.name.lower()}"), data=narrow)
     node = NodeProto(op_type="Cast")
     node.attribute.append(onnx.helper.make_attribute("to", int(DType.of(array))))

@@ -27,8 +27,8 @@ class FoldAffine(Pass):
     no-bias), the ends of layer normalization and GELU, which the runtime fuses (layer-norm,
     gelu), values between that others read (several-readers, is-output, other-graph), computed
     weights or biases (dynamic-weight, dynamic-bias), weights above 64 KiB that other nodes use
-    too (shared-weight; smaller ones are copied), results that overflow or fall below the
-    normal range of float16 (non-finite).
+    too (shared-weight; smaller ones are copied) or that files hold in 16 bits (packed-weight),
+    results that overflow or fall below the normal range of float16 (non-finite).
     Numerics: rounding only; computed in float64 and rounded once.
     """
 

@@ -28,9 +28,10 @@ class FoldBatchNorm(Pass):
     Leaves alone: normalization by batch statistics (training), computed parameters
     (dynamic-parameter), computed weights or biases (dynamic-weight, dynamic-bias), values
     between that others read (several-readers, is-output, other-graph), weights above 64 KiB
-    that other nodes use too (shared-weight; smaller ones are copied), another axis (axis), a
-    shift in front of zero padding (padding, overlap, no-bias), results that overflow or fall
-    below the normal range of float16 (non-finite), no neighbour (no-linear-neighbour).
+    that other nodes use too (shared-weight; smaller ones are copied) or that files hold in 16
+    bits (packed-weight), another axis (axis), a shift in front of zero padding (padding, overlap,
+    no-bias), results that overflow or fall below the normal range of float16 (non-finite), no
+    neighbour (no-linear-neighbour).
     Numerics: rounding only; computed in float64 and rounded once.
     """
 

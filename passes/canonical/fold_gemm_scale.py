@@ -9,9 +9,10 @@ import numpy as np
 from ocompress.analysis import linear_layer
 from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.analysis.weight_form import rounded
-from ocompress.ir import DType, Facet, Model, Node, edit, query
+from ocompress.ir import DType, Facet, Model, Node, edit, packed, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 
+_NARROW = (DType.FLOAT16, DType.BFLOAT16)
 _NON_FINITE = Refusal("non-finite", "the scaled values would overflow or lose precision")
 
 
@@ -23,9 +24,10 @@ class FoldGemmScale(Pass):
     Integer kernels, and those that unpack weights as they multiply, have neither factors nor a
     transposed left operand.
     Leaves alone: computed weights and biases (dynamic-weight, dynamic-bias), large weights that
-    others read too (shared-weight), alpha that is 0 or not finite (odd-alpha), values that would
-    overflow or lose precision (non-finite); a left operand that is computed and has to be turned
-    round (transposed-input).
+    others read too (shared-weight) or that files hold in 16 bits, which the scaled ones would not
+    fit (packed-weight), alpha that is 0 or not finite (odd-alpha), values that would overflow or
+    lose precision (non-finite); a left operand that is computed and has to be turned round
+    (transposed-input).
     Numerics: rounding only; exact where the factors are powers of two.
     """
 
@@ -58,13 +60,18 @@ def _fold_alpha(node: Node) -> bool | Refusal:
         return layer or False
     if alpha == 0.0 or not math.isfinite(alpha):
         return Refusal("odd-alpha", f"its alpha is {alpha:g}")
-    refusal = layer.weight_refusal()
-    if refusal is not None:
-        return refusal
-    scaled = _scaled(layer.weight, alpha)
+    scaled, refusal = _scaled(layer.weight, alpha), layer.weight_refusal()
     if scaled is None:
         return _NON_FINITE
+    value = node.inputs[layer.weight_at]
+    held = None if value is None or value.packed is None else value.packed.largest.dtype
+    fits = held in _NARROW and packed.is_exact(scaled, held)
+    if refusal is not None and not (refusal.code == "packed-weight" and fits):
+        return refusal
     layer.set_weight(scaled)
+    value, graph = node.inputs[layer.weight_at], node.graph
+    if fits and held is not None and value is not None and graph is not None:
+        packed.cast(value, held, graph)
     node.set_attr("alpha", None)
     return True
 

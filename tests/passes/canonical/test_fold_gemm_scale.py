@@ -9,7 +9,9 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.ir import Node
+from ocompress.pipeline import find
 from tests.build import Builder
+from tests.contract.harness import context
 from tests.passes.canonical import exact, folding
 
 NAME = "fold-gemm-scale"
@@ -115,6 +117,21 @@ def test_computed_operands(attr: str, code: str) -> None:
     b.output("y", [3, 3])
     result = folding.run(NAME, b.model())
     assert result.codes == {code: 1}
+
+
+@pytest.mark.parametrize(("alpha", "folds"), [(0.5, True), (0.3, False)])
+def test_weights_that_files_hold_in_16_bits_stay_so(alpha: float, folds: bool) -> None:
+    b = Builder()
+    half = b.const(b.rng.standard_normal((60, 40)).astype(np.float16))
+    b.ops("Cast", [half], ["w"], to=T.FLOAT)
+    b.op("Gemm", b.input("x", ["n", 60]), "w", b.weight(40), alpha=alpha, to="y")
+    b.output("y", ["n", 40])
+    model = b.model()
+    ctx = context(model)
+    ctx.run_one(find("canonicalize")(), model)
+    assert model.weight_bytes < 60 * 40 * 2 + 500
+    assert ("alpha" in model.graph.nodes[-1].attributes) != folds
+    assert ctx.diagnostics.declined() == ({} if folds else {"packed-weight": 1})
 
 
 def test_float16() -> None:
