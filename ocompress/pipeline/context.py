@@ -183,7 +183,7 @@ class Context:
             PassError: If the pass changed more than it declares, or brought in operators of a
                 domain that it does not declare.
         """
-        called = {node.domain for _, node in model.nodes()}  # functions may turn out to be operators
+        called = {node.domain for _, node in model.nodes()}  # some as functions so far
         known, held = model.domains() | called, self._held_by_others(item, model)
         view, said = self.for_pass(item, self.following), len(self.diagnostics.remarks)
         outcome = (item.preview if self.previewing else item.run)(model, view)
