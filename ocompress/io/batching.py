@@ -114,14 +114,15 @@ def _may_vary(data: Dataset) -> bool:
 
 
 def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
-    unit = _find_unit(data, trial)
-    if unit is None or unit == Unit():
+    unit, mixes = _find_unit(data, trial)
+    if unit == Unit():
         return data
-    note = _note(unit, data.plan.count)
+    note = _note(unit, data.plan.count, mixes=mixes)
     return replace(data, unit=unit, said=(*data.said, note))
 
 
-def _find_unit(data: ArrayDataset, trial: _Trial) -> Unit | None:
+def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[Unit, bool]:
+    """Return the smallest feed that runs, and whether two of them change each other's results."""
     for rows in _candidates(data, trial):
         feeds = iter(replace(data, unit=Unit(rows, True, rows), limit=None))
         first = trial.run(next(feeds))
@@ -129,13 +130,13 @@ def _find_unit(data: ArrayDataset, trial: _Trial) -> Unit | None:
             continue
         samples = _samples(first, rows)
         if data.plan.count < 2 * rows:
-            return Unit(rows, rows > 1, samples)
+            return Unit(rows, rows > 1, samples), False
         parts = [first, trial.run(next(feeds)) or {}]
         together = next(iter(replace(data, unit=Unit(2 * rows, True, rows), limit=None)))
         both = trial.run(together)
-        alone = both is None or not _are_apart(both, parts, rows)
-        return Unit(rows, alone, samples)
-    return None
+        mixes = both is not None and not _are_apart(both, parts, rows)
+        return Unit(rows, both is None or mixes, samples), mixes
+    return Unit(), False
 
 
 def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
@@ -154,12 +155,14 @@ def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
             yield rows
 
 
-def _note(unit: Unit, count: int) -> str:
-    if unit.rows == 1:
+def _note(unit: Unit, count: int, *, mixes: bool) -> str:
+    if mixes:
+        what = "single samples" if unit.rows == 1 else f"{unit.rows} rows at a time"
         return (
-            "the model leaves its batch free, but only takes single samples or lets those of a "
-            "batch change each other's results, so every sample is a feed"
+            f"samples that the model gets together change each other's results, so it is fed {what}"
         )
+    if unit.rows == 1:
+        return "the model leaves its batch free, but takes single samples only"
     if unit.rows == count:
         return f"the model takes all {count} rows as one feed only"
     what = "batches of exactly" if unit.alone else "multiples of"
@@ -198,10 +201,10 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
     if len(parts) != len(data.parts) or not rows:
         return data
     model = next((p for p in rows if p.plan.count > 1), rows[0])
-    unit = _find_unit(model, trial)
-    if unit is None or unit == Unit():
+    unit, mixes = _find_unit(model, trial)
+    if unit == Unit():
         return data
-    note = _note(unit, 0)
+    note = _note(unit, 0, mixes=mixes)
     if unit.rows == model.plan.count and unit.rows > 1:
         note = "the model takes each file as one feed only"
         units = {id(p): _as_one(p, unit) for p in rows}

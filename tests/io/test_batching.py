@@ -70,13 +70,15 @@ def test_a_baked_batch_of_one_makes_a_feed_of_each_sample() -> None:
     assert sizes(data) == [1] * 5
     assert (data.samples, data.take(2).samples) == (5, 2)
     assert data.labels is not None
-    assert "only takes single samples" in notes(data)
+    assert "takes single samples only" in notes(data)
     parts = hold_out(data, share=0.4)
     assert sizes(parts.fit) + sizes(parts.held_out) == [1] * 5
 
 
 def test_samples_that_change_each_other_are_fed_alone() -> None:
-    assert sizes(as_dataset({"x": floats(5, 6)}, joining())) == [1] * 5
+    data = as_dataset({"x": floats(5, 6)}, joining())
+    assert sizes(data) == [1] * 5
+    assert "change each other's results, so it is fed single samples" in notes(data)
 
 
 def test_results_of_a_whole_batch_are_made_of_single_samples() -> None:
@@ -126,7 +128,7 @@ def test_rows_that_are_dealt_out_anew_in_larger_batches_are_alone() -> None:
     data = as_dataset({"x": floats(12, 3, 5)}, averaging(flips_first=True))
     assert sizes(data) == [4, 4, 4]
     assert data.samples == 3
-    assert "batches of exactly 4 rows, which make 1 sample" in notes(data)
+    assert "change each other's results, so it is fed 4 rows at a time" in notes(data)
 
 
 def test_pieces_keep_rows_together() -> None:
@@ -300,7 +302,7 @@ def test_files_of_pictures_of_different_size_follow_the_first(tmp_path: Path) ->
         np.save(tmp_path / f"{width}.npy", floats(2, 1, width))
     data = load_data(tmp_path, b.model())
     assert [f["x"].shape for f in data] == [(1, 1, 4)] * 2 + [(1, 1, 6)] * 2
-    assert "every sample is a feed" in notes(data)
+    assert "fed single samples" in notes(data)
 
 
 # -- random numbers -------------------------------------------------------------------------
