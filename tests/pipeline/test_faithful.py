@@ -177,3 +177,18 @@ def test_the_first_that_differs_is_found_by_halving(count: int) -> None:
 
         assert first_that(models, differs) == first
         assert len(asked) <= 4
+
+
+def test_what_a_pass_does_not_own_up_to_is_not_kept() -> None:
+    class Silent(Pass):
+        """Change a weight and say that nothing was changed."""
+
+        name = "silent"
+
+        def run(self, model: Model, ctx: Context) -> Outcome:
+            _times(model, 1, 1.5)
+            return Outcome()
+
+    result = run(Silent(), looks=False)
+    assert result.records[0].status is Status.UNCHANGED
+    np.testing.assert_array_equal(weight(result.model, 1), 1)
