@@ -76,7 +76,8 @@ def test_validate(here: Path, call: Call) -> None:
     assert call(*line.split(), "r.html").code == 0
     tree = page("r.html")
     assert tree.one("strong").text == "Passed"
-    assert [e.text for e in tree.of_class("label")] == ["SQNR", "agreement", "accuracy"]
+    labels = [e.text for e in tree.of_class("label")]
+    assert labels == ["SQNR", "expected accuracy lost", "agreement", "accuracy"]
     assert "checker" in tree.all("table")[1].text
     assert call(*line.split(), "r.md").code == 0
     text = (here / "r.md").read_text()
