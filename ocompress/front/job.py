@@ -156,6 +156,7 @@ class _Job:
                 guards=guards,
                 instruments=(*hooks, *more),
                 equivalence=look,
+                allow_slower=self.request.allow_slower,
             )
             return manager.run(pipeline, self.original)
 
@@ -218,7 +219,7 @@ class _Job:
         if not self._lossy:
             return []
         timed = self.request.device.is_host and self.request.measure
-        guards = self.request.budget.guards(
+        guards = self.request.limits.guards(
             self.original,
             None if self.request.synthetic else self._samples.judged_on,
             self._feeds if timed else None,
@@ -239,9 +240,9 @@ class _Job:
         if self._feeds is None or not request.measure or not request.device.is_host:
             return None
         found = self._profile(written, staged, _SECONDS)
-        if too_slow(self.request.budget, found):  # a longer look, as the guards take one
+        if too_slow(self.request.limits, found):  # a longer look, as the guards take one
             found = self._profile(written, staged, _SECONDS * profiling.SECOND_LOOK)
-        self.broken.extend(too_slow(self.request.budget, found))
+        self.broken.extend(too_slow(self.request.limits, found))
         return found
 
     def _profile(self, written: Model, staged: Path, seconds: float) -> ProfileResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -141,6 +141,21 @@ class Request:
         return Pipeline.of(self.passes)
 
     @cached_property
+    def limits(self) -> Budget:
+        """The budget, without its default for the latency if options of a pass allow for slower."""
+        slower = any(p.accepts_slower for p in self.pipeline.passes)
+        if slower and self.budget.max_latency_ratio == 1.0:
+            return replace(self.budget, max_latency_ratio=None)
+        return self.budget
+
+    @property
+    def allow_slower(self) -> bool:
+        """Whether the user takes results that are slower."""
+        limits = self.limits
+        free = limits.max_latency_ratio is None and limits.max_latency_ms is None
+        return free and self.measure
+
+    @cached_property
     def device(self) -> Target:
         """The target.
 
@@ -176,7 +191,7 @@ class Request:
 
     def settings(self) -> dict[str, Any]:
         """Return the resolved settings, JSON-able, for people and reports."""
-        budget = self.budget
+        budget = self.limits
         return {
             "passes": str(self.pipeline),
             "recipe": str(self.recipe) if self.recipe is not None else None,

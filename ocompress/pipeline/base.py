@@ -95,6 +95,11 @@ class Pass(ABC):
         The manager clones and rolls back; a pass never needs to.
         """
 
+    @property
+    def accepts_slower(self) -> bool:
+        """Whether its options say that the result may be slower, as the user may for all passes."""
+        return bool(getattr(self, "keep_slower", False))
+
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Say in little time what `run` would do, for a survey of all passes.
 

@@ -38,6 +38,8 @@ class Context:
     """Whether passes only say what they would do."""
     guards: Sequence[Guard] = ()
     """What will judge the model after the pass, if it is lossy."""
+    allow_slower: bool = False
+    """Whether the user takes results that are slower."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
     barred: frozenset[str] = frozenset()
     """Members of a family that must not run, because they changed what they should keep."""
@@ -101,6 +103,11 @@ class Context:
             )
             raise DataError(msg)
         return self.analyses.data
+
+    @property
+    def allows_slower(self) -> bool:
+        """Whether the result may be slower: the user says so for all passes, or for this one."""
+        return self.allow_slower or (self.item is not None and self.item.accepts_slower)
 
     @property
     def rng(self) -> np.random.Generator:

@@ -37,6 +37,7 @@ class PassManager:
         equivalence: Looks at what passes made that should keep the outputs; one that did not is
             left out. None takes their word for it.
         previewing: Whether passes only say what they would do, see `Pass.preview`.
+        allow_slower: Whether the user takes results that are slower.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class PassManager:
     equivalence: Equivalence | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     previewing: bool = False
+    allow_slower: bool = False
 
     def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
         """Run every pass in order on a clone of `model`.
@@ -62,6 +64,7 @@ class PassManager:
             seed=self.seed,
             guards=self.guards,
             previewing=self.previewing,
+            allow_slower=self.allow_slower,
             progress=self._progress,
         )
         views = [

@@ -56,7 +56,7 @@ class Quant(Pass):
     different size, as boxes and scores (mixed-units); weights that another node
     needs in float (shared-weight); what the options exclude (excluded). A model that is quantized
     already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole, and so
-    is every one with 16-bit activations unless `keep_slower` says it is for an accelerator
+    is every one with 16-bit activations unless slower results are allowed, as for an accelerator
     (no-16-bit-kernel).
     Numerics: lossy.
     """
@@ -123,7 +123,9 @@ class Quant(Pass):
         at_most=10.0,
     )
     keep_slower: bool = option(
-        False, help="Quantize everything that has an integer kernel, even if that is slower."
+        False,
+        help="Quantize everything that has an integer kernel. The result may be slower, as with "
+        "--allow-slower.",
     )
     op_types: tuple[str, ...] = option((), help="The only operator types to quantize; empty: all.")
     exclude: tuple[str, ...] = option((), help="Patterns of node names to leave in float.")
@@ -165,10 +167,10 @@ class Quant(Pass):
         elif not _is_eligible(model):
             why = "the model has quantized operators already; quantize the float model instead"
             ctx.remark(Severity.DECLINED, "already-quantized", why)
-        elif self.activations.endswith("16") and (not self.keep_slower or model.opset < 21):
+        elif self.activations.endswith("16") and (not ctx.allows_slower or model.opset < 21):
             why = (
                 f"{self.activations} needs opset 21 and runs in float on processors; give "
-                "keep_slower=true if the model is for an accelerator"
+                "--allow-slower or keep_slower=true if the model is for an accelerator"
             )
             ctx.remark(Severity.DECLINED, "no-16-bit-kernel", why)
         else:

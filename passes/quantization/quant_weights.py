@@ -175,7 +175,7 @@ class QuantWeights(Pass):
         return self._run(model, ctx) if self.form in HALVES else in_float32(model, ctx, self._run)
 
     def _run(self, model: Model, ctx: Context) -> Outcome:
-        rules = self._rules()
+        rules = self._rules(ctx)
         sites = weight_sites.collect(model, rules, ctx.skip)
         if rules.folds and not self.op_types:
             sites += storing.elementwise(model, sites, rules)
@@ -198,7 +198,7 @@ class QuantWeights(Pass):
         notes = {str(e): NOTES[e] for e in Effect if e in effects}
         return Outcome(facets, counts, {"form": self.form, "weights": rows, "notes": notes})
 
-    def _rules(self) -> Rules:
+    def _rules(self, ctx: Context) -> Rules:
         folds = self.form in HALVES or self.kernel == "fold"
         default = weight_sites.OP_TYPES if folds else ("MatMul", "Gemm", "Gather")
         return Rules(
@@ -208,7 +208,7 @@ class QuantWeights(Pass):
             exclude=self.exclude,
             smallest=self.smallest,
             kernel=self.kernel,
-            keep_slower=self.keep_slower,
+            keep_slower=ctx.allows_slower,
         )
 
     def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
