@@ -87,7 +87,7 @@ def validate(
     )
     how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}
-    compare = _here if target == "host" else _there(target, printer)
+    compare = _here(printer) if target == "host" else _there(target, printer)
     with time_limit(timeout):
         found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
@@ -109,16 +109,23 @@ def validate(
     return exits.DONE if found.gate and not failed else exits.OVER_BUDGET
 
 
-def _here(
-    reference: Path, candidate: Path, data: str | None, how: Mapping[str, Any], verbose: bool
-) -> Compared:
+def _here(printer: Printer) -> Callable[..., Compared]:
     """Run both models on this machine."""
-    from ocompress import front
-    from ocompress.report import pages, tables_validation
 
-    found = front.validate(reference, candidate, data, **how)
-    tables = tables_validation.validation(found, verbose=verbose)
-    return found, found.to_json(), tables, functools.partial(pages.validation, found)
+    def compare(
+        reference: Path, candidate: Path, data: str | None, how: Mapping[str, Any], verbose: bool
+    ) -> Compared:
+        from ocompress import front
+        from ocompress.cli.progress import Bars
+        from ocompress.report import pages, tables_validation
+
+        with Bars(printer) as bars:
+            progress = functools.partial(bars.progress, "comparing")
+            found = front.validate(reference, candidate, data, **how, progress=progress)
+        tables = tables_validation.validation(found, verbose=verbose)
+        return found, found.to_json(), tables, functools.partial(pages.validation, found)
+
+    return compare
 
 
 def _there(target: str, printer: Printer) -> Callable[..., Compared]:

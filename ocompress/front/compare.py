@@ -14,6 +14,7 @@ from ocompress.front import kinds
 from ocompress.front.case import open_case
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.request import Data
+from ocompress.front.watching import Watched
 from ocompress.io import Dataset, as_dataset
 from ocompress.io.dataset import notes_of
 from ocompress.profiling import ProfileResult
@@ -33,6 +34,7 @@ def validate(
     metric: str | Metric | Callable[..., Any] | None = None,
     gate: Gate | str | Path | None = None,
     threads: int = 1,
+    progress: Progress = silent,
 ) -> ValidationResult:
     """Compare a candidate with the model it was made from.
 
@@ -46,6 +48,7 @@ def validate(
         metric: The user's own metric, `module:function` or the function.
         gate: Limits to judge by; one on latency makes this measure it.
         threads: Threads within an operator; 0 takes all cores.
+        progress: Told after each feed, for each optimization level.
 
     Raises:
         UsageError: If the request or the data do not fit.
@@ -66,7 +69,7 @@ def validate(
     found = validation.validate(
         case.reference,
         case.candidate,
-        case.data,
+        Watched(case.data, progress) if case.data is not None else None,
         metric=case.metric,
         gate=case.gate,
         footprint=case.footprint,

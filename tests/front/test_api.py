@@ -209,3 +209,11 @@ def test_a_model_whose_weights_are_elsewhere_is_refused(tmp_path: Path) -> None:
         small(model=proto)
     with pytest.raises(InvalidModelError, match="holds no graph"):
         small(model=onnx.ModelProto())
+
+
+def test_validate_says_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    model = ZOO["mlp"]()
+    feeds = [{"x": x[None]} for x in X[:3]]
+    found = ocompress.validate(model, model, feeds, progress=lambda *at: told.append(at))
+    assert told[: found.feeds + 1] == [(at, found.feeds) for at in range(found.feeds + 1)]
