@@ -44,11 +44,14 @@ class EinsumToMatMul(Pass):
         for graph, node in model.nodes():
             if not node.is_op("Einsum"):
                 continue
+            equation = node.attr("equation", "")
             try:
                 _rewrite(graph, node)
             except OddEquation as odd:
                 ctx.skip(node, odd.refusal.code, odd.refusal.why)
             else:
+                now = "MatMul" if node.is_op("Einsum") else node.op_type
+                ctx.applied(node, "rewritten", f"{equation!r} is computed by a {now}")
                 done += 1
         return Outcome(self.may_change, {"Einsum made products": done}) if done else Outcome()
 
@@ -129,7 +132,8 @@ class _Rewrite:
             )
         )
         label = self._node.label
-        made = self._graph.add_op("MatMul", [left, right], name=f"{label}_matmul").output
+        matmul = self._graph.add_op("MatMul", [left, right], name=f"{label}_matmul")
+        made = matmul.output
         if split is not None:
             made = self._reshaped(made, split, f"{label}_split")
         perm = [product.made.index(axis) for axis in self._result]
@@ -139,6 +143,10 @@ class _Rewrite:
         made.set_type(self._node.output.dtype, self._node.output.shape)
         edit.replace(self._node.output, made)
         self._graph.remove(self._node)
+        if self._node.name:  # so that names in options go on fitting
+            self._graph.names.release(matmul.name)
+            matmul.name = self._node.name
+            self._graph.names.claim(matmul.name)
 
     def _target(self, layout: Sequence[str], last: int) -> list[int] | None:
         """Return what a Reshape needs to split the last axis, None if it stays one."""

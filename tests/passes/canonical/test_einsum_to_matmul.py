@@ -69,6 +69,7 @@ LAYERS = {
 def test_constant_operands(equation: str, dtype: Any) -> None:
     result = go(equation, 1, dtype=dtype)
     assert result.ops == LAYERS[equation]
+    assert next(n for _, n in result.after.nodes() if n.op_type == "MatMul").name == "y"
     result.same()
 
 
