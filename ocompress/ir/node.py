@@ -157,7 +157,9 @@ class Node:
                 value = encoded(value)
             elif isinstance(value, list | tuple):
                 value = [encoded(v) if isinstance(v, str) else v for v in value]
-            attribute = onnx.helper.make_attribute("", value)
+            empty = isinstance(value, list) and not value  # of what, cannot be seen
+            kind = AttributeProto.INTS if empty else None
+            attribute = onnx.helper.make_attribute("", value, attr_type=kind)
             write(attribute, "name", name)
             self._attributes[name] = attribute
 
