@@ -6,11 +6,11 @@ y^2 hold all of it, however many rows there were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ocompress.analysis.second_moments import Dealer
+from ocompress.analysis.second_moments import Dealer, one_part, shrinkage, shrunk
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Regression:
         xx: (groups, inputs, inputs).
         xy: (groups, inputs, outputs).
         yy: Variance of the targets, (groups, outputs).
+        shares: How much of `xx` is better replaced by its mean variance, (groups,): see
+            `second_moments.shrinkage`.
     """
 
     count: int
@@ -32,6 +34,12 @@ class Regression:
     xx: np.ndarray
     xy: np.ndarray
     yy: np.ndarray
+    shares: np.ndarray
+
+    def shrunk(self) -> Regression:
+        """Return the same sums, what is luck in the products of rows shrunk away."""
+        xx = shrunk(self.xx, self.shares, self.count)
+        return replace(self, xx=xx, shares=np.zeros_like(self.shares))
 
     def about_zero(self) -> Regression:
         """Return the same sums about zero, for layers that have no bias to make up for means."""
@@ -43,6 +51,7 @@ class Regression:
             self.xx + x[:, :, None] * x[:, None, :],
             self.xy + x[:, :, None] * y[:, None, :],
             self.yy + y * y,
+            self.shares,
         )
 
     def errors(self, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -119,7 +128,12 @@ class RegressionSums:
         total = _Sums(*self._sums[0].shape)
         for sums in self._sums:
             total.merge(sums)
-        return total.finish(*self._pivots)
+        found = total.finish(*self._pivots)
+        parts = self.parts()
+        if parts is None:
+            return replace(found, shares=one_part(found.count, found.xx))
+        first, second = ((part.count, part.xx) for part in parts)
+        return replace(found, shares=shrinkage(first, second, found.xx))
 
 
 class _Sums:
@@ -160,6 +174,7 @@ class _Sums:
             self.xx / self.count - off_x[:, :, None] * off_x[:, None, :],
             self.xy / self.count - off_x[:, :, None] * off_y[:, None, :],
             (self.yy / self.count - off_y * off_y).clip(0),
+            np.zeros(self.shape[0]),
         )
 
 

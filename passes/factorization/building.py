@@ -130,7 +130,8 @@ def _store(
     """Put a chain in place of layers, as close to a fitted weight as its ranks allow."""
     site = sites[0]
     whole = sums.whole() if sums is not None and site.inputs <= MOST_INPUTS else None
-    problems = problems_of(site, made.matrix, whole, target.minds, target.shape or None)
+    known = None if whole is None else whole.shrunk()
+    problems = problems_of(site, made.matrix, known, target.minds, target.shape or None)
     every = []
     for problem in problems:
         seen = target.form.sees(problem)

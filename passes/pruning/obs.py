@@ -10,7 +10,7 @@ import numpy as np
 from passes.reconstruction.importance import across, alone
 from passes.reconstruction.least_squares import conjugate_gradients, rounds_within
 
-_DAMPING = 0.01
+_DAMPING = 1e-3
 _KEPT_PER_STEP = 0.78
 _LEAST_KEPT = 0.012
 _ROUNDS, _TOLERANCE = 80, 1e-3

@@ -83,11 +83,12 @@ def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
 def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
     plain = solver.plain
     before = solver.errors(plain, moments.fit, moments.judge)
-    found = solver.round(moments.fit)
+    shares = moments.shares
+    found = solver.round(moments.fit, shares)
     after = solver.errors(found, moments.fit, moments.judge)
     # the fewer rows judge, the more must be gained: chance alone gains that much
     better = after < before * (1 - min(1.0, moments.judge.count**-0.5))
-    levels = np.where(better[:, None, :], solver.round(moments.whole), plain)
+    levels = np.where(better[:, None, :], solver.round(moments.whole, shares), plain)
     solver.rescale(levels, moments)
     after = np.minimum(after, solver.errors(levels, moments.fit, moments.judge))
     power = max(float((solver.weight * (moments.judge.second() @ solver.weight)).sum()), 1e-30)
@@ -126,9 +127,14 @@ class _Solver:
             scales = self.scales.reshape(-1).astype(np.float32)
         return QuantizedWeight(np.ascontiguousarray(whole), scales, rounded.axis)
 
-    def round(self, moments: Moments) -> np.ndarray:
-        """Return integers, shape (groups, inputs, channels / groups)."""
-        hessian = moments.second(centred=self.biased)
+    def round(self, moments: Moments, shares: np.ndarray) -> np.ndarray:
+        """Return integers, shape (groups, inputs, channels / groups).
+
+        Args:
+            moments: What the layer reads.
+            shares: Part of their covariance that is luck, (groups,).
+        """
+        hessian = moments.shrunk(shares, centred=self.biased)
         diagonal = np.einsum("gii->gi", hessian)
         level = np.maximum(diagonal.mean(axis=1, keepdims=True), 0.0)
         scale = np.square(moments.mean).mean(axis=1, keepdims=True)

@@ -57,7 +57,7 @@ def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.nd
     for site in sites:
         width = site.rows.shape[1]
         parts = [statistics.get((name, wish)) for name in names[id(site.value)]]
-        second = [p.whole.second()[0].astype(np.float32) for p in parts if p is not None]
+        second = [p.whole.shrunk(p.shares)[0].astype(np.float32) for p in parts if p is not None]
         whole = [p for p in second if p.shape == (width, width)]
         if len(whole) == 1:
             found[id(site.value)] = whole[0]

@@ -49,7 +49,8 @@ def look(
             sums = RegressionSums(-(-ctx.data.samples // max(1, walk.feeds)))
             for site in sites:
                 _take(sums, site, walk, len(sites), ctx.seed)
-            known = _arrays(sums.whole())
+            whole = sums.whole()
+            known = _arrays(None if whole is None else whole.shrunk())
             memory.put(whose, key, known)
         yield what, sites, _regression(known)
     ctx.progress(stage, len(wanted), len(wanted))
@@ -65,7 +66,8 @@ def _regression(known: tuple[np.ndarray, ...]) -> Regression | None:
     count, x, xx = known
     groups, inputs = x.shape
     nothing = np.zeros((groups, 0))
-    return Regression(int(count), x, nothing, xx, np.zeros((groups, inputs, 0)), nothing)
+    targets = np.zeros((groups, inputs, 0))
+    return Regression(int(count), x, nothing, xx, targets, nothing, np.zeros(groups))
 
 
 def _take(sums: RegressionSums, site: Site, walk: Walk, twins: int, seed: int) -> None:

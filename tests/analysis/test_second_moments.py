@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.second_moments import Dealer, Folded, SecondMoments
+from ocompress.analysis.second_moments import (
+    Dealer,
+    Folded,
+    SecondMoments,
+    shrinkage,
+    shrunk,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -73,3 +79,48 @@ def test_a_smaller_last_batch_is_dealt_like_the_others() -> None:
     dealt = np.concatenate([dealer.judges(8), dealer.judges(2)])
     np.testing.assert_array_equal(dealt, np.repeat(np.arange(5) % 3 == 2, 2))
     np.testing.assert_array_equal(Dealer(4).judges(6), np.arange(6) % 3 == 2)  # not to be told
+
+
+def share(mix: np.ndarray, samples: int, seed: int = 0) -> float:
+    rows = np.random.default_rng(seed).standard_normal((samples, len(mix))) @ mix
+    parts = rows[: 2 * samples // 3], rows[2 * samples // 3 :]
+    covariances = [np.cov(p.T, bias=True)[None] for p in (*parts, rows)]
+    first, second = zip((len(p) for p in parts), covariances, strict=False)
+    return float(shrinkage(first, second, covariances[2])[0])
+
+
+def test_a_covariance_of_few_samples_is_shrunk_and_one_of_many_is_not() -> None:
+    alike, mixed = np.eye(40), np.random.default_rng(5).standard_normal((4, 40))
+    assert min(share(alike, n) for n in (24, 96, 4096)) > 0.7  # nothing but luck
+    shares = [share(mixed, n) for n in (24, 96, 384, 4096)]
+    assert shares == sorted(shares, reverse=True)
+    assert 0.1 < shares[0] < 0.5
+    assert shares[-1] < 0.005
+
+
+def test_shrinking_keeps_the_mean_variance_and_what_never_varied_gets_little() -> None:
+    rows = np.random.default_rng(1).standard_normal((30, 12))
+    rows[:, 3] = 0
+    covariance = np.cov(rows.T, bias=True)[None]
+    found = shrunk(covariance, np.array([0.5]), 30)[0]
+    level = np.trace(covariance[0]) / 12
+    varies = np.arange(12) != 3
+    want = 0.5 * covariance[0] + 0.5 * level * np.eye(12)
+    np.testing.assert_allclose(found[np.ix_(varies, varies)], want[np.ix_(varies, varies)])
+    assert found[3, 3] == pytest.approx(level / 32)
+
+
+def test_the_estimate_is_nearer_to_the_truth_than_the_sample() -> None:
+    """The oracle: error of the estimate as a function of the share is least near the share."""
+    mix = np.eye(20) + 0.1 * np.random.default_rng(2).standard_normal((20, 20))
+    rows = np.random.default_rng(3).standard_normal((48, 20)) @ mix
+    truth, sample = (mix.T @ mix)[None], np.cov(rows.T, bias=True)[None]
+    parts = [(len(p), np.cov(p.T, bias=True)[None]) for p in (rows[:32], rows[32:])]
+    made = shrinkage(parts[0], parts[1], sample)
+
+    def off(shares: np.ndarray) -> float:
+        return float(np.square(shrunk(sample, shares, 48) - truth).sum())
+
+    best = min(off(np.array([s])) for s in np.linspace(0, 1, 101))
+    assert off(made) < 1.1 * best
+    assert off(made) < 0.9 * off(np.zeros(1))

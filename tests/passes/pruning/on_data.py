@@ -32,18 +32,26 @@ def batches(model: Model, seed: int = 0, count: int = 6, each: int = 16) -> list
     return [{value.name: draw.astype(np.float32)} for draw in draws]
 
 
-def context(model: Model, *, data: bool = True, guards: Sequence[Guard] = ()) -> Context:
-    manager = AnalysisManager(InMemory(batches(model)) if data else None)
+def context(
+    model: Model, *, data: bool = True, guards: Sequence[Guard] = (), samples: int = 96
+) -> Context:
+    feeds = InMemory(batches(model, count=-(-samples // 16))).take(samples) if data else None
+    manager = AnalysisManager(feeds)
     return Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
 
 
 def run(
-    item: Pass, model: Model, *, data: bool = True, guards: Sequence[Guard] = ()
+    item: Pass,
+    model: Model,
+    *,
+    data: bool = True,
+    guards: Sequence[Guard] = (),
+    samples: int = 96,
 ) -> tuple[Model, Outcome, Context]:
     """Run a pass on a copy of a model; return what became of it, and what was said."""
     after = model.clone()
     standard.infer_types(after)
-    ctx = context(model, data=data, guards=guards)
+    ctx = context(model, data=data, guards=guards, samples=samples)
     outcome = ctx.run_one(item, after)
     check(after)
     return after, outcome, ctx

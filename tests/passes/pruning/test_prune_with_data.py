@@ -58,6 +58,22 @@ def test_surgery_loses_less_than_any_other_criterion() -> None:
     assert lost["l1"] < 0.5 * plain  # what is left was fitted
 
 
+@pytest.mark.parametrize(("samples", "part"), [(16, 0.6), (32, 0.5), (64, 0.35)])
+def test_few_samples_of_inputs_that_have_nothing_in_common_do_no_harm(
+    samples: int, part: float
+) -> None:
+    b = Builder()
+    h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 48]), b.weight(48, 64), b.weight(64)))
+    b.output(b.op("Gemm", h, b.weight(64, 24), b.weight(24), to="y"), ["n", 24])
+    model = b.model()
+    lost = {}
+    for options in ({}, {"criterion": "l2", "refit": False}):
+        item = Prune(protect_ends=False, smallest=0, **options)  # type: ignore[arg-type]
+        after, _, _ = run(item, model, samples=samples)
+        lost[len(options)] = error(model, after)
+    assert lost[0] < part * lost[2]
+
+
 def test_rows_tell_what_fitting_did() -> None:
     _, outcome, _ = pruned(net(), sparsity=0.6)
     assert outcome.details["criterion"] == "obs"
