@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -121,7 +121,8 @@ class LossMeter:
             self._kept.put(
                 {n: m.prepare(outputs[n]) for n, m in self._measures.items() if n in outputs}
             )
-        self.noun = self._noun()
+        self._sums = self._watched()
+        self.noun = " or ".join(sorted({total.unit.noun for total in self._sums.values()}))
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -140,20 +141,21 @@ class LossMeter:
         found = [loss for total in sums.values() for loss in total.results(confidence)]
         most = worst(found)
         assert most is not None  # there is a measure, and there are data
-        least = mean_interval(np.zeros(most.count), self._margin_of(sums), confidence).high
+        least = mean_interval(np.zeros(most.count), self.margin(), confidence).high
         return Drop(most.drop, Unit(most.unit).noun, most.count, least)
 
     def margin(self) -> float:
         """Return what the flip of a sample that is near to one costs."""
+        units = (Unit.EXPECTED, Unit.AGREEMENT)
+        return max((s.margin for s in self._sums.values() if s.unit in units), default=0.0)
+
+    def _watched(self) -> dict[str, LossSum]:
+        """Return what is known of the original's own outputs."""
         sums = {name: LossSum(measure) for name, measure in self._measures.items()}
         for feeds, kept in zip(self._data, self._kept, strict=True):
             for name, prepared in kept.items():
                 sums[name].watch(prepared, samples_in(self._data, feeds))
-        return self._margin_of(sums)
-
-    def _margin_of(self, sums: Mapping[str, LossSum]) -> float:
-        units = (Unit.EXPECTED, Unit.AGREEMENT)
-        return max((s.margin for s in sums.values() if s.measure.unit in units), default=0.0)
+        return sums
 
     def _choose(
         self, reference: Model, outputs: dict[str, np.ndarray], unit: Unit | None
@@ -185,19 +187,13 @@ class LossMeter:
                 p = np.concatenate([measure.prepare(a) for a in self._outputs(reference, name)])
                 fits = len(p) == len(labels) and int(labels.max()) < p.shape[-1]
                 t = fit_temperature(p, labels) if fits else 1.0
-                return {**measures, name: replace(measure, temperature=t)}
+                corrected = measure if t == 1.0 else replace(measure, temperature=t, instead=None)
+                return {**measures, name: corrected}
         return measures
 
     def _outputs(self, reference: Model, name: str) -> list[np.ndarray]:
         source = LiveSource(reference, Level.ALL, self._threads)
         return [source.outputs(feeds)[name] for feeds in self._data]
-
-    def _noun(self) -> str:
-        return _joined(sorted({m.unit.noun for m in self._measures.values()}))
-
-
-def _joined(nouns: Sequence[str]) -> str:
-    return " or ".join(nouns)
 
 
 class ScoreMeter:

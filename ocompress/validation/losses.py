@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.output_parts import Spread
+from ocompress.validation.decisions import Kind
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.measures import Measure, Unit
 from ocompress.validation.result import Loss
 
 _SELDOM = 0.05
 """A probability that is on one side of a half more rarely than this decides nothing."""
+_BELIEVED = 0.5
+"""An original whose own probabilities give its decisions less than this on average takes itself to
+be wrong more often than right: then they say nothing of what a decision is worth."""
 _LOWEST = 0.1
 """Part of the samples, those with the smallest margins, that would be the first to flip."""
 
@@ -30,31 +34,43 @@ class LossSum:
     _losses: list[np.ndarray] = field(default_factory=list)
     _margins: list[np.ndarray] = field(default_factory=list)
     _spreads: list[Spread] = field(init=False)
-    _seldom: LossSum | None = field(init=False, default=None)
-    _fired: int = 0
+    _instead: LossSum | None = field(init=False, default=None)
+    _fired: float = 0.0
+    _sure: float = 0.0
     _decided: int = 0
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
         self._spreads = [Spread(part) for part in self.measure.parts]
-        if self.measure.seldom is not None:
-            self._seldom = LossSum(self.measure.seldom)
+        if self.measure.instead is not None:
+            self._instead = LossSum(self.measure.instead)
 
     @property
     def decides(self) -> bool:
-        """Whether decisions go both ways, as far as was seen."""
-        if self._seldom is None:
-            return self.measure.rule is not None
-        return _SELDOM <= self._fired / max(self._decided, 1) <= 1 - _SELDOM
+        """Whether the output decides anything: one probability has to go both ways."""
+        rule = self.measure.rule
+        if rule is None or rule.kind is not Kind.THRESHOLD or not self._decided:
+            return rule is not None
+        return _SELDOM <= self._fired / self._decided <= 1 - _SELDOM
+
+    @property
+    def unit(self) -> Unit:
+        """What the loss is counted in, as far as was seen."""
+        return self.measure.unit if self._instead is None else self._counting.measure.unit
+
+    @property
+    def _counting(self) -> LossSum:
+        """The sum that counts: the other one where probabilities are not to be believed."""
+        if self._instead is None or not self._decided:
+            return self
+        believed = self.decides and self._sure / self._decided >= _BELIEVED
+        return self if believed else self._instead
 
     def update(self, prepared: np.ndarray, candidate: np.ndarray | None, samples: int) -> None:
         """Take in one feed; None for an output that is no longer there."""
         unit = self.measure.unit
-        if self._seldom is not None:
-            p = prepared[..., 1]
-            self._fired += int((p > 0.5).sum())
-            self._decided += p.size
-            self._seldom.update(p, candidate, samples)
+        if self._instead is not None:
+            self._instead.update(self.measure.decided_by(prepared), candidate, samples)
         if unit is Unit.ERROR:
             for spread in self._spreads:
                 spread.update(prepared)
@@ -68,6 +84,11 @@ class LossSum:
     def watch(self, prepared: np.ndarray, samples: int) -> None:
         """Take in the original's output of a feed, for what a flip would cost."""
         self._margins.append(self.measure.margins(prepared, samples))
+        if self.measure.unit is Unit.EXPECTED:
+            best = np.nan_to_num(prepared.max(-1))
+            self._sure += float(best.sum())
+            self._fired += float((prepared[..., -1] > 0.5).sum())
+            self._decided += best.size
 
     def results(self, confidence: float | None = None) -> list[Loss]:
         """Return the loss of each part.
@@ -78,8 +99,8 @@ class LossSum:
         """
         if not self._losses:
             return []
-        if self._seldom is not None and not self.decides:
-            return self._seldom.results(confidence)
+        if self._counting is not self:
+            return self._counting.results(confidence)
         losses = np.concatenate(self._losses, axis=1)
         if self.measure.unit is Unit.ERROR:
             losses = losses / np.array([[s.variance] for s in self._spreads])
@@ -94,6 +115,8 @@ class LossSum:
     @property
     def margin(self) -> float:
         """What a flip would cost, on average, of the samples that are the nearest to one."""
+        if self._counting is not self:
+            return 1.0
         margins = np.sort(np.concatenate(self._margins))
         return float(margins[: max(1, round(len(margins) * _LOWEST))].mean())
 

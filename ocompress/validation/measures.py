@@ -3,6 +3,7 @@
 | output | unit | what is lost |
 |---|---|---|
 | scores of classes | `expected` | accuracy, as the original's own probabilities expect it |
+| scores of classes that are hardly ever sure | `agreement` | share of samples decided otherwise |
 | one probability that fires now and then | `expected` | the same, of two classes |
 | integers, booleans, text | `agreement` | share of values that are not equal |
 | embeddings | `cosine` | one minus the cosine of each row |
@@ -63,7 +64,8 @@ class Measure:
         seeding: What kind of output it is.
         parts: Parts that are counted each by itself.
         temperature: What logarithms of probabilities are divided by.
-        seldom: How it is counted instead where its decision hardly ever goes one of the two ways.
+        instead: How it is counted where its probabilities are not to be believed, or its decision
+            hardly ever goes one of the two ways.
     """
 
     unit: Unit
@@ -71,7 +73,7 @@ class Measure:
     seeding: Seeding | Joined | None = None
     parts: tuple[Part, ...] = field(default=(Part(),))
     temperature: float = 1.0
-    seldom: Measure | None = None
+    instead: Measure | None = None
 
     def prepare(self, reference: np.ndarray) -> np.ndarray:
         """Return what a candidate's output will be compared with.
@@ -121,6 +123,14 @@ class Measure:
         if self.unit is Unit.COSINE:
             return _per_sample(_cosine_loss(prepared, other), samples)[None]
         return np.stack([_squared(p.of(prepared), p.of(other), samples) for p in self.parts])
+
+    def decided_by(self, prepared: np.ndarray) -> np.ndarray:
+        """Return what the measure that counts instead is given, of probabilities."""
+        assert self.rule is not None
+        if self.rule.kind is Kind.THRESHOLD:
+            return np.asarray(prepared[..., 1])
+        undecided = np.isnan(prepared).any(-1)
+        return np.where(undecided, np.int32(-1), prepared.argmax(-1).astype(np.int32))
 
     def margins(self, prepared: np.ndarray, samples: int) -> np.ndarray:
         """Return what each sample would lose if it flipped to the second best decision."""
@@ -178,11 +188,11 @@ def as_named(measures: Mapping[str, Measure], unit: Unit) -> dict[str, Measure]:
     for name, measure in measures.items():
         decides = measure.rule is not None
         if unit is Unit.AGREEMENT and decides:
-            found[name] = replace(measure, unit=unit, seldom=None)
+            found[name] = replace(measure, unit=unit, instead=None)
         elif unit is Unit.EXPECTED and measure.unit is unit:
-            found[name] = measure
+            found[name] = replace(measure, instead=None)
         elif unit in (Unit.COSINE, Unit.ERROR) and measure.seeding is not None:
-            found[name] = replace(measure, unit=unit, rule=None, seldom=None)
+            found[name] = replace(measure, unit=unit, rule=None, instead=None)
     return found
 
 
@@ -192,12 +202,14 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
     if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
         parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
         if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
-            return Measure(Unit.EXPECTED, Rule(Kind.TOP_1, seeding.axis), seeding)
+            rule = Rule(Kind.TOP_1, seeding.axis)
+            agreement = Measure(Unit.AGREEMENT, rule, seeding)
+            return Measure(Unit.EXPECTED, rule, seeding, instead=agreement)
         return Measure(Unit.ERROR, None, seeding, parts)
     parts = parts_of(output, seeding)
     error = Measure(Unit.ERROR, None, seeding, parts)
     if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
-        return Measure(Unit.EXPECTED, Rule(Kind.THRESHOLD), seeding, seldom=error)
+        return Measure(Unit.EXPECTED, Rule(Kind.THRESHOLD), seeding, instead=error)
     wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
     if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
         return Measure(Unit.COSINE, None, seeding)

@@ -215,3 +215,15 @@ def test_feeds_of_one_sample_each() -> None:
     one = InMemory([{"x": f["x"][i : i + 1]} for f in data() for i in range(8)])
     verdict = AccuracyGuard(MODEL, one, 0.5, metric="agreement").judge(SHIFTED, MODEL)
     assert verdict.figures["drop"] == pytest.approx(1 - agreement_of_shifted())
+
+
+def test_probabilities_that_take_themselves_to_be_wrong_are_not_believed() -> None:
+    flat, moved = after("Mul", np.float32(0.2)), after("Add", np.array([0, 0.4, 0], np.float32))
+    moved.graph.nodes[-1].set_input(1, moved.graph.constant("c", np.array([0, 0.5, 0], np.float32)))
+    guard = AccuracyGuard(flat, data(), 0.5)
+    assert guard.noun == "agreement"
+    verdict = guard.judge(moved, flat)
+    plain = AccuracyGuard(flat, data(), 0.5, metric="agreement").judge(moved, flat)
+    assert verdict.figures["drop"] == plain.figures["drop"] > 0
+    asked = AccuracyGuard(flat, data(), 0.5, metric="expected").judge(moved, flat)
+    assert asked.figures["drop"] < 0.3 * plain.figures["drop"]
