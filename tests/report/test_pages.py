@@ -61,7 +61,7 @@ def test_the_page_has_everything_in_the_order_in_which_readers_ask(pruned: Optim
         "Checks", "Outputs",
     ]  # fmt: skip
     labels = [e.text for e in tree.of_class("label")]
-    assert labels == ["file size", "multiply-adds", "latency p50", "expected accuracy lost"]
+    assert labels == ["file size", "multiply-adds", "latency p50", "agreement"]
     assert [e.text for e in tree.of_class("value")][2] == "not measured"
 
 
