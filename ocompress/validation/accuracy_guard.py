@@ -11,12 +11,15 @@ from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Verdict
 from ocompress.validation.drops import Drop, Named, make_meter
 from ocompress.validation.intervals import samples_needed
-from ocompress.validation.measures import Measure
+from ocompress.validation.measures import Measure, Unit
 from ocompress.validation.metric import Metric
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
 _BOUND = 2.0
+_COIN_FLIPS = 5.0
+"""Decisions that differ are several times as many as those that become wrong: a default limit on
+agreement is as much larger as one on accuracy."""
 _ROUNDING = 1e-9
 """Slack for differences of shares: 1 - 0.99 must be within 0.01."""
 
@@ -66,6 +69,8 @@ class AccuracyGuard:
         self.default = default
         self._confidence = confidence
         self._meter = make_meter(reference, data, metric, threads=threads)
+        if default and self._meter.noun == Unit.AGREEMENT.noun:
+            self.max_drop = _COIN_FLIPS * max_drop
         self._samples = data.samples
         self.restart()
         if confidence is not None and self.needed > self._samples:

@@ -136,7 +136,7 @@ def test_the_default_limit_is_not_for_passes_with_a_goal() -> None:
     guard.close(aimed, SHIFTED, None)
     lost = 1 - agreement_of_shifted()
     guard.open(Lossy(), SHIFTED, [])
-    assert guard.limit == pytest.approx(lost + 0.01)
+    assert guard.limit == pytest.approx(lost + 0.05)  # five times that of accuracy
     assert guard.judge(SHIFTED, SHIFTED).held
     assert "the default" in guard.meaning
 
