@@ -52,7 +52,8 @@ def test_interface_is_kept(name: str, graph: str) -> None:
     assert face(run.after.graph.inputs) == face(run.before.graph.inputs)
     assert face(list(run.after.graph.outputs)) == face(list(run.before.graph.outputs))
     assert run.after.metadata == run.before.metadata
-    assert run.after.shell.doc_string == run.before.shell.doc_string
+    if name != "strip-text":  # whose purpose it is
+        assert run.after.shell.doc_string == run.before.shell.doc_string
 
 
 @pytest.mark.parametrize(("name", "graph"), CASES)
