@@ -130,7 +130,8 @@ class ArrayDataset:
             numbers = self._numbers(start)
             for name, reader in readers.items():
                 batch = next(reader)
-                batch = batch[0] if name in plan.dropped else batch
+                # an element of texts alone is a str
+                batch = np.asarray(batch[0], batch.dtype) if name in plan.dropped else batch
                 batch = np.moveaxis(batch, 0, plan.axes[name]) if name in plan.axes else batch
                 feed[name] = convert(self.source, specs[name], batch, numbers)
             refuse_lost(self.source, self.specs, feed, numbers)

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from ocompress.errors import DataError
 from ocompress.io.dataset import Dataset, cut_at, samples_in
 from ocompress.io.inputs import InputSpec, checked_feed
+from ocompress.ir.tensors import read_tensor
 
 Opener = Callable[[], Iterable[Mapping[str, object]]]
 """Starts the feeds from the beginning."""
@@ -259,7 +260,7 @@ def _zoo_feed(folder: Path, specs: tuple[InputSpec, ...]) -> dict[str, np.ndarra
         tensor = onnx.TensorProto()
         try:
             tensor.ParseFromString(path.read_bytes())
-            array = onnx.numpy_helper.to_array(tensor)
+            array = read_tensor(tensor)
         except (DecodeError, OSError, ValueError, TypeError) as error:
             msg = f"data file {str(path)!r} holds no tensor: {error}"
             raise DataError(msg) from error

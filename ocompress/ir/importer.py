@@ -53,7 +53,8 @@ def from_proto(proto: ModelProto, read: Reader = read_tensor) -> Model:
         read: Turns a stored tensor into an array.
 
     Raises:
-        InvalidModelError: If a name is used but never defined, or defined twice.
+        InvalidModelError: If a name is used but never defined, or defined twice, or a constant has
+            none.
     """
     graph = _graph(proto.graph, _Scope(Names()), read)
     opsets: dict[str, int] = {}
@@ -240,6 +241,9 @@ def _node(proto: NodeProto, scope: _Scope, read: Reader) -> Node:
         domain=decoded(proto.domain),
         name=decoded(proto.name),
     )
+    if node.is_op("Constant") and node.outputs[:1] in ([], [None]):
+        msg = f"Constant node {node.label!r} has no output; remove it or name what it makes"
+        raise InvalidModelError(msg)
     node.overload, node.doc = decoded(proto.overload), decoded(proto.doc_string)
     node.metadata = metadata_of(proto)
     for attribute in proto.attribute:

@@ -16,6 +16,9 @@ from ocompress.ir.value import Dim, Shape, Value, write_shape
 
 _GENERATED = "unk__"
 """What names of symbols start with that inference invents; they mean `unknown`."""
+LARGEST_EXTENT = 1 << 22
+"""Largest extent of an input that inference is told. Where a list of extents or of indices is
+an input, it makes an element for each, and is deaf to signals while it does."""
 
 
 def infer_types(model: Model) -> bool:
@@ -33,8 +36,9 @@ def infer_types(model: Model) -> bool:
     _forget(proto.graph)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return False  # custom operators with odd types; recorded types stay as they were
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, MemoryError):
+        # custom operators with odd types, extents beyond all memory: what is recorded stays
+        return False
     found = [(v, p) for v, p in _pairs(model.graph, inferred.graph) if _says_something(p)]
     stale = any(_contradicts(value, proto) for value, proto in found)
     changes = [_record(value, proto, keep=not stale) for value, proto in found]
@@ -45,7 +49,8 @@ def _forget(graph: GraphProto) -> None:
     del graph.value_info[:]
     for given in graph.input:
         for dim in given.type.tensor_type.shape.dim:
-            if dim.dim_value < 0:  # would be taken for a number and multiplied
+            # what is negative would be taken for a number and multiplied
+            if not 0 <= dim.dim_value <= LARGEST_EXTENT:
                 dim.ClearField("dim_value")
     for output in graph.output:
         if output.type.HasField("tensor_type"):  # exporters declare stale shapes here, too

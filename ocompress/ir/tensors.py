@@ -16,6 +16,9 @@ def read_tensor(tensor: TensorProto) -> np.ndarray:
         ValueError: If shape, type and content do not fit each other.
         TypeError: If it has no type.
     """
+    if tensor.data_type not in TensorProto.DataType.values():
+        msg = f"its element type {tensor.data_type} is unknown to ONNX {onnx.__version__}"
+        raise ValueError(msg)
     if any(extent < 0 for extent in tensor.dims):
         msg = f"its shape {list(tensor.dims)} has a negative extent"
         raise ValueError(msg)

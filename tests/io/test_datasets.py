@@ -521,3 +521,18 @@ def test_zoo_file_that_is_no_tensor(tmp_path: Path) -> None:
     (tmp_path / "input_0.pb").write_bytes(onnx.ModelProto(producer_name="x").SerializeToString())
     with pytest.raises(DataError, match=r"input_0\.pb"):
         list(load_data(tmp_path, ONE))
+
+
+def test_zoo_file_of_an_unknown_element_type(tmp_path: Path) -> None:
+    tensor = numpy_helper.from_array(floats(1, 3))
+    tensor.data_type = 65
+    (tmp_path / "input_0.pb").write_bytes(tensor.SerializeToString())
+    with pytest.raises(DataError, match=r"input_0\.pb.*element type 65 is unknown"):
+        list(load_data(tmp_path, ONE))
+
+
+def test_a_text_without_axes_is_an_array() -> None:
+    wanted = model(x=([], T.STRING))
+    [feed] = as_dataset({"x": np.array(["a"], object)}, wanted)
+    assert feed["x"].shape == ()
+    assert feed["x"].item() == "a"

@@ -59,6 +59,22 @@ DAMAGE: dict[str, tuple[Callable[[ModelProto], object], str]] = {
         lambda p: constant(p).ClearField("data_type"),
         r"attribute 'value' of node 'constantofshape\d' cannot be read",
     ),
+    "tensor-of-unknown-type": (
+        lambda p: setattr(constant(p), "data_type", 65),
+        r"attribute 'value' of node 'constantofshape\d' cannot be read: .* type 65 is unknown",
+    ),
+    "initializer-of-unknown-type": (
+        lambda p: setattr(p.graph.initializer[0], "data_type", 65),
+        "initializer 'w1' cannot be read: its element type 65 is unknown to ONNX",
+    ),
+    "constant-without-output": (
+        lambda p: p.graph.node.add(op_type="Constant", name="c"),
+        "Constant node 'c' has no output",
+    ),
+    "constant-without-name": (
+        lambda p: p.graph.node.add(op_type="Constant", name="c", output=[""]),
+        "Constant node 'c' has no output",
+    ),
     "tensor-of-other-shape": (
         lambda p: constant(p).dims.append(13),
         r"attribute 'value' of node 'constantofshape\d' cannot be read",

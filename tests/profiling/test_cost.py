@@ -113,6 +113,18 @@ def test_zero_points_per_channel() -> None:
     assert count(b.model()).nonzero == 1 + 3 + 3
 
 
+@pytest.mark.parametrize("axis", [2, -3, 7])
+def test_an_axis_outside_the_weight_tells_nothing_of_zero_points(axis: int) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 2])
+    point = b.const(np.array([1, 2, 3], np.int8))
+    w = b.const(np.array([[1, 0, 3], [1, 5, 3]], np.int8))
+    w = b.op("DequantizeLinear", w, b.positive(3), point, axis=axis)
+    b.op("MatMul", x, w, to="y")
+    b.output("y", ["n", 3])
+    assert count(b.model()).nonzero == 5 + 3 + 3
+
+
 def test_constants_count_wherever_they_are() -> None:
     b = Builder()
     x = b.input("x", ["n", 4])
