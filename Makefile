@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## Compress LeNet-5 and check the result on real Fashion-MNIST images
 	@mkdir -p build
-	$(BIN)/ocompress optimize models/lenet5.onnx build/lenet5-small.onnx --passes prune,quant \
+	$(BIN)/ocompress optimize models/lenet5.onnx build/lenet5-small.onnx --passes prune-channels,quant \
 	  --data models/data/fashion_calib.npz --report build/lenet5-small.html
 	$(BIN)/ocompress validate models/lenet5.onnx build/lenet5-small.onnx \
 	  --data models/data/fashion_test.npz
