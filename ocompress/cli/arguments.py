@@ -193,6 +193,16 @@ Strict = Annotated[
 # -- measuring ------------------------------------------------------------------------------
 
 NoProfile = Annotated[bool, flag("--no-profile", panel=MEASURING, text="Do not measure latency.")]
+Batch = Annotated[
+    int,
+    valued(
+        "--batch",
+        kind="N",
+        panel=MEASURING,
+        text="Samples in a call that is timed; the model must leave its batch free.",
+        min=1,
+    ),
+]
 Threads = Annotated[
     int,
     valued(

@@ -41,6 +41,7 @@ def profile(
     shape: a.Shape = None,
     per_node: PerNode = False,
     threads: a.Threads = 1,
+    batch: a.Batch = 1,
     timeout: a.Timeout = RUN_SECONDS,
     seconds: Seconds = 2.5,
     report: o.Report = None,
@@ -60,6 +61,9 @@ def profile(
     if data and shape:
         msg = "--data and --shape are mutually exclusive; give one"
         raise OptionError(msg)
+    if shape and batch > 1:
+        msg = "--batch and --shape are mutually exclusive; a shape says the batch, too"
+        raise OptionError(msg)
     named = [parse_shape(text) for text in shape or ()]
     shapes = dict(named)
     if len(shapes) < len(named):
@@ -76,6 +80,7 @@ def profile(
             data=data or None,
             shapes=shapes or None,
             threads=threads,
+            batch=batch,
             per_node=per_node,
             seconds=seconds,
             preprocess=preprocess,

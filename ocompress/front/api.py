@@ -44,6 +44,7 @@ def optimize(
     budget: Budget | None = None,
     measure: bool = True,
     threads: int = 1,
+    batch: int = 1,
     timeout: float = RUN_SECONDS,
     external_data: bool | None = None,
     on_fail: str = "keep",
@@ -90,6 +91,7 @@ def optimize(
         budget: The limits as one object, in place of the five above.
         measure: Whether to measure latency; False lifts the limit on it.
         threads: Threads within an operator when measuring; 0 takes all cores.
+        batch: Samples in a call that is timed, if the model leaves its batch free.
         timeout: Seconds that one run of a model may take; 0 is no limit.
         external_data: Whether weights go to a file beside the output; by default only if they
             must.
@@ -141,6 +143,7 @@ def optimize(
         budget=budget,
         seed=kinds.whole("seed", seed),
         threads=kinds.whole("threads", threads),
+        batch=kinds.whole("batch", batch),
         timeout=kinds.number("timeout", timeout),
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),

@@ -15,7 +15,7 @@ from ocompress.front.case import open_case
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.request import Data
 from ocompress.front.watching import Watched
-from ocompress.io import Dataset, as_dataset
+from ocompress.io import Dataset, as_dataset, one_call, synthetic_data
 from ocompress.io.dataset import notes_of
 from ocompress.profiling import ProfileResult
 from ocompress.targets.transport import Progress, silent
@@ -155,6 +155,7 @@ def profile(
     data: Data | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int = 1,
+    batch: int = 1,
     per_node: bool = False,
     seconds: float = 2.5,
     preprocess: str | Path | None = None,
@@ -164,9 +165,10 @@ def profile(
     Args:
         model: The model.
         against: A reference.
-        data: Its first sample is what both are run on; random numbers otherwise.
+        data: Its first samples are what both are run on; random numbers otherwise.
         shapes: Shapes of inputs by name, for random numbers.
         threads: Threads within an operator; 0 takes all cores.
+        batch: Samples in a call, if the models leave their batch free.
         per_node: Whether to measure operators and layers.
         seconds: Time to spend on each model.
         preprocess: The table for a folder of images.
@@ -180,16 +182,28 @@ def profile(
         msg = "a preprocessing table needs a folder of images; give it with --data"
         raise OptionError(msg)
     kinds.whole("threads", threads)
+    if kinds.whole("batch", batch) < 1:
+        msg = f"batch {batch} must be at least 1"
+        raise OptionError(msg)
+    if shapes and batch > 1:
+        msg = "a batch and shapes are mutually exclusive; a shape says the batch, too"
+        raise OptionError(msg)
     if not 0 < kinds.number("seconds", seconds) < math.inf:
         msg = f"seconds {seconds} must be above 0"
         raise OptionError(msg)
     this, path = as_model(model)
     other, other_path = as_model(against) if against is not None else (None, None)
     opened = as_dataset(data, this, preprocess=preprocess) if data is not None else None
+    fed = opened.take(1) if opened is not None else None
+    if batch > 1:
+        source = opened if opened is not None else synthetic_data(this, batch)
+        fed = one_call(this, source, batch, threads=threads)
+        if other is not None:
+            one_call(other, source, batch, threads=threads)
     return profiling.profile(
         this,
         against=other,
-        data=opened.take(1) if opened is not None else None,
+        data=fed,
         shapes=_shapes(shapes),
         threads=threads,
         seconds=seconds,

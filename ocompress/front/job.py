@@ -19,12 +19,15 @@ from ocompress.front.samples import open_samples
 from ocompress.front.shorter import Contest, Prefixes
 from ocompress.front.witness import UNCHECKED, witness
 from ocompress.io import (
+    Dataset,
     Feeds,
     as_dataset,
     check_output,
     load_model,
     model_files,
+    one_call,
     stage_model,
+    synthetic_data,
 )
 from ocompress.ir import Model, to_proto
 from ocompress.pipeline import (
@@ -137,13 +140,14 @@ class _Job:
         self.remarks.extend(self._samples.remarks)
         for sentence in self._samples.announcements:
             self._announce(sentence)
-        self._feeds = self._try_out()
+        self._sample = self._try_out()
+        self._call = self._timed_call()
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
         hooks = (*self._hooks, Release(self.original)) if self._large else self._hooks
         threads, seed = self.request.threads, self.request.seed
-        look = witness(self.original, self._samples.fit, self._feeds, threads=threads, seed=seed)
+        look = witness(self.original, self._samples.fit, self._sample, threads=threads, seed=seed)
         if look is None:
             self.remarks.append(UNCHECKED)
         guards, prefixes = self._guards(), Prefixes()
@@ -190,7 +194,7 @@ class _Job:
         self._judge_size(sizes)
         let_go(written)
         both = (self.original, written)
-        before, after = (count_and_let_go(m, self._feeds) for m in both)
+        before, after = (count_and_let_go(m, self._sample) for m in both)
         self.remarks.extend(far_off(self.request.budget, found))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
 
@@ -215,6 +219,17 @@ class _Job:
             self.remarks.append(f"latency was not measured: {why}")
         return feeds
 
+    def _timed_call(self) -> Dataset | None:
+        """Return the feed that is timed as data of one call, None if nothing can be run."""
+        if self._sample is None:
+            return None
+        batch = self.request.batch
+        if batch == 1:
+            return as_dataset([self._sample], self.original)
+        fit = self._samples.fit
+        data = fit if fit is not None else synthetic_data(self.original, batch)
+        return one_call(self.original, data, batch, threads=self.request.threads)
+
     def _guards(self) -> list[Guard]:
         if not self._lossy:
             return []
@@ -222,7 +237,7 @@ class _Job:
         guards = self.request.limits.guards(
             self.original,
             None if self.request.synthetic else self._samples.judged_on,
-            self._feeds if timed else None,
+            next(iter(self._call)) if timed and self._call is not None else None,
             self.request.pipeline.passes,
             threads=self.request.threads,
             seed=self.request.seed,
@@ -237,7 +252,7 @@ class _Job:
 
     def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
         request = self.request
-        if self._feeds is None or not request.measure or not request.device.is_host:
+        if self._call is None or not request.measure or not request.device.is_host:
             return None
         found = self._profile(written, staged, _SECONDS)
         if too_slow(self.request.limits, found):  # a longer look, as the guards take one
@@ -246,11 +261,10 @@ class _Job:
         return found
 
     def _profile(self, written: Model, staged: Path, seconds: float) -> ProfileResult:
-        assert self._feeds is not None
         return profiling.profile(
             written,
             against=self.original,
-            data=as_dataset([self._feeds], self.original),
+            data=self._call,
             threads=self.request.threads,
             seconds=seconds,
             memory=False,

@@ -45,6 +45,7 @@ class Request:
         budget: What it may cost.
         seed: Makes everything random repeatable.
         threads: Threads within an operator when measuring; 0 takes all cores.
+        batch: Samples in a call that is timed; a batch that the model fixes stays.
         timeout: Seconds that one run of the model may take; 0 is no limit.
         measure: Whether to measure latency at the end.
         external_data: Whether weights go to a file of their own; by default only if they must.
@@ -67,6 +68,7 @@ class Request:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     threads: int = 1
+    batch: int = 1
     timeout: float = RUN_SECONDS
     measure: bool = True
     external_data: bool | None = None
@@ -106,6 +108,7 @@ class Request:
                 self.samples is not None and self.samples < 1
             ),
             f"synthetic data {self.synthetic} must be at least 1": self.synthetic < 0,
+            f"batch {self.batch} must be at least 1": self.batch < 1,
             f"threads {self.threads} must be 0 to {MOST_THREADS}": (
                 not 0 <= self.threads <= MOST_THREADS
             ),
@@ -210,6 +213,7 @@ class Request:
             "max_bytes": budget.max_bytes,
             "seed": self.seed,
             "threads": self.threads,
+            "batch": self.batch,
         }
 
 

@@ -8,11 +8,13 @@ from ocompress.io.feeds import Unlabelled
 from ocompress.io.holdout import Split, hold_out
 from ocompress.io.model_reader import load_model, model_files, model_from
 from ocompress.io.model_writer import save_model, stage_model
+from ocompress.io.one_call import OneCall, one_call
 from ocompress.ir.mapping import release
 
 __all__ = [
     "Dataset",
     "Feeds",
+    "OneCall",
     "Split",
     "Staging",
     "Unlabelled",
@@ -28,6 +30,7 @@ __all__ = [
     "model_files",
     "model_from",
     "module_files",
+    "one_call",
     "release",
     "save_model",
     "stage_model",

@@ -14,7 +14,7 @@ from ocompress.analysis.observe import observe
 from ocompress.analysis.statistics import Statistics, Wishes, merge
 from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
-from ocompress.io.dataset import Dataset
+from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import unspoken
 from ocompress.pipeline.base import Family, Outcome, Pass
@@ -139,6 +139,16 @@ class Context:
         """
         guard = next((g for g in self.guards if g.kind == kind), None)
         return None if guard is None else guard.judge(candidate, best)
+
+    @property
+    def timed_feeds(self) -> Feeds:
+        """The call of the model that is timed; the first sample where nothing else is timed.
+
+        Raises:
+            DataError: If nothing is timed and the user gave no data.
+        """
+        timer = next((g for g in self.guards if isinstance(g, Timer)), None)
+        return timer.feeds if timer is not None else next(iter(self.data.take(1)))
 
     def timed(self, models: Sequence[Model]) -> list[Mapping[str, float]] | None:
         """Return the milliseconds that single layers of models take, by label of the node.

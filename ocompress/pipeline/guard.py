@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 
 if TYPE_CHECKING:
@@ -77,7 +78,13 @@ class Purse(Protocol):
 
 @runtime_checkable
 class Timer(Protocol):
-    """A guard that measures on this machine, and can say how long single layers take."""
+    """A guard that measures on this machine, and can say how long single layers take.
+
+    Attributes:
+        feeds: The call that it times.
+    """
+
+    feeds: Feeds
 
     def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
         """Return for each model the milliseconds of its layers in one run, by label of the node.

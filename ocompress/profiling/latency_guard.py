@@ -75,7 +75,7 @@ class LatencyGuard:
         self.max_ratio = max_ratio
         self.margin = margin
         self._reference = reference
-        self._feeds = feeds
+        self.feeds = feeds
         self._threads = threads
         self._seconds = seconds
         self._seed = seed
@@ -111,7 +111,7 @@ class LatencyGuard:
         """
         found = time_layers(
             models,
-            self._feeds,
+            self.feeds,
             threads=self._threads,
             rounds=_ROUNDS,
             seconds=_TURN_SECONDS,
@@ -134,7 +134,7 @@ class LatencyGuard:
 
     def _caller(self, model: Model) -> Callable[[], object]:
         wanted = {v.name for v in model.graph.inputs}
-        given = {n: a for n, a in self._feeds.items() if n in wanted}
+        given = {n: a for n, a in self.feeds.items() if n in wanted}
         session = Session(model, level=Level.ALL, threads=self._threads)
         return lambda: session.run(given)
 

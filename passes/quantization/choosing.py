@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
-from ocompress.io.dataset import Feeds
 from ocompress.pipeline import Context, Verdict
 from ocompress.planning import Choice
 from passes.quantization.calibrating import Calibration
@@ -108,7 +107,7 @@ class Chooser:
             return verdict is not None
         try:
             units = problem.everything().chosen
-            share = share_of(self.drafter.model, units, self._feeds())
+            share = share_of(self.drafter.model, units, self.ctx.timed_feeds)
         except RuntimeFailureError:
             return False
         ratio = placement.ns / max(problem.float_ns, 1.0)
@@ -196,9 +195,6 @@ class Chooser:
             self._timed[key] = self.ctx.judged("latency", draft.model, self.drafter.model)
         return self._timed[key]
 
-    def _feeds(self) -> Feeds:
-        return next(iter(self.ctx.data.take(1)))
-
     def _calibration(self, problem: Problem) -> Calibration:
         units = problem.everything().chosen
         return Calibration(self.drafter, units, macs_of(units, self.elements), self.ctx)
@@ -214,7 +210,7 @@ class Chooser:
         """Return the problem with times of this machine."""
         self.ctx.progress("quant: timing layers", 0, 1)
         try:
-            times = measure_times(self.drafter, problem.everything().chosen, self._feeds())
+            times = measure_times(self.drafter, problem.everything().chosen, self.ctx.timed_feeds)
         except RuntimeFailureError as error:
             why = f"layers could not be timed, so the table decides: {error}"
             self.ctx.remark(Severity.WARNING, "not-timed", why)

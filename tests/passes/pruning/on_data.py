@@ -89,6 +89,7 @@ class Stopwatch(Fake):
 
     def __init__(self, ratio: float = 0.8) -> None:
         super().__init__("latency", lambda *_: Verdict(True, "latency", "", {"ratio": ratio}))
+        self.feeds: Mapping[str, np.ndarray] = {}
 
     def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
         return [
