@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ocompress.analysis.second_moments import Dealer, one_part, shrinkage, shrunk
+from ocompress.analysis.second_moments import Dealer, one_part, shrinkage, shrunk, summable
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class RegressionSums:
         self._sums: list[_Sums] = []
 
     def update(self, rows: np.ndarray, targets: np.ndarray) -> None:
-        """Take in one batch; what is not finite is left out.
+        """Take in one batch; what is not finite, or too large for sums of squares, is left out.
 
         Args:
             rows: (items, places, groups, inputs).
@@ -97,7 +97,7 @@ class RegressionSums:
         """
         if not rows.size:
             return
-        if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
+        if not (summable(rows) and summable(targets)):
             return
         if self._pivots is None:
             first = (a.mean(axis=(0, 1), dtype=np.float64) for a in (rows, targets))

@@ -16,6 +16,14 @@ from ocompress.analysis.windows import Window
 
 FOLDS = 3
 """Samples are dealt to so many parts; the last one judges what was fitted to the others."""
+_LARGEST = 1e16
+"""Largest magnitude whose products are summed; float32 holds a million of its squares."""
+
+
+def summable(rows: np.ndarray) -> bool:
+    """Return whether sums of products of some rows are finite in float32."""
+    # of NaN and what it is compared with, no comparison holds
+    return not rows.size or (float(rows.min()) >= -_LARGEST and float(rows.max()) <= _LARGEST)
 
 
 class Dealer:
@@ -217,7 +225,7 @@ class SecondMomentsAccumulator(Accumulator):
         rows = self._window_rows(batch) if self._window is not None else self._plain_rows(batch)
         if rows is None:
             return
-        if not np.isfinite(rows).all():
+        if not summable(rows):
             self._finite = False
             return
         items, groups, _, inputs = rows.shape
@@ -236,7 +244,7 @@ class SecondMomentsAccumulator(Accumulator):
                 self._add(fold, rows[chosen])
 
     def result(self) -> Folded | None:
-        """Return the moments, None if nothing was seen or something that is not finite."""
+        """Return the moments, None if nothing was seen or something that is not `summable`."""
         if not self._x or not self._finite:
             return None
         parts = zip(self._count, self._x, self._xx, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
@@ -37,9 +38,12 @@ def test_errors_are_those_of_the_rows() -> None:
     np.testing.assert_allclose(shifted.mean((0, 1)), 0, atol=1e-4)
 
 
-def test_what_is_not_finite_is_left_out() -> None:
-    sums = RegressionSums()
-    sums.update(np.full((3, 1, 1, 2), np.inf, np.float32), numbers(3, 1, 1, 1))
+@pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e30])
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_is_not_finite_or_too_large_is_left_out(bad: float, side: int) -> None:
+    sums, both = RegressionSums(), [numbers(3, 1, 1, 2), numbers(3, 1, 1, 1)]
+    both[side][1] = bad
+    sums.update(*both)
     assert sums.whole() is None
     assert sums.parts() is None
 

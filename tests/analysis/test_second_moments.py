@@ -41,8 +41,8 @@ def test_a_long_batch_is_sampled_at_even_and_odd_places() -> None:
     np.testing.assert_allclose(np.diag(found), [0.5, 0.5], atol=0.05)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_has_none(bad: float) -> None:
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30, -1e30])
+def test_what_is_not_finite_or_too_large_has_none(bad: float) -> None:
     batch = np.ones((2, 3), np.float32)
     batch[1, 1] = bad
     assert moments_of(np.ones((2, 3), np.float32), batch) is None

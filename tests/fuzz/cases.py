@@ -18,7 +18,7 @@ from tests.fuzz.seeds import models
 LONG = 8
 """Every so many cases, another command is run on the model, too."""
 _LOSSY = (
-    "prune{sparsity=0.5}", "quant", "quant-weights", "quant-dynamic", "factorize{ratio=0.5}",
+    "prune{sparsity=0.5}", "quant", "quant-weights", "quant-dynamic", "factorize{max_weights=0.5}",
     "prune-channels{ratio=0.5}", "equalize", "merge-layers",
 )  # fmt: skip
 _LIMIT = ("--timeout", "3")

@@ -67,6 +67,22 @@ def test_other_outputs_are_noticed(tmp_path: Path) -> None:
     assert "does not run" in difference(one, two, np.random.default_rng(0))
 
 
+def test_a_file_that_takes_the_runtime_down_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.onnx"
+    onnx.save(protos()["mlp"], path)
+    here = os.getpid()
+
+    def dies(*_: object) -> list[object]:
+        if os.getpid() != here:
+            os.abort()
+        pytest.fail("it would have died here")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession.run", dies)
+    assert difference(path, path, np.random.default_rng(0)) == ""
+
+
 def test_what_a_call_must_not_end_in_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(code: int, *lines: str) -> str:
         def run(_: list[str]) -> int:
