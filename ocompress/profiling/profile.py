@@ -17,7 +17,7 @@ from ocompress.profiling.latency import Times, interleave
 from ocompress.profiling.memory import measure
 from ocompress.profiling.result import InputChoice, Memory, ModelProfile, ProfileResult, TimeShare
 from ocompress.profiling.statistics import ratio_of_medians, summarize
-from ocompress.profiling.trace import shares, trace
+from ocompress.profiling.trace import parting, shares, trace
 from ocompress.runtime import Level, Session
 
 _TRACE_MS = 1000.0
@@ -82,12 +82,15 @@ def profile(
         if isinstance(used, str):
             remarks.append(used)
         by_op, by_layer = subject.per_node(own) if per_node else ((), ())
+        latency = summarize(own.runs, samples)
+        if subject is subjects[0] and (apart := parting(by_layer, latency.p50_ms)):
+            remarks.append(apart)
         cost = count(subject.model, _extents(subject.model, inputs, rows), run=True)
         if cost.unknown:
             remarks.append(f"multiply-accumulates of {len(cost.unknown)} nodes are not known")
         profiles.append(
             ModelProfile(
-                latency=summarize(own.runs, samples),
+                latency=latency,
                 cost=cost,
                 bytes=subject.bytes(),
                 memory=used if isinstance(used, Memory) else None,

@@ -68,7 +68,8 @@ class TimeShare(Finding):
         name: Operator kind or name of the layer.
         op_type: Operator that ran; for a layer the kernel's, which fusion may have changed.
         calls: Calls in one run.
-        ms: Milliseconds in one run, bodies of control flow not counted twice.
+        ms: Median over the runs of its milliseconds in one, bodies of control flow not counted
+            twice.
         share: Part of all nodes' time, 0 to 1.
     """
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,8 +27,11 @@ _RENAMED = re.compile(
 _ADDED = "(added by ONNX Runtime)"
 _WARMUP = 2
 _MOST_FUSED = 4
+_APART = 0.1
 
 Event = Mapping[str, Any]
+_Times = dict[tuple[str, str], list[list[float]]]
+"""Microseconds of the calls in each run, by name and operator."""
 
 
 def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
@@ -65,7 +70,7 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
 def shares(
     events: Sequence[Event], model: Model
 ) -> tuple[tuple[TimeShare, ...], tuple[TimeShare, ...]]:
-    """Add a trace up by operator and by layer, largest first.
+    """Add a trace up by operator and by layer, medians over the runs, largest first.
 
     A node of control flow counts without the nodes of its bodies. Kernels are named after the
     layer they came from where ONNX Runtime's names allow; those that it added itself (layout
@@ -75,13 +80,37 @@ def shares(
         events: As `trace` returns them.
         model: The model that ran, for the names of its layers.
     """
-    kernels, runs = kernel_times(events, model)
-    by_op: dict[tuple[str, str], list[float]] = defaultdict(list)
-    by_layer: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for node, op_type, own in kernels:
-        by_op[op_type, op_type].append(own)
-        by_layer[_ADDED if node is None else node.label, op_type].append(own)
-    return _table(by_op, runs), _table(by_layer, runs)
+    runs = _runs(events)
+    starts = [start for start, _ in runs]
+    known = _layers(model)
+    by_op: _Times = defaultdict(lambda: [[] for _ in runs])
+    by_layer: _Times = defaultdict(lambda: [[] for _ in runs])
+    for event, own in _own_time(_kernels(events)):
+        at = bisect.bisect_right(starts, event["ts"]) - 1
+        if at < 0 or event["ts"] >= runs[at][1]:
+            continue
+        node, op_type = _origin(event, known)
+        by_op[op_type, op_type][at].append(own)
+        by_layer[_ADDED if node is None else node.label, op_type][at].append(own)
+    return _table(by_op), _table(by_layer)
+
+
+def parting(by_layer: Sequence[TimeShare], p50_ms: float) -> str:
+    """Say in one sentence why layers do not add up to the latency, empty if they about do.
+
+    Args:
+        by_layer: The layers' times.
+        p50_ms: Median latency of a run without the profiler, milliseconds.
+    """
+    total = sum(row.ms for row in by_layer)
+    if not by_layer or abs(total - p50_ms) <= _APART * p50_ms:
+        return ""
+    why = (
+        "the profiler adds to each node's time, and operators that run in parallel count each"
+        if total > p50_ms
+        else "time between nodes, before the first and after the last is in no node"
+    )
+    return f"the layers add up to {total:.3f} ms, the latency p50 is {p50_ms:.3f} ms: {why}"
 
 
 def kernel_times(
@@ -98,18 +127,29 @@ def kernel_times(
         its operator, and its microseconds without those of kernels inside it; and the number of
         runs that count.
     """
-    spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == "model_run")
-    counted = spans[min(_WARMUP, len(spans) - 1) :] if spans else []
+    counted = _runs(events)
     if not counted:
         return [], 0
-    start = counted[0][0]
-    nodes = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
     known = _layers(model)
-    found = []
-    for event, own in _own_time([e for e in nodes if e["ts"] >= start]):
-        op_type = str(event["args"].get("op_name", ""))
-        found.append((_layer(event["name"].removesuffix(_KERNEL), op_type, known), op_type, own))
+    kernels = [e for e in _kernels(events) if e["ts"] >= counted[0][0]]
+    found = [(*_origin(event, known), own) for event, own in _own_time(kernels)]
     return found, len(counted)
+
+
+def _runs(events: Sequence[Event]) -> list[tuple[float, float]]:
+    """Return start and end of the runs that count, in order."""
+    spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == "model_run")
+    return spans[min(_WARMUP, len(spans) - 1) :] if spans else []
+
+
+def _kernels(events: Sequence[Event]) -> list[Event]:
+    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
+
+
+def _origin(event: Event, known: Mapping[str, Node]) -> tuple[Node | None, str]:
+    """Return the node that a kernel came from, and its operator."""
+    op_type = str(event["args"].get("op_name", ""))
+    return _layer(event["name"].removesuffix(_KERNEL), op_type, known), op_type
 
 
 def _own_time(events: Iterable[Event]) -> list[tuple[Event, float]]:
@@ -170,10 +210,19 @@ def _main_node(node: Node, op_type: str) -> Node:
     return node
 
 
-def _table(times: Mapping[tuple[str, str], Sequence[float]], runs: int) -> tuple[TimeShare, ...]:
-    total = sum(sum(t) for t in times.values())
+def _table(times: _Times) -> tuple[TimeShare, ...]:
+    found = {
+        key: statistics.median(sum(calls) for calls in runs) / 1000 for key, runs in times.items()
+    }
+    total = sum(found.values())
     rows = [
-        TimeShare(name, op, len(t) / runs, sum(t) / runs / 1000, sum(t) / total if total else 0.0)
-        for (name, op), t in times.items()
+        TimeShare(
+            name,
+            op,
+            statistics.fmean(len(calls) for calls in times[name, op]),
+            ms,
+            ms / total if total else 0.0,
+        )
+        for (name, op), ms in found.items()
     ]
     return tuple(sorted(rows, key=lambda r: (-r.ms, r.name, r.op_type)))

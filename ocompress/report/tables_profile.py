@@ -21,7 +21,7 @@ def profile(found: ProfileResult) -> Iterator[RenderableType]:
     for title, known in (("operator", found.model.by_op), ("layer", found.model.by_layer)):
         if known:
             yield Text("")
-            yield shares(title, known[:_MOST_ROWS])
+            yield shares(title, known, most=_MOST_ROWS)
             if len(known) > _MOST_ROWS:
                 yield Text(f"{len(known) - _MOST_ROWS} more in --report", style="dim")
     yield facts(where(found))
@@ -107,12 +107,13 @@ def _work(found: ProfileResult) -> Figure:
     return Figure(label, macs_text(here), macs_text(there), ratio, share, headline=True)
 
 
-def shares(title: str, known: Sequence[TimeShare]) -> Table:
-    """Return a row for each operator or layer.
+def shares(title: str, known: Sequence[TimeShare], most: int | None = None) -> Table:
+    """Return a row for each operator or layer, and their sum.
 
     Args:
         title: Which of the two: `operator` or `layer`.
         known: The times, largest first.
+        most: Rows at most; the sum is of all.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column(title, overflow="fold")
@@ -121,10 +122,13 @@ def shares(title: str, known: Sequence[TimeShare]) -> Table:
     for heading in ("calls", "time", "share"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
-    for share in known:
+    for share in known[:most]:
         kernel = [Text(share.op_type)] if title == "layer" else []
         cells = (f"{share.calls:g}", _ms(share.ms), f"{100 * share.share:.1f} %")
         table.add_row(Text(share.name), *kernel, *cells, Bar(share.share, 1.0))
+    blank = [Text("")] if title == "layer" else []
+    calls, ms = sum(s.calls for s in known), sum(s.ms for s in known)
+    table.add_row(Text("sum"), *blank, f"{calls:g}", _ms(ms), "100.0 %", "")
     return table
 
 

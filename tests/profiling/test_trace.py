@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ocompress.ir import Model
-from ocompress.profiling.trace import Event, shares, trace
+from ocompress.profiling.trace import Event, parting, shares, trace
+from ocompress.report import tables_profile
 from tests.build import Builder
 from tests.profiling.nets import mlp
 
@@ -38,18 +39,48 @@ def conv_net() -> Model:
     return b.model()
 
 
-def test_two_runs_warm_up_and_the_rest_is_averaged() -> None:
+def test_two_runs_warm_up_and_the_median_of_the_rest_counts() -> None:
     events = []
-    for index, duration in enumerate([500, 500, 10, 30]):
+    for index, duration in enumerate([500, 500, 10, 30, 400]):  # the last one was disturbed
         events += [run(1000 * index), node("conv", "Conv", 1000 * index + 1, duration)]
         events.append(node("y", "Conv", 1000 * index + 600, 20))
     by_op, by_layer = shares(events, conv_net())
     (conv,) = by_op
-    assert (conv.name, conv.calls, conv.ms, conv.share) == ("Conv", 2.0, 0.04, 1.0)
-    assert [(r.name, r.ms, r.share) for r in by_layer] == [
-        ("conv", 0.02, 0.5),
-        ("y", 0.02, 0.5),
+    assert (conv.name, conv.calls, conv.ms, conv.share) == ("Conv", 2.0, 0.05, 1.0)
+    assert [(r.name, r.calls, r.ms, round(r.share, 9)) for r in by_layer] == [
+        ("conv", 1.0, 0.03, 0.6),
+        ("y", 1.0, 0.02, 0.4),
     ]
+
+
+def test_calls_of_one_run_are_added_up_before_the_median() -> None:
+    events = []
+    for index in range(5):
+        events += [run(1000 * index), node("conv", "Conv", 1000 * index + 1, 10)]
+        events.append(node("conv", "Conv", 1000 * index + 500, 30))
+    events.append(node("conv", "Conv", 4999, 500))  # after the end of the last run
+    _, (row,) = shares(events, conv_net())
+    assert (row.calls, row.ms) == (2.0, 0.04)
+
+
+def test_what_ran_in_few_of_the_runs_counts_with_its_median() -> None:
+    events = [run(1000 * index) for index in range(5)]
+    events += [node("conv", "Conv", 1000 * index + 1, 10) for index in range(5)]
+    events.append(node("y", "Conv", 2500, 40))
+    _, by_layer = shares(events, conv_net())
+    assert [(r.name, r.ms) for r in by_layer] == [("conv", 0.01), ("y", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("p50", "said"),
+    [(0.05, ""), (0.054, ""), (0.04, "profiler adds"), (0.08, "time between nodes")],
+)
+def test_it_is_said_why_layers_do_not_add_up_to_the_latency(p50: float, said: str) -> None:
+    rows = shares([run(0), node("conv", "Conv", 1, 30), node("y", "Conv", 50, 20)], conv_net())[1]
+    found = parting(rows, p50)
+    assert said in found
+    assert bool(found) == bool(said)
+    assert parting((), p50) == ""
 
 
 @pytest.mark.parametrize(
@@ -94,3 +125,11 @@ def test_a_real_trace_covers_the_layers() -> None:
     assert sum(r.share for r in by_op) == pytest.approx(1.0)
     assert sum(r.calls for r in by_layer) == sum(r.calls for r in by_op)
     assert {"hidden", "y"} <= {r.name for r in by_layer}
+
+
+def test_the_table_closes_with_the_sum_of_all_rows() -> None:
+    rows = shares([run(0), node("conv", "Conv", 1, 30), node("y", "Conv", 50, 20)], conv_net())[1]
+    table = tables_profile.shares("layer", rows, most=1)
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    assert cells[0] == ["conv", "sum"]
+    assert cells[2:5] == [["1", "2"], ["0.030 ms", "0.050 ms"], ["60.0 %", "100.0 %"]]
