@@ -34,6 +34,7 @@ def baked() -> Model:
 def test_the_feed_that_is_timed_holds_as_many_samples(data: Any) -> None:
     found = profile(net(), against=net(), data=data, batch=8, seconds=0.01)
     assert [i.shape for i in found.inputs] == [(8, 4)]
+    assert found.inputs[0].origin == ("given" if data is None else "data")
     assert found.model.latency.samples == 8
     done = optimize(net(), passes="canonicalize", data=data, batch=8)
     assert done.profile is not None
