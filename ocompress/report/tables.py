@@ -115,6 +115,7 @@ def _change(pair: tuple[int, int], text: Any) -> str:
 def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     if record.counts:
         yield _counted(record.counts)
+    yield from _sparsity(record)
     declined = done.declined(record)
     if declined:
         yield f"left alone: {_counted(declined)}"
@@ -127,6 +128,13 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
             yield f"REFUSED by {verdict.guard}: {verdict.message}"
     if _silent(done, record):
         yield _NOTHING
+
+
+def _sparsity(record: PassRecord) -> Iterator[str]:
+    """Yield the share of zeros among the weights of all layers, where the pass says so."""
+    share = record.details.get("sparsity")
+    if isinstance(share, float):
+        yield f"of the weights of all layers {share:.1%} are zero"
 
 
 def _figures(verdict: Verdict) -> Iterator[str]:
@@ -155,6 +163,7 @@ def one_pass(done: Optimization, record: PassRecord) -> Table:
         ("tried" if record.status is Status.ROLLED_BACK else "done", _counted(record.counts)),
         ("left alone", _counted(done.declined(record))),
     ]
+    pairs += [("zeros", text) for text in _sparsity(record)]
     if _silent(done, record):
         pairs.append(("done", _NOTHING))
     for verdict in record.verdicts:

@@ -70,7 +70,8 @@ class Cutting:
             fits = refitting.refit(reference, model, kept, jobs, self.ctx)
             prune_rows.note_fits([(w, row) for w, row, _ in changed], fits)
         layers = {w.name: [n.label for n in w.nodes] for w in self.weights}
-        details = {"layers": rows, "criterion": self.criterion}
+        details: prune_rows.Row = {"layers": rows, "criterion": self.criterion}
+        details["sparsity"] = prune_rows.share_of_zeros(model)
         details |= prune_rows.details((reference, model), rows, layers, self.ctx)
         made = sum(row["pruned"] for _, row, _ in changed)
         return Outcome(Facet.WEIGHTS, {"weights pruned": len(changed), "zeros made": made}, details)

@@ -47,7 +47,8 @@ class Prune(Pass):
     of them. For N:M the neighbours are consecutive input channels (of one tap of a convolution);
     a shorter last group keeps its share, rounded up.
 
-    Leaves alone: the first and last layers (first-layer, last-layer), depthwise convolutions
+    Leaves alone: the first and last layers where no costs are measured (first-layer, last-layer;
+    see `protect_ends`), depthwise convolutions
     (depthwise), embedding tables (embedding), small weights (too-small), names that match `exclude`
     (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types` (op-type),
     recurrent ones (recurrent), quantized weights (already-quantized), computed ones
@@ -110,7 +111,11 @@ class Prune(Pass):
     op_types: tuple[str, ...] = option(
         ("Conv", "ConvTranspose", "Gemm", "MatMul"), help="Operators whose weights are pruned."
     )
-    protect_ends: bool = option(True, help="Leave the first and the last layers alone.")
+    protect_ends: bool | None = option(
+        None,
+        help="Leave the first and the last layers alone; none: where costs are not measured, "
+        "that is under criterion l1 and l2.",
+    )
     depthwise: bool = option(False, help="Prune depthwise convolutions too.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
 
@@ -152,14 +157,16 @@ class Prune(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
-        rules = Rules(self.op_types, self.exclude, self.protect_ends, self.depthwise, self.smallest)
+        criterion = self._criterion(ctx)
+        # magnitudes do not tell that errors of the ends are dearer; costs that are measured do
+        ends = criterion in costs.DATA_FREE if self.protect_ends is None else self.protect_ends
+        rules = Rules(self.op_types, self.exclude, ends, self.depthwise, self.smallest)
         self._check_names(model)
         wanted = [(c, self._share(c)) for c in collect(model, rules, ctx)]
         for candidate, share in wanted:
             if share == 0:
                 ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
-        criterion = self._criterion(ctx)
         limited = not self.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
         deepest = DEEPEST if limited else self._amount
         costed = self._costed(model, wanted, criterion, deepest, ctx)

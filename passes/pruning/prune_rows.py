@@ -96,6 +96,15 @@ def details(
     return found
 
 
+def share_of_zeros(model: Model) -> float:
+    """Return the share of zeros among the weights of all layers; shared ones count once."""
+    found = [weight_of(node) for _, node in model.nodes() if not node.is_op("Gather")]
+    arrays = {id(w[0]): w[0].constant for w in found if w is not None}.values()
+    known = [a for a in arrays if a is not None]
+    zeros = sum(a.size - int(np.count_nonzero(a)) for a in known)
+    return zeros / max(1, sum(a.size for a in known))
+
+
 def _untouched(node: Node) -> Row:
     weight = weight_of(node)
     if weight is None or weight[0].constant is None:

@@ -202,3 +202,29 @@ def test_a_goal_is_not_searched_for_and_nothing_goes_where_nothing_may() -> None
     assert not outcome
     assert zeros(after) == 0
     assert ctx.diagnostics.declined()["too-lossy"] == 4
+
+
+@pytest.mark.parametrize(
+    ("criterion", "protect", "share"),
+    [("auto", None, 0.9), ("taylor", None, 0.9), ("l2", None, 0.6), ("auto", True, 0.6)],
+)
+def test_ends_are_left_alone_where_no_costs_are_measured(
+    criterion: str, protect: bool | None, share: float
+) -> None:
+    model = _ends()
+    item = Prune(sparsity=0.9, criterion=criterion, protect_ends=protect, smallest=0, refit=False)
+    after, outcome, ctx = run(item, model)
+    assert zeros(after) == pytest.approx(share, abs=1e-3)
+    assert outcome.details["sparsity"] == pytest.approx(zeros(after))
+    ends = {"first-layer": 1, "last-layer": 1} if share < 0.9 else {}
+    assert dict(ctx.diagnostics.declined()) == ends
+
+
+def _ends() -> Model:
+    """Three layers of 400, 1,600 and 400 weights: two thirds are between the ends."""
+    b = Builder()
+    h = b.op("Flatten", b.op("GlobalAveragePool", b.input("x", ["n", 4, 8, 8])))
+    h = b.op("Relu", b.op("Gemm", h, b.weight(4, 100)))
+    h = b.op("Relu", b.op("Gemm", h, b.weight(100, 16)))
+    b.output(b.op("Gemm", h, b.weight(16, 25), b.weight(25), to="y"), ["n", 25])
+    return b.model()
