@@ -36,7 +36,9 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def pruned() -> Optimization:
-    return optimize(model(), passes="prune{sparsity=0.75 protect_ends=true}", data=DATA, measure=False)
+    return optimize(
+        model(), passes="prune{sparsity=0.75 protect_ends=true}", data=DATA, measure=False
+    )
 
 
 def ended(done: Optimization, *states: Status, **more: Any) -> Optimization:
