@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -69,3 +70,46 @@ def samples_in(data: Dataset, feed: Feeds) -> int:
 def notes_of(data: Dataset) -> list[str]:
     """Return what a user should be told about data, one sentence each."""
     return [f"{data.source}: {note}" for note in getattr(data, "notes", ())]
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """Another dataset in all respects; subclasses change some."""
+
+    data: Dataset
+
+    @property
+    def source(self) -> str:
+        """Where the data came from."""
+        return self.data.source
+
+    @property
+    def samples(self) -> int:
+        """Number of samples over all feeds."""
+        return self.data.samples
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels in the order of the samples."""
+        return self.data.labels
+
+    @property
+    def cut_at(self) -> int:
+        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        return cut_at(self.data)
+
+    def samples_in(self, feed: Feeds) -> int:
+        """Return how many samples one of the feeds holds."""
+        return samples_in(self.data, feed)
+
+    def __len__(self) -> int:
+        """Count the feeds."""
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Feeds]:
+        """Iterate over the feeds."""
+        return iter(self.data)
+
+    def take(self, samples: int) -> Dataset:
+        """Return the first feeds that together hold at most `samples` samples, at least one."""
+        return self.data.take(samples)

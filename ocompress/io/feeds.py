@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ocompress.errors import DataError
-from ocompress.io.dataset import Dataset, cut_at, samples_in
+from ocompress.io.dataset import Dataset, Wrapped, cut_at, samples_in
 from ocompress.io.inputs import InputSpec, checked_feed
 from ocompress.ir.tensors import read_tensor
 
@@ -148,43 +148,13 @@ class ChainDataset:
         return replace(self, parts=kept)
 
 
-@dataclass(frozen=True)
-class Unlabelled:
+class Unlabelled(Wrapped):
     """The same data without their labels."""
-
-    data: Dataset
-
-    @property
-    def source(self) -> str:
-        """Where the data came from."""
-        return self.data.source
-
-    @property
-    def samples(self) -> int:
-        """Number of samples over all feeds."""
-        return self.data.samples
 
     @property
     def labels(self) -> None:
         """None, whatever the data have."""
         return
-
-    @property
-    def cut_at(self) -> int:
-        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
-        return cut_at(self.data)
-
-    def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
-        """Return how many samples one of the feeds holds."""
-        return samples_in(self.data, feed)
-
-    def __len__(self) -> int:
-        """Count the feeds."""
-        return len(self.data)
-
-    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
-        """Iterate over the feeds."""
-        return iter(self.data)
 
     def take(self, samples: int) -> Unlabelled:
         """Return the first feeds that together hold at most `samples` samples, at least one."""

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ocompress.io.batches import ArrayDataset
-from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
+from ocompress.io.dataset import Dataset, Feeds, Wrapped, samples_in
 
 SHARE = 0.2
 """Part of the samples that is held out."""
@@ -71,27 +71,12 @@ def held_count(samples: int, share: float = SHARE) -> int:
 
 
 @dataclass(frozen=True)
-class PickedFeeds:
+class PickedFeeds(Wrapped):
     """Some feeds of a dataset."""
 
-    data: Dataset
     keep: np.ndarray
     """Which feeds, bool [feeds]."""
     limit: int | None = None
-
-    @property
-    def source(self) -> str:
-        """Where the data came from."""
-        return self.data.source
-
-    @property
-    def cut_at(self) -> int:
-        """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
-        return cut_at(self.data)
-
-    def samples_in(self, feed: Feeds) -> int:
-        """Return how many samples one of the feeds holds."""
-        return samples_in(self.data, feed)
 
     @cached_property
     def _sizes(self) -> np.ndarray:

@@ -7,9 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocompress.io import Dataset, as_dataset, hold_out
-from ocompress.io.holdout import held_count
+from ocompress.front.watching import Watched
+from ocompress.io import Dataset, Feeds, Unlabelled, as_dataset, hold_out
+from ocompress.io.dataset import Wrapped, cut_at, samples_in
+from ocompress.io.holdout import PickedFeeds, held_count
 from tests.build import Builder
+
+
+class Alone(Wrapped):
+    """Feeds that are one sample each and stay whole."""
+
+    @property
+    def cut_at(self) -> int:
+        return 0
+
+    def samples_in(self, feed: Feeds) -> int:
+        return 1
 
 
 def model(batch: object = "n", *, state: bool = False) -> object:
@@ -101,3 +114,14 @@ def test_what_cannot_be_divided_is_both_parts() -> None:
 def test_few_samples_give_up_more(samples: int, held: int) -> None:
     assert held_count(samples) == held
     assert held_count(samples, 0.5) >= samples // 2
+
+
+def test_wrapped_data_count_as_the_data_do() -> None:
+    feeds = [{"x": numbered(3)} for _ in range(4)]
+    data = as_dataset(feeds, model())  # type: ignore[arg-type]
+    for wrapped in (Unlabelled(data), Watched(data, lambda *_: None), hold_out(data).fit):
+        assert cut_at(wrapped) == cut_at(data)
+        assert [samples_in(wrapped, f) for f in wrapped] == [3] * len(wrapped)
+    whole = PickedFeeds(Alone(data), np.ones(4, bool))
+    assert cut_at(Watched(whole, lambda *_: None)) == 0
+    assert samples_in(Watched(whole, lambda *_: None), feeds[0]) == 1
