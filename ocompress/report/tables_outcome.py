@@ -63,7 +63,7 @@ def quality(level: LevelResult) -> Iterator[Figure]:
     """Return how close the result's outputs are to the original's."""
     scores = [s for s in (level.accuracy, level.metric) if s is not None]
     several = len(level.outputs) > 1
-    first = not scores and level.agreement is None
+    first = level.score is None and level.agreement is None
     for output in level.outputs:
         name = f" of {output.name}" if several else ""
         yield Figure(f"SQNR{name}", db_text(output.sqnr_db), headline=first)
@@ -78,7 +78,7 @@ def _lost(output: OutputComparison, name: str, level: LevelResult) -> Iterator[F
     found = output.loss
     if found is not None and found.unit != Unit.AGREEMENT:
         of = f" of {output.name} {found.part}" if found.part else name
-        most = found is level.loss and level.accuracy is None and level.metric is None
+        most = found is level.loss and level.score is None
         label = f"{Unit(found.unit).noun} lost{of}"
         yield Figure(label, points_text(found.drop), headline=most)
 
@@ -97,7 +97,8 @@ def _score(score: ScoreComparison) -> Figure:
     drop = f"-{score.drop.value:.4f}" if score.drop.value > 0 else "no drop"
     share = score.candidate if 0 <= score.candidate <= 1 else None  # else no share of anything
     before, after = f"{score.reference:.4f}", f"{score.candidate:.4f}"
-    return Figure(score.name, after, before, drop, share, headline=True)
+    label = f"{score.name}, {score.count} labelled" if score.unlabelled else score.name
+    return Figure(label, after, before, drop, share, headline=True)
 
 
 def closing(done: Optimization, failures: Sequence[str] | None = None) -> Closing:

@@ -131,7 +131,10 @@ def _place(output: OutputComparison, lost: Loss) -> str:
 
 def _lost(lost: Loss) -> str:
     unit = "sample" if lost.count == 1 else "samples"
-    return f"lost {points_text(lost.drop)} over {lost.count} {unit}"
+    found = f"lost {points_text(lost.drop)} over {lost.count} {unit}"
+    if lost.temperature == 1:
+        return found
+    return f"{found}, corrected by labels (temperature {lost.temperature:.2f})"
 
 
 def _score(score: ScoreComparison) -> str:
@@ -139,6 +142,7 @@ def _score(score: ScoreComparison) -> str:
     return (
         f"{score.reference:.4f} -> {score.candidate:.4f}, drop {drop.value:+.4f} "
         f"({drop.low:+.4f} to {drop.high:+.4f}) over {score.count}"
+        f"{' labelled samples' if score.unlabelled else ''}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from ocompress.validation.metric import Metric
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import LiveSource, Shelf
-from ocompress.validation.temperature import fit_temperature
+from ocompress.validation.temperature import corrected
 
 Named = Literal["auto", "expected", "agreement", "accuracy", "cosine", "error"]
 NAMES: tuple[Named, ...] = ("auto", "expected", "agreement", "accuracy", "cosine", "error")
@@ -74,6 +74,8 @@ def make_meter(
 ) -> Meter:
     """Make the meter of a metric; `auto` takes accuracy where every sample has a label.
 
+    Asked for by name, accuracy is that of the samples that have one.
+
     Args:
         reference: The original; it runs once.
         data: What is judged on.
@@ -96,7 +98,9 @@ def make_meter(
 
 def _has_all_labels(data: Dataset) -> bool:
     labels = class_ids(data)
-    return labels is not None and len(labels) == data.samples and bool((labels >= 0).all())
+    if labels is None or len(labels) != data.samples:
+        return False
+    return not Accuracy(labels).unlabelled
 
 
 class LossMeter:
@@ -173,27 +177,7 @@ class LossMeter:
                     "out, or give module:function"
                 )
                 raise DataError(msg)
-        return self._tempered(reference, found, outputs)
-
-    def _tempered(
-        self, reference: Model, measures: dict[str, Measure], outputs: dict[str, np.ndarray]
-    ) -> dict[str, Measure]:
-        """Correct an original that is too sure of itself, where some labels tell."""
-        labels = class_ids(self._data)
-        if labels is None or labels.ndim != 1 or len(labels) != self._data.samples:
-            return measures
-        for name, measure in measures.items():
-            if measure.unit is Unit.EXPECTED and outputs[name].ndim == 2:
-                p = np.concatenate([measure.prepare(a) for a in self._outputs(reference, name)])
-                fits = len(p) == len(labels) and int(labels.max()) < p.shape[-1]
-                t = fit_temperature(p, labels) if fits else 1.0
-                corrected = measure if t == 1.0 else replace(measure, temperature=t, instead=None)
-                return {**measures, name: corrected}
-        return measures
-
-    def _outputs(self, reference: Model, name: str) -> list[np.ndarray]:
-        source = LiveSource(reference, Level.ALL, self._threads)
-        return [source.outputs(feeds)[name] for feeds in self._data]
+        return corrected(reference, self._data, lambda _: found, self._threads) or found
 
 
 class ScoreMeter:
@@ -233,7 +217,8 @@ class ScoreMeter:
         for feeds, kept in zip(self._data, self._kept, strict=True):
             span = slice(first, first + samples_in(self._data, feeds))
             new = self._digest(source.outputs(feeds), feeds, span)
-            total.add(kept[key], new[key], span.stop - first)
+            counted = len(kept[key]) if self._accuracy is not None else span.stop - first
+            total.add(kept[key], new[key], counted)
             first = span.stop
         found = total.result()
         return Drop(found.drop, self.noun, found.count, self._least(found.count, confidence))
@@ -251,8 +236,8 @@ class ScoreMeter:
 
     def _labels(self) -> Accuracy:
         labels = class_ids(self._data)
-        if labels is None or (labels < 0).any():
-            what = "class ids as labels" if labels is None else "labels of all samples"
+        if labels is None or not (labels >= 0).any():
+            what = "class ids as labels" if labels is None else "label that is not negative"
             msg = f"data {self._data.source!r} have no {what}; accuracy needs them"
             raise DataError(msg)
         return Accuracy(labels)

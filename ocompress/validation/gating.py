@@ -85,10 +85,9 @@ def _values(limit_name: str, found: Sequence[OutputComparison]) -> list[float]:
 def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:
     kind, values = "", []
     for level in levels:
-        score = level.metric or level.accuracy
-        if score is not None:
-            kind = score.name
-            values.append(score.drop.value)
+        if level.score is not None:
+            kind = level.score.name
+            values.append(level.score.drop.value)
         elif level.loss is not None:
             kind = Unit(level.loss.unit).noun
             values.append(level.loss.drop.value)

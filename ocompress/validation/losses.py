@@ -107,7 +107,7 @@ class LossSum:
         bounded = self.measure.unit in (Unit.EXPECTED, Unit.AGREEMENT)
         margin = self.margin if bounded else None
         return [
-            Loss(part.name, self.measure.unit.value, found, len(row))
+            Loss(part.name, self.measure.unit.value, found, len(row), self.measure.temperature)
             for part, row in zip(self.measure.parts, losses, strict=True)
             for found in [mean_interval(row, margin, confidence)]
         ]

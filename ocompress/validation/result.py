@@ -54,12 +54,15 @@ class Loss(Finding):
         unit: `expected`, `agreement`, `cosine` or `error`, see `ocompress.validation.measures`.
         drop: The loss, 0 for none, with its interval.
         count: Samples.
+        temperature: What the original's scores were divided by, as labels of some samples tell; 1
+            where no labels do.
     """
 
     part: str
     unit: str
     drop: Interval
     count: int
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class ScoreComparison(Finding):
         count: Independent observations (samples, or feeds where the metric gives one number).
         reference_interval: Interval of the reference's own score, where it is a proportion.
         candidate_interval: Interval of the candidate's own score, where it is a proportion.
+        unlabelled: Samples that do not count because they have no label.
     """
 
     name: str
@@ -139,6 +143,7 @@ class ScoreComparison(Finding):
     count: int
     reference_interval: Interval | None = None
     candidate_interval: Interval | None = None
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class LevelResult(Finding):
     Attributes:
         level: Optimization level.
         outputs: One comparison per output.
-        accuracy: Task accuracy where the data have labels.
+        accuracy: Task accuracy on the samples that have labels.
         metric: The user's own metric.
         worst: The worst samples, worst first.
     """
@@ -177,6 +182,13 @@ class LevelResult(Finding):
     accuracy: ScoreComparison | None = None
     metric: ScoreComparison | None = None
     worst: tuple[WorstSample, ...] = ()
+
+    @property
+    def score(self) -> ScoreComparison | None:
+        """What decides before losses of outputs do: the metric, or accuracy on all samples."""
+        if self.metric is not None or self.accuracy is None or self.accuracy.unlabelled:
+            return self.metric
+        return self.accuracy
 
     @property
     def agreement(self) -> Interval | None:

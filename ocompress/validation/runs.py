@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ocompress.ir import Model
 from ocompress.runtime import Level
 from ocompress.validation.collapse import Collapse, collapse_check
 from ocompress.validation.comparison import Comparer
-from ocompress.validation.measures import Measure
+from ocompress.validation.measures import Measure, choose_measures
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
@@ -25,6 +25,7 @@ from ocompress.validation.sources import (
     live_opener,
     shelf_opener,
 )
+from ocompress.validation.temperature import corrected
 
 Outputs = dict[str, np.ndarray]
 
@@ -69,6 +70,7 @@ class LevelRun:
         right = None
         if accuracy is not None and self.accuracy is not None:
             right = self.accuracy[self.comparer.within_unit(accuracy.output)].result()
+            right = replace(right, unlabelled=accuracy.unlabelled)
         own = self.metric.result() if self.metric is not None else None
         return self.comparer.result(self.level, (right, own))
 
@@ -115,10 +117,10 @@ class Runner:
             raise DataError(msg)
         if labels is None:
             self._remarks.append("the labels are no class ids, so accuracy was not computed")
-        elif (labels < 0).any():
-            known = int((labels >= 0).sum())
-            why = f"{known} of {len(labels)} samples have labels, so accuracy was not computed"
-            self._remarks.append(why)
+        elif not (labels >= 0).any():
+            self._remarks.append(
+                "no sample has a label (all are negative), so there is no accuracy"
+            )
             return None
         return labels
 
@@ -139,14 +141,15 @@ class Runner:
         """
         aside = max(reference.weight_bytes, candidate.weight_bytes) > LARGE
         level = self._runs[0].level
+        measures = self._corrected(reference, threads)
         live = opener or live_opener(threads)
         shelf = shelf_opener(threads, self._data) if aside and opener is None else live
         source = shelf(reference, level)
         self._watched = [Collapse(reference) for _ in self._runs]
         self._remarks += self._watched[0].remarks()
-        self._between = Comparer(reference, dict(self._measures))
+        self._between = Comparer(reference, dict(measures))
         for run in self._runs:
-            run.comparer = Comparer(reference, dict(self._measures))
+            run.comparer = Comparer(reference, dict(measures))
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:
@@ -157,6 +160,15 @@ class Runner:
             self._feed(outputs, feeds, slice(first, first + samples))
             first += samples
         return self._finish(first)
+
+    def _corrected(self, reference: Model, threads: int) -> dict[str, Measure]:
+        """Return what is known of measures; with labels, also what they say of probabilities."""
+        given = self._measures
+
+        def chosen(outputs: Outputs) -> dict[str, Measure]:
+            return {**choose_measures(reference, outputs), **given}
+
+        return corrected(reference, self._data, chosen, threads) or given
 
     def _first(self, reference: Model, outputs: Outputs, samples: int) -> None:
         for value in reference.graph.outputs:
@@ -196,7 +208,7 @@ class Runner:
             if self._accuracy and run.accuracy and right:
                 new = self._accuracy.score(outputs, span)
                 for total, old_scores, new_scores in zip(run.accuracy, right, new, strict=True):
-                    total.add(old_scores, new_scores, samples)
+                    total.add(old_scores, new_scores, len(old_scores))
             if self._metric and run.metric and score is not None:
                 try:
                     own = metric_scores(self._metric, outputs, self._data, feeds, span)

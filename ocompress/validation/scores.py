@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.errors import DataError
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.validation.decisions import Kind, Rule, agree
+from ocompress.validation.decisions import Kind, Rule
 from ocompress.validation.intervals import bootstrap_mean, paired_drop, wilson
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import ScoreComparison
@@ -31,7 +31,7 @@ class Accuracy:
     """Scores the decisions of one output against class ids.
 
     The output is the first whose largest class is a decision per label, else the first with as
-    many decisions as labels.
+    many decisions as labels. Negative labels are not known and do not count.
 
     Attributes:
         labels: Class ids, shape [all samples, ...].
@@ -41,6 +41,11 @@ class Accuracy:
     labels: np.ndarray
     output: str = ""
     _rule: Rule = field(default_factory=lambda: Rule(Kind.EQUAL))
+
+    @property
+    def unlabelled(self) -> int:
+        """Samples without any known label."""
+        return int((self._known(slice(None)).sum(axis=1) == 0).sum())
 
     def choose(self, outputs: dict[str, np.ndarray], samples: int) -> bool:
         """Choose the output by the reference's first outputs; False if none fits.
@@ -72,22 +77,32 @@ class Accuracy:
         """Score one feed.
 
         Returns:
-            Shares of right decisions per sample, shape [samples], with the threshold at 0 and at
-            0.5 (the same where there is no threshold).
+            Shares of right decisions per labelled sample, shape [labelled], with the threshold at
+            0 and at 0.5 (the same where there is no threshold).
         """
-        labels = self.labels[span]
-        count = len(labels)
+        labels, known = self.labels[span], self._known(span)
+        counts = known.sum(axis=1)
+        labelled = counts > 0
+        none = np.zeros(int(labelled.sum()))
         if self.output not in outputs:
-            return np.zeros(count), np.zeros(count)
+            return none, none
         decisions = self._rule.decide(outputs[self.output])
         if decisions.size != labels.size:
-            return np.zeros(count), np.zeros(count)
+            return none, none
         both = (
-            agree(labels, self._rule.labels_of(decisions, unit).reshape(labels.shape), count)
+            self._rule.labels_of(decisions, unit).reshape(labels.shape) == labels
             for unit in (False, True)
         )
-        signed, halved = both
+        signed, halved = (
+            (right.reshape(known.shape) & known).sum(axis=1)[labelled] / counts[labelled]
+            for right in both
+        )
         return signed, halved
+
+    def _known(self, span: slice) -> np.ndarray:
+        """Return which labels are known, [samples, labels of a sample]."""
+        known = np.asarray(self.labels[span] >= 0)
+        return known.reshape(len(known), math.prod(known.shape[1:]))
 
 
 @dataclass(slots=True)
@@ -106,7 +121,9 @@ class ScoreSum:
     _weights: list[np.ndarray] = field(default_factory=list)
 
     def add(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> None:
-        """Take in one feed's scores, shape [samples] or [1]."""
+        """Take in one feed's scores, shape [samples] or [1]; of no samples there are none."""
+        if not samples:
+            return
         size = min(reference.size, candidate.size)
         weight = samples / max(size, 1)
         for kept, scores in ((self._reference, reference), (self._candidate, candidate)):
