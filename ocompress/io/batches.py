@@ -9,20 +9,22 @@ import numpy as np
 
 from ocompress.errors import DataError
 from ocompress.io.arrays import ArraySource, TurnedArray, picked
-from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert
+from ocompress.io.batch_axes import Axis
+from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert, told
 from ocompress.io.nonfinite import refuse_lost
-from ocompress.io.plan import MOST_SAMPLES, Plan, Unit, make_plan
+from ocompress.io.plan import MOST_SAMPLES, Plan, Unit
+from ocompress.io.planning import make_plan
 
 
 @dataclass(frozen=True)
 class ArrayDataset:
     """Arrays as feeds; only one batch at a time is in memory.
 
-    An array of its input's own rank is cut along axis 0: into the batch the model fixes, or
-    into at most `most` samples and 16 MiB. An array with one axis more holds one whole feed per
-    leading index, and then so does every other that counts as many. An array of exactly the
-    input's fixed shape goes into every feed, and arrays without a common batch, as nodes and edges
-    of a graph, are one feed.
+    An array of its input's own rank is cut along the axis that counts samples: into the batch the
+    model fixes, or into at most `most` samples and 16 MiB. An array with one axis more holds one
+    whole feed per leading index, and then so does every other that counts as many. An array of
+    exactly the input's fixed shape goes into every feed, and arrays without a common batch, as
+    nodes and edges of a graph, are one feed.
 
     Attributes:
         source: Where the data came from.
@@ -77,7 +79,13 @@ class ArrayDataset:
                 f"the last {plan.count - self.rows} samples are left out: the model wants batches "
                 f"of {plan.unit.rows}"
             )
+        if self.planned is None:
+            notes += told(self._given, {s.name: self.arrays[s.name].shape for s in self._given})
         object.__setattr__(self, "notes", tuple(notes))
+
+    @property
+    def _given(self) -> list[InputSpec]:
+        return [s for s in self.specs if s.name in self.arrays]
 
     @property
     def rows(self) -> int:
@@ -101,9 +109,15 @@ class ArrayDataset:
     @property
     def cut_at(self) -> int:
         """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
+        first = all(s.axis == 0 or isinstance((s.shape or (0,))[0], int) for s in self._given)
         if self.plan.whole:
-            return int(self.divisible and bool(self.plan.dropped))
-        return 0 if self.plan.unit.alone else self.plan.unit.rows
+            return int(self.divisible and first and bool(self.plan.dropped))
+        return self.plan.unit.rows if first and not self.plan.unit.alone else 0
+
+    @property
+    def axes(self) -> dict[str, Axis]:
+        """The axis that counts samples of the inputs where that is not the first."""
+        return {s.name: s.axis for s in self._given if s.axis != 0}
 
     def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
         """Return how many samples one of the feeds holds."""

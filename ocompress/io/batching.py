@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TypeVar, cast
 
 import numpy as np
 
 from ocompress.errors import DataError, RuntimeFailureError
+from ocompress.io.apart import are_apart, samples_made
 from ocompress.io.batches import ArrayDataset
-from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.dataset import Dataset, Feeds, axes_of
 from ocompress.io.feeds import ChainDataset, FeedDataset, samples_of
+from ocompress.io.inputs import InputSpec
 from ocompress.io.plan import MOST_SAMPLES, Unit
 from ocompress.ir import Model
 from ocompress.runtime import Level, Session
@@ -27,21 +28,16 @@ _LARGE = 1 << 30
 _MOST_BYTES = 64 << 20
 """Bytes of inputs that are run at most while looking for a batch."""
 _MOST_ROWS = 4096
-_ROUNDING = {2: 1e-2, 4: 1e-4, 8: 1e-6}
-"""Relative error, by bytes of the element, that another batch may make."""
-_SMALL = 0.02
-"""Part of what two samples differ by that another batch may make."""
-
-Outputs = Mapping[str, np.ndarray]
 D = TypeVar("D", bound=Dataset)
 
 
 def batched(data: D, model: Model) -> D:
     """Return the same data cut as the model takes them.
 
-    A few rows are run alone and together. Where one row does not run, the least number that does is
-    a unit; where two units do not run together, or change each other's results, every feed is a
-    single one. Data that give whole feeds are only told whether those may be cut.
+    A few rows are run alone and together. Where the first axis does not count samples, another one
+    that is open may: then data are cut along it. Where one row does not run, the least number that
+    does is a unit; where two units do not run together, or change each other's results, every feed
+    is a single one. Data that give whole feeds are only told whether those may be cut.
 
     Args:
         data: What was opened for the model.
@@ -60,7 +56,7 @@ def batched(data: D, model: Model) -> D:
     found: Dataset = data
     if isinstance(data, ChainDataset):
         found = _chained(data, trial)
-    elif isinstance(data, ArrayDataset) and not data.plan.whole:
+    elif isinstance(data, ArrayDataset) and not data.plan.dropped:
         found = _in_rows(data, trial)
     elif isinstance(data, ArrayDataset | FeedDataset):
         found = _in_feeds(data, trial)
@@ -96,6 +92,19 @@ class _Trial:
             return None
         return {n: a for n, a in made.items() if isinstance(a, np.ndarray)}
 
+    def apart(self, feed: Feeds, axes: Mapping[str, int]) -> bool:
+        """Whether two samples of a feed, each on its axis, give together what they give alone."""
+        if any(a.ndim and a.shape[axes.get(n, 0)] < 2 for n, a in feed.items()):
+            return False
+        made = []
+        for at in (slice(1), slice(1, 2), slice(2)):
+            cut = {n: (*(slice(None),) * axes.get(n, 0), at) for n in feed}
+            out = self.run({n: a[cut[n]] if a.ndim else a for n, a in feed.items()})
+            if out is None:
+                return False
+            made.append(out)
+        return are_apart(made[2], made[:2], 1)
+
     def free(self, feed: Feeds) -> bool:
         """Whether the model leaves the first extent of what a feed holds open."""
         return all(not isinstance(self.batches.get(n), int) for n in feed)
@@ -114,11 +123,52 @@ def _may_vary(data: Dataset) -> bool:
 
 
 def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
+    if data.plan.whole:
+        return _turned(data, trial) or data
     unit, mixes = _find_unit(data, trial)
     if unit == Unit():
         return data
+    turned = _turned(data, trial)
+    if turned is not None:
+        return turned
     note = _note(unit, data.plan.count, mixes=mixes)
     return replace(data, unit=unit, said=(*data.said, note))
+
+
+def _turned(data: ArrayDataset, trial: _Trial) -> ArrayDataset | None:
+    """Return the data cut along another axis than the first, if that keeps samples apart."""
+    for specs in turned_specs(data.specs):
+        try:
+            other = replace(data, specs=specs)
+        except DataError:
+            continue
+        rows = not other.plan.whole and not other.plan.unit.alone and other.plan.count > 1
+        if rows and _find_unit(other, trial)[0] == Unit():
+            return other
+    return None
+
+
+def turned_specs(specs: Sequence[InputSpec]) -> Iterator[tuple[InputSpec, ...]]:
+    """Yield the inputs with their samples on other axes than the first, where that may be.
+
+    Either all required inputs share the name of an extent, or the second axis of each is open, as
+    in `[steps, batch, features]`. Where the graph told an axis there is no other.
+    """
+    required = [s for s in specs if s.required and s.shape]
+    if not required or any(s.axis != 0 for s in specs):
+        return
+    shapes = {s.name: s.shape or () for s in required}
+    names = {d for d in shapes[required[0].name] if isinstance(d, str)}
+    choices = [
+        {n: shape.index(name) for n, shape in shapes.items()}
+        for name in sorted(names)
+        if all(shape.count(name) == 1 for shape in shapes.values())
+    ]
+    if all(len(s) < 2 or not isinstance(s[1], int) for s in shapes.values()):
+        choices.append({n: int(len(shape) > 1) for n, shape in shapes.items()})
+    for axes in choices:
+        if any(axes.values()):
+            yield tuple(replace(s, axis=axes.get(s.name, 0)) for s in specs)
 
 
 def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[Unit, bool]:
@@ -128,13 +178,13 @@ def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[Unit, bool]:
         first = trial.run(next(feeds))
         if first is None:
             continue
-        samples = _samples(first, rows)
+        samples = samples_made(first, rows)
         if data.plan.count < 2 * rows:
             return Unit(rows, rows > 1, samples), False
         parts = [first, trial.run(next(feeds)) or {}]
         together = next(iter(replace(data, unit=Unit(2 * rows, True, rows), limit=None)))
         both = trial.run(together)
-        mixes = both is not None and not _are_apart(both, parts, rows)
+        mixes = both is not None and not are_apart(both, parts, rows)
         return Unit(rows, both is None or mixes, samples), mixes
     return Unit(), False
 
@@ -176,18 +226,19 @@ def _note(unit: Unit, count: int, *, mixes: bool) -> str:
 def _in_feeds(data: ArrayDataset | FeedDataset, trial: _Trial) -> Dataset:
     feed = next(iter(data), None)
     rows = samples_of(feed) if feed is not None else 1
-    if feed is None or rows < 2 or not trial.free(feed):
+    if feed is None or axes_of(data):
         return data
-    pieces = [{n: a[at : at + 1] if a.ndim else a for n, a in feed.items()} for at in (0, 1)]
-    parts = [trial.run(piece) for piece in pieces]
-    both = trial.run({n: a[:2] if a.ndim else a for n, a in feed.items()})
-    ran = [part for part in parts if part is not None]
-    if both is not None and len(ran) == len(parts) and _are_apart(both, ran, 1):
+    if rows > 1 and trial.free(feed) and trial.apart(feed, {}):
+        return data
+    for specs in turned_specs(data.specs):
+        if trial.apart(feed, {s.name: s.axis or 0 for s in specs}):
+            return replace(data, specs=specs)
+    if rows < 2 or not trial.free(feed):
         return data
     whole = trial.run(feed)
     if whole is None:
         return data
-    single = _samples(whole, rows) != rows
+    single = samples_made(whole, rows) != rows
     if isinstance(data, FeedDataset):
         return replace(data, divisible=False, single=single)
     unit = replace(data.plan.unit, samples=1) if single else data.plan.unit
@@ -204,6 +255,9 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
     unit, mixes = _find_unit(model, trial)
     if unit == Unit():
         return data
+    turned = _turned(model, trial)
+    if turned is not None:
+        return replace(data, parts=[replace(p, specs=turned.specs) for p in parts])
     note = _note(unit, 0, mixes=mixes)
     if unit.rows == model.plan.count and unit.rows > 1:
         note = "the model takes each file as one feed only"
@@ -217,58 +271,3 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
 def _as_one(part: ArrayDataset, unit: Unit) -> Unit:
     count = part.plan.count
     return Unit(count, True, count if unit.samples == unit.rows else unit.samples)
-
-
-# -- results --------------------------------------------------------------------------------
-
-
-def _samples(outputs: Outputs, rows: int) -> int:
-    """Return how many samples rows are, by the extents of the results."""
-    if any(rows in a.shape for a in outputs.values()):
-        return rows
-    firsts = [a.shape[0] for a in outputs.values() if a.ndim]
-    return max((e for e in firsts if 0 < e < rows and rows % e == 0), default=1)
-
-
-def _are_apart(both: Outputs, parts: Sequence[Outputs], rows: int) -> bool:
-    """Whether rows run together give what they give alone, in at least one output.
-
-    Results of several rows stand one after the other on axis 0, or on another one that counts rows.
-    """
-    found = not both
-    for name, array in both.items():
-        pieces = [p[name] for p in parts if name in p]
-        axis = _stacked(array, pieces) if len(pieces) == len(parts) else None
-        if axis is None or (axis and pieces[0].shape[axis] > rows):
-            continue
-        if not _are_alike(array, pieces, axis):
-            return False
-        found = True
-    return found
-
-
-def _stacked(both: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:
-    """Return the axis along which parts make up the whole, None if there is none."""
-    if any(p.ndim != both.ndim for p in parts):
-        return None
-    for axis in range(both.ndim):
-        extents = [p.shape[axis] for p in parts]
-        others = [(*p.shape[:axis], *p.shape[axis + 1 :]) for p in (both, *parts)]
-        if sum(extents) == both.shape[axis] and all(a == b for a, b in pairwise(others)):
-            return axis
-    return None
-
-
-def _are_alike(both: np.ndarray, parts: Sequence[np.ndarray], axis: int) -> bool:
-    joined = np.concatenate(parts, axis)
-    if not joined.size:
-        return True
-    if both.dtype.kind not in "fV":
-        return float(np.mean(both == joined)) >= 1 - _SMALL
-    left, right = (np.nan_to_num(np.asarray(a, np.float64)) for a in (both, joined))
-    error = float(np.linalg.norm(left - right))
-    allowed = _ROUNDING.get(both.dtype.itemsize, 0.0) * float(np.linalg.norm(right))
-    if len({p.shape for p in parts}) == 1:
-        first, second = (np.nan_to_num(np.asarray(p, np.float64)) for p in parts)
-        allowed += _SMALL * float(np.linalg.norm(first - second))
-    return error <= allowed

@@ -15,14 +15,13 @@ from ocompress.errors import DataError
 from ocompress.io import feeds, pictures
 from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
 from ocompress.io.batches import ArrayDataset
-from ocompress.io.batching import batched, first_that_runs
+from ocompress.io.batching import batched, first_that_runs, turned_specs
 from ocompress.io.breadth import narrowed
 from ocompress.io.dataset import Dataset
 from ocompress.io.held import as_labels, held
 from ocompress.io.inputs import InputSpec, expected, input_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
-from ocompress.io.plan import batch_of
 from ocompress.io.synthetic import synthetic_choices
 from ocompress.ir import DType, Model
 
@@ -148,7 +147,7 @@ def synthetic_data(
         for arrays in synthetic_choices(specs, samples, seed, given)
     )
     first = next(made)
-    if all(s.name in given or isinstance(batch_of(s), int) for s in specs):
+    if all(s.name in given or isinstance(s.batch, int) for s in specs):
         return first
     return first_that_runs(model, itertools.chain([first], made)) or first
 
@@ -242,7 +241,7 @@ def _files(
     specs = tuple(input_specs(model))
     opened = [_open(f, specs) for f in files]
     joined = join(opened)
-    if joined is not None and not _is_one_feed(str(files[0]), opened[0], specs):
+    if joined is not None and not _stands_alone(str(files[0]), opened[0], model):
         return _arrays(str(path), joined, model, given, samples)
     parts = [_unlabelled(str(f), arrays, specs) for f, arrays in zip(files, opened, strict=True)]
     chain = batched(feeds.ChainDataset(str(path), parts), model)
@@ -263,13 +262,16 @@ def _files(
     return chain if samples is None else chain.take(samples)
 
 
-def _is_one_feed(source: str, arrays: Mapping[str, ArraySource], specs: Specs) -> bool:
-    """Whether a file holds what has no batch, as a graph: then files are not joined."""
+def _stands_alone(source: str, arrays: Mapping[str, ArraySource], model: Model) -> bool:
+    """Whether files are not joined along axis 0: what has no batch, as a graph, or it elsewhere."""
+    specs = tuple(input_specs(model))
     try:
-        plan = _unlabelled(source, arrays, specs).plan
+        data = _unlabelled(source, arrays, specs)
     except DataError:  # too few for a batch, say: all together may do
         return False
-    return plan.loose or not plan.cut
+    if any(turned_specs(specs)):
+        data = batched(data, model)
+    return data.plan.loose or not data.plan.cut or bool(data.axes)
 
 
 def _images(

@@ -52,6 +52,14 @@ def cut_at(data: Dataset) -> int:
     return int(getattr(data, "cut_at", 1))
 
 
+def axes_of(data: Dataset) -> Mapping[str, int | None]:
+    """Return the axis that counts samples of the inputs where that is not the first.
+
+    None stands for inputs that are one sample as a whole.
+    """
+    return dict(getattr(data, "axes", {}))
+
+
 def samples_in(data: Dataset, feed: Feeds) -> int:
     """Return how many samples one feed of a dataset holds.
 
@@ -97,6 +105,11 @@ class Wrapped:
     def cut_at(self) -> int:
         """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
         return cut_at(self.data)
+
+    @property
+    def axes(self) -> Mapping[str, int | None]:
+        """The axis that counts samples of the inputs where that is not the first."""
+        return axes_of(self.data)
 
     def samples_in(self, feed: Feeds) -> int:
         """Return how many samples one of the feeds holds."""

@@ -15,7 +15,8 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ocompress.errors import DataError
-from ocompress.io.dataset import Dataset, Wrapped, cut_at, samples_in
+from ocompress.io.batch_axes import Axis
+from ocompress.io.dataset import Dataset, Wrapped, axes_of, cut_at, samples_in
 from ocompress.io.inputs import InputSpec, checked_feed
 from ocompress.ir.tensors import read_tensor
 
@@ -41,11 +42,16 @@ class FeedDataset:
     @property
     def cut_at(self) -> int:
         """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
-        return int(self.divisible)
+        return int(self.divisible and not self.axes)
+
+    @property
+    def axes(self) -> dict[str, Axis]:
+        """The axis that counts samples of the inputs where that is not the first."""
+        return {s.name: s.axis for s in self.specs if s.axis != 0}
 
     def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
         """Return how many samples one of the feeds holds."""
-        return 1 if self.single else samples_of(feed)
+        return 1 if self.single else samples_of(feed, self.axes)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Iterate over the feeds, each checked against the model."""
@@ -109,6 +115,11 @@ class ChainDataset:
         """Rows of a feed that stay together when it is cut; 0 if it stays whole."""
         return cut_at(self.parts[0])
 
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """The axis that counts samples of the inputs where that is not the first."""
+        return axes_of(self.parts[0])
+
     def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
         """Return how many samples one of the feeds holds."""
         return samples_in(self.parts[0], feed)
@@ -161,9 +172,18 @@ class Unlabelled(Wrapped):
         return Unlabelled(self.data.take(samples))
 
 
-def samples_of(feed: Mapping[str, np.ndarray]) -> int:
-    """Return the extent that axis 0 of all inputs of rank 1 and more shares, else 1."""
-    extents = {a.shape[0] for a in feed.values() if a.ndim}
+def samples_of(feed: Mapping[str, np.ndarray], axes: Mapping[str, Axis] | None = None) -> int:
+    """Return the extent that the batch axes of all inputs of rank 1 and more share, else 1.
+
+    Args:
+        feed: Arrays by name.
+        axes: The axis that counts samples where that is not the first; None is no axis.
+    """
+    extents = set()
+    for name, array in feed.items():
+        axis = (axes or {}).get(name, 0)
+        if array.ndim:
+            extents.add(1 if axis is None else array.shape[axis if axis < array.ndim else 0])
     return extents.pop() if len(extents) == 1 else 1
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ocompress.errors import DataError, UnsupportedModelError
+from ocompress.io.batch_axes import Axis, batch_axes
 from ocompress.io.nonfinite import Trial, number_of, refuse_lost
-from ocompress.ir import DType, Model, Shape, Value
+from ocompress.ir import Dim, DType, Model, Shape, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class InputSpec:
         shape: Declared extents; a text or None is free.
         required: Whether it has no default value.
         trial: Runs the model on NaN and infinities; None refuses them all.
+        axis: The axis that counts samples; None where all of the input is one sample.
     """
 
     name: str
@@ -29,6 +31,7 @@ class InputSpec:
     shape: Shape | None
     required: bool = True
     trial: Trial | None = field(default=None, compare=False, repr=False)
+    axis: Axis = 0
 
     @property
     def text(self) -> str:
@@ -38,14 +41,28 @@ class InputSpec:
         extents = ", ".join("?" if d is None else str(d) for d in self.shape)
         return f"{self.name} ({self.dtype.name.lower()}[{extents}])"
 
-    def fits(self, shape: tuple[int, ...], *, skip: int = 0) -> bool:
-        """Whether `shape` agrees with the declared extents from axis `skip` on."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            not isinstance(want, int) or want == have
-            for want, have in zip(self.shape[skip:], shape[skip:], strict=True)
+    @property
+    def batch(self) -> Dim:
+        """The declared extent of the axis that counts samples, None where it is not known."""
+        axis = self.axis or 0
+        return self.shape[axis] if self.shape and axis < len(self.shape) else None
+
+    def length(self, shape: Sequence[int]) -> int:
+        """Return the extent of an array's axis that counts samples, or of its first."""
+        axis = self.axis or 0
+        return shape[axis if axis < len(shape) else 0]
+
+    def fits(self, shape: tuple[int, ...], *, but: int | None = None) -> bool:
+        """Whether `shape` agrees with the declared extents, that of axis `but` aside."""
+        return self.shape is None or (
+            len(shape) == len(self.shape) and self.misfit(shape, but=but) is None
         )
+
+    def misfit(self, shape: tuple[int, ...], *, but: int | None = None) -> int | None:
+        """Return the first axis on which `shape` contradicts the declared extents, of its rank."""
+        pairs = enumerate(zip(self.shape or (), shape, strict=self.shape is not None))
+        wrong = (a for a, (want, have) in pairs if isinstance(want, int) and want != have)
+        return next((a for a in wrong if a != but), None)
 
 
 def input_specs(model: Model) -> list[InputSpec]:
@@ -54,12 +71,13 @@ def input_specs(model: Model) -> list[InputSpec]:
     Raises:
         UnsupportedModelError: If a required input is not a tensor.
     """
-    specs, trial = [], Trial(model)
+    specs, trial, axes = [], Trial(model), batch_axes(model)
     for value in model.graph.inputs:
         typed = _tensor(value)
         required = value.data is None and typed is value
         if typed is not None and typed.dtype is not None:
-            specs.append(InputSpec(value.name, typed.dtype, typed.shape, required, trial))
+            axis = axes.get(value.name, 0)
+            specs.append(InputSpec(value.name, typed.dtype, typed.shape, required, trial, axis))
         elif required:
             msg = f"input {value.name!r} is not a tensor of known type, so it cannot be fed"
             raise UnsupportedModelError(msg)
@@ -77,6 +95,28 @@ def _tensor(value: Value) -> Value | None:
     tensor = Value(value.name)
     tensor.set_type_proto(inner)
     return tensor
+
+
+def told(specs: Iterable[InputSpec], shapes: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    """Yield what to tell about inputs of which the first axis does not count samples.
+
+    Args:
+        specs: Inputs.
+        shapes: Shapes of their arrays.
+    """
+    for spec in specs:
+        extra = len(shapes[spec.name]) - len(spec.shape or ())
+        if spec.axis is None:
+            what = "a feed is" if extra else "the array is"
+            yield (
+                f"no axis of {spec.name!r} counts samples, the model reads all of it as one "
+                f"sequence: {what} one sample"
+            )
+        elif spec.axis and not isinstance((spec.shape or (0,))[0], int):
+            yield (
+                f"{spec.name!r} is time-major: axis {spec.axis + extra} counts samples, the one "
+                "before it steps"
+            )
 
 
 def expected(specs: Iterable[InputSpec]) -> str:

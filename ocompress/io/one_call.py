@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.errors import OptionError, RuntimeFailureError
-from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
+from ocompress.io.batch_axes import Axis, batch_axes
+from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Session
 
@@ -63,15 +64,16 @@ def one_call(model: Model, data: Dataset, batch: int, *, threads: int = 1) -> On
     held = samples_in(data, first)
     if held == batch:
         return OneCall(data.source, first, batch)
-    axes = _counting(model, first)
-    if not axes or not cut_at(data):
+    told = {**batch_axes(model), **axes_of(data)}
+    axes = _counting(model, first, told)
+    if not axes or not (cut_at(data) or any(told.values())):
         raise OptionError(_fixed(held, batch))
     feed = _joined(data, axes, batch)
     try:
         Session(model, threads=threads).run(feed)
     except RuntimeFailureError as error:
         raise OptionError(_fixed(held, batch)) from error
-    return OneCall(data.source, feed, batch)
+    return OneCall(data.source, feed, batch, cut_at=0 if any(told.values()) else 1)
 
 
 def _joined(data: Dataset, axes: Mapping[str, int], batch: int) -> dict[str, np.ndarray]:
@@ -90,13 +92,20 @@ def _joined(data: Dataset, axes: Mapping[str, int], batch: int) -> dict[str, np.
     return found
 
 
-def _counting(model: Model, feed: Feeds) -> dict[str, int]:
-    """Return the axis of each input that counts samples: a free first one, or of the same name."""
+def _counting(model: Model, feed: Feeds, told: Mapping[str, Axis]) -> dict[str, int]:
+    """Return the axis of each input that counts samples: a free first one, or of the same name.
+
+    Args:
+        model: Says what is free.
+        feed: One feed.
+        told: Axes that are known from the graph or the data.
+    """
     shapes = {v.name: v.shape for v in model.graph.inputs}
-    free = [s[0] for n in feed if (s := shapes.get(n)) and not isinstance(s[0], int)]
+    others = [n for n in feed if n not in told]
+    free = [s[0] for n in others if (s := shapes.get(n)) and not isinstance(s[0], int)]
     names = {extent for extent in free if isinstance(extent, str)}
-    found = {}
-    for name in feed:
+    found = {n: axis for n, axis in told.items() if n in feed and axis is not None}
+    for name in others:
         array, shape = np.asarray(feed[name]), shapes.get(name)
         extents = shape if shape is not None else (None,) * array.ndim
         axis = next((a for a, extent in enumerate(extents) if extent in names), None)

@@ -82,7 +82,7 @@ def synthetic_choices(
         one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch)) for s in wanted}
         for spec in wanted:
             _check_size(spec, one[spec.name])
-        batches = {shape[0] for shape in one.values() if shape}
+        batches = {1 if s.axis is None else s.length(one[s.name]) for s in wanted if one[s.name]}
         per_feed = batches.pop() if len(batches) == 1 else 1
         feeds = max(1, -(-samples // max(per_feed, 1)))
         yield {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
@@ -106,7 +106,7 @@ def _guess(spec: InputSpec, batch: int) -> tuple[int, ...]:
     for axis, extent in enumerate(shape):
         if isinstance(extent, int):
             guessed.append(extent)
-        elif axis == 0:
+        elif axis == spec.axis:
             guessed.append(batch)
         else:
             guessed.append(_IMAGE_EXTENT if image and axis >= 2 else _OTHER_EXTENT)

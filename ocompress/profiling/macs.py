@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+from ocompress.io.batch_axes import batch_axes
 from ocompress.ir import Model, Node, Value
 
 Extents = tuple[int, ...]
@@ -29,7 +30,9 @@ def resolver(model: Model, observed: Mapping[str, Extents]) -> Shapes:
         model: With what is known of its shapes.
         observed: Shapes by name that were seen while it ran; they fill gaps.
     """
-    symbols = {v.shape[0]: 1 for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
+    axes = batch_axes(model)
+    batches = (_extent(v, axes.get(v.name, 0)) for v in model.graph.inputs)
+    symbols = {extent: 1 for extent in batches if isinstance(extent, str)}
 
     def resolve(value: Value | None) -> Extents | None:
         if value is None:
@@ -49,6 +52,11 @@ def resolver(model: Model, observed: Mapping[str, Extents]) -> Shapes:
         return tuple(extents)
 
     return resolve
+
+
+def _extent(value: Value, axis: int | None) -> int | str | None:
+    shape = value.shape or ()
+    return shape[axis] if axis is not None and axis < len(shape) else None
 
 
 def _conv(weight: int) -> Callable[[Node, Shapes], int | None]:

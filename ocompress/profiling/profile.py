@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress.io import model_files
-from ocompress.io.dataset import Dataset, Feeds, cut_at, samples_in
+from ocompress.io.batch_axes import batch_axes
+from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
+from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
 from ocompress.ir.weigh import serialized_bytes
 from ocompress.profiling.cost import count
@@ -74,8 +76,10 @@ def profile(
         for i in inputs
         if i.guessed
     ]
-    samples = _samples(data, feeds, inputs)
+    samples = _samples(model, data, feeds, inputs)
     rows = cut_at(data) if data is not None else int(bool(shapes))
+    if data is not None and any(axes_of(data).values()):
+        rows = 1  # nothing but this cuts along another axis than the first
     profiles = []
     for subject, own in zip(subjects, times, strict=True):
         used = subject.memory() if memory else None
@@ -139,12 +143,14 @@ class _Subject:
         return sum(file.stat().st_size for file in model_files(self.path))
 
 
-def _samples(data: Dataset | None, feeds: Feeds, inputs: Sequence[InputChoice]) -> int:
-    """Return the samples in the feed: the extent all inputs share on axis 0, else 1."""
+def _samples(
+    model: Model, data: Dataset | None, feeds: Feeds, inputs: Sequence[InputChoice]
+) -> int:
+    """Return the samples in the feed: the extent all inputs share on their batch axis, else 1."""
     if data is not None:
         return samples_in(data, feeds)
-    extents = {i.shape[0] for i in inputs if i.shape}
-    return max(extents.pop(), 1) if len(extents) == 1 else 1
+    used = {i.name for i in inputs}
+    return max(samples_of({n: a for n, a in feeds.items() if n in used}, batch_axes(model)), 1)
 
 
 def _extents(model: Model, inputs: Sequence[InputChoice], rows: int) -> dict[str, tuple[int, ...]]:
@@ -155,12 +161,15 @@ def _extents(model: Model, inputs: Sequence[InputChoice], rows: int) -> dict[str
         inputs: What is fed.
         rows: Rows that stay together; 0 leaves the feed whole.
     """
-    declared = {v.name: v.shape for v in model.graph.inputs}
+    declared, axes = {v.name: v.shape for v in model.graph.inputs}, batch_axes(model)
     found = {}
     for choice in inputs:
-        shape = declared.get(choice.name)
-        free = bool(shape) and bool(rows) and not isinstance((shape or (None,))[0], int)
-        if choice.name in declared:
-            one = (min(rows, choice.shape[0]), *choice.shape[1:]) if choice.shape else ()
-            found[choice.name] = one if free else choice.shape
+        if choice.name not in declared:
+            continue
+        extents, shape = list(choice.shape), declared[choice.name] or ()
+        axis = axes.get(choice.name, 0)
+        if axis is not None and axis < min(len(shape), len(extents)):
+            free = bool(rows) and not isinstance(shape[axis], int)
+            extents[axis] = min(rows, extents[axis]) if free else extents[axis]
+        found[choice.name] = tuple(extents)
     return found

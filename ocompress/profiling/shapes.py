@@ -8,6 +8,7 @@ import numpy as np
 
 from ocompress.errors import DataError, OcompressError
 from ocompress.io import Feeds, synthetic_data
+from ocompress.io.batch_axes import batch_axes
 from ocompress.ir import Model, Node, Shape
 from ocompress.ir.standard import infer_types
 from ocompress.runtime import Level, Session
@@ -21,7 +22,7 @@ def with_shapes(model: Model, shapes: Mapping[str, Sequence[int]]) -> Model:
     Raises:
         DataError: If a shape names no input or contradicts its rank.
     """
-    clone = model.clone()
+    clone, axes = model.clone(), batch_axes(model)
     inputs = {v.name: v for v in clone.graph.inputs}
     for name, shape in shapes.items():
         if name not in inputs:
@@ -33,7 +34,8 @@ def with_shapes(model: Model, shapes: Mapping[str, Sequence[int]]) -> Model:
             raise DataError(msg)
     for name, value in inputs.items():
         if value.data is None and value.dtype is not None and value.shape is not None:
-            value.set_type(value.dtype, tuple(shapes.get(name, _one_sample(value.shape))))
+            one = _one_sample(value.shape, axes.get(name, 0))
+            value.set_type(value.dtype, tuple(shapes.get(name, one)))
     for output in clone.graph.outputs:  # extents declared for other inputs would contradict
         if output.dtype is not None and output.producer is not None:
             output.set_type(None, None)
@@ -41,10 +43,10 @@ def with_shapes(model: Model, shapes: Mapping[str, Sequence[int]]) -> Model:
     return clone
 
 
-def _one_sample(shape: Shape) -> Shape:
-    if shape and not isinstance(shape[0], int):
-        return (1, *shape[1:])
-    return shape
+def _one_sample(shape: Shape, axis: int | None) -> Shape:
+    if axis is None or axis >= len(shape) or isinstance(shape[axis], int):
+        return shape
+    return (*shape[:axis], 1, *shape[axis + 1 :])
 
 
 def observe_shapes(
