@@ -42,7 +42,7 @@ def read(text: str, ranks: Sequence[int | None]) -> Equation:
         ranks: Number of axes of each operand, None where it is not known; needed for an ellipsis.
 
     Raises:
-        OddEquation: If it cannot be read, or a letter repeats within a term.
+        OddEquation: If it cannot be read.
     """
     left, arrow, right = text.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -55,9 +55,8 @@ def read(text: str, ranks: Sequence[int | None]) -> Equation:
     widest = max((t.count(".") for t in map("".join, spread)), default=0)
     named = tuple(_numbered(t, widest) for t in spread)
     result = _numbered(_opened(right, widest), widest)
-    for term in (*named, result):
-        if len(set(term)) != len(term):
-            raise OddEquation(Refusal("repeated-letter", f"a letter repeats in a term of {text!r}"))
+    if len(set(result)) != len(result):
+        raise OddEquation(Refusal("odd-equation", f"a letter repeats in the result of {text!r}"))
     if not set(result) <= {letter for term in named for letter in term}:
         raise OddEquation(Refusal("odd-equation", f"the result of {text!r} has letters of its own"))
     return Equation(named, result)

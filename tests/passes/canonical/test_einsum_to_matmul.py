@@ -10,7 +10,7 @@ from onnx import TensorProto as T
 
 from ocompress.analysis import linear_layer
 from ocompress.analysis.linear_layer import Layer
-from ocompress.ir import Model
+from ocompress.ir import Model, edit
 from ocompress.pipeline import find
 from passes.canonical import einsum
 from passes.canonical.einsum import OddEquation
@@ -140,7 +140,8 @@ def test_one_operand_is_transposed() -> None:
     ("equation", "code"),
     [
         ("bii,ij->bj", "repeated-letter"),
-        ("bij,jk,kd->bid", "operands"),
+        ("bij,bij,bij->bi", "operands"),
+        ("bij,jk,kd,i,j,k->bid", "operands"),
         ("bij,jk->bk", "summed-operand"),
         ("bij->bi", "summed-operand"),
         ("bi,bi->bi", "no-product"),
@@ -161,6 +162,104 @@ def test_left_alone(equation: str, code: str) -> None:
     result = run("einsum-to-matmul", b.model())
     assert not result.outcome
     assert result.codes == {code: 1}
+
+
+CHAINS = {
+    # the rank r is 2, d is 6, k is 7: through the rank it is less work
+    "bsd,dr,rk->bsk": {"MatMul": 2},
+    "dr,bsd,rk->bsk": {"MatMul": 2},
+    "rk,dr,bsd->bsk": {"MatMul": 2},
+    "bsd,dt,tk->bsk": {"MatMul": 1},  # t is as wide as they are: one matrix, multiplied beforehand
+    "bsd,d,dk->bsk": {"MatMul": 1},
+    "bsd,dk,k->bsk": {"MatMul": 1},
+    "bshd,hde,e,h->bshe": {"MatMul": 1, "Transpose": 2},
+    "bsd,dr,rhk->bshk": {"MatMul": 2, "Reshape": 1},
+}
+WIDE = EXTENTS | {"r": 2, "t": 9}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("equation", CHAINS)
+def test_several_constants(equation: str, dtype: Any) -> None:
+    b = Builder()
+    element = {np.float32: T.FLOAT, np.float64: T.DOUBLE, np.int64: T.INT64}[dtype]
+    left, _, right = equation.partition("->")
+    operands = [
+        b.input("x", ["b", "s", *shape(term[2:], WIDE)], element)
+        if term.startswith("bs")
+        else b.const(b.rng.integers(-9, 9, shape(term, WIDE)).astype(dtype))
+        for term in left.split(",")
+    ]
+    b.op("Einsum", *operands, to="y", equation=equation)
+    b.output("y", [None, None, *shape(right[2:], WIDE)], element)
+    result = run("einsum-to-matmul", b.model())
+    assert result.ops == CHAINS[equation]
+    assert result.after.weight_bytes <= result.before.weight_bytes + 100  # shapes of Reshapes
+    last = [n for _, n in result.after.nodes() if n.op_type == "MatMul"][-1]
+    assert last.name == "y"
+    result.same()
+
+
+@pytest.mark.parametrize(
+    ("equation", "ops"),
+    [
+        ("bij,jk,kd->bid", {"MatMul": 2}),
+        ("bqhd,bkhd,h->bhqk", {"MatMul": 1, "Mul": 1, "Transpose": 2}),
+        ("bqhd,bkhd,bkhv->bqhv", {"MatMul": 2, "Transpose": 4}),
+    ],
+)
+def test_several_activations(equation: str, ops: dict[str, int]) -> None:
+    at = equation.partition("->")[0].split(",").index("h") if ",h-" in equation else None
+    result = go(equation, at)
+    assert dict(result.ops) == ops
+    result.same()
+
+
+@pytest.mark.parametrize(
+    ("equation", "ops"),
+    [
+        ("bi,iij->bj", {"MatMul": 1}),  # the diagonal of a constant
+        ("bij,jkk->bik", {"MatMul": 1}),
+        ("bij,jkq->bik", {"MatMul": 1}),  # summed over an axis that it alone has
+        ("bij,jkqq->bik", {"MatMul": 1}),
+        ("bij,jkkv,vve->bike", {"MatMul": 1, "Reshape": 1}),
+    ],
+)
+def test_constants_are_simplified(equation: str, ops: dict[str, int]) -> None:
+    b = Builder()
+    left, _, right = equation.partition("->")
+    first, *others = left.split(",")
+    operands = [
+        b.input("x", shape(first, EXTENTS)),
+        *(b.weight(*shape(t, EXTENTS)) for t in others),
+    ]
+    b.op("Einsum", *operands, to="y", equation=equation)
+    b.output("y", shape(right, EXTENTS))
+    result = run("einsum-to-matmul", b.model())
+    assert dict(result.ops) == ops
+    edit.remove_dead(result.after.graph)
+    assert result.after.weight_bytes < result.before.weight_bytes
+    result.same()
+
+
+def test_what_constants_make_must_fit_their_type() -> None:
+    b = Builder()
+    tall, wide = (np.full(s, 300, np.float16) for s in ((6, 4), (4, 4)))
+    x = b.input("x", [2, 6], T.FLOAT16)
+    b.op("Einsum", x, b.const(tall), b.const(wide), to="y", equation="bd,dr,rk->bk")
+    b.output("y", [2, 4], T.FLOAT16)
+    assert run("einsum-to-matmul", b.model()).codes == {"overflow": 1}
+
+
+def test_chains_within_canonicalize_become_layers() -> None:
+    b = Builder()
+    x = b.input("x", ["b", "s", 16])
+    b.op("Einsum", x, b.weight(16, 2), b.weight(2, 12), to="y", equation="...d,dr,rk->...k")
+    b.output("y", [None, None, 12])
+    model = b.model()
+    context(model).run_one(find("canonicalize")(), model)
+    layers = [linear_layer.read(n) for _, n in model.nodes()]
+    assert [type(layer) for layer in layers] == [Layer, Layer]
 
 
 def test_operands_of_unknown_type() -> None:
