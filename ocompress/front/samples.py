@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ocompress.front.request import Request
 from ocompress.io import Dataset, as_dataset, hold_out, synthetic_data
 from ocompress.io.dataset import notes_of
+from ocompress.io.kept import kept
 from ocompress.ir import Model
 
 
@@ -47,7 +48,7 @@ def open_samples(request: Request, original: Model, *, apart: bool) -> Samples:
     else:
         data, remarks = _open(request, original)
     if request.eval_data is not None:
-        judged = as_dataset(request.eval_data, original, preprocess=request.preprocess)
+        judged = kept(as_dataset(request.eval_data, original, preprocess=request.preprocess))
         said = f"judged on {judged.samples} samples of {judged.source}"
         return Samples(data, judged, [said], remarks)
     if not apart:
@@ -65,7 +66,7 @@ def _open(request: Request, original: Model) -> tuple[Dataset, list[str]]:
         preprocess=request.preprocess,
     )
     request.budget.check_data(data)
-    return data, notes_of(data)
+    return kept(data), notes_of(data)
 
 
 def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:
