@@ -14,7 +14,8 @@ from ocompress.diagnostics import Finding
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Model
-from ocompress.runtime import Level, Session
+from ocompress.ir.joined import joined
+from ocompress.runtime import Session
 
 SAMPLES = 32
 """Samples that tell layers apart well enough; one run per layer has its price."""
@@ -22,6 +23,11 @@ _PARTED_BY = 16
 """Feeds that outputs are parted by."""
 _MOST_KEPT = 256 << 20
 """Bytes of outputs of the original that are kept; beyond, it runs again beside each variant."""
+
+_TOGETHER = 8
+"""Variants that are measured in one session; they share what comes before their changes."""
+_NO_INTEGERS = {"session.disable_quant_qdq": "1", "session.intra_op.allow_spinning": "0"}
+"""Grids are computed as they stand in the graph; all else may be as fast as the runtime can."""
 
 Edit = Callable[[Model], bool]
 """Changes a clone of the model; False if it cannot."""
@@ -76,15 +82,19 @@ def sensitivity(
     """
     few = data.take(samples)
     original = _Original(model, few)
-    found = {}
+    together = original.together(model)
+    found: dict[str, Sensitivity] = {}
+    made: dict[str, Model] = {}
     for done, (name, edit) in enumerate(variants.items(), 1):
         clone = model.clone()
         if edit(clone):
             clone.sort()
-            with contextlib.suppress(RuntimeFailureError):  # a type that this runtime lacks
-                found[name] = _measure(name, clone, original)
-        progress(done, len(variants))
-    return found
+            made[name] = clone
+        if len(made) == together or done == len(variants):
+            found.update(_measure(made, original))
+            made = {}
+            progress(done, len(variants))
+    return {name: found[name] for name in variants if name in found}
 
 
 class _Original:
@@ -92,13 +102,14 @@ class _Original:
 
     def __init__(self, model: Model, data: Dataset) -> None:
         self._data = data
-        self._session: Session | None = Session(model, threads=0, level=Level.DISABLED)
+        self._session: Session | None = _session(model)
         self._kept: list[dict[str, np.ndarray]] = []
         self.parts: Mapping[str, Sequence[Part]] = {}
-        size = 0
+        size = self._largest = 0
         for feeds in data:
             self._kept.append(self._session.run(feeds))
-            size += sum(a.nbytes for a in self._kept[-1].values() if isinstance(a, np.ndarray))
+            own = sum(a.nbytes for a in self._kept[-1].values() if isinstance(a, np.ndarray))
+            size, self._largest = size + own, max(self._largest, own)
             if size > _MOST_KEPT:
                 break
         if self._kept:
@@ -108,6 +119,11 @@ class _Original:
         else:
             self._session = None
 
+    def together(self, model: Model) -> int:
+        """Return how many variants may be measured at once: each holds weights and outputs."""
+        each = max(self._largest + model.loaded_bytes, 1)
+        return int(min(max(_MOST_KEPT // each, 1), _TOGETHER))
+
     def __iter__(self) -> Iterator[tuple[Feeds, dict[str, np.ndarray]]]:
         if self._session is None:
             yield from zip(self._data, self._kept, strict=True)
@@ -116,13 +132,36 @@ class _Original:
             yield feeds, self._session.run(feeds)
 
 
-def _measure(name: str, variant: Model, original: _Original) -> Sensitivity:
-    session = Session(variant, threads=0, level=Level.DISABLED)
-    errors = OutputErrors(original.parts)
+def _measure(variants: Mapping[str, Model], original: _Original) -> dict[str, Sensitivity]:
+    """Measure variants in one session; those one by one that do not go together."""
+    whole = joined(list(variants.values())) if len(variants) > 1 else None
+    if whole is not None:
+        with contextlib.suppress(RuntimeFailureError):
+            return _run(whole[0], dict(zip(variants, whole[1], strict=True)), original)
+    found = {}
+    for name, model in variants.items():
+        outputs = {v.name: v.name for v in model.graph.outputs}
+        with contextlib.suppress(RuntimeFailureError):  # a type that this runtime lacks
+            found.update(_run(model, {name: outputs}, original))
+    return found
+
+
+def _run(
+    model: Model, names: Mapping[str, Mapping[str, str]], original: _Original
+) -> dict[str, Sensitivity]:
+    """Run a model over the data; `names` says which outputs are whose, and are called what."""
+    session = _session(model)
+    errors = {variant: OutputErrors(original.parts) for variant in names}
     for feeds, wanted in original:
-        errors.update(wanted, session.run(feeds))
-    found = errors.result()
-    return Sensitivity(name, found.sqnr_db, found.kl, found.cost)
+        made = session.run(feeds)
+        for variant, outputs in names.items():
+            errors[variant].update(wanted, {name: made[own] for name, own in outputs.items()})
+    results = {variant: found.result() for variant, found in errors.items()}
+    return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost) for name, r in results.items()}
+
+
+def _session(model: Model) -> Session:
+    return Session(model, threads=0, config=_NO_INTEGERS)
 
 
 def _joined(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

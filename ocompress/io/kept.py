@@ -13,7 +13,7 @@ from ocompress.io.dataset import Dataset
 from ocompress.io.feeds import ChainDataset, FeedDataset, Opener
 
 MOST_KEPT = 512 << 20
-"""Bytes of decoded arrays that are kept; larger data are decoded each time they are gone through."""
+"""Bytes of decoded arrays that are kept; larger data are decoded each time."""
 
 
 def kept(data: Dataset, most_bytes: int = MOST_KEPT) -> Dataset:
