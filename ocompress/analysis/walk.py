@@ -13,7 +13,8 @@ import numpy as np
 
 from ocompress.analysis.shelf import Shelf
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.ir import DType, Model, Node, Value, edit, reads
+from ocompress.ir import DType, Model, Node, Value, reads
+from ocompress.ir.extract import extract
 from ocompress.runtime import Session
 
 MOST_HELD = 384 << 20
@@ -42,7 +43,12 @@ class Walk:
         self.model = model
         self.feeds = len(data)
         self._shelf = Shelf(most_bytes)
-        self._done: dict[int, Node] = {}
+        self._done: set[int] = set()  # ids of nodes, those of bodies included
+        self._passed: list[Node] = []  # keeps them, and so their ids, from being used again
+        self._version = -1
+        self._ahead: list[Node] = []
+        self._place: dict[int, int] = {}
+        self._next = 0
         inputs = [v for v in model.graph.inputs if v.data is None]
         self._frontier = {v.name: v for v in inputs if v.users or v.is_output}
         defaults = {v.name: v for v in model.graph.inputs if v.data is not None and v.users}
@@ -63,7 +69,7 @@ class Walk:
         return self._frontier.get(value.name) is value
 
     def ahead(self, node: Node) -> bool:
-        """Whether a node of the main graph is still to be run."""
+        """Whether a node is still to be run."""
         return id(node) not in self._done
 
     def held(self, value: Value, at: int) -> np.ndarray:
@@ -100,100 +106,103 @@ class Walk:
             made = self._run(segment, at, wanted) if segment is not None else {}
             yield {v.name: made[v.name] if v.name in made else self.held(v, at) for v in values}
 
+    def _look_ahead(self) -> None:
+        """Learn the order of the nodes to come anew if nodes came, went or changed places."""
+        graph = self.model.graph
+        if graph.version != self._version:
+            self._version = graph.version
+            self._ahead = [n for n in graph.nodes if id(n) not in self._done]
+            self._place = {id(n): at for at, n in enumerate(self._ahead)}
+            self._next = 0
+
     def _todo(self, stop: Node) -> list[Node]:
-        nodes = [n for n in self.model.graph.nodes if id(n) not in self._done]
-        places = [at for at, node in enumerate(nodes) if node is stop]
-        if not places:
+        self._look_ahead()
+        place = self._place.get(id(stop))
+        if place is None or id(stop) in self._done:
             msg = f"node {stop.label!r} does not lie ahead"
             raise ValueError(msg)
-        return nodes[: places[0]]
+        return self._ahead[self._next : place]
 
     def _needed(self, values: Iterable[Value]) -> list[Node]:
         """Return the nodes to come that values depend on, in order."""
-        needed: set[int] = set()
+        self._look_ahead()
+        needed: dict[int, Node] = {}
         open_ = list(values)
         while open_:
             maker = open_.pop().producer
-            if maker is not None and id(maker) not in self._done and id(maker) not in needed:
-                needed.add(id(maker))
+            if maker is None or id(maker) in self._done or id(maker) in needed:
+                continue
+            if maker.graph is self.model.graph:
+                needed[id(maker)] = maker
                 open_.extend(reads(maker))
-        return [n for n in self.model.graph.nodes if id(n) in needed]
+        return sorted(needed.values(), key=lambda n: self._place[id(n)])
 
     def _advance(self, nodes: Sequence[Node]) -> None:
         if not nodes:
             return
-        taken = {id(n) for n in nodes}
-        rest = [n for n in self.model.graph.nodes if id(n) not in self._done and id(n) not in taken]
-        live = {id(v): v for node in rest for v in reads(node) if v.data is None or self.has(v)}
-        live.update({id(v): v for v in self.model.graph.outputs})
-        made = [v for n in nodes for v in n.outputs if v is not None and id(v) in live]
+        behind = {id(n) for node in nodes for n in _with_bodies(node)}
+        made = [v for n in nodes for v in n.outputs if v is not None and self._lives(v, behind)]
         if made:
             segment = self._segment(nodes, made)
             for at in range(self.feeds):
                 for name, array in self._run(segment, at, made).items():
                     self._shelf.put((name, at), array)
-        for name, value in list(self._frontier.items()):
-            if id(value) not in live:
-                del self._frontier[name]
+        read = {id(v): v for n in nodes for v in reads(n) if self.has(v)}
+        for value in read.values():
+            if not self._lives(value, behind):
+                del self._frontier[value.name]
                 for at in range(self.feeds):
-                    self._shelf.drop((name, at))
+                    self._shelf.drop((value.name, at))
         self._frontier.update({v.name: v for v in made})
-        self._done.update({id(n): n for n in nodes})
+        self._done |= behind
+        self._passed.extend(nodes)
+        self._next += len(nodes)
+
+    def _lives(self, value: Value, behind: set[int]) -> bool:
+        """Whether something reads a value that neither was run nor is about to be."""
+        gone = self._done
+        return value.is_output or any(
+            id(n) not in gone and id(n) not in behind for n, _ in value.users
+        )
 
     def _run(self, segment: _Segment, at: int, wanted: Sequence[Value]) -> Feeds:
         feeds = {n: self._shelf.get((n, at)) for n in segment.inputs if (n, at) in self._shelf}
         return segment.session(feeds).run(feeds, [v.name for v in wanted])
 
     def _segment(self, nodes: Sequence[Node], wanted: Sequence[Value]) -> _Segment:
-        inputs = {
-            v.name
-            for n in nodes
-            for v in reads(n)
-            if v.name in self._frontier and self._frontier[v.name] is v
-        }
-        return _Segment(self.model, nodes, sorted(inputs), [v.name for v in wanted])
+        inputs = {v.name: v for n in nodes for v in reads(n) if self.has(v)}
+        part = extract(self.model, nodes, (inputs[name] for name in sorted(inputs)), wanted)
+        return _Segment(part, sorted(inputs))
 
 
 class _Segment:
     """Some nodes of a model as a model of its own."""
 
-    def __init__(
-        self, model: Model, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]
-    ) -> None:
+    def __init__(self, part: Model, inputs: Sequence[str]) -> None:
         self.inputs = inputs
+        self._part = part
         self._session: Session | None = None
-        chosen = {id(n) for n in nodes}
-        places = {at for at, node in enumerate(model.graph.nodes) if id(node) in chosen}
-        self._clone = model.clone()
-        graph = self._clone.graph
-        values = {v.name: v for v in graph.inputs}
-        values.update({v.name: v for n in graph.nodes for v in n.outputs if v is not None})
-        graph.set_outputs([values[name] for name in outputs])
-        gone = [n for at, n in enumerate(graph.nodes) if at not in places]
-        graph.remove(*reversed(gone))
-        graph.inputs = [v for v in graph.inputs if v.data is not None or v.name in inputs]
-        for name in inputs:
-            value = values[name]
-            if not value.is_input:
-                graph.names.claim(name)
-                value.producer = None
-                value.is_input = True
-                graph.inputs.append(value)
-        edit.remove_dead(graph)
 
     def session(self, feeds: Feeds) -> Session:
         """Load it, once; the feeds tell the types of its inputs where the model does not."""
         if self._session is None:
-            for value in self._clone.graph.inputs:
+            for value in self._part.graph.inputs:
                 array = feeds.get(value.name)
                 if isinstance(array, np.ndarray) and value.data is None and not _is_optional(value):
                     value.set_type(DType.of(array), (None,) * array.ndim)
-            made = (v for node in self._clone.graph.nodes for v in node.outputs)
+            made = (v for node in self._part.graph.nodes for v in node.outputs)
             for inner in made:
                 if inner is not None and inner.dtype is not None:
                     inner.set_type(inner.dtype, None)  # what was cut has other extents
-            self._session = Session(self._clone, threads=0, config=_CALM)
+            self._session = Session(self._part, threads=0, config=_CALM)
         return self._session
+
+
+def _with_bodies(node: Node) -> Iterator[Node]:
+    yield node
+    for body in node.subgraphs():
+        for _, inner in body.walk():
+            yield inner
 
 
 def _is_optional(value: Value) -> bool:

@@ -26,23 +26,24 @@ def clone_graph(
     copy.annotations = list(graph.annotations)
     scope = {} if scope is None else dict(scope)
     for value in graph.inputs:
-        scope[id(value)] = _clone_value(value, names, fresh)
+        scope[id(value)] = clone_value(value, names, fresh)
     for value in graph.initializers.values():
         if id(value) not in scope:
-            scope[id(value)] = _clone_value(value, names, fresh)
+            scope[id(value)] = clone_value(value, names, fresh)
     for node in graph.nodes:
         for made in node.outputs:
             if made is not None:
-                scope[id(made)] = _clone_value(made, names, fresh)
+                scope[id(made)] = clone_value(made, names, fresh)
     copy.inputs = [scope[id(v)] for v in graph.inputs]
     copy.initializers = {scope[id(v)].name: scope[id(v)] for v in graph.initializers.values()}
     for node in graph.nodes:
-        copy.add(_clone_node(node, names, scope, fresh), claim=False)
+        copy.add(clone_node(node, names, scope, fresh), claim=False)
     copy.set_outputs(scope.get(id(v), v) for v in graph.outputs)
     return copy
 
 
-def _clone_value(value: Value, names: Names, fresh: bool) -> Value:
+def clone_value(value: Value, names: Names, fresh: bool = False) -> Value:
+    """Copy a value, its array shared; nothing reads the copy."""
     name = names.fresh(value.name) if fresh else value.name
     copy = Value(name)
     if value.data is not None:
@@ -57,7 +58,8 @@ def _clone_value(value: Value, names: Names, fresh: bool) -> Value:
     return copy
 
 
-def _clone_node(node: Node, names: Names, scope: dict[int, Value], fresh: bool) -> Node:
+def clone_node(node: Node, names: Names, scope: dict[int, Value], fresh: bool = False) -> Node:
+    """Copy a node and its bodies; `scope` has the copies of what it reads and makes, by id."""
     copy = Node(
         node.op_type,
         [None if v is None else scope.get(id(v), v) for v in node.inputs],

@@ -25,6 +25,7 @@ class Graph:
         initializers: Constants by name, in the order of the file.
         annotations: Quantization annotations of the file.
         names: The model's register of names of values and nodes.
+        version: Counts changes of the list of nodes, for what is derived from it.
     """
 
     def __init__(self, name: str, names: Names | None = None) -> None:
@@ -38,6 +39,7 @@ class Graph:
         self.names = names or Names()
         self._nodes: dict[int, Node] = {}
         self._outputs: list[Value] = []
+        self.version = 0
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -94,6 +96,7 @@ class Graph:
             claim: Whether to take its name in the register (not for a copied register).
         """
         self._nodes[id(node)] = node
+        self.version += 1
         node.graph = self
         if claim and node.name:
             self.names.claim(node.name)
@@ -131,6 +134,7 @@ class Graph:
             for name in (node.name, *(v.name for v in node.outputs if v is not None)):
                 self.names.release(name)
             del self._nodes[id(node)]
+            self.version += 1
             node.graph = None
 
     def set_outputs(self, values: Iterable[Value]) -> None:
@@ -181,6 +185,7 @@ class Graph:
                     open_.add(id(node))
                     stack.extend(reversed(missing))
         self._nodes = order
+        self.version += 1
 
     def _producers(self, node: Node) -> Iterator[Node]:
         for value in reads(node):
