@@ -2,5 +2,14 @@
 
 from ocompress.analysis.manager import Analysis, AnalysisManager
 from ocompress.analysis.statistics import Accumulator, Statistics, Wish, Wishes
+from ocompress.analysis.store import MeasurementStore
 
-__all__ = ["Accumulator", "Analysis", "AnalysisManager", "Statistics", "Wish", "Wishes"]
+__all__ = [
+    "Accumulator",
+    "Analysis",
+    "AnalysisManager",
+    "MeasurementStore",
+    "Statistics",
+    "Wish",
+    "Wishes",
+]

@@ -82,10 +82,18 @@ class Site:
             rng: Draws them.
         """
         area = self._area(data)
-        items = max(1, len(data)) if data.ndim > 2 else 1
+        return np.sort(rng.choice(area, min(area, self.count(data, share)), replace=False))
+
+    def count(self, batch: np.ndarray, share: float) -> int:
+        """Return at how many places of every item it takes a look for a share of the rows wanted.
+
+        Args:
+            batch: What the layer reads, or what it makes.
+            share: Part of all rows that are wanted which this batch is to give.
+        """
+        items = max(1, len(batch)) if batch.ndim > 2 else 1
         rows = share * max(LEAST_ROWS, ROWS_PER_INPUT * self.inputs)
-        wanted = max(1, math.ceil(rows / items))
-        return np.sort(rng.choice(area, min(area, wanted), replace=False))
+        return max(1, math.ceil(rows / items))
 
     def rows(self, data: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Return what the layer reads at places, shape (items, places, groups, inputs)."""

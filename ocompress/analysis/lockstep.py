@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.reference_rows import ReferenceRows
 from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.store import MeasurementStore
 from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value, query
@@ -24,7 +26,10 @@ Lost = Mapping[str, Mapping[int, np.ndarray]]
 An axis may be the channels of one layer, and the places or the batch of another: a layer over time
 behind channels, heads folded into the batch of a convolution.
 """
-Look = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]
+
+
+Shortcut = tuple[Value, Value]
+"""What a layer's output is added to, in the original and in the candidate."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Twins:
 
 
 class Lockstep:
-    """A walk through the original and one through what becomes of it."""
+    """A walk through what becomes of an original, with a look at the original's layers."""
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Lockstep:
         *,
         lost: Lost | None = None,
         seed: int = 0,
+        store: MeasurementStore | None = None,
     ) -> None:
         """Stop before the first nodes.
 
@@ -60,8 +66,9 @@ class Lockstep:
             data: Feeds that fit both.
             lost: What the candidate lacks; None if nothing.
             seed: Draws the places that are looked at.
+            store: Keeps what the original makes, for the next candidate.
         """
-        self._reference = Walk(reference, data)
+        self._reference = ReferenceRows(reference, data, seed, store)
         self._candidate = Walk(candidate, data)
         self._lost = lost or {}
         self._samples = -(-data.samples // max(1, len(data)))
@@ -83,15 +90,17 @@ class Lockstep:
             ValueError: If the first one was passed already or is not in the main graph.
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
         """
-        first = twins[0]
-        self._candidate.before(self._stop(first.candidate))
-        self._reference.past(first.reference.node)
+        self._candidate.before(self._stop(twins[0].candidate))
+        self._reference.go_to(twins[0].reference)
         sums = RegressionSums(self._samples)
+        share = 1 / (len(twins) * max(1, self._candidate.feeds))
         for pair in twins:
-            for at, look in enumerate(self._look(pair)):
-                share = 1 / (len(twins) * self._feeds)
-                if not _take(sums, pair.candidate, look, self._rng(at), share):
+            around = self._shortcut(pair)
+            look = self._sampled if self._lacks_channels_only(pair, around) else self._whole
+            for found in look(pair, around, share):
+                if found is None:
                     return None
+                sums.update(*found)
         return sums
 
     def _stop(self, site: Site) -> Node:
@@ -105,26 +114,64 @@ class Lockstep:
             return maker
         return site.node
 
-    @property
-    def _feeds(self) -> int:
-        return max(1, self._candidate.feeds)
+    def _lacks_channels_only(self, pair: Twins, around: Shortcut | None) -> bool:
+        """Whether all that is missing of the original's output are channels of the layer."""
+        makes, axis = pair.reference.node.output, pair.reference.layer.out_channel
+        names = [makes.name] if around is None else [makes.name, around[0].name]
+        return all(set(self._lost.get(name, {})) <= {axis} for name in names)
 
-    def _rng(self, at: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, at])
+    def _sampled(
+        self, pair: Twins, around: Shortcut | None, share: float
+    ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
+        """Yield rows and targets, feed by feed, from places of the original drawn once for all."""
+        site = pair.candidate
+        made = self._reference.made(pair.reference, None if around is None else around[0], share)
+        axis, makes = pair.reference.layer.out_channel, pair.reference.node.output.name
+        gone = self._lost.get(makes, {}).get(axis)
+        for own, theirs in zip(self._ours(site, around), made, strict=True):
+            seen, end = own
+            shape = _without(theirs.shape, axis, gone)
+            if not site.corresponds(seen, np.broadcast_to(np.float32(0), shape)):
+                yield None
+                return
+            few = slice(site.count(seen, share))
+            targets = _columns(theirs.results[:, few], gone, site)
+            if around is not None and theirs.shortcut is not None and end is not None:
+                lost = self._lost.get(around[0].name, {}).get(axis)
+                before = theirs.shortcut[0]
+                if before and _without(before, axis, lost) == end.shape == shape:
+                    old = _columns(theirs.shortcut[1][:, few], lost, site)
+                    targets = targets + (old - site.results(end, theirs.places[few]))
+            yield site.rows(seen, theirs.places[few]), targets
 
-    def _look(self, pair: Twins) -> Iterator[Look]:
-        """Yield, feed by feed, what is read, what should be made, and both ends of a shortcut."""
-        reads, makes = pair.candidate.layer.data, pair.reference.node.output
-        around = self._shortcut(pair)
+    def _whole(
+        self, pair: Twins, around: Shortcut | None, share: float
+    ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
+        """Yield rows and targets, feed by feed, of an original that makes other places, too."""
+        site, makes = pair.candidate, pair.reference.node.output
         theirs = [makes] if around is None else [makes, around[0]]
-        ours = [reads] if around is None else [reads, around[1]]
-        for wanted, seen in zip(
-            self._reference.peek(theirs), self._candidate.peek(ours), strict=True
-        ):
-            lost = None
-            if around is not None:
-                lost = self._left(around[0], wanted), seen[around[1].name]
-            yield seen[reads.name], self._left(makes, wanted), lost
+        ours = zip(self._reference.peek(theirs), self._ours(site, around), strict=True)
+        for at, (wanted, (seen, end)) in enumerate(ours):
+            made = self._left(makes, wanted)
+            if not site.corresponds(seen, made):
+                yield None
+                return
+            places = site.places(seen, share, np.random.default_rng([self._seed, at]))
+            targets = site.results(made, places)
+            if around is not None and end is not None:
+                before = self._left(around[0], wanted)
+                if before.shape == end.shape == made.shape:
+                    targets = targets + (site.results(before, places) - site.results(end, places))
+            yield site.rows(seen, places), targets
+
+    def _ours(
+        self, site: Site, around: Shortcut | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield, feed by feed, what the candidate's layer reads, and its end of the shortcut."""
+        reads = site.layer.data
+        wanted = [reads] if around is None else [reads, around[1]]
+        for seen in self._candidate.peek(wanted):
+            yield seen[reads.name], None if around is None else seen[around[1].name]
 
     def _left(self, value: Value, made: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what the original made of a value, without what the candidate lacks."""
@@ -134,32 +181,36 @@ class Lockstep:
                 array = np.delete(array, gone, axis)
         return array
 
-    def _shortcut(self, pair: Twins) -> tuple[Value, Value] | None:
+    def _shortcut(self, pair: Twins) -> Shortcut | None:
         """Return what the layer's output is added to, in both models, if it was made already."""
         found = []
-        for site, walk in ((pair.reference, self._reference), (pair.candidate, self._candidate)):
+        for site in (pair.reference, pair.candidate):
             output = site.node.output
             reader = query.only_reader(output)
             if reader is None or not reader.is_op("Add"):
                 return None
             other = next((v for v in reader.inputs if v is not output), None)
-            if other is None or other.data is not None or not walk.has(other):
+            if other is None or other.data is not None:
                 return None
             found.append(other)
-        return found[0], found[1]
+        theirs, ours = found
+        early = self._reference.is_before(theirs, pair.reference) and self._candidate.has(ours)
+        return (theirs, ours) if early else None
 
 
-def _take(
-    sums: RegressionSums, site: Site, look: Look, rng: np.random.Generator, share: float
-) -> bool:
-    """Add the rows of one feed; False if rows and outputs do not belong together."""
-    seen, made, lost = look
-    if not site.corresponds(seen, made):
-        return False
-    places = site.places(seen, share, rng)
-    targets = site.results(made, places)
-    if lost is not None and lost[0].shape == lost[1].shape == made.shape:
-        before, after = (site.results(end, places) for end in lost)
-        targets = targets + (before - after)
-    sums.update(site.rows(seen, places), targets)
-    return True
+def _without(shape: tuple[int, ...], axis: int, gone: np.ndarray | None) -> tuple[int, ...]:
+    """Return extents less what is gone of an axis."""
+    if gone is None or axis >= len(shape) or gone.max(initial=-1) >= shape[axis]:
+        return shape
+    left = list(shape)
+    left[axis] -= len(np.unique(gone))
+    return tuple(left)
+
+
+def _columns(results: np.ndarray, gone: np.ndarray | None, site: Site) -> np.ndarray:
+    """Return the outputs that a candidate has, of those (items, places, ...) of the original."""
+    items, places = results.shape[:2]
+    flat = results.reshape(items, places, -1)
+    if gone is not None and gone.max(initial=-1) < flat.shape[2]:
+        flat = np.delete(flat, gone, axis=2)
+    return flat.reshape(items, places, site.groups, site.outputs)

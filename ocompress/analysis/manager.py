@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ocompress.analysis.statistics import Wish
+from ocompress.analysis.store import MeasurementStore
 from ocompress.ir import Facet, Model
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ class _Answer:
 class AnalysisManager:
     """Computes analyses on demand and keeps the answers while they hold."""
 
-    def __init__(self, data: Dataset | None = None) -> None:
+    def __init__(self, data: Dataset | None = None, store: MeasurementStore | None = None) -> None:
         """Start with nothing known.
 
         Args:
             data: Calibration data that analyses may sweep over.
+            store: What was measured on these data before; None starts an empty one.
         """
         self.data = data
+        self.store = store if store is not None else MeasurementStore()
         self.statistics: dict[tuple[str, Wish], Any] = {}
         self._answers: dict[Analysis[Any], _Answer] = {}
         self._asking: list[Facet] = []

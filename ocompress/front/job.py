@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress import profiling, validation
+from ocompress.analysis import MeasurementStore
 from ocompress.errors import PassError
 from ocompress.front.files import ModelLike, as_model, file_bytes, stage_beside
 from ocompress.front.judging import far_off, judge, too_slow
@@ -150,7 +151,7 @@ class _Job:
         look = witness(self.original, self._samples.fit, self._sample, threads=threads, seed=seed)
         if look is None:
             self.remarks.append(UNCHECKED)
-        guards, prefixes = self._guards(), Prefixes()
+        guards, prefixes, store = self._guards(), Prefixes(), MeasurementStore()
 
         def run_one(pipeline: Pipeline, *more: Instrument) -> PipelineResult:
             manager = PassManager(
@@ -161,6 +162,7 @@ class _Job:
                 instruments=(*hooks, *more),
                 equivalence=look,
                 allow_slower=self.request.allow_slower,
+                store=store,
             )
             return manager.run(pipeline, self.original)
 

@@ -12,6 +12,7 @@ import numpy as np
 from ocompress.analysis.manager import Analysis, AnalysisManager, T
 from ocompress.analysis.observe import observe
 from ocompress.analysis.statistics import Statistics, Wishes, merge
+from ocompress.analysis.store import MeasurementStore
 from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -103,6 +104,11 @@ class Context:
             )
             raise DataError(msg)
         return self.analyses.data
+
+    @property
+    def store(self) -> MeasurementStore:
+        """What was measured of models on the data, by content: no change makes it stale."""
+        return self.analyses.store
 
     @property
     def allows_slower(self) -> bool:

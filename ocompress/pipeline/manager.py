@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ocompress.analysis.manager import AnalysisManager
+from ocompress.analysis.store import MeasurementStore
 from ocompress.diagnostics import Diagnostics, Severity
 from ocompress.errors import OcompressError, PassError
 from ocompress.io.dataset import Dataset
@@ -38,6 +39,7 @@ class PassManager:
             left out. None takes their word for it.
         previewing: Whether passes only say what they would do, see `Pass.preview`.
         allow_slower: Whether the user takes results that are slower.
+        store: What was measured on the data; given to several managers, they share it.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class PassManager:
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     previewing: bool = False
     allow_slower: bool = False
+    store: MeasurementStore = field(default_factory=MeasurementStore)
 
     def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
         """Run every pass in order on a clone of `model`.
@@ -59,7 +62,7 @@ class PassManager:
         """
         context = Context(
             target=self.target,
-            analyses=AnalysisManager(self.data),
+            analyses=AnalysisManager(self.data, self.store),
             diagnostics=self.diagnostics,
             seed=self.seed,
             guards=self.guards,

@@ -12,7 +12,6 @@ from ocompress.analysis.linear_rows import Site
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
-from passes.reconstruction.memory import Remembered
 
 DRAWS = 512
 """Random scalars over all samples, at least."""
@@ -87,16 +86,16 @@ def _products(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _remembered(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
     """Return means of what is made of gradients, by name; what is known is not swept again."""
-    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
+    store, whose = ctx.store, fingerprint(model)
     by_name = {s.node.output.name: s for s in sites}
-    known = {name: memory.get(whose, ("pairs", ctx.seed, name)) for name in by_name}
+    known = {name: store.get(whose, ("pairs", ctx.seed, name)) for name in by_name}
     missing = {name: by_name[name] for name, entry in known.items() if entry is None}
     made = _sweep(model, missing, ctx) if missing else {}
     if made is None:
         return {}  # an operator whose derivative this runtime lacks
     for name in missing:
         known[name] = (made[name],) if name in made else ()
-        memory.put(whose, ("pairs", ctx.seed, name), known[name] or ())
+        store.put(whose, ("pairs", ctx.seed, name), known[name] or ())
     return {name: entry[0] for name, entry in known.items() if entry}
 
 

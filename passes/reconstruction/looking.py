@@ -12,7 +12,6 @@ from ocompress.analysis.regression import Regression, RegressionSums
 from ocompress.analysis.walk import Walk
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
-from passes.reconstruction.memory import Remembered
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ def look(
         What was given, its layers in order, and the sums of their rows (with no targets), which
         are not to be changed; None if nothing finite was read.
     """
-    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
+    store, whose = ctx.store, fingerprint(model)
     walk: Walk | None = None
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
     stage = f"{ctx.source}: looking at what layers read"
@@ -42,7 +41,7 @@ def look(
         ctx.progress(stage, done - 1, len(wanted))
         sites.sort(key=lambda s: order[id(s.node)])
         key = ("reads", ctx.seed, *(s.node.output.name for s in sites))
-        known = memory.get(whose, key)
+        known = store.get(whose, key)
         if known is None:
             walk = Walk(model, ctx.data) if walk is None else walk
             walk.before(sites[0].node)
@@ -51,7 +50,7 @@ def look(
                 _take(sums, site, walk, len(sites), ctx.seed)
             whole = sums.whole()
             known = _arrays(None if whole is None else whole.shrunk())
-            memory.put(whose, key, known)
+            store.put(whose, key, known)
         yield what, sites, _regression(known)
     ctx.progress(stage, len(wanted), len(wanted))
 

@@ -86,7 +86,7 @@ def refit(
         if len(good) == len(job.nodes):
             ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
-    lockstep = Lockstep(reference, model, ctx.data, lost=lost, seed=ctx.seed)
+    lockstep = Lockstep(reference, model, ctx.data, lost=lost, seed=ctx.seed, store=ctx.store)
     found = {}
     stage = f"{ctx.source}: fitting what is left"
     for done, (job, pairs) in enumerate(ready, 1):

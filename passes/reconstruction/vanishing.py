@@ -18,7 +18,6 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, Node, Value, fingerprint
 from ocompress.pipeline import Context
 from passes.reconstruction.importance import DRAWS, SAMPLES
-from passes.reconstruction.memory import Remembered
 
 
 def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int, np.ndarray]:
@@ -34,15 +33,15 @@ def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[i
         factor on each channel. Twice the divergence without some channels is about the sum of the
         rows and columns of these. Groups with an end that no gradient reaches are left out.
     """
-    memory, whose = ctx.analysis(Remembered(), model), fingerprint(model)
-    known = {key: memory.get(whose, _name(group, ctx)) for key, group in groups.items()}
+    store, whose = ctx.store, fingerprint(model)
+    known = {key: store.get(whose, _name(group, ctx)) for key, group in groups.items()}
     missing = {key: groups[key] for key, entry in known.items() if entry is None}
     made = _sweep(model, missing, ctx) if missing else {}
     if made is None:
         return {}  # an operator whose derivative this runtime lacks
     for key, group in missing.items():
         known[key] = (made[key],) if key in made else ()
-        memory.put(whose, _name(group, ctx), known[key] or ())
+        store.put(whose, _name(group, ctx), known[key] or ())
     return {key: entry[0] for key, entry in known.items() if entry}
 
 

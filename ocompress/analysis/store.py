@@ -1,26 +1,21 @@
-"""What was measured of a model, for passes that meet the very same model later."""
+"""The measurement store: what was measured of a model, for whoever meets the very same model."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from ocompress.analysis import Analysis, AnalysisManager
-from ocompress.ir import Facet, Model
-
 HELD = 512 << 20
-"""Bytes of all that is remembered, at most."""
+"""Bytes of all that is kept, at most."""
 
 
-class Memory:
-    """Arrays by a model's fingerprint and what they say of it.
+class MeasurementStore:
+    """Arrays by the fingerprint of a model and what they say of it, all on the same data.
 
-    A pass that changed nothing, or whose result was rolled back, has measured for the next one.
-    What does not fit beside what is known of the same model is not kept; what is known of others
-    makes room.
+    A pass that changed nothing, or whose result was rolled back, has measured for the next one,
+    and a search measures the original once. What does not fit beside what is known of the same
+    model is not kept; what is known of others makes room.
     """
 
     def __init__(self, most_bytes: int = HELD) -> None:
@@ -34,7 +29,7 @@ class Memory:
 
         Args:
             model: Fingerprint of the model.
-            what: Says what the arrays are.
+            what: Says what the arrays are: the kind of measurement, its settings, where.
         """
         return self._entries.get(model, {}).get(what)
 
@@ -53,14 +48,3 @@ class Memory:
         own[what] = arrays
         self._held += size
         return True
-
-
-@dataclass(frozen=True)
-class Remembered(Analysis[Memory]):
-    """The memory of a pipeline on its data; no change makes it stale, for it goes by content."""
-
-    reads: ClassVar[Facet] = Facet.NONE
-
-    def compute(self, model: Model, analyses: AnalysisManager) -> Memory:
-        """Start with nothing known."""
-        return Memory()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ocompress.analysis import AnalysisManager
 from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.store import MeasurementStore
 from ocompress.analysis.walk import Walk
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import PassManager, Pipeline, Verdict
 from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
-from passes.reconstruction.memory import Memory, Remembered
 from tests.build import InMemory
 from tests.contract.harness import TARGET
 from tests.passes.pruning.on_data import Fake, batches, context
@@ -113,7 +115,7 @@ def entry(size: int) -> tuple[np.ndarray, ...]:
 
 
 def test_memory_is_bounded_and_other_models_make_room() -> None:
-    memory = Memory(100)
+    memory = MeasurementStore(100)
     assert memory.put("a", 1, entry(60))
     assert memory.put("a", 2, entry(30))
     assert not memory.put("a", 3, entry(20))  # what is known of the same model stays
@@ -122,21 +124,28 @@ def test_memory_is_bounded_and_other_models_make_room() -> None:
     assert memory.get("a", 1) is None
     assert memory.put("b", 2, entry(80))
     assert not memory.put("b", 3, entry(1))
-    assert not Memory(10).put("a", 1, entry(11))
+    assert not MeasurementStore(10).put("a", 1, entry(11))
 
 
 def test_what_is_remembered_cannot_be_changed() -> None:
-    memory = Memory()
+    memory = MeasurementStore()
     array = np.zeros(3)
     memory.put("a", 1, (array,))
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
 
 
-def test_a_manager_has_one_memory() -> None:
+def test_a_manager_has_one_store_and_several_may_share_one() -> None:
     model = net()
     ctx = context(model)
-    first = ctx.analysis(Remembered(), model)
+    first = ctx.store
     ctx.analyses.invalidate(Facet.ALL)
-    assert ctx.analysis(Remembered(), model.clone()) is first
-    assert context(model).analysis(Remembered(), model) is not first
+    assert ctx.store is first
+    assert context(model).store is not first
+    data, store = Counted(InMemory(batches(model))), MeasurementStore()
+    counts = []
+    for _ in range(2):  # two managers
+        ctx = replace(context(model), analyses=AnalysisManager(data, store))
+        list(looking.look(model, [(0, [s]) for s in sites_of(model)], ctx))
+        counts.append(data.read[0])
+    assert counts[0] == counts[1] > 0
