@@ -37,7 +37,10 @@ def sites(model: Model) -> dict[str, Site]:
 def changed(model: Model) -> Model:
     candidate = model.clone()
     first = next(n for n in candidate.graph.nodes if n.label == "c0")
-    edit.set_weight(first.inputs[1], first.inputs[1].data * np.float32(0.7))
+    weight = first.inputs[1]
+    assert weight is not None
+    assert weight.data is not None
+    edit.set_weight(weight, weight.data * np.float32(0.7))
     return candidate
 
 
