@@ -47,13 +47,24 @@ class Failure:
         """Whether the inputs were refused before any node ran."""
         return self.refused and not self.where
 
-    def unloadable(self, version: str, level: str = "") -> str:
-        """Say that a model cannot be loaded; at the level named, if it can be unoptimized."""
+    @property
+    def lacks_kernel(self) -> bool:
+        """Whether the runtime knows an operator, but not for the type that it is given."""
+        return self.why.startswith("Could not find an implementation")
+
+    def unloadable(self, version: str, level: str = "", advice: str = "") -> str:
+        """Say that a model cannot be loaded.
+
+        Args:
+            version: Of the runtime.
+            level: The level of optimization at which it cannot, if it can be unoptimized.
+            advice: What to do, if that is known.
+        """
         what = f"ONNX Runtime {version} cannot load the model"
         if level:
             at = f"{what} at optimization level {level}: {self.why}"
             return f"{at}; at level disabled it can: {_ADVICE}"
-        return f"{what}: {self.why}"
+        return f"{what}: {self.why}{'; ' if advice else ''}{advice}"
 
     def broken(self, version: str, level: str = "") -> str:
         """Say that a run failed; at the level named, if it does not unoptimized."""

@@ -48,6 +48,10 @@ _ELEMENT_TYPES = {
     "bool": DType.BOOL,
     **{f"{s}int{b}": DType[f"{s}int{b}".upper()] for s in ("", "u") for b in (4, 8, 16, 32, 64)},
 }
+_BFLOAT16 = (
+    "the model computes in bfloat16, for which the runtime has hardly any kernels on a CPU: export "
+    "it in float32; weights may stay bfloat16 in the file, each behind a Cast to float32"
+)
 
 
 class Level(StrEnum):
@@ -125,7 +129,7 @@ class Session:
         except TimeLimitError:
             raise
         except Exception as error:
-            raise self._unloadable(error) from error
+            raise self._unloadable(error, model) from error
 
     def run(
         self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
@@ -164,14 +168,16 @@ class Session:
         """Finish profiling and return the path of the trace file."""
         return Path(self._session.end_profiling())
 
-    def _unloadable(self, error: Exception) -> RuntimeFailureError:
+    def _unloadable(self, error: Exception, model: Model | Path | bytes) -> RuntimeFailureError:
         """Say why the model cannot be loaded, and whose fault that is."""
         failure = Failure.of(error)
         with contextlib.suppress(DataError, RuntimeFailureError):
             if self._unoptimized is not None:
                 self._unoptimized()
                 return RuntimeFaultError(failure.unloadable(VERSION, self._level))
-        return RuntimeFailureError(failure.unloadable(VERSION))
+        narrow = isinstance(model, Model) and _holds_bfloat16(model)
+        advice = _BFLOAT16 if narrow and failure.lacks_kernel else ""
+        return RuntimeFailureError(failure.unloadable(VERSION, advice=advice))
 
     def _failure(
         self, error: Exception, feeds: Mapping[str, np.ndarray], names: Sequence[str]
@@ -198,6 +204,11 @@ class Session:
         if not large:
             return bytes(to_proto(model, extra_outputs=extra, packed=False).SerializeToString())
         return str(_spill(model, extra, stopping.folder_for(self)))
+
+
+def _holds_bfloat16(model: Model) -> bool:
+    values = (v for _, n in model.nodes() for v in (*n.inputs, *n.outputs) if v is not None)
+    return any(value.dtype is DType.BFLOAT16 for value in values)
 
 
 def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:

@@ -333,6 +333,27 @@ def old_opset() -> Model:
 
 
 @zoo
+def batched_scan() -> Model:
+    """A Scan as opset 8 had it, with a batch axis: no later opset can say the same."""
+    body = Builder()
+    state, step = body.input("state", [16]), body.input("step", [16])
+    body.output(body.op("Add", state, step, to="next"), [16])
+    body.output(body.op("Identity", "next", to="seen"), [16])
+    b = Builder()
+    b.input("start", ["n", 16])
+    x = b.input("x", ["n", 5, 16])
+    b.ops("Scan", ["", "start", x], ["last", "all"], num_scan_inputs=1, body=body.graph("body"))
+    h = b.op("Relu", b.op("Gemm", "last", b.weight(32, 16), b.weight(32), transB=1))
+    h = b.op("Relu", b.op("Gemm", h, b.weight(32, 64), b.weight(64)))
+    square = b.op("Reshape", h, b.const(np.array([-1, 4, 4, 4])))
+    h = b.op("Relu", b.op("Conv", square, b.weight(8, 4, 3, 3), b.weight(8), pads=[1, 1, 1, 1]))
+    h = b.op("MatMul", b.op("Flatten", b.op("GlobalAveragePool", h)), b.weight(8, 10))
+    b.op("Add", h, b.weight(10), to="y")
+    b.output("y", ["n", 10])
+    return b.model(opset=8, ir_version=4)
+
+
+@zoo
 def new_opset() -> Model:
     b = Builder()
     x = b.input("x", ["n", 16])

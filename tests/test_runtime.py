@@ -14,7 +14,7 @@ from ocompress.errors import DataError, RuntimeFailureError, RuntimeFaultError
 from ocompress.failures import Failure
 from ocompress.front.reference import try_out
 from ocompress.io import as_dataset, save_model
-from ocompress.ir import Model
+from ocompress.ir import DType, Model
 from ocompress.runtime import Level, Session
 from tests.build import Builder
 
@@ -48,6 +48,27 @@ def test_a_fault_of_the_optimizer_is_named_as_such() -> None:
     assert "at optimization level all" in said
     assert "at level disabled the model runs" in said
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("passes", ["quant", "prune{sparsity=0.5}", "clean", ""])
+def test_a_model_that_computes_in_bfloat16_is_told_what_to_do(
+    passes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    b = Builder()
+    b.ops("Cast", [b.input("x", ["n", 16])], ["narrow"], to=T.BFLOAT16)
+    weight = b.const(np.ones((16, 16), DType.BFLOAT16.numpy))
+    b.ops("Cast", [b.op("Relu", b.op("MatMul", "narrow", weight))], ["y"], to=T.FLOAT)
+    b.output("y", ["n", 16])
+    save_model(b.model(), tmp_path / "in.onnx")
+    words = ["profile", tmp_path / "in.onnx"]
+    if passes:
+        how = ["--recipe"] if passes == "clean" else ["--synthetic-data", "8", "--passes"]
+        words = ["optimize", tmp_path / "in.onnx", tmp_path / "out.onnx", *how, passes]
+    assert run(list(map(str, words))) == (3 if passes else 4)
+    said = capsys.readouterr().err
+    assert "computes in bfloat16" in said
+    assert "export it in float32" in " ".join(said.split())
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_an_index_that_is_too_large_is_a_fault_of_the_data() -> None:

@@ -42,7 +42,7 @@ class Factorize(Replace):
     or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
     are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators (recurrent), and
-    bodies of control flow (in-body).
+    bodies of control flow (in-body). A model older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Zhang et al., Accelerating Very Deep Convolutional Networks, 2015; Jaderberg et al.,
     Speeding up Convolutional Neural Networks with Low Rank Expansions, 2014; Kim et al.,

@@ -10,9 +10,10 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
+from ocompress.diagnostics import Severity
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node, Value
-from ocompress.pipeline import Context
+from ocompress.pipeline import Context, Timer
 from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import flattens
@@ -20,6 +21,12 @@ from passes.reconstruction import looking
 from passes.reconstruction.importance import curvature
 from passes.reconstruction.weights import LayerWeight, sites_of
 from passes.reconstruction.work import one_sample, work_of
+
+_OPSET = 11
+"""Lowest version of the operators that chains are written in."""
+
+Shapes = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+"""Of values, by name: for one sample, and in the call that is timed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Layer:
     Attributes:
         sites: The layers, in order of execution.
         shape: What the first one reads, for one sample; what is flattened before it, if it is.
+        called: The same in the call of the model that is timed, of as many samples as that has.
         macs: Multiply-accumulates of all of them, for one sample.
         problems: One for each group.
         mean: Mean of what they read, (groups, inputs); None without data.
@@ -36,6 +44,7 @@ class Layer:
 
     sites: Sequence[Site]
     shape: tuple[int, ...]
+    called: tuple[int, ...]
     macs: float
     problems: Sequence[Problem]
     mean: np.ndarray | None
@@ -86,6 +95,18 @@ def problems_of(
     return found
 
 
+def is_too_old(model: Model, ctx: Context) -> bool:
+    """Whether a model is older than the operators that chains are written in; then say so."""
+    old = 0 < model.opset < _OPSET
+    if old:
+        why = (
+            f"opset {model.opset} has no Gemm without a bias and no Slice by inputs; canonicalize "
+            "upgrades it, or says what keeps it there"
+        )
+        ctx.remark(Severity.DECLINED, "old-opset", why)
+    return old
+
+
 def survey(
     model: Model, weights: Sequence[LayerWeight], ctx: Context, *, blind: bool = False
 ) -> Iterator[Layer]:
@@ -101,7 +122,7 @@ def survey(
         Layer after layer, in order of execution; each holds what is large only while it is used.
     """
     sample = one_sample(model, ctx)
-    shapes = _shapes(model, [n for w in weights for n in w.nodes], sample)
+    shapes = _seen(model, [n for w in weights for n in w.nodes], sample, ctx)
     work = work_of(model, sample)
     seen: list[tuple[LayerWeight, list[Site]]] = []
     for weight in weights:
@@ -125,9 +146,24 @@ def survey(
         yield _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
 
 
+def _seen(model: Model, nodes: Sequence[Node], sample: Feeds | None, ctx: Context) -> Shapes:
+    """Return the shapes of values for one sample, and in the call that is timed."""
+    shapes = _shapes(model, nodes, sample)
+    timed = any(isinstance(g, Timer) for g in ctx.guards)
+    call = ctx.timed_feeds if timed else sample
+    if call is None or _extents(call) == _extents(sample or {}):
+        return {name: (shape, shape) for name, shape in shapes.items()}
+    called = _shapes(model, nodes, call)
+    return {name: (shape, called[name]) for name, shape in shapes.items() if name in called}
+
+
+def _extents(feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in feeds.items()}
+
+
 def _layer(
     sites: Sequence[Site],
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     work: Mapping[int, float],
     sums: Regression | None,
     minds: np.ndarray | None,
@@ -140,10 +176,10 @@ def _layer(
         each = 1 / max(float((matrix * made).sum()), 1e-30)
         minds = np.full((site.groups, site.outputs), each)
     total = sum(work.get(id(s.node), 0.0) for s in sites)
-    shape = shapes[_read(site).name]
+    shape, called = shapes[_read(site).name]
     problems = problems_of(site, matrix, sums, minds, shape)
     mean = None if sums is None else sums.x
-    return Layer(sites, shape, total, problems, mean)
+    return Layer(sites, shape, called, total, problems, mean)
 
 
 def _read(site: Site) -> Value:
@@ -169,7 +205,7 @@ def _minded(
 def _shapes(
     model: Model, nodes: Sequence[Node], sample: Feeds | None
 ) -> dict[str, tuple[int, ...]]:
-    given = {name: array.shape for name, array in (sample or {}).items()}
+    given = _extents(sample or {})
     inner = [n for n in nodes if n.graph is model.graph]
     makers = [v.producer for n in inner for v in n.inputs if v is not None and v.producer]
     typed = with_shapes(model, given)
@@ -178,9 +214,7 @@ def _shapes(
     return observe_shapes(typed, twins, given, sample)
 
 
-def _sites(
-    weight: LayerWeight, model: Model, shapes: Mapping[str, tuple[int, ...]]
-) -> list[Site] | Refusal:
+def _sites(weight: LayerWeight, model: Model, shapes: Shapes) -> list[Site] | Refusal:
     found = sites_of(weight.nodes, model)
     if isinstance(found, Refusal):
         return found

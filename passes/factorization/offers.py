@@ -93,7 +93,7 @@ def offers(layer: Layer, search: Search) -> Offers:
         search: What is tried.
     """
     site = layer.site
-    plain = alone(site, layer.shape, search.opset)
+    plain = alone(site, layer.called, search.opset)
     keep = Candidate(layer.name, KEEP, "", 0.0, site.layer.weight.nbytes, layer.macs)
     drafts = _promising(_drafts(layer, search, max(_work(plain), 1.0)))
     effort = _effort(layer.problems[0], len(drafts) * len(layer.problems))
@@ -146,7 +146,7 @@ def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
             factors = [start(ranks) for start in starts]
             steps = unmoved(Factored(form, factors, ()).links(), layer.sites)
             size = bytes_of(steps, site.layer.weight.itemsize)
-            model = alone(site, layer.shape, search.opset, steps)
+            model = alone(site, layer.called, search.opset, steps)
             share = _work(model) / once
             if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
                 continue
@@ -201,7 +201,7 @@ def _work(model: Model | None) -> float:
 def _timed(
     found: Sequence[Offer], models: Sequence[Model | None], layer: Layer, seed: int
 ) -> list[Offer]:
-    times = milliseconds(models, layer.shape, seed)
+    times = milliseconds(models, layer.called, seed)
     each = len(layer.sites)
     return [
         replace(offer, row=replace(offer.row, ms=ms * each if np.isfinite(ms) else None))

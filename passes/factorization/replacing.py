@@ -19,7 +19,7 @@ from passes.factorization import offers as offering
 from passes.factorization.building import Builder, Chained
 from passes.factorization.choices import Choices, Plan, add_times, changed, paying, why_kept
 from passes.factorization.forms import Form
-from passes.factorization.layers import survey
+from passes.factorization.layers import is_too_old, survey
 from passes.factorization.previewing import preview
 from passes.naming import check_patterns, matches
 from passes.reconstruction.budget_search import FASTER, BudgetSearch
@@ -125,7 +125,8 @@ class Replace(Pass):
 
     def _weights(self, model: Model, ctx: Context) -> list[LayerWeight]:
         rules = Rules(_OPERATORS, self.exclude, False, False, _SMALLEST)
-        return [w for w in collect(model, rules, ctx) if self._looks_at(w, ctx)]
+        found = [] if is_too_old(model, ctx) else collect(model, rules, ctx)
+        return [w for w in found if self._looks_at(w, ctx)]
 
     def _looks_at(self, weight: LayerWeight, ctx: Context) -> bool:
         if any(not n.is_op(*self.operators) for n in weight.nodes):

@@ -32,7 +32,7 @@ class Separable(Replace):
     or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
     are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators (recurrent), and
-    bodies of control flow (in-body).
+    bodies of control flow (in-body). A model older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Guo et al., Network Decoupling: From Regular to Depthwise Separable Convolutions,
     2018.

@@ -85,6 +85,25 @@ def test_layers_are_timed_on_the_same_call(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(seen) == {(8, 4)}  # not empty: layers were timed
 
 
+def test_chains_are_timed_on_as_many_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def times(models: Any, shape: Any, _: int) -> list[float]:
+        declared = {tuple(m.graph.inputs[0].shape or ()) for m in models if m is not None}
+        assert declared == {tuple(shape)}
+        seen.append(tuple(shape))
+        return [1.0] * len(models)
+
+    monkeypatch.setattr("passes.factorization.offers.milliseconds", times)
+    b = Builder()
+    h = b.op("Relu", b.op("MatMul", b.input("x", ["n", 32]), b.weight(32, 32)))
+    b.output(b.op("MatMul", h, b.weight(32, 32)))
+    data = {"x": np.random.default_rng(0).standard_normal((40, 32)).astype(np.float32)}
+    for batch in (1, 8):
+        optimize(b.model(), passes="factorize", data=data, batch=batch, max_latency="1000x")
+    assert list(dict.fromkeys(seen)) == [(1, 32), (8, 32)]
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(OptionError, match="batch 0 must be at least 1"):
         profile(net(), batch=0)
