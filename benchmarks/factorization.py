@@ -23,12 +23,12 @@ import numpy as np
 from pruning import ROOT, images
 
 from ocompress import load, save
+from ocompress.analysis.work import work_of
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.pipeline import PassManager, Pipeline
 from ocompress.profiling import LatencyGuard
 from ocompress.targets import find
-from passes.reconstruction.work import work_of
 
 FREE = "data_free=true"
 FIRST = 'layers=["/1/Gemm"]'

@@ -25,6 +25,7 @@ ALLOWED = {
     "planning": FLOOR | {"ir", "targets", "analysis"},
     "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning"},
 }
+ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
 ALLOWED["profiling"] = ALLOWED["validation"]

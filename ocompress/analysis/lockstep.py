@@ -15,8 +15,8 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.reference_rows import ReferenceRows
 from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
-from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value, query
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocompress.ir import Model, Node, standard
+from ocompress.ir import Model, Node, onnx_api
 from ocompress.ir.graph import reads
 
 
@@ -27,4 +27,4 @@ def random_outputs(model: Model) -> dict[str, str]:
 def _draws(node: Node) -> bool:
     if node.is_op("Dropout"):
         return node.input(2) is not None
-    return standard.is_random(node)
+    return onnx_api.is_random(node)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
-from ocompress.analysis.walk import Walk
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value, fingerprint
 

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.errors import DataError, OptionError
 from ocompress.io import Dataset, Feeds, as_dataset
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
 from ocompress.validation import NAMES, AccuracyGuard, Metric, Named

@@ -17,7 +17,7 @@ from ocompress.front.files import as_model
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.io.dataset import notes_of
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import PassManager, Pipeline
 from ocompress.validation.layer_result import QuantReport
 from ocompress.validation.layers import Progress, compare_layers, float_values, match_values
@@ -78,7 +78,7 @@ def debug_quantization(
         raise DataError(msg)
     (float_model, _), (given, _) = as_model(reference), as_model(candidate)
     given = given.clone()
-    standard.infer_types(given)
+    onnx_api.infer_types(given)
     found = quantized.read(given)
     _check(float_model, given, found)
     opened = as_dataset(data, float_model, samples=samples or _SAMPLES, preprocess=preprocess)
@@ -141,7 +141,7 @@ def _fitting(reference: Model, found: Quantization) -> _Form:
     manager = PassManager(target=targets.find("portable"))
     canonical = manager.run(Pipeline.of([]), reference).model
     raw = reference.clone()
-    standard.infer_types(raw)
+    onnx_api.infer_types(raw)
     labels = frozenset(n.label for _, n in canonical.nodes())
     forms = [_form(canonical, found, labels, True), _form(raw, found, labels, False)]
     best = min(forms, key=lambda form: form.strangers)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ocompress import profiling, validation
 from ocompress.analysis import MeasurementStore
+from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
 from ocompress.front.files import ModelLike, as_model, file_bytes, stage_beside
 from ocompress.front.judging import far_off, judge, too_slow
@@ -119,7 +120,7 @@ def _before(files: Sequence[Path]) -> float | None:
 class _Judged:
     validation: validation.ValidationResult
     profile: ProfileResult | None
-    cost: tuple[profiling.Cost, profiling.Cost]
+    cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
 
 

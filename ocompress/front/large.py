@@ -6,12 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from ocompress import profiling, validation
+from ocompress import validation
+from ocompress.analysis.cost import Cost, count
 from ocompress.errors import RuntimeFailureError
 from ocompress.io import Feeds, release
 from ocompress.ir import Model
 from ocompress.pipeline import Instrument, Pass, PassRecord
-from ocompress.profiling import Cost
 from ocompress.runtime import Level, Session
 from ocompress.validation import Check, ValidationResult
 
@@ -52,7 +52,7 @@ def count_and_let_go(model: Model, feeds: Feeds | None) -> Cost:
             models that are too large to be run in passing.
     """
     shapes = {name: array.shape for name, array in feeds.items()} if feeds is not None else None
-    cost = profiling.count(model, shapes, run=feeds is not None)
+    cost = count(model, shapes, run=feeds is not None)
     let_go(model)
     return cost
 

@@ -10,7 +10,7 @@ from ocompress.errors import (
     UnsupportedModelError,
 )
 from ocompress.io import Dataset, Feeds, synthetic_data
-from ocompress.ir import Model, standard, to_proto
+from ocompress.ir import Model, onnx_api, to_proto
 from ocompress.ir.strings import decoded
 from ocompress.runtime import Session
 
@@ -90,7 +90,7 @@ def check_domains(model: Model) -> None:
 
 def _explain(model: Model, error: RuntimeFailureError) -> None:
     try:
-        standard.check(to_proto(model))
+        onnx_api.check(to_proto(model))
     except InvalidModelError as invalid:
         # the runtime's sentence is the clearer one, but the checker knows whose fault it is
         raise InvalidModelError(str(error)) from invalid

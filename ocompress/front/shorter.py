@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
     Guard,
     Instrument,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ocompress.ir import Model, Node, Value
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 
 _LAYERS = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 """Recurrent operators and the positions of their states."""

@@ -14,9 +14,9 @@ import numpy as np
 from ocompress.errors import DataError
 from ocompress.io import feeds, pictures
 from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
+from ocompress.io.batch_limit import narrowed
 from ocompress.io.batches import ArrayDataset
 from ocompress.io.batching import batched, first_that_runs, turned_specs
-from ocompress.io.breadth import narrowed
 from ocompress.io.dataset import Dataset
 from ocompress.io.held import as_labels, held
 from ocompress.io.inputs import InputSpec, expected, input_specs

@@ -12,8 +12,8 @@ from onnx import ModelProto, TensorProto
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 from ocompress.io.external import TensorReader, stored_tensors
 from ocompress.ir import Model, from_proto
+from ocompress.ir.onnx_api import NEWEST_OPSET, first_line
 from ocompress.ir.schemas import check_attributes
-from ocompress.ir.standard import NEWEST_OPSET, first_line
 
 
 def load_model(path: str | Path) -> Model:

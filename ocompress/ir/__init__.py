@@ -3,7 +3,7 @@
 The only room that knows ONNX's protobuf classes and onnx-graphsurgeon.
 """
 
-from ocompress.ir import edit, inference, packed, query, schemas, standard
+from ocompress.ir import edit, inference, onnx_api, packed, query, schemas
 from ocompress.ir.dtypes import DType
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.facets import Facet
@@ -27,11 +27,11 @@ __all__ = [
     "fingerprint",
     "from_proto",
     "inference",
+    "onnx_api",
     "packed",
     "query",
     "reads",
     "schemas",
-    "standard",
     "text",
     "to_proto",
 ]

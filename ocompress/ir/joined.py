@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from ocompress.ir import standard
+from ocompress.ir import onnx_api
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
@@ -32,7 +32,7 @@ def joined(models: Sequence[Model]) -> tuple[Model, list[dict[str, str]]] | None
     if any(_inputs(m) != _inputs(first) for m in models):
         return None
     nodes = (node for model in models for node in model.graph.nodes)
-    if any(node.bodies or standard.is_random(node) or node.is_op("Dropout") for node in nodes):
+    if any(node.bodies or onnx_api.is_random(node) or node.is_op("Dropout") for node in nodes):
         return None
     whole = Model(Graph(first.graph.name), dict(first.opsets))
     whole.functions = list(first.functions)

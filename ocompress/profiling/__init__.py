@@ -1,12 +1,10 @@
 """How fast, how big, how much memory: measured on this machine."""
 
-from ocompress.profiling.cost import count
 from ocompress.profiling.inputs import parse_shape
 from ocompress.profiling.latency_guard import NOISE, SECOND_LOOK, LatencyGuard, exceeds
 from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.profile import profile
 from ocompress.profiling.result import (
-    Cost,
     Environment,
     InputChoice,
     Latency,
@@ -21,7 +19,6 @@ from ocompress.profiling.size_guard import SizeGuard
 __all__ = [
     "NOISE",
     "SECOND_LOOK",
-    "Cost",
     "Environment",
     "InputChoice",
     "Latency",
@@ -32,7 +29,6 @@ __all__ = [
     "Ratio",
     "SizeGuard",
     "TimeShare",
-    "count",
     "exceeds",
     "parse_shape",
     "profile",

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocompress.analysis.cost import count
 from ocompress.io import model_files
 from ocompress.io.batch_axes import batch_axes
 from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
 from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
-from ocompress.profiling.cost import count
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.profiling.environment import environment
 from ocompress.profiling.inputs import choose
 from ocompress.profiling.latency import Times, interleave

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
+from ocompress.analysis.cost import Cost
 from ocompress.diagnostics import Finding
 
 
@@ -93,39 +93,6 @@ class Memory(Finding):
     peak: int
     loaded: int
     baseline: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cost(Finding):
-    """What a model holds and computes, counted from the graph alone.
-
-    Attributes:
-        parameters: Elements of weights (constants other than int64, bool and text).
-        nonzero: Those that are not zero (not their zero point, where quantized).
-        weight_bytes: Bytes of all constants by element type.
-        ops: Nodes by operator, bodies included.
-        macs: Multiply-accumulates by operator; a batch of unknown size counts as 1.
-        unknown: Labels of nodes whose multiply-accumulates could not be counted.
-    """
-
-    derived: ClassVar[tuple[str, ...]] = ("total_macs", "total_weight_bytes")
-
-    parameters: int
-    nonzero: int
-    weight_bytes: Mapping[str, int] = field(default_factory=dict)
-    ops: Mapping[str, int] = field(default_factory=dict)
-    macs: Mapping[str, int] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def total_macs(self) -> int:
-        """Multiply-accumulates of all operators that could be counted."""
-        return sum(self.macs.values())
-
-    @property
-    def total_weight_bytes(self) -> int:
-        """Bytes of all constants."""
-        return sum(self.weight_bytes.values())
 
 
 @dataclass(frozen=True, slots=True)

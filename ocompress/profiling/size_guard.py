@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline.guard import Verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ocompress.profiling import Cost
+from ocompress.analysis.cost import Cost
 from ocompress.validation import Interval
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ocompress.analysis.cost import Cost
 from ocompress.diagnostics import Remark
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import PassRecord, PipelineResult, Status
 from ocompress.pipeline.pipeline import FIRST
-from ocompress.profiling import Cost, ProfileResult
+from ocompress.profiling import ProfileResult
 from ocompress.validation import ValidationResult
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ocompress.analysis.cost import Cost
 from ocompress.diagnostics import Finding, Remark
 from ocompress.ir import Dim
-from ocompress.profiling import Cost
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

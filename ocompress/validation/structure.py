@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ocompress.errors import InvalidModelError
 from ocompress.ir import Dim, Model, Value, to_proto
-from ocompress.ir.standard import check, external_stub
+from ocompress.ir.onnx_api import check, external_stub
 from ocompress.stopping import temporary_folder
 from ocompress.validation.result import Check
 

@@ -12,9 +12,9 @@ from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Model, Node, Value, edit, query
 from ocompress.pipeline import Context
-from passes.canonical import affine, chains
-from passes.canonical.affine import Affine
-from passes.canonical.chains import Chain
+from passes.merging import affine, chains
+from passes.merging.affine import Affine
+from passes.merging.chains import Chain
 
 Wanted = Callable[[Node], bool]
 

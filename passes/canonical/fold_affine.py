@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical import absorb
-from passes.canonical.affine import ELEMENTWISE, Affine
+from passes.merging.affine import ELEMENTWISE, Affine
 
 
 class FoldAffine(Pass):

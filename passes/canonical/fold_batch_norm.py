@@ -8,7 +8,7 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical import absorb
-from passes.canonical.affine import Affine
+from passes.merging.affine import Affine
 
 _LONE = Refusal("no-linear-neighbour", "no layer with constant weights feeds it or reads it")
 

@@ -14,9 +14,9 @@ from ocompress.ir import (
     Node,
     Value,
     edit,
+    onnx_api,
     packed,
     schemas,
-    standard,
 )
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import Level, Session
@@ -109,7 +109,7 @@ def _candidates(model: Model, ctx: Context) -> list[Node]:
 
 
 def _is_computable(node: Node, known: set[int]) -> bool:
-    if node.domain or node.bodies or node.op_type in _KEPT or standard.is_random(node):
+    if node.domain or node.bodies or node.op_type in _KEPT or onnx_api.is_random(node):
         return False
     fixed = all(v is None or v.constant is not None or id(v) in known for v in node.inputs)
     live = [v for v in node.outputs if v is not None and v.use_count]

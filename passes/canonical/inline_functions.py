@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import UnsupportedModelError
-from ocompress.ir import Facet, Model, standard
+from ocompress.ir import Facet, Model, onnx_api
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import has_operator
 
@@ -41,7 +41,7 @@ class InlineFunctions(Pass):
     def _inline(self, model: Model, ctx: Context) -> Outcome:
         before = len(model.functions)
         try:
-            standard.inline_functions(model)
+            onnx_api.inline_functions(model)
         except UnsupportedModelError as error:
             ctx.remark(Severity.DECLINED, "not-inlined", str(error))
             return Outcome()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import MutableMapping
 
-from ocompress.ir import Facet, Graph, Model, Node, edit, standard
+from ocompress.ir import Facet, Graph, Model, Node, edit, onnx_api
 from ocompress.pipeline import Context, Outcome, Pass
 
 _Seen = MutableMapping[tuple[object, ...], Node]
@@ -45,7 +45,7 @@ def _share_in(graph: Graph, seen: _Seen) -> int:
 
 
 def _key(node: Node) -> tuple[object, ...] | None:
-    if node.domain or node.bodies or standard.is_random(node) or node.is_op("Constant"):
+    if node.domain or node.bodies or onnx_api.is_random(node) or node.is_op("Constant"):
         return None
     attributes = tuple(
         (name, proto.SerializeToString(deterministic=True))

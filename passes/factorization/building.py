@@ -11,6 +11,8 @@ import numpy as np
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.regression import RegressionSums
 from ocompress.ir import Model, Node
+from ocompress.lossy.least_squares import Fit
+from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
 from passes.factorization.absorbing import absorb
 from passes.factorization.alternate import Effort
@@ -18,8 +20,6 @@ from passes.factorization.forms import Form, Ranks
 from passes.factorization.layers import problems_of
 from passes.factorization.rewriting import factored, holds, put
 from passes.factorization.steps import Step
-from passes.reconstruction.least_squares import Fit
-from passes.reconstruction.refitting import Built, Job, fitted_biases, refit, set_bias
 
 _FLOPS = 6e11
 """Operations spent on fitting the factors of a layer, about."""

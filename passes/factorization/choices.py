@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ocompress.ir import Model
+from ocompress.lossy.budget_search import FASTER
+from ocompress.lossy.layer_times import Times, measured
 from ocompress.pipeline import Context
 from ocompress.planning import CandidateTable, Resource
 from passes.factorization.building import Chained, Target
 from passes.factorization.offers import Offer
-from passes.reconstruction.budget_search import FASTER
-from passes.reconstruction.layer_times import Times, measured
 
 _SLOWER = "its layers are not measured faster within the model"
 Plan = dict[str, int]

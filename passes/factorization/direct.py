@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS
+from ocompress.lossy.fisher import MOST_OUTPUTS
 from passes.factorization.alternate import Bounds, Effort, alternate, letters, product
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.problem import Problem
-from passes.reconstruction.importance import MOST_OUTPUTS
 
 Masks = Callable[[Sequence[np.ndarray]], Mapping[int, np.ndarray]]
 """Gives by position of a factor which of its elements may be other than 0."""

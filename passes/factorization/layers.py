@@ -10,17 +10,17 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
+from ocompress.analysis.shapes import observe_shapes, with_shapes
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.diagnostics import Severity
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node, Value
+from ocompress.lossy import input_moments
+from ocompress.lossy.fisher import curvature
+from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.pipeline import Context, Timer
-from ocompress.profiling.shapes import observe_shapes, with_shapes
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import flattens
-from passes.reconstruction import looking
-from passes.reconstruction.importance import curvature
-from passes.reconstruction.weights import LayerWeight, sites_of
-from passes.reconstruction.work import one_sample, work_of
 
 _OPSET = 11
 """Lowest version of the operators that chains are written in."""
@@ -121,7 +121,7 @@ def survey(
     Yields:
         Layer after layer, in order of execution; each holds what is large only while it is used.
     """
-    sample = one_sample(model, ctx)
+    sample = one_sample(model, ctx.analyses.data)
     shapes = _seen(model, [n for w in weights for n in w.nodes], sample, ctx)
     work = work_of(model, sample)
     seen: list[tuple[LayerWeight, list[Site]]] = []
@@ -142,7 +142,7 @@ def survey(
         else:
             why = f"{sites[0].inputs} inputs are too many to look at pairs of"
             ctx.skip(weight.nodes[0], "too-wide", why)
-    for _, sites, sums in looking.look(model, narrow, ctx):
+    for _, sites, sums in input_moments.look(model, narrow, ctx):
         yield _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
 
 

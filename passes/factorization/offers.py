@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ocompress.analysis.linear_rows import bias_place
+from ocompress.analysis.work import work_of
 from ocompress.ir import Model
+from ocompress.lossy.ablation import Change, Trial
 from ocompress.planning import KEEP, Candidate
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
@@ -19,8 +21,6 @@ from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
 from passes.factorization.steps import bytes_of
 from passes.factorization.timing import alone, milliseconds
-from passes.reconstruction.trying import Change, Trial
-from passes.reconstruction.work import work_of
 
 _LEAST_SAVED = 0.05
 """Part of the multiply-accumulates that a chain has to save, at least."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model
+from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context, Outcome
 from passes.factorization.forms import Form
 from passes.factorization.layers import survey
-from passes.reconstruction.weights import LayerWeight
-from passes.reconstruction.work import one_sample, work_of
 
 
 def preview(
@@ -23,7 +23,7 @@ def preview(
         forms: What could take their place.
         ctx: Is told which layers no form suits.
     """
-    total = sum(work_of(model, one_sample(model, ctx)).values())
+    total = sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
     count, work = 0, 0.0
     for layer in survey(model, weights, ctx, blind=True):
         able = [form for form in forms if form.transposes or not layer.site.transposed]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from passes.reconstruction.importance import MOST_OUTPUTS
+from ocompress.lossy.fisher import MOST_OUTPUTS
 
 _RIDGE = 1e-4
 """Part of the mean variance of the inputs that every direction has at least: what the samples at

@@ -9,9 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
+from ocompress.lossy.ablation import Trial, cost_together, tried
+from ocompress.lossy.budget_search import FASTER, BudgetSearch
+from ocompress.lossy.layer_times import measured
+from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.planning import CandidateTable, Resource
 from passes import order
 from passes.factorization import ladders
@@ -21,17 +27,12 @@ from passes.factorization.choices import Choices, Plan, add_times, changed, payi
 from passes.factorization.forms import Form
 from passes.factorization.layers import is_too_old, survey
 from passes.factorization.previewing import preview
-from passes.naming import check_patterns, matches
-from passes.reconstruction.budget_search import FASTER, BudgetSearch
-from passes.reconstruction.layer_times import measured
-from passes.reconstruction.trying import Trial, cost_together, tried
-from passes.reconstruction.weights import LayerWeight, Rules, collect
-from passes.reconstruction.work import one_sample, work_of
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
+_NO_FORM = "no form has fewer weights and less to multiply without losing half of it"
 _ERROR = 0.01
-"""Error that is spent if nothing says how much: a hundredth of a nat, about."""
+"""Error, in nats, that is spent if nothing says how much."""
 
 
 class Replace(Pass):
@@ -175,10 +176,10 @@ class Replace(Pass):
             if found.probe is not None:
                 trials[part] = found.probe
             if len(found.rows) == 1:
-                why = "no form has fewer weights and less to multiply without losing half of it"
-                ctx.skip(layer.site.node, "no-form", why)
+                ctx.skip(layer.site.node, "no-form", _NO_FORM)
         ours = sum(rows[0].row.macs for rows in choices.offers.values())
-        choices.rest = max(0.0, sum(work_of(model, one_sample(model, ctx)).values()) - ours)
+        work = work_of(model, one_sample(model, ctx.analyses.data))
+        choices.rest = max(0.0, sum(work.values()) - ours)
         times = tried(model, trials if self._seen(ctx) else {}, ctx)
         for part, rows in choices.offers.items():
             choices.power[part] *= times.of(part)

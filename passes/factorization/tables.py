@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import DType, Model, Node, Value
 from ocompress.pipeline import Context

@@ -9,8 +9,8 @@ import numpy as np
 from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Dim, Node, Value, query
-from passes.canonical import affine
-from passes.canonical.affine import Affine
+from passes.merging import affine
+from passes.merging.affine import Affine
 from passes.merging.forms import Form, form_of
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")

@@ -12,8 +12,8 @@ from ocompress.analysis import linear_layer
 from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
-from passes.canonical.chains import between
 from passes.merging import arithmetic, emit, forms, linear, worth
+from passes.merging.chains import between
 from passes.merging.emit import Numbers
 from passes.merging.forms import Form
 from passes.merging.linear import Linear

@@ -9,8 +9,8 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
-from passes.canonical.chains import between
 from passes.merging import arithmetic, emit, forms, linear, pools, worth
+from passes.merging.chains import between
 from passes.merging.emit import Numbers
 from passes.merging.linear import Linear
 from passes.merging.worth import Work

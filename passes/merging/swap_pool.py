@@ -13,8 +13,8 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.windows import window_of
 from ocompress.ir import Facet, Model, Node, Value, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
-from passes.canonical.chains import between
 from passes.merging import emit, forms, linear
+from passes.merging.chains import between
 from passes.merging.forms import Axis, Form
 from passes.merging.linear import Linear
 

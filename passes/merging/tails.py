@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Node
-from passes.canonical.chains import between
+from passes.merging.chains import between
 from passes.merging.linear import Linear
 
 _BENT = ("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "Gelu", "Mish")

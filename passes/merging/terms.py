@@ -9,10 +9,9 @@ import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Node
-from passes.canonical import affine
-from passes.canonical.affine import Affine
-from passes.canonical.chains import between
-from passes.merging import forms, pools
+from passes.merging import affine, forms, pools
+from passes.merging.affine import Affine
+from passes.merging.chains import between
 from passes.merging.forms import POINT, Form
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf

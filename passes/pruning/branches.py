@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_layer import LINEAR
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.io import Dataset
 from ocompress.ir import Model, Node, Value, edit, reads
 

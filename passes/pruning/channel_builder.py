@@ -10,11 +10,11 @@ import numpy as np
 from ocompress.analysis.channels import ChannelGroups
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, reads
+from ocompress.lossy import refit
+from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
 from passes.pruning.channel_costs import Order
 from passes.pruning.removal import Removal, remove
-from passes.reconstruction import refitting
-from passes.reconstruction.refitting import Built, Job
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Builder:
             return Built(clone)
         lost = {value.name: axes for value, axes in taken.values()}
         jobs = _jobs(clone, removals)
-        fits = refitting.refit(self.model, clone, twins, jobs, self.ctx, lost=lost)
+        fits = refit.refit(self.model, clone, twins, jobs, self.ctx, lost=lost)
         labels = {id(n): n.label for n in clone.graph.nodes}
         return Built(clone, {labels[key]: made for key, made in fits.items()})
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ocompress.analysis.channels import Group
 from ocompress.analysis.linear_layer import LINEAR
+from ocompress.analysis.work import work_of
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node
 from passes.pruning.channel_costs import Order
-from passes.reconstruction.work import work_of
 
 _SUMMED = -1
 """Stands for the axis that a product of two activations sums over."""

@@ -8,12 +8,12 @@ import numpy as np
 
 from ocompress.analysis.channels import Cut, Group
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
-from ocompress.analysis.shelf import Shelf
+from ocompress.analysis.spill_store import Shelf
 from ocompress.ir import Model
+from ocompress.lossy import input_moments
+from ocompress.lossy.ablation import Change, Mask, Trial
 from ocompress.pipeline import Context
 from passes.pruning.channel_costs import Order, Reader
-from passes.reconstruction import looking
-from passes.reconstruction.trying import Change, Mask, Trial
 
 _HELD = 512 << 20
 Layers = Sequence[tuple[Cut, Site]]
@@ -26,7 +26,7 @@ class Seen:
         """Look at what some layers read, in one walk."""
         self._shelf = Shelf(_HELD)
         self._means: dict[int, np.ndarray] = {}
-        for site, _, sums in looking.look(model, [(s, [s]) for s in sites], ctx):
+        for site, _, sums in input_moments.look(model, [(s, [s]) for s in sites], ctx):
             if sums is not None:
                 self._means[id(site.node)] = sums.x
                 self._shelf.put(id(site.node), sums.xx)
@@ -88,7 +88,7 @@ def sum_reader(information: np.ndarray) -> Reader:
     """Return sums without weights as a reader that adds the channels up.
 
     Args:
-        information: Of a factor on each channel, see `passes.reconstruction.vanishing`.
+        information: Of a factor on each channel, see `ocompress.lossy.channel_fisher`.
     """
     size = len(information)
     return Reader(np.ones((size, 1)), information, np.ones(1), np.arange(size)[:, None], fixed=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ocompress.analysis.channels import Group
+from ocompress.lossy.ablation import cost_together
+from ocompress.lossy.layer_times import Times, measured
+from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context
 from passes.pruning.channel_search import layers_of
 from passes.pruning.channel_work import Reason, Work, first_node
-from passes.reconstruction.layer_times import Times, measured
-from passes.reconstruction.refitting import Built
-from passes.reconstruction.trying import cost_together
 
 Row = dict[str, Any]
 

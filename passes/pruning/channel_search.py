@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ocompress.analysis.channels import Group
+from ocompress.lossy.budget_search import FASTER, BudgetSearch
+from ocompress.lossy.layer_times import measured
+from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context
 from passes.pruning.channel_builder import Builder
-from passes.reconstruction.budget_search import FASTER, BudgetSearch
-from passes.reconstruction.layer_times import measured
-from passes.reconstruction.refitting import Built
 
 Counts = list[int]
 """How many channels of each group go."""

@@ -9,14 +9,14 @@ import numpy as np
 
 from ocompress.analysis.channels import Group
 from ocompress.ir import Model
+from ocompress.lossy.ablation import Trial, tried
+from ocompress.lossy.channel_fisher import vanishing
+from ocompress.lossy.fisher import curvature
 from ocompress.pipeline import Context
 from passes.pruning import channel_costs, channel_readers
 from passes.pruning.channel_costs import Order, Reader
 from passes.pruning.channel_readers import Seen
 from passes.pruning.lasso import lasso
-from passes.reconstruction.importance import curvature
-from passes.reconstruction.trying import Trial, tried
-from passes.reconstruction.vanishing import vanishing
 
 DATA_FREE = ("l1", "l2", "fpgm")
 WITH_DATA = ("activation", "deviation", "taylor", "thinet", "lasso", "obs")

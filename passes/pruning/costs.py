@@ -12,13 +12,13 @@ from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place
 from ocompress.analysis.regression import Regression
 from ocompress.diagnostics import Severity
 from ocompress.ir import Model
+from ocompress.lossy import input_moments
+from ocompress.lossy.fisher import alone, curvature
+from ocompress.lossy.layer_weights import LayerWeight, sites_of
+from ocompress.lossy.least_squares import round_work
 from ocompress.pipeline import Context
 from passes.pruning import obs
 from passes.pruning.patterns import Pattern
-from passes.reconstruction import looking
-from passes.reconstruction.importance import alone, curvature
-from passes.reconstruction.least_squares import round_work
-from passes.reconstruction.weights import LayerWeight, sites_of
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")
@@ -95,7 +95,7 @@ def measure(
     ]
     question = replace(question, rounds=obs.rounds_for(works, obs.least_kept(question.deepest)))
     found = {}
-    for candidate, sites, sums in looking.look(model, seen, ctx):
+    for candidate, sites, sums in input_moments.look(model, seen, ctx):
         if sums is None:
             _blind(candidate, "unseen", "nothing finite reached it", ctx)
             continue

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.ir import Facet, Model, Node, edit
+from ocompress.lossy import refit
+from ocompress.lossy.layer_weights import LayerWeight
+from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context, Outcome
 from passes.pruning import prune_rows
 from passes.pruning.costs import Costed
-from passes.reconstruction import refitting
-from passes.reconstruction.refitting import Job
-from passes.reconstruction.weights import LayerWeight
 
 HALF, DEEPEST = 0.5, 0.96
 """Share of the weights that goes if nothing says how many, and the largest that is tried."""
@@ -67,7 +67,7 @@ class Cutting:
             return Outcome(details={"layers": rows, "criterion": self.criterion})
         if self.refit and self.ctx.has_data:
             jobs = [Job(w.nodes, minds=k.minds if k is not None else None) for w, _, k in changed]
-            fits = refitting.refit(reference, model, kept, jobs, self.ctx)
+            fits = refit.refit(reference, model, kept, jobs, self.ctx)
             prune_rows.note_fits([(w, row) for w, row, _ in changed], fits)
         layers = {w.name: [n.label for n in w.nodes] for w in self.weights}
         details: prune_rows.Row = {"layers": rows, "criterion": self.criterion}

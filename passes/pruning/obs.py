@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from passes.reconstruction.importance import across, alone
-from passes.reconstruction.least_squares import conjugate_gradients, rounds_within
+from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.least_squares import conjugate_gradients, rounds_within
 
 _DAMPING = 1e-3
 _KEPT_PER_STEP = 0.78

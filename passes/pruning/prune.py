@@ -9,15 +9,15 @@ import numpy as np
 
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
+from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.naming import check_names, check_patterns
 from passes import order
-from passes.naming import check_names, check_patterns
 from passes.pruning import costs, magnitude, patterns
+from passes.pruning.corrected_costs import corrected
 from passes.pruning.costs import CRITERIA, Costed, Question
 from passes.pruning.cutting import DEEPEST, HALF, Cutting, as_far_as_allowed
 from passes.pruning.scores import Scores
-from passes.pruning.trying import corrected
-from passes.reconstruction.weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 
 
 class Prune(Pass):

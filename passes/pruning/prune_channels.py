@@ -6,20 +6,20 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
+from ocompress.analysis.work import one_sample
 from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model
+from ocompress.lossy.budget_search import BudgetSearch
+from ocompress.lossy.layer_weights import is_quantized
+from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.naming import check_patterns
+from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_plan, channel_rows
 from passes.pruning.channel_builder import Builder
 from passes.pruning.channel_plan import Account
 from passes.pruning.channel_search import Counts, paying, search_for
 from passes.pruning.channel_survey import CRITERIA, DATA_FREE, Survey, survey
 from passes.pruning.channel_work import Reason, Work, first_node
-from passes.reconstruction.budget_search import BudgetSearch
-from passes.reconstruction.refitting import Built
-from passes.reconstruction.weights import is_quantized
-from passes.reconstruction.work import one_sample
 
 
 class PruneChannels(Pass):
@@ -179,7 +179,7 @@ class PruneChannels(Pass):
         fit = self.refit and ctx.has_data
         builder = Builder(model, self.asked(), places, orders, fit, ctx)
         steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
-        account = Account(model, groups, one_sample(model, ctx))
+        account = Account(model, groups, one_sample(model, ctx.analyses.data))
         for group, reason in refused:
             ctx.skip(first_node(group), reason.code, reason.why)
         return Work(places, groups, orders, steps, account, builder, criterion, refused)

@@ -14,8 +14,11 @@ from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
 from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node
+from ocompress.lossy.ablation import cost_of, cost_together, samples_for
+from ocompress.lossy.layer_times import measured
+from ocompress.lossy.refit import Job, refit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.naming import check_patterns
+from ocompress.pipeline.naming import check_patterns
 from passes.pruning.branches import (
     Affine,
     Branch,
@@ -24,9 +27,6 @@ from passes.pruning.branches import (
     fit_affine,
     replace_branch,
 )
-from passes.reconstruction.layer_times import measured
-from passes.reconstruction.refitting import Job, refit
-from passes.reconstruction.trying import cost_of, cost_together, samples_for
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ocompress.ir import Model, Node
+from ocompress.lossy.ablation import cost_together
+from ocompress.lossy.layer_times import measured
+from ocompress.lossy.layer_weights import LayerWeight, weight_of
+from ocompress.lossy.least_squares import Fit
 from ocompress.pipeline import Context
 from passes.pruning import magnitude
 from passes.pruning.costs import Costed
-from passes.reconstruction.layer_times import measured
-from passes.reconstruction.least_squares import Fit
-from passes.reconstruction.trying import cost_together
-from passes.reconstruction.weights import LayerWeight, weight_of
 
 Row = dict[str, Any]
 

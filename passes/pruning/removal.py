@@ -8,8 +8,8 @@ import numpy as np
 
 from ocompress.analysis.channels import Cut, Group
 from ocompress.ir import Model, Node, Value, edit, inference
+from passes.pruning.removed_indices import Taken, without
 from passes.pruning.repair import repair
-from passes.pruning.taken import Taken, without
 
 Removal = tuple[Group, Sequence[int] | np.ndarray]
 """A group, and which of its channels go."""

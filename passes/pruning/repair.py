@@ -16,7 +16,7 @@ from ocompress.analysis.channels import (
 )
 from ocompress.analysis.padding import pad_amounts
 from ocompress.ir import Node, Value, edit
-from passes.pruning.taken import Taken
+from passes.pruning.removed_indices import Taken
 
 
 def repair(wanted: Repair, taken: Taken) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.lossy.layer_weights import LayerWeight
 from passes.pruning import magnitude
 from passes.pruning.costs import Costed
 from passes.pruning.patterns import Pattern
-from passes.reconstruction.weights import LayerWeight
 
 Chosen = Callable[[LayerWeight], np.ndarray]
 """Says of a candidate which units go, in one dimension; to be asked in the order of the group."""

@@ -11,7 +11,7 @@ from ocompress.analysis.sensitivity import Edit
 from ocompress.io.holdout import Split, hold_out
 from ocompress.ir import Model, Value
 from ocompress.pipeline import Context
-from passes.quantization import plan
+from passes.quantization import matching
 from passes.quantization.drafting import Drafter
 from passes.quantization.noise import (
     Noise,
@@ -123,9 +123,9 @@ class Calibration:
         if self._split is None:
             return self.drafter
         wanted = {
-            name: frozenset({plan.HISTOGRAM})
+            name: frozenset({matching.HISTOGRAM})
             for name, wish in self.drafter.statistics
-            if wish == plan.HISTOGRAM
+            if wish == matching.HISTOGRAM
         }
         model, data = self.drafter.model, self._split.fit
         found = observe(model, data, wanted, lambda *_: None)

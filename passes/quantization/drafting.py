@@ -11,7 +11,7 @@ from ocompress.analysis import calibrators
 from ocompress.analysis.ranges import Histogram
 from ocompress.analysis.statistics import Statistics
 from ocompress.ir import Model, Node
-from passes.quantization import plan
+from passes.quantization import matching
 from passes.quantization.emit import Emitter
 from passes.quantization.grids import assign_grids, integer_values
 from passes.quantization.scheme import Grid, Scheme, least_weight_scales
@@ -163,7 +163,7 @@ class Drafter:
     def _range(self, name: str, calibration: str) -> tuple[float, float]:
         key = name, calibration
         if key not in self._ranges:
-            histogram = self.statistics[name, plan.HISTOGRAM]
+            histogram = self.statistics[name, matching.HISTOGRAM]
             self._ranges[key] = self.rounding.range(histogram, calibration)
         return self._ranges[key]
 
@@ -201,7 +201,7 @@ class Drafter:
                 continue
             bias, means = unit.bias, None
             if self.rounding.bias_correction:
-                means = self.statistics.get((unit.data[0][1].name, plan.mean_wish(unit)))
+                means = self.statistics.get((unit.data[0][1].name, matching.mean_wish(unit)))
             if means is not None:
                 weight = weights[id(unit.weight)].dequantize()
                 raised = correct_bias(unit.weight.constant, weight, means, unit.axis, unit.groups)

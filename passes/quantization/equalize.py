@@ -12,8 +12,8 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.naming import check_patterns
 from passes import order
-from passes.naming import check_patterns
 from passes.quantization.channel_chains import Chain, Part, find_chain, pads
 from passes.quantization.units import Refusal
 

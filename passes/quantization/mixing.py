@@ -16,7 +16,7 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value
 from ocompress.runtime import Session
-from passes.quantization.plan import Skip
+from passes.quantization.matching import Skip
 from passes.quantization.units import Unit
 
 _SAMPLES = 16

@@ -12,7 +12,7 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes import order
-from passes.quantization import plan, tables
+from passes.quantization import matching, tables
 from passes.quantization.choosing import Chooser, Choosing
 from passes.quantization.drafting import Drafter, Rounding
 from passes.quantization.mixing import apart
@@ -140,7 +140,7 @@ class Quant(Pass):
         if not _is_eligible(model):
             return {}
         units = self._find(model)
-        return plan.wishes_of(units, means=self.bias_correction)
+        return matching.wishes_of(units, means=self.bias_correction)
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Quantize."""
@@ -177,8 +177,8 @@ class Quant(Pass):
             return True
         return False
 
-    def _find(self, model: Model, skip: plan.Skip = lambda *_: None) -> list[Unit]:
-        return plan.find_units(
+    def _find(self, model: Model, skip: matching.Skip = lambda *_: None) -> list[Unit]:
+        return matching.find_units(
             model,
             skip,
             exclude=self.exclude,
@@ -212,8 +212,8 @@ class Quant(Pass):
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
             return self._with_rest(model, original, excluded, Outcome(), None, ctx)
-        statistics = ctx.statistics(model, plan.wishes_of(units, means=self.bias_correction))
-        units = apart(plan.observed(units, statistics, ctx.skip), model, ctx.data, ctx.skip)
+        statistics = ctx.statistics(model, matching.wishes_of(units, means=self.bias_correction))
+        units = apart(matching.observed(units, statistics, ctx.skip), model, ctx.data, ctx.skip)
         rounding = self._rounding(ctx.target)
         drafter = Drafter(model, self._find, statistics, rounding, excluded)
         places = {i for i, (_, n) in enumerate(model.nodes()) if id(n) in set(map(id, excluded))}
@@ -246,7 +246,7 @@ class Quant(Pass):
     def _choose(self, units: list[Unit], drafter: Drafter, ctx: Context) -> Choosing:
         samples = max(1, ctx.data.samples)
         found = drafter.statistics.items()
-        sizes = {n: s.elements / samples for (n, w), s in found if w == plan.HISTOGRAM}
+        sizes = {n: s.elements / samples for (n, w), s in found if w == matching.HISTOGRAM}
         return Chooser(
             drafter=drafter,
             units=units,
@@ -294,5 +294,5 @@ class Quant(Pass):
 
 
 def _is_eligible(model: Model) -> bool:
-    quantized = any(node.is_op(*plan.QUANTIZED_OPS) for _, node in model.nodes())
+    quantized = any(node.is_op(*matching.QUANTIZED_OPS) for _, node in model.nodes())
     return not quantized and (model.opset >= 13 or model.opset == 0)

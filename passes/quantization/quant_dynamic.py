@@ -8,13 +8,13 @@ import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit
+from ocompress.lossy.layer_weights import is_quantized
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.naming import check_patterns
 from passes import order
-from passes.naming import check_patterns
 from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
 from passes.quantization.widening import in_float32
-from passes.reconstruction.weights import is_quantized
 
 _SLOW = {
     "Conv": "ConvInteger takes about 10 times as long as Conv on processors; use quant with data",

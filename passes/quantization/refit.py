@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ocompress.analysis.second_moments import Folded, SecondMoments
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.windows import Window, window_of
 from ocompress.pipeline import Context
 from passes.quantization.drafting import Draft, Rounding

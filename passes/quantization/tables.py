@@ -15,8 +15,8 @@ from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes.quantization.choosing import Choosing
 from passes.quantization.grids import ideal_error, integer_values
+from passes.quantization.matching import HISTOGRAM
 from passes.quantization.placement import Placement
-from passes.quantization.plan import HISTOGRAM
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.scheme import Grid, Scheme
 from passes.quantization.units import Unit

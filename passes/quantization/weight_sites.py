@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ocompress.ir import DType, Graph, Model, Node, Value, query
-from passes.naming import check_patterns
+from ocompress.lossy.layer_weights import QUANTIZED, RECURRENT
+from ocompress.pipeline.naming import check_patterns
 from passes.quantization.units import Refusal, merging_reader, merging_sum
 from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
-from passes.reconstruction.weights import QUANTIZED, RECURRENT
 
 NO_INTEGERS = ("ConvTranspose", *RECURRENT)
 """Operators whose weights have no integer form that a kernel would read."""

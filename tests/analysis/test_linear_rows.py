@@ -9,7 +9,7 @@ import pytest
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import Site, bias_place, site_of
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.runtime import Level, Session
 from tests.build import Builder
 
@@ -31,7 +31,7 @@ TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 
 
 def check(model: Model, x: np.ndarray, bias: np.ndarray | None = None) -> Site:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     node = next(n for _, n in model.nodes() if n.label == "y")
     site = site_of(node)
     assert isinstance(site, Site)
@@ -103,7 +103,7 @@ def test_the_bias_of_a_matmul_is_the_add_behind_it() -> None:
     b.op("Add", b.const(numbers(3), "bias"), h, to="y")
     b.output("y")
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     site = site_of(next(n for _, n in model.nodes() if n.label == "m"))
     assert isinstance(site, Site)
     place = bias_place(site)

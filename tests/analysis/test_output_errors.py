@@ -10,7 +10,7 @@ import pytest
 from ocompress.analysis.gradients.seeds import Joined, Seeding, seeding_of
 from ocompress.analysis.output_errors import OutputErrors, divergences, output_parts
 from ocompress.ir import Model
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
 

@@ -9,7 +9,7 @@ from ocompress.analysis import MeasurementStore, reference_rows
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.regression import Regression
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.ir import Model, edit
 from tests.build import Builder, InMemory, feeds
 

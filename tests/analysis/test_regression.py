@@ -8,7 +8,7 @@ import pytest
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
 from ocompress.analysis.regression import RegressionSums
-from ocompress.ir import Model, edit, standard
+from ocompress.ir import Model, edit, onnx_api
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
 
@@ -98,7 +98,7 @@ def mixer(kernel: np.ndarray) -> tuple[Model, Site]:
     h = b.op("Relu", b.op("MatMul", h, b.weight(5, 5), to="time"))
     b.output(h, ["n", None, 5])
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     site = site_of(model.graph.nodes[1])
     assert isinstance(site, Site)
     return model, site

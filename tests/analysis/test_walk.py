@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.ir import Model, edit
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory, feeds

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, standard, text, to_proto
+from ocompress.ir import Model, onnx_api, text, to_proto
 from ocompress.pipeline import Context, Outcome, Pass, find
 from ocompress.runtime import Level, Session
 from ocompress.targets import Arch, Target
@@ -52,7 +52,7 @@ def outputs(model: Model, seed: int = 7) -> dict[str, np.ndarray]:
 
 def check(model: Model) -> None:
     model.verify()
-    standard.check(to_proto(model))
+    onnx_api.check(to_proto(model))
 
 
 def everything(model: Model) -> bytes:

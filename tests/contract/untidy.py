@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto as T
 from onnx import helper
 
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from tests.build import Builder
 
 
@@ -33,7 +33,7 @@ def leftovers() -> Model:
 def _typed(b: Builder) -> Model:
     """Return the model as it is behind the first pass of `canonicalize`, types inferred."""
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return model
 
 

@@ -12,7 +12,7 @@ from onnx import helper
 
 import ocompress
 from ocompress import front
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.errors import DataError
 from ocompress.front.survey import survey
 from ocompress.io import as_dataset

@@ -10,7 +10,7 @@ import pytest
 from ocompress import targets
 from ocompress.front.shorter import Contest, Prefixes
 from ocompress.ir import Facet, Model, edit
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
     Context,
     Guard,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.io import load_model, save_model
-from ocompress.ir import DType, Graph, Model, edit, from_proto, packed, to_proto, weigh
+from ocompress.ir import DType, Graph, Model, edit, from_proto, packed, serialized_size, to_proto
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
 
@@ -29,7 +29,7 @@ def test_the_file_is_smaller_and_computes_the_same(tmp_path: Path) -> None:
     save_model(model, tmp_path / "m.onnx")
     size = (tmp_path / "m.onnx").stat().st_size
     assert size < 200 * 100 * 2 + 1500
-    assert weigh.serialized_bytes(model) == size
+    assert serialized_size.serialized_bytes(model) == size
     again = load_model(tmp_path / "m.onnx")
     assert [n.op_type for n in again.graph.nodes] == ["Cast", "Gemm"]
     for one in (again, model.clone()):
@@ -41,8 +41,8 @@ def test_sizes_of_large_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     model = build(size=800)
     save_model(model, tmp_path / "m.onnx", external=True)
     size = sum(f.stat().st_size for f in tmp_path.iterdir())
-    monkeypatch.setattr(weigh, "_COPY_BELOW", 0)
-    assert abs(weigh.serialized_bytes(model) - size) < 5000  # external data are aligned
+    monkeypatch.setattr(serialized_size, "_COPY_BELOW", 0)
+    assert abs(serialized_size.serialized_bytes(model) - size) < 5000  # external data are aligned
     assert [n.op_type for n in load_model(tmp_path / "m.onnx").graph.nodes] == ["Cast", "Gemm"]
 
 

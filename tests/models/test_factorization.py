@@ -10,6 +10,7 @@ import pytest
 
 from ocompress import load
 from ocompress.analysis import AnalysisManager
+from ocompress.analysis.work import work_of
 from ocompress.diagnostics import Diagnostics
 from ocompress.io import load_data, load_model
 from ocompress.ir import Model
@@ -19,7 +20,6 @@ from ocompress.targets import find as find_target
 from passes.factorization.factorize import Factorize
 from passes.factorization.replacing import Replace
 from passes.factorization.separable import Separable
-from passes.reconstruction.work import work_of
 from tests.build import feeds
 from tests.contract.harness import TARGET, check
 from tests.models.test_channels import MODELS, REAL, ROOT, with_weights

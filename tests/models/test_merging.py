@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ocompress import load
+from ocompress.analysis.cost import count
 from ocompress.ir import Model, query
 from ocompress.pipeline import find
-from ocompress.profiling.cost import count
 from ocompress.runtime import Level, Session
 from tests.build import feeds
 from tests.contract.harness import check, context

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.ir import DType, Model, edit, from_proto, to_proto
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import PassManager, Pipeline, Status
 from ocompress.pipeline.storage import keep_narrow, stored_as
 from ocompress.targets import Arch, Target

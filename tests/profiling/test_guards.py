@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ocompress.profiling.latency_guard as latency_guard
+from ocompress.analysis.cost import count
 from ocompress.front import Budget
 from ocompress.front.judging import too_slow
 from ocompress.pipeline import Timer
@@ -18,7 +19,6 @@ from ocompress.profiling import (
     ProfileResult,
     Ratio,
     SizeGuard,
-    count,
 )
 from ocompress.profiling.environment import environment
 from ocompress.profiling.latency import Times

@@ -10,7 +10,7 @@ import pytest
 
 from ocompress.errors import DataError
 from ocompress.io import save_model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.profiling import profile
 from tests.build import Builder, InMemory
 from tests.profiling.nets import mlp, several_inputs

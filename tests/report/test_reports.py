@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ocompress import __version__
-from ocompress.profiling import Cost
+from ocompress.analysis.cost import Cost
 from ocompress.report import SCHEMA, document, junit, to_text
 from ocompress.report.figures import (
     byte_text,

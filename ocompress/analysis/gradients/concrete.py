@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node, Value, reads
-from ocompress.ir.standard import is_random
+from ocompress.ir.onnx_api import is_random
 from ocompress.runtime import Session
 
 _SHAPE_OPS = ("Shape", "Size")

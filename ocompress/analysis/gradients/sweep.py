@@ -15,7 +15,7 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 
 MOST_BYTES = 128 << 20
 """Bytes of activations and gradients held at once, if the feeds can be cut along the batch."""

@@ -7,13 +7,13 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.channels import ChannelGroups, Group
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from tests.build import Builder
 
 
 def find(model: Model, label: str, split: str = "inner") -> Group:
     """Return the group that a layer of that name makes."""
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     groups = AnalysisManager().get(ChannelGroups(split), model)
     return next(g for g in groups if any(c.node.label == label for c in g.producers))
 
@@ -115,7 +115,7 @@ def test_split_has_offsets() -> None:
 
 
 def all_groups(model: Model, split: str = "inner") -> tuple[Group, ...]:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return AnalysisManager().get(ChannelGroups(split), model)
 
 
@@ -218,7 +218,7 @@ def test_sums_are_sinks() -> None:
 def test_the_answer_is_kept() -> None:
     b, h = start()
     model, analyses = finish(b, h, 4), AnalysisManager()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     assert analyses.get(ChannelGroups(), model) is analyses.get(ChannelGroups("inner"), model)
     assert analyses.get(ChannelGroups(), model) is not analyses.get(ChannelGroups("outer"), model)
     with pytest.raises(ValueError, match="neither 'inner' nor 'outer'"):

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.analysis.channels.walk import Walker
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from tests.analysis.channels.test_groups import find, finish, ints, start
 from tests.build import Builder
 from tests.graphs import ZOO
@@ -98,7 +98,7 @@ def test_refusal(name: str) -> None:
 
 
 def _stopped(model: Model, label: str) -> str | None:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     walker = Walker(model, inner=True)
     first = next(n for _, n in model.nodes() if n.label == "first")
     trail, _ = walker.follow(walker.relation(first).spot(1, 0))

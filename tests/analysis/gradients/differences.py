@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ocompress.analysis.gradients.program import Program
 from ocompress.ir import Model, from_proto
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
 from tests.build import Builder
 

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from ocompress.analysis.gradients.program import Program
 from ocompress.io import load_model
 from ocompress.ir import Model, to_proto
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from tests.analysis.gradients.differences import widened
 from tests.analysis.gradients.test_sweep import sweep
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.gradients.program import Program
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from tests.analysis.gradients.differences import check, unary
 from tests.build import Builder
 

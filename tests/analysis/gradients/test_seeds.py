@@ -10,7 +10,7 @@ import pytest
 from ocompress.analysis.gradients import Currency, sweep_gradients
 from ocompress.analysis.gradients.seeds import Joined, Seeding, seeding_of
 from ocompress.ir import Model
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory, feeds
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ocompress.ir import Model, edit, from_proto, standard, text, to_proto
+from ocompress.ir import Model, edit, from_proto, onnx_api, text, to_proto
 from ocompress.pipeline import Outcome, find
 from tests.build import Builder
 from tests.contract.harness import check, context, outputs
@@ -46,7 +46,7 @@ class Result:
 def run(name: str, model: Model) -> Result:
     """Run a pass once on a model with inferred types, those of its outputs included."""
     model = from_proto(onnx.shape_inference.infer_shapes(to_proto(model)))
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     before = model.clone()
     ctx = context(model)
     outcome = ctx.run_one(find(name)(), model)

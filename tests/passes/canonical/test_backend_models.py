@@ -11,7 +11,7 @@ import pytest
 
 from ocompress.diagnostics import Diagnostics
 from ocompress.errors import DataError, OcompressError
-from ocompress.ir import Model, from_proto, standard, text, to_proto
+from ocompress.ir import Model, from_proto, onnx_api, text, to_proto
 from ocompress.pipeline import Context, find
 from ocompress.runtime import Level, Session
 from tests.contract.harness import context
@@ -101,10 +101,10 @@ def examine(case: Case) -> str:
     try:
         diagnostics = _canonicalized(model)
         model.verify()
-        standard.check(to_proto(model))
+        onnx_api.check(to_proto(model))
         _compare(case, model, wanted)
     except (AssertionError, OcompressError) as error:
-        return f"{case.name}: {standard.first_line(error)}"
+        return f"{case.name}: {onnx_api.first_line(error)}"
     if _interface(model) != before:
         return f"{case.name}: inputs or outputs changed"
     if any(r.code == "no-adapter" for r in diagnostics) != (case.name in KEPT_BACK):

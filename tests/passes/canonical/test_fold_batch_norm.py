@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto as T
 from onnx import helper
 
-from passes.canonical.affine import batch_norm
+from passes.merging.affine import batch_norm
 from tests.build import Builder
 from tests.passes.canonical.folding import (
     CHANNELS_IN,

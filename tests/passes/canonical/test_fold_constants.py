@@ -12,7 +12,7 @@ from onnx import TensorProto as T
 
 from ocompress import runtime
 from ocompress.ir import DType, Model, Value, from_proto, to_proto
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from passes.canonical import fold_constants
 from tests.build import Builder
 from tests.passes.canonical.exact import Ran, run

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from ocompress.errors import UnsupportedModelError
-from ocompress.ir import Model, from_proto, standard
+from ocompress.ir import Model, from_proto, onnx_api
 from ocompress.runtime import Session
 from tests.build import Builder
 from tests.passes.canonical.exact import run
@@ -85,7 +85,7 @@ def test_what_cannot_be_inlined_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         msg = "no"
         raise UnsupportedModelError(msg)
 
-    monkeypatch.setattr(standard, "inline_functions", refuse)
+    monkeypatch.setattr(onnx_api, "inline_functions", refuse)
     ran = run("inline-functions", _model(np.asarray([1, 2], np.float32)), types=False)
     assert not ran.outcome
     assert ran.codes == {"not-inlined"}

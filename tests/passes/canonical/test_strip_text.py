@@ -7,7 +7,7 @@ from onnx import TensorProto as T
 from onnx import helper
 
 from ocompress.ir import Model, from_proto, to_proto
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import find
 from tests.build import Builder
 from tests.contract.harness import context

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site, site_of
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.runtime import Level, Session
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
@@ -41,7 +41,7 @@ def matrix_of(model: Model) -> np.ndarray:
 
 def through(model: Model, form: Form, ranks: Ranks | None = None) -> Model | None:
     """Put a form in place of `y`, exact if no ranks are given; None if it is none for it."""
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     after = model.clone()
     site = _site(after)
     problems = problems_of(site, matrix_of(model), None, None)

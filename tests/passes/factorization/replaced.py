@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Guard, Outcome, Pass
 from ocompress.runtime import Level, Session
 from tests.build import Builder, InMemory
@@ -65,7 +65,7 @@ def run(
     guards: Sequence[Guard] = (),
 ) -> tuple[Model, Outcome, Context]:
     after = model.clone()
-    standard.infer_types(after)
+    onnx_api.infer_types(after)
     manager = AnalysisManager(None if data is None else InMemory(list(data)))
     ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
     outcome = ctx.run_one(item, after)

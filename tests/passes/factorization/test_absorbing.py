@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from passes.factorization.absorbing import absorb
 from tests.build import Builder
 from tests.contract.harness import check
@@ -30,7 +30,7 @@ def through(build: Build, channels: int = 8) -> tuple[Model, Model, int]:
 
 
 def taken_in(model: Model, *, last: bool = False) -> tuple[Model, Model, int]:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     after = model.clone()
     gathers = [n for n in after.graph.nodes if n.is_op("Gather")]
     gone = absorb(gathers[-1:] if last else gathers)

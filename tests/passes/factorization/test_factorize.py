@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.analysis.work import work_of
 from ocompress.errors import OptionError
 from ocompress.ir import Model
+from ocompress.lossy import fisher
 from ocompress.pipeline import Verdict
 from passes.factorization import problem
 from passes.factorization.factorize import Factorize
 from passes.factorization.separable import Separable
-from passes.reconstruction import importance
-from passes.reconstruction.work import work_of
 from tests.build import Builder
 from tests.passes.factorization.replaced import batches, error, net, run, smooth
 
@@ -205,7 +205,7 @@ def test_a_goal_that_no_form_reaches_costs_nothing() -> None:
 
 def test_wide_layers_go_by_each_output_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What errors cost is a square of the outputs elsewhere: gigabytes for a vocabulary."""
-    monkeypatch.setattr(importance, "MOST_OUTPUTS", 40)
+    monkeypatch.setattr(fisher, "MOST_OUTPUTS", 40)
     monkeypatch.setattr(problem, "MOST_OUTPUTS", 40)
     model = net()
     after, outcome, _ = run(

@@ -7,13 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+from ocompress.lossy.fisher import MOST_OUTPUTS
 from passes.factorization import group_forms, starts
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS, METHODS, named
 from passes.factorization.forms import Form
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import factored
-from passes.reconstruction.importance import MOST_OUTPUTS
 
 SHAPES = [
     (8, 3, 3, 12),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.linear_rows import Site, site_of
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from passes.factorization.catalogue import FORMS
 from passes.factorization.forms import Form
 from passes.factorization.layers import problems_of
@@ -62,7 +62,7 @@ def matrix(kind: str) -> Model:
 
 def through(model: Model, label: str, form: Form) -> tuple[Model, bool]:
     """Put a form at full rank in place of a layer; False if it is none for it."""
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     after = model.clone()
     site = site_of(next(n for n in after.graph.nodes if n.label == label))
     assert isinstance(site, Site)
@@ -148,7 +148,7 @@ def test_half_precision_that_cannot_hold_a_factor_is_left() -> None:
     weight = np.diag([6e4, 1, 1, 1]).astype(np.float16)
     b.output(b.op("MatMul", x, b.const(weight), to="m"), [None, None], 10)
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     site = site_of(model.graph.nodes[0])
     assert isinstance(site, Site)
     form = FORMS[0]

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ocompress.analysis.cost import count
+from ocompress.analysis.macs import resolver
+from ocompress.analysis.shapes import with_shapes
 from ocompress.ir import Model
-from ocompress.profiling.cost import count
-from ocompress.profiling.macs import resolver
-from ocompress.profiling.shapes import with_shapes
 from tests.build import Builder
 from tests.passes.canonical.folding import Result, run
 

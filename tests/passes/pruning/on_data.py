@@ -8,7 +8,7 @@ import numpy as np
 
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, Node, standard
+from ocompress.ir import Model, Node, onnx_api
 from ocompress.pipeline import Context, Guard, Outcome, Pass, Verdict
 from ocompress.runtime import Session
 from tests.build import InMemory
@@ -50,7 +50,7 @@ def run(
 ) -> tuple[Model, Outcome, Context]:
     """Run a pass on a copy of a model; return what became of it, and what was said."""
     after = model.clone()
-    standard.infer_types(after)
+    onnx_api.infer_types(after)
     ctx = context(model, data=data, guards=guards, samples=samples)
     outcome = ctx.run_one(item, after)
     check(after)

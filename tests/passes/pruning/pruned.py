@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from ocompress.ir import Model, standard, text
+from ocompress.ir import Model, onnx_api, text
 from ocompress.pipeline import Outcome
 from passes.pruning.prune import Prune
 from tests.build import Builder
@@ -36,7 +36,7 @@ class Result:
 
 
 def prune(model: Model, **options: Any) -> Result:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     before = model.clone()
     kept = {id(w): w.copy() for w in before.weights()}
     ctx = context(model)

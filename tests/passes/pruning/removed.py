@@ -8,7 +8,7 @@ import numpy as np
 
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.channels import ChannelGroups, Cut, Group
-from ocompress.ir import Model, Node, edit, standard
+from ocompress.ir import Model, Node, edit, onnx_api
 from ocompress.runtime import Level, Session
 from passes.pruning.removal import remove
 from tests.build import feeds
@@ -18,7 +18,7 @@ Choice = tuple[Group, Sequence[int]]
 
 
 def groups_of(model: Model, split: str = "inner") -> tuple[Group, ...]:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return AnalysisManager().get(ChannelGroups(split), model)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.manager import AnalysisManager
 from ocompress.ir import Model
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from passes.pruning.channel_plan import Account
 from tests.build import Builder
 

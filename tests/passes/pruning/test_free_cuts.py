@@ -9,7 +9,7 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import Session
 from passes.pruning.prune_channels import PruneChannels
@@ -21,7 +21,7 @@ from tests.passes.pruning import layouts
 
 def cut(item: Pass, model: Model) -> tuple[Model, Outcome, Context]:
     after = model.clone()
-    standard.infer_types(after)
+    onnx_api.infer_types(after)
     manager = AnalysisManager(layouts.feeds(model, 1))
     ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics())
     outcome = ctx.run_one(item, after)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ocompress.errors import OptionError
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Guard, Outcome, PassManager, Pipeline, Verdict
 from ocompress.targets import find
 from passes.pruning.channel_survey import DATA_FREE, WITH_DATA
@@ -85,7 +85,7 @@ def test_counts_are_multiples_and_tied_layers_go_together() -> None:
 def test_counts_are_multiples_of_what_the_target_likes(target: str, multiple: int) -> None:
     item = PruneChannels(ratio=0.4, scope="layer", criterion="l1", refit=False)
     model = net()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     after = PassManager(target=find(target)).run(Pipeline((item,)), model).model
     found = widths(after)
     assert found["point"] == (40 if multiple == 8 else 48)

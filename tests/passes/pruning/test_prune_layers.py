@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Outcome, Verdict
 from passes.pruning.branches import find_branches
 from passes.pruning.prune_layers import PruneLayers
@@ -33,7 +33,7 @@ def pruned(model: Model, *, guards: Any = (), **options: Any) -> tuple[Model, Ou
 
 
 def left(model: Model) -> set[str]:
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return {b.add.label for b in find_branches(model)}
 
 

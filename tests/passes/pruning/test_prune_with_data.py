@@ -10,7 +10,7 @@ import pytest
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import DataError
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.pruning.prune import Prune
 from tests.build import Builder
@@ -138,7 +138,7 @@ def test_pruning_again_changes_nothing() -> None:
 
 def test_a_criterion_that_needs_data_says_so() -> None:
     model = net()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     ctx = context(model, data=False)
     with pytest.raises(DataError, match="data"):
         ctx.run_one(Prune(criterion="obs", protect_ends=False, smallest=0), model)

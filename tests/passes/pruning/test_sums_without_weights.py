@@ -11,12 +11,12 @@ from ocompress.analysis import AnalysisManager
 from ocompress.analysis.channels import Group
 from ocompress.analysis.output_errors import divergences
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
+from ocompress.lossy.ablation import Mask, Trial, tried
+from ocompress.lossy.channel_fisher import vanishing
 from ocompress.pipeline import Context, Outcome
 from ocompress.runtime import Session
 from passes.pruning.prune_channels import PruneChannels
-from passes.reconstruction.trying import Mask, Trial, tried
-from passes.reconstruction.vanishing import vanishing
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET
 from tests.passes.pruning.on_data import batches, run
@@ -57,7 +57,7 @@ def net(scale: float = 1.0, *, read_elsewhere: bool = False) -> Model:
     )
     b.output(b.op("Gemm", h, b.weight(24, 7, scale=0.3), b.weight(7), to="y"), ["n", 7])
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return model
 
 
@@ -84,7 +84,7 @@ def masks(group: Group, gone: list[int]) -> list[Mask]:
 def test_costs_of_small_channels_are_the_divergence_without_them(
     read_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("passes.reconstruction.vanishing.DRAWS", 1 << 14)  # no noise of drawing
+    monkeypatch.setattr("ocompress.lossy.channel_fisher.DRAWS", 1 << 14)  # no noise of drawing
     model = net(0.01, read_elsewhere=read_elsewhere)
     ctx = on_many(model)
     group = group_of(model, "q")

@@ -9,7 +9,7 @@ from ocompress.ir import Value
 from ocompress.planning import Cell
 from ocompress.targets import find
 from passes.quantization.costing import cell
-from passes.quantization.plan import find_units
+from passes.quantization.matching import find_units
 from tests.build import Builder
 
 Shape = tuple[int, int, tuple[int, ...], tuple[int, ...]]

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.ir import Model
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.runtime import Level
 from tests.build import Builder
 from tests.passes.quantization.runs import sqnr

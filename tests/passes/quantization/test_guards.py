@@ -13,8 +13,8 @@ import pytest
 from ocompress.ir import Model, from_proto, to_proto
 from ocompress.targets import find
 from passes.quantization.guards import pool_to_guard
+from passes.quantization.matching import find_units
 from passes.quantization.placement import Problem
-from passes.quantization.plan import find_units
 from tests.build import Builder
 from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
 

@@ -12,7 +12,7 @@ from onnx import TensorProto as T
 
 import ocompress
 from ocompress.errors import DataError
-from ocompress.ir import standard, to_proto
+from ocompress.ir import onnx_api, to_proto
 from ocompress.runtime import Level, Session
 from ocompress.validation import Gate, validate
 from passes.quantization.weight_forms import Effect
@@ -46,7 +46,7 @@ def test_every_form_is_faithful_at_every_level(build: Build, form: str, kernel: 
         pytest.skip("floats have no kernel to choose")
     model = model_of(build, 25)
     result = weighted(model, f"form={form},kernel={kernel}")
-    standard.check(to_proto(result.model))
+    onnx_api.check(to_proto(result.model))
     expected = run(model, Level.DISABLED)
     for level in (Level.ALL, Level.DISABLED):
         assert sqnr(expected, run(result.model, level)) > LEAST[form]

@@ -14,8 +14,8 @@ from ocompress.planning import Cell
 from ocompress.targets import find
 from passes.quantization import choosing, timing
 from passes.quantization.costing import Measured
+from passes.quantization.matching import find_units
 from passes.quantization.placement import Problem
-from passes.quantization.plan import find_units
 from passes.quantization.timing import part
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for

@@ -10,7 +10,7 @@ from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
 from ocompress.ir import DType, Model, to_proto
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from passes.quantization.widening import is_narrow, why_not_widened, widen
 from tests.build import Array, Builder
 from tests.passes.quantization.runs import outputs, quantized, sqnr

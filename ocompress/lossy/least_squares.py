@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ocompress.analysis.regression import Regression
-from passes.reconstruction.importance import across, alone
+from ocompress.lossy.fisher import across, alone
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""

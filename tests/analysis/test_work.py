@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
+from ocompress.analysis.work import first_sample
 from ocompress.ir import Model
 from passes.factorization.factorize import Factorize
-from passes.reconstruction.work import first_sample
 from tests.build import Builder
 from tests.passes.factorization.replaced import run, smooth
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from ocompress.ir import Model
+from ocompress.lossy.budget_search import BudgetSearch
 from ocompress.pipeline import Context, Verdict
-from passes.reconstruction.budget_search import BudgetSearch
 from tests.graphs import ZOO
 
 

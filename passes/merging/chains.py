@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.ir import Graph, Node, Value, query
-from passes.canonical import affine
-from passes.canonical.affine import Affine, Axes
+from passes.merging import affine
+from passes.merging.affine import Affine, Axes
 
 
 @dataclass

@@ -16,8 +16,8 @@ from ocompress.analysis.channels import Group, Sink
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, Node, Value, fingerprint
+from ocompress.lossy.fisher import DRAWS, SAMPLES
 from ocompress.pipeline import Context
-from passes.reconstruction.importance import DRAWS, SAMPLES
 
 
 def vanishing(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int, np.ndarray]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.lossy import fisher
+from ocompress.lossy.fisher import across, alone, curvature
 from passes.pruning.channel_costs import Reader
-from passes.reconstruction import importance
-from passes.reconstruction.importance import across, alone, curvature
 from tests.passes.pruning.on_data import context
 from tests.passes.pruning.test_prune_with_data import net
 
@@ -17,10 +17,10 @@ def test_of_wide_layers_the_diagonal_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     model = net()
     sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
     pairs = curvature(model, sites, context(model))
-    monkeypatch.setattr(importance, "MOST_OUTPUTS", 1)
-    monkeypatch.setattr(importance, "_PLACES", 1 << 20)
+    monkeypatch.setattr(fisher, "MOST_OUTPUTS", 1)
+    monkeypatch.setattr(fisher, "_PLACES", 1 << 20)
     single = curvature(model, sites, context(model))
-    monkeypatch.setattr(importance, "MOST_OUTPUTS", 1 << 20)
+    monkeypatch.setattr(fisher, "MOST_OUTPUTS", 1 << 20)
     whole = curvature(model, sites, context(model))
     assert pairs.keys() == single.keys()
     assert single

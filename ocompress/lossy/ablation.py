@@ -11,10 +11,10 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model, Node, edit
+from ocompress.lossy.refit import shift_bias
 from ocompress.pipeline import Context
-from passes.reconstruction.refitting import shift_bias
-from passes.reconstruction.work import one_sample, work_of
 
 _WORK = 3e11
 """Multiplications that are spent on trying out, about."""
@@ -124,7 +124,7 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
 
 def samples_for(model: Model, variants: int, ctx: Context) -> int:
     """Return on how many samples variants of a model are tried: as many as are soon done."""
-    work = sum(work_of(model, one_sample(model, ctx)).values())
+    work = sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
     return int(min(max(_WORK / max(work * variants, 1.0), _FEWEST), _MOST_SAMPLES))
 
 

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ocompress.analysis.cost import Cost, count
 from ocompress.errors import DataError
 from ocompress.ir import Model, to_proto
-from ocompress.profiling import Cost, count
 from tests.build import Builder
 from tests.graphs import ZOO
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.analysis.regression import RegressionSums
-from passes.reconstruction.least_squares import conjugate_gradients, fit
+from ocompress.lossy.least_squares import conjugate_gradients, fit
 
 
 def rng(seed: int = 0) -> np.random.Generator:

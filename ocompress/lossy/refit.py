@@ -13,8 +13,8 @@ from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.weight_form import rounded
 from ocompress.diagnostics import Severity
 from ocompress.ir import Model, Node, edit
+from ocompress.lossy.least_squares import Fit, fit
 from ocompress.pipeline import Context
-from passes.reconstruction.least_squares import Fit, fit
 
 Store = Callable[[Sequence[Site], Fit, RegressionSums | None], Fit | None]
 """Puts what was fitted to some layers in their place, or something like it; None if it cannot.

@@ -12,7 +12,7 @@ from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish
 from ocompress.analysis.statistics import Statistics, Wish
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
-from passes.naming import check_patterns
+from ocompress.pipeline.naming import check_patterns
 from passes.quantization.rules import NO_KERNEL, RULES
 from passes.quantization.units import Refusal, Unit, has_activation, match
 

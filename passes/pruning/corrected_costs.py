@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ocompress.ir import Model
+from ocompress.lossy.ablation import Change, Trial, tried
+from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context
 from passes.pruning.costs import Costed
-from passes.reconstruction.trying import Change, Trial, tried
-from passes.reconstruction.weights import LayerWeight
 
 
 def corrected(

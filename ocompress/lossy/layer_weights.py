@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ocompress.analysis import linear_layer
+from ocompress.analysis import boundary_layers, linear_layer
 from ocompress.analysis.linear_layer import Layer, Refusal
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.weight_form import WeightForm
 from ocompress.ir import DType, Model, Node, Value, query
 from ocompress.pipeline import Context
-from passes.reconstruction import ends
 
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
@@ -92,8 +91,8 @@ def collect(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
     first: set[int] = set()
     last: set[int] = set()
     if rules.protect_ends:
-        first = ends.first_layers(model, _is_layer)
-        last = ends.last_layers(model, _is_layer)
+        first = boundary_layers.first_layers(model, _is_layer)
+        last = boundary_layers.last_layers(model, _is_layer)
     kept = []
     for candidate in found.values():
         refusal = _refusal(candidate, rules, first, last)

@@ -10,12 +10,12 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
-from ocompress.analysis.walk import Walk
 from ocompress.ir import Facet, Model, edit
+from ocompress.lossy import input_moments
+from ocompress.lossy.fisher import curvature
 from ocompress.pipeline import PassManager, Pipeline, Verdict
-from passes.reconstruction import looking
-from passes.reconstruction.importance import curvature
 from tests.build import InMemory
 from tests.contract.harness import TARGET
 from tests.passes.pruning.on_data import Fake, batches, context
@@ -51,7 +51,7 @@ def test_the_same_model_is_looked_at_once() -> None:
 
     def measure(of: Model) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         sites = sites_of(of)
-        seen = [s.xx for _, _, s in looking.look(of, [(0, [t]) for t in sites], ctx) if s]
+        seen = [s.xx for _, _, s in input_moments.look(of, [(0, [t]) for t in sites], ctx) if s]
         return seen, curvature(of, sites, ctx)
 
     first, minds = measure(model)
@@ -77,9 +77,9 @@ def test_the_same_model_is_looked_at_once() -> None:
 def test_layers_that_were_not_asked_for_yet_are_looked_at() -> None:
     model, fresh = net(), net()
     ctx, sites = context(model), sites_of(model)
-    list(looking.look(model, [(0, [sites[2]])], ctx))
-    both = list(looking.look(model, [(0, [s]) for s in sites], ctx))
-    alone = list(looking.look(fresh, [(0, [s]) for s in sites_of(fresh)], context(fresh)))
+    list(input_moments.look(model, [(0, [sites[2]])], ctx))
+    both = list(input_moments.look(model, [(0, [s]) for s in sites], ctx))
+    alone = list(input_moments.look(fresh, [(0, [s]) for s in sites_of(fresh)], context(fresh)))
     for (_, _, a), (_, _, b) in zip(both, alone, strict=True):
         assert a is not None
         assert b is not None
@@ -98,7 +98,7 @@ def test_what_a_pass_that_was_rolled_back_measured_serves_the_next(
         starts.append(model)
         return walk(model, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(looking, "Walk", counted)
+    monkeypatch.setattr(input_moments, "Walk", counted)
     never = Fake("size", lambda *_: Verdict(False, "size", ""))
     manager = PassManager(target=TARGET, data=InMemory(batches(model)), guards=[never])
     prune = "prune{protect_ends=false smallest=0 sparsity=0.5}"
@@ -146,6 +146,6 @@ def test_a_manager_has_one_store_and_several_may_share_one() -> None:
     counts = []
     for _ in range(2):  # two managers
         ctx = replace(context(model), analyses=AnalysisManager(data, store))
-        list(looking.look(model, [(0, [s]) for s in sites_of(model)], ctx))
+        list(input_moments.look(model, [(0, [s]) for s in sites_of(model)], ctx))
         counts.append(data.read[0])
     assert counts[0] == counts[1] > 0

@@ -8,9 +8,9 @@ import pytest
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.lockstep import Lost
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, edit, standard
+from ocompress.ir import Model, edit, onnx_api
+from ocompress.lossy.refit import Job, refit
 from ocompress.pipeline import Context
-from passes.reconstruction.refitting import Job, refit
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET
 
@@ -25,7 +25,7 @@ def mixer(channels: np.ndarray) -> Model:
     h = b.op("Relu", b.op("MatMul", h, b.weight(5, 5), to="time"))
     b.output(h, ["n", len(channels), 5])
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return model
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.regression import Regression, RegressionSums
-from ocompress.analysis.walk import Walk
+from ocompress.analysis.segment_runner import Walk
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
 

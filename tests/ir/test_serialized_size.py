@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ocompress.io import save_model
-from ocompress.ir import weigh
-from ocompress.ir.weigh import serialized_bytes
+from ocompress.ir import serialized_size
+from ocompress.ir.serialized_size import serialized_bytes
 from tests.build import Builder
 
 
@@ -20,5 +20,5 @@ def test_it_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_model(model, tmp_path / "model.onnx")
     size = (tmp_path / "model.onnx").stat().st_size
     assert serialized_bytes(model) == size
-    monkeypatch.setattr(weigh, "_COPY_BELOW", 0)  # as if it were large
+    monkeypatch.setattr(serialized_size, "_COPY_BELOW", 0)  # as if it were large
     assert abs(serialized_bytes(model) - size) < 100

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from ocompress.analysis.linear_layer import LINEAR
+from ocompress.analysis.macs import macs, resolver
+from ocompress.analysis.shapes import with_shapes
 from ocompress.io import Feeds
-from ocompress.io.dataset import cut_at
+from ocompress.io.dataset import Dataset, cut_at
 from ocompress.ir import Model
-from ocompress.pipeline import Context
-from ocompress.profiling.macs import macs, resolver
-from ocompress.profiling.shapes import with_shapes
 
 
-def one_sample(model: Model, ctx: Context) -> Feeds | None:
+def one_sample(model: Model, data: Dataset | None) -> Feeds | None:
     """Return the least of the data that the model runs on, None without data."""
-    feeds = next(iter(ctx.data.take(1)), None) if ctx.has_data else None
-    return None if feeds is None else first_sample(model, feeds, cut_at(ctx.data))
+    feeds = next(iter(data.take(1)), None) if data is not None else None
+    return None if data is None or feeds is None else first_sample(model, feeds, cut_at(data))
 
 
 def first_sample(model: Model, feeds: Feeds, rows: int = 1) -> Feeds:

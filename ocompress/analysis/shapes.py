@@ -10,7 +10,7 @@ from ocompress.errors import DataError, OcompressError
 from ocompress.io import Feeds, synthetic_data
 from ocompress.io.batch_axes import batch_axes
 from ocompress.ir import Model, Node, Shape
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Level, Session
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ocompress.io.batches import ArrayDataset
 from ocompress.ir import Model, query
-from ocompress.ir.standard import infer_types
+from ocompress.ir.onnx_api import infer_types
 
 MOST_BYTES = 64 << 20
 """Bytes of the largest inner value in a batch whose size the model leaves free."""

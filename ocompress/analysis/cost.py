@@ -4,18 +4,53 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
+from ocompress.analysis.macs import Shapes, macs, resolver
+from ocompress.analysis.shapes import observe_shapes, with_shapes
+from ocompress.diagnostics import Finding
 from ocompress.ir import DType, Model, Node, Value
-from ocompress.profiling.macs import Shapes, macs, resolver
-from ocompress.profiling.result import Cost
-from ocompress.profiling.shapes import observe_shapes, with_shapes
 
 Constant = tuple[DType, np.ndarray, Value]
 
 _NO_WEIGHTS = {DType.INT64, DType.UINT64, DType.BOOL, DType.STRING}
 """Element types of shapes, indices and flags rather than weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost(Finding):
+    """What a model holds and computes, counted from the graph alone.
+
+    Attributes:
+        parameters: Elements of weights (constants other than int64, bool and text).
+        nonzero: Those that are not zero (not their zero point, where quantized).
+        weight_bytes: Bytes of all constants by element type.
+        ops: Nodes by operator, bodies included.
+        macs: Multiply-accumulates by operator; a batch of unknown size counts as 1.
+        unknown: Labels of nodes whose multiply-accumulates could not be counted.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ("total_macs", "total_weight_bytes")
+
+    parameters: int
+    nonzero: int
+    weight_bytes: Mapping[str, int] = field(default_factory=dict)
+    ops: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, int] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-accumulates of all operators that could be counted."""
+        return sum(self.macs.values())
+
+    @property
+    def total_weight_bytes(self) -> int:
+        """Bytes of all constants."""
+        return sum(self.weight_bytes.values())
 
 
 def count(

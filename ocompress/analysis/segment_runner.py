@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ocompress.analysis.shelf import Shelf
+from ocompress.analysis.spill_store import Shelf
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import DType, Model, Node, Value, reads
 from ocompress.ir.extract import extract
