@@ -160,9 +160,8 @@ class Replace(Pass):
         timed = search.timed
         choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if timed else "macs")
         trials: dict[str, Trial] = {}
-        stage = f"{ctx.source}: trying forms"
         for done, layer in enumerate(survey(model, weights, ctx, blind=self.data_free), 1):
-            ctx.progress(stage, done, len(weights))
+            ctx.progress(f"{ctx.source}: trying forms", done, len(weights))
             found = offering.offers(layer, search)
             if timed and found.rows[0].row.ms is None:
                 ctx.skip(layer.site.node, "not-timed", "this runtime cannot run it alone")
