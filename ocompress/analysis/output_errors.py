@@ -11,6 +11,7 @@ import numpy as np
 from ocompress.analysis.gradients.seeds import Currency, choose
 from ocompress.analysis.nonfinite import kinds_differ
 from ocompress.analysis.output_parts import Part, Spread, parts_of
+from ocompress.analysis.running import sqnr_db
 from ocompress.ir import Model
 
 _CLASSES = (Currency.LOGITS, Currency.PROBABILITIES)
@@ -64,7 +65,7 @@ class OutputErrors:
         noise = [s.relative for s in seen]
         costs = [2 * s.divergence if s.divergence is not None else s.relative for s in seen]
         return Divergence(
-            sqnr_db=_db(max(noise, default=0.0)),
+            sqnr_db=sqnr_db(1.0, max(noise, default=0.0)),
             kl=sum(divergences) if divergences else None,
             cost=sum(costs),
         )
@@ -148,9 +149,3 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 
 def _is_real(array: object) -> bool:
     return isinstance(array, np.ndarray) and (array.dtype.kind == "f" or array.dtype.itemsize == 2)
-
-
-def _db(noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return -10 * math.log10(noise) if math.isfinite(noise) else -math.inf

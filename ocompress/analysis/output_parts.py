@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding
+from ocompress.analysis.running import Running
 from ocompress.analysis.scales import scales_along, scales_of, within_unit
 
 _UNIT_SPREAD = 1e-4
@@ -51,34 +52,27 @@ class Part:
 
 @dataclass
 class Spread:
-    """Running mean and variance of a part over data; memory does not grow with them."""
+    """What errors of a part are relative to, from data that stream by."""
 
     part: Part
-    _count: float = 0.0
-    _sum: float = 0.0
-    _squares: float = 0.0
+    _seen: Running = field(default_factory=Running)
 
     def update(self, output: np.ndarray) -> None:
         """Take in one feed's output; values that are not finite do not count."""
-        values = np.asarray(self.part.of(output), np.float64)
-        values = values[np.isfinite(values)]
-        self._count += values.size
-        self._sum += float(values.sum())
-        self._squares += float(np.square(values).sum())
+        self._seen.update(self.part.of(output))
 
     @property
     def variance(self) -> float:
         """What squared errors are relative to, per element; above 0."""
-        if not self._count:
+        if not self._seen.count:
             return 1.0
-        mean, square = self._sum / self._count, self._squares / self._count
-        least = _UNIT_SPREAD if self.part.within_unit else _FLOOR * square
-        return max(square - mean * mean, least) or 1.0
+        least = _UNIT_SPREAD if self.part.within_unit else _FLOOR * self._seen.mean_square
+        return max(self._seen.variance, least) or 1.0
 
     @property
     def power(self) -> float:
         """Mean square, of probabilities no less than `variance` is; 0 if all is zero."""
-        square = self._squares / self._count if self._count else 0.0
+        square = self._seen.mean_square
         return max(square, _UNIT_SPREAD) if self.part.within_unit else square
 
 

@@ -12,6 +12,7 @@ from ocompress.cli.panels import BUDGET, INPUT, MEASURING, PASSES, flag, valued
 # -- input ----------------------------------------------------------------------------------
 
 Model = Annotated[Path | None, typer.Argument(help="The model, an ONNX file.")]
+Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Output = Annotated[Path | None, typer.Argument(help="Where the result goes.")]
 ModelOption = Annotated[
     Path | None,

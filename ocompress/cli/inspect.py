@@ -15,7 +15,6 @@ from ocompress.cli.panels import MEASURING, flag
 from ocompress.errors import OptionError
 from ocompress.stopping import RUN_SECONDS, time_limit
 
-Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Second = Annotated[
     Path | None,
     typer.Argument(help="With --quant: the quantized model."),
@@ -39,7 +38,7 @@ Alone = Annotated[
 
 
 def inspect(
-    model: Subject,
+    model: a.Subject,
     candidate: Second = None,
     data: a.Data = "",
     preprocess: a.Preprocess = None,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli import outputs as o
@@ -14,7 +12,6 @@ from ocompress.cli.console import Printer
 from ocompress.cli.panels import INPUT, MEASURING, flag, valued
 from ocompress.stopping import RUN_SECONDS, time_limit
 
-Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
 Against = Annotated[
     Path | None,
     valued(
@@ -34,7 +31,7 @@ Seconds = Annotated[
 
 
 def profile(
-    model: Subject,
+    model: a.Subject,
     against: Against = None,
     data: a.Data = "",
     preprocess: a.Preprocess = None,

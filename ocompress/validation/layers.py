@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 
 from ocompress.analysis.paired import Pair, observe_pairs
 from ocompress.analysis.quantized import Layer, Quantization, is_plumbing
+from ocompress.analysis.running import sqnr_db
 from ocompress.analysis.shadow import add_shadows
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Value, query
@@ -182,8 +182,8 @@ def _quality(
         value=value,
         quantized=quantized,
         sqnr_db=figures["sqnr_db"],
-        inherited_db=_db(inherited),
-        own_db=_db(added),
+        inherited_db=sqnr_db(1.0, max(inherited, 0.0)),
+        own_db=sqnr_db(1.0, max(added, 0.0)),
         max_abs_error=figures["max_abs_error"],
         low=numeric.low,
         high=numeric.high,
@@ -199,7 +199,3 @@ def _quality(
 
 def _noise(total: ValueSum) -> float:
     return float(10 ** (-total.numeric.figures()["sqnr_db"] / 10))
-
-
-def _db(noise: float) -> float:
-    return -10 * math.log10(noise) if noise > 0 else math.inf

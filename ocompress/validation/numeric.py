@@ -9,16 +9,8 @@ import numpy as np
 
 from ocompress.analysis.nonfinite import kinds_differ
 from ocompress.analysis.rows import by_sample, row_count
+from ocompress.analysis.running import sqnr_db
 from ocompress.validation.decisions import as_float
-
-
-def sqnr_db(signal: float, noise: float) -> float:
-    """Return signal over noise power in decibels: `inf` without noise, `-inf` without signal."""
-    if noise == 0:
-        return math.inf
-    if signal == 0 or math.isinf(noise):
-        return -math.inf
-    return 10 * math.log10(signal / noise)
 
 
 @dataclass(slots=True)

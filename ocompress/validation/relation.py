@@ -10,8 +10,8 @@ import numpy as np
 
 from ocompress.analysis.output_parts import Part
 from ocompress.analysis.rows import by_sample
+from ocompress.analysis.running import Running, sqnr_db
 from ocompress.validation.decisions import Rule
-from ocompress.validation.numeric import sqnr_db
 
 STILL, MOVES = 1e-4, 0.1
 """What values differ by, over their size, where an output counts as constant, and where not."""
@@ -19,27 +19,6 @@ _ONE_SIDED = 0.95
 """Share of the most frequent decision from which on the reference decides nothing to speak of."""
 _MOST_KINDS = 1 << 16
 """Different decisions that are told apart; beyond, agreement by chance is taken for nothing."""
-
-
-@dataclass(slots=True)
-class Moments:
-    """Running count, sum and sum of squares."""
-
-    count: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def update(self, values: np.ndarray) -> None:
-        """Take in values of any shape."""
-        self.count += values.size
-        self.total += float(values.sum())
-        self.squares += float(np.square(values).sum())
-
-    @property
-    def variance(self) -> float:
-        """Mean squared deviation from the mean."""
-        mean = self.total / max(self.count, 1.0)
-        return max(self.squares / max(self.count, 1.0) - mean * mean, 0.0)
 
 
 @dataclass(slots=True)
@@ -52,9 +31,9 @@ class PartSum:
 
     part: Part
     largest: float = 0.0
-    _reference: Moments = field(default_factory=Moments)
-    _candidate: Moments = field(default_factory=Moments)
-    _error: Moments = field(default_factory=Moments)
+    _reference: Running = field(default_factory=Running)
+    _candidate: Running = field(default_factory=Running)
+    _error: Running = field(default_factory=Running)
 
     def update(self, reference: np.ndarray, candidate: np.ndarray) -> None:
         """Take in one feed; both float64, of one shape."""
@@ -69,7 +48,7 @@ class PartSum:
     @property
     def size(self) -> float:
         """Root mean square of the reference."""
-        return math.sqrt(self._reference.squares / max(self._reference.count, 1.0))
+        return math.sqrt(self._reference.mean_square)
 
     @property
     def signal_db(self) -> float:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ocompress.analysis.running import sqnr_db
 from passes.quantization.noise import Noise
 from passes.quantization.placement import Placement, Problem
 
@@ -44,7 +45,7 @@ class Selection:
     @property
     def sqnr_db(self) -> float:
         """Expected signal over noise, decibels."""
-        return -10 * math.log10(max(self.noise, 1e-12))
+        return sqnr_db(1.0, max(self.noise, 1e-12))
 
 
 def front(problem: Problem, noise: Noise) -> list[Selection]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocompress.analysis.ranges import Histogram
+from ocompress.analysis.running import sqnr_db
 from ocompress.analysis.statistics import Statistics
 from ocompress.diagnostics import Severity
 from ocompress.pipeline import Context
@@ -177,4 +178,4 @@ def _tensors(
 
 
 def _decibels(ratio: float) -> float | None:
-    return None if ratio <= 0 else round(-10 * float(np.log10(ratio)), 2)
+    return None if ratio <= 0 else round(sqnr_db(1.0, ratio), 2)

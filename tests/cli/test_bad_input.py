@@ -241,6 +241,14 @@ OTHERS = [
     ("profile in.onnx --seconds 0", USAGE, "seconds 0.0 must be above 0"),
     ("profile in.onnx --report d.npz --data d.npz", USAGE, "same file as 'd.npz'"),
     ("profile in.onnx --threads -1", USAGE, "--threads"),
+    *(
+        (f"{command} --batch {nonsense}", USAGE, "--batch")
+        for command in ("profile in.onnx", "optimize in.onnx o.onnx --passes prune")
+        for nonsense in ("0", "-1", "1.5", "many", "")
+    ),
+    ("profile in.onnx --batch 2 --shape x:3,16", USAGE, "mutually exclusive"),
+    ("profile fixed.onnx --batch 2", USAGE, "fixes its batch at 3"),
+    ("optimize fixed.onnx o.onnx --passes prune --batch 2", USAGE, "fixes its batch at 3"),
     ("inspect in.onnx --target moon", USAGE, "'moon'"),
     ("passes prume", USAGE, "did you mean 'prune'"),
     ("optimise", USAGE, "optimise"),
@@ -251,6 +259,9 @@ OTHERS = [
 def test_bad_arguments_for_the_other_commands(
     line: str, code: int, names: str, here: Path, call: Call
 ) -> None:
+    b = Builder()
+    b.output(b.op("MatMul", b.input("x", [3, 16]), b.weight(16, 4)), [3, 4])
+    save_model(b.model(), here / "fixed.onnx")
     before = content(here)
     ended = call(*line.split())
     assert names in ended.complaint

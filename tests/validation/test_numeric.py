@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from ocompress.validation.numeric import NumericSum, sqnr_db
+from ocompress.analysis.running import Running, sqnr_db
+from ocompress.validation.numeric import NumericSum
 
 RNG = np.random.default_rng(0)
 CLEAN = RNG.standard_normal((12, 5)).astype(np.float32)
@@ -179,3 +180,16 @@ def test_decibels_at_the_ends() -> None:
     assert sqnr_db(1, 0) == math.inf
     assert sqnr_db(0, 1) == -math.inf
     assert sqnr_db(100, 1) == pytest.approx(20)
+    assert sqnr_db(1, math.nan) == sqnr_db(1, math.inf) == -math.inf
+
+
+def test_running_figures_are_those_of_all_finite_values() -> None:
+    running = Running()
+    assert (running.variance, running.mean_square) == (0.0, 0.0)
+    parts = [np.array([1.0, 4.0, np.nan]), np.array([[2.0, np.inf], [9.0, -1.0]])]
+    for part in parts:
+        running.update(part.astype(np.float16))
+    every = np.array([1.0, 4.0, 2.0, 9.0, -1.0])
+    assert running.variance == pytest.approx(every.var())
+    assert running.mean_square == pytest.approx(np.square(every).mean())
+    assert running.count == 5
