@@ -12,6 +12,9 @@ import numpy as np
 
 from ocompress.analysis.second_moments import Dealer, one_part, shrinkage, shrunk, summable
 
+_ENOUGH = 20
+"""Rows per input from which on what a fit loses is the same on rows to come, about."""
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -26,6 +29,8 @@ class Regression:
         yy: Variance of the targets, (groups, outputs).
         shares: How much of `xx` is better replaced by its mean variance, (groups,): see
             `second_moments.shrinkage`.
+        parts: Sums of the two parts of the samples, to fit to and to judge by; None where nobody
+            needs them.
     """
 
     count: int
@@ -35,6 +40,12 @@ class Regression:
     xy: np.ndarray
     yy: np.ndarray
     shares: np.ndarray
+    parts: tuple[Regression, Regression] | None = None
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether there are so few rows that a fit looks better on them than on others."""
+        return self.count < _ENOUGH * self.x.shape[1]
 
     def shrunk(self) -> Regression:
         """Return the same sums, what is luck in the products of rows shrunk away."""

@@ -9,7 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from ocompress.analysis.left_out import parts_of
 from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.observe import has_free_batch
 from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model, Node, edit
@@ -67,11 +69,14 @@ class Trial:
         changes: Other weights.
         predicted: What that costs, as gradients tell.
         masks: What is set to zero.
+        left_out: Whether only samples that it was not fitted to tell what it costs: those that
+            `ocompress.analysis.left_out` has.
     """
 
     changes: Sequence[Change]
     predicted: float
     masks: Sequence[Mask] = ()
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,19 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     """
     if not trials:
         return Factors()
-    seen = sensitivity(
-        model,
-        {name: _variant(trial) for name, trial in trials.items()},
-        ctx.data,
-        partial(ctx.progress, f"{ctx.source}: trying changes one at a time"),
-        samples=samples_for(model, len(trials), ctx),
-    )
+    parts = parts_of(ctx.data) if has_free_batch(model) else None
+    seen: dict[str, Sensitivity] = {}
+    for apart, data in ((False, ctx.data), (True, parts[1] if parts else None)):
+        own = {name: _variant(trial) for name, trial in trials.items() if trial.left_out is apart}
+        if data is None or not own:
+            continue
+        seen |= sensitivity(
+            model,
+            own,
+            data,
+            partial(ctx.progress, f"{ctx.source}: trying changes one at a time"),
+            samples=samples_for(model, len(trials), ctx),
+        )
     pairs = {name: (cost_of(found), trials[name].predicted) for name, found in seen.items()}
     ratios = {n: a / b for n, (a, b) in pairs.items() if 0 < a < math.inf and 0 < b < math.inf}
     if not ratios:

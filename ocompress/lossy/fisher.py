@@ -9,6 +9,7 @@ import numpy as np
 
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.second_moments import Dealer
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
@@ -16,6 +17,10 @@ from ocompress.pipeline import Context
 DRAWS = 512
 """Random scalars over all samples, at least."""
 SAMPLES = 4096
+_FEW_SAMPLES, _FEW_OUTPUTS = 1024, 1024
+"""Samples and outputs up to which two parts of the samples are told apart: of more samples, both
+parts say about the same, and of more outputs, two arrays would take much memory."""
+_PARTS = 2
 MOST_OUTPUTS = 4608
 """Outputs up to which pairs are looked at."""
 _PLACES = 64
@@ -46,12 +51,33 @@ def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np
         Layers that no gradient reaches are left out.
     """
     found = _remembered(model, sites, ctx)
-    for name, mean in found.items():
-        if mean.ndim == 2:
-            found[name] = mean + _FLOOR * mean.mean()
-            continue
-        level = np.einsum("gii->", mean) / (mean.shape[0] * mean.shape[1])
-        found[name] = mean + _FLOOR * level * np.eye(mean.shape[1])
+    return {name: _floored(np.sum(parts, axis=0)) for name, parts in found.items()}
+
+
+def curvature_parts(
+    model: Model, sites: Sequence[Site], ctx: Context
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return what `curvature` does of the samples to fit to and of those to judge by, each alone.
+
+    Args:
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
+
+    Returns:
+        As `curvature`, where samples are so few that it makes a difference; of any magnitude.
+    """
+    found = _remembered(model, sites, ctx)
+    both = {name: parts for name, parts in found.items() if len(parts) == _PARTS}
+    return {name: (_floored(fit), _floored(judge)) for name, (fit, judge) in both.items()}
+
+
+def _floored(total: np.ndarray) -> np.ndarray:
+    if total.ndim == 2:
+        lifted: np.ndarray = total + _FLOOR * total.mean()
+        return lifted
+    level = np.einsum("gii->", total) / (total.shape[0] * total.shape[1])
+    found: np.ndarray = total + _FLOOR * level * np.eye(total.shape[1])
     return found
 
 
@@ -71,21 +97,49 @@ def alone(minds: np.ndarray) -> np.ndarray:
     return minds if minds.ndim == 2 else np.einsum("goo->go", minds)
 
 
-def _products(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add up products of gradients (items, places, groups, outputs) of pairs of outputs."""
+def _products(
+    seen: np.ndarray, judges: np.ndarray | None, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Add up products of gradients (items, places, groups, outputs) of pairs of outputs.
+
+    Returns:
+        Sums over all items; over those to fit to and those to judge by, if these are given.
+    """
+    parts = [slice(None)] if judges is None else [~judges, judges]
     if seen.shape[3] > MOST_OUTPUTS:
-        squares: np.ndarray = np.square(seen, dtype=np.float64).sum(axis=(0, 1))
-        return squares
+        return [np.square(seen[part], dtype=np.float64).sum(axis=(0, 1)) for part in parts]
     places = seen.shape[1]
     if places > _PLACES:
         seen = seen[:, rng.choice(places, _PLACES, replace=False)]
-    flat = seen.transpose(2, 3, 0, 1).reshape(*seen.shape[2:], -1)
-    total: np.ndarray = (flat @ flat.transpose(0, 2, 1)) * (places / seen.shape[1])
-    return total.astype(np.float64)
+    found = []
+    for part in parts:
+        flat = seen[part].transpose(2, 3, 0, 1).reshape(*seen.shape[2:], -1)
+        total = (flat @ flat.transpose(0, 2, 1)) * (places / seen.shape[1])
+        found.append(total.astype(np.float64))
+    return found
 
 
-def _remembered(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
-    """Return means of what is made of gradients, by name; what is known is not swept again."""
+class _Parts:
+    """Which items of a layer's gradients judge, draw after draw of the same samples."""
+
+    def __init__(self, draws: int) -> None:
+        self._dealer, self._draws, self._calls = Dealer(), draws, 0
+        self._judges = np.zeros(0, bool)
+
+    def of(self, items: int) -> np.ndarray:
+        if self._calls % self._draws == 0:
+            self._judges = self._dealer.judges(items)
+        self._calls += 1
+        return self._judges
+
+
+def _remembered(
+    model: Model, sites: Sequence[Site], ctx: Context
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return what is made of gradients, by name; what is known is not swept again.
+
+    The arrays of a name add up to a mean over samples: one, or what parts of them contribute.
+    """
     store, whose = ctx.store, fingerprint(model)
     by_name = {s.node.output.name: s for s in sites}
     known = {name: store.get(whose, ("pairs", ctx.seed, name)) for name in by_name}
@@ -94,24 +148,35 @@ def _remembered(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, 
     if made is None:
         return {}  # an operator whose derivative this runtime lacks
     for name in missing:
-        known[name] = (made[name],) if name in made else ()
+        known[name] = made.get(name, ())
         store.put(whose, ("pairs", ctx.seed, name), known[name] or ())
-    return {name: entry[0] for name, entry in known.items() if entry}
+    return {name: entry for name, entry in known.items() if entry}
 
 
-def _sweep(model: Model, by_name: Mapping[str, Site], ctx: Context) -> dict[str, np.ndarray] | None:
-    sums: dict[str, np.ndarray] = {}
+def _sweep(
+    model: Model, by_name: Mapping[str, Site], ctx: Context
+) -> dict[str, tuple[np.ndarray, ...]] | None:
+    sums: dict[str, list[np.ndarray]] = {}
     counts: dict[str, int] = {}
     rng = np.random.default_rng(ctx.seed)
+    few = ctx.data.take(SAMPLES)
+    draws = max(1, DRAWS // max(few.samples, 1))
+    parted = {
+        name: _Parts(draws)
+        for name, site in by_name.items()
+        if few.samples <= _FEW_SAMPLES and site.outputs <= _FEW_OUTPUTS
+    }
 
     def update(name: str, _: np.ndarray, gradient: np.ndarray) -> None:
         site = by_name[name]
         every = np.arange(site.result_places(gradient))
         seen = site.results(gradient.astype(np.float32, copy=False), every)
-        sums[name] = sums.get(name, 0) + _products(seen, rng)
+        judges = parted[name].of(len(seen)) if name in parted else None
+        made = _products(seen, judges, rng)
+        before = sums.get(name, made)
+        sums[name] = made if before is made else [a + b for a, b in zip(before, made, strict=True)]
         counts[name] = counts.get(name, 0) + len(gradient)
 
-    few = ctx.data.take(SAMPLES)
     stage = f"{ctx.source}: measuring what outputs mind"
     try:
         sweep_gradients(
@@ -121,13 +186,17 @@ def _sweep(model: Model, by_name: Mapping[str, Site], ctx: Context) -> dict[str,
             update,
             partial(ctx.progress, stage),
             seed=ctx.seed,
-            draws=max(1, DRAWS // max(few.samples, 1)),
+            draws=draws,
         )
     except RuntimeFailureError:
         return None
     found = {}
-    for name, total in sums.items():
-        mean = total / max(counts[name], 1)
-        if np.isfinite(mean).all() and mean.any():
-            found[name] = mean
+    for name, parts in sums.items():
+        means = tuple(part / max(counts[name], 1) for part in parts)
+        if not all(np.isfinite(mean).all() for mean in means):
+            continue
+        if all(mean.any() for mean in means):
+            found[name] = means
+        elif any(mean.any() for mean in means):
+            found[name] = (np.sum(means, axis=0),)
     return found

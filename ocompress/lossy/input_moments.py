@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +31,8 @@ def look(
 
     Yields:
         What was given, its layers in order, and the sums of their rows (with no targets), which
-        are not to be changed; None if nothing finite was read.
+        are not to be changed; None if nothing finite was read. Where rows are scarce, the sums
+        have parts.
     """
     store, whose = ctx.store, fingerprint(model)
     walk: Walk | None = None
@@ -49,20 +51,28 @@ def look(
             for site in sites:
                 _take(sums, site, walk, len(sites), ctx.seed)
             whole = sums.whole()
-            known = _arrays(None if whole is None else whole.shrunk())
+            known = () if whole is None else _arrays(whole.shrunk())
+            parts = sums.parts()
+            if whole is not None and parts is not None and whole.is_scarce:
+                fit = replace(parts[0], shares=whole.shares).shrunk()
+                known += _arrays(fit) + _arrays(parts[1])
             store.put(whose, key, known)
         yield what, sites, _regression(known)
     ctx.progress(stage, len(wanted), len(wanted))
 
 
-def _arrays(sums: Regression | None) -> tuple[np.ndarray, ...]:
-    return () if sums is None else (np.array(sums.count), sums.x, sums.xx)
+def _arrays(sums: Regression) -> tuple[np.ndarray, ...]:
+    return np.array(sums.count), sums.x, sums.xx
 
 
 def _regression(known: tuple[np.ndarray, ...]) -> Regression | None:
     if not known:
         return None
-    count, x, xx = known
+    whole, *parts = (_untargeted(*known[at : at + 3]) for at in range(0, len(known), 3))
+    return replace(whole, parts=(parts[0], parts[1])) if parts else whole
+
+
+def _untargeted(count: np.ndarray, x: np.ndarray, xx: np.ndarray) -> Regression:
     groups, inputs = x.shape
     nothing = np.zeros((groups, 0))
     targets = np.zeros((groups, inputs, 0))

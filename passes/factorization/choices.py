@@ -17,6 +17,10 @@ from passes.factorization.building import Chained, Target
 from passes.factorization.offers import Offer
 
 _SLOWER = "its layers are not measured faster within the model"
+_RUINOUS = "by itself it costs more than a model can lose"
+_RUIN = 1.0
+"""What a form costs at most: beyond, the error is as large as the output itself, or half a nat of
+divergence, and decisions are no longer those of the model."""
 Plan = dict[str, int]
 """Position of the candidate of each part that is changed."""
 
@@ -47,6 +51,13 @@ class Choices:
     rest: float = 0.0
     verdict: tuple[str, str] | None = None
 
+    def drop_ruinous(self) -> None:
+        """Take forms out of the running that cost more by themselves than a model can lose."""
+        for part, rows in self.table.rows.items():
+            for at, row in enumerate(rows):
+                if row.error > _RUIN:
+                    self.table.drop(part, at, _RUINOUS)
+
     def targets(self, plan: Mapping[str, int]) -> dict[str, Target]:
         """Return what becomes of the parts that a plan changes."""
         found = {}
@@ -67,6 +78,8 @@ def why_kept(choices: Choices, part: str) -> tuple[str, str]:
     if choices.verdict is not None:
         return choices.verdict
     lost = [why for (name, _), why in choices.table.lost.items() if name == part]
+    if _RUINOUS in lost and len(choices.table.open(part)) == 1:
+        return "too-lossy", "each of its forms costs more by itself than a model can lose"
     if len(choices.table.open(part)) == 1 or _SLOWER in lost:
         return "not-faster", "none of its forms is measured faster here"
     return "not-chosen", "other layers save more for what they cost"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ocompress.diagnostics import Severity
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node, Value
 from ocompress.lossy import input_moments
-from ocompress.lossy.fisher import curvature
+from ocompress.lossy.fisher import curvature, curvature_parts
 from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.pipeline import Context, Timer
 from passes.factorization.problem import Problem, pose
@@ -40,6 +40,9 @@ class Layer:
         macs: Multiply-accumulates of all of them, for one sample.
         problems: One for each group.
         mean: Mean of what they read, (groups, inputs); None without data.
+        parts: The problems that a part of the samples poses, and those of the part left out; none
+            where there are enough samples.
+        judges: Rows of the part left out.
     """
 
     sites: Sequence[Site]
@@ -48,6 +51,8 @@ class Layer:
     macs: float
     problems: Sequence[Problem]
     mean: np.ndarray | None
+    parts: Sequence[tuple[Problem, Problem]] = ()
+    judges: int = 0
 
     @property
     def site(self) -> Site:
@@ -134,7 +139,8 @@ def survey(
     if blind or not ctx.has_data:
         yield from (_layer(sites, shapes, work, None, None) for _, sites in seen)
         return
-    minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
+    every = [s for _, sites in seen for s in sites]
+    minds, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
     narrow = []
     for weight, sites in seen:
         if sites[0].inputs <= MOST_INPUTS:
@@ -143,7 +149,23 @@ def survey(
             why = f"{sites[0].inputs} inputs are too many to look at pairs of"
             ctx.skip(weight.nodes[0], "too-wide", why)
     for _, sites, sums in input_moments.look(model, narrow, ctx):
-        yield _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
+        layer = _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
+        judges = sums.parts[1].count if sums is not None and sums.parts is not None else 0
+        yield replace(layer, parts=_parts(layer, sums, halves), judges=judges)
+
+
+def _parts(
+    layer: Layer, sums: Regression | None, halves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> list[tuple[Problem, Problem]]:
+    """Return what each part of few samples poses, for each group; none of enough samples."""
+    if sums is None or sums.parts is None:
+        return []
+    matrix = layer.site.matrix(layer.site.layer.weight.astype(np.float64))
+    posed = []
+    for at, part in enumerate(sums.parts):
+        minds = _minded(layer.sites, part, {name: both[at] for name, both in halves.items()})
+        posed.append(problems_of(layer.site, matrix, part, minds, layer.shape))
+    return list(zip(*posed, strict=True))
 
 
 def _seen(model: Model, nodes: Sequence[Node], sample: Feeds | None, ctx: Context) -> Shapes:

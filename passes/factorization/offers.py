@@ -17,6 +17,7 @@ from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import Layer
+from passes.factorization.left_out import error_left_out, fitted_apart
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
 from passes.factorization.steps import bytes_of
@@ -98,13 +99,17 @@ def offers(layer: Layer, search: Search) -> Offers:
     drafts = _promising(_drafts(layer, search, max(_work(plain), 1.0)))
     effort = _effort(layer.problems[0], len(drafts) * len(layer.problems))
     drafts = [_fitted(draft, layer, effort) for draft in drafts]
+    power = sum(p.power() for p in layer.problems)
+    # the fewer rows judge, the more has to be kept: chance alone keeps that much
+    worst = _WORST * power * (1 - (layer.judges**-0.5 if layer.parts else 0.0))
+    drafts = [d for d in (_judged(d, layer, effort) for d in drafts) if d.judged <= worst]
     found = [Offer(None, (), keep)]
     for draft in drafts:
         row = Candidate(
             layer.name,
             draft.form.name,
             draft.form.setting(draft.ranks),
-            draft.error,
+            draft.judged,
             draft.bytes,
             layer.macs * draft.share,
         )
@@ -112,17 +117,18 @@ def offers(layer: Layer, search: Search) -> Offers:
     if search.timed:
         models = [plain, *(d.model for d in drafts)]
         found = _timed(found, models, layer, search.seed)
-    probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.error, default=None)
-    power = sum(p.power() for p in layer.problems)
-    if probe is None:
-        return Offers(found, power)
-    chain = factored(probe.form, layer.problems, probe.factors)
-    return Offers(found, power, _trial(layer, chain, probe.error))
+    probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.judged, default=None)
+    return Offers(found, power, None if probe is None else _trial(layer, probe, effort))
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """A chain that could take a layer's place."""
+    """A chain that could take a layer's place.
+
+    Attributes:
+        error: What it costs on the samples that it is fitted to.
+        judged: What it costs on others.
+    """
 
     form: Form
     ranks: Ranks
@@ -131,6 +137,7 @@ class _Draft:
     share: float
     bytes: int
     model: Model
+    judged: float = 0.0
 
 
 def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
@@ -176,14 +183,21 @@ def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
     return replace(draft, factors=factors, error=_error(layer, form, factors))
 
 
+def _judged(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
+    left_out = error_left_out(draft.form, draft.ranks, layer, effort, draft.error)
+    return replace(draft, judged=left_out)
+
+
 def _error(layer: Layer, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
     pairs = zip(layer.problems, factors, strict=True)
     return sum(form.error(problem, every) for problem, every in pairs)
 
 
-def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
-    site = layer.site
-    matrix = chain.matrix()
+def _trial(layer: Layer, probe: _Draft, effort: Effort) -> Trial:
+    site, problems, factors = layer.site, layer.problems, probe.factors
+    if layer.parts:
+        problems, factors = fitted_apart(probe.form, probe.ranks, layer, effort)
+    matrix = factored(probe.form, problems, factors).matrix()
     before = site.matrix(site.layer.weight.astype(np.float64))
     changes = []
     for each in layer.sites:
@@ -191,7 +205,7 @@ def _trial(layer: Layer, chain: Factored, error: float) -> Trial:
         if layer.mean is not None and bias_place(each) is not None:
             shift = np.einsum("gi,gio->go", layer.mean, matrix - before).reshape(-1)
         changes.append(Change(each.node.label, each.layer.weight_at, each.weight(matrix), shift))
-    return Trial(changes, error)
+    return Trial(changes, probe.judged, left_out=bool(layer.parts))
 
 
 def _work(model: Model | None) -> float:

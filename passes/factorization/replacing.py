@@ -185,6 +185,7 @@ class Replace(Pass):
             for offer in rows:
                 error = offer.row.error * times.of(part)
                 choices.table.add(replace(offer.row, error=error))
+        choices.drop_ruinous()
         if timed:
             choices.table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)
         return choices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
+from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_names, check_patterns
 from passes import order
@@ -157,6 +159,9 @@ class Prune(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
+        blind = replace(self, criterion="l2", refit=False)
+        if self.criterion == "auto" and misled(self, blind, model, ctx):
+            return blind.run(model, ctx)
         criterion = self._criterion(ctx)
         # magnitudes do not tell that errors of the ends are dearer; costs that are measured do
         ends = criterion in costs.DATA_FREE if self.protect_ends is None else self.protect_ends

@@ -12,6 +12,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy.budget_search import BudgetSearch
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.lossy.refit import Built
+from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_plan, channel_rows
@@ -113,7 +114,9 @@ class PruneChannels(Pass):
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
-        return self.take_out(model, ctx)
+        blind = replace(self, criterion="l2", refit=False)
+        auto = self.criterion == "auto" and misled(self, blind, model, ctx)
+        return (blind if auto else self).take_out(model, ctx)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Go by the weights, fit nothing and try nothing."""
