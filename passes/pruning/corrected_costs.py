@@ -34,7 +34,9 @@ def corrected(
     for candidate in candidates:
         known = costed.get(id(candidate.value))
         if known is not None and known.probe is not None:
-            trials[candidate.name] = Trial(_changes(candidate, known), known.probe_error)
+            trials[candidate.name] = Trial(
+                _changes(candidate, known), known.probe_error, left_out=known.left_out
+            )
     times = tried(model, trials, ctx)
     found = dict(costed)
     for candidate in candidates:

@@ -13,7 +13,7 @@ from ocompress.analysis.regression import Regression
 from ocompress.diagnostics import Severity
 from ocompress.ir import Model
 from ocompress.lossy import input_moments
-from ocompress.lossy.fisher import alone, curvature
+from ocompress.lossy.fisher import alone, curvature, curvature_parts
 from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.lossy.least_squares import round_work
 from ocompress.pipeline import Context
@@ -22,6 +22,11 @@ from passes.pruning.patterns import Pattern
 
 CRITERIA = ("auto", "l1", "l2", "strength", "wanda", "taylor", "obs")
 DATA_FREE = ("l1", "l2")
+_SEEN = 0.5
+"""Rows per input below which what goes is also judged on samples left out: few rows span few
+directions, and taking all that none of them needs seems to cost nothing."""
+Parts = Sequence[tuple[Regression, np.ndarray]]
+"""Sums and minds of the samples to fit to and of those to judge by; none of enough samples."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Costed:
         shift: What `probe` adds to each output channel in the mean, less what the weight did,
             for a bias to make up for; None where there is none.
         minds: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs).
+        left_out: Whether `probe` was fitted to a part of the samples only, and the others are to
+            tell what it costs.
     """
 
     costs: np.ndarray
@@ -43,6 +50,7 @@ class Costed:
     probe_error: float = 0.0
     shift: np.ndarray | None = None
     minds: np.ndarray | None = None
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ def measure(
             _blind(candidate, "too-wide", why, ctx)
         else:
             seen.append((candidate, sites))
-    minds = curvature(model, [s for _, sites in seen for s in sites], ctx)
+    every = [s for _, sites in seen for s in sites]
+    minds, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
     first = (sites[0] for _, sites in seen)
     works = [
         round_work((s.groups, s.inputs, s.outputs), minds.get(s.node.output.name)) for s in first
@@ -100,7 +109,12 @@ def measure(
             _blind(candidate, "unseen", "nothing finite reached it", ctx)
             continue
         minded = _minded(sites, sums, candidate, minds)
-        found[id(candidate.value)] = _cost(candidate, sites[0], sums, minded, question)
+        parts = []
+        for at, part in enumerate(sums.parts or ()):
+            known = {name: both[at] for name, both in halves.items()}
+            parts.append((part, _minded(sites, part, candidate, known)))
+        site = sites[0]
+        found[id(candidate.value)] = _cost(candidate, site, sums, minded, question, parts)
     return found
 
 
@@ -124,11 +138,16 @@ def _minded(
 
 
 def _cost(
-    candidate: LayerWeight, site: Site, sums: Regression, minded: np.ndarray, question: Question
+    candidate: LayerWeight,
+    site: Site,
+    sums: Regression,
+    minded: np.ndarray,
+    question: Question,
+    parts: Parts,
 ) -> Costed:
     matrix = site.matrix(candidate.array.astype(np.float64))
     if question.criterion == "obs":
-        return _surgeon(candidate, site, sums, minded, question)
+        return _surgeon(candidate, site, sums, minded, question, parts)
     about_zero = sums.about_zero()
     power = np.einsum("gii->gi", about_zero.xx)
     if question.criterion == "strength":
@@ -152,20 +171,36 @@ def _per_kernel(site: Site, variance: np.ndarray) -> np.ndarray:
 
 
 def _surgeon(
-    candidate: LayerWeight, site: Site, sums: Regression, minded: np.ndarray, question: Question
+    candidate: LayerWeight,
+    site: Site,
+    sums: Regression,
+    minded: np.ndarray,
+    question: Question,
+    parts: Parts,
 ) -> Costed:
     biased = bias_place(site) is not None
-    hessian = sums.xx if biased else sums.about_zero().xx
+
+    def hessian(seen: Regression) -> np.ndarray:
+        return seen.xx if biased else seen.about_zero().xx
+
     pattern, form = question.pattern, candidate.form
     units = obs.Units()
     if pattern.is_block:
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.array.astype(np.float64))
     least = obs.least_kept(question.deepest)
-    asked = obs.Problem(matrix, hessian, minded, units, question.rounds, least)
+    asked = obs.Problem(matrix, hessian(sums), minded, units, question.rounds, least)
+    tried = None
+    if parts and sums.count < _SEEN * site.inputs:
+        (fit, mind), (judge, other) = parts
+        own = replace(asked, hessian=hessian(fit), minds=mind, judge=(hessian(judge), other))
+        tried = obs.trace(own, question.sparsity)
+        asked = replace(asked, shares=tried.shares)
     traced = obs.trace(asked, question.sparsity)
+    tried = tried or traced
     shift = None
     if biased:
-        shift = np.einsum("gi,gio->go", sums.x, traced.probe - matrix).reshape(-1)
-    probe = site.weight(traced.probe)
-    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift, minded)
+        shift = np.einsum("gi,gio->go", sums.x, tried.probe - matrix).reshape(-1)
+    probe = site.weight(tried.probe)
+    left_out = tried is not traced
+    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift, minded, left_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,9 @@ class Problem:
             back for every element the number of its unit: see `Units`.
         rounds: Of conjugate gradients after each step, see `rounds_for`.
         least: Share of the weights down to which the order is found, see `least_kept`.
+        judge: Hessian and minds of other samples, to say what is lost there.
+        shares: What is lost at least after each step, relative to all that the layer does: as
+            other samples judge.
     """
 
     weight: np.ndarray
@@ -47,6 +50,8 @@ class Problem:
     units: Units
     rounds: int = _ROUNDS
     least: float = _LEAST_KEPT
+    judge: tuple[np.ndarray, np.ndarray] | None = None
+    shares: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,14 @@ class Trace:
             least. Shape of the weight.
         probe: The weight without the cheapest, the rest having made up for them.
         probe_error: What the problem says the error of `probe` is.
+        shares: What is lost after each step as `Problem.judge` sees it, relative to all that the
+            layer does there.
     """
 
     costs: np.ndarray
     probe: np.ndarray
     probe_error: float
+    shares: Sequence[float] = ()
 
 
 def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lambda: None) -> Trace:
@@ -111,15 +119,17 @@ def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lamb
     taker = _Taker(problem)
     kept = 1.0
     probe: tuple[np.ndarray, float] | None = None
+    shares: list[float] = []
     while kept > problem.least:
         kept *= _KEPT_PER_STEP
-        taker.take(kept)
+        taker.take(kept, problem.shares[len(shares)] if problem.shares else 0.0)
+        shares.append(taker.share_lost(problem.judge) if problem.judge is not None else 0.0)
         progress()
         if probe is None or kept >= (1 - sparsity) * _KEPT_PER_STEP**0.5:
             probe = taker.matrix.astype(np.float32), taker.error
     taker.finish()
     assert probe is not None
-    return Trace(taker.costs, *probe)
+    return Trace(taker.costs, *probe, shares)
 
 
 def rounds_for(each: Iterable[float], least: float) -> int:
@@ -159,6 +169,7 @@ class _Taker:
         # inputs that never vary cost nothing, whatever the ridge makes of them
         self._varies = np.einsum("gii->gi", problem.hessian)[:, :, None] > 0
         self._target = self._hessian @ self.start
+        self._power = float((self.start * across(self._target, self._minds)).sum()) * self._level
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
         self._rounds = problem.rounds
@@ -166,8 +177,22 @@ class _Taker:
         rows = self.start.shape[0] * self.start.shape[2]
         self._exact = rows * (inputs**3 + _EACH) <= _AFFORDABLE
 
-    def take(self, kept: float) -> None:
-        """Take weights until a share is left, and fit the rest."""
+    def share_lost(self, judge: tuple[np.ndarray, np.ndarray]) -> float:
+        """Return what is lost where others judge, relative to all that the layer does there."""
+        hessian, minds = judge
+        lost, whole = (
+            float((m * across(hessian @ m, minds)).sum())
+            for m in (self.matrix - self.start, self.start)
+        )
+        return max(lost, 0.0) / max(whole, 1e-300)
+
+    def take(self, kept: float, least: float = 0.0) -> None:
+        """Take weights until a share is left, and fit the rest.
+
+        Args:
+            kept: The share.
+            least: Part of all that the layer does that is lost at least.
+        """
         surplus = int(self.mask.sum()) - round(kept * self.mask.size)
         if surplus <= 0:
             return
@@ -185,6 +210,7 @@ class _Taker:
         )
         lost = self.matrix - self.start
         error = float((lost * across(self._hessian @ lost, self._minds)).sum()) * self._level
+        error = max(error, least * self._power)
         before = self.marginal
         self.marginal = max(before, (error - self.error) / max(int(taken.sum()), 1))
         self.error = max(error, self.error)
