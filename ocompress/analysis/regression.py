@@ -45,7 +45,7 @@ class Regression:
     @property
     def is_scarce(self) -> bool:
         """Whether there are so few rows that a fit looks better on them than on others."""
-        return self.count < _ENOUGH * self.x.shape[1]
+        return bool(self.count < _ENOUGH * self.x.shape[1])
 
     def shrunk(self) -> Regression:
         """Return the same sums, what is luck in the products of rows shrunk away."""

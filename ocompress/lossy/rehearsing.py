@@ -47,8 +47,8 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
     if not costs[0] > costs[1] * (1 + judge.samples**-0.5):
         return False
     why = (
-        f"{ctx.data.samples} samples tell less than the weights alone: fitted to two of three, the "
-        f"model loses more on the third ({costs[0]:.2g} against {costs[1]:.2g}), so no data are used"
+        f"{ctx.data.samples} samples tell less than the weights alone, so it goes by these: fitted "
+        f"to two of three, the model loses {costs[0]:.2g} on the third, without data {costs[1]:.2g}"
     )
     ctx.remark(Severity.NOTE, "few-samples", why)
     return True

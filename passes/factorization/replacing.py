@@ -157,13 +157,12 @@ class Replace(Pass):
 
     def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Choices:
         search = self._search(model.opset, ctx)
-        timed = search.timed
-        choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if timed else "macs")
+        choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if search.timed else "macs")
         trials: dict[str, Trial] = {}
         for done, layer in enumerate(survey(model, weights, ctx, blind=self.data_free), 1):
             ctx.progress(f"{ctx.source}: trying forms", done, len(weights))
             found = offering.offers(layer, search)
-            if timed and found.rows[0].row.ms is None:
+            if search.timed and found.rows[0].row.ms is None:
                 ctx.skip(layer.site.node, "not-timed", "this runtime cannot run it alone")
                 continue
             part = layer.name
@@ -186,7 +185,7 @@ class Replace(Pass):
                 error = offer.row.error * times.of(part)
                 choices.table.add(replace(offer.row, error=error))
         choices.drop_ruinous()
-        if timed:
+        if search.timed:
             choices.table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)
         return choices
 
