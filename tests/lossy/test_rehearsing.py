@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from ocompress.analysis import AnalysisManager
-from ocompress.ir import Facet, Model, edit, standard
+from ocompress.ir import Facet, Model, edit, onnx_api
+from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Guard, Numerics, Outcome, Pass, Verdict, option
 from passes.pruning import prune, prune_channels
 from passes.pruning.prune import Prune
 from passes.pruning.prune_channels import PruneChannels
 from passes.pruning.prune_heads import PruneHeads
-from ocompress.lossy.rehearsing import misled
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context, error, run
 
@@ -53,7 +53,7 @@ def net() -> Model:
     h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 24]), b.weight(24, 32), b.weight(32)))
     b.output(b.op("Gemm", h, b.weight(32, 6), b.weight(6), to="y"), ["n", 6])
     model = b.model()
-    standard.infer_types(model)
+    onnx_api.infer_types(model)
     return model
 
 

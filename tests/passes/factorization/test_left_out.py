@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis import AnalysisManager
-from ocompress.ir import Model, standard
+from ocompress.ir import Model, onnx_api
 from ocompress.planning import Candidate, CandidateTable
 from ocompress.runtime import Session
 from passes.factorization.alternate import Effort
@@ -101,7 +101,7 @@ def test_with_few_data_chains_are_never_clearly_worse_than_without(
     lost = []
     for data in (InMemory([{"x": draw(samples, 1)}]), None):
         after = model.clone()
-        standard.infer_types(after)
+        onnx_api.infer_types(after)
         ctx = replace(context(model), analyses=AnalysisManager(data))
         outcome = ctx.run_one(Factorize(**options), after)  # type: ignore[arg-type]
         assert outcome.changed
