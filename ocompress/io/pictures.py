@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -15,6 +16,9 @@ from ocompress.errors import DataError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 TABLE = "preprocess.toml"
 _MODES = {"RGB": "RGB", "BGR": "RGB", "GRAY": "L"}
+_MOST_PIXELS = 1 << 27
+"""Pixels that an image may have on its way to the model; pillow opens no larger ones either."""
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Preprocess:
                 "least size = [height, width]"
             )
             raise DataError(msg) from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             msg = f"preprocessing table {str(path)!r} cannot be read: {error}"
             raise DataError(msg) from error
         known = [f.name for f in fields(Preprocess)]
@@ -76,10 +80,11 @@ class Preprocess:
     def _check(self, path: Path) -> None:
         channels = 1 if self.color == "GRAY" else 3
         rules = {
-            "size": len(_numbers(self.size)) == 2 and min(self.size) > 0,
-            "crop": self.crop is None or 0 < self.crop <= 1,
-            "color": self.color in _MODES,
+            "size": _is_size(self.size),
+            "crop": self.crop is None or (_is_number(self.crop) and 0 < self.crop <= 1),
+            "color": self.color in tuple(_MODES),
             "layout": self.layout in ("NCHW", "NHWC"),
+            "scale": _is_number(self.scale),
             "mean": len(_numbers(self.mean)) in (1, channels),
             "std": len(_numbers(self.std)) in (1, channels) and 0 not in self.std,
             "interpolation": self.interpolation in ("bilinear", "bicubic", "lanczos", "nearest"),
@@ -90,9 +95,27 @@ class Preprocess:
                 raise DataError(msg)
 
 
-def _numbers(value: object) -> tuple[object, ...]:
+def _is_number(value: object) -> bool:
+    """Whether an entry of a table is a number that a float32 can hold; NaN and infinity are not."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
+    )
+
+
+def _is_size(value: object) -> bool:
+    """Whether an entry is a height and a width of an image that can be held."""
+    listed = _numbers(value)
+    if len(listed) != 2 or not all(isinstance(v, int) and v > 0 for v in listed):
+        return False
+    return math.prod(listed) <= _MOST_PIXELS
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """Return the numbers that an entry lists, nothing if it lists anything else."""
     listed = value if isinstance(value, tuple) else ()
-    return listed if all(isinstance(v, int | float) for v in listed) else ()
+    return listed if all(_is_number(v) for v in listed) else ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +157,7 @@ class ImageArray:
             with image_module.open(path) as file:
                 image = file.convert(_MODES[self.table.color])
                 pixels = np.asarray(_resize(image, self.table, image_module), np.float32)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
             msg = f"image {str(path)!r} cannot be decoded: {error}"
             raise DataError(msg) from error
         pixels = pixels.reshape(*self.table.size, -1)
@@ -158,6 +181,9 @@ def _resize(image: Any, table: Preprocess, module: Any) -> Any:
         return image.resize((width, height), method)
     factor = max(height / table.crop / image.height, width / table.crop / image.width)
     wide, high = round(image.width * factor), round(image.height * factor)
+    if wide * high > _MOST_PIXELS:
+        msg = f"with crop {table.crop:g} it would be resized to {wide} x {high} pixels"
+        raise ValueError(msg)
     left, top = (wide - width) // 2, (high - height) // 2
     return image.resize((wide, high), method).crop((left, top, left + width, top + height))
 

@@ -165,7 +165,7 @@ def _coerce(owner: str, spec: OptionSpec, value: Any) -> Any:
         return None
     try:
         return _convert(kind, value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         msg = f"{owner}: {spec.name}={value!r} is not a {spec.type_name}"
         raise OptionError(msg) from error
 

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ocompress.errors import OptionError, RecipeError
 from ocompress.pipeline.base import Pass
@@ -68,7 +67,7 @@ class Pipeline:
         """
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             msg = f"recipe {path} cannot be read: {error}"
             raise RecipeError(msg) from error
         tables = content.pop("pass", [])
@@ -108,8 +107,8 @@ def _first(items: Sequence[Pass]) -> Pass:
     return cls.from_options({"opset": wanted})
 
 
-def _from_table(path: Path, table: Mapping[str, Any]) -> Pass:
-    given = dict(table)
+def _from_table(path: Path, table: object) -> Pass:
+    given = dict(table) if isinstance(table, Mapping) else {}
     name = given.pop("name", None)
     if not isinstance(name, str):
         msg = f"recipe {path}: a [[pass]] table has no 'name'"

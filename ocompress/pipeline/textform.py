@@ -67,7 +67,7 @@ class _Parser:
                 raise self._error(wanted)
         return items
 
-    def _table(self, closing: str) -> dict[str, Any]:
+    def _table(self, closing: str, *, nested: bool = False) -> dict[str, Any]:
         table: dict[str, Any] = {}
         while not self._take(closing):
             key = self._word(f"an option name or {closing!r}")
@@ -77,19 +77,19 @@ class _Parser:
             if not self._take("="):
                 wanted = f"'=' after option {key!r}"
                 raise self._error(wanted)
-            table[key] = self._value()
+            table[key] = self._value(nested=nested)
             self._take(",")
         return table
 
-    def _value(self) -> Any:
+    def _value(self, *, nested: bool) -> Any:
         if self._take("["):
             items = []
             while not self._take("]"):
                 items.append(self._word("a list item or ']'"))
                 self._take(",")
             return items
-        if self._take("{"):
-            return self._table("}")
+        if not nested and self._take("{"):  # values of a table are no tables
+            return self._table("}", nested=True)
         return self._word("a value")
 
     def _peek(self) -> re.Match[str] | None:

@@ -30,6 +30,7 @@ MiB, GiB).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -124,7 +125,7 @@ class Gate:
         """
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"gate file {source!r} is not TOML: {error}"
             raise RecipeError(msg) from error
         kinds = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name != "source"}
@@ -216,12 +217,16 @@ def _bytes(source: str, key: str, value: Any) -> int:
 
 
 def _number(source: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # an integer that no float can hold
+            number = float(value)
+    if math.isnan(number):
         raise RecipeError(_wrong(source, key, "a number", value))
     low, high = _RANGES.get(key.rpartition(".")[2], (-math.inf, math.inf))
-    if not low <= value <= high:
+    if not low <= number <= high:
         raise RecipeError(_wrong(source, key, f"within {low} to {high}", value))
-    return float(value)
+    return number
 
 
 def _wrong(source: str, key: str, wanted: str, value: Any) -> str:

@@ -27,37 +27,62 @@ min_opset = 11
 [outputs.y]
 max_relative_error = 0.1
 """
-RECIPE = """[[pass]]
+RECIPE = """description = "Zeros, then integers."
+
+[[pass]]
+name = "canonicalize"
+opset = 17
+strip = ["docs"]
+
+[[pass]]
 name = "prune"
 sparsity = 0.5
+pattern = "unstructured"
+criterion = "l2"
+layers = {"*" = 0.25}
+exclude = ["y"]
+refit = false
+smallest = 16
 
 [[pass]]
 name = "quant-weights"
-bits = 8
+form = "int4"
+block = 32
+symmetric = true
+keep_slower = true
 """
-TABLE = """resize = [8, 8]
-crop = [8, 8]
+PASSES = (
+    "canonicalize{opset=17 strip=[docs]},\n"
+    'prune{sparsity=0.5 layers={"*"=0.25} exclude=["y"]\n'
+    "smallest=16},\n"
+    "quant-weights{form=int4\nblock=32\nkeep_slower=true}\n"
+)
+"""What ends a line here is a blank as any other, so that lines can be damaged."""
+TABLE = """size = [12, 12]
+crop = 0.875
 scale = 0.00392156862745098
 mean = [0.5, 0.5, 0.5]
 std = [0.2, 0.2, 0.2]
-color = "rgb"
-layout = "nchw"
+color = "RGB"
+layout = "NCHW"
+interpolation = "bicubic"
 """
-_MODELS = {"mlp": [16], "conv_bn_relu": None}
+_IMAGES = "conv_bn_relu"
+_MODELS = (_IMAGES, "mlp")
 _QUIET = ("-q", "--no-profile", "--timeout", "5")
 
 
 def case(rng: Rng, folder: Path) -> Outcome:
     """Write a model with data and settings, one of them damaged, and use them."""
-    model, shape = _model(rng, folder)
-    kind = pick(rng, ("npz", "npy", "labels", "gate", "recipe", "table", "dataset"))
+    kind = pick(rng, sorted(_WRITERS))
+    model, shape = _model(rng, folder, images=kind == "table")
     line = _WRITERS[kind](rng, folder, model, shape)
     ended = call(*line)
     return Outcome(ended.fault, ended.code == 0)
 
 
-def _model(rng: Rng, folder: Path) -> tuple[Path, list[int]]:
-    built = ZOO[pick(rng, sorted(_MODELS))]()
+def _model(rng: Rng, folder: Path, *, images: bool) -> tuple[Path, list[int]]:
+    built = ZOO[_IMAGES if images else pick(rng, _MODELS)]()
     path = folder / "in.onnx"
     path.write_bytes(to_proto(built).SerializeToString())
     declared = built.graph.inputs[0].shape or ()
@@ -165,6 +190,11 @@ def _write_recipe(rng: Rng, folder: Path, model: Path, _: list[int]) -> tuple[st
     return ("optimize", str(model), str(folder / "out.onnx"), *recipe, *_QUIET)
 
 
+def _write_passes(rng: Rng, folder: Path, model: Path, _: list[int]) -> tuple[str, ...]:
+    text = damaged_text(PASSES, rng).decode(errors="replace")
+    return ("optimize", str(model), str(folder / "out.onnx"), "-p", text, *_QUIET)
+
+
 def _write_table(rng: Rng, folder: Path, model: Path, _: list[int]) -> tuple[str, ...]:
     from PIL import Image
 
@@ -193,6 +223,7 @@ _WRITERS = {
     "labels": _write_labels,
     "gate": _write_gate,
     "recipe": _write_recipe,
+    "passes": _write_passes,
     "table": _write_table,
     "dataset": _write_dataset,
 }

@@ -132,7 +132,10 @@ LINES = (
     "mean = [1, 2, 3, 4]", "min_opset = 1e400", "max_bytes = '12 XB'", "\x00", "passes = 3", "= 1",
     "layout = 7", "crop = -5", "a.b.c = {}", "[outputs]", "[outputs.y]", "max_drop = true",
 )  # fmt: skip
-ENTRIES = ("-1", "0", "1e999", "nan", "true", '""', '"text"', "[]", "[1, 2]", "{}", "9" * 30)
+ENTRIES = (
+    "-1", "0", "1e999", "nan", "true", '""', '"text"', "[]", "[1, 2]", "{}", "9" * 30,
+    "9" * 400, "9" * 5000, "[" * 2000,
+)  # fmt: skip
 
 
 def damaged_text(text: str, rng: Rng) -> bytes:
@@ -151,18 +154,5 @@ def damaged_text(text: str, rng: Rng) -> bytes:
                 lines.insert(at, lines[at])
             case _ if at < len(lines) and "=" in lines[at]:
                 key, _, _ = lines[at].partition("=")
-                odd = (
-                    "-1",
-                    "0",
-                    "1e999",
-                    "nan",
-                    "true",
-                    '""',
-                    '"text"',
-                    "[]",
-                    "[1, 2]",
-                    "{}",
-                    "9" * 30,
-                )
-                lines[at] = f"{key}= {pick(rng, odd)}"
+                lines[at] = f"{key}= {pick(rng, ENTRIES)}"
     return "\n".join(lines).encode()

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from tests.fuzz import worker
+from tests.fuzz import files, worker
 from tests.fuzz.cases import KINDS
 from tests.fuzz.mutate import damaged_bytes, damaged_message, damaged_text
 from tests.fuzz.outputs import difference
@@ -51,6 +51,16 @@ def test_damage_is_repeatable_and_there() -> None:
             ))  # fmt: skip
         assert made[0] == made[1]
         assert made[0][0] != content or made[0][2] != content
+
+
+@pytest.mark.parametrize("kind", ["gate", "passes", "recipe", "table"])
+def test_settings_are_served_before_they_are_damaged(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "damaged_text", lambda text, _: text.encode())
+    monkeypatch.setattr(files, "damaged_bytes", lambda content, _: content)
+    monkeypatch.setattr(files, "_WRITERS", {kind: files._WRITERS[kind]})
+    assert files.case(np.random.default_rng(2), tmp_path) == Outcome("", served=True)
 
 
 def test_other_outputs_are_noticed(tmp_path: Path) -> None:

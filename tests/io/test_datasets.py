@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -277,6 +279,16 @@ def test_images_cropped_last_channel_bytes(tmp_path: Path) -> None:
         ({"size": [4, 4], "layout": "CHWN"}, "bad layout"),
         ({"size": [4, 4], "mean": [1.0, 2.0]}, "bad mean"),
         ({"size": 4}, "bad size"),
+        ({"size": [4.5, 4]}, "bad size"),
+        ({"size": [0, 4]}, "bad size"),
+        ({"size": [1 << 14, 1 << 14]}, "bad size"),
+        ({"size": [4, 4], "crop": "most"}, "bad crop"),
+        ({"size": [4, 4], "color": ["RGB"]}, "bad color"),
+        ({"size": [4, 4], "scale": "1/255"}, "bad scale"),
+        ({"size": [4, 4], "scale": 1e39}, "bad scale"),
+        ({"size": [4, 4], "mean": [10**400]}, "bad mean"),
+        ({"size": [4, 4], "std": [float("inf")]}, "bad std"),
+        ({"size": [4, 4], "std": [0.0]}, "bad std"),
     ],
 )
 def test_bad_tables(table: dict[str, object], says: str, tmp_path: Path) -> None:
@@ -288,6 +300,29 @@ def test_damaged_image_is_named(tmp_path: Path) -> None:
     (images(tmp_path, size=[4, 4]) / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1\.png"):
         list(load_data(tmp_path, model(x=(["n", 3, 4, 4], T.FLOAT))))
+
+
+def test_a_picture_that_would_fill_memory_is_refused(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = images(tmp_path, size=[4, 4], crop=1e-6)
+    with pytest.raises(DataError, match="resized to 6000000 x 4000000 pixels"):
+        list(load_data(folder, model(x=(["n", 3, 4, 4], T.FLOAT))))
+    stream = io.BytesIO()
+    image.new("RGB", (4, 4)).save(stream, "bmp")
+    content = bytearray(stream.getvalue())
+    content[18:26] = struct.pack("<ii", 1 << 16, 1 << 16)  # width and height
+    folder = images(tmp_path, size=[4, 4])
+    (folder / "1.bmp").write_bytes(content)
+    with pytest.raises(DataError, match=r"1\.bmp' cannot be decoded"):
+        list(load_data(folder, model(x=(["n", 3, 4, 4], T.FLOAT))))
+
+
+@pytest.mark.parametrize("text", [f"size = {'9' * 5000}", f"size = {'[' * 5000}"])
+def test_a_table_that_is_beyond_the_parser_cannot_be_read(text: str, tmp_path: Path) -> None:
+    folder = images(tmp_path, size=[4, 4])
+    (folder / "preprocess.toml").write_text(text)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_data(folder, model(x=(["n", 3, 4, 4], T.FLOAT)))
 
 
 # -- types ----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ def test_parse(text: str, expected: list[tuple[str, dict[str, Any]]]) -> None:
         (",a", "expected a pass name at ',a'"),
         ("a{x=}", "expected a value at '}'"),
         ("a{x=1 x=2}", "option 'x' is given twice"),
+        ("a{x={y={z=1}}}", "expected a value at '{z=1}}}'"),
     ],
 )
 def test_bad_text_says_where(text: str, wanted: str) -> None:
@@ -85,6 +86,8 @@ def test_dashes_and_underscores_are_the_same() -> None:
         ({"loud": "perhaps"}, "loud='perhaps' is not a bool"),
         ({"table": "x"}, "table='x' is not a table"),
         ({"by": True}, "by=True is not a float"),
+        ({"by": 10**400}, "000 is not a float"),
+        ({"limit": float("inf")}, "limit=inf is not a int or none"),
     ],
 )
 def test_bad_options_say_what_is_allowed(given: dict[str, Any], wanted: str) -> None:

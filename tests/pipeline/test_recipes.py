@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ocompress
+from ocompress.errors import UsageError
 from ocompress.pipeline import Pipeline
 
 RECIPES = sorted((Path(ocompress.__file__).parent / "recipes").glob("*.toml"))
@@ -24,3 +25,23 @@ def test_recipe_is_read(path: Path) -> None:
 
 def test_some_recipes_ship() -> None:
     assert {p.stem for p in RECIPES} >= {"int8", "sparse-int8", "clean"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must hold one or more"),
+        ("pass = 3", "must hold one or more"),
+        ("pass = [3]", "has no 'name'"),
+        ("[[pass]]\nname = 3", "has no 'name'"),
+        (f"seed = {'9' * 5000}", "cannot be read"),
+        (f"pass = {'[' * 5000}", "cannot be read"),
+        ("[[pass]]\nname = 'prune'\nsmallest = inf", "smallest=inf is not a int"),
+        (f"[[pass]]\nname = 'prune'\nsparsity = {'9' * 400}", "is not a float"),
+    ],
+)
+def test_a_bad_recipe_is_refused_with_a_sentence(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        Pipeline.from_recipe(path)

@@ -57,6 +57,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("max_memory = true", "max_memory must be a number of bytes"),
         ("max_memory = inf", "max_memory must be a number of bytes"),
         ("max_latency_ms = -1", "max_latency_ms must be within 0 to inf"),
+        (f"min_sqnr_db = {'9' * 400}", "min_sqnr_db must be a number, not 999"),
+        (f"min_sqnr_db = {'9' * 5000}", "is not TOML"),
+        (f"outputs = {'[' * 5000}", "is not TOML"),
     ],
 )
 def test_bad_files_are_named(text: str, words: str) -> None:
