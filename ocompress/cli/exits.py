@@ -18,6 +18,8 @@ INTERRUPTION = "interrupted; nothing was written"
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE)
 """Refusals of the system that the user can mend, wherever they come up."""
 
+_LONGEST = 900
+"""Characters of a sentence."""
 
 _complaints: list[str] = []
 
@@ -100,7 +102,11 @@ def flush() -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text as one line; of what quotes a whole file the ends, where reasons stand."""
+    line = " ".join(text.split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
+    return line
 
 
 def _close_stdout() -> None:

@@ -10,15 +10,10 @@ from onnx import AttributeProto, GraphProto, TypeProto
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
+from ocompress.ir.propagation import GENERATED, inferred
 from ocompress.ir.strings import decoded
 from ocompress.ir.stubs import external_stub
 from ocompress.ir.value import Dim, Shape, Value, write_shape
-
-_GENERATED = "unk__"
-"""What names of symbols start with that inference invents; they mean `unknown`."""
-LARGEST_EXTENT = 1 << 22
-"""Largest extent of an input that inference is told. Where a list of extents or of indices is
-an input, it makes an element for each, and is deaf to signals while it does."""
 
 
 def infer_types(model: Model) -> bool:
@@ -35,13 +30,13 @@ def infer_types(model: Model) -> bool:
     proto = to_proto(model, external_stub, packed=False)
     _forget(proto.graph)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        found = inferred(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, MemoryError):
         # custom operators with odd types, extents beyond all memory: what is recorded stays
         return False
-    found = [(v, p) for v, p in _pairs(model.graph, inferred.graph) if _says_something(p)]
-    stale = any(_contradicts(value, proto) for value, proto in found)
-    changes = [_record(value, proto, keep=not stale) for value, proto in found]
+    pairs = [(v, p) for v, p in _pairs(model.graph, found.graph) if _says_something(p)]
+    stale = any(_contradicts(value, proto) for value, proto in pairs)
+    changes = [_record(value, proto, keep=not stale) for value, proto in pairs]
     return any(changes)
 
 
@@ -50,7 +45,7 @@ def _forget(graph: GraphProto) -> None:
     for given in graph.input:
         for dim in given.type.tensor_type.shape.dim:
             # what is negative would be taken for a number and multiplied
-            if not 0 <= dim.dim_value <= LARGEST_EXTENT:
+            if dim.dim_value < 0:
                 dim.ClearField("dim_value")
     for output in graph.output:
         if output.type.HasField("tensor_type"):  # exporters declare stale shapes here, too
@@ -103,7 +98,7 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value) if dim.dim_value >= 0 else None
     name = decoded(dim.dim_param)
-    return None if not name or name.startswith(_GENERATED) else name
+    return None if not name or name.startswith(GENERATED) else name
 
 
 def _contradicts(value: Value, proto: TypeProto) -> bool:

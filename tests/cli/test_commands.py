@@ -11,7 +11,7 @@ import pytest
 
 from ocompress import __version__
 from ocompress.cli import exits
-from ocompress.errors import DataError, OutputError, UnsupportedModelError
+from ocompress.errors import DataError, OptionError, OutputError, UnsupportedModelError
 from ocompress.io import load_model, save_model
 from tests.cli.conftest import Call
 
@@ -179,6 +179,15 @@ def test_a_full_disk_is_no_bug_wherever_it_shows() -> None:
         4,
         "the system refused: No space left on device: '/tmp/x'",
     )
+
+
+def test_a_sentence_that_quotes_a_whole_file_keeps_its_ends() -> None:
+    text = "9" * 5000
+    code, sentence = exits.describe(OptionError(f"quant: block={text} is too large; take 32"))
+    assert code == 2
+    assert len(sentence) < 1000
+    assert sentence.startswith("quant: block=999")
+    assert sentence.endswith("999 is too large; take 32")
 
 
 def test_debug_lets_exceptions_through(monkeypatch: pytest.MonkeyPatch) -> None:
