@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
@@ -20,6 +21,7 @@ _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 
 _LONGEST = 900
 """Characters of a sentence."""
+_WORD = re.compile(r"(\S{40})\S{40,}(\S{40})")
 
 _complaints: list[str] = []
 
@@ -102,8 +104,10 @@ def flush() -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return a text as one line; of what quotes a whole file the ends, where reasons stand."""
+    """Return a text as one line, in which names and quotations without end are cut."""
     line = " ".join(text.split())
+    if len(line) > _LONGEST:
+        line = _WORD.sub(r"\1[...]\2", line)
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
     return line

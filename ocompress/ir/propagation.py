@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TypeProto
 
+from ocompress.ir.strings import decoded, extend, write
+
 LONGEST_LIST = 1 << 16
 """Elements of a tensor with one axis above which no values are propagated from it."""
 GENERATED = "unk__"
@@ -52,7 +54,7 @@ def _lists_of_old_expands(proto: ModelProto) -> dict[str, TypeProto]:
     kind = TypeProto()
     kind.tensor_type.elem_type = onnx.TensorProto.INT64
     nodes = [n for graph in _graphs(proto.graph) for n in graph.node]
-    return {n.input[1]: kind for n in nodes if n.op_type == "Expand" and len(n.input) > 1}
+    return {decoded(n.input[1]): kind for n in nodes if n.op_type == "Expand" and len(n.input) > 1}
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -69,14 +71,16 @@ def _doubtful(graph: GraphProto) -> Iterator[tuple[str, TypeProto]]:
     """Yield names and types of what is a long list or may turn out to be one."""
     for inner in _graphs(graph):
         for given in inner.input:
-            if not given.name.startswith(_STAND_IN) and _is_long(given.type, unknown=False):
-                yield given.name, given.type
+            name = decoded(given.name)
+            if not name.startswith(_STAND_IN) and _is_long(given.type, unknown=False):
+                yield name, given.type
         for tensor in inner.initializer:
             if len(tensor.dims) == 1 and tensor.dims[0] > LONGEST_LIST:
-                yield tensor.name, onnx.helper.make_tensor_type_proto(tensor.data_type, [None])
+                kind = onnx.helper.make_tensor_type_proto(tensor.data_type, [None])
+                yield decoded(tensor.name), kind
         for info in (*inner.value_info, *inner.output):
             if _is_long(info.type, unknown=True):
-                yield info.name, info.type
+                yield decoded(info.name), info.type
 
 
 def _is_long(kind: TypeProto, *, unknown: bool) -> bool:
@@ -100,20 +104,19 @@ def _with_stand_ins(proto: ModelProto, held: Mapping[str, TypeProto]) -> ModelPr
     """
     copy = ModelProto()
     copy.CopyFrom(proto)
-    kept = [given for given in copy.graph.input if not given.name.startswith(_STAND_IN)]
+    kept = [g for g in copy.graph.input if not decoded(g.name).startswith(_STAND_IN)]
     del copy.graph.input[:]
     copy.graph.input.extend(kept)
     for graph in _graphs(copy.graph):
         for info in (*graph.value_info, *graph.output):
             _forget_invented(info.type)
         for node in graph.node:
-            for at, name in enumerate(node.input):
-                own = name.removeprefix(_STAND_IN)
-                wanted = _STAND_IN + own if own in held else own
-                if wanted != name:
-                    node.input[at] = wanted
+            own = [decoded(name).removeprefix(_STAND_IN) for name in node.input]
+            del node.input[:]
+            extend(node, "input", (_STAND_IN + n if n in held else n for n in own))
     for name, kind in held.items():
-        info = copy.graph.input.add(name=_STAND_IN + name, type=kind)
+        info = copy.graph.input.add(type=kind)
+        write(info, "name", _STAND_IN + name)
         _forget_invented(info.type)
         if _is_long(info.type, unknown=False):
             info.type.tensor_type.shape.dim[0].ClearField("dim_value")
@@ -125,5 +128,5 @@ def _forget_invented(kind: TypeProto) -> None:
     if kind.WhichOneof("value") != "tensor_type":
         return
     for dim in kind.tensor_type.shape.dim:
-        if dim.dim_param.startswith(GENERATED):
+        if decoded(dim.dim_param).startswith(GENERATED):
             dim.ClearField("dim_param")

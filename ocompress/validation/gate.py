@@ -70,6 +70,8 @@ _RANGES = {
     "max_latency_ms": (0, math.inf),
 }
 """Outside these a limit would always or never hold, as a percentage for a share would."""
+_MOST = 1 << 63
+"""Whole numbers are below this: more bytes has no file, and a float can hold it."""
 _SIZES = ("max_bytes", "max_memory")
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20}
 _UNITS |= {"GiB": 1 << 30}
@@ -186,7 +188,7 @@ def _value(source: str, key: str, kind: str, value: Any) -> Any:
             raise RecipeError(_wrong(source, key, "a list of texts", value))
         return tuple(value)
     if kind.startswith("int"):
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MOST:
             raise RecipeError(_wrong(source, key, "a whole number", value))
         return value
     return _number(source, key, value)
@@ -210,7 +212,7 @@ def _bytes(source: str, key: str, value: Any) -> int:
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is not None and found[2] in _UNITS:
         value = float(found[1]) * _UNITS[found[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MOST:
         wanted = 'a number of bytes above 0, or text with a unit such as "4 MB" or "4 MiB"'
         raise RecipeError(_wrong(source, key, wanted, value))
     return int(value)

@@ -156,6 +156,15 @@ def test_extents_of_inputs_that_are_long_lists_are_held_back(extent: int, told: 
     assert model.graph.inputs[1].shape == (extent,)
 
 
+def test_names_that_are_no_text_are_held_back(told: list[int]) -> None:
+    proto = to_proto(longer(filled, LONG))
+    content = proto.SerializeToString().replace(b"constantofshape", b"constantofshap\xff")
+    model = from_proto(ModelProto.FromString(content))
+    inference.infer_types(model)
+    assert added(model) == (LONG,)
+    assert LONG not in told
+
+
 def test_an_old_expand_does_not_make_as_many_axes_as_a_long_list_has_elements() -> None:
     def by_list(b: Builder, x: str, extent: int) -> str:
         return b.op("Expand", x, filled(b, x, extent))

@@ -59,6 +59,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("max_latency_ms = -1", "max_latency_ms must be within 0 to inf"),
         (f"min_sqnr_db = {'9' * 400}", "min_sqnr_db must be a number, not 999"),
         (f"min_sqnr_db = {'9' * 5000}", "is not TOML"),
+        (f"max_bytes = {'9' * 400}", "max_bytes must be a number of bytes"),
+        (f"max_memory = {1 << 63}", "max_memory must be a number of bytes"),
+        (f"min_opset = -{'9' * 400}", "min_opset must be a whole number"),
         (f"outputs = {'[' * 5000}", "is not TOML"),
     ],
 )
