@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from ocompress import __version__
 from ocompress.cli import exits, signals
@@ -23,7 +23,21 @@ from ocompress.cli.recipes import cmake_dir, recipes
 from ocompress.cli.target import setup, target
 from ocompress.cli.validate import validate
 
+
+class _Group(TyperGroup):
+    """The program, whose options take no values and say so."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Show no type beside flags, as commands do not."""
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Make trained ONNX models smaller and faster, with proof.",
     epilog=EXIT_CODES,
     pretty_exceptions_enable=False,

@@ -6,6 +6,7 @@ what was written, and errors are for people who watch: they never mix with what 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
@@ -15,7 +16,7 @@ from rich.console import Console, RenderableType
 from ocompress.errors import OptionError
 
 _WIDTH = 110
-"""Columns when the output is not a terminal."""
+"""Columns when the output is not a terminal and COLUMNS does not say."""
 
 
 class Printer:
@@ -87,5 +88,6 @@ def _print(console: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def _console(stream: TextIO, color: bool) -> Console:
-    width = None if stream.isatty() else _WIDTH
+    told = os.environ.get("COLUMNS", "").isdecimal()  # rich goes by that
+    width = None if told or stream.isatty() else _WIDTH
     return Console(file=stream, no_color=not color, width=width, highlight=False, soft_wrap=False)

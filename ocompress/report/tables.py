@@ -16,6 +16,7 @@ from ocompress.pipeline import Family, PassRecord, Status, Verdict, find
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import STYLES, Heading, Note, Tone, facts
+from ocompress.report.sheet import Sheet
 from ocompress.report.tables_candidates import candidates
 from ocompress.report.tables_cuts import cuts
 from ocompress.report.tables_outcome import before_and_after
@@ -70,7 +71,7 @@ def tried(done: Optimization) -> Iterator[RenderableType]:
     """Return what was tried, where that was more than what was asked for."""
     if not done.tried:
         return
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("tried", overflow="fold")
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
@@ -90,7 +91,7 @@ def notes(done: Optimization) -> Iterator[RenderableType]:
 
 def passes(done: Optimization) -> Table:
     """Return one row per pass: what it did, what it left alone, and what guards found."""
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     for heading, right in (("pass", False), ("result", False), ("nodes", True), ("weights", True)):
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ocompress.pipeline import PassRecord
 from ocompress.report.parts import Bar, Fold, Heading
+from ocompress.report.sheet import Sheet
 from ocompress.report.tables_cuts import rows_of, together
 
 _MOST_ROWS = 25
@@ -63,7 +64,7 @@ def _few(chosen: Sequence[tuple[str, Row, list[Row]]]) -> list[tuple[str, Row, l
 
 def _choice(shown: Sequence[tuple[str, Row, list[Row]]]) -> Table:
     timed = any("ms" in taken for _, taken, _ in shown)
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("layer", overflow="fold")
     table.add_column("becomes", no_wrap=True)
     table.add_column("work left", justify="right", no_wrap=True)
@@ -86,7 +87,7 @@ def _choice(shown: Sequence[tuple[str, Row, list[Row]]]) -> Table:
 
 
 def _losers(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("candidate", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("multiply-adds", justify="right", no_wrap=True)

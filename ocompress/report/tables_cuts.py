@@ -12,6 +12,7 @@ from rich.text import Text
 from ocompress.pipeline import PassRecord
 from ocompress.report.figures import count_text
 from ocompress.report.parts import Bar, Heading
+from ocompress.report.sheet import Sheet
 
 _UNITS = {"groups": "channels", "layers": "weights", "branches": "nodes"}
 """Tables that passes leave in their details, and the entry of a row that says how many there were.
@@ -69,7 +70,7 @@ def _few(rows: Sequence[Row]) -> list[Row]:
 
 def _table(unit: str, rows: Sequence[Row], every: bool) -> Table:
     timed = any("ms_before" in row for row in rows)
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("layer", overflow="fold")
     table.add_column(f"{unit} kept", justify="right", no_wrap=True)
     table.add_column("")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import db_text
 from ocompress.report.parts import STYLES, Note, Tone
+from ocompress.report.sheet import Sheet
 from ocompress.report.tables_validation import validation
 from ocompress.validation import DeviceValidation, Flips, MachineComparison
 
@@ -62,7 +62,7 @@ def machines(found: DeviceValidation) -> Iterator[RenderableType]:
 
 
 def _machines(machines: tuple[MachineComparison, ...]) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("model", no_wrap=True)
     table.add_column("output", overflow="fold")
     for heading in ("SQNR", "max difference", "other decisions"):

@@ -13,6 +13,7 @@ from rich.text import Text
 from ocompress.pipeline import find
 from ocompress.report.figures import count_text, db_text
 from ocompress.report.parts import Note
+from ocompress.report.sheet import Sheet
 from ocompress.validation.layer_result import LayerQuality, QuantReport
 
 _MOST_NAMES = 8
@@ -85,7 +86,7 @@ def _ranges(entries: Sequence[LayerQuality]) -> RenderableType:
 
 
 def _table(first: str, second: str, figures: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column(first, overflow="fold")
     table.add_column(second, no_wrap=True)
     for heading in figures:

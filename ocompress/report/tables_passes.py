@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ocompress.pipeline import Pass
+from ocompress.report.sheet import Sheet
 
 
 def listing(shown: Sequence[type[Pass]]) -> Iterator[RenderableType]:
     """Return one row per pass."""
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("pass", no_wrap=True, style="bold")
     table.add_column("numerics", no_wrap=True)
     table.add_column("data", no_wrap=True)
@@ -37,7 +37,7 @@ def one(item: type[Pass]) -> Iterator[RenderableType]:
     if not options:
         yield Text("It has no options.")
         return
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     for heading in ("option", "type", "default", "range"):
         table.add_column(heading, no_wrap=heading != "type", overflow="fold")
     table.add_column("meaning", overflow="fold")

@@ -11,6 +11,7 @@ from rich.text import Text
 from ocompress.profiling import ModelProfile, ProfileResult, TimeShare
 from ocompress.report.figures import byte_text, count_text, macs_text, ratio_text
 from ocompress.report.parts import Bar, Figure, Figures, Note, facts
+from ocompress.report.sheet import Sheet
 
 _MOST_ROWS = 25
 
@@ -115,7 +116,7 @@ def shares(title: str, known: Sequence[TimeShare], most: int | None = None) -> T
         known: The times, largest first.
         most: Rows at most; the sum is of all.
     """
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column(title, overflow="fold")
     if title == "layer":
         table.add_column("kernel", no_wrap=True)

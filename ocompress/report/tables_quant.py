@@ -12,6 +12,7 @@ from rich.text import Text
 from ocompress.pipeline import PassRecord
 from ocompress.report.figures import byte_text, db_text
 from ocompress.report.parts import Bar, Fold, Heading
+from ocompress.report.sheet import Sheet
 from ocompress.report.tables_cuts import rows_of
 
 _MEANING = (
@@ -38,7 +39,7 @@ def placements(record: PassRecord) -> Iterator[RenderableType]:
 
 
 def _operators(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("node", overflow="fold")
     table.add_column("operator", no_wrap=True)
     table.add_column("computes in", no_wrap=True)
@@ -65,7 +66,7 @@ def _times(slow: float | None, fast: float | None) -> tuple[RenderableType, ...]
 
 
 def _selections(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("operators in int8", justify="right", no_wrap=True)
     table.add_column("time, of float", justify="right", no_wrap=True)
     table.add_column("")
@@ -91,7 +92,7 @@ def stored(record: PassRecord) -> Iterator[RenderableType]:
 
 
 def _weights(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("weight", overflow="fold")
     for heading in ("in float", "on disk"):
         table.add_column(heading, justify="right", no_wrap=True)

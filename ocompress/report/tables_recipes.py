@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ocompress.pipeline import Pipeline
+from ocompress.report.sheet import Sheet
 
 
 def described(path: Path) -> dict[str, str]:
@@ -22,7 +22,7 @@ def described(path: Path) -> dict[str, str]:
 
 def listing(recipes: Sequence[Mapping[str, str]]) -> Iterator[RenderableType]:
     """Return one row per recipe."""
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("recipe", no_wrap=True)
     for heading in ("passes", "what it is for"):
         table.add_column(heading, overflow="fold")

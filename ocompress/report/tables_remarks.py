@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ocompress.diagnostics import Remark, Severity
 from ocompress.report.parts import Fold
+from ocompress.report.sheet import Sheet
 
 _ORDER = (Severity.WARNING, Severity.DECLINED, Severity.NOTE, Severity.APPLIED)
 _WORDS = {Severity.DECLINED: "left alone"}
@@ -35,7 +36,7 @@ def grouped(remarks: Iterable[Remark], *, named: bool = False) -> Iterator[Fold]
 
 
 def _table(remarks: list[Remark]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("node", overflow="fold")
     table.add_column("operator", no_wrap=True)
     table.add_column("what", overflow="fold")

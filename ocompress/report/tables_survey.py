@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress.report.figures import byte_text, count_text, macs_text
+from ocompress.report.sheet import Sheet
 from ocompress.report.survey import Prospect, Survey, Tensor
 
 _LONGEST_VALUE = 60
@@ -68,7 +69,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _prospects(found: Survey) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("pass", no_wrap=True)
     table.add_column("would do", overflow="fold")
     table.add_column("would leave alone", overflow="fold")

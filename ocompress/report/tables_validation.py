@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ocompress.report.figures import db_text, points_text, share_text
 from ocompress.report.parts import STYLES, Closing, Fold, Note, Tone
+from ocompress.report.sheet import Sheet
 from ocompress.validation import (
     Check,
     LevelResult,
@@ -65,7 +66,7 @@ def compared_on(found: ValidationResult) -> str:
 
 def checks(found: ValidationResult, *, every: bool) -> Table:
     """Return one row per check; what those that hold say only if `every`."""
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("check", no_wrap=True)
     table.add_column("result", no_wrap=True)
     for heading in ("limit", "found"):
@@ -94,7 +95,7 @@ def outputs(found: ValidationResult) -> Iterator[RenderableType]:
 
 
 def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
+    table = Sheet()
     table.add_column("output", overflow="fold")
     for heading in ("level", "SQNR", "max error", "mean error", "cosine", "agreement"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -151,7 +152,7 @@ def worst(found: ValidationResult) -> Iterator[RenderableType]:
     for level in found.levels[:1]:
         if not level.worst:
             continue
-        table = Table(box=None, pad_edge=False)
+        table = Sheet()
         table.add_column("sample", justify="right", no_wrap=True)
         table.add_column("output", overflow="fold")
         table.add_column("SQNR", justify="right", no_wrap=True)

@@ -70,3 +70,10 @@ def test_completion_can_be_installed(call: Call) -> None:
     ended = call("--help")
     assert "--install-completion" in ended.out
     assert ended.code == 0
+
+
+def test_the_overview_shows_no_types_beside_flags(call: Call) -> None:
+    ended = call("--help")
+    assert ended.code == 0
+    assert "<bool>" not in ended.out
+    assert "--version" in ended.out

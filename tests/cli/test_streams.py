@@ -34,6 +34,17 @@ def test_tables_are_on_standard_output_alone(line: str, call: Call) -> None:
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("told", ["", "80", "60", "wide"])
+def test_pipes_are_as_wide_as_columns_says(
+    told: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", told)
+    width = int(told) if told.isdecimal() else 110
+    widest = max(map(len, call("passes").out.splitlines()))
+    assert width - 20 < widest <= width
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("line", TABLES)
 def test_json_is_all_there_is_on_standard_output(line: str, call: Call) -> None:
     ended = call(*line.split(), "--json")
