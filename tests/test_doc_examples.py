@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from ocompress.cli.app import run
 from ocompress.io import save_model
 from tests.build import Builder
+from tests.contract.harness import context
 from tests.graphs import ZOO
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -72,27 +72,32 @@ def test_examples_work(page: str, folder: Path, capsys: pytest.CaptureFixture[st
     assert commands
 
 
-def documented(page: str, heading: str) -> set[str]:
-    """Return the entries that a table of the page about reports names."""
-    table = page.partition(heading)[2].partition("\n\n`")[0]
-    firsts = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
-    return {name for first in firsts for name in re.findall(r"`(\w+)`", first)}
+def python(heading: str) -> str:
+    """Return the Python of a section of the README."""
+    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    (text,) = [text for kind, text in BLOCK.findall(section) if kind == "python"]
+    return str(text)
 
 
-@pytest.mark.parametrize(
-    ("command", "line"),
-    [
-        ("optimize", "optimize in.onnx out.onnx -p quant -d calib.npz --no-profile --json -q"),
-        ("validate", "validate in.onnx in.onnx -d test.npz --json"),
-        ("profile", "profile in.onnx --seconds 0.02 --json"),
-    ],
-)
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
-def test_every_entry_of_a_report_is_documented(
-    command: str, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = (DOCS / "reports.md").read_text(encoding="utf-8")
-    assert run(line.split()) == 0
-    report: dict[str, Any] = json.loads(capsys.readouterr().out)
-    known = documented(page, "Every report has") | documented(page, f"`{command}` adds")
-    assert set(report) == known
+def test_the_readme_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(python("From another project"), {})
+    first, sizes, last = capsys.readouterr().out.splitlines()
+    assert first.split()[0] in ("True", "False")
+    assert re.fullmatch(r"\(\d+, \d+\)", sizes)
+    assert last.startswith("True")
+
+
+def test_the_pass_of_the_readme() -> None:
+    found: dict[str, Any] = {}
+    exec(compile(python("How to write a pass"), "README.md", "exec", dont_inherit=True), found)
+    model = ZOO["mlp"]()
+    ctx = context(model)
+    outcome = ctx.run_one(found["ClipWeights"](limit=0.125), model)
+    assert outcome.counts == {"weights clipped": 3}
+    gemms = [n for _, n in model.nodes() if n.is_op("Gemm")]
+    weights = [v.constant for n in gemms if (v := n.input(1)) is not None]
+    assert max(float(np.abs(w).max()) for w in weights if w is not None) == 0.125
+    assert not context(model).run_one(found["ClipWeights"](limit=0.125), model)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _LEAST, _MOST = 8, 20
@@ -63,6 +63,12 @@ class Bar:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw blocks."""
         yield Text(self.blocks(max(min(options.max_width, _MOST), 2)), no_wrap=True)
+
+
+def holds_bars(column: Column) -> bool:
+    """Whether a column of a table holds nothing but bars, whose numbers stand before it."""
+    cells = [cell for cell in column.cells if str(cell)]
+    return bool(cells) and all(isinstance(cell, Bar) for cell in cells)
 
 
 @dataclass(frozen=True)

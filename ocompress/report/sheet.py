@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Column, Table
 
-from ocompress.report.parts import Bar
+from ocompress.report.parts import holds_bars
 
 _NAME, _SENTENCE = 24, 36
 """Columns that a name may take before it is folded, and those that sentences need at least."""
@@ -32,7 +32,7 @@ class Sheet(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it as wide as the terminal lets it."""
         widths = [_width(column, console, options) for column in self.columns]
-        bars = [_is_bars(column) for column in self.columns]
+        bars = [holds_bars(column) for column in self.columns]
         kept, gap = list(range(len(widths))), 2
         if _total(kept, widths, gap) > options.max_width:
             kept = [at for at in kept if not bars[at]]
@@ -56,7 +56,7 @@ class Sheet(Table):
             replace(
                 self.columns[at],
                 _index=index,
-                min_width=None if over or _is_bars(self.columns[at]) else min(widths[at], _NAME),
+                min_width=None if over or holds_bars(self.columns[at]) else min(widths[at], _NAME),
             )
             for index, at in enumerate(kept)
         ]
@@ -86,17 +86,12 @@ def _total(kept: Sequence[int], widths: Sequence[int], gap: int) -> int:
     return sum(widths[at] for at in kept) + gap * (len(kept) - 1)
 
 
-def _is_bars(column: Column) -> bool:
-    cells = [cell for cell in column.cells if str(cell)]
-    return bool(cells) and all(isinstance(cell, Bar) for cell in cells)
-
-
 def _width(column: Column, console: Console, options: ConsoleOptions) -> int:
     """Return how wide a column has to be for everybody to read it."""
     wide = options.update(max_width=1000)
     cells = [column.header, *column.cells]
     sizes = [Measurement.get(console, wide, cell) for cell in cells]
-    if _is_bars(column):
+    if holds_bars(column):
         return max(size.minimum for size in sizes)
     widest = max(size.maximum for size in sizes)
     if column.no_wrap:

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ocompress.report.elements import Html, joined, lines, tag
-from ocompress.report.parts import STYLES, Bar, plain
+from ocompress.report.parts import STYLES, Bar, holds_bars, plain
 
 _CLASSES = {str(style): str(tone) for tone, style in STYLES.items()}
 _CLASSES |= {"dim": "dim", "bold": "strong"}
@@ -100,11 +100,11 @@ def _kind(column: Column) -> str:
 
 
 def _heads(columns: Sequence[Column], kinds: Sequence[str]) -> Iterator[Html]:
-    """Return the heads; one spans the columns after it that have none, such as bars."""
+    """Return the heads; one spans the bars after it."""
     at = 0
     while at < len(columns):
         text, span = plain(columns[at].header), 1
-        while text and at + span < len(columns) and not plain(columns[at + span].header):
+        while text and at + span < len(columns) and _is_drawn(columns[at + span]):
             span += 1
         wide = span if span > 1 else None
         if text:
@@ -112,6 +112,10 @@ def _heads(columns: Sequence[Column], kinds: Sequence[str]) -> Iterator[Html]:
         else:
             yield tag("td")
         at += span
+
+
+def _is_drawn(column: Column) -> bool:
+    return not plain(column.header) and holds_bars(column)
 
 
 def _row(cells: Sequence[RenderableType], kinds: Sequence[str]) -> Iterator[Html]:

@@ -104,6 +104,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+FAST = {
+    "optimize": "optimize in.onnx o.onnx -p prune{sparsity=0.5} -d d.npz --no-profile --json -q",
+    "validate": "validate in.onnx in.onnx -d d.npz --json",
+    "profile": "profile in.onnx --seconds 0.02 --json",
+}
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.usefixtures("folder")
+def test_the_page_names_what_is_in_reports(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reader = Reader()
+    assert run(FAST[name].split()) == 0
+    report = json.loads(capsys.readouterr().out)
+    frame = {e: report.pop(e) for e in ("schema", "tool", "command", "settings")}
+    reader.read(frame, "json", name)
+    reader.read(report, name, name)
+    assert not reader.strange
+    assert len(reader.seen) > 20
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_the_page_names_every_entry_of_reports(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from ocompress.report.parts import (
     Tone,
     facts,
 )
+from ocompress.report.sheet import Sheet
 from tests.report.parse import Element, check, read
 
 EVIL = "<script>alert(\"1\")</script> & 'x' [/b] </style> &lt;"
@@ -182,3 +183,13 @@ def contrast(one: str, other: str) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_word_without_a_head_has_none_of_its_neighbour() -> None:
+    sheet = Sheet()
+    for heading in ("tried", "size", ""):
+        sheet.add_column(heading, justify="right" if heading == "size" else "left")
+    sheet.add_row("quant", "0.26", Text("kept"))
+    cells = page(sheet).one("thead").one("tr").children
+    assert [c.text for c in cells] == ["tried", "size", ""]
+    assert [c.attributes.get("colspan") for c in cells] == [None] * 3
