@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ocompress.errors import UnsupportedModelError
 from ocompress.io import synthetic_data
-from ocompress.ir import Model
+from ocompress.ir import Model, inference
 from ocompress.runtime import VERSION, Session
 from ocompress.stopping import limit
 
@@ -27,8 +27,9 @@ def check_survival(model: Model) -> None:
     """Refuse a model that takes the process down as it is loaded or run for the first time.
 
     Raises:
-        UnsupportedModelError: If ONNX Runtime crashes on it.
+        UnsupportedModelError: If ONNX Runtime crashes on it, or would take all memory.
     """
+    _check_lists(model)
     if model.weight_bytes > _LARGEST or sys.platform != "linux":
         return
     killed = killed_by(lambda: _load_and_run(model))
@@ -38,6 +39,28 @@ def check_survival(model: Model) -> None:
             "done with it; look for odd shapes and attributes"
         )
         raise UnsupportedModelError(msg)
+
+
+def _check_lists(model: Model) -> None:
+    """Refuse an Expand of old opsets whose result would have far too many axes.
+
+    ONNX Runtime counts them as it loads the model, and takes memory for each.
+    """
+    if model.opset >= inference.EXPAND_COUNTS or not any(
+        n.is_op("Expand") for _, n in model.nodes()
+    ):
+        return
+    inferred = model.clone()
+    inference.infer_types(inferred)
+    for _, node in inferred.nodes():
+        wanted = node.inputs[1] if node.is_op("Expand") and len(node.inputs) > 1 else None
+        shape = None if wanted is None else wanted.shape
+        if shape and isinstance(shape[0], int) and shape[0] > inference.LONGEST_LIST:
+            msg = (
+                f"node {node.label!r} (Expand) wants a tensor of {shape[0]} axes, which takes ONNX "
+                "Runtime all memory; give it one extent for each axis"
+            )
+            raise UnsupportedModelError(msg)
 
 
 def _load_and_run(model: Model) -> None:

@@ -10,10 +10,12 @@ from onnx import AttributeProto, GraphProto, TypeProto
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
-from ocompress.ir.propagation import GENERATED, inferred
+from ocompress.ir.propagation import EXPAND_COUNTS, GENERATED, LONGEST_LIST, inferred
 from ocompress.ir.strings import decoded
 from ocompress.ir.stubs import external_stub
 from ocompress.ir.value import Dim, Shape, Value, write_shape
+
+__all__ = ["EXPAND_COUNTS", "LONGEST_LIST", "infer_types"]
 
 
 def infer_types(model: Model) -> bool:

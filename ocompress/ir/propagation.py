@@ -22,8 +22,9 @@ GENERATED = "unk__"
 """What names of symbols start with that inference invents; they mean `unknown`."""
 _STAND_IN = "ocompress/held-back/"
 _ROUNDS = 8
-_EXPAND_COUNTS = 13
-"""Before this opset, inference of Expand makes entries even where no values are propagated."""
+EXPAND_COUNTS = 13
+"""Before this opset, inference of Expand makes entries even where no values are propagated,
+the one of ONNX Runtime, too."""
 
 
 def inferred(proto: ModelProto) -> ModelProto:
@@ -49,7 +50,7 @@ def inferred(proto: ModelProto) -> ModelProto:
 
 
 def _lists_of_old_expands(proto: ModelProto) -> dict[str, TypeProto]:
-    if any(o.version >= _EXPAND_COUNTS for o in proto.opset_import if o.domain == ""):
+    if any(o.version >= EXPAND_COUNTS for o in proto.opset_import if o.domain == ""):
         return {}
     kind = TypeProto()
     kind.tensor_type.elem_type = onnx.TensorProto.INT64

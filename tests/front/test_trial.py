@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from ocompress.errors import UnsupportedModelError
@@ -15,6 +17,7 @@ from ocompress.front import trial
 from ocompress.front.files import as_model
 from ocompress.io import save_model
 from ocompress.stopping import time_limit
+from tests.build import Builder
 from tests.graphs import ZOO
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
@@ -44,3 +47,24 @@ def test_a_model_that_crashes_the_runtime_is_refused(
     monkeypatch.setattr(trial, "_load_and_run", lambda _: os.abort())
     with pytest.raises(UnsupportedModelError, match=r"crashes on this model \(SIGABRT\)"):
         as_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(("opset", "refused"), [(9, True), (13, False)])
+def test_an_old_expand_to_endless_axes_is_refused_before_it_is_loaded(
+    opset: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Builder()
+    ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
+    axes = b.op("ConstantOfShape", b.const(np.array([1 << 40])), value=ones)
+    b.op("Expand", b.input("x", [2, 3]), axes, to="y")
+    b.output("y")
+    loaded: list[object] = []
+    monkeypatch.setattr(trial, "killed_by", loaded.append)
+    if refused:
+        with pytest.raises(
+            UnsupportedModelError, match=r"'y' \(Expand\) wants .* 1099511627776 axes"
+        ):
+            trial.check_survival(b.model(opset=opset))
+    else:
+        trial.check_survival(b.model(opset=opset))
+    assert bool(loaded) != refused
