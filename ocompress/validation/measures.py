@@ -13,7 +13,7 @@ With p the probabilities of the original and q what the candidate decides, the d
 be expected is mean(p[argmax p] - p[q]) if the original is calibrated. It follows the true drop,
 where disagreement, which counts every coin flip between two likely classes in full, is several
 times larger. Where some labels are known, a temperature (Guo et al., On Calibration of Modern
-Neural Networks, 2017) corrects an original that is too sure of itself.
+Neural Networks, 2017) corrects an original that is surer, or less sure, than it is right.
 """
 
 from __future__ import annotations
