@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -105,10 +106,25 @@ def run(arguments: Sequence[str]) -> int:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        exits.complain(" ".join(message().split()))
+        exits.complain(_with_advice(" ".join(message().split())))
         return exits.USAGE
     exits.flush()
     return int(code or 0)
+
+
+def _with_advice(sentence: str) -> str:
+    """Say what to call where a word is no command, nor near to one."""
+    found = re.fullmatch(r"No such command '(\S+)'\.", sentence)
+    if found is None:
+        return sentence
+    from ocompress.pipeline import all_passes
+
+    said, word = sentence.rstrip("."), found[1]
+    if word in {item.name for item in all_passes()}:
+        return f"{said}; it is a pass: ocompress optimize IN OUT --passes {word}"
+    if word == "gate":
+        return f"{said}; a gate is a file: ocompress validate REFERENCE CANDIDATE --gate FILE"
+    return f"{said}; there are {', '.join(c.__name__ for c in COMMANDS)}"
 
 
 def _print_any_text(stream: object) -> None:

@@ -251,7 +251,10 @@ OTHERS = [
     ("optimize fixed.onnx o.onnx --passes prune --batch 2", USAGE, "fixes its batch at 3"),
     ("inspect in.onnx --target moon", USAGE, "'moon'"),
     ("passes prume", USAGE, "did you mean 'prune'"),
-    ("optimise", USAGE, "optimise"),
+    ("optimise", USAGE, "Did you mean 'optimize'?"),
+    ("quant in.onnx", USAGE, "it is a pass: ocompress optimize IN OUT --passes quant"),
+    ("gate in.onnx", USAGE, "validate REFERENCE CANDIDATE --gate FILE"),
+    ("wibble", USAGE, "there are optimize, validate, profile, inspect, passes, recipes"),
 ]
 
 
