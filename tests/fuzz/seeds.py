@@ -7,9 +7,10 @@ from pathlib import Path
 
 import onnx
 
+from ocompress.ir import to_proto
 from tests.cli.endless import endless
 from tests.graphs import protos
-from tests.ir import hidden, test_round_trip
+from tests.ir import hidden, test_inference, test_round_trip
 from tests.ir.test_strings import everywhere
 from tests.passes.canonical.backend import cases
 
@@ -28,6 +29,9 @@ def models(*, quick: bool = False) -> list[tuple[str, bytes]]:
     found = {name: proto.SerializeToString() for name, proto in protos().items()}
     for kind, build in hidden.KINDS.items():
         found[f"hidden-{kind}"] = build("").SerializeToString()
+    for make in test_inference.MAKERS:
+        proto = to_proto(test_inference.longer(make, 200))
+        found[f"list-{make.__name__}"] = proto.SerializeToString()
     found["loop"] = endless(trips=3).SerializeToString()
     found["rich"] = test_round_trip.rich().SerializeToString()
     found["odd-text"] = everywhere().SerializeToString()
