@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         _print_any_text(stream)
     apart = hint(arguments)
     if apart is not None:
-        exits.complain(apart)
+        exits.complain(exits.one_line(apart))
         return exits.USAGE
     try:
         code = app(args=list(arguments), prog_name="ocompress", standalone_mode=False)
@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        exits.complain(_with_advice(" ".join(message().split())))
+        exits.complain(_with_advice(exits.one_line(message())))
         return exits.USAGE
     exits.flush()
     return int(code or 0)

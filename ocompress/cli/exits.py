@@ -56,7 +56,7 @@ def mapped(command: Callable[P, int]) -> Callable[P, int]:
 def describe(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an exception and the sentence that says what happened."""
     if isinstance(error, OcompressError):
-        return error.exit_code, _one_line(str(error))
+        return error.exit_code, one_line(str(error))
     signal = _signal(error)
     if signal is not None:
         code = TERMINATED if isinstance(signal, Terminated) else INTERRUPTED
@@ -66,7 +66,7 @@ def describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         where = f": {error.filename!r}" if error.filename else ""
         return FAILURE, f"the system refused: {error.strerror}{where}"
-    what = f"{type(error).__name__}: {_one_line(str(error))}".rstrip(": ")
+    what = f"{type(error).__name__}: {one_line(str(error))}".rstrip(": ")
     return FAILURE, (
         f"unexpected {what}; this is a bug, please report it with the traceback that "
         "OCOMPRESS_DEBUG=1 shows"
@@ -103,7 +103,7 @@ def flush() -> None:
         _close_stdout()
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text as one line, in which names and quotations without end are cut."""
     line = " ".join(text.split())
     if len(line) > _LONGEST:

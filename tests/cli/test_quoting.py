@@ -52,3 +52,12 @@ def test_bash_really_does_this() -> None:
     words = "printf '%s\\n' optimize a b --passes prune{sparsity=0.5,smallest=0},quant"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=True)
     assert "the shell took the passes apart" in str(hint(done.stdout.splitlines()))
+
+
+def test_of_passes_without_end_the_ends_are_quoted(call: Call) -> None:
+    ended = call("optimize", "in.onnx", "out.onnx", "-p", f"prune{{sparsity={'9' * 5000}")
+    assert ended.code == 2
+    assert "prune{sparsity=999" in ended.complaint
+    assert "quote them" in ended.complaint
+    assert len(ended.complaint) < 1000
+    assert len(call("optimize", "in.onnx", f"--seed={'9x' * 5000}").complaint) < 1000
