@@ -37,6 +37,7 @@ from ocompress.pipeline import (
     Instrument,
     Numerics,
     PassManager,
+    PassRecord,
     Pipeline,
     PipelineResult,
     Status,
@@ -154,7 +155,9 @@ class _Job:
             self.remarks.append(UNCHECKED)
         guards, prefixes, store = self._guards(), Prefixes(), MeasurementStore()
 
-        def run_one(pipeline: Pipeline, *more: Instrument) -> PipelineResult:
+        def run_one(
+            pipeline: Pipeline, begun: Sequence[tuple[PassRecord, Model]] = (), *more: Instrument
+        ) -> PipelineResult:
             manager = PassManager(
                 target=self.request.device,
                 data=self._samples.fit,
@@ -165,9 +168,9 @@ class _Job:
                 allow_slower=self.request.allow_slower,
                 store=store,
             )
-            return manager.run(pipeline, self.original)
+            return manager.run(pipeline, self.original, begun)
 
-        asked = run_one(self.request.pipeline, prefixes)
+        asked = run_one(self.request.pipeline, (), prefixes)
         contest = Contest(self.original, guards, run_one)
         result, self.tried = contest.best(self.request.pipeline, asked, prefixes)
         for record in result.records:

@@ -2,15 +2,16 @@
 
 Passes that go as far as a limit lets share it, and still a chain of them can end slower and larger
 than its last pass alone would. So what came before each pass is kept in mind, and a chain that was
-limited is also tried without its first passes. What was asked for stays unless something shorter
-is faster and smaller at once.
+limited is also tried without its first passes, and without each of those in the middle, from the
+model before it on. What was asked for stays unless something shorter is faster and smaller at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
@@ -25,22 +26,30 @@ from ocompress.pipeline import (
 )
 from ocompress.report import Tried
 
+Begun = Sequence[tuple[PassRecord, Model]]
+"""Records of the first passes of a pipeline, each with the model after it."""
 SLOWER, LARGER = 1.03, 1.01
 """Factors of time and bytes by which one model has to be worse than another, both at once."""
 
 
 @dataclass
 class Prefixes(Instrument):
-    """Keeps the model after every lossy pass that changed it."""
+    """Keeps the model after every pass."""
 
-    kept: list[tuple[int, Model]] = field(default_factory=list)
-    _count: int = 0
+    after: list[tuple[PassRecord, Model]] = field(default_factory=list)
 
     def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
-        """Keep it, with how many passes have run."""
-        self._count += 1
-        if item.numerics is Numerics.LOSSY and record.status is Status.APPLIED:
-            self.kept.append((self._count, model))
+        """Keep it."""
+        self.after.append((record, model))
+
+    def of(self, result: PipelineResult) -> list[tuple[PassRecord, Model]]:
+        """Return the records of a result, each with the model after it.
+
+        A pass that made something else than it should runs again with those before it, and only
+        its last run counts.
+        """
+        models = {id(record): model for record, model in self.after}
+        return [(record, models[id(record)]) for record in result.records]
 
 
 @dataclass
@@ -50,12 +59,12 @@ class Contest:
     Attributes:
         original: The model that came in.
         guards: Those of the budget; without a limit on the drop and a clock nothing is tried.
-        run: Runs a pipeline on the original.
+        run: Runs a pipeline on the original, but for the first passes that another run has made.
     """
 
     original: Model
     guards: Sequence[Guard]
-    run: Callable[[Pipeline], PipelineResult]
+    run: Callable[[Pipeline, Begun], PipelineResult]
 
     def best(
         self, pipeline: Pipeline, asked: PipelineResult, prefixes: Prefixes
@@ -68,15 +77,30 @@ class Contest:
             prefixes: The models on the way.
         """
         limited = any(g.kind == "max-drop" for g in self.guards)
-        if not limited or len(prefixes.kept) < 2:
+        done = _that_did_anything(pipeline, asked)
+        if not limited or len(done) < 2:
             return asked, []
-        others = [_cut(asked, count, model) for count, model in prefixes.kept[:-1]]
-        others += [self.run(shorter) for shorter in _without_first(pipeline, asked)]
+        after = prefixes.of(asked)
+        others = [_cut(asked, at + 1, after[at][1]) for at in done[:-1]]
+        others += [self._run(pipeline, asked, after, out) for out in _left_out(done)]
         others = [o for o in others if _ran(o) and o.held]
         worse = [other for other in others if self._is_worse(asked.model, other.model)]
         kept = min(worse, key=lambda o: serialized_bytes(o.model), default=asked)
         told = [self._tried(result, kept) for result in (asked, *others)]
         return kept, told
+
+    def _run(
+        self, pipeline: Pipeline, asked: PipelineResult, after: Begun, out: Sequence[int]
+    ) -> PipelineResult:
+        """Run a pipeline without some passes, from the model before the first of them on."""
+        shorter = Pipeline.of([p for at, p in enumerate(pipeline.passes) if at not in out])
+        begun = after[: out[0]]
+        found = self.run(shorter, begun)
+        said = Diagnostics()
+        for name in dict.fromkeys(record.name for record, _ in begun):
+            said.remarks.extend(asked.diagnostics.of(name))
+        said.remarks.extend(found.diagnostics.remarks)
+        return replace(found, diagnostics=said)
 
     def _is_worse(self, model: Model, other: Model) -> bool:
         """Whether a model is slower and larger than another, as far as a clock tells."""
@@ -101,17 +125,22 @@ def _cut(asked: PipelineResult, count: int, model: Model) -> PipelineResult:
     return PipelineResult(model=model, records=asked.records[:count], diagnostics=asked.diagnostics)
 
 
-def _without_first(pipeline: Pipeline, asked: PipelineResult) -> list[Pipeline]:
-    """Return the pipeline without the first one, two, ... of the lossy passes that did anything."""
-    done = [
-        item
-        for item, record in zip(pipeline.passes, asked.records, strict=True)
+def _that_did_anything(pipeline: Pipeline, asked: PipelineResult) -> list[int]:
+    """Return the positions of the lossy passes that changed the model."""
+    return [
+        at
+        for at, (item, record) in enumerate(zip(pipeline.passes, asked.records, strict=True))
         if item.numerics is Numerics.LOSSY and record.status is Status.APPLIED
     ]
-    return [
-        Pipeline.of([item for item in pipeline.passes if item not in done[:left_out]])
-        for left_out in range(1, len(done))
-    ]
+
+
+def _left_out(done: Sequence[int]) -> list[list[int]]:
+    """Return what to leave out: each pass in the middle, and the first one, two, ...
+
+    That comes first which leaves least to run again.
+    """
+    every = [[at] for at in done[1:-1]] + [list(done[:count]) for count in range(1, len(done))]
+    return sorted(every, key=lambda out: sum(at > out[0] and at not in out for at in done))
 
 
 def _ran(result: PipelineResult) -> bool:

@@ -53,8 +53,16 @@ class PassManager:
     allow_slower: bool = False
     store: MeasurementStore = field(default_factory=MeasurementStore)
 
-    def run(self, pipeline: Pipeline, model: Model) -> PipelineResult:
+    def run(
+        self, pipeline: Pipeline, model: Model, begun: Sequence[tuple[PassRecord, Model]] = ()
+    ) -> PipelineResult:
         """Run every pass in order on a clone of `model`.
+
+        Args:
+            pipeline: The passes.
+            model: The original.
+            begun: What another run made of the first passes of the pipeline, which are not run
+                again: their records, and the model after each.
 
         Raises:
             PassError: If a pass breaks; the message names it and those that ran before.
@@ -77,8 +85,11 @@ class PassManager:
         for guard in self.guards:
             if isinstance(guard, Purse):
                 guard.restart()
-        best, records = model.clone(), list[PassRecord]()
-        for lossy, group in itertools.groupby(views, _is_lossy):
+        for item, (record, kept) in zip(pipeline.passes, begun, strict=False):
+            self._close(item, kept, record)
+        best = begun[-1][1] if begun else model.clone()
+        records = [record for record, _ in begun]
+        for lossy, group in itertools.groupby(views[len(begun) :], _is_lossy):
             if lossy:
                 for view in group:
                     best = self._advance(view, best, records)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from ocompress import targets
-from ocompress.front.shorter import Contest, Prefixes
+from ocompress.diagnostics import Severity
+from ocompress.front.shorter import Begun, Contest, Prefixes
 from ocompress.ir import Facet, Model, edit
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
@@ -78,12 +80,12 @@ def contest(
 ) -> tuple[PipelineResult, PipelineResult, list[Tried]]:
     model, prefixes = net(), Prefixes()
 
-    def run(pipeline: Pipeline, *more: Prefixes) -> PipelineResult:
+    def run(pipeline: Pipeline, begun: Begun = (), *more: Prefixes) -> PipelineResult:
         manager = PassManager(target=targets.find("host"), guards=guards, instruments=more)
-        return manager.run(pipeline, model)
+        return manager.run(pipeline, model, begun)
 
     pipeline = Pipeline.of(passes)
-    asked = run(pipeline, prefixes)
+    asked = run(pipeline, (), prefixes)
     kept, tried = Contest(model, guards, run).best(pipeline, asked, prefixes)
     return asked, kept, tried
 
@@ -116,6 +118,86 @@ def test_a_prefix_may_be_better() -> None:
     asked, kept, _ = contest([EATS, worse], [Drop(), Clock()])
     assert (size_of(asked), size_of(kept)) == (3500, 3000)
     assert [r.text for r in kept.records[1:]] == [str(EATS)]
+
+
+class Counted(Become):
+    """Becomes, and counts how often, and tells."""
+
+    name = "counted"
+    runs: ClassVar[list[str]] = []
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        self.runs.append(str(self))
+        ctx.remark(Severity.NOTE, "counted", str(self))
+        return super().run(model, ctx)
+
+
+class Middle(Counted):
+    name = "counted-in-the-middle"
+
+
+class Last(Counted):
+    name = "counted-last"
+
+
+def test_a_pass_in_the_middle_may_be_better_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counted, "runs", [])
+    first = Counted(sizes={"4000": 3000})
+    middle = Middle(sizes={"3000": 2900, "4000": 3900})
+    last = Last(sizes={"3000": 500, "2900": 2800, "3900": 3800, "4000": 3700})
+    asked, kept, tried = contest([first, middle, last], [Drop(), Clock()])
+    assert (size_of(asked), size_of(kept)) == (2800, 500)
+    assert [r.text for r in kept.records[1:]] == [str(first), str(last)]
+    assert [t.passes for t in tried] == [
+        f"{first},{middle},{last}",
+        str(first),
+        f"{first},{middle}",
+        f"{first},{last}",
+        str(last),
+        f"{middle},{last}",
+    ]
+    assert [t.passes for t in tried if t.kept] == [f"{first},{last}"]
+    assert Counted.runs.count(str(first)) == 1  # what stands before it is not run again
+    assert Counted.runs.count(str(middle)) == 2
+    said = [r.message for r in kept.diagnostics.remarks if r.code == "counted"]
+    assert said == [str(first), str(last)]
+
+
+class Share:
+    """A purse that remembers what was closed."""
+
+    kind = "max-drop"
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[str, float]] = []
+
+    def restart(self) -> None:
+        self.closed.clear()
+
+    def applies_to(self, item: Pass) -> bool:
+        return item.numerics is Numerics.LOSSY
+
+    def open(self, item: Pass, best: Model, later: Sequence[Pass]) -> None:
+        pass
+
+    def close(self, item: Pass, kept: Model, verdict: Verdict | None) -> None:
+        self.closed.append((str(item), float(kept.weight_bytes)))
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        return Verdict(True, self.kind, "", {"drop": 0.0, "limit": 1.0})
+
+
+def test_what_was_spent_before_is_spent_where_a_run_is_taken_up() -> None:
+    share, model, seen = Share(), net(), Prefixes()
+    manager = PassManager(target=targets.find("host"), guards=[share], instruments=[seen])
+    asked = manager.run(Pipeline.of([EATS, LAST]), model)
+    spent = list(share.closed)
+    begun = seen.of(asked)[:2]
+    again = PassManager(target=targets.find("host"), guards=[share])
+    found = again.run(Pipeline.of([EATS, LAST]), model, begun)
+    assert share.closed == spent
+    assert found.records[:2] == tuple(record for record, _ in begun)
+    assert size_of(found) == size_of(asked) == 2900
 
 
 def test_smaller_but_slower_is_not_better() -> None:
