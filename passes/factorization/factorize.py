@@ -37,7 +37,8 @@ class Factorize(Replace):
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
     less to multiply (no-form), those that no budget paid for or whose forms are not measured faster
     (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
-    not-reached), layers with more inputs than pairs can be looked at (too-wide) or that cannot be
+    not-reached), layers each of whose forms ruins the model by itself (too-lossy), layers with more
+    inputs than pairs can be looked at (too-wide) or that cannot be
     timed alone (not-timed), weights that are computed, stacked, shared in different ways, quantized
     or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that

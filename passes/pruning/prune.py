@@ -47,7 +47,8 @@ class Prune(Pass):
     share asked for is zeroed, to within one element (one unit of `pattern`): of equal
     costs the first go first. A weight that several layers share is pruned once, and fitted to all
     of them. For N:M the neighbours are consecutive input channels (of one tap of a convolution);
-    a shorter last group keeps its share, rounded up.
+    a shorter last group keeps its share, rounded up. On up to 32 samples it is tried out
+    whether data help, and if not, magnitudes decide (few-samples).
 
     Leaves alone: the first and last layers where no costs are measured (first-layer, last-layer;
     see `protect_ends`), depthwise convolutions
