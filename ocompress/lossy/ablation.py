@@ -17,6 +17,7 @@ from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.refit import shift_bias
 from ocompress.pipeline import Context
+from ocompress.planning import moves
 
 _WORK = 3e11
 """Multiplications that are spent on trying out, about."""
@@ -131,6 +132,26 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     common = math.exp(float(np.median([math.log(ratio) for ratio in ratios.values()])))
     least, most = common / _MOST, common * _MOST
     return Factors(common, {n: min(max(ratio, least), most) for n, ratio in ratios.items()})
+
+
+def costs_alone(model: Model, edits: Mapping[str, moves.Edit], ctx: Context) -> dict[str, float]:
+    """Return what the outputs lose by each of some edits alone, see `cost_together`.
+
+    Args:
+        model: The model as it is.
+        edits: What is tried, by any name.
+        ctx: Has the data.
+
+    Returns:
+        By name; edits that cannot be made or run are left out.
+    """
+    if not edits:
+        return {}
+    stage = partial(ctx.progress, f"{ctx.source}: trying moves one at a time")
+    samples = samples_for(model, len(edits), ctx)
+    variants = {name: one.apply for name, one in edits.items()}
+    seen = sensitivity(model, variants, ctx.data, stage, samples=samples)
+    return {name: cost_of(found) for name, found in seen.items()}
 
 
 def samples_for(model: Model, variants: int, ctx: Context) -> int:

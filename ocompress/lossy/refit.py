@@ -47,10 +47,13 @@ class Built:
     Attributes:
         model: The model.
         fits: What fitting did, by label of the layer.
+        done: The parts whose move was made; a layer that nothing finite reaches, or whose type
+            cannot hold what was fitted, stays as it is.
     """
 
     model: Model
     fits: Mapping[str, Fit] = field(default_factory=dict)
+    done: frozenset[str] = frozenset()
 
 
 def refit(

@@ -1,14 +1,15 @@
 """Choosing per part of a model: what becomes an integer operator, what becomes a cheaper one."""
 
-from ocompress.planning.candidates import KEEP, Candidate, CandidateTable, Resource
+from ocompress.planning.moves import KEEP, Edit, Move, MoveTable, Resource
 from ocompress.planning.partition import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
 
 __all__ = [
     "KEEP",
-    "Candidate",
-    "CandidateTable",
     "Cell",
     "Choice",
+    "Edit",
+    "Move",
+    "MoveTable",
     "Penalty",
     "Resource",
     "Toll",

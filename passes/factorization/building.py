@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.regression import RegressionSums
 from ocompress.ir import Model, Node
+from ocompress.lossy.applying import jobs_behind, twins_of
 from ocompress.lossy.least_squares import Fit
 from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
@@ -25,107 +26,93 @@ _FLOPS = 6e11
 """Operations spent on fitting the factors of a layer, about."""
 
 
+class HasForms(Protocol):
+    """A pass that knows forms by their names."""
+
+    def forms(self) -> Sequence[Form]:
+        """Return the forms."""
+        ...
+
+
 @dataclass(frozen=True)
-class Target:
-    """What becomes of a layer.
+class Chain:
+    """Puts a chain in place of a layer.
 
     Attributes:
-        form: Its form.
+        item: The pass that knows the form.
+        labels: Labels of the nodes that share the layer's weight, in order of execution.
+        form: Name of the form.
         ranks: Its ranks.
         minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
             outputs).
-        shape: What it reads, or what is flattened before it.
+        shape: What the layer reads, or what is flattened before it.
     """
 
-    form: Form
+    item: HasForms
+    labels: tuple[str, ...]
+    form: str
     ranks: Ranks
     minds: np.ndarray
     shape: tuple[int, ...] = ()
 
+    def apply(self, model: Model) -> bool:
+        """Put the chain of the layer's own weight in its place."""
+        sites = [s for n in self.nodes(model) if isinstance(s := site_of(n), Site)]
+        if len(sites) < len(self.labels):
+            return False
+        matrix = sites[0].matrix(sites[0].layer.weight.astype(np.float64))
+        made = Fit(matrix, np.zeros(matrix.shape[::2]), 0.0, 0.0, 0.0)
+        return self.store(sites, made, None) is not None
 
-@dataclass(frozen=True)
-class Chained(Built):
-    """A model of chains.
+    def nodes(self, model: Model) -> list[Node]:
+        """Return the layer's nodes in a model."""
+        by_label = {n.label: n for n in model.graph.nodes}
+        return [by_label[label] for label in self.labels if label in by_label]
 
-    Attributes:
-        replaced: The parts that became one; a layer that nothing finite reaches, or whose type
-            cannot hold the factors, stays.
+    def store(self, sites: Sequence[Site], made: Fit, sums: RegressionSums | None) -> Fit | None:
+        """Put the chain of a fitted weight in place of layers, see `refit.Job`."""
+        form = next(f for f in self.item.forms() if f.name == self.form)
+        return _store(self, form, sites, made, sums)
+
+
+def build(
+    model: Model, chains: Mapping[str, Chain], takes: Callable[[Node], bool], ctx: Context | None
+) -> Built:
+    """Return the model with some layers replaced.
+
+    Args:
+        model: Not changed.
+        chains: What becomes of parts.
+        takes: Says which other layers may be fitted.
+        ctx: Has the data that layers are fitted to; None fits none.
     """
-
-    replaced: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Builder:
-    """Puts chains into clones of a model.
-
-    Attributes:
-        model: The model; not changed.
-        parts: Labels of the nodes of every layer that could be changed, by part.
-        fit: Whether layers are fitted to data.
-        ctx: Has the data.
-    """
-
-    model: Model
-    parts: Mapping[str, Sequence[str]]
-    fit: bool
-    ctx: Context
-
-    def build(self, targets: Mapping[str, Target], *, fit: bool | None = None) -> Chained:
-        """Return the model with some layers replaced.
-
-        Args:
-            targets: What becomes of parts.
-            fit: Whether layers are fitted, instead of what the builder says.
-        """
-        clone = self.model.clone()
-        by_label = {n.label: n for n in clone.graph.nodes}
-        nodes = {part: [by_label[x] for x in labels] for part, labels in self.parts.items()}
-        if not (self.fit if fit is None else fit):
-            done = set()
-            for part, target in targets.items():
-                sites = [s for n in nodes[part] if isinstance(s := site_of(n), Site)]
-                matrix = sites[0].matrix(sites[0].layer.weight.astype(np.float64))
-                made = Fit(matrix, np.zeros(matrix.shape[::2]), 0.0, 0.0, 0.0)
-                if _store(target, sites, made, None) is not None:
-                    done.add(part)
-            self._finish(clone, targets)
-            return Chained(clone, replaced=frozenset(done))
-        pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
-        twins = {id(node): twin for node, twin in pairs}
-        labels = {id(node): node.label for node in clone.graph.nodes}
-        jobs = _jobs(clone, nodes, targets)
-        fits = refit(self.model, clone, twins, jobs, self.ctx)
-        self._finish(clone, targets)
-        found = {labels[key]: made for key, made in fits.items()}
-        done = {part for part in targets if part in found}  # a part is called after its first node
-        return Chained(clone, found, frozenset(done))
-
-    def _finish(self, model: Model, targets: Mapping[str, Target]) -> None:
-        """Let weights take in the orders of channels that chains brought along."""
-        starts = tuple(f"{label}_factor" for part in targets for label in self.parts[part])
-        absorb([n for n in model.graph.nodes if n.is_op("Gather") and n.label.startswith(starts)])
-        model.sort()
+    clone = model.clone()
+    twins = twins_of(clone, model)
+    if ctx is None:
+        done = frozenset(part for part, chain in chains.items() if chain.apply(clone))
+        _finish(clone, chains.values())
+        return Built(clone, done=done)
+    labels = {id(node): node.label for node in clone.graph.nodes}
+    ours = {label for chain in chains.values() for label in chain.labels}
+    left = [n.label for n in clone.graph.nodes if n.label not in ours and not takes(n)]
+    jobs = [Job(c.nodes(clone), masked=False, store=c.store) for c in chains.values()]
+    jobs += jobs_behind(clone, ours, {*ours, *left}, masked=False)
+    fits = refit(model, clone, twins, jobs, ctx)
+    _finish(clone, chains.values())
+    found = {labels[key]: made for key, made in fits.items()}
+    # a part is called after its first node
+    return Built(clone, found, frozenset(part for part in chains if part in found))
 
 
-def _jobs(
-    model: Model, nodes: Mapping[str, Sequence[Node]], targets: Mapping[str, Target]
-) -> list[Job]:
-    """Return what is replaced, and every layer behind the first of them to be fitted."""
-    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
-    first = min(order[id(n)] for part in targets for n in nodes[part])
-    jobs = []
-    for part, readers in nodes.items():
-        target = targets.get(part)
-        if target is not None:
-            jobs.append(Job(readers, masked=False, store=partial(_store, target)))
-        elif min(order[id(n)] for n in readers) > first:
-            jobs.append(Job(readers, masked=False))
-    return jobs
+def _finish(model: Model, chains: Iterable[Chain]) -> None:
+    """Let weights take in the orders of channels that chains brought along."""
+    starts = tuple(f"{label}_factor" for chain in chains for label in chain.labels)
+    absorb([n for n in model.graph.nodes if n.is_op("Gather") and n.label.startswith(starts)])
+    model.sort()
 
 
 def _store(
-    target: Target, sites: Sequence[Site], made: Fit, sums: RegressionSums | None
+    target: Chain, form: Form, sites: Sequence[Site], made: Fit, sums: RegressionSums | None
 ) -> Fit | None:
     """Put a chain in place of layers, as close to a fitted weight as its ranks allow."""
     site = sites[0]
@@ -134,13 +121,13 @@ def _store(
     problems = problems_of(site, made.matrix, known, target.minds, target.shape or None)
     every = []
     for problem in problems:
-        seen = target.form.sees(problem)
-        factors = target.form.start(seen)(target.ranks)
+        seen = form.sees(problem)
+        factors = form.start(seen)(target.ranks)
         inputs, outputs = problem.matrix.shape
         products = _FLOPS / (2.0 * inputs * inputs * outputs * len(problems))
         effort = Effort(int(min(products / 25, 8)), 8) if whole is not None else Effort(0, 0)
-        every.append(target.form.fitted(seen, factors, effort))
-    chain = factored(target.form, problems, every)
+        every.append(form.fitted(seen, factors, effort))
+    chain = factored(form, problems, every)
     matrix = chain.matrix()
     if whole is None or sums is None:
         return made if _put(sites, chain.links(), None) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from ocompress.analysis.linear_rows import bias_place
 from ocompress.analysis.work import work_of
 from ocompress.ir import Model
 from ocompress.lossy.ablation import Change, Trial
-from ocompress.planning import KEEP, Candidate
+from ocompress.planning import KEEP, Edit, Move
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
@@ -35,32 +35,17 @@ _FLOPS = 4e10
 """Operations spent on fitting the candidates of a layer, about."""
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A form with ranks for a layer, and the row of the table that it stands for.
-
-    Attributes:
-        form: The form; None keeps the layer.
-        ranks: Its ranks.
-        row: Error, size and time.
-    """
-
-    form: Form | None
-    ranks: Ranks
-    row: Candidate
-
-
 @dataclass
 class Offers:
     """All that a layer could become.
 
     Attributes:
-        rows: The offers; the first keeps the layer.
+        rows: The moves; the first keeps the layer.
         power: What it would cost to leave the layer out.
         probe: One that is worth trying in the model, to see what its error does.
     """
 
-    rows: list[Offer]
+    rows: list[Move]
     power: float
     probe: Trial | None = None
 
@@ -75,6 +60,7 @@ class Search:
         timed: Whether this machine measures times.
         opset: Version of the operators.
         seed: Seeds what is fed while timing.
+        chain: Makes the edit that puts a form of some ranks in place of a layer.
     """
 
     forms: Sequence[Form]
@@ -82,6 +68,7 @@ class Search:
     timed: bool
     opset: int
     seed: int
+    chain: Callable[[Layer, Form, Ranks], Edit]
 
 
 def offers(layer: Layer, search: Search) -> Offers:
@@ -95,7 +82,7 @@ def offers(layer: Layer, search: Search) -> Offers:
     """
     site = layer.site
     plain = alone(site, layer.called, search.opset)
-    keep = Candidate(layer.name, KEEP, "", 0.0, site.layer.weight.nbytes, layer.macs)
+    keep = Move(layer.name, KEEP, "", 0.0, site.layer.weight.nbytes, layer.macs)
     drafts = _promising(_drafts(layer, search, max(_work(plain), 1.0)))
     effort = _effort(layer.problems[0], len(drafts) * len(layer.problems))
     drafts = [_fitted(draft, layer, effort) for draft in drafts]
@@ -103,17 +90,18 @@ def offers(layer: Layer, search: Search) -> Offers:
     # the fewer rows judge, the more has to be kept: chance alone keeps that much
     worst = _WORST * power * (1 - (layer.judges**-0.5 if layer.parts else 0.0))
     drafts = [d for d in (_judged(d, layer, effort) for d in drafts) if d.judged <= worst]
-    found = [Offer(None, (), keep)]
+    found = [keep]
     for draft in drafts:
-        row = Candidate(
+        row = Move(
             layer.name,
             draft.form.name,
             draft.form.setting(draft.ranks),
             draft.judged,
             draft.bytes,
             layer.macs * draft.share,
+            edit=search.chain(layer, draft.form, draft.ranks),
         )
-        found.append(Offer(draft.form, draft.ranks, row))
+        found.append(row)
     if search.timed:
         models = [plain, *(d.model for d in drafts)]
         found = _timed(found, models, layer, search.seed)
@@ -213,14 +201,14 @@ def _work(model: Model | None) -> float:
 
 
 def _timed(
-    found: Sequence[Offer], models: Sequence[Model | None], layer: Layer, seed: int
-) -> list[Offer]:
+    found: Sequence[Move], models: Sequence[Model | None], layer: Layer, seed: int
+) -> list[Move]:
     times = milliseconds(models, layer.called, seed)
     each = len(layer.sites)
     return [
-        replace(offer, row=replace(offer.row, ms=ms * each if np.isfinite(ms) else None))
-        for offer, ms in zip(found, times, strict=True)
-        if offer.form is None or np.isfinite(ms)
+        replace(move, ms=ms * each if np.isfinite(ms) else None)
+        for move, ms in zip(found, times, strict=True)
+        if move.edit is None or np.isfinite(ms)
     ]
 
 

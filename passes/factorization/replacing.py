@@ -12,20 +12,22 @@ import numpy as np
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
-from ocompress.lossy.ablation import Trial, cost_together, tried
-from ocompress.lossy.budget_search import FASTER, BudgetSearch
+from ocompress.lossy import applying
+from ocompress.lossy.ablation import tried
+from ocompress.lossy.engine import FASTER, Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.lossy.refit import Built
+from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns, matches
-from ocompress.planning import CandidateTable, Resource
+from ocompress.planning import MoveTable
 from passes import order
 from passes.factorization import ladders
 from passes.factorization import offers as offering
-from passes.factorization.building import Builder, Chained
-from passes.factorization.choices import Choices, Plan, add_times, changed, paying, why_kept
-from passes.factorization.forms import Form
-from passes.factorization.layers import is_too_old, survey
+from passes.factorization.building import Chain, build
+from passes.factorization.choices import Chains
+from passes.factorization.forms import Form, Ranks
+from passes.factorization.layers import Layer, is_too_old, survey
 from passes.factorization.previewing import preview
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -35,13 +37,13 @@ _ERROR = 0.01
 """Error, in nats, that is spent if nothing says how much."""
 
 
-class Replace(Pass):
+class Replace(LossyPass):
     """Put chains of cheaper layers in place of layers; the forms are a matter of the subclass."""
 
     name: ClassVar[str] = ""
     operators: ClassVar[tuple[str, ...]] = _OPERATORS
     after = order.TO_REPLACE
-    numerics = Numerics.LOSSY
+    noun = "forms"
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
@@ -91,19 +93,20 @@ class Replace(Pass):
         """Return the forms that are tried."""
         raise NotImplementedError
 
-    def run(self, model: Model, ctx: Context) -> Outcome:
-        """Replace layers.
+    def propose(self, model: Model, ctx: Context) -> Chains:
+        """Try forms for every layer.
 
         Raises:
             OptionError: If a name pattern matches nothing, or two rules for ranks are given.
         """
         self._check(model)
-        choices = self._survey(model, self._weights(model, ctx), ctx)
-        if not choices.table.rows:
-            return Outcome()
-        builder = Builder(model, choices.parts, self.refit and self._seen(ctx), ctx)
-        plan, built = self._choose(choices, builder, ctx)
-        return self._finish(model, choices, plan, built, ctx)
+        return self._survey(model, self._weights(model, ctx), ctx)
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model with layers replaced, first layer first, all behind fitted."""
+        chains = {part: move.edit for part, move in plan.items() if isinstance(move.edit, Chain)}
+        fits = fit and self.refit and self._seen(ctx)
+        return build(model, chains, self._takes, ctx if fits else None)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the layers that a form suits."""
@@ -153,148 +156,100 @@ class Replace(Pass):
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
         timed = any(g.kind == "latency" for g in ctx.guards)
-        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed)
+        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed, self._chain)
 
-    def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Choices:
+    def _chain(self, layer: Layer, form: Form, ranks: Ranks) -> Chain:
+        minds = np.stack([p.minds for p in layer.problems])
+        labels = tuple(s.node.label for s in layer.sites)
+        return Chain(self, labels, form.name, ranks, minds, layer.shape)
+
+    def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Chains:
         search = self._search(model.opset, ctx)
-        choices = Choices(CandidateTable(), {}, {}, {}, {}, {}, "ms" if search.timed else "macs")
-        trials: dict[str, Trial] = {}
+        offers: dict[str, offering.Offers] = {}
+        layers: dict[str, list[str]] = {}
         for done, layer in enumerate(survey(model, weights, ctx, blind=self.data_free), 1):
             ctx.progress(f"{ctx.source}: trying forms", done, len(weights))
             found = offering.offers(layer, search)
-            if search.timed and found.rows[0].row.ms is None:
+            if search.timed and found.rows[0].ms is None:
                 ctx.skip(layer.site.node, "not-timed", "this runtime cannot run it alone")
                 continue
-            part = layer.name
-            choices.offers[part] = found.rows
-            choices.power[part] = found.power
-            choices.shapes[part] = layer.shape
-            choices.minds[part] = np.stack([p.minds for p in layer.problems])
-            choices.parts[part] = [s.node.label for s in layer.sites]
-            if found.probe is not None:
-                trials[part] = found.probe
+            offers[layer.name] = found
+            layers[layer.name] = [s.node.label for s in layer.sites]
             if len(found.rows) == 1:
                 ctx.skip(layer.site.node, "no-form", _NO_FORM)
-        ours = sum(rows[0].row.macs for rows in choices.offers.values())
-        work = work_of(model, one_sample(model, ctx.analyses.data))
-        choices.rest = max(0.0, sum(work.values()) - ours)
-        times = tried(model, trials if self._seen(ctx) else {}, ctx)
-        for part, rows in choices.offers.items():
-            choices.power[part] *= times.of(part)
-            for offer in rows:
-                error = offer.row.error * times.of(part)
-                choices.table.add(replace(offer.row, error=error))
-        choices.drop_ruinous()
+        probes = {part: o.probe for part, o in offers.items() if o.probe is not None}
+        times = tried(model, probes if self._seen(ctx) else {}, ctx)
+        table = MoveTable()
+        for part, found in offers.items():
+            for move in found.rows:
+                table.add(replace(move, error=move.error * times.of(part)))
+        work = sum(work_of(model, one_sample(model, ctx.analyses.data)).values()) if offers else 0
+        rest = max(0.0, work - sum(o.rows[0].macs for o in offers.values()))
+        power = {part: o.power * times.of(part) for part, o in offers.items()}
+        proposal = Chains(layers, table, "ms" if search.timed else "macs", rest, power)
+        proposal.drop_ruinous()
         if search.timed:
-            choices.table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)
-        return choices
+            table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)
+        return proposal
 
-    def _choose(
-        self, choices: Choices, builder: Builder, ctx: Context
-    ) -> tuple[Plan, Chained | None]:
-        search = BudgetSearch(
-            builder.model,
-            lambda left: self._share(choices, choices.by, left),
-            lambda plan, fit: builder.build(choices.targets(plan), fit=None if fit else False),
-            ctx,
-        )
-        plan: Plan | None
-        built: Chained | None
-        if not self.goals_given and (search.limited or search.hurried):
-            found = search.farthest() if search.limited else search.nearest()
-            if found is None:
-                code = "too-lossy" if search.limited else "too-slow"
-                choices.verdict = code, "no choice of forms keeps to the limit"
-                return {}, None
-            plan, built = found
-        else:
-            plan = self._given(choices)
-            built = builder.build(choices.targets(plan)) if plan else None
-        if not plan or built is None or search.is_faster(built) is not False:
-            return plan or {}, built
-        plan = paying(plan, built, choices, builder.model, ctx)
-        built = builder.build(choices.targets(plan)) if plan else None
-        if built is not None and search.is_faster(built) is not False:
-            return plan, built
-        why = "with cheaper layers the model is not measured faster here: nothing was changed"
-        choices.verdict = "not-faster", why
-        return {}, None
-
-    def _given(self, choices: Choices) -> Plan:
+    def asked(self, proposal: Chains) -> Plan:
         """Return the plan that the options ask for."""
-        table = choices.table
+        table = proposal.table
         if self.max_macs:
-            return self._within_macs(choices)
+            return self._within_macs(proposal)
         if set(self.goals_given) - {"max_error"}:
-            return changed({part: self._best(choices, part) for part in table.rows})
-        return changed(table.cheapest(choices.by, self.max_error or _ERROR))
+            fastest = bool(self.energy or self.evbmf)
+            return proposal.plan(
+                {
+                    part: proposal.best(
+                        part, left=self.max_weights, energy=self.energy, fastest=fastest
+                    )
+                    for part in table.rows
+                }
+            )
+        return proposal.plan(table.cheapest(proposal.by, self.max_error or _ERROR))
 
-    def _within_macs(self, choices: Choices) -> Plan:
+    def _within_macs(self, proposal: Chains) -> Plan:
         """Return the plan for `max_macs`; none if even the cheapest forms leave more."""
-        table = choices.table
-        plan = self._share(choices, "macs", self.max_macs) or {}
-        whole, left = (table.total(p, "macs") + choices.rest for p in ({}, plan))
+        plan = proposal.within("macs", self.max_macs)
+        rest = proposal.rest["macs"]
+        rows = proposal.table.rows
+        whole = rest + sum(r[0].macs for r in rows.values())
+        left = rest + sum(plan.get(part, r[0]).macs for part, r in rows.items())
         if left <= self.max_macs * whole * (1 + 1e-9):
             return plan
-        forms = "forms that are measured faster" if choices.by == "ms" else "cheapest forms"
+        forms = "forms that are measured faster" if proposal.by == "ms" else "cheapest forms"
         why = f"the {forms} leave {left / whole:.1%} of the work, more than max_macs allows"
-        choices.verdict = "not-reached", why
+        proposal.reasons.update(dict.fromkeys(rows, Reason("not-reached", why)))
         return {}
 
-    def _best(self, choices: Choices, part: str) -> int:
-        """Return the candidate of a part that a rule for each layer takes."""
-        table, rows = choices.table, choices.table.rows[part]
-        open_ = table.open(part)[1:]
-        if self.max_weights:
-            open_ = [at for at in open_ if rows[at].bytes <= self.max_weights * rows[0].bytes]
-        if self.energy:
-            most = (1 - self.energy) * choices.power[part]
-            open_ = [at for at in open_ if rows[at].error <= most]
-        if not open_:
-            return 0
-        if self.energy or self.evbmf:
-            return min(open_, key=lambda at: (rows[at].of(choices.by), rows[at].error))
-        return min(open_, key=lambda at: rows[at].error)
-
-    def _share(self, choices: Choices, by: Resource, left: float) -> Plan | None:
-        table = choices.table
-        rest = choices.rest if by == "macs" else 0.0
-        limit = (table.total({}, by) + rest) * left - rest
-        return changed(table.within(by, limit)) or None
-
-    def _finish(
-        self, model: Model, choices: Choices, plan: Plan, built: Chained | None, ctx: Context
-    ) -> Outcome:
+    def finish(self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each layer what became of it, and change the model."""
+        built, done = chosen.built, chosen.built.done if chosen.built else frozenset[str]()
+        plan = {part: move for part, move in chosen.plan.items() if part in done}
         nodes = {n.label: n for n in model.graph.nodes}
-        meant = set(plan)
-        if built is not None:
-            plan = {part: at for part, at in plan.items() if part in built.replaced}
-        lines = choices.table.lines(plan)
-        details: dict[str, Any] = {"candidates": lines}
-        done = 0
-        for part, rows in choices.table.rows.items():
-            node = nodes[part]
-            if built is not None and part in built.replaced:
-                row = rows[plan[part]]
-                what = f"{row.method}, {row.setting}: {row.macs / rows[0].macs:.0%} of the work"
-                ctx.applied(node, "replaced", what)
-                done += 1
-            elif part in meant:
+        for part, rows in proposal.table.rows.items():
+            if part in plan:
+                move = plan[part]
+                what = f"{move.method}, {move.setting}: {move.macs / rows[0].macs:.0%} of the work"
+                ctx.applied(nodes[part], "replaced", what)
+            elif part in chosen.plan:
                 why = "nothing finite reached it, or its type cannot hold the factors"
-                ctx.skip(node, "not-held", why)
+                ctx.skip(nodes[part], "not-held", why)
             elif len(rows) > 1:
-                ctx.skip(node, *why_kept(choices, part))
-        if built is None or not built.replaced:
+                reason = proposal.why_kept(part)
+                ctx.skip(nodes[part], reason.code, reason.why)
+        if not proposal.table.rows:
+            return Outcome()
+        times = measured(model, built.model, ctx) if built is not None and plan else None
+        details: dict[str, Any] = {"candidates": proposal.lines(plan, times)}
+        if built is None or not plan:
             return Outcome(details=details)
-        details["fits"] = [
-            {"name": name, "output_error": fit.before, "refitted_error": fit.after}
-            for name, fit in built.fits.items()
-        ]
-        add_times(lines, plan, choices, measured(model, built.model, ctx))
-        reached = cost_together(model, built.model, ctx) if self._seen(ctx) else None
-        if reached is not None:
-            details["error"] = {"predicted": choices.table.error(plan), "reached": reached}
-        before, after = (choices.table.total(p, "macs") + choices.rest for p in ({}, plan))
+        predicted = sum(move.error for move in plan.values())
+        details |= applying.together(model, built, predicted, ctx, judge=self._seen(ctx))
+        rest, rows_ = proposal.rest["macs"], proposal.table.rows
+        before = rest + sum(r[0].macs for r in rows_.values())
+        after = rest + sum(plan.get(part, r[0]).macs for part, r in rows_.items())
         details["macs"] = {"before": round(before), "after": round(after)}
         model.become(built.model)
-        return Outcome(self.may_change, {"layers replaced": done}, details)
+        return Outcome(self.may_change, {"layers replaced": len(plan)}, details)

@@ -2,69 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis import AnalysisManager
 from ocompress.analysis.channels import ChannelGroups
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, reads
-from ocompress.lossy import refit
-from ocompress.lossy.refit import Built, Job
+from ocompress.lossy.applying import twins_of
+from ocompress.lossy.refit import Built, Job, refit
 from ocompress.pipeline import Context
-from passes.pruning.channel_costs import Order
 from passes.pruning.removal import Removal, remove
 
 
 @dataclass(frozen=True)
-class Builder:
-    """Takes channels out of clones of a model.
+class TakeChannels:
+    """Takes channels out of a group, wherever they lie.
 
     Attributes:
-        model: The model; not changed.
-        asked: How its groups are found.
-        places: Which of the groups found lose channels.
-        orders: For each of them the order in which its channels go.
-        fit: Whether layers are fitted to data.
-        ctx: Has the data.
+        asked: How the groups of a model are found.
+        place: Which of them it is.
+        channels: What goes, rising.
     """
 
-    model: Model
     asked: ChannelGroups
-    places: Sequence[int]
-    orders: Sequence[Order]
-    fit: bool
-    ctx: Context
+    place: int
+    channels: tuple[int, ...]
 
-    def build(self, counts: Sequence[int], *, fit: bool | None = None) -> Built:
-        """Return the model without the first channels of each order.
+    def apply(self, model: Model) -> bool:
+        """Take the channels out."""
+        return bool(_remove([self], model)[0])
 
-        Args:
-            counts: How many channels of each group go.
-            fit: Whether layers are fitted, instead of what the builder says.
 
-        Raises:
-            DataError: If layers are to be fitted and there are no data.
-        """
-        clone = self.model.clone()
-        pairs = zip(clone.graph.nodes, self.model.graph.nodes, strict=True)
-        twins = {id(node): twin for node, twin in pairs}
-        found = self.asked.compute(clone, self.ctx.analyses)
-        removals = [
-            (found[place], np.sort(order.channels[:count]))
-            for place, order, count in zip(self.places, self.orders, counts, strict=True)
-            if count
-        ]
-        taken = remove(clone, removals)
-        clone.sort()
-        if not (self.fit if fit is None else fit) or not removals:
-            return Built(clone)
-        lost = {value.name: axes for value, axes in taken.values()}
-        jobs = _jobs(clone, removals)
-        fits = refit.refit(self.model, clone, twins, jobs, self.ctx, lost=lost)
-        labels = {id(n): n.label for n in clone.graph.nodes}
-        return Built(clone, {labels[key]: made for key, made in fits.items()})
+def build(model: Model, edits: Mapping[str, TakeChannels], ctx: Context | None) -> Built:
+    """Return the model without channels of several groups at once.
+
+    Args:
+        model: Not changed.
+        edits: What goes, by part.
+        ctx: Has the data that layers are fitted to; None fits none.
+    """
+    clone = model.clone()
+    twins = twins_of(clone, model)
+    removals, lost = _remove(edits.values(), clone)
+    done = frozenset(edits)
+    if ctx is None or not removals:
+        return Built(clone, done=done)
+    fits = refit(model, clone, twins, _jobs(clone, removals), ctx, lost=lost)
+    labels = {id(n): n.label for n in clone.graph.nodes}
+    return Built(clone, {labels[key]: made for key, made in fits.items()}, done)
+
+
+def _remove(
+    edits: Iterable[TakeChannels], model: Model
+) -> tuple[list[Removal], dict[str, dict[int, np.ndarray]]]:
+    """Take channels out; also return which elements values lack, by name and axis."""
+    wanted = list(edits)
+    if not wanted:
+        return [], {}
+    found = wanted[0].asked.compute(model, AnalysisManager())
+    removals = [(found[e.place], np.array(e.channels, np.int64)) for e in wanted if e.channels]
+    taken = remove(model, removals)
+    model.sort()
+    return removals, {value.name: axes for value, axes in taken.values()}
 
 
 def _jobs(model: Model, removals: Sequence[Removal]) -> list[Job]:

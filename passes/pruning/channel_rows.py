@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from ocompress.analysis.channels import Group
+from ocompress.ir import Model
 from ocompress.lossy.ablation import cost_together
+from ocompress.lossy.engine import Reason
 from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context
-from passes.pruning.channel_search import layers_of
-from passes.pruning.channel_work import Reason, Work, first_node
+from passes.pruning.channel_work import Cuts, first_node, layers_of
 
 Row = dict[str, Any]
 
 
-def details(work: Work, counts: Sequence[int], built: Built | None, ctx: Context) -> Row:
+def details(
+    model: Model, work: Cuts, counts: Sequence[int], built: Built | None, ctx: Context
+) -> Row:
     """Return what the report holds of a run.
 
     Args:
+        model: The model as it was.
         work: The groups.
         counts: How many channels of each went.
         built: The model without them, None if nothing was done.
@@ -29,11 +33,11 @@ def details(work: Work, counts: Sequence[int], built: Built | None, ctx: Context
     if built is not None:
         gone = [order.channels[:count] for order, count in zip(work.orders, counts, strict=True)]
         left = work.account.left(gone)
-        times = measured(work.builder.model, built.model, ctx, left)
+        times = measured(model, built.model, ctx, left)
     rows = [_row(work, at, count, built, times) for at, count in enumerate(counts)]
     rows += [_whole(group, reason, times) for group, reason in work.refused]
     groups = [*work.groups, *(group for group, _ in work.refused)]
-    nodes = {id(n): at for at, (_, n) in enumerate(work.builder.model.nodes())}
+    nodes = {id(n): at for at, (_, n) in enumerate(model.nodes())}
     place = [(nodes[id(first_node(g))], bool(g.producers)) for g in groups]
     found: Row = {
         "groups": [rows[at] for at in sorted(range(len(rows)), key=place.__getitem__)],
@@ -41,13 +45,13 @@ def details(work: Work, counts: Sequence[int], built: Built | None, ctx: Context
         "macs": round(work.account.total),
     }
     if built is not None and ctx.has_data:
-        found |= _errors(work, counts, built, ctx)
+        found |= _errors(model, work, counts, built, ctx)
     return found
 
 
-def _row(work: Work, at: int, count: int, built: Built | None, times: Times | None) -> Row:
+def _row(work: Cuts, at: int, count: int, built: Built | None, times: Times | None) -> Row:
     group, order = work.groups[at], work.orders[at]
-    row = _whole(group, work.reasons.get(at) if not count else None, times)
+    row = _whole(group, None if count else work.why_whole(at), times)
     nothing = [other.channels[:0] for other in work.orders]
     row |= {
         "kept": group.size - count,
@@ -79,9 +83,9 @@ def _whole(group: Group, reason: Reason | None, times: Times | None) -> Row:
     return row
 
 
-def _errors(work: Work, counts: Sequence[int], built: Built, ctx: Context) -> Row:
+def _errors(model: Model, work: Cuts, counts: Sequence[int], built: Built, ctx: Context) -> Row:
     """Return what was thought all groups together would cost, and what they do cost."""
-    reached = cost_together(work.builder.model, built.model, ctx)
+    reached = cost_together(model, built.model, ctx)
     cut = [(order, count) for order, count in zip(work.orders, counts, strict=True) if count]
     if reached is None or not all(order.probed for order, _ in cut):
         return {}

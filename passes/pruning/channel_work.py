@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from ocompress.analysis.channels import Group
+import numpy as np
+
+from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.ir import Node
-from ocompress.pipeline import Context
+from ocompress.lossy.engine import Plan, Proposal, Reason
+from ocompress.planning import Move
 from passes.pruning import channel_plan
-from passes.pruning.channel_builder import Builder
+from passes.pruning.channel_builder import TakeChannels
 from passes.pruning.channel_costs import Order
-from passes.pruning.channel_plan import Account, Goal, Steps
+from passes.pruning.channel_plan import Account, Goal
 
 _RATIO = 0.3
 """Share of the channels that goes if nothing says how many."""
@@ -36,86 +38,128 @@ class Asked(Protocol):
         """Whether all groups give the same share."""
         ...
 
+    def groups_asked(self) -> ChannelGroups:
+        """Return how groups are found."""
+        ...
+
 
 def first_node(group: Group) -> Node:
     """Return the node that messages about a group name."""
     return (group.producers or group.cuts)[0].node
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why a group stays whole: a stable code and a sentence."""
-
-    code: str
-    why: str
+def layers_of(group: Group) -> set[str]:
+    """Return the labels of all nodes that make or read the channels of a group."""
+    near = {cut.node.label for cut in group.cuts}
+    return near | {n.label for part in group.values for n, _ in part.value.users}
 
 
-@dataclass(frozen=True)
-class Work:
-    """All that is known of the groups that may lose channels.
+class Cuts(Proposal):
+    """The channels that may go, of all groups; each part is a group.
 
     Attributes:
-        places: Their places among all the groups of the model.
+        places: Place of each group among all the groups of the model.
         groups: The groups.
         orders: In which order the channels of each go.
         steps: How many of them may go.
         account: Counts the work.
-        builder: Makes the models without them.
         criterion: What decided the orders.
         refused: Groups that may lose none, with the reason.
-        reasons: Why those stay whole that do, by position.
     """
 
-    places: Sequence[int]
-    groups: Sequence[Group]
-    orders: Sequence[Order]
-    steps: Sequence[Steps]
-    account: Account
-    builder: Builder
-    criterion: str
-    refused: Sequence[tuple[Group, Reason]] = ()
-    reasons: dict[int, Reason] = field(default_factory=dict)
-
-    def plan(self, item: Asked, left: float | None) -> list[int]:
-        """Return how many channels of each group go.
+    def __init__(
+        self,
+        item: Asked,
+        multiple: int,
+        places: Sequence[int],
+        groups: Sequence[Group],
+        orders: Sequence[Order],
+        account: Account,
+        criterion: str,
+        refused: Sequence[tuple[Group, Reason]],
+    ) -> None:
+        """Name the parts.
 
         Args:
-            item: Its options count.
-            left: Share of the work that may be left; None goes by the options.
+            item: Its options say how many channels go.
+            multiple: What the number of channels that are left should be a multiple of.
+            places: Place of each group among all the groups of the model.
+            groups: The groups.
+            orders: In which order the channels of each go.
+            account: Counts the work.
+            criterion: What decided the orders.
+            refused: Groups that may lose none, with the reason.
         """
-        if left is None and item.scope == "layer" and not item.max_macs:
-            return channel_plan.uniform(self.groups, self.steps, item.ratio or _RATIO)
-        if left is None:
-            ratio = item.ratio or (None if item.max_macs else _RATIO)
-            goal = Goal(ratio, item.max_macs or None)
-        else:
-            goal = Goal(None, left)
-        if item.scope == "layer":
-            return channel_plan.same_share(self.groups, self.orders, self.steps, self.account, goal)
-        return channel_plan.cheapest(self.groups, self.orders, self.steps, self.account, goal)
+        self._item, self.places, self.groups, self.orders = item, places, groups, orders
+        self.account, self.criterion, self.refused = account, criterion, refused
+        self.steps = [
+            channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)
+        ]
+        labels = [first_node(group).label for group in groups]
+        self.parts = [
+            label if labels.count(label) == 1 else f"{label} #{at}"
+            for at, label in enumerate(labels)
+        ]
+        near = (
+            [label, *sorted(layers_of(g) - {label})]
+            for label, g in zip(labels, groups, strict=True)
+        )
+        super().__init__(dict(zip(self.parts, near, strict=True)))
+        self._moves: dict[tuple[int, int], Move] = {}
+
+    def leaving(self, share: float) -> Plan:
+        """Return the plan that costs least of those that leave a share of the work."""
+        return self._plan(self._counts(Goal(None, share)))
+
+    def asked(self) -> Plan:
+        """Return the plan that the options ask for."""
+        item = self._item
+        if item.scope == "layer" and not item.max_macs:
+            ratio = item.ratio or _RATIO
+            return self._plan(channel_plan.uniform(self.groups, self.steps, ratio))
+        most = item.ratio or (None if item.max_macs else _RATIO)
+        return self._plan(self._counts(Goal(most, item.max_macs or None)))
+
+    def counts(self, plan: Plan) -> list[int]:
+        """Return how many channels of each group go."""
+        known = [plan[part].edit if part in plan else None for part in self.parts]
+        return [len(e.channels) if isinstance(e, TakeChannels) else 0 for e in known]
 
     def node(self, at: int) -> Node:
         """Return the node that messages about a group name."""
         return first_node(self.groups[at])
 
-    def leave(self, at: int, code: str, why: str, ctx: Context) -> None:
-        """Say why a group stays whole, to the reader and for its row in the report."""
-        ctx.skip(self.node(at), code, why)
-        self.reasons[at] = Reason(code, why)
+    def why_whole(self, at: int) -> Reason:
+        """Say why a group that may lose channels stays whole."""
+        if self.parts[at] in self.reasons:
+            return self.reasons[self.parts[at]]
+        if len(self.steps[at].counts) == 1:
+            why = f"its {self.groups[at].size} channels are too few to leave a multiple"
+            return Reason("too-few", why)
+        return Reason("not-chosen", "other channels save more for what they cost")
 
-    def say(self, counts: Sequence[int], ctx: Context) -> None:
-        """Say of each group that stays whole why."""
-        for at, count in enumerate(counts):
-            if count:
-                continue
-            if len(self.steps[at].counts) == 1:
-                why = f"its {self.groups[at].size} channels are too few to leave a multiple"
-                self.leave(at, "too-few", why, ctx)
-            else:
-                why = "other channels save more for what they cost"
-                self.leave(at, "not-chosen", why, ctx)
+    def _counts(self, goal: Goal) -> list[int]:
+        of = self.groups, self.orders, self.steps, self.account, goal
+        if self._item.scope == "layer":
+            return channel_plan.same_share(*of)
+        return channel_plan.cheapest(*of)
 
-    def say_all(self, code: str, why: str, ctx: Context) -> None:
-        """Say the same of every group."""
-        for at in range(len(self.groups)):
-            self.leave(at, code, why, ctx)
+    def _plan(self, counts: Sequence[int]) -> Plan:
+        return {self.parts[at]: self._move(at, count) for at, count in enumerate(counts) if count}
+
+    def _move(self, at: int, count: int) -> Move:
+        """Return the move that takes some channels of a group, as if all others stayed whole."""
+        if (at, count) not in self._moves:
+            order, nothing = self.orders[at], [o.channels[:0] for o in self.orders]
+            saved = self.account.saved(at, nothing, order.channels[:count])
+            gone = tuple(int(c) for c in np.sort(order.channels[:count]))
+            self._moves[at, count] = Move(
+                self.parts[at],
+                "channels",
+                f"{count} of {self.groups[at].size} channels gone",
+                float(order.costs[count - 1]),
+                0,
+                self.account.total - saved,
+                edit=TakeChannels(self._item.groups_asked(), self.places[at], gone),
+            )
+        return self._moves[at, count]

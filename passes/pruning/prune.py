@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 
 import numpy as np
 
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
+from ocompress.lossy.refit import Built
 from ocompress.lossy.rehearsing import misled
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_names, check_patterns
 from passes import order
-from passes.pruning import costs, magnitude, patterns
+from passes.pruning import costs, magnitude, patterns, prune_rows
 from passes.pruning.corrected_costs import corrected
 from passes.pruning.costs import CRITERIA, Costed, Question
-from passes.pruning.cutting import DEEPEST, HALF, Cutting, as_far_as_allowed
 from passes.pruning.scores import Scores
+from passes.pruning.zeroing import DEEPEST, HALF, Zeros, build
+
+_SPARSE = Reason("already-sparse", "it has as many zeros as asked for")
 
 
-class Prune(Pass):
+class Prune(LossyPass):
     """Set weights to zero, those first that the model's outputs miss least.
 
     Before: y = Conv(x, W)
@@ -72,7 +77,8 @@ class Prune(Pass):
 
     name = "prune"
     after = order.TO_ZERO
-    numerics = Numerics.LOSSY
+    noun = "zeros"
+    saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("sparsity", "pattern", "layers")
     may_change = Facet.WEIGHTS
@@ -154,15 +160,23 @@ class Prune(Pass):
                 raise OptionError(msg)
 
     def run(self, model: Model, ctx: Context) -> Outcome:
-        """Prune every weight that may be pruned.
+        """Set weights to zero, by their sizes alone where few samples mislead.
 
         Raises:
             OptionError: If a name pattern matches nothing.
             DataError: If the criterion needs data and there are none.
         """
         blind = replace(self, criterion="l2", refit=False)
-        if self.criterion == "auto" and misled(self, blind, model, ctx):
-            return blind.run(model, ctx)
+        auto = self.criterion == "auto" and misled(self, blind, model, ctx)
+        return LossyPass.run(blind if auto else self, model, ctx)
+
+    def propose(self, model: Model, ctx: Context) -> Zeros:
+        """Find out what every weight costs.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+            DataError: If the criterion needs data and there are none.
+        """
         criterion = self._criterion(ctx)
         # magnitudes do not tell that errors of the ends are dearer; costs that are measured do
         ends = criterion in costs.DATA_FREE if self.protect_ends is None else self.protect_ends
@@ -176,12 +190,30 @@ class Prune(Pass):
         limited = not self.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
         deepest = DEEPEST if limited else self._amount
         costed = self._costed(model, wanted, criterion, deepest, ctx)
+        masks = partial(self._masks, wanted, costed, criterion)
+        return Zeros([c for c, _ in wanted], costed, criterion, masks)
 
-        def masks(sparsity: float) -> list[np.ndarray]:
-            return list(self._masks(wanted, costed, criterion, sparsity))
+    def asked(self, proposal: Zeros) -> Plan:
+        """Return the zeros that the options ask for."""
+        return proposal.making(self._amount)
 
-        work = Cutting(model, [c for c, _ in wanted], costed, criterion, ctx, refit=self.refit)
-        return as_far_as_allowed(work, masks) if limited else work.cut(model, masks(self._amount))
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model with zeros, what is left of each weight fitted."""
+        return build(model, plan, ctx if fit and self.refit and ctx.has_data else None)
+
+    def finish(self, model: Model, proposal: Zeros, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each weight how much of it is zero, and change the model."""
+        for weight in proposal.weights:
+            if weight.name not in chosen.plan:
+                reason = proposal.reasons.get(weight.name, _SPARSE)
+                ctx.skip(weight.nodes[0], reason.code, reason.why)
+        details = prune_rows.details(model, proposal, chosen, ctx)
+        if chosen.built is None:
+            return Outcome(details=details)
+        made = sum(row["pruned"] for row in details["layers"] if "pruned" in row)
+        model.become(chosen.built.model)
+        counts = {"weights pruned": len(chosen.plan), "zeros made": made}
+        return Outcome(Facet.WEIGHTS, counts, details)
 
     @property
     def _amount(self) -> float:

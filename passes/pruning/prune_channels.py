@@ -7,23 +7,21 @@ from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.work import one_sample
-from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model
-from ocompress.lossy.budget_search import BudgetSearch
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.lossy.refit import Built
 from ocompress.lossy.rehearsing import misled
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
-from passes.pruning import channel_plan, channel_rows
-from passes.pruning.channel_builder import Builder
+from passes.pruning import channel_rows
+from passes.pruning.channel_builder import TakeChannels, build
 from passes.pruning.channel_plan import Account
-from passes.pruning.channel_search import Counts, paying, search_for
 from passes.pruning.channel_survey import CRITERIA, DATA_FREE, Survey, survey
-from passes.pruning.channel_work import Reason, Work, first_node
+from passes.pruning.channel_work import Cuts, first_node
 
 
-class PruneChannels(Pass):
+class PruneChannels(LossyPass):
     """Take channels out of layers, and fit the layers that read them to do without.
 
     Before: y = Conv(Relu(Conv(x, W1, b1)), W2, b2), W1 of 64 outputs
@@ -70,7 +68,8 @@ class PruneChannels(Pass):
     """
 
     name = "prune-channels"
-    numerics = Numerics.LOSSY
+    noun = "cuts"
+    overlaps = True
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("ratio", "max_macs")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
@@ -107,8 +106,13 @@ class PruneChannels(Pass):
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose channels stay.")
 
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Go by the weights, fit nothing and try nothing."""
+        by_weights = self.criterion if self.criterion in DATA_FREE else "l2"
+        return replace(self, criterion=by_weights, refit=False).run(model, ctx)
+
     def run(self, model: Model, ctx: Context) -> Outcome:
-        """Take channels out.
+        """Take channels out, by their sizes alone where few samples mislead.
 
         Raises:
             OptionError: If a name pattern matches nothing.
@@ -116,35 +120,50 @@ class PruneChannels(Pass):
         """
         blind = replace(self, criterion="l2", refit=False)
         auto = self.criterion == "auto" and misled(self, blind, model, ctx)
-        return (blind if auto else self).take_out(model, ctx)
+        return LossyPass.run(blind if auto else self, model, ctx)
 
-    def preview(self, model: Model, ctx: Context) -> Outcome:
-        """Go by the weights, fit nothing and try nothing."""
-        by_weights = self.criterion if self.criterion in DATA_FREE else "l2"
-        item = replace(self, criterion=by_weights, refit=False)
-        return item.take_out(model, ctx, report=False)
+    def propose(self, model: Model, ctx: Context) -> Cuts:
+        """Find which channels may go in which order, and at what cost.
 
-    def take_out(self, model: Model, ctx: Context, *, report: bool = True) -> Outcome:
-        """Take channels out, with a report of what each group cost if it is wanted."""
+        Raises:
+            OptionError: If a name pattern matches nothing.
+            DataError: If the criterion needs data and there are none.
+        """
         check_patterns(model, self.exclude, self.name)
         for _, node in model.nodes():
             if is_quantized(node):
                 ctx.skip(node, "quantized", "its weight is quantized; do this before")
-        work = self._prepare(model, ctx)
-        counts, built = self._choose(work, ctx)
-        details = channel_rows.details(work, counts, built, ctx) if report else {}
-        if not any(counts) or built is None:
-            return Outcome(details=details)
+        return self._survey(model, ctx)
+
+    def asked(self, proposal: Cuts) -> Plan:
+        """Return the plan that the options ask for."""
+        return proposal.asked()
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model without channels, the layers behind fitted."""
+        edits = {p: m.edit for p, m in plan.items() if isinstance(m.edit, TakeChannels)}
+        return build(model, edits, ctx if fit and self.refit and ctx.has_data else None)
+
+    def finish(self, model: Model, proposal: Cuts, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each group what went or why it stays whole, and change the model."""
+        counts, built = proposal.counts(chosen.plan), chosen.built
         for at, count in enumerate(counts):
             if count:
-                node = work.node(at)
-                what = f"{count} of {work.groups[at].size} channels were taken out"
-                ctx.applied(node, "channels-removed", what)
+                what = f"{count} of {proposal.groups[at].size} channels were taken out"
+                ctx.applied(proposal.node(at), "channels-removed", what)
+            else:
+                reason = proposal.why_whole(at)
+                ctx.skip(proposal.node(at), reason.code, reason.why)
+        details = {}
+        if not ctx.previewing:
+            details = channel_rows.details(model, proposal, counts, built, ctx)
+        if built is None:
+            return Outcome(details=details)
         model.become(built.model)
         done = {"groups cut": sum(map(bool, counts)), "channels removed": sum(counts)}
         return Outcome(self.may_change, done, details)
 
-    def asked(self) -> ChannelGroups:
+    def groups_asked(self) -> ChannelGroups:
         """Return the question for the groups."""
         return ChannelGroups()
 
@@ -156,9 +175,8 @@ class PruneChannels(Pass):
         """Return what the number of channels that are left should be a multiple of."""
         return ctx.target.channel_multiple
 
-    def _prepare(self, model: Model, ctx: Context) -> Work:
-        found = ctx.analysis(self.asked(), model)
-        multiple = self.multiple or self.liked(ctx)
+    def _survey(self, model: Model, ctx: Context) -> Cuts:
+        found = ctx.analysis(self.groups_asked(), model)
         refused: list[tuple[Group, Reason]] = []
         places = []
         for at, group in enumerate(found):
@@ -179,13 +197,11 @@ class PruneChannels(Pass):
         places = [places[at] for at in known]
         orders = [surveyed.orders[at] for at in known]
         groups = [groups[at] for at in known]
-        fit = self.refit and ctx.has_data
-        builder = Builder(model, self.asked(), places, orders, fit, ctx)
-        steps = [channel_plan.steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
         account = Account(model, groups, one_sample(model, ctx.analyses.data))
         for group, reason in refused:
             ctx.skip(first_node(group), reason.code, reason.why)
-        return Work(places, groups, orders, steps, account, builder, criterion, refused)
+        multiple = self.multiple or self.liked(ctx)
+        return Cuts(self, multiple, places, groups, orders, account, criterion, refused)
 
     def _is_known(self, at: int, surveyed: Survey) -> bool:
         """Say whether a group's costs can be compared with the others', if they must be."""
@@ -206,43 +222,3 @@ class PruneChannels(Pass):
         if group.size < 2:
             return Reason("too-few", "it has a single channel")
         return None
-
-    def _choose(self, work: Work, ctx: Context) -> tuple[list[int], Built | None]:
-        """Return how many channels of each group go, and the model without them."""
-        search = search_for(work.builder, lambda left: work.plan(self, left), ctx)
-        counts: list[int]
-        built: Built | None
-        if not self.ratio and not self.max_macs and (search.limited or search.hurried):
-            found = search.farthest() if search.limited else search.nearest()
-            if found is None:
-                code = "too-lossy" if search.limited else "too-slow"
-                work.say_all(code, "no cut keeps to the limit", ctx)
-                return [0] * len(work.groups), None
-            counts, built = found
-        else:
-            counts = work.plan(self, None)
-            built = work.builder.build(counts) if any(counts) else None
-        work.say(counts, ctx)
-        if built is None or search.is_faster(built) is not False:
-            return counts, built
-        return self._only_paying(work, search, counts, ctx)
-
-    def _only_paying(
-        self, work: Work, search: BudgetSearch[Counts, Built], counts: Counts, ctx: Context
-    ) -> tuple[list[int], Built | None]:
-        """Leave those groups whole whose cut does not make their layers faster."""
-        pays = paying(work.builder, work.groups, counts, ctx)
-        for at, (count, good) in enumerate(zip(counts, pays, strict=True)):
-            if count and not good:
-                why = f"without {count} of its channels its layers are not measured faster here"
-                work.leave(at, "not-faster", why, ctx)
-        counts = [c if good else 0 for c, good in zip(counts, pays, strict=True)]
-        built = work.builder.build(counts) if any(counts) else None
-        if built is None or search.is_faster(built) is not False:
-            return counts, built
-        why = "with fewer channels the model is not measured faster here: nothing was changed"
-        ctx.remark(Severity.DECLINED, "not-faster", why)
-        for at, count in enumerate(counts):
-            if count:
-                work.reasons[at] = Reason("not-faster", why)
-        return [0] * len(counts), None

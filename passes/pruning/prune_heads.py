@@ -28,7 +28,7 @@ class PruneHeads(PruneChannels):
 
     name = "prune-heads"
 
-    def asked(self) -> ChannelGroups:
+    def groups_asked(self) -> ChannelGroups:
         """Return the question for whole heads."""
         return ChannelGroups(split="outer")
 

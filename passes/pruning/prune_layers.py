@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import Site, site_of
-from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
-from ocompress.diagnostics import Severity
-from ocompress.ir import Facet, Model, Node
-from ocompress.lossy.ablation import cost_of, cost_together, samples_for
+from ocompress.analysis.work import one_sample, work_of
+from ocompress.ir import Facet, Model
+from ocompress.lossy import applying
+from ocompress.lossy.ablation import costs_alone
+from ocompress.lossy.applying import jobs_behind, twins_of
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal
 from ocompress.lossy.layer_times import measured
-from ocompress.lossy.refit import Job, refit
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.lossy.refit import Built, refit
+from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
+from ocompress.planning import Move
 from passes.pruning.branches import (
     Affine,
     Branch,
@@ -30,18 +31,54 @@ from passes.pruning.branches import (
 
 
 @dataclass(frozen=True)
-class _Found:
-    branch: Branch
+class ToAffine:
+    """Puts a factor and an offset in place of a branch.
+
+    Attributes:
+        label: Label of the Add that the branch ends in.
+        affine: The factor and the offset.
+    """
+
+    label: str
     affine: Affine
-    seen: Sensitivity
 
-    @property
-    def cost(self) -> float:
-        """What the outputs lose without the branch, see `cost_of`."""
-        return cost_of(self.seen)
+    def apply(self, model: Model) -> bool:
+        """Replace the branch; one that went with a branch around it is gone already."""
+        branch = next((b for b in find_branches(model) if b.add.label == self.label), None)
+        if branch is None:
+            return False
+        dtype = branch.shortcut.dtype
+        like = np.dtype(np.float32) if dtype is None else dtype.numpy
+        return replace_branch(branch, self.affine, like)
 
 
-class PruneLayers(Pass):
+class Branches(Proposal):
+    """Branches that may go, the cheapest first."""
+
+    least = 0.0
+
+    def __init__(self, branches: Sequence[Branch], moves: Sequence[Move]) -> None:
+        """Name the parts.
+
+        Args:
+            branches: All branches of the model, in order.
+            moves: What is known of those that may go, the cheapest first.
+        """
+        known = {b.add.label: b for b in branches}
+        super().__init__({m.part: [m.part, *(n.label for n in known[m.part].nodes)] for m in moves})
+        self.branches, self.moves = branches, moves
+        self.finest = 0.5 / max(len(moves), 1)
+
+    def leaving(self, share: float) -> Plan:
+        """Return as many moves as leave a share of the branches, the cheapest."""
+        return self.first(round((1 - share) * len(self.moves)))
+
+    def first(self, count: int) -> Plan:
+        """Return some moves, the cheapest."""
+        return {m.part: m for m in self.moves[:count]}
+
+
+class PruneLayers(LossyPass):
     """Take out the residual branches that the model's outputs miss least.
 
     Before: y = Add(x, f(x))
@@ -63,7 +100,7 @@ class PruneLayers(Pass):
     """
 
     name = "prune-layers"
-    numerics = Numerics.LOSSY
+    noun = "branches"
     goals = ("count",)
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
     needs_data = True
@@ -71,8 +108,8 @@ class PruneLayers(Pass):
     count: int = option(0, help="Branches that go; 0 leaves it to the budget.", at_least=0)
     exclude: tuple[str, ...] = option((), help="Globs of node names whose branch stays.")
 
-    def run(self, model: Model, ctx: Context) -> Outcome:
-        """Take branches out.
+    def propose(self, model: Model, ctx: Context) -> Branches:
+        """Try each branch alone.
 
         Raises:
             OptionError: If a name pattern matches nothing.
@@ -80,23 +117,49 @@ class PruneLayers(Pass):
         """
         check_patterns(model, self.exclude, self.name)
         branches = find_branches(model)
-        if not branches:
-            return Outcome()
         wanted = [b for b in branches if not self._is_excluded(b, ctx)]
-        found = self._try(model, wanted, ctx) if wanted else []
-        taken, built = self._choose(model, found, ctx)
-        for one in found:
-            if one not in taken and built is not None:
-                why = f"without it the outputs would lose {one.cost:.3g}"
-                ctx.skip(one.branch.add, "not-chosen", why)
-        details = _details(model, built, branches, found, taken, ctx)
+        return Branches(branches, self._try(model, wanted, ctx) if wanted else [])
+
+    def asked(self, proposal: Branches) -> Plan:
+        """Return as many branches as the options ask for."""
+        return proposal.first(self.count or 1)
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model without some branches, the layers behind fitted."""
+        clone = model.clone()
+        twins = twins_of(clone, model)
+        behind = jobs_behind(clone, plan, masked=False)
+        for move in plan.values():
+            if move.edit is not None:
+                move.edit.apply(clone)
+        clone.sort()
+        if fit:
+            left = {id(n) for n in clone.graph.nodes}
+            jobs = [replace(j, nodes=[n for n in j.nodes if id(n) in left]) for j in behind]
+            refit(model, clone, twins, [j for j in jobs if j.nodes], ctx)
+        return Built(clone, done=frozenset(plan))
+
+    def finish(self, model: Model, proposal: Branches, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each branch whether it went, and change the model."""
+        if not proposal.branches:
+            return Outcome()
+        built = chosen.built
+        nodes = {b.add.label: b for b in proposal.branches}
+        for move in proposal.moves:
+            branch, reason = nodes[move.part], proposal.reasons.get(move.part)
+            if built is not None and move.part in chosen.plan:
+                what = f"its branch of {len(branch.nodes)} nodes went for a factor and an offset"
+                ctx.applied(branch.add, "branch-removed", what)
+            elif reason is not None:
+                ctx.skip(branch.add, reason.code, reason.why)
+            else:
+                why = f"without it the outputs would lose {move.error:.3g}"
+                ctx.skip(branch.add, "not-chosen", why)
+        details = _details(model, proposal, chosen, ctx)
         if built is None:
             return Outcome(details=details)
-        for one in taken:
-            what = f"its branch of {len(one.branch.nodes)} nodes went for a factor and an offset"
-            ctx.applied(one.branch.add, "branch-removed", what)
-        model.become(built)
-        return Outcome(self.may_change, {"branches removed": len(taken)}, details)
+        model.become(built.model)
+        return Outcome(self.may_change, {"branches removed": len(chosen.plan)}, details)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the branches; which of them goes is for the data to say."""
@@ -111,131 +174,54 @@ class PruneLayers(Pass):
         ctx.skip(branch.add, "excluded", "a pattern of 'exclude' matches a layer of its branch")
         return True
 
-    def _try(self, model: Model, branches: list[Branch], ctx: Context) -> list[_Found]:
+    def _try(self, model: Model, branches: list[Branch], ctx: Context) -> list[Move]:
         """Return what is known of each branch, the cheapest first."""
         fits = fit_affine(model, branches, ctx.data)
-        variants: dict[str, Edit] = {}
-        for at, branch in enumerate(branches):
-            if id(branch.add) in fits:
-                variants[str(at)] = partial(_without, branch.add.label, fits[id(branch.add)])
-            else:
+        edits = {
+            b.add.label: ToAffine(b.add.label, fits[id(b.add)])
+            for b in branches
+            if id(b.add) in fits
+        }
+        for branch in branches:
+            if id(branch.add) not in fits:
                 why = "how many channels its shortcut has is not known"
                 ctx.skip(branch.add, "unknown-channels", why)
-        samples = samples_for(model, len(variants), ctx)
-        stage = f"{self.name}: trying branches one at a time"
-        seen = sensitivity(model, variants, ctx.data, partial(ctx.progress, stage), samples=samples)
-        found = [
-            _Found(branch, fits[id(branch.add)], seen[str(at)])
-            for at, branch in enumerate(branches)
-            if str(at) in seen
-        ]
-        return sorted(found, key=lambda f: f.cost)
-
-    def _choose(
-        self, model: Model, found: Sequence[_Found], ctx: Context
-    ) -> tuple[list[_Found], Model | None]:
-        limited = any(g.kind == "max-drop" for g in ctx.guards) and not self.count
-        most = len(found) if limited else min(self.count or 1, len(found))
-        taken: list[_Found] = []
-        best: Model | None = None
-        for one in found[:most] if limited else found[most - 1 : most]:
-            tried = [*taken, one] if limited else list(found[:most])
-            built = _build(model, tried, ctx)
-            verdict = ctx.judged("max-drop", built, model) if limited else None
-            if verdict is not None and not verdict.held:
-                break
-            taken, best = tried, built
-        if best is None:
-            if found:
-                _say(found, "too-lossy", "no branch may go within the limit on the drop", ctx)
-            return [], None
-        verdict = ctx.judged("latency", best, model)
-        if verdict is not None and verdict.figures.get("ratio", 0.0) >= 1:
-            why = "without branches the model is not measured faster here"
-            ctx.remark(Severity.DECLINED, "not-faster", why)
-            return [], None
-        return taken, best
+        costs = costs_alone(model, edits, ctx)
+        work = work_of(model, one_sample(model, ctx.analyses.data))
+        total = sum(work.values())
+        moves = []
+        for branch in branches:
+            label = branch.add.label
+            if label in costs:
+                left = total - sum(work.get(id(n), 0.0) for n in branch.nodes)
+                what = f"a branch of {len(branch.nodes)} nodes gone"
+                moves.append(Move(label, "affine", what, costs[label], 0, left, edit=edits[label]))
+        return sorted(moves, key=lambda m: m.error)
 
 
-def _build(model: Model, taken: Sequence[_Found], ctx: Context) -> Model:
-    """Return the model without some branches, the layers behind fitted."""
-    clone = model.clone()
-    pairs = zip(clone.graph.nodes, model.graph.nodes, strict=True)
-    twins = {id(node): twin for node, twin in pairs}
-    mine = {id(twin): node for node, twin in zip(clone.graph.nodes, model.graph.nodes, strict=True)}
-    first = min(list(mine).index(id(f.branch.add)) for f in taken)
-    behind = [n for at, n in enumerate(clone.graph.nodes) if at > first]
-    for one in taken:
-        add = mine[id(one.branch.add)]  # it may have gone with a branch around it
-        branch = next((b for b in find_branches(clone) if b.add is add), None)
-        if branch is not None:
-            replace_branch(branch, one.affine, _like(branch))
-    clone.sort()
-    jobs: dict[int, list[Node]] = {}
-    for node in behind:
-        site = site_of(node) if node.graph is clone.graph else None
-        if isinstance(site, Site):
-            jobs.setdefault(id(node.inputs[site.layer.weight_at]), []).append(node)
-    refit(model, clone, twins, [Job(nodes, masked=False) for nodes in jobs.values()], ctx)
-    return clone
-
-
-def _without(label: str, fit: Affine, model: Model) -> bool:
-    branch = next((b for b in find_branches(model) if b.add.label == label), None)
-    return branch is not None and replace_branch(branch, fit, _like(branch))
-
-
-def _like(branch: Branch) -> np.dtype[np.generic]:
-    dtype = branch.shortcut.dtype
-    return np.dtype(np.float32) if dtype is None else dtype.numpy
-
-
-def _say(found: Sequence[_Found], code: str, why: str, ctx: Context) -> None:
-    for one in found:
-        ctx.skip(one.branch.add, code, why)
-
-
-def _details(
-    model: Model,
-    built: Model | None,
-    branches: Sequence[Branch],
-    found: Sequence[_Found],
-    taken: Sequence[_Found],
-    ctx: Context,
-) -> dict[str, Any]:
+def _details(model: Model, proposal: Branches, chosen: Chosen, ctx: Context) -> dict[str, Any]:
     """Return what the report holds: a row per branch, in order."""
-    times = measured(model, built, ctx, _left(taken)) if built is not None else None
-    known = {id(f.branch.add): f for f in found}
-    gone = {id(f.branch.add) for f in taken} if built is not None else set()
+    built, gone = chosen.built, chosen.plan
+    done = {n: 0.0 for label in gone for n in proposal.layers[label][1:]}  # no work is left
+    times = measured(model, built.model, ctx, done) if built is not None else None
+    known = {m.part: m for m in proposal.moves}
     said = {r.node: r for r in ctx.left_alone}
-    every = said.get("")  # what was said of the model holds for all
     rows = []
-    for branch in branches:
-        one, label = known.get(id(branch.add)), branch.add.label
-        left = id(branch.add) not in gone
-        size = len(branch.nodes)
-        row: dict[str, Any] = {"name": label, "nodes": size, "kept": size if left else 0}
+    for branch in proposal.branches:
+        label, size = branch.add.label, len(branch.nodes)
+        row: dict[str, Any] = {"name": label, "nodes": size, "kept": 0 if label in gone else size}
         row["removed"] = size - row["kept"]
-        if one is not None:
-            row |= {"predicted_error": one.cost, "affine_error": one.affine.error}
+        move = known.get(label)
+        if move is not None and isinstance(move.edit, ToAffine):
+            row |= {"predicted_error": move.error, "affine_error": move.edit.affine.error}
         if times is not None:
-            row |= times.of({label, *(n.label for n in branch.nodes)}, _then(branch, left=left))
-        reason = said.get(label, every) if left else None
-        if reason is not None:
-            row |= {"code": reason.code, "why": reason.message}
+            then = set(affine_labels(branch)) if label in gone else set()
+            row |= times.of({label, *(n.label for n in branch.nodes)}, then)
+        if label in said and label not in gone:
+            row |= {"code": said[label].code, "why": said[label].message}
         rows.append(row)
     details: dict[str, Any] = {"branches": rows}
-    reached = cost_together(model, built, ctx) if built is not None else None
-    if reached is not None:
-        details["error"] = {"predicted": sum(f.cost for f in taken), "reached": reached}
+    if built is not None:
+        predicted = sum(m.error for m in gone.values())
+        details |= applying.together(model, built, predicted, ctx)
     return details
-
-
-def _left(taken: Sequence[_Found]) -> dict[str, float]:
-    """Return the part of the work that is left of each layer of the branches that go."""
-    return {n.label: 0.0 for one in taken for n in one.branch.nodes}
-
-
-def _then(branch: Branch, *, left: bool) -> set[str]:
-    """Return the labels of what is there in place of a branch; none if it is as it was."""
-    return set() if left else set(affine_labels(branch))

@@ -8,29 +8,61 @@ from typing import Any
 import numpy as np
 
 from ocompress.ir import Model, Node
-from ocompress.lossy.ablation import cost_together
+from ocompress.lossy import applying
+from ocompress.lossy.engine import Chosen
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.layer_weights import LayerWeight, weight_of
 from ocompress.lossy.least_squares import Fit
 from ocompress.pipeline import Context
 from passes.pruning import magnitude
 from passes.pruning.costs import Costed
+from passes.pruning.zeroing import Zeros
 
 Row = dict[str, Any]
 
 
-def row_of(candidate: LayerWeight, before: np.ndarray, costed: Costed | None) -> Row:
-    """Return the row of a weight that was looked at.
+def details(model: Model, proposal: Zeros, chosen: Chosen, ctx: Context) -> Row:
+    """Return what the report holds of a run: a row for every layer, in order.
 
     Args:
-        candidate: The weight as it is.
-        before: As it was.
-        costed: What was thought that each of its elements costs, None if nothing was measured.
+        model: The model as it was.
+        proposal: What was looked at.
+        chosen: What came of it.
+        ctx: Knows what was left alone and why; has the data, and the guard that measures.
     """
-    after = candidate.array
+    built = chosen.built
+    after = model if built is None else built.model
+    weights = {n.label: w for _, n in after.nodes() if (w := weight_of(n)) is not None}
+    shown = proposal.costed if proposal.criterion == "obs" else {}
+    rows = []
+    for weight in proposal.weights:
+        now = weights[weight.name][0].constant
+        assert now is not None
+        row = _row(weight.name, weight.array, now, shown.get(id(weight.value)))
+        made = None if built is None else _fit_of(weight, built.fits)
+        if made is not None:
+            row |= {"output_error": made.before, "refitted_error": made.after}
+        rows.append(row)
+    found: Row = {"layers": _with_others(after, rows, ctx), "criterion": proposal.criterion}
+    if built is None:
+        return found
+    found["sparsity"] = share_of_zeros(after)
+    times = measured(model, after, ctx)  # kernels are dense: zeros are multiplied, too
+    if times is not None:
+        for row in found["layers"]:
+            row.update(times.of(proposal.layers.get(row["name"], [row["name"]])))
+    touched = [row for row in rows if row["pruned"]]
+    if all("predicted_error" in row for row in touched):
+        predicted = sum(row["predicted_error"] for row in touched)
+        found |= applying.together(model, built, predicted, ctx)
+    return found
+
+
+def _row(name: str, before: np.ndarray, after: np.ndarray, costed: Costed | None) -> Row:
+    """Return the row of a weight that was looked at."""
     gone = (after == 0) & (before != 0)
     lost = before[gone]
-    row = _whole(after, candidate.name) | {
+    row = _whole(after, name) | {
         "pruned": int(lost.size),
         "threshold": float(magnitude.magnitudes(lost).max(initial=0.0)),
         "error": magnitude.energy(lost) / (magnitude.energy(before) or 1.0),
@@ -40,27 +72,12 @@ def row_of(candidate: LayerWeight, before: np.ndarray, costed: Costed | None) ->
     return row
 
 
-def note_fits(rows: Sequence[tuple[LayerWeight, Row]], fits: Mapping[int, Fit]) -> None:
-    """Write into the rows of weights what fitting what was left of them did.
-
-    Args:
-        rows: Weights with their rows.
-        fits: What was done, by id of a node.
-    """
-    for candidate, row in rows:
-        made = next((fits[id(n)] for n in candidate.nodes if id(n) in fits), None)
-        if made is not None:
-            row |= {"output_error": made.before, "refitted_error": made.after}
+def _fit_of(weight: LayerWeight, fits: Mapping[str, Fit]) -> Fit | None:
+    return next((fits[n.label] for n in weight.nodes if n.label in fits), None)
 
 
-def with_others(model: Model, rows: Sequence[Row], ctx: Context) -> list[Row]:
-    """Return rows of all layers in order, those that were left alone included.
-
-    Args:
-        model: The model.
-        rows: The rows of those that were looked at; reasons are written into them.
-        ctx: Knows what was left alone and why.
-    """
+def _with_others(model: Model, rows: Sequence[Row], ctx: Context) -> list[Row]:
+    """Return rows of all layers in order, those that were left alone included."""
     nodes = {n.label: n for _, n in model.nodes()}
     known = {row["name"]: row for row in rows}
     for remark in ctx.left_alone:
@@ -69,31 +86,6 @@ def with_others(model: Model, rows: Sequence[Row], ctx: Context) -> list[Row]:
         known[remark.node] |= {"code": remark.code, "why": remark.message}
     place = {label: at for at, label in enumerate(nodes)}
     return sorted(known.values(), key=lambda row: place[row["name"]])
-
-
-def details(
-    models: tuple[Model, Model], rows: Sequence[Row], layers: Mapping[str, list[str]], ctx: Context
-) -> Row:
-    """Return what the report holds of a run that changed something.
-
-    Args:
-        models: Before and after.
-        rows: The rows; times are written into them.
-        layers: Labels of the layers that have a weight, by name of its row, where not that alone.
-        ctx: Has the data, and the guard that measures.
-    """
-    times = measured(*models, ctx)  # kernels are dense: zeros are multiplied, too
-    if times is not None:
-        for row in rows:
-            row.update(times.of(layers.get(row["name"], [row["name"]])))
-    found: Row = {}
-    touched = [row for row in rows if row.get("pruned")]
-    if ctx.has_data and all("predicted_error" in row for row in touched):
-        reached = cost_together(*models, ctx)
-        predicted = sum(row["predicted_error"] for row in touched)
-        if reached is not None:
-            found["error"] = {"predicted": predicted, "reached": reached}
-    return found
 
 
 def share_of_zeros(model: Model) -> float:

@@ -9,11 +9,11 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.ir import Model, onnx_api
-from ocompress.planning import Candidate, CandidateTable
+from ocompress.planning import Move, MoveTable
 from ocompress.runtime import Session
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS
-from passes.factorization.choices import Choices, why_kept
+from passes.factorization.choices import Chains
 from passes.factorization.factorize import Factorize
 from passes.factorization.forms import Form
 from passes.factorization.layers import Layer, survey
@@ -80,14 +80,14 @@ def test_what_a_chain_costs_is_what_samples_say_that_it_was_not_fitted_to() -> N
 
 
 def test_ruinous_forms_are_out_of_the_running() -> None:
-    table = CandidateTable()
+    table = MoveTable()
     for method, error in (("keep", 0.0), ("channel", 0.9), ("channel", 1.1)):
-        table.add(Candidate("fc", method, "", error, 8, 8.0))
-    choices = Choices(table, {}, {}, {}, {}, {}, "macs")
+        table.add(Move("fc", method, "", error, 8, 8.0))
+    choices = Chains({"fc": ["fc"]}, table, "macs", 0.0, {})
     choices.drop_ruinous()
     assert table.open("fc") == [0, 1]
     table.drop("fc", 1, "another reason")
-    assert why_kept(choices, "fc")[0] == "too-lossy"
+    assert choices.why_kept("fc").code == "too-lossy"
 
 
 @pytest.mark.parametrize("samples", [16, 32, 64])

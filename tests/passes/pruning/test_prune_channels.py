@@ -150,7 +150,7 @@ def test_a_limit_on_the_drop_says_how_far_it_goes() -> None:
     guard = Fake("max-drop", rule)
     after, outcome, _ = pruned(model, guards=[guard])
     assert 0 < error(model, after) < 5e-4
-    assert guard.asked >= 4
+    assert guard.asked >= 3  # plans that are alike are judged once
     farther, _, _ = pruned(model, max_macs=0.2)
     assert error(model, farther) > 5e-4
     nothing = Fake("max-drop", lambda *_: Verdict(False, "max-drop", ""))

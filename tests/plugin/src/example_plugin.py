@@ -7,7 +7,10 @@ from typing import Any
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Outcome, Pass, option
 
-PASSES = {"swap-activation": "example_plugin:SwapActivation"}
+PASSES = {
+    "swap-activation": "example_plugin:SwapActivation",
+    "few-levels": "example_lossy:FewLevels",
+}
 
 
 class SwapActivation(Pass):

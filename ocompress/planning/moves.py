@@ -1,25 +1,35 @@
-"""What every part of a model could become, what that costs, and which choice is best.
+"""Moves: what every part of a model could become, what that costs, and which choice is best.
 
-The table knows nothing of how a candidate is made: ranks, channels, zeros and integer grids all
-are a row with an error, bytes, multiply-accumulates and milliseconds. One currency for errors
-makes them comparable: the divergence that an error adds at the outputs of the model.
+The table knows nothing of how a move is made: ranks, channels, zeros and integer grids all are a
+row with an error, bytes, multiply-accumulates and milliseconds. One currency for errors makes
+them comparable: the divergence that an error adds at the outputs of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+
+from ocompress.ir import Model
 
 Resource = Literal["bytes", "macs", "ms"]
 _GRAINS = 4000
 """Steps into which a budget is divided; a choice is optimal up to one step for each part."""
 
 
+class Edit(Protocol):
+    """A change of a model as a small value: it names nodes by their labels and can be pickled."""
+
+    def apply(self, model: Model) -> bool:
+        """Change a model in place, without data; False if it cannot be done there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Move:
     """One way to make one part of a model.
 
     Attributes:
@@ -31,6 +41,7 @@ class Candidate:
         bytes: Its weights.
         macs: Its multiply-accumulates for one sample.
         ms: Its time on the target, measured; None if it was not.
+        edit: Makes it; None keeps the part.
     """
 
     part: str
@@ -40,6 +51,7 @@ class Candidate:
     bytes: int
     macs: float
     ms: float | None = None
+    edit: Edit | None = None
 
     def of(self, resource: Resource) -> float:
         """Return what it takes of a resource.
@@ -56,43 +68,43 @@ class Candidate:
 
 
 KEEP = "keep"
-"""Method of the candidate that leaves a part as it is."""
+"""Method of the move that leaves a part as it is."""
 
 
 @dataclass
-class CandidateTable:
-    """All candidates of all parts, and the reasons why some lost.
+class MoveTable:
+    """All moves of all parts, and the reasons why some lost.
 
     Attributes:
         rows: By part, in order of execution; the first of each part keeps it.
-        lost: By position in `rows`, why a candidate is out of the running.
+        lost: By position in `rows`, why a move is out of the running.
     """
 
-    rows: dict[str, list[Candidate]] = field(default_factory=dict)
+    rows: dict[str, list[Move]] = field(default_factory=dict)
     lost: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def add(self, candidate: Candidate) -> None:
-        """Add a candidate; the first of a part must keep it.
+    def add(self, move: Move) -> None:
+        """Add a move; the first of a part must keep it.
 
         Raises:
             ValueError: If it is the first of its part and changes it.
         """
-        known = self.rows.setdefault(candidate.part, [])
-        if not known and candidate.method != KEEP:
-            msg = f"{candidate.part}: the first candidate keeps the part as it is"
+        known = self.rows.setdefault(move.part, [])
+        if not known and move.method != KEEP:
+            msg = f"{move.part}: the first move keeps the part as it is"
             raise ValueError(msg)
-        known.append(candidate)
+        known.append(move)
 
     def drop(self, part: str, at: int, why: str) -> None:
-        """Take a candidate out of the running; the first reason counts."""
+        """Take a move out of the running; the first reason counts."""
         self.lost.setdefault((part, at), why)
 
     def open(self, part: str) -> list[int]:
-        """Return the positions of the candidates of a part that are in the running."""
+        """Return the positions of the moves of a part that are in the running."""
         return [at for at in range(len(self.rows[part])) if (part, at) not in self.lost]
 
     def drop_slower(self, by: Resource, why: str, *, margin: float = 0.0) -> None:
-        """Drop candidates that take as much of a resource as keeping the part does, or more.
+        """Drop moves that take as much of a resource as keeping the part does, or more.
 
         Args:
             by: The resource.
@@ -106,7 +118,7 @@ class CandidateTable:
                     self.drop(part, at, why)
 
     def least(self, part: str, resource: Resource) -> int:
-        """Return the candidate of a part that takes least of a resource."""
+        """Return the move of a part that takes least of a resource."""
         rows = self.rows[part]
         return min(self.open(part), key=lambda at: rows[at].of(resource))
 
@@ -125,7 +137,7 @@ class CandidateTable:
         a budget in steps (Frantar and Alistarh, SPDY, 2022).
 
         Returns:
-            Position of the candidate of each part; if no choice keeps to the limit, the one that
+            Position of the move of each part; if no choice keeps to the limit, the one that
             takes least.
         """
         if self.total({}, resource) <= limit:
@@ -177,7 +189,7 @@ class CandidateTable:
         return found
 
     def lines(self, choice: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Return the table of the report: every candidate, whether it was taken, or why not."""
+        """Return the table of the report: every move, whether it was taken, or why not."""
         found = []
         for part, rows in self.rows.items():
             for at, row in enumerate(rows):

@@ -7,24 +7,24 @@ import itertools
 import numpy as np
 import pytest
 
-from ocompress.planning import KEEP, Candidate, CandidateTable
+from ocompress.planning import KEEP, Move, MoveTable
 
 
-def table(seed: int, parts: int = 4, each: int = 5) -> CandidateTable:
+def table(seed: int, parts: int = 4, each: int = 5) -> MoveTable:
     rng = np.random.default_rng(seed)
-    made = CandidateTable()
+    made = MoveTable()
     for part in range(parts):
         work = float(rng.uniform(50, 100))
-        made.add(Candidate(f"p{part}", KEEP, "", 0.0, 400, work, work / 10))
+        made.add(Move(f"p{part}", KEEP, "", 0.0, 400, work, work / 10))
         for at in range(each):
             share = float(rng.uniform(0.1, 0.95))
             error = float((1 - share) ** 2 * rng.uniform(0.5, 2))
-            row = Candidate(f"p{part}", "m", f"{at}", error, int(400 * share), work * share, share)
+            row = Move(f"p{part}", "m", f"{at}", error, int(400 * share), work * share, share)
             made.add(row)
     return made
 
 
-def best(made: CandidateTable, limit: float) -> float:
+def best(made: MoveTable, limit: float) -> float:
     """The least error within a limit, by trying everything."""
     found = np.inf
     for picked in itertools.product(*(range(len(rows)) for rows in made.rows.values())):
@@ -79,21 +79,21 @@ def test_what_is_out_of_the_running_is_never_taken() -> None:
 
 
 def test_slower_candidates_are_dropped_with_a_reason() -> None:
-    made = CandidateTable()
-    made.add(Candidate("a", KEEP, "", 0.0, 10, 100, 1.0))
-    made.add(Candidate("a", "fast", "1", 0.1, 5, 50, 0.5))
-    made.add(Candidate("a", "slow", "1", 0.1, 5, 50, 0.995))
-    made.add(Candidate("a", "worse", "1", 0.2, 5, 60, 0.6))
-    made.add(Candidate("a", "other", "1", 0.2, 5, 40, 0.6))
+    made = MoveTable()
+    made.add(Move("a", KEEP, "", 0.0, 10, 100, 1.0))
+    made.add(Move("a", "fast", "1", 0.1, 5, 50, 0.5))
+    made.add(Move("a", "slow", "1", 0.1, 5, 50, 0.995))
+    made.add(Move("a", "worse", "1", 0.2, 5, 60, 0.6))
+    made.add(Move("a", "other", "1", 0.2, 5, 40, 0.6))
     made.drop_slower("ms", "no faster", margin=0.01)
     assert made.lost == {("a", 2): "no faster"}
     assert made.open("a") == [0, 1, 3, 4]
 
 
 def test_misuse_is_refused() -> None:
-    made = CandidateTable()
+    made = MoveTable()
     with pytest.raises(ValueError, match="keeps the part"):
-        made.add(Candidate("a", "fast", "", 0.0, 1, 1.0))
-    made.add(Candidate("a", KEEP, "", 0.0, 1, 1.0))
+        made.add(Move("a", "fast", "", 0.0, 1, 1.0))
+    made.add(Move("a", KEEP, "", 0.0, 1, 1.0))
     with pytest.raises(ValueError, match="was not timed"):
         made.total({}, "ms")

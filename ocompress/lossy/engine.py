@@ -1,0 +1,254 @@
+"""The engine under lossy passes: they propose moves, it chooses, and proves that they pay.
+
+A pass says what could become of each part of a model, at what cost (`LossyPass.propose`), and
+makes the model of chosen moves (`build`). How far it goes is decided in one place, whatever the
+moves are: what the options ask for; as far as the limit on the drop lets; no farther than a limit
+on the latency wants; and only what is measured to be faster, where that is what moves are for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ocompress.ir import Model
+from ocompress.lossy import applying
+from ocompress.lossy.layer_times import Times, measured
+from ocompress.lossy.refit import Built
+from ocompress.lossy.search import Search
+from ocompress.pipeline import Context, Numerics, Outcome, Pass
+from ocompress.planning import Move, MoveTable, Resource
+
+Plan = Mapping[str, Move]
+"""The move of each part that does not stay as it is, by name of the part."""
+FASTER = 0.99
+"""Layers and models count as faster if they take less than this part of the time."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a part stays as it is: a stable code and a sentence."""
+
+    code: str
+    why: str
+
+
+class Proposal(ABC):
+    """What a pass could do to a model.
+
+    Attributes:
+        layers: Labels of the nodes of each part; the first is what messages call it.
+        reasons: Why parts stay as they are, as far as that is known.
+    """
+
+    least: ClassVar[float] = 0.1
+    """Share of what moves save that is left at least when a limit on the drop says how far."""
+    finest: ClassVar[float] = 0.03
+    """Shares that differ by less are alike."""
+
+    def __init__(self, layers: Mapping[str, Sequence[str]]) -> None:
+        """Start with the parts."""
+        self.layers = layers
+        self.reasons: dict[str, Reason] = {}
+
+    def times_of(self, part: str, times: Times) -> dict[str, float]:
+        """Return how long the layers of a part take before and after, see `Times.of`."""
+        return times.of(self.layers[part])
+
+    @abstractmethod
+    def leaving(self, share: float) -> Plan:
+        """Return the plan with the least error that leaves a share of what moves save.
+
+        A smaller share never has a smaller error. What cannot be reached is neared.
+        """
+
+    def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
+        """Learn that the move of a part does not pay; by default nothing follows from that."""
+
+
+class TableProposal(Proposal):
+    """Moves that are independent of each other: the table says which choice is best."""
+
+    def __init__(
+        self,
+        layers: Mapping[str, Sequence[str]],
+        table: MoveTable,
+        by: Resource,
+        rest: Mapping[Resource, float] | None = None,
+    ) -> None:
+        """Start with the table.
+
+        Args:
+            layers: Labels of the nodes of each part.
+            table: The moves of each part.
+            by: What moves save.
+            rest: What everything else in the model takes of resources.
+        """
+        super().__init__(layers)
+        self.table, self.by, self.rest = table, by, dict(rest or {})
+
+    def leaving(self, share: float) -> Plan:
+        """Return the plan with the least error that leaves a share of what moves save."""
+        return self.within(self.by, share)
+
+    def within(self, resource: Resource, share: float) -> Plan:
+        """Return the plan with the least error that leaves a share of a resource."""
+        rest = self.rest.get(resource, 0.0)
+        limit = (self.table.total({}, resource) + rest) * share - rest
+        return self.plan(self.table.within(resource, limit))
+
+    def plan(self, choice: Mapping[str, int]) -> Plan:
+        """Return the moves of a choice of rows."""
+        return {part: self.table.rows[part][at] for part, at in choice.items() if at}
+
+    def drop(self, plan: Plan, part: str) -> None:
+        """Take a move out of the running."""
+        at = self.table.rows[part].index(plan[part])
+        self.table.drop(part, at, "its layers are not measured faster within the model")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What came of a proposal.
+
+    Attributes:
+        plan: The moves that were made.
+        built: The model of them; None if nothing changes.
+    """
+
+    plan: Plan = field(default_factory=dict)
+    built: Built | None = None
+
+
+class LossyPass(Pass):
+    """A pass that proposes moves; what they have in common is done by the engine."""
+
+    numerics = Numerics.LOSSY
+    noun: ClassVar[str] = "moves"
+    """What its moves are, for people."""
+    saves_time: ClassVar[bool] = True
+    """Whether a model has to be measured faster for what the pass does."""
+    overlaps: ClassVar[bool] = False
+    """Whether moves change layers of other parts, so that each has to be timed alone."""
+
+    @abstractmethod
+    def propose(self, model: Model, ctx: Context) -> Proposal:
+        """Say what could become of each part of a model, and what it would cost.
+
+        Args:
+            model: The model as it is; not changed.
+            ctx: Has data, target and analyses; is told what is left alone.
+        """
+
+    @abstractmethod
+    def asked(self, proposal: Any) -> Plan:
+        """Return the plan that the options ask for, where no limit says how far to go.
+
+        Args:
+            proposal: What `propose` returned. Reasons are noted in it.
+        """
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return a new model with moves made.
+
+        The default applies the edits to a clone and fits what stands behind the first of them to
+        what the original's layers make.
+
+        Args:
+            model: Not changed.
+            plan: The moves.
+            ctx: Has the data.
+            fit: Whether layers are fitted; a model that is only timed need not be.
+        """
+        return applying.build(model, plan, ctx, fit=fit and ctx.has_data)
+
+    def finish(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say what was done, and change the model.
+
+        The default names the parts in the report with what was thought and what was found.
+        """
+        return applying.finish(self, model, proposal, chosen, ctx)
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Propose, choose, build and prove."""
+        proposal = self.propose(model, ctx)
+        return self.finish(model, proposal, choose(self, model, proposal, ctx), ctx)
+
+
+def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> Chosen:
+    """Choose moves and build them.
+
+    Args:
+        item: The pass.
+        model: The model as it is.
+        proposal: What could be done.
+        ctx: Has the guards.
+
+    Returns:
+        What was chosen; where nothing was, the proposal holds the reason for each part.
+    """
+    search = Search(item, model, proposal, ctx)
+    if not item.has_goal and (search.limited or search.hurried):
+        found = search.farthest() if search.limited else search.nearest()
+        if found is None:
+            code = "too-lossy" if search.limited else "too-slow"
+            return _nothing(proposal, code, f"no choice of {item.noun} keeps to the limit")
+        chosen = Chosen(*found)
+    else:
+        plan = item.asked(proposal)
+        chosen = Chosen(plan, item.build(model, plan, ctx, fit=True) if plan else None)
+    if not item.saves_time or chosen.built is None or is_faster(chosen.built, model, ctx):
+        return chosen
+    return _only_paying(item, model, proposal, chosen, ctx)
+
+
+def is_faster(built: Built, model: Model, ctx: Context) -> bool:
+    """Whether a model is measured faster than it was; True where nothing is measured."""
+    verdict = ctx.judged("latency", built.model, model)
+    return verdict is None or (verdict.held and verdict.figures.get("ratio", 1.0) < FASTER)
+
+
+def _only_paying(
+    item: LossyPass, model: Model, proposal: Proposal, chosen: Chosen, ctx: Context
+) -> Chosen:
+    """Leave those parts as they are whose moves do not make their layers faster."""
+    pays = _paying(item, model, proposal, chosen, ctx)
+    for part in chosen.plan:
+        if part not in pays:
+            proposal.drop(chosen.plan, part)
+            why = f"with {chosen.plan[part].setting} its layers are not measured faster here"
+            proposal.reasons[part] = Reason("not-faster", why)
+    built = item.build(model, pays, ctx, fit=True) if pays else None
+    if built is None or is_faster(built, model, ctx):
+        return Chosen(pays, built)
+    why = f"with these {item.noun} the model is not measured faster here: nothing was changed"
+    return _nothing(proposal, "not-faster", why, chosen.plan)
+
+
+def _paying(
+    item: LossyPass, model: Model, proposal: Proposal, chosen: Chosen, ctx: Context
+) -> Plan:
+    """Return the moves whose layers are faster, each made alone where it moves others' layers."""
+    assert chosen.built is not None
+    found = {}
+    together = measured(model, chosen.built.model, ctx)
+    for done, (part, move) in enumerate(chosen.plan.items()):
+        times = together
+        if item.overlaps:
+            ctx.progress(f"{ctx.source}: timing {item.noun}", done, len(chosen.plan))
+            alone = item.build(model, {part: move}, ctx, fit=False).model
+            times = measured(model, alone, ctx)
+        row = {} if times is None else proposal.times_of(part, times)
+        if row and row["ms_after"] < row["ms_before"] * FASTER:
+            found[part] = move
+    return found
+
+
+def _nothing(
+    proposal: Proposal, code: str, why: str, parts: Mapping[str, object] | None = None
+) -> Chosen:
+    for part in proposal.layers if parts is None else parts:
+        proposal.reasons[part] = Reason(code, why)
+    return Chosen()

@@ -1,0 +1,152 @@
+"""How far lossy moves go: as far as the budget lets, or no farther than it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ocompress.ir import Model
+from ocompress.lossy.refit import Built
+from ocompress.pipeline import Context, Verdict
+
+if TYPE_CHECKING:
+    from ocompress.lossy.engine import LossyPass, Plan, Proposal
+
+_NOISE = 0.03
+"""Part of the limit on latency that a measurement may be off by."""
+_AIM, _ENOUGH = 0.95, 0.9
+"""Parts of the limit on the drop that the next plan is aimed at, and with which the search ends."""
+_GUESSES = 8
+"""Plans that are looked at to find the one of a certain error."""
+
+
+@dataclass
+class Search:
+    """Looks for the share of what moves save that may go.
+
+    Attributes:
+        item: The pass.
+        model: The model as it was.
+        proposal: Gives a plan for every share.
+        ctx: Has the guards.
+    """
+
+    item: LossyPass
+    model: Model
+    proposal: Proposal
+    ctx: Context
+    _plans: dict[float, Plan] = field(default_factory=dict)
+    _seen: dict[tuple[tuple[str, int], ...], tuple[Built, Verdict | None]] = field(
+        default_factory=dict
+    )
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit on the drop to go as far as."""
+        return any(g.kind == "max-drop" for g in self.ctx.guards)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the model has to become faster than it is, and moves can make it so."""
+        return self.item.saves_time and any(
+            g.kind == "latency" and getattr(g, "max_ratio", 1.0) < 1 for g in self.ctx.guards
+        )
+
+    def nearest(self) -> tuple[Plan, Built] | None:
+        """Return the plan that leaves most and is fast enough, by halving.
+
+        Returns:
+            None if not even the one that leaves least is.
+        """
+        found: Plan | None = None
+        low, high = 0.0, 1.0
+        middle = self.proposal.least
+        while high - low > self.proposal.finest:
+            plan = self._plan(middle)
+            verdict = None
+            if plan:
+                quick = self.item.build(self.model, plan, self.ctx, fit=False)
+                verdict = self.ctx.judged("latency", quick.model, self.model)
+            if verdict and _fast_enough(verdict):
+                found, low = plan, middle
+            elif found is None:
+                return None
+            else:
+                high = middle
+            middle = (low + high) / 2
+        return (
+            None if not found else (found, self.item.build(self.model, found, self.ctx, fit=True))
+        )
+
+    def farthest(self) -> tuple[Plan, Built] | None:
+        """Return the plan that leaves least and keeps to the limit on the drop.
+
+        Every plan that was judged tells what an error as predicted does to the drop; the next one
+        is aimed at the limit, within what is still open. What cannot be predicted is halved.
+
+        Returns:
+            None if not even the one that leaves most holds.
+        """
+        found: tuple[Plan, Built] | None = None
+        low, high = self.proposal.least, 1.0
+        middle = (low + high) / 2
+        while high - low > self.proposal.finest:
+            plan = self._plan(middle)
+            if not plan:
+                low, middle = middle, (middle + high) / 2
+                continue
+            built, verdict = self._judged(plan)
+            held = verdict is None or verdict.held
+            if held:
+                found, high = (plan, built), middle
+                if _is_used_up(verdict):
+                    break
+            else:
+                low = middle
+            middle = self._next(plan, verdict, low, high)
+        return found
+
+    def _plan(self, share: float) -> Plan:
+        if share not in self._plans:
+            self._plans[share] = self.proposal.leaving(share)
+        return self._plans[share]
+
+    def _judged(self, plan: Plan) -> tuple[Built, Verdict | None]:
+        """Build and judge a plan, once: neighbouring shares may have the same."""
+        key = tuple(sorted((part, id(move)) for part, move in plan.items()))
+        if key not in self._seen:
+            built = self.item.build(self.model, plan, self.ctx, fit=True)
+            self._seen[key] = built, self.ctx.judged("max-drop", built.model, self.model)
+        return self._seen[key]
+
+    def _next(self, plan: Plan, verdict: Verdict | None, low: float, high: float) -> float:
+        """Return the share of the plan that is tried next, between two that were."""
+        middle = (low + high) / 2
+        figures = verdict.figures if verdict is not None else {}
+        drop, limit = figures.get("drop", 0.0), figures.get("limit", 0.0)
+        error = sum(move.error for move in plan.values())
+        if drop <= 0 or limit <= 0 or error <= 0 or (verdict and not verdict.held and drop < limit):
+            return middle
+        wanted = error * _AIM * limit / drop
+        first, last = low, high
+        for _ in range(_GUESSES):
+            between = (first + last) / 2
+            if sum(move.error for move in self._plan(between).values()) > wanted:
+                first = between
+            else:
+                last = between
+        margin = self.proposal.finest / 2
+        return min(max(last, low + margin), high - margin)
+
+
+def _is_used_up(verdict: Verdict | None) -> bool:
+    figures = verdict.figures if verdict is not None else {}
+    return figures.get("limit", 0.0) > 0 and figures["drop"] >= _ENOUGH * figures["limit"]
+
+
+def _fast_enough(verdict: Verdict) -> bool:
+    """Whether a model is within the limit on latency, not merely no slower than it was."""
+    figures = verdict.figures
+    if not verdict.held or "limit" not in figures:
+        return verdict.held
+    return figures["low_to_original"] <= figures["limit"] * (1 + _NOISE)

@@ -1,0 +1,137 @@
+"""How far lossy moves go for a limit on the drop, or on the latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from ocompress.ir import Model
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal, choose
+from ocompress.lossy.refit import Built
+from ocompress.lossy.search import Search
+from ocompress.pipeline import Context, Verdict, option
+from ocompress.planning import Move
+from tests.graphs import ZOO
+
+
+class Shares(Proposal):
+    """One part, of which a share may be left; the error is what went, squared."""
+
+    def leaving(self, share: float) -> Plan:
+        left = round(share, 3)
+        return {"all": Move("all", "cut", f"{left}", (1 - left) ** 2, 0, left)} if left < 1 else {}
+
+
+class Cut(LossyPass):
+    """Makes models that are known by the share that is left of them."""
+
+    name = "cut-shares"
+    goals = ("left",)
+    left: float = option(0.0, help="Share that is left.")
+
+    def propose(self, model: Model, ctx: Context) -> Proposal:
+        return Shares({"all": ["all"]})
+
+    def asked(self, proposal: Any) -> Plan:
+        return cast("Plan", proposal.leaving(self.left))
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        built = Built(ZOO["mlp"](), done=frozenset(plan))
+        BUILT.append((built.model, plan["all"].macs, fit))
+        return built
+
+
+BUILT: list[tuple[Model, float, bool]] = []
+"""Every model that was made, the share that is left of it, and whether it was fitted."""
+
+
+class Judge:
+    """A context with guards that know a model by its share."""
+
+    source = "cut-shares"
+
+    def __init__(self, **rules: Callable[[float], Verdict]) -> None:
+        self.rules = {name.replace("_", "-"): rule for name, rule in rules.items()}
+        self.guards = [type("Guard", (), {"kind": k, "max_ratio": 0.5})() for k in self.rules]
+        BUILT.clear()
+
+    def judged(self, kind: str, candidate: Model, _: Model) -> Verdict | None:
+        share = next(left for model, left, _ in BUILT if model is candidate)
+        return self.rules[kind](share) if kind in self.rules else None
+
+
+def clock(limit: float) -> Callable[[float], Verdict]:
+    """A model takes as long as its share, and 0.2."""
+
+    def rule(share: float) -> Verdict:
+        figures = {"ratio": share + 0.2, "low_to_original": share + 0.2, "limit": limit}
+        return Verdict(True, "latency", "", figures)
+
+    return rule
+
+
+def drop(limit: float, times: float) -> Callable[[float], Verdict]:
+    """A model loses some times its predicted error."""
+
+    def rule(share: float) -> Verdict:
+        lost = times * (1 - share) ** 2
+        return Verdict(lost <= limit, "max-drop", "", {"drop": lost, "limit": limit})
+
+    return rule
+
+
+def chosen(judge: Judge, **options: Any) -> tuple[Chosen, Proposal]:
+    item, model, ctx = Cut(**options), ZOO["mlp"](), cast("Context", judge)
+    proposal = item.propose(model, ctx)
+    return choose(item, model, proposal, ctx), proposal
+
+
+@pytest.mark.parametrize(("limit", "left"), [(0.7, 0.5), (0.5, 0.3), (0.25, None)])
+def test_a_limit_below_one_is_reached_not_only_approached(limit: float, left: float | None) -> None:
+    found, proposal = chosen(Judge(latency=clock(limit)))
+    if left is None:
+        assert found.built is None
+        assert proposal.reasons["all"].code == "too-slow"
+    else:
+        assert found.plan["all"].macs == pytest.approx(left, abs=0.05)
+        assert [fit for _, _, fit in BUILT].count(True) == 1  # only the last one is fitted
+
+
+@pytest.mark.parametrize("times", [0.01, 0.1, 1.0])
+def test_as_far_as_the_drop_lets_in_few_tries(times: float) -> None:
+    limit = 0.01
+    found, _ = chosen(Judge(max_drop=drop(limit, times)))
+    best = max(1 - (limit / times) ** 0.5, Shares.least)
+    assert best <= found.plan["all"].macs <= best + 0.05
+    assert len(BUILT) <= 4  # halving alone takes five
+    assert all(fit for _, _, fit in BUILT)
+
+
+def test_where_nothing_holds_all_parts_say_so() -> None:
+    found, proposal = chosen(Judge(max_drop=lambda _: Verdict(False, "max-drop", "")))
+    assert found == Chosen()
+    assert proposal.reasons["all"].code == "too-lossy"
+
+
+def test_a_goal_is_not_searched_for() -> None:
+    found, _ = chosen(Judge(max_drop=drop(0.01, 1.0)), left=0.4)
+    assert found.plan["all"].macs == 0.4
+    assert len(BUILT) == 1
+
+
+def test_plans_that_are_alike_are_built_once() -> None:
+    class Two(Shares):
+        few: ClassVar[Plan] = {"all": Move("all", "cut", "few", 0.1, 0, 0.8)}
+        many: ClassVar[Plan] = {"all": Move("all", "cut", "many", 0.9, 0, 0.2)}
+
+        def leaving(self, share: float) -> Plan:
+            return self.few if share > 0.5 else self.many
+
+    judge = Judge(max_drop=lambda share: Verdict(share > 0.5, "max-drop", ""))
+    search = Search(Cut(), ZOO["mlp"](), Two({"all": ["all"]}), cast("Context", judge))
+    found = search.farthest()
+    assert found is not None
+    assert found[0] is Two.few
+    assert len(BUILT) == 2

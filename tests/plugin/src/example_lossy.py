@@ -1,0 +1,70 @@
+"""A lossy pass of a third party: weights of few different values, for files that are packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.ir import Model, edit
+from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
+from ocompress.pipeline import Context, option
+
+LEVELS = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Puts the weight of a layer on evenly spaced levels."""
+
+    layer: str
+    count: int
+
+    def apply(self, model: Model) -> bool:
+        node = next(n for n in model.graph.nodes if n.label == self.layer)
+        value = edit.own_weight(node, 1)
+        step = 2 * np.abs(value.data).max() / (self.count - 1) or 1.0
+        edit.set_weight(value, (np.round(value.data / step) * step).astype(value.data.dtype))
+        return True
+
+
+class FewLevels(LossyPass):
+    """Put weights of matrix products on few levels.
+
+    Before: y = MatMul(x, W)
+    After:  y = MatMul(x, W'), W' of `levels` different numbers
+
+    Leaves alone: weights that are computed.
+    Numerics: lossy.
+    """
+
+    name = "few-levels"
+    noun = "roundings"
+    goals = ("max_error",)
+    saves_time = False
+    needs_data = True
+
+    max_error: float = option(0.0, help="Error that may be spent.", at_least=0)
+
+    def propose(self, model: Model, ctx: Context) -> TableProposal:
+        """Try every layer on every number of levels."""
+        sizes = {
+            node.label: node.inputs[1].constant.size
+            for node in model.graph.nodes
+            if node.is_op("MatMul", "Gemm", "Conv") and node.inputs[1].constant is not None
+        }
+        edits = {f"{name} {n}": Levels(name, n) for name in sizes for n in LEVELS}
+        costs = costs_alone(model, edits, ctx)
+        table = MoveTable()
+        for name, size in sizes.items():
+            table.add(Move(name, KEEP, "", 0.0, 4 * size, 0.0))
+            for n in LEVELS:
+                key, bits = f"{name} {n}", int(np.log2(n))
+                if key in costs:
+                    row = (costs[key], size * bits // 8, 0.0)
+                    table.add(Move(name, "levels", f"{n} levels", *row, edit=edits[key]))
+        return TableProposal({name: [name] for name in sizes}, table, "bytes")
+
+    def asked(self, proposal: TableProposal) -> Plan:
+        """Spend the error that is asked for."""
+        return proposal.plan(proposal.table.cheapest("bytes", self.max_error or 0.01))
