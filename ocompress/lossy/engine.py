@@ -43,9 +43,9 @@ class Proposal(ABC):
         reasons: Why parts stay as they are, as far as that is known.
     """
 
-    least: ClassVar[float] = 0.1
+    least: float = 0.1
     """Share of what moves save that is left at least when a limit on the drop says how far."""
-    finest: ClassVar[float] = 0.03
+    finest: float = 0.03
     """Shares that differ by less are alike."""
 
     def __init__(self, layers: Mapping[str, Sequence[str]]) -> None:

@@ -63,7 +63,7 @@ def _remove(
     if not wanted:
         return [], {}
     found = wanted[0].asked.compute(model, AnalysisManager())
-    removals = [(found[e.place], np.array(e.channels, np.int64)) for e in wanted if e.channels]
+    removals: list[Removal] = [(found[e.place], e.channels) for e in wanted if e.channels]
     taken = remove(model, removals)
     model.sort()
     return removals, {value.name: axes for value, axes in taken.values()}

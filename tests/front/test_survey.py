@@ -13,7 +13,7 @@ from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model
 from ocompress.pipeline import Context, Instrument, Outcome, Pass, all_passes
 from ocompress.report.survey import Prospect
-from passes.factorization.building import Builder as ChainBuilder
+from passes.factorization.factorize import Factorize
 from passes.quantization.quant import Quant
 from tests.build import Builder
 
@@ -87,7 +87,7 @@ def test_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(ChainBuilder, "build", never)
+    monkeypatch.setattr(Factorize, "build", never)
     monkeypatch.setattr(Quant, "run", never)
     assert not [p.problem for p in told(net(), IMAGES).values() if p.problem]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.ir import Model, edit
+from ocompress.ir import Model, edit, query
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
 from ocompress.pipeline import Context, option
 
@@ -23,8 +23,9 @@ class Levels:
     def apply(self, model: Model) -> bool:
         node = next(n for n in model.graph.nodes if n.label == self.layer)
         value = edit.own_weight(node, 1)
-        step = 2 * np.abs(value.data).max() / (self.count - 1) or 1.0
-        edit.set_weight(value, (np.round(value.data / step) * step).astype(value.data.dtype))
+        weight = np.asarray(value.data)
+        step = 2 * np.abs(weight).max() / (self.count - 1) or 1.0
+        edit.set_weight(value, (np.round(weight / step) * step).astype(weight.dtype))
         return True
 
 
@@ -49,9 +50,10 @@ class FewLevels(LossyPass):
     def propose(self, model: Model, ctx: Context) -> TableProposal:
         """Try every layer on every number of levels."""
         sizes = {
-            node.label: node.inputs[1].constant.size
+            node.label: array.size
             for node in model.graph.nodes
-            if node.is_op("MatMul", "Gemm", "Conv") and node.inputs[1].constant is not None
+            if node.is_op("MatMul", "Gemm", "Conv")
+            if (array := query.constant(node, 1)) is not None
         }
         edits = {f"{name} {n}": Levels(name, n) for name in sizes for n in LEVELS}
         costs = costs_alone(model, edits, ctx)
