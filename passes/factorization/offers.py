@@ -61,6 +61,7 @@ class Search:
         opset: Version of the operators.
         seed: Seeds what is fed while timing.
         chain: Makes the edit that puts a form of some ranks in place of a layer.
+        named: Whether the user named the rank: then samples left out do not overrule that.
     """
 
     forms: Sequence[Form]
@@ -69,6 +70,7 @@ class Search:
     opset: int
     seed: int
     chain: Callable[[Layer, Form, Ranks], Edit]
+    named: bool = False
 
 
 def offers(layer: Layer, search: Search) -> Offers:
@@ -89,7 +91,8 @@ def offers(layer: Layer, search: Search) -> Offers:
     power = sum(p.power() for p in layer.problems)
     # the fewer rows judge, the more has to be kept: chance alone keeps that much
     worst = _WORST * power * (1 - (layer.judges**-0.5 if layer.parts else 0.0))
-    drafts = [d for d in (_judged(d, layer, effort) for d in drafts) if d.judged <= worst]
+    drafts = [_judged(d, layer, effort) for d in drafts]
+    drafts = [d for d in drafts if search.named or d.judged <= worst]
     found = [keep]
     for draft in drafts:
         row = Move(

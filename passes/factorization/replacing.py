@@ -156,7 +156,8 @@ class Replace(LossyPass):
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
         timed = any(g.kind == "latency" for g in ctx.guards)
-        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed, self._chain)
+        named = bool(self.rank)
+        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 
     def _chain(self, layer: Layer, form: Form, ranks: Ranks) -> Chain:
         minds = np.stack([p.minds for p in layer.problems])

@@ -23,6 +23,8 @@ _AFFORDABLE = 4e9
 """Multiplications up to which the variances are found for every output's own mask."""
 _EACH = 1e6
 """What calling a routine costs, in multiplications."""
+_MOST_LOST = 10.0
+"""Loss on samples left out, relative to all that a layer does, beyond which it tells no more."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class _Taker:
             float((m * across(hessian @ m, minds)).sum())
             for m in (self.matrix - self.start, self.start)
         )
-        return max(lost, 0.0) / max(whole, 1e-300)
+        # one sample left out may show nothing that the layer does
+        return min(max(lost, 0.0) / whole, _MOST_LOST) if whole > 0 else 0.0
 
     def take(self, kept: float, least: float = 0.0) -> None:
         """Take weights until a share is left, and fit the rest.

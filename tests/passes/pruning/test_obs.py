@@ -99,3 +99,17 @@ def test_the_order_goes_as_far_as_any_layer_is_asked_to() -> None:
         trace(dataclasses.replace(posed, least=least), 0.5, partial(counted.append, 1))
         steps.append(len(counted))
     assert steps == [12, 18]
+
+
+def test_samples_left_out_that_show_nothing_make_nothing_dearer() -> None:
+    plain = problem(rng().standard_normal((32, 6)), rng(1).standard_normal((6, 4)))
+
+    def judged(level: float) -> Problem:
+        return dataclasses.replace(plain, judge=(level * np.eye(6)[None], np.ones((1, 4))))
+
+    assert not any(trace(judged(0.0), 0.5).shares)
+    shares = trace(judged(1e-30), 0.5).shares
+    assert all(0 <= share <= 10 for share in shares)
+    assert any(shares)
+    dearer = dataclasses.replace(plain, shares=shares)
+    assert np.isfinite(trace(dearer, 0.5).costs).all()
