@@ -74,6 +74,30 @@ def test_mandatory_outputs_stay() -> None:
     assert not run("remove-dead-code", b.model()).outcome
 
 
+@pytest.mark.parametrize(
+    ("past", "read", "kept"),
+    [
+        (True, [], ["y", "key", "value"]),
+        (True, ["value"], ["y", "key", "value"]),
+        (False, ["value"], ["y", None, "value"]),
+        (False, [], ["y"]),
+    ],
+)
+def test_attention_that_goes_on_makes_keys_and_values(
+    past: bool, read: list[str], kept: list[str | None]
+) -> None:
+    b = Builder()
+    given = [b.input(name, [1, 2, 3, 4]) for name in ("q", "k", "v")]
+    given += ["", b.input("pk", [1, 2, 5, 4]), b.input("pv", [1, 2, 5, 4])] if past else []
+    b.ops("Attention", given, ["y", "key", "value", "products"])
+    for name in ("y", *read):
+        b.output(name, [1, 2, None, 4])
+    ran = run("remove-dead-code", b.model(opset=23, ir_version=11))
+    outputs = ran.after.graph.nodes[0].outputs
+    assert [v.name if v is not None else None for v in outputs] == kept
+    ran.same_bits()
+
+
 @pytest.mark.parametrize("training", [0, 1])
 def test_training_batch_norm_keeps_its_outputs(training: int) -> None:
     b = Builder()
