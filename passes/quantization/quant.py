@@ -65,7 +65,7 @@ class Quant(Pass):
     numerics = Numerics.LOSSY
     weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
-    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES
     after = order.TO_QUANTIZE
     needs_data = True
 
@@ -268,9 +268,7 @@ class Quant(Pass):
         left = sum(c is Choice.FLOAT for c in chosen.placement.choices)
         if left:
             counts["left in float"] = left
-        return Outcome(
-            Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES, dict(sorted(counts.items())), report
-        )
+        return Outcome(self.may_change, dict(sorted(counts.items())), report)
 
     def _with_rest(
         self,

@@ -55,11 +55,6 @@ def check(model: Model) -> None:
     onnx_api.check(to_proto(model))
 
 
-def everything(model: Model) -> bytes:
-    """Return all that a model holds."""
-    return bytes(to_proto(model, packed=False).SerializeToString(deterministic=True))
-
-
 def rerun(run: Run, item: Pass) -> tuple[Outcome, str]:
     """Run the pass on its own result."""
     again = run.after.clone()

@@ -1,0 +1,52 @@
+"""Which pass runs over which graphs, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ocompress.ir import Model
+from ocompress.pipeline import Numerics, Pass, all_passes, find
+from tests.contract.layers import LAYERS
+from tests.contract.ranges import RANGES, TWINS
+from tests.contract.untidy import UNTIDY
+from tests.graphs import ZOO
+
+PASSES = [cls.name for cls in all_passes()]
+GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES}
+OPTIONS: dict[str, dict[str, Any]] = {"strip-text": {"strip": ("docs", "metadata")}}
+"""Options of passes that do nothing unless they are told to."""
+LEAST = 3
+"""Graphs that every pass changes at least."""
+
+_ALSO = {
+    "scalarize-range": RANGES,
+    "canonicalize": RANGES,
+    "quant-dynamic": ("products", "wide", "turned"),
+    "quant-weights": ("products", "wide", "turned"),
+    "prune-heads": ("four_heads", "fused_heads"),
+    "prune-layers": ("repeated_block", "four_heads"),
+}
+"""Graphs beside the zoo of odd models; none that cannot interest a slow pass."""
+
+
+def graphs_for(name: str) -> list[str]:
+    """Return the graphs that a pass runs over: all odd ones, and those with something to do."""
+    found = [*ZOO, *_ALSO.get(name, ())]
+    if find(name).numerics is not Numerics.LOSSY:
+        found += LAYERS if name.startswith(("merge-", "swap-")) else ()
+        found += UNTIDY
+    return found
+
+
+def pass_of(name: str) -> Pass:
+    """Return a pass with options with which it does something."""
+    return find(name).from_options(OPTIONS.get(name, {}))
+
+
+def original_of(graph: str, before: Model) -> Model:
+    """Return the model that says what the outputs are: a twin where `before` does not load."""
+    return TWINS[graph]() if graph in TWINS else before
+
+
+CASES = [(p, g) for p in PASSES for g in graphs_for(p)]
