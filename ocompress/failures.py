@@ -80,7 +80,7 @@ class Failure:
         """Say that the inputs, or what a node is given of them, were refused."""
         if self.where:
             return f"the model does not run on these inputs, it fails {self.where}: {self.why}"
-        return f"the data do not fit the model's inputs: {self.why}"
+        return f"the data do not match the model's inputs: {self.why}"
 
 
 def _clean(text: str) -> str:

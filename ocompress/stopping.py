@@ -143,8 +143,8 @@ def _watch(done: threading.Event, seconds: float) -> None:
 def _overrun() -> str:
     seconds = _limits[-1] if _limits else RUN_SECONDS
     return (
-        f"a run of the model took longer than {seconds:g} s and was stopped; allow it more with "
-        "--timeout, or give smaller data"
+        f"a run of the model took longer than {seconds:g} s and was stopped; raise the limit with "
+        "--timeout, or use smaller inputs"
     )
 
 

@@ -81,7 +81,7 @@ def test_an_index_that_is_too_large_is_a_fault_of_the_data() -> None:
 
 def test_inputs_of_another_shape_are_a_fault_of_the_data() -> None:
     for feeds in ({"x": np.ones((3, 2), np.float32)}, {"x": np.ones((3, 1))}, {}):
-        with pytest.raises(DataError, match="do not fit the model's inputs"):
+        with pytest.raises(DataError, match="do not match the model's inputs"):
             Session(misfused()).run(feeds)
 
 

@@ -74,7 +74,7 @@ class Layer:
             return Refusal("shared-weight", why)
         packed = None if value is None else value.packed
         if packed is not None and self.weight.nbytes - packed.nbytes > _MOST_UNPACKED:
-            why = f"the weight of {self.node.label!r} takes fewer bytes in the file than as float"
+            why = f"the weight of {self.node.label!r} is stored in fewer bytes than as float"
             return Refusal("packed-weight", why)
         return None
 

@@ -13,7 +13,7 @@ from ocompress.cli.panels import BUDGET, INPUT, MEASURING, PASSES, flag, valued
 
 Model = Annotated[Path | None, typer.Argument(help="The model, an ONNX file.")]
 Subject = Annotated[Path, typer.Argument(help="The model, an ONNX file.")]
-Output = Annotated[Path | None, typer.Argument(help="Where the result goes.")]
+Output = Annotated[Path | None, typer.Argument(help="Path of the result.")]
 ModelOption = Annotated[
     Path | None,
     valued(
@@ -21,7 +21,7 @@ ModelOption = Annotated[
         "--model",
         kind="FILE",
         panel=INPUT,
-        text="The model, in place of the argument.",
+        text="Model path (alternative to the positional argument).",
     ),
 ]
 Data = Annotated[
@@ -31,7 +31,7 @@ Data = Annotated[
         "--data",
         kind="DATA",
         panel=INPUT,
-        text="A .npz or .npy file, a folder of them, of images or of test_data_set_N, or "
+        text="A .npz or .npy file, a folder of those, of images or of test_data_set_N, or "
         "module:function.",
     ),
 ]
@@ -50,7 +50,7 @@ Preprocess = Annotated[
         "--preprocess",
         kind="FILE",
         panel=INPUT,
-        text="How to prepare images: a TOML table; default preprocess.toml beside them.",
+        text="How to preprocess images: a TOML file; default: preprocess.toml in their folder.",
     ),
 ]
 Samples = Annotated[
@@ -63,7 +63,7 @@ Synthetic = Annotated[
         "--synthetic-data",
         kind="N",
         panel=INPUT,
-        text="Calibrate on N random samples; says nothing about real inputs.",
+        text="Calibrate on N random samples; results say nothing about real inputs.",
         show_default=False,
     ),
 ]
@@ -73,7 +73,7 @@ Shape = Annotated[
         "--shape",
         kind="NAME:SHAPE",
         panel=INPUT,
-        text="Shape of an input, name:1,3,224,224; once for each input.",
+        text="Shape of an input, as name:1,3,224,224; repeat for each input.",
     ),
 ]
 
@@ -83,7 +83,7 @@ EvalData = Annotated[
         "--eval-data",
         kind="DATA",
         panel=INPUT,
-        text="Other data to judge results on, in place of samples of --data that are held out.",
+        text="Data to judge results on, instead of held-out samples of --data.",
     ),
 ]
 HeldOut = Annotated[
@@ -92,7 +92,7 @@ HeldOut = Annotated[
         "--held-out",
         kind="SHARE",
         panel=INPUT,
-        text="Share of the samples that passes never see and results are judged on.",
+        text="Share of the samples held out from all passes to judge results on.",
     ),
 ]
 
@@ -115,7 +115,7 @@ Recipe = Annotated[
         "--recipe",
         kind="RECIPE",
         panel=PASSES,
-        text="Passes from a TOML file, or a named recipe, in place of --passes.",
+        text="A recipe (TOML file or built-in name), instead of --passes.",
     ),
 ]
 Target = Annotated[
@@ -125,11 +125,17 @@ Target = Annotated[
         "--target",
         kind="TARGET",
         panel=PASSES,
-        text="What the result will run on: host, arm64, portable, ...",
+        text="Cost profile to optimize for: host, arm64, portable, ...",
     ),
 ]
 Seed = Annotated[
-    int, valued("--seed", kind="N", panel=PASSES, text="Makes random choices repeatable.")
+    int,
+    valued(
+        "--seed",
+        kind="N",
+        panel=PASSES,
+        text="Seed of random choices; the same seed gives the same result.",
+    ),
 ]
 
 # -- budget ---------------------------------------------------------------------------------
@@ -140,8 +146,8 @@ MaxDrop = Annotated[
         "--max-drop",
         kind="DROP",
         panel=BUDGET,
-        text="Largest loss of the metric: 0.01 or 1% is one point of a hundred. Default 1%, for "
-        "passes without a goal of their own.",
+        text="Largest allowed drop of the metric: 0.01 or 1% is one percentage point. Default "
+        "1%, for passes without a goal of their own.",
     ),
 ]
 Confidence = Annotated[
@@ -150,8 +156,9 @@ Confidence = Annotated[
         "--confidence",
         kind="SHARE",
         panel=BUDGET,
-        text="Confidence that the loss is within --max-drop, such as 0.95; by default the estimate "
-        "has to be, and the upper end of its 95 % interval within twice the limit.",
+        text="Required confidence that the drop is within --max-drop, such as 0.95. Default: the "
+        "estimate is within the limit, and the upper end of its 95 % interval within twice "
+        "the limit.",
     ),
 ]
 Metric = Annotated[
@@ -160,8 +167,9 @@ Metric = Annotated[
         "--metric",
         kind="METRIC",
         panel=BUDGET,
-        text="What may be lost: expected (accuracy, as the original's probabilities expect it), "
-        "agreement, accuracy, cosine, error, or module:function; auto goes by the outputs.",
+        text="Metric of --max-drop: expected (accuracy predicted by the original's "
+        "probabilities), agreement, accuracy, cosine, error, or module:function; auto goes "
+        "by the kind of output.",
     ),
 ]
 MaxLatency = Annotated[
@@ -170,7 +178,7 @@ MaxLatency = Annotated[
         "--max-latency",
         kind="LIMIT",
         panel=BUDGET,
-        text="Largest latency on the host: 0.5x the original's, or 5ms. Default 1x.",
+        text="Largest allowed latency on this machine: 0.5x the original's, or 5ms. Default 1x.",
         show_default=False,
     ),
 ]
@@ -181,7 +189,7 @@ MaxSize = Annotated[
         "--max-size",
         kind="LIMIT",
         panel=BUDGET,
-        text="Largest file: 0.25x the original's, or 2MB. Default 1x.",
+        text="Largest allowed file: 0.25x the original's, or 2MB. Default 1x.",
         show_default=False,
     ),
 ]
@@ -200,7 +208,7 @@ Batch = Annotated[
         "--batch",
         kind="N",
         panel=MEASURING,
-        text="Samples in a call that is timed; the model must leave its batch free.",
+        text="Batch size when timing; the model must have a dynamic batch axis.",
         min=1,
     ),
 ]
@@ -210,7 +218,7 @@ Threads = Annotated[
         "--threads",
         kind="N",
         panel=MEASURING,
-        text="Threads when measuring; 0: all cores.",
+        text="Threads when timing; 0 means all cores.",
         min=0,
         max=256,
     ),
@@ -222,6 +230,6 @@ Timeout = Annotated[
         "--timeout",
         kind="SECONDS",
         panel=MEASURING,
-        text="Longest that one run of a model may take; 0: no limit.",
+        text="Time limit of one model run; 0 means no limit.",
     ),
 ]

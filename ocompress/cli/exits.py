@@ -62,10 +62,13 @@ def describe(error: BaseException) -> tuple[int, str]:
         code = TERMINATED if isinstance(signal, Terminated) else INTERRUPTED
         return code, INTERRUPTION
     if isinstance(error, MemoryError):
-        return FAILURE, "there is not enough memory for this model and these data"
+        return FAILURE, (
+            "there is not enough memory for this model and data; use fewer samples "
+            "or a machine with more memory"
+        )
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         where = f": {error.filename!r}" if error.filename else ""
-        return FAILURE, f"the system refused: {error.strerror}{where}"
+        return FAILURE, f"the operating system reported: {error.strerror}{where}"
     what = f"{type(error).__name__}: {one_line(str(error))}".rstrip(": ")
     return FAILURE, (
         f"unexpected {what}; this is a bug, please report it with the traceback that "

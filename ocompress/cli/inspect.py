@@ -81,10 +81,10 @@ def inspect(
 
 def _check(candidate: Path | None, *, quant: bool, sensitivity: bool) -> None:
     if quant and candidate is None:
-        msg = "--quant compares two models; give the float one and then the quantized one"
+        msg = "--quant compares two models; give the float one, then the quantized one"
         raise OptionError(msg)
     if not quant and (candidate is not None or sensitivity):
-        msg = "a second model and --sensitivity are for finding where int8 loses; add --quant"
+        msg = "a second model and --sensitivity need --quant; add it"
         raise OptionError(msg)
 
 

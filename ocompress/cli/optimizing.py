@@ -67,10 +67,10 @@ def _idle(done: Optimization) -> list[str]:
 
 def _left_behind(done: Optimization) -> str:
     if done.output is None:
-        return "nothing was written; --on-fail keep writes the best there was"
+        return "nothing was written; --on-fail keep writes the best result reached"
     return (
-        f"the best there was is in {str(done.output)!r}, dated before its inputs so that a build "
-        "makes it again"
+        f"the best result reached is in {str(done.output)!r}, dated before its inputs so that a "
+        "build makes it again"
     )
 
 

@@ -14,11 +14,11 @@ OutputOption = Annotated[
         "--output",
         kind="FILE",
         panel=OUTPUT,
-        text="Where the result goes, in place of the argument.",
+        text="Path of the result (alternative to the positional argument).",
     ),
 ]
 ExternalData = Annotated[
-    bool, flag("--external-data", panel=OUTPUT, text="Put weights into OUTPUT.data.")
+    bool, flag("--external-data", panel=OUTPUT, text="Store weights in OUTPUT.data.")
 ]
 OnFail = Annotated[
     str,
@@ -26,8 +26,8 @@ OnFail = Annotated[
         "--on-fail",
         kind="keep|discard",
         panel=OUTPUT,
-        text="Where a budget fails: write the best result that held, dated before its inputs so "
-        "that builds make it again; or nothing.",
+        text="When a budget fails: keep writes the best result reached, dated before its inputs "
+        "so that builds make it again; discard writes nothing.",
     ),
 ]
 NoTouch = Annotated[
@@ -35,7 +35,7 @@ NoTouch = Annotated[
     flag(
         "--no-touch",
         panel=OUTPUT,
-        text="Leave the time of an unchanged output as it is (ninja's restat).",
+        text="Keep the timestamp of an unchanged output (ninja's restat).",
     ),
 ]
 Report = Annotated[
@@ -44,7 +44,7 @@ Report = Annotated[
         "--report",
         kind="FILE",
         panel=OUTPUT,
-        text="Write a report: .html and .md for people, else JSON; - prints it.",
+        text="Write a report: .html, .md, or JSON for any other name; - prints it.",
     ),
 ]
 ReportFormat = Annotated[
@@ -53,7 +53,7 @@ ReportFormat = Annotated[
         "--report-format",
         kind="FORM",
         panel=OUTPUT,
-        text="json, md or html, whatever the report is called.",
+        text="json, md or html, whatever the file is called.",
     ),
 ]
 Summary = Annotated[
@@ -62,7 +62,7 @@ Summary = Annotated[
         "--summary",
         kind="FILE",
         panel=OUTPUT,
-        text="Append a few lines of Markdown, for the page of a CI job.",
+        text="Append a short Markdown summary, for the page of a CI job.",
     ),
 ]
 Depfile = Annotated[
@@ -71,9 +71,11 @@ Depfile = Annotated[
 ]
 Dump = Annotated[
     Path | None,
-    valued("--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to a folder."),
+    valued(
+        "--dump", kind="DIR", panel=OUTPUT, text="Write the graph after each pass to this folder."
+    ),
 ]
-Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON in place of tables.")]
+Json = Annotated[bool, flag("--json", panel=OUTPUT, text="Print JSON instead of tables.")]
 Quiet = Annotated[bool, flag("-q", "--quiet", panel=OUTPUT, text="Print errors only.")]
 Verbose = Annotated[bool, flag("-v", "--verbose", panel=OUTPUT, text="Show per-node remarks.")]
 NoColor = Annotated[bool, flag("--no-color", panel=OUTPUT, text="Print without colors.")]

@@ -13,9 +13,9 @@ from ocompress.cli.panels import OUTPUT, flag
 
 Name = Annotated[
     str,
-    typer.Argument(help="One pass, to see its options.", show_default=False),
+    typer.Argument(help="Pass whose options to show.", show_default=False),
 ]
-All = Annotated[bool, flag("--all", panel=OUTPUT, text="List the parts of families too.")]
+All = Annotated[bool, flag("--all", panel=OUTPUT, text="Also list the members of families.")]
 
 
 def passes(

@@ -18,11 +18,11 @@ Against = Annotated[
         "--against",
         kind="FILE",
         panel=INPUT,
-        text="A reference; the two are run in turns.",
+        text="Reference model to compare with; the two run in turns.",
     ),
 ]
 PerNode = Annotated[
-    bool, flag("--per-node", panel=MEASURING, text="Time operators and layers too.")
+    bool, flag("--per-node", panel=MEASURING, text="Also time operators and layers.")
 ]
 Seconds = Annotated[
     float,
@@ -59,7 +59,7 @@ def profile(
         msg = "--data and --shape are mutually exclusive; give one"
         raise OptionError(msg)
     if shape and batch > 1:
-        msg = "--batch and --shape are mutually exclusive; a shape says the batch, too"
+        msg = "--batch and --shape are mutually exclusive; a shape includes the batch"
         raise OptionError(msg)
     named = [parse_shape(text) for text in shape or ()]
     shapes = dict(named)

@@ -55,4 +55,4 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def _sentence(what: str, whole: str) -> str:
-    return f"the shell took the passes apart and {what}; quote them: --passes '{whole}'"
+    return f"the shell split the passes and {what}; quote them: --passes '{whole}'"

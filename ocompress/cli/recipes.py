@@ -10,7 +10,7 @@ from ocompress.cli import exits
 from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
 
-Name = Annotated[str, typer.Argument(help="One recipe, to print its file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Recipe whose file to print.", show_default=False)]
 
 
 def recipes(name: Name = "", as_json: o.Json = False, no_color: o.NoColor = False) -> int:

@@ -68,7 +68,9 @@ class Sinks:
         printed = [name for name, path in reports.items() if path == STDOUT]
         printed += ["--json"] if self.as_json else []
         if len(printed) > 1:
-            msg = f"{' and '.join(printed)} all print on standard output; name files for the others"
+            msg = (
+                f"{' and '.join(printed)} all print on standard output; name files for all but one"
+            )
             raise OptionError(msg)
         files = (self.report, self.summary, self.junit, self.depfile)
         check_outputs([f for f in files if f != STDOUT], inputs)

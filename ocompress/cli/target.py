@@ -11,7 +11,7 @@ from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
 from ocompress.cli.panels import INPUT, OUTPUT, flag, valued
 
-target = typer.Typer(help="Devices beside this machine: set them up.", add_completion=False)
+target = typer.Typer(help="Set up devices other than this machine.", add_completion=False)
 
 Name = Annotated[str, typer.Argument(help="The device: qemu-aarch64.")]
 Mirror = Annotated[
@@ -20,10 +20,10 @@ Mirror = Annotated[
         "--mirror",
         kind="URL",
         panel=INPUT,
-        text="Where Debian packages come from; default: its own.",
+        text="Mirror to download Debian packages from.",
     ),
 ]
-Again = Annotated[bool, flag("--again", panel=OUTPUT, text="Make it afresh even if it is there.")]
+Again = Annotated[bool, flag("--again", panel=OUTPUT, text="Set it up again even if it exists.")]
 
 
 @target.callback(invoke_without_command=True)
@@ -46,7 +46,7 @@ def setup(
     from ocompress.targets import emulated
 
     if name.partition(":")[0] != emulated.NAME:
-        msg = f"there is nothing to set up for {name!r}; what can be set up is {emulated.NAME}"
+        msg = f"{name!r} needs no setup; only {emulated.NAME} does"
         raise OptionError(msg)
     printer = Printer(quiet=quiet, color=not no_color)
     emulated.set_up(say=printer.say, mirror=mirror, again=again)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     Compared: TypeAlias = tuple[ValidationResult, dict[str, Any], Parts, Page]
 
 Reference = Annotated[Path, typer.Argument(help="The original model.")]
-Candidate = Annotated[Path, typer.Argument(help="The model made from it.")]
+Candidate = Annotated[Path, typer.Argument(help="The compressed model.")]
 GateFile = Annotated[
-    Path | None, valued("--gate", kind="FILE", panel=BUDGET, text="Limits, a TOML file.")
+    Path | None, valued("--gate", kind="FILE", panel=BUDGET, text="Gate file: limits, in TOML.")
 ]
 OwnMetric = Annotated[
     str,
-    valued("--metric", kind="METRIC", panel=BUDGET, text="Your own metric, module:function."),
+    valued("--metric", kind="METRIC", panel=BUDGET, text="Custom metric, module:function."),
 ]
 Device = Annotated[
     str,
@@ -41,7 +41,7 @@ Device = Annotated[
         "--target",
         kind="DEVICE",
         panel=MEASURING,
-        text="Where to run: host, qemu-aarch64[:core], local.".replace("[", "\\["),
+        text="Device to run on: host, qemu-aarch64[:core], local.".replace("[", "\\["),
     ),
 ]
 Junit = Annotated[

@@ -78,7 +78,7 @@ def optimize(
         synthetic: Without data, calibrate on so many random samples.
         target: What the result will run on: `"host"`, `"arm64"`, `"portable"`, ...
         seed: Makes everything random repeatable.
-        max_drop: Loss of the metric that is allowed: 0.01 or `"1%"` is one point of a hundred.
+        max_drop: Loss of the metric that is allowed: 0.01 or `"1%"` is one percentage point.
             None limits lossy passes without a goal of their own to one point.
         metric: What is lost: `"auto"` (accuracy where there are labels, else the unit of each
             output), `"expected"`, `"agreement"`, `"accuracy"`, `"cosine"`, `"error"`,
@@ -126,7 +126,7 @@ def optimize(
             max_bytes=size.absolute,
         )
     elif (max_drop, metric, confidence, max_latency, max_size) != (None, "auto", None, 1.0, 1.0):
-        msg = "a budget and single limits are mutually exclusive; give one or the others"
+        msg = "a budget and single limits are mutually exclusive; give one"
         raise OptionError(msg)
     kinds.instance("budget", budget, "an ocompress.Budget", Budget)
     request = Request(

@@ -80,14 +80,14 @@ class Budget:
         try:
             number = float(text.removesuffix("%")) / (100 if percent else 1)
         except ValueError as error:
-            msg = f"max drop {text!r} is no number; write 0.01 or 1% for one point of a hundred"
+            msg = f"max drop {text!r} is not a number; write 0.01 or 1% for one percentage point"
             raise OptionError(msg) from error
         if not 0 <= number < np.inf:
             msg = f"max drop {text} must not be negative"
             raise OptionError(msg)
         if number > 1 and ":" not in self.metric:
             meant = "" if percent else f"; for {text} points write {number / 100:g} or {text}%"
-            msg = f"max drop {text} is more than there is to lose, 100 points of a hundred{meant}"
+            msg = f"max drop {text} is above 100 percentage points, all there is to lose{meant}"
             raise OptionError(msg)
         return number
 

@@ -186,7 +186,7 @@ def profile(
         msg = f"batch {batch} must be at least 1"
         raise OptionError(msg)
     if shapes and batch > 1:
-        msg = "a batch and shapes are mutually exclusive; a shape says the batch, too"
+        msg = "a batch and shapes are mutually exclusive; a shape includes the batch"
         raise OptionError(msg)
     if not 0 < kinds.number("seconds", seconds) < math.inf:
         msg = f"seconds {seconds} must be above 0"

@@ -109,7 +109,7 @@ def _check(reference: Model, candidate: Model, found: Quantization) -> None:
         if names[0] != names[1]:
             ours, theirs = (", ".join(sorted(n)) or "none" for n in names)
             msg = (
-                f"the two models do not belong together: the {what} of the float one are {ours}, "
+                f"the two models do not match: the {what} of the float one are {ours}, "
                 f"those of the quantized one {theirs}"
             )
             raise OptionError(msg)
@@ -118,7 +118,7 @@ def _check(reference: Model, candidate: Model, found: Quantization) -> None:
     others = sorted({n.op_type for _, n in candidate.nodes() if n.op_type in _OTHER_FORMS})
     hint = "give the float model first and the quantized one second"
     if others:
-        hint = f"its operators {', '.join(others)} are of another form than QDQ"
+        hint = f"its operators {', '.join(others)} are not in QDQ form"
     msg = f"no layer of the candidate is quantized by QuantizeLinear and DequantizeLinear; {hint}"
     raise OptionError(msg)
 
@@ -149,7 +149,7 @@ def _fitting(reference: Model, found: Quantization) -> _Form:
     known = sum(name in best.names for name in rounded)
     if known < _LEAST_KNOWN * len(rounded):
         msg = (
-            f"the two models do not belong together: of {len(rounded)} values that quantized "
+            f"the two models do not match: of {len(rounded)} values that quantized "
             f"layers make, the float model has {known}; give the model that it was made from"
         )
         raise OptionError(msg)

@@ -192,7 +192,7 @@ class _Job:
             self.remarks.extend(notes)
         wrong = next((c.message for c in found.structure if not c.passed), "")
         if wrong:
-            msg = f"the optimized model is broken, so it is not written: {wrong}"
+            msg = f"the optimized model is invalid, so it was not written: {wrong}"
             raise PassError(msg)
         self.broken.extend(c.message for c in found.related if not c.passed)
         self.remarks.extend(found.remarks)
@@ -218,7 +218,7 @@ class _Job:
     def _try_out(self) -> Feeds | None:
         if self._large:
             check_domains(self.original)
-            self.remarks.append("the model is too large to be timed in passing; use profile")
+            self.remarks.append("the model is too large to be timed here; use ocompress profile")
             return None
         feeds, why = try_out(self.original, self._samples.fit, threads=self.request.threads)
         if feeds is None:

@@ -62,8 +62,8 @@ def far_off(budget: Budget, found: ValidationResult) -> list[str]:
     if lost or budget.limit is not None or not found.levels:
         return []
     return [
-        f"output {output.name!r} is FAR FROM THE ORIGINAL'S ({output.sqnr_db:.1f} dB SQNR); "
-        "set --max-drop to have passes that cost too much rolled back"
+        f"output {output.name!r} DIVERGED from the original's ({output.sqnr_db:.1f} dB SQNR); "
+        "set --max-drop to roll back passes that cost too much"
         for output in found.levels[0].outputs
         if output.sqnr_db < _FAR_OFF_DB
     ]

@@ -137,7 +137,7 @@ class Request:
         if self.recipe is not None:
             return Pipeline.from_recipe(find_recipe(str(self.recipe)))
         if not self.passes or (isinstance(self.passes, str) and not self.passes.strip()):
-            msg = "no passes are given; say which, such as --passes prune,quant"
+            msg = "no passes given; name them, such as --passes prune,quant"
             raise OptionError(msg)
         if isinstance(self.passes, str):
             return Pipeline.parse(self.passes)

@@ -74,7 +74,7 @@ def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:
     if not parts.is_apart:
         flattering = (
             f"judged on the {data.samples} samples that passes were fitted to, which flatters the "
-            "result; give others with --eval-data"
+            "result; give separate ones with --eval-data"
         )
         return Samples(data, data, [], [*remarks, flattering])
     said = (

@@ -16,7 +16,7 @@ _LOUD = np.float32(4.0)
 """Factor on the second of two random feeds, so that limits of activations are met too."""
 
 UNCHECKED = (
-    "whether passes that keep the outputs did so was NOT CHECKED, because the model was not run; "
+    "whether exact passes kept the outputs was NOT CHECKED, because the model was not run; "
     "give inputs with --data"
 )
 """What is said where there is nothing to run the model on."""

@@ -224,8 +224,8 @@ def _check_samples(samples: int | None) -> None:
 def _refuse_table(spec: str | Path, preprocess: str | Path | None) -> None:
     if preprocess is not None:
         msg = (
-            f"data {str(spec)!r} are no folder of images, so the preprocessing table "
-            f"{str(preprocess)!r} has no use; leave it out"
+            f"data {str(spec)!r} are not a folder of images, so the preprocessing table "
+            f"{str(preprocess)!r} does not apply; leave it out"
         )
         raise DataError(msg)
 

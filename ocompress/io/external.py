@@ -63,7 +63,7 @@ class TensorReader:
         except (ValueError, OSError, RuntimeError) as error:  # a NUL, too long, links in a circle
             msg = (
                 f"tensor {tensor.name!r} of {str(self._model)!r} wants data from {location!r}, "
-                f"which is no name of a file: {error}"
+                f"which is not a file name: {error}"
             )
             raise InvalidModelError(msg) from error
         outside = not resolved.is_relative_to(self._folder)

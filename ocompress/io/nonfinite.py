@@ -96,7 +96,7 @@ def refuse_lost(
             msg = (
                 f"data {source!r}: {spec.name!r} holds NaN or infinity in sample "
                 f"{number_of(lost, numbers)}, for which the model's outputs are "
-                "none but NaN or infinities; leave it out"
+                "all NaN or infinity; leave it out"
             )
             raise DataError(msg)
 

@@ -47,7 +47,7 @@ def _extra_axes(source: str, spec: InputSpec, array: ArraySource) -> int:
     if extra not in (0, 1):
         msg = (
             f"data {source!r}: {spec.name!r} has shape {list(array.shape)}, the model wants "
-            f"{spec.text}, or one leading axis more for one feed an index"
+            f"{spec.text}, or one extra leading axis that indexes feeds"
         )
         raise DataError(msg)
     return extra

@@ -126,7 +126,7 @@ def _fixed(source: str, used: Used, axes: Mapping[str, int]) -> Unit | None:
         where = " and ".join(map(str, sorted(set(axes.values()))))
         msg = (
             f"data {source!r}: the inputs fix different extents {sorted(batches)} on axis {where}, "
-            "so arrays cannot be cut into feeds; give each array one leading axis more"
+            "so arrays cannot be cut into feeds; give each array one extra leading axis"
         )
         raise DataError(msg)
     rows = batches.pop()

@@ -122,7 +122,7 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
             model,
             own,
             data,
-            partial(ctx.progress, f"{ctx.source}: trying changes one at a time"),
+            partial(ctx.progress, f"{ctx.source}: ablation, one change at a time"),
             samples=samples_for(model, len(trials), ctx),
         )
     pairs = {name: (cost_of(found), trials[name].predicted) for name, found in seen.items()}
@@ -147,7 +147,7 @@ def costs_alone(model: Model, edits: Mapping[str, moves.Edit], ctx: Context) -> 
     """
     if not edits:
         return {}
-    stage = partial(ctx.progress, f"{ctx.source}: trying moves one at a time")
+    stage = partial(ctx.progress, f"{ctx.source}: ablation, one move at a time")
     samples = samples_for(model, len(edits), ctx)
     variants = {name: one.apply for name, one in edits.items()}
     seen = sensitivity(model, variants, ctx.data, stage, samples=samples)

@@ -101,7 +101,7 @@ def finish(
     return Outcome(item.may_change, {f"{item.noun} made": len(done)}, details)
 
 
-_NOT_CHOSEN = ("not-chosen", "others save more for what they cost")
+_NOT_CHOSEN = ("not-chosen", "others save more at the same cost")
 
 
 def together(

@@ -68,7 +68,7 @@ def _sweep(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int,
 
     few = ctx.data.take(SAMPLES)
     draws = max(1, DRAWS // max(few.samples, 1))
-    stage = partial(ctx.progress, f"{ctx.source}: measuring what sums without weights mind")
+    stage = partial(ctx.progress, f"{ctx.source}: measuring Fisher information of channels")
     clone.sort()
     try:
         sweep_gradients(clone, list(whose), few, update, stage, seed=ctx.seed, draws=draws)

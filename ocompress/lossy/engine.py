@@ -106,7 +106,7 @@ class TableProposal(Proposal):
     def drop(self, plan: Plan, part: str) -> None:
         """Take a move out of the running."""
         at = self.table.rows[part].index(plan[part])
-        self.table.drop(part, at, "its layers are not measured faster within the model")
+        self.table.drop(part, at, "its layers do not measure faster inside the model")
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         found = search.farthest() if search.limited else search.nearest()
         if found is None:
             code = "too-lossy" if search.limited else "too-slow"
-            return _nothing(proposal, code, f"no choice of {item.noun} keeps to the limit")
+            return _nothing(proposal, code, f"no choice of {item.noun} stays within the limit")
         chosen = Chosen(*found)
     else:
         plan = item.asked(proposal)
@@ -218,12 +218,12 @@ def _only_paying(
     for part in chosen.plan:
         if part not in pays:
             proposal.drop(chosen.plan, part)
-            why = f"with {chosen.plan[part].setting} its layers are not measured faster here"
+            why = f"with {chosen.plan[part].setting} its layers do not measure faster here"
             proposal.reasons[part] = Reason("not-faster", why)
     built = item.build(model, pays, ctx, fit=True) if pays else None
     if built is None or is_faster(built, model, ctx):
         return Chosen(pays, built)
-    why = f"with these {item.noun} the model is not measured faster here: nothing was changed"
+    why = f"with these {item.noun} the model does not measure faster here: nothing was changed"
     return _nothing(proposal, "not-faster", why, chosen.plan)
 
 

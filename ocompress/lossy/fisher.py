@@ -177,7 +177,7 @@ def _sweep(
         sums[name] = made if before is made else [a + b for a, b in zip(before, made, strict=True)]
         counts[name] = counts.get(name, 0) + len(gradient)
 
-    stage = f"{ctx.source}: measuring what outputs mind"
+    stage = f"{ctx.source}: measuring Fisher information"
     try:
         sweep_gradients(
             model,

@@ -37,7 +37,7 @@ def look(
     store, whose = ctx.store, fingerprint(model)
     walk: Walk | None = None
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
-    stage = f"{ctx.source}: looking at what layers read"
+    stage = f"{ctx.source}: collecting input moments"
     first = sorted(wanted, key=lambda pair: min(order[id(s.node)] for s in pair[1]))
     for done, (what, sites) in enumerate(first, 1):
         ctx.progress(stage, done - 1, len(wanted))

@@ -73,9 +73,11 @@ def sites_of(nodes: Sequence[Node], model: Model) -> list[Site] | Refusal:
         if isinstance(site, Refusal):
             return site
         if site is None:
-            return Refusal("no-matrix", "it is no product with a matrix")
+            return Refusal("no-matrix", "it is not a product with a matrix")
         if node.graph is not model.graph:
-            return Refusal("in-body", "it is in a body of control flow, where nothing is seen")
+            return Refusal(
+                "in-body", ("it is in a body of control flow, where values cannot be observed")
+            )
         found.append(site)
     return found
 
@@ -181,7 +183,7 @@ def _refusal(
     if matched is not None:
         return "excluded", f"pattern {matched!r} of 'exclude' matches it"
     if candidate.value.use_count > len(nodes):
-        return "shared-weight", "something that is no layer reads its weight too"
+        return "shared-weight", "a node that is not a layer also reads its weight"
     if not rules.depthwise and any(_is_depthwise(n, candidate.form) for n in nodes):
         return "depthwise", "it is depthwise: few weights, each matters"
     for code, members in (("first-layer", first), ("last-layer", last)):

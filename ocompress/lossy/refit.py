@@ -91,13 +91,13 @@ def refit(
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
     lockstep = Lockstep(reference, model, ctx.data, lost=lost, seed=ctx.seed, store=ctx.store)
     found = {}
-    stage = f"{ctx.source}: fitting what is left"
+    stage = f"{ctx.source}: refitting layers"
     for done, (job, pairs) in enumerate(ready, 1):
         ctx.progress(stage, done - 1, len(ready))
         sums = lockstep.sums(pairs)
         site = pairs[0].candidate
         if sums is None:
-            why = "what it makes does not lie where the original's lies: its weights are not fitted"
+            why = "its outputs do not correspond to the original's: its weights are not fitted"
             ctx.remark(Severity.NOTE, "other-places", why, site.node)
             continue
         parts, whole = sums.parts(), sums.whole()

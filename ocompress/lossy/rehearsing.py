@@ -47,8 +47,9 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
     if not costs[0] > costs[1] * (1 + judge.samples**-0.5):
         return False
     why = (
-        f"{ctx.data.samples} samples tell less than the weights alone, so it goes by these: fitted "
-        f"to two of three, the model loses {costs[0]:.2g} on the third, without data {costs[1]:.2g}"
+        f"{ctx.data.samples} samples are too few to help, so the weights alone decide: fitted to "
+        f"two thirds of them, the model loses {costs[0]:.2g} on the rest; without data, "
+        f"{costs[1]:.2g}"
     )
     ctx.remark(Severity.NOTE, "few-samples", why)
     return True

@@ -72,7 +72,7 @@ def find_lie(steps: Sequence[Step], judge: Equivalence) -> Lie | None:
         name = _member(step, judge) or name
     who = f"its pass {name!r}" if name != step.item.name else f"{name!r}"
     message = (
-        f"{who} is meant to keep the outputs, but {said}; it was left out (this is a bug of that "
+        f"{who} is meant to keep the outputs, but {said}; it was left out (this is a bug in that "
         "pass, please report it)"
     )
     return Lie(step.place, name, Verdict(False, GUARD, message))

@@ -205,6 +205,6 @@ class MoveTable:
                     line["ms"] = row.ms
                 line["taken"] = choice.get(part, 0) == at
                 if not line["taken"]:
-                    line["why"] = self.lost.get((part, at), "others cost less for what they save")
+                    line["why"] = self.lost.get((part, at), "others cost less for the same saving")
                 found.append(line)
         return found

@@ -29,7 +29,7 @@ _STYLES = {
     Status.ROLLED_BACK: STYLES[Tone.BAD],
 }
 
-_NOTHING = "nothing in the model has a form that it looks for"
+_NOTHING = "nothing in the model matches what it looks for"
 
 
 def settings(resolved: Mapping[str, Any]) -> Table:
@@ -123,7 +123,7 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     held = [v for v in record.verdicts if v.held]
     figures = [text for v in held for text in _figures(v)]
     if figures:
-        yield f"held: {', '.join(figures)}"
+        yield f"within budget: {', '.join(figures)}"
     for verdict in record.verdicts:
         if not verdict.held:
             yield f"REFUSED by {verdict.guard}: {verdict.message}"
@@ -135,7 +135,7 @@ def _sparsity(record: PassRecord) -> Iterator[str]:
     """Yield the share of zeros among the weights of all layers, where the pass says so."""
     share = record.details.get("sparsity")
     if isinstance(share, float):
-        yield f"of the weights of all layers {share:.1%} are zero"
+        yield f"{share:.1%} of the weights of all layers are zero"
 
 
 def _figures(verdict: Verdict) -> Iterator[str]:

@@ -16,8 +16,9 @@ from ocompress.report.tables_cuts import rows_of, together
 
 _MOST_ROWS = 25
 _MEANING = (
-    "error: what the outputs lose by it alone, as predicted; ms alone: timed by itself, before and "
-    "after; in the model: timed there; of: so many candidates, the layer as it is among them"
+    "error: predicted output error when only this layer changes; ms alone: the layer timed by "
+    "itself, before and after; in the model: timed there; of: number of candidates, the "
+    "unchanged layer included"
 )
 
 Row = Mapping[str, Any]
@@ -48,7 +49,7 @@ def candidates(record: PassRecord, *, every: bool = False) -> Iterator[Renderabl
         for part, taken, known in chosen:
             lost = sorted((r for r in known if r is not taken), key=lambda r: float(r["macs"]))
             if lost:
-                summary = f"{part}: {_what(taken)}; candidates that lost: {len(lost)}"
+                summary = f"{part}: {_what(taken)}; rejected candidates: {len(lost)}"
                 yield Fold(summary, (_losers(lost),))
 
 
@@ -93,7 +94,7 @@ def _losers(rows: Sequence[Row]) -> Table:
     table.add_column("multiply-adds", justify="right", no_wrap=True)
     table.add_column("error", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
-    table.add_column("why it lost", overflow="fold")
+    table.add_column("why rejected", overflow="fold")
     for row in rows:
         spent = f"{row['ms']:.3g}" if "ms" in row else ""
         numbers = [f"{row['bytes']:,}", f"{row['macs']:,}", _error(row), spent]

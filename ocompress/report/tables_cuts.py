@@ -19,9 +19,9 @@ _UNITS = {"groups": "channels", "layers": "weights", "branches": "nodes"}
 A row has `kept` and `removed`, too; all else may be missing."""
 _MOST_ROWS = 25
 _MEANING = (
-    "cost: what the outputs lose by it alone, as predicted; error: of the layers that read it, "
-    "relative to the variance of their outputs, before and after they are fitted; ms: before, "
-    "after, and in brackets what was predicted"
+    "cost: predicted output error when only this layer changes; error: output error of the "
+    "layers that read it, relative to the variance of their outputs, before and after refitting; "
+    "ms: before, after, and in brackets predicted"
 )
 
 Row = Mapping[str, Any]
@@ -118,5 +118,5 @@ def together(details: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Return a line with what all changes cost together, predicted and reached, if it is known."""
     found = details.get("error")
     if found is not None:
-        text = f"cost of all together: {found['predicted']:.1e} predicted, {found['reached']:.1e}"
-        yield Text(f"{text} reached", style="dim")
+        text = f"combined error: {found['predicted']:.1e} predicted, {found['reached']:.1e}"
+        yield Text(f"{text} measured", style="dim")

@@ -16,7 +16,7 @@ from ocompress.report.sheet import Sheet
 from ocompress.report.tables_cuts import rows_of
 
 _MEANING = (
-    "SQNR alone: of the model's worst output if this operator alone were an integer one; ns: {} "
+    "SQNR alone: of the model's worst output when only this operator is int8; ns: {} "
     "without the conversions around it"
 )
 _WEIGHT = ("weight", "float_bytes", "disk_bytes", "memory_bytes", "weight_error", "latency")
@@ -35,7 +35,9 @@ def placements(record: PassRecord) -> Iterator[RenderableType]:
     yield Text(_MEANING.format(how), style="dim")
     known = rows_of(record, "selections", "int8", "time", "sqnr_db", "chosen")
     if known:
-        yield Fold(f"placements that no other beats in both: {len(known)}", (_selections(known),))
+        yield Fold(
+            f"Pareto-optimal placements (time and noise): {len(known)}", (_selections(known),)
+        )
 
 
 def _operators(rows: Sequence[Row]) -> Table:

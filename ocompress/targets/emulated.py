@@ -121,7 +121,7 @@ def set_up(*, say: Say, mirror: str = "", again: bool = False) -> None:
     Args:
         say: Takes a line about each step.
         mirror: Where Debian packages come from, if not from where debootstrap gets them.
-        again: Make it afresh even if it is there.
+        again: Set it up again even if it exists.
 
     Raises:
         UsageError: If a program is missing, or this is no Linux.

@@ -116,7 +116,7 @@ def build(
         check: Tries it out before it counts.
         say: Takes a line about each step.
         mirror: Where Debian packages come from, if not from where debootstrap gets them.
-        again: Make it afresh even if it is there.
+        again: Set it up again even if it exists.
 
     Raises:
         UsageError: If a program is missing or another process is at it.
@@ -166,7 +166,7 @@ class _Maker:
             ("root", "unpacking them", self._unpack_packages),
             ("wheels", f"downloading numpy and onnxruntime {VERSION}", self._download_wheels),
             ("site", "unpacking them", self._unpack_wheels),
-            ("check", "trying it out", lambda: check(self.made)),
+            ("check", "testing it", lambda: check(self.made)),
         )
         for number, (name, what, step) in enumerate(steps, 1):
             mark = self._marks / name

@@ -167,7 +167,7 @@ class AccuracyGuard:
         try:
             drop = self._drop(candidate)
         except (RuntimeFailureError, DataError) as error:
-            return Verdict(False, "max-drop", f"the model does not run any more: {error}")
+            return Verdict(False, "max-drop", f"the model no longer runs: {error}")
         found, limit = drop.value, self.limit
         bound = limit
         if self._confidence is None:

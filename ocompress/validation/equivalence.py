@@ -74,7 +74,7 @@ class RoundingEquivalence:
             try:
                 found = self._run(after, level, feeds)
             except (DataError, RuntimeFailureError) as error:
-                failure = f"the model does not run any more: {error}"
+                failure = f"the model no longer runs: {error}"
                 continue
             return self._judge(before, feeds, wanted, found)
         return failure

@@ -137,7 +137,7 @@ class Gate:
             values[key] = _value(source, key, kinds[key], value)
         if not any(value if key == "outputs" else True for key, value in values.items()):
             msg = (
-                f"gate file {source!r} sets no limit, so everything would pass; put in at least "
+                f"gate file {source!r} sets no limit, so everything would pass; set at least "
                 f"one, such as {_EXAMPLE} (known: {', '.join(kinds)})"
             )
             raise RecipeError(msg)

@@ -116,7 +116,7 @@ class Runner:
             msg = f"there are {len(self._data.labels)} labels for {self._data.samples} samples"
             raise DataError(msg)
         if labels is None:
-            self._remarks.append("the labels are no class ids, so accuracy was not computed")
+            self._remarks.append("the labels are not class ids, so accuracy was not computed")
         elif not (labels >= 0).any():
             self._remarks.append(
                 "no sample has a label (all are negative), so there is no accuracy"
@@ -173,7 +173,7 @@ class Runner:
     def _first(self, reference: Model, outputs: Outputs, samples: int) -> None:
         for value in reference.graph.outputs:
             if value.name not in outputs:
-                self._remarks.append(f"output {value.name!r} is no tensor and was not compared")
+                self._remarks.append(f"output {value.name!r} is not a tensor and was not compared")
         single = [repr(n) for n, a in outputs.items() if row_count(a.shape, samples) < samples]
         if single:
             self._remarks.append(

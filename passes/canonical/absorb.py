@@ -83,7 +83,7 @@ def _try(
             result.decline(item.node, done)
     elif done:
         result.folded += done
-        ctx.applied(layer.node, "folded", f"{done} neighbouring nodes became part of its weights")
+        ctx.applied(layer.node, "folded", f"{done} neighbouring nodes were folded into its weights")
 
 
 def _neighbours(node: Node) -> list[Node]:

@@ -53,5 +53,7 @@ class Canonicalize(Family):
         choices=("docs", "metadata", "model-metadata"),
     )
     freeze_inputs: bool = option(
-        False, help="Turn inputs that have a default value into constants; callers lose them."
+        False,
+        help="Turn inputs that have a default value into constants; callers can no longer "
+        "set them.",
     )

@@ -142,6 +142,8 @@ def product(equation: Equation) -> Product:
     columns = tuple(a for a in right if a not in both)
     inner = tuple(a for a in left if a in both and a not in result)
     if not inner or not rows or not columns:
-        raise OddEquation(Refusal("no-product", "its operands are no matrices that are multiplied"))
+        raise OddEquation(
+            Refusal("no-product", "its operands are not matrices that are multiplied")
+        )
     batch = tuple(a for a in equation.result if a in both)
     return Product(batch, inner, tuple(rows[:-1]), rows[-1], columns)

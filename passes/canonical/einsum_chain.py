@@ -70,7 +70,7 @@ def chain(equation: Equation, constant: Sequence[bool], extents: Mapping[str, in
     size = _Sizes(extents)
     found = min(_orders(factors, equation.result, size), key=lambda order: order[0], default=None)
     if found is None:
-        why = "in no order are its operands, two by two, matrices that are multiplied"
+        why = "no order multiplies its operands, two by two, as matrices"
         raise OddEquation(Refusal("operands", why))
     return found[1]
 

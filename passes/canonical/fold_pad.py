@@ -53,7 +53,7 @@ class FoldPad(Pass):
                 _rewrite(reader, pads)
             edit.replace(node.output, source)
             graph.remove(node)
-            ctx.applied(node, "folded", "the nodes behind it pad by themselves")
+            ctx.applied(node, "folded", "the nodes after it pad by themselves")
             folded += 1
         return Outcome(self.may_change, {"Pad folded": folded}) if folded else Outcome()
 
@@ -105,7 +105,7 @@ def _merged(pad: Node, reader: Node, added: list[int], value: float) -> list[int
     return _pool_refusal(pad.inputs[0], reader, own, total, value) or total
 
 
-_VALUE = Refusal("value", "the value it pads with is not what the node behind it pads with")
+_VALUE = Refusal("value", "the value it pads with is not what the node after it pads with")
 
 
 def _pool_refusal(

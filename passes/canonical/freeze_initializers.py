@@ -26,7 +26,9 @@ class FreezeInitializers(Pass):
     reads = Facet.TOPOLOGY | Facet.OPSET
 
     freeze_inputs: bool = option(
-        False, help="Turn inputs that have a default value into constants; callers lose them."
+        False,
+        help="Turn inputs that have a default value into constants; callers can no longer "
+        "set them.",
     )
 
     def run(self, model: Model, ctx: Context) -> Outcome:

@@ -9,13 +9,13 @@ from ocompress.lossy.engine import Plan, Reason, TableProposal
 from ocompress.lossy.layer_times import Times
 from ocompress.planning import MoveTable, Resource
 
-_RUINOUS = "by itself it costs more than a model can lose"
+_RUINOUS = "alone it costs more than a model can afford"
 _RUIN = 1.0
 """What a form costs at most: beyond, the error is as large as the output itself, or half a nat of
 divergence, and decisions are no longer those of the model."""
-_TOO_LOSSY = Reason("too-lossy", "each of its forms costs more by itself than a model can lose")
-_NOT_FASTER = Reason("not-faster", "none of its forms is measured faster here")
-_NOT_CHOSEN = Reason("not-chosen", "other layers save more for what they cost")
+_TOO_LOSSY = Reason("too-lossy", "each of its forms alone costs more than a model can afford")
+_NOT_FASTER = Reason("not-faster", "none of its forms measures faster here")
+_NOT_CHOSEN = Reason("not-chosen", "other layers save more at the same cost")
 
 
 class Chains(TableProposal):

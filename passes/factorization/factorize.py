@@ -55,12 +55,12 @@ class Factorize(Replace):
 
     name = "factorize"
 
-    methods: tuple[str, ...] = option(METHODS[:6], help="Forms that are tried.", choices=METHODS)
+    methods: tuple[str, ...] = option(METHODS[:6], help="Forms to try.", choices=METHODS)
 
     tables: bool = option(
         False,
-        help="Also write tables of embeddings as thinner ones and a product, by rank, energy or "
-        "max_weights: they get smaller and no faster.",
+        help="Also factorize embedding tables into a narrower table and a product, by rank, "
+        "energy or max_weights; this saves bytes, not time.",
     )
 
     def run(self, model: Model, ctx: Context) -> Outcome:

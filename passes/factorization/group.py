@@ -51,11 +51,11 @@ class Group(Replace):
 
     methods: tuple[str, ...] = option(
         METHODS,
-        help="Forms that are tried: two groupwise layers with a shuffle between, for kernels of a "
-        "single tap; one with channels put in order for the groups, for any.",
+        help="Forms to try: two grouped layers with a shuffle between (for kernels of a single "
+        "tap), or one with its channels reordered for the groups (for any kernel).",
         choices=METHODS,
     )
-    groups: tuple[int, ...] = option((2, 4, 8), help="Numbers of groups that are tried.")
+    groups: tuple[int, ...] = option((2, 4, 8), help="Numbers of groups to try.")
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""

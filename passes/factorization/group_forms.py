@@ -23,7 +23,7 @@ def named(names: Sequence[str], groups: Sequence[int]) -> list[Direct]:
 
     Args:
         names: The methods.
-        groups: Numbers of groups that are tried.
+        groups: Numbers of groups to try.
     """
     rising = sorted(set(groups))
     found = [_shuffle(g) for g in rising] if "shuffle" in names else []

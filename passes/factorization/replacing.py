@@ -32,7 +32,7 @@ from passes.factorization.previewing import preview
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
-_NO_FORM = "no form has fewer weights and less to multiply without losing half of it"
+_NO_FORM = "no form saves weights and multiplications without losing half of its output"
 _ERROR = 0.01
 """Error, in nats, that is spent if nothing says how much."""
 
@@ -50,44 +50,42 @@ class Replace(LossyPass):
 
     max_macs: float = option(
         0.0,
-        help="Multiply-accumulates that may be left, relative to before; 0 for any.",
+        help="Largest share of multiply-accumulates to keep; 0 sets no limit.",
         at_least=0,
         at_most=1,
     )
     max_error: float = option(
         0.0,
-        help="Error that may be spent in all, as twice the divergence from the original in nats "
-        "(noise over signal where outputs are no scores); 0 leaves it to the budget.",
+        help="Total error to spend, as twice the divergence from the original in nats (noise "
+        "over signal where outputs are not scores); 0 leaves it to the budget.",
         at_least=0,
     )
     max_weights: float = option(
         0.0,
-        help="Weights that each layer may have left, relative to before; the form with the least "
-        "error is taken; 0 for any.",
+        help="Largest share of weights for each layer to keep, in the form with the least error; "
+        "0 sets no limit.",
         at_least=0,
         at_most=1,
     )
     rank: int = option(
         0,
-        help="Rank that every layer gets, in the form with the least error.",
+        help="Rank of every layer, in the form with the least error.",
         at_least=0,
     )
     energy: float = option(
         0.0,
-        help="Share of each layer's output that has to be kept, in power; the fastest form that "
-        "does is taken.",
+        help="Share of each layer's output power to keep, in the fastest form that does.",
         at_least=0,
         at_most=1,
     )
     evbmf: bool = option(
         False,
-        help="Give every layer the rank of what is no noise, by variational Bayes, in the fastest "
-        "form.",
+        help="Choose each layer's rank by variational Bayes (EVBMF), in the fastest form.",
     )
-    layers: tuple[str, ...] = option((), help="Globs of the node names to look at; all if empty.")
-    exclude: tuple[str, ...] = option((), help="Globs of node names that stay as they are.")
-    refit: bool = option(True, help="With data, fit factors and the layers behind.")
-    data_free: bool = option(False, help="Go by the weights alone, even where there are data.")
+    layers: tuple[str, ...] = option((), help="Globs of node names to include; empty means all.")
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    refit: bool = option(True, help="With data, fit the factors and the layers after them.")
+    data_free: bool = option(False, help="Use the weights alone, even with data.")
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""
@@ -118,7 +116,7 @@ class Replace(LossyPass):
             check_patterns(model, getattr(self, key), self.name, key)
         if len(self.goals_given) > 1:
             named = " and ".join(self.goals_given)
-            msg = f"{self.name}: give one of {named}; each says how far to go"
+            msg = f"{self.name}: {named} are mutually exclusive; give one"
             raise OptionError(msg)
         if self.evbmf and all(form.spectra is None for form in self.forms()):
             msg = f"{self.name}: evbmf finds ranks of cuts of a matrix; no form here is one"
@@ -172,7 +170,7 @@ class Replace(LossyPass):
             ctx.progress(f"{ctx.source}: trying forms", done, len(weights))
             found = offering.offers(layer, search)
             if search.timed and found.rows[0].ms is None:
-                ctx.skip(layer.site.node, "not-timed", "this runtime cannot run it alone")
+                ctx.skip(layer.site.node, "not-timed", "ONNX Runtime cannot run it alone")
                 continue
             offers[layer.name] = found
             layers[layer.name] = [s.node.label for s in layer.sites]
@@ -190,7 +188,7 @@ class Replace(LossyPass):
         proposal = Chains(layers, table, "ms" if search.timed else "macs", rest, power)
         proposal.drop_ruinous()
         if search.timed:
-            table.drop_slower("ms", "it is not measured faster here", margin=1 - FASTER)
+            table.drop_slower("ms", "it does not measure faster here", margin=1 - FASTER)
         return proposal
 
     def asked(self, proposal: Chains) -> Plan:

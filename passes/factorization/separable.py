@@ -40,7 +40,7 @@ class Separable(Replace):
 
     name = "separable"
 
-    methods: tuple[str, ...] = option(METHODS[6:], help="Forms that are tried.", choices=METHODS)
+    methods: tuple[str, ...] = option(METHODS[6:], help="Forms to try.", choices=METHODS)
 
     def forms(self) -> Sequence[Form]:
         """Return the forms that are tried."""

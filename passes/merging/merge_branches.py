@@ -86,7 +86,7 @@ def _merge(tails: Sequence[Tail], ctx: Context) -> int:
             continue
         _rewrite(match)
         names = ", ".join(repr(t.layer.node.label) for t in run[1:])
-        ctx.applied(run[0].layer.node, "merged", f"does what {names} did, too")
+        ctx.applied(run[0].layer.node, "merged", f"also does the work of {names}")
         gone += len(run) - 1
     return gone
 

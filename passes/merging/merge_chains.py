@@ -64,7 +64,7 @@ class MergeChains(Pass):
             while isinstance(match, _Match):
                 kept = _rewrite(match)
                 merged += 1
-                ctx.applied(kept, "merged", f"does what {match.first.node.label!r} did, too")
+                ctx.applied(kept, "merged", f"also does the work of {match.first.node.label!r}")
                 match = _match(node, model.opset, block)
             if isinstance(match, Refusal):
                 ctx.skip(node, match.code, match.why)

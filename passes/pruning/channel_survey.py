@@ -61,7 +61,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
     ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
     sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
     trials: dict[str, Trial] = {}
-    stage = f"{ctx.source}: what it costs to take channels"
+    stage = f"{ctx.source}: measuring the cost of removing channels"
     for at, group in enumerate(groups):
         ctx.progress(stage, at, len(groups))
         behind = layers[at]

@@ -136,7 +136,7 @@ class Cuts(Proposal):
         if len(self.steps[at].counts) == 1:
             why = f"its {self.groups[at].size} channels are too few to leave a multiple"
             return Reason("too-few", why)
-        return Reason("not-chosen", "other channels save more for what they cost")
+        return Reason("not-chosen", "other channels save more at the same cost")
 
     def _counts(self, goal: Goal) -> list[int]:
         of = self.groups, self.orders, self.steps, self.account, goal
@@ -156,7 +156,7 @@ class Cuts(Proposal):
             self._moves[at, count] = Move(
                 self.parts[at],
                 "channels",
-                f"{count} of {self.groups[at].size} channels gone",
+                f"{count} of {self.groups[at].size} channels removed",
                 float(order.costs[count - 1]),
                 0,
                 self.account.total - saved,

@@ -120,7 +120,7 @@ def measure(
 
 def _blind(candidate: LayerWeight, code: str, why: str, ctx: Context) -> None:
     """Say that data tell nothing of a weight; it is pruned all the same."""
-    ctx.remark(Severity.NOTE, code, f"{why}: it goes by magnitude", candidate.nodes[0])
+    ctx.remark(Severity.NOTE, code, f"{why}: falling back to magnitude", candidate.nodes[0])
 
 
 def _minded(

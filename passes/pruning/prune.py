@@ -24,7 +24,7 @@ from passes.pruning.costs import CRITERIA, Costed, Question
 from passes.pruning.scores import Scores
 from passes.pruning.zeroing import DEEPEST, HALF, Zeros, build
 
-_SPARSE = Reason("already-sparse", "it has as many zeros as asked for")
+_SPARSE = Reason("already-sparse", "it already has as many zeros as requested")
 
 
 class Prune(LossyPass):
@@ -85,36 +85,37 @@ class Prune(LossyPass):
 
     sparsity: float | None = option(
         None,
-        help="Share of weights that are zero afterwards; none: as many as a limit on the drop "
-        "lets, and half of them without one.",
+        help="Share of weights to set to zero; none: as many as the limit on the drop allows, or "
+        "half of them without a limit.",
         at_least=0,
         at_most=1,
     )
     scope: str = option(
         "global",
-        help="Draw one line through all layers or one per layer.",
+        help="Use one threshold for all layers or one per layer.",
         choices=("global", "layer"),
     )
     pattern: str = option(
         "unstructured",
-        help="Single weights (unstructured), N kept of M neighbouring inputs (2:4), blocks of "
-        "outputs by inputs (4x1), all taps of a pair of channels (kernel), the same weight of all "
-        "outputs (vector), all that makes one output channel (filter).",
+        help="What becomes zero together: single weights (unstructured), all but N of M "
+        "neighbouring inputs (2:4), blocks of outputs by inputs (4x1), all taps of a pair "
+        "of channels (kernel), the same weight of all outputs (vector), all weights of one "
+        "output channel (filter).",
     )
     criterion: str = option(
         "auto",
         help="What goes first: smallest magnitude (l1, l2: the same for single weights), input "
-        "deviation times kernel norm (strength), input norm times magnitude (wanda), expected "
-        "change of the model's outputs to first order (taylor), least output error with the other "
-        "weights making up for it (obs); auto is obs with data and l2 without.",
+        "deviation times kernel norm (strength), input norm times magnitude (wanda), "
+        "first-order effect on the model's outputs (taylor), least output error after the "
+        "other weights compensate (obs); auto is obs with data and l2 without.",
         choices=CRITERIA,
     )
     refit: bool = option(
-        True, help="With data, fit the weights that are left and the biases, layer after layer."
+        True, help="With data, refit the remaining weights and the biases, layer by layer."
     )
     layers: dict[str, float] = option(
         {},
-        help="Sparsity by layer: glob of node names to share; the first that matches counts.",
+        help="Sparsity by layer: glob of node names to share; the first match counts.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     op_types: tuple[str, ...] = option(
@@ -122,8 +123,8 @@ class Prune(LossyPass):
     )
     protect_ends: bool | None = option(
         None,
-        help="Leave the first and the last layers alone; none: where costs are not measured, "
-        "that is under criterion l1 and l2.",
+        help="Leave the first and the last layers alone; none: only where costs are not "
+        "measured, that is with criterion l1 or l2.",
     )
     depthwise: bool = option(False, help="Prune depthwise convolutions too.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
@@ -185,7 +186,7 @@ class Prune(LossyPass):
         wanted = [(c, self._share(c)) for c in collect(model, rules, ctx)]
         for candidate, share in wanted:
             if share == 0:
-                ctx.skip(candidate.nodes[0], "zero-share", "the share asked for it is 0")
+                ctx.skip(candidate.nodes[0], "zero-share", "the share requested for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
         limited = not self.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
         deepest = DEEPEST if limited else self._amount

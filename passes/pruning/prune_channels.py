@@ -76,35 +76,36 @@ class PruneChannels(LossyPass):
 
     ratio: float = option(
         0.0,
-        help="Share of the channels that go; 0 leaves it to the budget.",
+        help="Share of channels to remove; 0 leaves it to the budget.",
         at_least=0,
         at_most=1,
     )
     max_macs: float = option(
         0.0,
-        help="Multiply-accumulates that may be left, relative to before; 0 for any.",
+        help="Largest share of multiply-accumulates to keep; 0 sets no limit.",
         at_least=0,
         at_most=1,
     )
     scope: str = option(
         "global",
-        help="Take what saves most for its cost, or the same share of every group.",
+        help="Remove what saves most for its cost, or the same share of every group.",
         choices=("global", "layer"),
     )
     criterion: str = option(
         "auto",
         help="What goes first: small weights (l1, l2), filters close to all others (fpgm), small "
-        "activations (activation), little variation, as a BatchNormalization's scale has it "
-        "(deviation), first-order effect on the model's outputs (taylor), what the next layers "
-        "miss least (thinet), what they do without as a price on channels rises (lasso), or what "
-        "they miss least after making up for it (obs); auto is obs with data and l2 without.",
+        "activations (activation), little variation according to a BatchNormalization's "
+        "scale (deviation), least first-order effect on the model's outputs (taylor), least "
+        "effect on the next layers (thinet), what an L1 penalty on channels drops first "
+        "(lasso), or least effect after the next layers are refitted (obs); auto is obs "
+        "with data and l2 without.",
         choices=CRITERIA,
     )
-    refit: bool = option(True, help="With data, fit the layers behind.")
+    refit: bool = option(True, help="With data, refit the layers after them.")
     multiple: int = option(
-        0, help="What is left is a multiple of this; 0 asks the target.", at_least=0
+        0, help="Keep a multiple of this many channels; 0 asks the target.", at_least=0
     )
-    exclude: tuple[str, ...] = option((), help="Globs of node names whose channels stay.")
+    exclude: tuple[str, ...] = option((), help="Globs of node names whose channels to keep.")
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Go by the weights, fit nothing and try nothing."""
@@ -132,7 +133,9 @@ class PruneChannels(LossyPass):
         check_patterns(model, self.exclude, self.name)
         for _, node in model.nodes():
             if is_quantized(node):
-                ctx.skip(node, "quantized", "its weight is quantized; do this before")
+                ctx.skip(
+                    node, "quantized", "its weight is quantized; run this pass before quantizing"
+                )
         return self._survey(model, ctx)
 
     def asked(self, proposal: Cuts) -> Plan:
@@ -149,7 +152,7 @@ class PruneChannels(LossyPass):
         counts, built = proposal.counts(chosen.plan), chosen.built
         for at, count in enumerate(counts):
             if count:
-                what = f"{count} of {proposal.groups[at].size} channels were taken out"
+                what = f"{count} of {proposal.groups[at].size} channels were removed"
                 ctx.applied(proposal.node(at), "channels-removed", what)
             else:
                 reason = proposal.why_whole(at)
@@ -191,7 +194,7 @@ class PruneChannels(LossyPass):
             criterion = "obs" if ctx.has_data else "l2"
         surveyed = survey(model, groups, criterion, ctx)
         known = [at for at in range(len(groups)) if self._is_known(at, surveyed)]
-        why = "data cannot tell what its channels cost: what reads them is no layer that is seen"
+        why = "the cost of its channels cannot be measured: no consumer layer can be observed"
         unknown = Reason("not-measured", why)
         refused += [(g, unknown) for at, g in enumerate(groups) if at not in known]
         places = [places[at] for at in known]

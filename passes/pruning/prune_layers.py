@@ -105,8 +105,10 @@ class PruneLayers(LossyPass):
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
     needs_data = True
 
-    count: int = option(0, help="Branches that go; 0 leaves it to the budget.", at_least=0)
-    exclude: tuple[str, ...] = option((), help="Globs of node names whose branch stays.")
+    count: int = option(
+        0, help="Number of branches to remove; 0 leaves it to the budget.", at_least=0
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names whose branch to keep.")
 
     def propose(self, model: Model, ctx: Context) -> Branches:
         """Try each branch alone.
@@ -148,12 +150,12 @@ class PruneLayers(LossyPass):
         for move in proposal.moves:
             branch, reason = nodes[move.part], proposal.reasons.get(move.part)
             if built is not None and move.part in chosen.plan:
-                what = f"its branch of {len(branch.nodes)} nodes went for a factor and an offset"
+                what = f"a factor and an offset replace its branch of {len(branch.nodes)} nodes"
                 ctx.applied(branch.add, "branch-removed", what)
             elif reason is not None:
                 ctx.skip(branch.add, reason.code, reason.why)
             else:
-                why = f"without it the outputs would lose {move.error:.3g}"
+                why = f"removing it would cost {move.error:.3g}"
                 ctx.skip(branch.add, "not-chosen", why)
         details = _details(model, proposal, chosen, ctx)
         if built is None:
@@ -194,7 +196,7 @@ class PruneLayers(LossyPass):
             label = branch.add.label
             if label in costs:
                 left = total - sum(work.get(id(n), 0.0) for n in branch.nodes)
-                what = f"a branch of {len(branch.nodes)} nodes gone"
+                what = f"a branch of {len(branch.nodes)} nodes removed"
                 moves.append(Move(label, "affine", what, costs[label], 0, left, edit=edits[label]))
         return sorted(moves, key=lambda m: m.error)
 

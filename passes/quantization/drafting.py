@@ -39,7 +39,7 @@ class Rounding:
         seven: Whether weights have 7 bits.
         careful: Whether pairs of products may saturate.
         per_channel: Whether each output channel has its own weight scale.
-        bias_correction: Whether biases make up for the mean weight error.
+        bias_correction: Whether biases compensate for the mean weight error.
     """
 
     calibration: str

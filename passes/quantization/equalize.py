@@ -51,20 +51,21 @@ class Equalize(Pass):
 
     by: str = option(
         "weights",
-        help="What is evened out: the weights on both sides, without data, or activations against "
-        "the weights behind them, with data.",
+        help="What to equalize: the weights on both sides (without data), or activations against "
+        "the weights after them (with data).",
         choices=("weights", "activations"),
     )
     alpha: float = option(
         0.5,
-        help="How much of the width of activations moves into weights, for by=activations.",
+        help="How much of the range of activations moves into weights, for by=activations.",
         at_least=0.0,
         at_most=1.0,
     )
     absorb: bool = option(
-        False, help="Whether to move what channels never fall below into the next bias; with data."
+        False,
+        help="Whether to absorb the lower bound of each channel into the next bias; needs data.",
     )
-    exclude: tuple[str, ...] = option((), help="Globs of node names whose channels stay.")
+    exclude: tuple[str, ...] = option((), help="Globs of node names whose channels to keep.")
 
     def __post_init__(self) -> None:
         """Check ranges, and options that contradict each other."""
@@ -84,7 +85,7 @@ class Equalize(Pass):
         check_patterns(model, self.exclude, self.name)
         chains = self._chains(model, ctx)
         if not chains:
-            why = "no channels lie between weights with only homogeneous operators between"
+            why = "no two weights are connected by homogeneous operators only"
             ctx.remark(Severity.DECLINED, "nothing-to-equalize", why)
             return Outcome()
         needed = self.by == "activations" or self.absorb
@@ -111,7 +112,7 @@ class Equalize(Pass):
         for _, node in model.nodes():
             chain = find_chain(node)
             if isinstance(chain, Chain) and self._is_excluded(chain):
-                chain = Refusal("excluded", "its name or that of an operator behind is excluded")
+                chain = Refusal("excluded", "its name or that of an operator after it is excluded")
             if isinstance(chain, Chain):
                 found.append(chain)
             elif chain is not None and ctx is not None:
@@ -150,7 +151,9 @@ def _absorb(chain: Chain, statistics: Statistics, ctx: Context) -> bool:
     _set(bias, bias.array - shift)
     for end in chain.weighers:
         _raise_bias(end, shift)
-    ctx.applied(chain.source, "absorbed", "what its channels never fall below is a bias behind it")
+    ctx.applied(
+        chain.source, "absorbed", "the lower bound of its channels was absorbed into the next bias"
+    )
     return True
 
 

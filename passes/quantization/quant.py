@@ -72,19 +72,20 @@ class Quant(Pass):
     calibration: str = option(
         "auto",
         help="How the range of an activation is chosen from its histogram; auto takes the least "
-        "squared error or all that was seen, tensor by tensor, whichever the outputs show less.",
+        "squared error or the full range, tensor by tensor, whichever disturbs the outputs "
+        "less.",
         choices=("auto", "minmax", "percentile", "entropy", "mse"),
     )
     percentile: float = option(
         99.999,
-        help="Per cent of the elements that `percentile` keeps on either side.",
+        help="Percentage of elements that `percentile` keeps on either side.",
         at_least=50.0,
         at_most=100.0,
     )
     activations: str = option(
         "auto",
-        help="Type of activations; auto asks the target. Less of int8 fuses on x86-64. For "
-        "16 bits ONNX Runtime has no kernels on processors: they are for accelerators.",
+        help="Type of activations; auto asks the target. int8 fuses less often than uint8 on "
+        "x86-64. 16 bits are for accelerators: ONNX Runtime has no CPU kernels for them.",
         choices=("auto", "uint8", "int8", "uint16", "int16"),
     )
     symmetric: bool = option(False, help="Whether activation ranges are symmetric around zero.")
@@ -96,28 +97,30 @@ class Quant(Pass):
     per_channel: bool = option(True, help="Whether each output channel has its own weight scale.")
     fit: str = option(
         "gptq",
-        help="How integers of weights are chosen: nearest (rtn), or by second order so that a "
-        "layer makes up for the ones before it, as data show (gptq).",
+        help="How weights are rounded: to nearest (rtn), or by second order on data, "
+        "compensating for the layers before (gptq).",
         choices=("gptq", "rtn"),
     )
-    bias_correction: bool = option(True, help="Whether biases make up for the mean weight error.")
+    bias_correction: bool = option(
+        True, help="Whether biases compensate for the mean weight error."
+    )
     rest: str = option(
         "int8",
-        help="How weights of what stays in float are stored: int8 that is float again once "
-        "loaded, or float.",
+        help="How to store weights of operators that stay in float: as int8, widened to float at "
+        "load, or as float.",
         choices=("int8", "float"),
     )
     costs: str = option(
         "auto",
-        help="Times that decide what pays: the target's table, measured on this machine, or the "
-        "table unless its choice turns out too slow here (auto).",
+        help="Costs that decide what pays: the target's table, times measured on this machine, "
+        "or the table unless its choice turns out too slow here (auto).",
         choices=("auto", "table", "measured"),
     )
     noise_price: float = option(
         0.06,
-        help="Share of the time that is given up to lower the noise of the outputs by a factor e, "
-        "down to 25 dB of SQNR; below that at least what the knee of the exchange asks for. "
-        "0 takes the fastest. Where weights alone get smaller, that is worth a hundredth of the "
+        help="Share of the time to give up to lower the output noise by a factor e, down to 25 "
+        "dB of SQNR; below that at least what the knee of the trade-off asks for. 0 takes "
+        "the fastest. Where only weights get smaller, that is worth a hundredth of the "
         "time.",
         at_least=0.0,
         at_most=10.0,
@@ -127,7 +130,7 @@ class Quant(Pass):
         help="Quantize everything that has an integer kernel. The result may be slower, as with "
         "--allow-slower.",
     )
-    op_types: tuple[str, ...] = option((), help="The only operator types to quantize; empty: all.")
+    op_types: tuple[str, ...] = option((), help="Operator types to quantize; empty means all.")
     exclude: tuple[str, ...] = option((), help="Patterns of node names to leave in float.")
     exclude_ops: tuple[str, ...] = option((), help="Operator types to leave in float.")
 

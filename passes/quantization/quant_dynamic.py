@@ -18,7 +18,7 @@ from passes.quantization.widening import in_float32
 
 _SLOW = {
     "Conv": "ConvInteger takes about 10 times as long as Conv on processors; use quant with data",
-    "ConvTranspose": "no integer kernel is there for it",
+    "ConvTranspose": "it has no integer kernel",
     "LSTM": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
     "GRU": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
     "RNN": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
@@ -54,7 +54,7 @@ class QuantDynamic(Pass):
     after = (*order.TO_QUANTIZE, "quant")
 
     smallest: int = option(
-        4096, help="Leave products alone whose weight has fewer elements.", at_least=1
+        4096, help="Leave alone products whose weight has fewer elements.", at_least=1
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave in float.")
 

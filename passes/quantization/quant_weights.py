@@ -78,7 +78,7 @@ class QuantWeights(Pass):
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
     after = (*order.TO_QUANTIZE, "quant", "quant-dynamic")
 
-    form: str = option("int8", help="What weights are stored as.", choices=FORMS)
+    form: str = option("int8", help="Storage format of the weights.", choices=FORMS)
     block: int | None = option(
         None,
         help="Inputs that share a scale: 16, 32, 64, 128 or 256; 0 = a whole output channel; "
@@ -87,8 +87,8 @@ class QuantWeights(Pass):
     )
     fit: str = option(
         "rtn",
-        help="How integers are chosen: rounded (rtn), with inputs weighed by data (gptq), robust "
-        "without data (hqq).",
+        help="How weights are rounded: to nearest (rtn), by second order on data (gptq), "
+        "robustly without data (hqq).",
         choices=("rtn", "gptq", "hqq"),
     )
     symmetric: bool | None = option(
@@ -96,12 +96,14 @@ class QuantWeights(Pass):
     )
     op_types: tuple[str, ...] = option(
         (),
-        help="Operators whose weights are taken; empty: MatMul, Gemm and Gather, and for fp16, "
+        help="Operators whose weights to store; empty means MatMul, Gemm and Gather, and for fp16, "
         "bf16 and kernel=fold all that have weights.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
-    keep_slower: bool = option(False, help="Also take weights dequantized on every run.")
+    keep_slower: bool = option(
+        False, help="Also store weights that have to be dequantized on every run."
+    )
     kernel: str = option(
         "auto",
         help="DequantizeLinear (dequantize; auto is the same), com.microsoft operators that only "
@@ -112,7 +114,7 @@ class QuantWeights(Pass):
     accuracy_level: int | None = option(
         None,
         help="What MatMulNBits computes in: 0 = the runtime's choice, 1 = float32, 2 = float16, "
-        "3 = bfloat16, 4 = int8; none: 4, for on 2 and 8 bits the others are slow.",
+        "3 = bfloat16, 4 = int8; none: 4, because the others are slow on 2 and 8 bits.",
         at_least=0,
         at_most=4,
     )
@@ -283,7 +285,10 @@ class QuantWeights(Pass):
             what = "it becomes com.microsoft.MatMulNBits, which is not standard ONNX"
             ctx.remark(Severity.NOTE, "not-standard-onnx", what, node)
         if self.accuracy_level not in (None, _INT8_LEVEL) and self.form != "int4":
-            what = "MatMulNBits of 2 or 8 bits is several times slower than float off level 4"
+            what = (
+                "MatMulNBits of 2 or 8 bits is several times slower than float unless "
+                "accuracy_level is 4"
+            )
             ctx.remark(Severity.WARNING, "slow-kernel", what, site.nodes[0])
 
     def _effect(self, site: Site) -> Effect:

@@ -39,7 +39,7 @@ def remark_on(chosen: Choosing, ctx: Context) -> None:
         if choice is Choice.INT8:
             continue
         if first is Choice.INT8:
-            ctx.skip(unit.node, "does-not-pay", "as integers it made the model slower here")
+            ctx.skip(unit.node, "does-not-pay", "as int8 it made the model slower here")
             continue
         if cell is None:
             why = f"{unit.node.op_type} has no integer kernel worth using on {ctx.target.name}"

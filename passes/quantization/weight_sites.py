@@ -269,7 +269,7 @@ def _role(
         why = f"weights of a {node.op_type} have only fp16 and bf16, and int8 with kernel=fold"
         return Refusal("no-integer-form", why)
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
-        why = "its weight is not one matrix that inputs multiply from left"
+        why = "its weight is not one matrix that inputs multiply from the left"
         return Refusal("not-a-matrix", why)
     if role is Role.TABLE:
         return _check_table(node, array, rules) or (role, axis)

@@ -177,7 +177,7 @@ def test_a_full_disk_is_no_bug_wherever_it_shows() -> None:
     refusal = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
     assert exits.describe(refusal) == (
         4,
-        "the system refused: No space left on device: '/tmp/x'",
+        "the operating system reported: No space left on device: '/tmp/x'",
     )
 
 

@@ -64,8 +64,8 @@ def test_the_spoiled_layer_is_named_and_the_suggestion_can_be_pasted(call: Call)
     [
         ("--quant in.onnx out.onnx", "needs data"),
         ("--quant in.onnx --data d.npz", "compares two models"),
-        ("in.onnx out.onnx --data d.npz", "add --quant"),
-        ("in.onnx --sensitivity", "add --quant"),
+        ("in.onnx out.onnx --data d.npz", "--quant"),
+        ("in.onnx --sensitivity", "--quant"),
         ("--quant out.onnx in.onnx --data d.npz", "no layer of the candidate is quantized"),
         ("--quant in.onnx gone.onnx --data d.npz", "gone.onnx"),
     ],

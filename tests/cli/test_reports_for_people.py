@@ -44,7 +44,7 @@ def test_factorize_says_which_candidates_lost(here: Path, call: Call) -> None:
     ended = call(*line.split(), "--report", "r.html", *QUICK)
     assert ended.code == 0, ended.err
     assert "[/x]" in ended.out
-    folded = [d for d in page("r.html").all("details") if "candidates that lost" in d.text]
+    folded = [d for d in page("r.html").all("details") if "rejected candidates" in d.text]
     assert folded
     for details in folded:
         summary = details.children[0].text

@@ -47,7 +47,7 @@ def test_target_without_a_command_names_them(call: Call) -> None:
 def test_what_cannot_be_set_up_is_refused(call: Call) -> None:
     ended = call("target", "setup", "pi")
     assert ended.code == 2
-    assert "nothing to set up for 'pi'" in ended.complaint
+    assert "'pi' needs no setup" in ended.complaint
 
 
 def test_set_up_names_a_missing_package(

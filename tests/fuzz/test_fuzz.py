@@ -109,7 +109,11 @@ def test_what_a_call_must_not_end_in_is_noticed(monkeypatch: pytest.MonkeyPatch)
     assert "not one sentence" in ends(4, "error: x", "error: y")
     assert "uncaught" in ends(4, "error: unexpected KeyError: 'a'; this is a bug, please")
     assert "uncaught" in ends(4, "error: pass 'quant' failed (KeyError: 'a'); passes before: none")
-    assert "memory" in ends(4, "error: there is not enough memory for this model and these data")
+    assert "memory" in ends(
+        4,
+        "error: there is not enough memory for this model and data; use fewer "
+        "samples or more memory",
+    )
 
     def raises(_: list[str]) -> int:
         raise KeyError

@@ -16,7 +16,7 @@ def row(name: str, method: str, macs: int, *, taken: bool = False, **more: Any) 
 ROWS = [
     row("one", "keep", 1000, ms=2.0, why="others cost less"),
     row("one", "channel", 250, taken=True, ms=0.5, error=3e-3, ms_before=1.9, ms_after=0.6),
-    row("one", "cp", 300, ms=3.0, error=1e-3, why="it is not measured faster here"),
+    row("one", "cp", 300, ms=3.0, error=1e-3, why="it does not measure faster here"),
     row("two", "keep", 500, taken=True, ms=1.0),
 ]
 
@@ -38,7 +38,7 @@ def test_the_choice_has_a_row_for_each_layer() -> None:
 def test_the_report_says_why_the_others_lost() -> None:
     lines = shown(*candidates(record(candidates=ROWS), every=True))
     loser = next(x for x in lines if x.startswith("cp"))
-    assert "it is not measured faster here" in loser
+    assert "it does not measure faster here" in loser
     assert not any("two: " in x for x in lines)
 
 

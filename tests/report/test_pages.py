@@ -143,7 +143,7 @@ def test_nothing_changed_is_bad_news_only_where_it_is_a_failure(pruned: Optimiza
 
 
 def test_a_pass_that_finds_nothing_says_so(pruned: Optimization) -> None:
-    nothing = "nothing in the model has a form that it looks for"
+    nothing = "nothing in the model matches what it looks for"
     done = optimize(model(), passes="merge-layers", measure=False)
     assert page_of(done).text.count(nothing) == 2
     assert nothing not in page_of(pruned).text

@@ -191,7 +191,7 @@ def test_nan_and_failure_are_refused() -> None:
     assert not guard.judge(after("Sqrt"), MODEL).held
     verdict = guard.judge(after("Reshape", np.array([5, 3])), MODEL)
     assert not verdict.held
-    assert "does not run any more" in verdict.message
+    assert "no longer runs" in verdict.message
 
 
 def test_the_least_agreeing_output_counts() -> None:

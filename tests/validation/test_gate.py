@@ -47,7 +47,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("[outputs.y]\nmin_cosine = 2", "outputs.y.min_cosine must be within -1 to 1"),
         ("min_opset = 20\nmax_opset = 13", "min_opset 20 is above max_opset 13"),
         ("min_sqnr_db =", "is not TOML"),
-        ("", "sets no limit, so everything would pass; put in at least one, such as min_agr"),
+        ("", "sets no limit, so everything would pass; set at least one, such as min_agr"),
         ("# max_drop = 0.01", "sets no limit"),
         ("[outputs.y]", "sets no limit"),
         ("max_byte = 3", "did you mean 'max_bytes'"),

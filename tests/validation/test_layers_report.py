@@ -239,11 +239,9 @@ def test_wrong_requests_get_a_sentence() -> None:
         report(candidate, chain(), data)
     with pytest.raises(OptionError, match=r"of 3 values that quantized layers make, .* has 1"):
         report(chain(width=9), candidate, data)
-    with pytest.raises(OptionError, match=r"do not belong together: the inputs"):
+    with pytest.raises(OptionError, match=r"do not match: the inputs"):
         report(ZOO["embedding"](), candidate, data)
-    with pytest.raises(
-        OptionError, match=r"do not belong together: the outputs .* are y, .* third"
-    ):
+    with pytest.raises(OptionError, match=r"do not match: the outputs .* are y, .* third"):
         report(by_hand(np.ones((16, 1)))[0], candidate, data)
 
 

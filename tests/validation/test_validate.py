@@ -258,6 +258,6 @@ def test_inputs_and_outputs_of_every_kind() -> None:
         "ragged_out",
     ]
     assert result.remarks == (
-        "output 'list_out' is no tensor and was not compared",
+        "output 'list_out' is not a tensor and was not compared",
         "one result for all samples of a feed, which counts as one: 'scalar_out', 'ragged_out'",
     )

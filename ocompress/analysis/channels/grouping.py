@@ -96,7 +96,7 @@ def _group(
     size = int(members.size)
     refusal = classes.stop.get(int(members[0]))
     if refusal is None and size == 1:
-        refusal = Stop("single-channel", "all of it goes together, and something must be left")
+        refusal = Stop("single-channel", "its channels can only go all together, and one must stay")
     return Group(size, tuple(cuts), tuple(values), tuple(sinks), tuple(repairs), refusal)
 
 

@@ -65,15 +65,15 @@ def split(rel: Relation) -> None:
     start = 0
     for slot in range(len(rel.node.outputs)):
         if not rel.has(~slot):
-            raise UnfollowedError(
-                code="unknown-shape", why=f"{rel.node.label!r} leaves an output out"
-            )
+            raise UnfollowedError(code="unknown-shape", why=f"{rel.node.label!r} omits an output")
         for axis in range(rank):
             if axis != along:
                 rel.link(0, axis, ~slot, axis)
         extent = rel.shape(~slot)[along]
         if not isinstance(extent, int):
-            rel.stop(0, along, "unknown-extent", f"{rel.node.label!r} makes unknown extents")
+            rel.stop(
+                0, along, "unknown-extent", f"{rel.node.label!r} has outputs of unknown extents"
+            )
             continue
         each = np.arange(extent)
         rel.link(0, along, ~slot, along, (each + start, each))

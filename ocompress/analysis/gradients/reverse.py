@@ -92,7 +92,7 @@ class _Walk:
             if floats:
                 self._differentiate(node, floats)
         except StoppedError as error:
-            self._stop(read, f"no gradient passes {node.op_type} {node.label!r}: {error}.")
+            self._stop(read, f"no gradient passes through {node.op_type} {node.label!r}: {error}.")
 
     def finish(self, names: Sequence[str]) -> Backward:
         """Collect the gradients of the names."""
@@ -176,7 +176,7 @@ def _rule_of(node: Node) -> Rule:
         msg = "no rule is known"
         raise StoppedError(msg)
     if not any(_is_float(v) for v in node.outputs):
-        msg = "it goes over to integers"
+        msg = "it converts to integers"
         raise StoppedError(msg)
     return rule
 

@@ -31,7 +31,7 @@ def test_an_operator_without_a_rule_stops_what_is_before_it() -> None:
 
     seen, missing = ask(build, "x", "before", "round", "y")
     assert seen == {"round", "y"}
-    why = "no gradient passes Round 'round': no rule is known."
+    why = "no gradient passes through Round 'round': no rule is known."
     assert missing == {"x": why, "before": why}
 
 
@@ -72,7 +72,7 @@ def test_a_path_through_integers_is_named() -> None:
 
     seen, missing = ask(build, "x", "h", "back", "whole")
     assert seen == {"back"}
-    assert missing["h"] == "no gradient passes Cast 'whole': it goes over to integers."
+    assert missing["h"] == "no gradient passes through Cast 'whole': it converts to integers."
     assert missing["whole"] == "'whole' is not of a float type."
 
 
@@ -103,7 +103,10 @@ def test_weights_that_are_computed_from_the_data() -> None:
 
     seen, missing = ask(build, "x", "image")
     assert seen == set()
-    assert missing["x"] == "no gradient passes Conv 'y': its input 1 is computed from the data."
+    assert (
+        missing["x"]
+        == "no gradient passes through Conv 'y': its input 1 is computed from the data."
+    )
 
 
 def test_a_form_that_a_rule_does_not_know() -> None:
@@ -113,14 +116,16 @@ def test_a_form_that_a_rule_does_not_know() -> None:
 
     seen, missing = ask(build, "x")
     assert seen == set()
-    assert missing == {"x": "no gradient passes LpNormalization 'y': only the 2-norm has a rule."}
+    assert missing == {
+        "x": "no gradient passes through LpNormalization 'y': only the 2-norm has a rule."
+    }
 
 
 def test_control_flow() -> None:
     model = ZOO["if_bodies"]()
     seen, missing = sweep(model, ["x", "h1", "z"], [feeds(model)])
     assert {n for n, _, _ in seen} == {"z"}
-    assert missing["x"] == "no gradient passes If 'z': it is control flow."
+    assert missing["x"] == "no gradient passes through If 'z': it is control flow."
     assert missing["h1"] == "'h1' is in a body of control flow."
 
 

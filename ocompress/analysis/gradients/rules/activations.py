@@ -23,7 +23,7 @@ def dropout(tape: Tape, node: Node, g: Value) -> Gradients:
     """Pass a dropout at inference: dx = g."""
     training = tape.array(node.input(2)) if node.input(2) is not None else False
     if training is None or bool(training):
-        msg = "it drops at random"
+        msg = "it drops elements at random"
         raise StoppedError(msg)
     return [g]
 

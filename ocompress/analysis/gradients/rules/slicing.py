@@ -55,7 +55,7 @@ def slice_(tape: Tape, node: Node, g: Value) -> Gradients:
     shape = tape.shape(node.input(0))
     starts, ends = tape.ints(node, "starts", 1), tape.ints(node, "ends", 2)
     if starts is None or ends is None:
-        msg = "it says no range"
+        msg = "its range is not given"
         raise StoppedError(msg)
     axes = tape.ints(node, "axes", 3) or list(range(len(starts)))
     steps = tape.ints(node, "steps", 4) or [1] * len(starts)
@@ -86,7 +86,7 @@ def pad(tape: Tape, node: Node, g: Value) -> Gradients:
     shape = tape.shape(node.input(0))
     pads = tape.ints(node, "pads", 1) or tape.ints(node, "paddings", 1)
     if pads is None:
-        msg = "it says no padding"
+        msg = "its padding is not given"
         raise StoppedError(msg)
     amounts = by_axis(pads, tape.ints(node, "axes", 3), len(shape))
     before, after = (
