@@ -36,7 +36,7 @@ class Pipeline:
             for later in items[position + 1 :]:
                 if later.name in item.after:
                     better = ",".join(str(i) for i in _ordered(items) if i.name != FIRST)
-                    msg = f"pass {later.name!r} must come before {item.name!r}; write {better!r}"
+                    msg = f"pass {later.name!r} must come before {item.name!r}; say {better!r}"
                     raise OptionError(msg)
         return Pipeline(tuple(items))
 

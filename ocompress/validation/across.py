@@ -102,7 +102,7 @@ def _name(level: Level) -> str:
 
 def _remarks(run: DeviceRun, footprint: Footprint | None) -> Iterator[str]:
     if not run.timed:
-        yield f"{run.device} is emulated: its results are valid, its times are not"
+        yield f"{run.device} is emulated: its results are valid, its times mean nothing"
     if run.facts.onnxruntime != VERSION:
         yield (
             f"ONNX Runtime is {run.facts.onnxruntime} there and {VERSION} here, so not all that "

@@ -167,7 +167,7 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     ("dump is a file", nothing, "--dump in.onnx", FAILURE, "cannot write 'in.onnx'"),
     ("too many threads", nothing, "--threads 999999", USAGE, "--threads"),
     ("quiet and verbose", nothing, "-q -v", USAGE, "--quiet and --verbose are mutually exclusive"),
-    ("table without images", nothing, "--preprocess t.toml", USAGE, "no folder of images"),
+    ("table without images", nothing, "--preprocess t.toml", USAGE, "not a folder of images"),
 ]
 
 

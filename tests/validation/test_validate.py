@@ -114,7 +114,7 @@ def test_a_candidate_that_stops_running_is_a_finding() -> None:
 
 
 def test_data_that_do_not_fit_the_reference_are_an_error() -> None:
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         validate(MODEL, MODEL, InMemory([{"x": np.zeros((2, 5), np.float32)}]))
 
 

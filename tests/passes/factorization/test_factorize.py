@@ -170,7 +170,7 @@ def test_a_shared_weight_is_replaced_for_all_its_readers() -> None:
 
 
 def test_bad_options() -> None:
-    with pytest.raises(OptionError, match="give one of max_macs and rank"):
+    with pytest.raises(OptionError, match="max_macs and rank are mutually exclusive"):
         run(Factorize(max_macs=0.5, rank=3), net())
     with pytest.raises(OptionError, match="factorize: layers names 'nope'"):
         run(Factorize(layers=("nope",)), net())
