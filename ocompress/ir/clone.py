@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from onnx import AttributeProto
-
 from ocompress.ir.graph import Graph
 from ocompress.ir.names import Names
 from ocompress.ir.node import Node
@@ -52,8 +50,8 @@ def clone_value(value: Value, names: Names, fresh: bool = False) -> Value:
             copy.set_sparse(value.sparse)
         if value.packed is not None:
             copy.set_packed(value.packed)
-    if value.type_proto is not None and (value.data is None or value.is_input):
-        copy.set_type_proto(value.type_proto)
+    if value.data is None or value.is_input:
+        copy.take_type(value)
     copy.is_input, copy.doc, copy.metadata = value.is_input, value.doc, dict(value.metadata)
     return copy
 
@@ -68,10 +66,7 @@ def clone_node(node: Node, names: Names, scope: dict[int, Value], fresh: bool = 
         name=names.fresh(node.name) if fresh and node.name else node.name,
     )
     copy.overload, copy.doc, copy.metadata = node.overload, node.doc, dict(node.metadata)
-    for key, proto in node.attributes.items():
-        attribute = AttributeProto()
-        attribute.CopyFrom(proto)
-        copy.attributes[key] = attribute
+    copy.attributes.update(node.attributes)  # replaced, never changed
     for key, body in node.bodies.items():
         copy.bodies[key] = (
             [clone_graph(b, names, scope, fresh=fresh) for b in body]

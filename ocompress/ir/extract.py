@@ -31,7 +31,7 @@ def extract(
     scope: dict[int, Value] = {}
     for value in inputs:
         twin = Value(value.name)
-        twin.set_type_proto(value.type_proto)
+        twin.take_type(value)
         twin.is_input = True
         names.claim(value.name)
         part.inputs.append(twin)

@@ -79,8 +79,7 @@ class _Numbering:
             if value.is_input:
                 twin.is_input = True
                 self._graph.inputs.append(twin)
-                if value.type_proto is not None:
-                    twin.set_type_proto(value.type_proto)
+                twin.take_type(value)
             if value.data is not None:
                 self._graph.initializers[twin.name] = twin
             self._known[key] = [twin]
@@ -103,8 +102,8 @@ class _Numbering:
             for name, attribute in node.attributes.items():
                 twin.set_attr(name, attribute)
             for value, old in zip(outputs, node.outputs, strict=True):
-                if value is not None and old is not None and old.type_proto is not None:
-                    value.set_type_proto(old.type_proto)
+                if value is not None and old is not None and old.is_output:
+                    value.take_type(old)  # of all others the runtime finds the types
             self._graph.add(twin, claim=False)
             self._known[key] = outputs
         return self._known[key]

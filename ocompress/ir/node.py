@@ -127,7 +127,7 @@ class Node:
 
     @property
     def attributes(self) -> dict[str, AttributeProto]:
-        """Attributes in ONNX's own form, bodies excepted."""
+        """Attributes in ONNX's own form, bodies excepted; clones share them, so replace them."""
         return self._attributes
 
     def attr(self, name: str, default: Any = None) -> Any:
@@ -167,8 +167,8 @@ class Node:
 
     def subgraphs(self) -> Iterator[Graph]:
         """Iterate over the bodies of control flow, in order of attribute."""
-        for body in self.bodies.values():
-            yield from body if isinstance(body, list) else (body,)
+        bodies = self.bodies.values()  # hardly any node has some, and every walk asks
+        return iter([g for b in bodies for g in (b if isinstance(b, list) else (b,))])
 
     # -- identity ---------------------------------------------------------------------------
 

@@ -45,7 +45,11 @@ def write(message: Message, field: str, text: str) -> None:
 
 def extend(message: Message, field: str, texts: Iterable[str]) -> None:
     """Append to a repeated text field of a message."""
-    for text in texts:
+    every = list(texts)
+    if is_clean("".join(every)):
+        getattr(message, field).extend(every)
+        return
+    for text in every:
         if is_clean(text):
             getattr(message, field).append(text)
         else:

@@ -112,6 +112,10 @@ class Value:
             if tensor.HasField("shape"):
                 self._shape = tuple(_dim(d) for d in tensor.shape.dim)
 
+    def take_type(self, other: Value) -> None:
+        """Record the type of another value, which is shared: types are replaced, never changed."""
+        self._type, self._dtype, self._shape = other._type, other._dtype, other._shape
+
     # -- constants --------------------------------------------------------------------------
 
     @property

@@ -63,13 +63,24 @@ def _strip_docs(model: Model) -> int:
     for holder in _holders(model):
         dropped += bool(holder.doc)
         holder.doc = ""
-        for attribute in holder.attributes.values() if isinstance(holder, Node) else ():
-            dropped += bool(attribute.doc_string)
-            attribute.ClearField("doc_string")
+        if isinstance(holder, Node):
+            dropped += _strip_attributes(holder)
     if model.shell.doc_string:
         dropped += 1
         model.shell.ClearField("doc_string")
     return dropped + _strip_functions(model, "doc_string")
+
+
+def _strip_attributes(node: Node) -> int:
+    dropped = 0
+    for name, attribute in list(node.attributes.items()):
+        if attribute.doc_string:
+            dropped += 1
+            plain = type(attribute)()  # clones of a model share attributes
+            plain.CopyFrom(attribute)
+            plain.ClearField("doc_string")
+            node.set_attr(name, plain)
+    return dropped
 
 
 def _strip_metadata(model: Model) -> int:
