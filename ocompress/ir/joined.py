@@ -15,8 +15,8 @@ def joined(models: Sequence[Model]) -> tuple[Model, list[dict[str, str]]] | None
     """Return one model that makes the outputs of all of them from one feed.
 
     Nodes with the same operator, attributes and inputs become one (value numbering, Cocke and
-    Schwartz, 1970), constants are the same if they hold the same array. So variants that differ
-    in one layer share what comes before it, and their weights.
+    Schwartz, 1970); attributes and constants are the same if they are the same object, as those
+    of clones are. So variants that differ in one layer share what comes before it, and weights.
 
     Args:
         models: Variants of one model, sorted; not changed. All take the same inputs.
@@ -89,7 +89,7 @@ class _Numbering:
 
     def _node(self, node: Node, scope: dict[int, Value]) -> list[Value | None]:
         inputs = [None if v is None else scope[id(v)] for v in node.inputs]
-        attributes = sorted((k, a.SerializeToString()) for k, a in node.attributes.items())
+        attributes = sorted((k, id(a)) for k, a in node.attributes.items())  # clones share them
         made = tuple(v is not None for v in node.outputs)
         what = (node.domain, node.op_type, node.overload, made, *attributes)
         key = (what, *(None if v is None else id(v) for v in inputs))
