@@ -33,8 +33,11 @@ class Sketch:
 
     def weight(self, *shape: int) -> str:
         """Add a seeded weight and return its name."""
+        return self.constant(self.rng.standard_normal(shape).astype(np.float32))
+
+    def constant(self, array: np.ndarray) -> str:
+        """Add a constant and return its name."""
         name = f"w{len(self.weights)}"
-        array = self.rng.standard_normal(shape).astype(np.float32)
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 

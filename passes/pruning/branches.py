@@ -46,16 +46,16 @@ class Affine:
 
 def find_branches(model: Model) -> list[Branch]:
     """Return the residual branches of the main graph that hold a layer, in order."""
-    found = []
-    for node in model.graph.nodes:
-        if not node.is_op("Add"):
-            continue
-        for index in (0, 1):
-            branch = _branch(node, node.inputs[index], node.inputs[1 - index])
-            if branch is not None:
-                found.append(branch)
-                break
-    return found
+    found = (branch_at(node) for node in model.graph.nodes)
+    return [branch for branch in found if branch is not None]
+
+
+def branch_at(node: Node) -> Branch | None:
+    """Return the residual branch that ends in a node and holds a layer, None if there is none."""
+    if not node.is_op("Add"):
+        return None
+    first, second = node.inputs
+    return _branch(node, first, second) or _branch(node, second, first)
 
 
 def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int, Affine]:

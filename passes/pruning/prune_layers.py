@@ -24,6 +24,7 @@ from passes.pruning.branches import (
     Affine,
     Branch,
     affine_labels,
+    branch_at,
     find_branches,
     fit_affine,
     replace_branch,
@@ -44,7 +45,8 @@ class ToAffine:
 
     def apply(self, model: Model) -> bool:
         """Replace the branch; one that went with a branch around it is gone already."""
-        branch = next((b for b in find_branches(model) if b.add.label == self.label), None)
+        add = next((n for n in model.graph.nodes if n.label == self.label), None)
+        branch = None if add is None else branch_at(add)
         if branch is None:
             return False
         dtype = branch.shortcut.dtype

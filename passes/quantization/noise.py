@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from ocompress.analysis import quantized
@@ -51,8 +52,17 @@ class Noise:
 
     def total(self, units: Sequence[Unit]) -> float:
         """Return the noise of several units together, as if parts were independent."""
-        there = {id(u.node) for u in units}
-        return sum(part for nodes, part in self.parts if not there.isdisjoint(nodes))
+        there = {at for u in units for at in self._of_node.get(id(u.node), ())}
+        return sum(self.parts[at][1] for at in sorted(there))
+
+    @cached_property
+    def _of_node(self) -> dict[int, list[int]]:
+        """Positions of the parts that concern a node, by its id."""
+        found: dict[int, list[int]] = {}
+        for at, (nodes, _) in enumerate(self.parts):
+            for node in nodes:
+                found.setdefault(node, []).append(at)
+        return found
 
 
 def grouped_grids(
