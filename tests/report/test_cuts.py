@@ -75,7 +75,7 @@ def test_a_row_per_layer_with_what_it_lost_and_why_not() -> None:
     assert "1.0e-01 -> 4.0e-02" in first
     assert second.endswith("excluded: a pattern matches it")
     assert any(x.startswith("cost: predicted output error") for x in every)
-    assert lines[-1] == "combined error: 2.0e-03 predicted, 1.0e-03 reached"
+    assert lines[-1] == "combined error: 2.0e-03 predicted, 1.0e-03 measured"
 
 
 def test_without_times_there_is_no_column_for_them() -> None:
