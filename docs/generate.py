@@ -46,7 +46,7 @@ def _section(cls: type[Pass], level: str = "##") -> Iterator[str]:
     yield from _options(cls)
     if cls.after:
         names = ", ".join(f"`{n}`" for n in cls.after)
-        yield from ("", f"Must not stand before {names} in a pipeline.")
+        yield from ("", f"Must not come before {names} in a pipeline.")
     if issubclass(cls, Family):
         by_name = {c.name: c for c in all_passes()}
         for member in dict.fromkeys(cls.members):

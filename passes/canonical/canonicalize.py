@@ -6,7 +6,7 @@ from ocompress.pipeline import Family, Numerics, option
 
 
 class Canonicalize(Family):
-    """Bring a model into the one form that the other passes expect.
+    """Bring a model into the form that the other passes expect.
 
     Runs its members, each exact or rounding-only, until none of them changes anything.
     Numerics: rounding only.

@@ -14,7 +14,7 @@ _NONE = (0, 0)
 
 
 class FoldPad(Pass):
-    """Fold a constant Pad of the spatial axes into the convolutions and poolings behind it.
+    """Fold a constant Pad of the spatial axes into the convolutions and poolings after it.
 
     Before: y = Conv(Pad(x, pads, 0), W, pads=p)
     After:  y = Conv(x, W, pads=p + pads)

@@ -8,7 +8,7 @@ from passes.canonical.identities import STAND_INS, adds_positive_zero
 
 
 class RemoveIdentity(Pass):
-    """Let the readers of a node that hands on its input read that input.
+    """Let the readers of a node that returns its input read that input.
 
     Before: y = Relu(Identity(x)); also Dropout, Cast to the same type, Mul by 1, Transpose,
             Reshape, Pad, Slice, Expand, ... that change nothing

@@ -106,7 +106,7 @@ def _forward(value: Value, order: np.ndarray) -> list[Edit] | None:
 
 
 def _read(reader: Node, at: int, order: np.ndarray) -> list[Edit] | None:
-    """Return the edits for one reader of channels that are no longer put in order."""
+    """Return the edits for one reader of channels that are not longer put in order."""
     if _passes(reader, at):
         return _forward(reader.output, order)
     if reader.is_op("Flatten") and int(reader.attr("axis", 1)) == 1:

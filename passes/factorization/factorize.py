@@ -13,37 +13,37 @@ from passes.factorization.tables import replace_tables
 
 
 class Factorize(Replace):
-    """Write layers as chains of thinner ones of low rank, fitted to data.
+    """Replace layers by chains of thinner ones of low rank, fitted to data.
 
     Before: y = Conv(x, W, b), W of 128 x 128 x 3 x 3
     After:  y = Conv(Conv(x, P), Q, b), P of 48 x 128 x 3 x 1, Q of 128 x 48 x 1 x 3
 
-    Every layer is tried in every form: `channel` (the layer with fewer outputs, then 1 x 1; for
-    Gemm, MatMul and 1 x 1 this is the singular value decomposition), `input` (1 x 1, then the
-    layer with fewer inputs), `spatial` (along one axis, then along the other), `tucker` (1 x 1,
-    a smaller kernel, 1 x 1), `cp` (1 x 1, depthwise, 1 x 1) and, for a matrix behind a Flatten,
-    `grid` (each axis of what is flattened by few components, then low rank). With data (no labels
-    are needed) forms start from whitened decompositions and are fitted by alternating least
-    squares where inputs vary and the model's outputs mind; each layer is tried alone in the model
-    to see what its error really does. Where a machine measures, every candidate is timed, and
-    what is no faster is out. The choice that loses least for what it saves is taken: under
-    `max_macs`, `max_error`, a limit on the drop (`--max-drop`: as far as it lets) or on the
-    latency (`--max-latency` below 1); or each layer by a rule: `max_weights`, `rank`, `energy`,
-    `evbmf`; without any, an error of 0.01 is spent. Then layers are replaced first to last, each
-    as close as its rank lets to what the original's layer made, on what the layers before it now
-    make, and those that stay are fitted too. A model that is not faster is given up.
+    The forms are `channel` (the layer with fewer outputs, then 1 x 1; for Gemm, MatMul and 1 x 1
+    this is the singular value decomposition), `input` (1 x 1, then the layer with fewer inputs),
+    `spatial` (along one axis, then along the other), `tucker` (1 x 1, a smaller kernel, 1 x 1),
+    `cp` (1 x 1, depthwise, 1 x 1) and, for a matrix after a Flatten, `grid` (each axis of the grid
+    by few components, then low rank). With data (no labels needed) forms start from whitened
+    decompositions, and alternating least squares fits them where inputs vary and the model's
+    outputs react. Each layer is changed alone in the model to measure its real error. On a machine
+    that measures, every candidate is timed, and what is not faster is out. The choice with the
+    least error for what it saves wins: under `max_macs`, `max_error`, a limit on the drop
+    (`--max-drop`, as far as it allows) or on the latency (`--max-latency` below 1). Or each layer
+    follows a rule: `max_weights`, `rank`, `energy`, `evbmf`. Without any of these an error of 0.01
+    is spent. Then layers are replaced first to last. Each is fitted, within its rank, to the
+    outputs of the original's layer on what the layers before it now make; layers that stay are
+    fitted too. A model that is not faster is dropped.
 
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
-    less to multiply (no-form), those that no budget paid for or whose forms are not measured faster
+    less to multiply (no-form), layers that no budget pays for or whose forms do not measure faster
     (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
-    not-reached), layers each of whose forms ruins the model by itself (too-lossy), layers with more
+    not-reached), layers of which each form alone ruins the model (too-lossy), layers with more
     inputs than pairs can be looked at (too-wide) or that cannot be
     timed alone (not-timed), weights that are computed, stacked, shared in different ways, quantized
     or not finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
     shared-weight, already-quantized, non-finite, odd-weight, vector), shapes, ranks and pads that
     are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators (recurrent), and
-    bodies of control flow (in-body). A model older than opset 11 (old-opset).
+    bodies of control flow (in-body); models older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Zhang et al., Accelerating Very Deep Convolutional Networks, 2015; Jaderberg et al.,
     Speeding up Convolutional Neural Networks with Low Rank Expansions, 2014; Kim et al.,

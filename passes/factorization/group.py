@@ -13,33 +13,32 @@ from passes.factorization.replacing import Replace
 
 
 class Group(Replace):
-    """Write convolutions as ones by groups of channels, fitted to data.
+    """Replace convolutions by grouped ones, fitted to data.
 
     Before: y = Conv(x, W, b), W of 128 x 128 x 1 x 1
     After:  y = Conv(Shuffle(Conv(x, P, group=4)), Q, b, group=4), P of 64 x 32 x 1 x 1, Q of
             128 x 16 x 1 x 1 (shuffle)
             y = Gather(Conv(Gather(x, i), P, c, group=4), j), P of 128 x 32 x 1 x 1 (blocks)
 
-    Two forms, each with several numbers of groups. `shuffle`, for kernels of a single tap: every
-    block of inputs and outputs by its own first singular pairs, which two layers by groups with
-    Reshape, Transpose, Reshape between them compute together; all pairs are exact. `blocks`, for
-    any kernel: one layer by groups; which inputs and outputs go together is looked for so that
-    what is dropped costs least, and what is left is solved for. The orders of channels that this
-    takes are Gathers, which go where a layer before or behind can take them into its weight. Whole
-    blocks that training did not empty carry much, so without training `blocks` pays for little;
-    choice, fit and proof are those of `factorize`: what costs more than the budget or is measured
-    no faster is not kept.
+    Two forms, each with several numbers of groups. `shuffle`, for kernels of a single tap: two
+    grouped layers with Reshape, Transpose, Reshape between them compute the first singular pairs
+    of every block of inputs and outputs; all pairs are exact. `blocks`, for any kernel: one grouped
+    layer. A search finds which inputs and outputs go together so that what is dropped costs least,
+    and the remaining weights are solved for. The channel orders that this takes are Gathers, which
+    layers before or after absorb into their weights where they can. Whole blocks that training did
+    not empty carry much, so without training `blocks` pays for little. Choice, fit and proof are
+    those of `factorize`: what exceeds the budget or does not measure faster is not kept.
 
-    Leaves alone: what is no Conv (op-type, recurrent); names that match `exclude` or no pattern of
-    `layers` (excluded, not-named), small and depthwise weights (too-small, depthwise), layers whose
-    channels do not divide or none of whose forms has fewer weights and less to multiply (no-form),
-    those that no budget paid for or whose forms are not measured faster (not-chosen, not-faster),
-    everything if no choice holds a limit (too-lossy, too-slow, not-reached); factors that the type
-    of the weight cannot hold (not-held), layers with more inputs than pairs can be looked at
-    (too-wide) or that cannot be timed alone (not-timed), weights that are computed, shared in
-    different ways, quantized or not finite (dynamic-weight, shared-weight, already-quantized,
-    non-finite, odd-weight), shapes and pads that are not known (unknown-shape, auto-pad), and
-    bodies of control flow (in-body). A model older than opset 11 (old-opset).
+    Leaves alone: other operators than Conv (op-type, recurrent); names that match `exclude` or no
+    pattern of `layers` (excluded, not-named), small and depthwise weights (too-small, depthwise),
+    layers whose channels do not divide or none of whose forms has fewer weights and less to
+    multiply (no-form), layers that no budget pays for or whose forms do not measure faster
+    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
+    not-reached); factors that the type of the weight cannot hold (not-held), layers with too many
+    inputs for pairs (too-wide) or that cannot be timed alone (not-timed), weights that are
+    computed, shared in different ways, quantized or not finite (dynamic-weight, shared-weight,
+    already-quantized, non-finite, odd-weight), shapes and pads that are not known (unknown-shape,
+    auto-pad), and bodies of control flow (in-body); models older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Dao et al., Monarch: Expressive Structured Matrices for Efficient and Accurate
     Training, 2022; Zhang et al., ShuffleNet, 2018; Dhillon, Co-clustering Documents and Words Using

@@ -31,12 +31,12 @@ class MergeBranches(Pass):
     Before: y = Concat(Relu(Conv(x, W1, B1)), Relu(Conv(x, W2, B2)), axis=1)
     After:  y = Relu(Conv(x, [W1; W2], [B1; B2]))
 
-    Conv, Gemm and MatMul with the same window, and the same elementwise functions behind them.
+    Conv, Gemm and MatMul with the same window, and the same elementwise functions after them.
     It takes as many multiplications and spares copies, passes over x and nodes.
 
     Leaves alone: branches that do not end in a Concat along their channels, such as queries,
     keys and values, for one layer and a Split would take as many multiplications (no-concat);
-    other kernels, strides or pads (other-window), other functions behind (other-function),
+    other kernels, strides or pads (other-window), other functions after them (other-function),
     positions in the Concat that are not next to each other (not-adjacent), convolutions with
     groups, whose outputs would interleave (grouped), weights that others use too, which would
     have to be copied (shared-weight), many zeros for a bias that few have (larger), values

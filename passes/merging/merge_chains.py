@@ -31,7 +31,7 @@ class MergeChains(Pass):
     """Merge two linear layers in a row where one takes fewer multiplications than both.
 
     Before: y = Conv(Conv(x, W1, B1), W2, B2); also Gemm and MatMul in any order, with the Add
-            of a bias behind a MatMul; ConvTranspose before or after a pointwise Conv
+            of a bias after a MatMul; ConvTranspose before or after a pointwise Conv
     After:  y = Conv(x, W, B)
 
     Kernels, strides, dilations, groups and pads are composed; what is counted are the

@@ -6,7 +6,7 @@ from ocompress.pipeline import Family, Numerics
 
 
 class MergeLayers(Family):
-    """Let fewer linear layers do the same work, where they take fewer multiplications.
+    """Merge linear layers where one takes fewer multiplications.
 
     Runs its members until none of them changes anything. What they save is counted: no merge
     adds multiply-accumulates, those of averages included, none leaves the target's kernels more

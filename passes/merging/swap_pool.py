@@ -36,7 +36,7 @@ class _Order:
 class SwapPool(Pass):
     """Put an average over places and a pointwise Conv in the order that takes less.
 
-    Averaging and mixing channels do not mind which comes first, weights stay as they are.
+    Averaging and mixing channels commute, so weights stay as they are.
 
     Before: y = AveragePool(Conv(x, W, B), strides=[2, 2]), W of one element per channel
     After:  y = Conv(AveragePool(x, strides=[2, 2]), W, B), a quarter of the multiplications

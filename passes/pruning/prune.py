@@ -28,44 +28,43 @@ _SPARSE = Reason("already-sparse", "it already has as many zeros as requested")
 
 
 class Prune(LossyPass):
-    """Set weights to zero, those first that the model's outputs miss least.
+    """Set weights to zero, least important weights first.
 
     Before: y = Conv(x, W)
     After:  y = Conv(x, W'), W' = W with the share `sparsity` of its elements zero
 
-    The file gets smaller only where zeros are stored compactly, and no faster on dense
-    kernels. Zeros that are there already count. With calibration data (no labels are needed)
-    weights go in steps by optimal brain surgeon: each costs its square times what is left of its
-    input's variance when the other inputs are known, and after every step the others are fitted
-    to make up for it. What errors of a layer cost is measured, in pairs of outputs: by the Fisher
-    information of the model's own outputs, whose gradients are found without labels. So weights
-    of one output make up for what another lost, as far as the model's outputs mind the two alike
-    (layers with more than 4,608 outputs: each on its own). Under `scope=global` one
-    line is drawn through the costs of all layers; `layer` gives every layer the same share. Then
-    the weights that are left and the biases are fitted by least squares, first layer first, to
-    what the original's layer makes, on what the pruned layers before it now leave; only where
-    samples that nothing was fitted to agree. Without data the smallest magnitudes go,
-    divided under `scope=global` by the Euclidean norm of their layer.
+    The file gets smaller only where zeros are stored compactly; dense kernels get no faster. Zeros
+    that are already there count. With calibration data (no labels needed) weights go in steps, by
+    optimal brain surgeon: a weight costs its square times the variance of its input given the
+    other inputs, and after every step the remaining weights are refitted to compensate. The Fisher
+    information of the model's own outputs, from gradients that need no labels, prices the error of
+    a layer in pairs of its outputs. So weights of one output compensate for what another lost, as
+    far as the model's outputs react to both alike (layers with more than 4,608 outputs: each output
+    alone). `scope=global` applies one threshold to the costs of all layers, `layer` gives every
+    layer the same share. Then least squares fits the remaining weights and the biases, first layer
+    first, to the outputs of the original's layer, on what the pruned layers before it now make. A
+    fit is kept only if samples left out of it agree. Without data the smallest magnitudes go, divided by
+    the Euclidean norm of their layer under `scope=global`.
 
-    How far it goes: `sparsity`, `layers` and `pattern` say so, or else a limit on the drop
-    (`--max-drop`: as far as it lets, by halving); without any, half of the weights. Exactly the
-    share asked for is zeroed, to within one element (one unit of `pattern`): of equal
-    costs the first go first. A weight that several layers share is pruned once, and fitted to all
-    of them. For N:M the neighbours are consecutive input channels (of one tap of a convolution);
-    a shorter last group keeps its share, rounded up. On up to 32 samples it is tried out
-    whether data help, and if not, magnitudes decide (few-samples).
+    How far: as `sparsity`, `layers` and `pattern` say; else as far as a limit on the drop
+    (`--max-drop`) allows, by halving; else half of the weights. Exactly the requested share becomes
+    zero, to within one element (one unit of `pattern`); of equal costs the first go first. A weight
+    that several layers share is pruned once and fitted to all of them. For N:M the neighbours are
+    consecutive input channels (of one tap of a convolution); a shorter last group keeps its
+    share, rounded up. With up to 32 samples the pass checks whether data help; if not, magnitudes
+    decide (few-samples).
 
     Leaves alone: the first and last layers where no costs are measured (first-layer, last-layer;
-    see `protect_ends`), depthwise convolutions
-    (depthwise), embedding tables (embedding), small weights (too-small), names that match `exclude`
-    (excluded), a share of 0 in `layers` (zero-share), operators not in `op_types` (op-type),
-    recurrent ones (recurrent), quantized weights (already-quantized), computed ones
-    (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones that have enough zeros (already-sparse). By magnitude alone, each by its own
-    share, go weights that data cannot tell about: in bodies of control flow (in-body), stacks of
-    matrices (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that
-    depends on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors
-    (vector), inputs that are never finite (unseen).
+    see `protect_ends`), depthwise convolutions (depthwise), embedding tables (embedding), small
+    weights (too-small), names that match `exclude` (excluded), a share of 0 in `layers`
+    (zero-share), operators not in `op_types` (op-type), recurrent ones (recurrent), quantized
+    weights (already-quantized), computed ones (dynamic-weight), ones that something else reads
+    (shared-weight), ones with infinities (non-finite), ones that have enough zeros
+    (already-sparse). By magnitude alone, each with its own share, go weights that data cannot
+    judge: in bodies of control flow (in-body), stacks of matrices (batched-weight), tables
+    (no-matrix), more than 4,608 inputs (too-wide), padding that depends on unknown extents
+    (auto-pad), unknown ranks (unknown-rank), products with vectors (vector), inputs that are never
+    finite (unseen).
     Numerics: lossy.
     Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
     Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et

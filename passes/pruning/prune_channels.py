@@ -22,32 +22,31 @@ from passes.pruning.channel_work import Cuts, first_node
 
 
 class PruneChannels(LossyPass):
-    """Take channels out of layers, and fit the layers that read them to do without.
+    """Remove channels of layers, and refit the layers that read them.
 
     Before: y = Conv(Relu(Conv(x, W1, b1)), W2, b2), W1 of 64 outputs
     After:  y = Conv(Relu(Conv(x, W1', b1')), W2', b2'), W1' of 40 outputs
 
-    What is left is dense and smaller, so every runtime is faster. Channels hang together where
-    a residual Add, a Concat, a depthwise convolution, a Reshape or an attention ties them: they
-    go together or not at all. With data (no labels are needed) the channels go one by one, the
-    cheapest first; each costs what the layers that read it lose when their other weights make up
-    for it, weighed by how much the model's own outputs mind; where they end in a sum without
-    weights, as queries against keys, what the outputs mind if they are zero there. Under
-    `scope=global` the group that saves most multiply-accumulates for its cost gives next; `layer`
-    takes the same share of every group. What is left in a group is a multiple of what the target's
-    kernels like. Then every layer behind is fitted by least squares, first layer first, to what
-    the original's layer makes, on what the layers before it now leave, shortcuts included; an
-    output is changed only where samples it was not fitted to agree. Without data channels of
-    small weights go.
+    The result is dense and smaller, so every runtime is faster. A residual Add, a Concat, a
+    depthwise convolution, a Reshape or an attention ties channels: they go together or not at all.
+    With data (no labels needed) channels go one by one, the cheapest first. A channel costs the
+    error of the layers that read it after their other weights compensate, weighted by the Fisher
+    information of the model's outputs; where channels end in a sum without weights, as queries
+    against keys, it costs what setting them to zero there does to the outputs. `scope=global` takes
+    the next channels from the group that saves most multiply-accumulates for its cost, `layer`
+    takes the same share of every group. A group keeps a multiple of what the kernels of the target
+    prefer. Then least squares fits every later layer, first layer first, to the outputs of the
+    original's layer, on what the layers before it now make, shortcuts included. An output changes
+    only if samples left out of the fit agree. Without data channels of small weights go.
 
-    How far it goes: `max_macs` and `ratio` say so, or else a limit on the drop (`--max-drop`: as
-    far as it lets) or on the latency (`--max-latency` below 1: no farther than it must), by
-    halving; without any, 0.3 of the channels go. Where a machine measures, groups whose cut
-    does not make their layers faster stay whole, and a model that is not faster is given up.
+    How far: as `max_macs` and `ratio` say; else as far as a limit on the drop (`--max-drop`)
+    allows, or no farther than a limit on the latency (`--max-latency` below 1) requires, by
+    halving; else 0.3 of the channels. On a machine that measures, groups whose layers do not get
+    faster stay whole, and a model that is not faster is dropped.
 
     Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
-    (excluded), groups whose readers cannot be seen where costs are compared (not-measured),
-    groups that no step paid for (not-chosen), all if no cut holds a limit (too-lossy, too-slow),
+    (excluded), groups whose readers cannot be observed (not-measured),
+    groups that no step pays for (not-chosen), all if no cut holds a limit (too-lossy, too-slow),
     cuts that are no faster (not-faster), and channels that cannot be followed, each with the
     node in the way: an input or output of the model (graph-input, graph-output), a
     normalization or Softmax over channels

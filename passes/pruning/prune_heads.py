@@ -8,17 +8,17 @@ from passes.pruning.prune_channels import PruneChannels
 
 
 class PruneHeads(PruneChannels):
-    """Take whole heads out of attentions, and fit the layers behind to do without.
+    """Remove whole attention heads, and refit the layers after them.
 
     Before: twelve heads of 32 channels between the projections of an attention
     After:  nine heads of 32 channels
 
-    What `prune-channels` does, with heads for channels: a head goes with its part of the
-    projections for queries, keys and values, and of the rows of the projection behind, whose
-    other rows are fitted to make up for it. The order, the budget and the options are the same;
-    any number of heads may be left.
+    The same as `prune-channels` with heads for channels. A head takes with it its part of the
+    projections for queries, keys and values and its rows of the output projection, whose other
+    rows are refitted to compensate. Order, budget and options are the same; any number of heads
+    may remain.
 
-    Leaves alone: what `prune-channels` leaves alone, under the same codes; channels that are no
+    Leaves alone: what `prune-channels` leaves alone, under the same codes; channels that are not
     heads (other-channels). Where the extents of batch and sequence are symbols, an exported
     Reshape may not tell the number of heads: fix them with the exporter.
     Numerics: lossy.

@@ -81,19 +81,18 @@ class Branches(Proposal):
 
 
 class PruneLayers(LossyPass):
-    """Take out the residual branches that the model's outputs miss least.
+    """Remove the least important residual branches.
 
     Before: y = Add(x, f(x))
     After:  y = Add(Mul(x, a), b), a factor and an offset per channel
 
-    Each branch is tried alone, with the factor and offset that come nearest to what the Add made,
-    and what that does to the model's outputs is measured on data; no labels are needed. Then
-    branches go, those first that cost least, and the layers behind are fitted by least squares
-    to what the original's make. How many go: `count`, or else as many as a limit on the drop
-    (`--max-drop`) lets, by trying one more at a time; without any, one. A model that is not
-    measured faster is given up.
+    Each branch is replaced alone, by the factor and offset that come nearest to the result of the
+    Add, and the error at the model's outputs is measured on data; no labels are needed. Then the
+    cheapest branches go, and least squares fits the later layers to the outputs of the original's.
+    How many: `count`; else as many as a limit on the drop (`--max-drop`) allows, adding one at a
+    time; else one. A model that does not measure faster is dropped.
 
-    Leaves alone: branches that others are cheaper than (not-chosen), names that match `exclude`
+    Leaves alone: branches that cost more than others (not-chosen), names that match `exclude`
     (excluded), branches of unknown channels (unknown-channels), all if the model is not faster
     (not-faster) or no branch may go (too-lossy).
     Numerics: lossy.

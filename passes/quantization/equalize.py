@@ -23,20 +23,20 @@ _ROUNDS = 20
 
 
 class Equalize(Pass):
-    """Scale channels between layers so that one grid fits all of them.
+    """Scale channels between layers so that one grid fits all.
 
     Before: y = Conv(Relu(Conv(x, W1, b1)), W2, b2)
     After:  y = Conv(Relu(Conv(x, W1 / s, b1 / s)), W2 * s, b2), s by channel of the inner value
-    A grid for a whole tensor is as coarse as its widest channel needs; channels of one width lose
-    least. `by=weights` makes the weights that make a channel as wide as those that weigh it, and
-    needs no data. `by=activations` moves the width of activations into the weights that follow,
-    which have a grid per output channel: from a LayerNormalization into the products behind it, or
-    from a convolution into the next one. The function stays the same up to rounding.
-    `absorb` moves what a channel never falls below into the bias that follows, which is exact on
-    the calibration data only.
+    A grid for a whole tensor is as coarse as its widest channel needs, so channels of equal range
+    lose least. `by=weights` gives the weights that make a channel the same range as the weights
+    that read it, and needs no data. `by=activations` moves the range of activations into the
+    weights after them, which have a grid per output channel: from a LayerNormalization into the
+    products after it, or from a convolution into the next one. The function stays the same up to
+    rounding. `absorb` moves the lower bound of a channel into the next bias, which is exact on the
+    calibration data only.
     Leaves alone: channels that are an output of the model (is-output), that something without a
-    constant weight reads (no-weigher), or that pass something that is not homogeneous
-    (not-homogeneous), such as a Clip, or a sum; weights that others read (shared-weight); bodies
+    constant weight reads (no-weigher), or that pass through a sum or a function that is not
+    homogeneous, such as a Clip (not-homogeneous); weights that others read (shared-weight); bodies
     (other-graph); what no data reached (not-observed); what is excluded (excluded).
     Numerics: lossy, by the rounding of float32 unless `absorb` is set.
     References: Nagel et al., Data-Free Quantization through Weight Equalization and Bias

@@ -33,18 +33,18 @@ class Quant(Pass):
     ONNX Runtime turns such a pattern into one integer operator. Weights are symmetric with a
     scale per output channel and replace the float ones; activations are affine with one scale;
     biases are int32 at the product of both scales.
-    Which operators become integer ones is a minimum cut: every operator has a time in float and
-    in int8 on the target, every crossing of the border has one, and every grid and rounded weight
-    has a noise, measured one at a time at the outputs of the model, that costs `noise_price`. A
-    limit on the drop (`--max-drop`) makes noise dearer until the limit holds; one on the latency
-    (`--max-latency`) makes it cheaper.
-    `fit=gptq` rounds weights by second order, from what the quantized layers before a layer leave,
-    and keeps per channel what proves itself on samples that it was not fitted to.
-    Weights of what stays in float are int8 in the file and float again once it is loaded, which
+    A minimum cut chooses the operators that become integer ones: every operator has a time in float
+    and in int8 on the target, every crossing of the border has one, and every grid and rounded
+    weight has a noise, measured one at a time at the outputs of the model and priced at
+    `noise_price`. A limit on the drop (`--max-drop`) raises the price until the limit holds; one on
+    the latency (`--max-latency`) lowers it.
+    `fit=gptq` rounds weights by second order, on what the quantized layers before a layer make, and
+    keeps per channel what holds on samples that it was not fitted to.
+    Weights of operators that stay in float are int8 in the file and widened to float at load, which
     costs no time: y = Conv(x, Mul(Cast(W8), scales)).
-    A model that computes in 16-bit floats becomes one that computes in float32, with the same
-    inputs and outputs, and is quantized then (computes-in-float32); weights that are not
-    quantized stay in 16 bits in the file.
+    A model that computes in 16-bit floats is first changed to compute in float32, with the same
+    inputs and outputs (computes-in-float32); weights that are not quantized stay in 16 bits in the
+    file.
     Unless the target rules it out (`x86-vnni`, `arm64`), weights avoid the few values that could
     clip on x86-64 without VNNI, which keeps results equal on every machine.
     Leaves alone: what would not be faster (does-not-pay) or cost too much (too-noisy; float-weight

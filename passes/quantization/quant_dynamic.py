@@ -26,18 +26,18 @@ _SLOW = {
 
 
 class QuantDynamic(Pass):
-    """Compute products by constant weights in int8, with activations quantized as they come.
+    """Compute products with constant weights in int8, quantizing activations at run time.
 
     Before: y = MatMul(x, W)
     After:  q, s, z = DynamicQuantizeLinear(x); y = Cast(MatMulInteger(q, W8, z)) * (s * scales)
     Needs no data: ONNX Runtime finds the range of x on every run and fuses the rest into one
-    operator. That costs a sweep over x, so it pays for wide products and not for narrow ones; where
-    there are data, `quant` is faster. Products of one input share its quantization. Weights are
+    operator. That costs a pass over x, so it pays for wide products and not for narrow ones; with
+    calibration data `quant` is faster. Products of one input share its quantization. Weights are
     symmetric with a scale per output channel and, unless the target rules it out, avoid the values
     that could clip on x86-64 without VNNI. A model that computes in 16-bit floats computes in
     float32 then (computes-in-float32).
-    Leaves alone: convolutions and recurrent operators (no-int8-kernel), for their dynamic forms are
-    slower than float or no standard ONNX; quantized ones (already-quantized), computed weights
+    Leaves alone: convolutions and recurrent operators (no-int8-kernel): their dynamic forms are
+    slower than float or not standard ONNX; quantized ones (already-quantized), computed weights
     (dynamic-weight), stacks of matrices (not-a-matrix), other types (not-float32), NaN and
     infinities (not-finite), small products (too-small), Gemms with alpha, beta, a transposed input
     or another bias than a row (scaled-gemm), weights that something else reads (shared-weight);

@@ -39,7 +39,7 @@ class QuantWeights(Pass):
     After:  y = MatMul(x, DequantizeLinear(W4, scales, zero_points))
             z = DequantizeLinear(Gather(T4, ids), Gather(scales, ids), Gather(zero_points, ids))
     fp16, bf16: y = MatMul(x, Cast(W16)); z = Cast(Gather(T16, ids))
-    kernel=matmulnbits: y = MatMulNBits(x, W4, scales, zero_points), which is no standard ONNX
+    kernel=matmulnbits: y = MatMulNBits(x, W4, scales, zero_points), which is not standard ONNX
     kernel=fold: y = Conv(x, Mul(Cast(W8), scales)), of any operator with weights
     All three of these take large constants of other operators too, y = Add(x, Cast(P16)).
 
@@ -48,12 +48,12 @@ class QuantWeights(Pass):
     only the file is smaller, and nothing is slower.
     It makes a DequantizeLinear and the one MatMul or Gemm after it a MatMulNBits, which keeps
     the integers in memory, and which rounds its inputs to int8 unless the session says
-    otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as an Add
-    of its own, for only so it fuses. Tables of packed integers are unpacked after the look-up,
-    row by row. MatMulNBits itself is no standard ONNX (not-standard-onnx), and with 2 or 8 bits
+    otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as a separate
+    Add, because only then it fuses. Tables of packed integers are unpacked after the look-up,
+    row by row. MatMulNBits itself is not standard ONNX (not-standard-onnx), and with 2 or 8 bits
     it is fast only at accuracy level 4 (slow-kernel).
-    `gptq` lets later inputs make up for the rounding of earlier ones and needs calibration data;
-    tables and convolutions, and inputs no data reached (not-observed), are rounded instead.
+    `gptq` lets later inputs compensate for the rounding of earlier ones and needs calibration data;
+    tables, convolutions and inputs that no data reached (not-observed) are rounded to nearest.
     A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
     `hqq` needs no data. A weight that several operators share is stored once.
 

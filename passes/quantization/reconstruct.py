@@ -29,7 +29,7 @@ class Reconstruction:
         bias: Shape (channels,), None if the layer has none.
         before: Squared output error of rounding to nearest, relative to the output's power.
         after: That of this weight, on the samples it was not fitted to.
-        moved: Share of the channels that are not rounded to nearest.
+        moved: Share of the channels that are nott rounded to nearest.
     """
 
     weight: QuantizedWeight
