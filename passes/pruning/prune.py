@@ -35,16 +35,16 @@ class Prune(LossyPass):
 
     The file gets smaller only where zeros are stored compactly; dense kernels get no faster. Zeros
     that are already there count. With calibration data (no labels needed) weights go in steps, by
-    optimal brain surgeon: a weight costs its square times the variance of its input given the
-    other inputs, and after every step the remaining weights are refitted to compensate. The Fisher
+    optimal brain surgeon: a weight costs its square times the variance of its input given the other
+    inputs, and after every step the remaining weights are refitted to compensate. The Fisher
     information of the model's own outputs, from gradients that need no labels, prices the error of
     a layer in pairs of its outputs. So weights of one output compensate for what another lost, as
     far as the model's outputs react to both alike (layers with more than 4,608 outputs: each output
     alone). `scope=global` applies one threshold to the costs of all layers, `layer` gives every
     layer the same share. Then least squares fits the remaining weights and the biases, first layer
     first, to the outputs of the original's layer, on what the pruned layers before it now make. A
-    fit is kept only if samples left out of it agree. Without data the smallest magnitudes go, divided by
-    the Euclidean norm of their layer under `scope=global`.
+    fit is kept only if samples left out of it agree. Without data the smallest magnitudes go,
+    divided by the Euclidean norm of their layer under `scope=global`.
 
     How far: as `sparsity`, `layers` and `pattern` say; else as far as a limit on the drop
     (`--max-drop`) allows, by halving; else half of the weights. Exactly the requested share becomes
