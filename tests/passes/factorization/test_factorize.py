@@ -12,7 +12,8 @@ from ocompress.analysis.work import work_of
 from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.lossy import fisher
-from ocompress.pipeline import Verdict
+from ocompress.pipeline import PassManager, Pipeline, Verdict
+from ocompress.targets import find
 from passes.factorization import problem
 from passes.factorization.factorize import Factorize
 from passes.factorization.separable import Separable
@@ -215,3 +216,14 @@ def test_wide_layers_go_by_each_output_alone(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert outcome.counts["layers replaced"] == 2
     assert error(model, after) < 0.1
+
+
+@pytest.mark.parametrize(("target", "rank"), [("x86-avx2", 24), ("x86-avx512", 16)])
+def test_ranks_are_multiples_of_what_the_target_likes(target: str, rank: int) -> None:
+    b = Builder(3)
+    weight = b.const(smooth(b.rng, (32, 32, 3, 3)))
+    b.output(b.op("Conv", b.input("x", ["n", 32, 6, 6]), weight), ["n", 32, 4, 4])
+    item = Factorize(methods=("spatial",), max_weights=0.6)  # a rank of 28 at most
+    result = PassManager(target=find(target)).run(Pipeline((item,)), b.model())
+    shapes = [v.data.shape for v in result.model.graph.initializers.values() if v.data is not None]
+    assert (rank, 32) in [shape[:2] for shape in shapes]

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.pipeline import PassManager, Pipeline
+from ocompress.targets import find
 from passes.merging import pools
 from passes.merging.forms import Axis, form_of
+from passes.merging.merge_pool import MergePool
 from tests.build import Builder
 from tests.passes.merging.merged import Net, merge, refused
 
@@ -175,3 +178,15 @@ def test_weight_of_an_average() -> None:
     weight = pools.weight(form_of(5, 5, [Axis(2, 1, 1, 0, 0), Axis(3, 1, 1, 0, 0)], 5))
     assert weight.shape == (5, 1, 2, 3)
     np.testing.assert_allclose(weight.sum((1, 2, 3)), 1)
+
+
+@pytest.mark.parametrize(("target", "left"), [("x86-avx2", 0), ("x86-avx512", 1)])
+def test_blocks_of_outputs_are_the_target_s(target: str, left: int) -> None:
+    # Two groups of eight outputs fill a block of eight and half of one of sixteen; an average
+    # over all sixteen channels fills either. So 64 multiplications in groups are fewer than 16 in
+    # groups and 64 in averages, but with blocks of sixteen they take longer.
+    b = Builder()
+    h = conv(b, b.input("x", ["n", 2, 9, 9]), 2, 16, 1, 1, bias=False, group=2)
+    b.output(pool(b, h, 2, 2), ["n", 16, 8, 8])
+    result = PassManager(target=find(target)).run(Pipeline((MergePool(),)), b.model())
+    assert sum(n.is_op("AveragePool") for n in result.model.graph.nodes) == left

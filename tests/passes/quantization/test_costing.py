@@ -79,3 +79,9 @@ def test_outputs_are_computed_in_whole_blocks() -> None:
     twelve, sixteen = (times(32, n, (3, 3), (32, 32), "x86-vnni") for n in (12, 16))
     assert twelve.float_ns > 0.9 * sixteen.float_ns
     assert twelve.int8_ns > 0.9 * sixteen.int8_ns
+
+
+@pytest.mark.parametrize(("target", "whole"), [("x86-vnni", 32), ("x86-avx2", 24)])
+def test_blocks_are_as_wide_as_the_target_s_registers(target: str, whole: int) -> None:
+    work = [times(32, n, (3, 3), (64, 64), target).float_ns for n in (24, 32)]
+    assert work[0] / work[1] == pytest.approx(whole / 32, rel=0.05)
