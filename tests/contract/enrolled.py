@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from ocompress.ir import Model
 from ocompress.pipeline import Numerics, Pass, all_passes, find
+from tests.contract.harness import Run, run_pass
 from tests.contract.layers import LAYERS
 from tests.contract.ranges import RANGES, TWINS
 from tests.contract.untidy import UNTIDY
@@ -42,6 +44,12 @@ def graphs_for(name: str) -> list[str]:
 def pass_of(name: str) -> Pass:
     """Return a pass with options with which it does something."""
     return find(name).from_options(OPTIONS.get(name, {}))
+
+
+@cache
+def ran(name: str, graph: str) -> Run:
+    """Return what a pass makes of a graph; run once."""
+    return run_pass(pass_of(name), GRAPHS[graph])
 
 
 def original_of(graph: str, before: Model) -> Model:

@@ -28,19 +28,22 @@ class Run:
     diagnostics: Diagnostics
 
 
-def context(model: Model) -> Context:
-    data = InMemory([feeds(model, seed) for seed in range(4)])
+def context(model: Model, batch: int = 3) -> Context:
+    data = InMemory([feeds(model, seed, batch) for seed in range(4)])
     return Context(target=TARGET, analyses=AnalysisManager(data), diagnostics=Diagnostics(), seed=0)
 
 
-def run_pass(item: Pass, build: Callable[[], Model]) -> Run:
-    """Run `item` on a graph; passes that are no part of `canonicalize` get the canonical form."""
+def run_pass(item: Pass, build: Callable[[], Model], batch: int = 3) -> Run:
+    """Run `item` on a graph; passes that are no part of `canonicalize` get the canonical form.
+
+    Symbolic extents of the data are `batch`.
+    """
     before = build()
     members = find("canonicalize").members  # type: ignore[attr-defined]
     if item.name != "canonicalize" and item.name not in members:
         context(before).run_one(find("canonicalize")(), before)
     after = before.clone()
-    ctx = context(after)
+    ctx = context(after, batch)
     outcome = ctx.run_one(item, after)
     return Run(before, after, outcome, ctx.diagnostics)
 

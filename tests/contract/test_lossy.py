@@ -1,0 +1,105 @@
+"""What passes with a loss must not lose: anything where nothing is asked, or where it is free."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.ir import text
+from ocompress.pipeline import Numerics, all_passes, find
+from tests.contract.enrolled import GRAPHS, ran
+from tests.contract.free import FREE
+from tests.contract.harness import Run, outputs, run_pass
+
+LOSSY = {cls.name for cls in all_passes() if cls.numerics is Numerics.LOSSY}
+_NO_ERROR = {"max_error": 1e-12}
+
+# Settings under which nothing may be lost, and graphs that the pass changes under its defaults.
+IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
+    "equalize": (("mlp", "depthwise_residual"), [{"alpha": 0.0}, {"alpha": 1.0}]),
+    "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
+    "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
+    "separable": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
+    "squeeze": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
+    "prune": (("mlp", "conv_transpose"), [{"sparsity": 0.0}]),
+    "prune-channels": (("mlp", "shared_weights"), [{"ratio": 1e-9}, {"max_macs": 1.0}]),
+    "prune-heads": (("four_heads",), [{"ratio": 1e-9}, {"max_macs": 1.0}]),
+    "prune-layers": (("depthwise_residual",), [{"exclude": ("*",)}]),
+    "quant": (("mlp", "concat_split_pool"), [{"exclude": ("*",)}]),
+    "quant-dynamic": (("wide",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
+    "quant-weights": (("products",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
+}
+CHANGES_WEIGHTS = {"equalize"}
+"""Passes that lose nothing themselves: they rewrite weights without a change of the outputs."""
+IDENTITIES = [
+    pytest.param(name, graph, given, id=f"{name}-{graph}-{next(iter(given))}")
+    for name, (graphs, settings) in IDENTITY.items()
+    for graph in graphs
+    for given in settings
+]
+
+FREE_CUTS = [
+    pytest.param(name, at, id=f"{name}-{getattr(build, '__name__', 'attention')}")
+    for name, cuts in FREE.items()
+    for at, (build, _) in enumerate(cuts)
+]
+NEVER_FREE = {"quant", "quant-dynamic"}
+"""Activations lose by the grid whatever the weights are."""
+RIDGE = {("prune-channels", "twin_channels"): 1e-3}
+"""How near a fit comes that is damped."""
+
+
+def error(run: Run) -> float:
+    """Return the largest error of any output, relative to its largest value."""
+    expected, got = outputs(run.before), outputs(run.after)
+    return max(
+        float(np.abs(got[name] - want).max() / np.abs(want).max())
+        for name, want in expected.items()
+    )
+
+
+def test_every_lossy_pass_is_held_to_it() -> None:
+    assert IDENTITY.keys() == LOSSY
+    assert FREE.keys() == LOSSY - NEVER_FREE
+
+
+@pytest.mark.parametrize(("name", "graph", "given"), IDENTITIES)
+def test_settings_that_ask_for_nothing_lose_nothing(
+    name: str, graph: str, given: dict[str, Any]
+) -> None:
+    run = run_pass(find(name)(**given), GRAPHS[graph])
+    if name in CHANGES_WEIGHTS:
+        assert error(run) < 1e-5
+        return
+    assert not run.outcome
+    assert text(run.after) == text(run.before)
+
+
+@pytest.mark.parametrize(("name", "graph"), [(n, g) for n, (gs, _) in IDENTITY.items() for g in gs])
+def test_defaults_would_have_changed_the_same_graph(name: str, graph: str) -> None:
+    assert ran(name, graph).outcome
+
+
+@cache
+def _cut(name: str, at: int) -> tuple[Run, str]:
+    build, given = FREE[name][at]
+    return run_pass(find(name)(**given), build, batch=64), getattr(build, "__name__", "")
+
+
+@pytest.mark.parametrize(("name", "at"), FREE_CUTS)
+def test_what_is_free_costs_nothing(name: str, at: int) -> None:
+    run, net = _cut(name, at)
+    assert run.outcome, f"{name} leaves {net} as it is"
+    assert error(run) <= RIDGE.get((name, net), 2e-6)
+
+
+@pytest.mark.parametrize(("name", "at"), FREE_CUTS)
+def test_what_is_free_is_really_gone(name: str, at: int) -> None:
+    run, _ = _cut(name, at)
+    if name == "prune":
+        assert run.outcome.counts["zeros made"] > 100
+    elif name not in CHANGES_WEIGHTS:
+        assert run.after.weight_bytes < run.before.weight_bytes
