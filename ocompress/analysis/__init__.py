@@ -1,7 +1,7 @@
 """Questions about a model and its activations, answered once and cached while they hold."""
 
 from ocompress.analysis.manager import Analysis, AnalysisManager
-from ocompress.analysis.statistics import Accumulator, Statistics, Wish, Wishes
+from ocompress.analysis.statistics import Accumulator, Observer, Observers, Statistics
 from ocompress.analysis.store import MeasurementStore
 
 __all__ = [
@@ -9,7 +9,7 @@ __all__ = [
     "Analysis",
     "AnalysisManager",
     "MeasurementStore",
+    "Observer",
+    "Observers",
     "Statistics",
-    "Wish",
-    "Wishes",
 ]

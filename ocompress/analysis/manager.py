@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from ocompress.analysis.statistics import Wish
+from ocompress.analysis.statistics import Observer
 from ocompress.analysis.store import MeasurementStore
 from ocompress.ir import Facet, Model
 
@@ -56,7 +56,7 @@ class AnalysisManager:
         """
         self.data = data
         self.store = store if store is not None else MeasurementStore()
-        self.statistics: dict[tuple[str, Wish], Any] = {}
+        self.statistics: dict[tuple[str, Observer], Any] = {}
         self._answers: dict[Analysis[Any], _Answer] = {}
         self._asking: list[Facet] = []
 

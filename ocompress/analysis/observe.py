@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ocompress.analysis.expose import Probe, expose
-from ocompress.analysis.statistics import Accumulator, Wish, Wishes
+from ocompress.analysis.statistics import Accumulator, Observer, Observers
 from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model, Value
 from ocompress.runtime import Session, host_cores
@@ -19,8 +19,8 @@ MOST_BYTES = 512 << 20
 
 
 def observe(
-    model: Model, data: Dataset, wishes: Wishes, progress: Callable[[int, int], None]
-) -> dict[tuple[str, Wish], Any]:
+    model: Model, data: Dataset, observers: Observers, progress: Callable[[int, int], None]
+) -> dict[tuple[str, Observer], Any]:
     """Run `model` over `data` once and return the finished summaries.
 
     Values inside bodies of control flow are threaded out where that is possible. A value that
@@ -31,7 +31,7 @@ def observe(
     Args:
         model: Not changed.
         data: Feeds.
-        wishes: Which summaries of which values (of the main graph or of bodies).
+        observers: Which summaries of which values (of the main graph or of bodies).
         progress: Called with the number of feeds done and their total.
 
     Raises:
@@ -39,9 +39,9 @@ def observe(
         RuntimeFailureError: If ONNX Runtime cannot run the model.
     """
     copy = model.clone()
-    probes = expose(copy, sorted(n for n, wanted in wishes.items() if wanted))
+    probes = expose(copy, sorted(n for n, wanted in observers.items() if wanted))
     copy.sort()
-    makers = {p.name: sorted(wishes[p.name], key=repr) for p in probes}
+    makers = {p.name: sorted(observers[p.name], key=repr) for p in probes}
     running = {p.name: [w.start() for w in makers[p.name]] for p in probes}
     pieces, groups = plan_sweeps(copy, data, probes)
     total = len(groups) * len(data)
@@ -54,12 +54,12 @@ def observe(
                     _sweep(session, piece, group, running, pool)
                 done += 1
                 progress(done, total)
-    results: dict[tuple[str, Wish], Any] = {}
+    results: dict[tuple[str, Observer], Any] = {}
     for name, wanted in makers.items():
-        for wish, accumulator in zip(wanted, running[name], strict=True):
+        for observer, accumulator in zip(wanted, running[name], strict=True):
             summary = accumulator.result()
             if summary is not None:
-                results[name, wish] = summary
+                results[name, observer] = summary
     return results
 
 

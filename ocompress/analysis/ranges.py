@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.statistics import Accumulator, Wish
+from ocompress.analysis.statistics import Accumulator, Observer
 
 _MOST_BINS = 8192
 _TORN = 500
@@ -62,7 +62,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class HistogramWish(Wish):
+class HistogramObserver(Observer):
     """Asks for a `Histogram` of a value.
 
     Attributes:
@@ -179,7 +179,7 @@ def spread(flat: np.ndarray, sample: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ChannelMeans(Wish):
+class ChannelMeans(Observer):
     """Asks for the mean over everything but one axis.
 
     Attributes:
@@ -235,7 +235,7 @@ class ChannelRange:
 
 
 @dataclass(frozen=True)
-class ChannelRanges(Wish):
+class ChannelRanges(Observer):
     """Asks for a `ChannelRange` over everything but one axis.
 
     Attributes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.statistics import Accumulator, Wish
+from ocompress.analysis.statistics import Accumulator, Observer
 from ocompress.analysis.windows import Window
 
 FOLDS = 3
@@ -187,7 +187,7 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class SecondMoments(Wish):
+class SecondMoments(Observer):
     """Asks for the `Folded` moments of the rows of a value.
 
     Attributes:

@@ -1,8 +1,8 @@
-"""Statistics of activations: what can be wished for, and the wishes of several passes merged.
+"""Statistics of activations: what can be observed, and the observers of several passes merged.
 
-A pass says in `Pass.wishes` what it will want to know of which value; the manager merges the
-wishes of the passes that follow into one sweep over the data. A wish makes an accumulator that
-sees the value batch by batch and keeps a bounded summary, never the activations themselves.
+A pass says in `Pass.observers` what it will want to know of which value; the manager merges the
+observers of the passes that follow into one sweep over the data. An observer makes an accumulator
+that sees the value batch by batch and keeps a bounded summary, never the activations themselves.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Accumulator(ABC):
 
 
 @dataclass(frozen=True)
-class Wish(ABC):
-    """One kind of summary of one value; equal wishes share an accumulator."""
+class Observer(ABC):
+    """One kind of summary of one value; equal observers share an accumulator."""
 
     @abstractmethod
     def start(self) -> Accumulator:
         """Make a fresh accumulator."""
 
 
-Wishes = Mapping[str, frozenset[Wish]]
+Observers = Mapping[str, frozenset[Observer]]
 """For each value name, the summaries wanted of it."""
 
-Statistics = Mapping[tuple[str, Wish], Any]
+Statistics = Mapping[tuple[str, Observer], Any]
 """The finished summaries. A value the runtime never computed has none."""
 
 
-def merge(all_wishes: Iterable[Wishes]) -> dict[str, frozenset[Wish]]:
-    """Return the union of several passes' wishes."""
-    merged: dict[str, frozenset[Wish]] = {}
-    for wishes in all_wishes:
-        for name, wanted in wishes.items():
+def merge(every: Iterable[Observers]) -> dict[str, frozenset[Observer]]:
+    """Return the union of several passes' observers."""
+    merged: dict[str, frozenset[Observer]] = {}
+    for observers in every:
+        for name, wanted in observers.items():
             merged[name] = merged.get(name, frozenset()) | wanted
     return merged

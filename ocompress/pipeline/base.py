@@ -13,7 +13,7 @@ from ocompress.pipeline import options
 from ocompress.pipeline.options import OptionSpec
 
 if TYPE_CHECKING:
-    from ocompress.analysis.statistics import Wishes
+    from ocompress.analysis.statistics import Observers
     from ocompress.pipeline.context import Context
 
 
@@ -109,7 +109,7 @@ class Pass(ABC):
         """
         return self.run(model, ctx)
 
-    def wishes(self, model: Model) -> Wishes:
+    def observers(self, model: Model) -> Observers:
         """Say which activation statistics `run` will ask for, so that passes share one sweep."""
         return {}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ocompress.analysis.manager import Analysis, AnalysisManager, T
 from ocompress.analysis.observe import observe
-from ocompress.analysis.statistics import Statistics, Wishes, merge
+from ocompress.analysis.statistics import Observers, Statistics, merge
 from ocompress.analysis.store import MeasurementStore
 from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
@@ -124,11 +124,11 @@ class Context:
         """Return the answer of an analysis, cached while it holds."""
         return self.analyses.get(question, model)
 
-    def statistics(self, model: Model, wishes: Wishes) -> Statistics:
-        """Return activation statistics, swept together with those later passes wish for."""
+    def statistics(self, model: Model, observers: Observers) -> Statistics:
+        """Return activation statistics, swept together with those of later passes."""
         known = self.analyses.statistics
-        if any((n, w) not in known for n, wanted in wishes.items() for w in wanted):
-            wanted = merge([wishes, *(p.wishes(model) for p in self.following)])
+        if any((n, w) not in known for n, wanted in observers.items() for w in wanted):
+            wanted = merge([observers, *(p.observers(model) for p in self.following)])
             label = f"{self.source}: calibrating"
             known.update(observe(model, self.data, wanted, lambda d, t: self.progress(label, d, t)))
         return known

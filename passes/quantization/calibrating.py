@@ -124,8 +124,8 @@ class Calibration:
             return self.drafter
         wanted = {
             name: frozenset({matching.HISTOGRAM})
-            for name, wish in self.drafter.statistics
-            if wish == matching.HISTOGRAM
+            for name, observer in self.drafter.statistics
+            if observer == matching.HISTOGRAM
         }
         model, data = self.drafter.model, self._split.fit
         found = observe(model, data, wanted, lambda *_: None)

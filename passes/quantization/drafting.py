@@ -201,7 +201,7 @@ class Drafter:
                 continue
             bias, means = unit.bias, None
             if self.rounding.bias_correction:
-                means = self.statistics.get((unit.data[0][1].name, matching.mean_wish(unit)))
+                means = self.statistics.get((unit.data[0][1].name, matching.mean_observer(unit)))
             if means is not None:
                 weight = weights[id(unit.weight)].dequantize()
                 raised = correct_bias(unit.weight.constant, weight, means, unit.axis, unit.groups)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ocompress.analysis.ranges import ChannelRange, ChannelRanges
-from ocompress.analysis.statistics import Statistics, Wishes
+from ocompress.analysis.statistics import Observers, Statistics
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit, query
@@ -74,11 +74,11 @@ class Equalize(Pass):
             msg = "equalize: absorb goes with by=weights; run the pass twice for both"
             raise OptionError(msg)
 
-    def wishes(self, model: Model) -> Wishes:
+    def observers(self, model: Model) -> Observers:
         """Ask for the range of every channel that may be scaled or shifted."""
         if self.by == "weights" and not self.absorb:
             return {}
-        return _wishes([c for _, n in model.nodes() if isinstance(c := find_chain(n), Chain)])
+        return _observers([c for _, n in model.nodes() if isinstance(c := find_chain(n), Chain)])
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Scale every chain; with `by=weights` until nothing moves any more."""
@@ -89,7 +89,7 @@ class Equalize(Pass):
             ctx.remark(Severity.DECLINED, "nothing-to-equalize", why)
             return Outcome()
         needed = self.by == "activations" or self.absorb
-        ranges = ctx.statistics(model, _wishes(chains)) if needed else {}
+        ranges = ctx.statistics(model, _observers(chains)) if needed else {}
         counts = {"chains equalized": 0}
         if self.absorb:  # first, for the ranges are those before anything is scaled
             counts["biases absorbed"] = sum(_absorb(c, ranges, ctx) for c in chains)
@@ -157,7 +157,7 @@ def _absorb(chain: Chain, statistics: Statistics, ctx: Context) -> bool:
     return True
 
 
-def _wishes(chains: list[Chain]) -> Wishes:
+def _observers(chains: list[Chain]) -> Observers:
     return {name: frozenset({ChannelRanges(axis)}) for c in chains for name, axis in c.seen}
 
 

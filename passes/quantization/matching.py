@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish
-from ocompress.analysis.statistics import Statistics, Wish
+from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramObserver
+from ocompress.analysis.statistics import Observer, Statistics
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
 from ocompress.pipeline.naming import check_patterns
@@ -19,7 +19,7 @@ from passes.quantization.units import Refusal, Unit, has_activation, match
 Skip = Callable[[Node, str, str], None]
 """Takes a node that is left alone, a code and a sentence."""
 
-HISTOGRAM = HistogramWish()
+HISTOGRAM = HistogramObserver()
 QUANTIZED_OPS: frozenset[str] = frozenset(
     {
         "ConvInteger",
@@ -91,19 +91,19 @@ def check_names(
             raise OptionError(msg)
 
 
-def wishes_of(units: Sequence[Unit], *, means: bool) -> dict[str, frozenset[Wish]]:
+def observers_of(units: Sequence[Unit], *, means: bool) -> dict[str, frozenset[Observer]]:
     """Return the statistics that units need: histograms, and means of what weights multiply."""
-    wanted: dict[str, set[Wish]] = {}
+    wanted: dict[str, set[Observer]] = {}
     for unit in units:
         for value in (*(v for _, v in unit.data), *unit.outputs):
             wanted.setdefault(value.name, set()).add(HISTOGRAM)
         if means and unit.weight is not None and unit.rule.bias is not None:
-            wanted[unit.data[0][1].name].add(mean_wish(unit))
-    return {name: frozenset(wishes) for name, wishes in wanted.items()}
+            wanted[unit.data[0][1].name].add(mean_observer(unit))
+    return {name: frozenset(observers) for name, observers in wanted.items()}
 
 
-def mean_wish(unit: Unit) -> ChannelMeans:
-    """Return the wish for the mean of each input channel of a unit with a weight."""
+def mean_observer(unit: Unit) -> ChannelMeans:
+    """Return the observer for the mean of each input channel of a unit with a weight."""
     return ChannelMeans(1 if unit.node.is_op("Conv") else -1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ocompress.analysis.statistics import Wishes
+from ocompress.analysis.statistics import Observers
 from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
@@ -138,12 +138,12 @@ class Quant(Pass):
         """Return the first opset whose QuantizeLinear has the types asked for."""
         return 21 if self.activations.endswith("16") else 0
 
-    def wishes(self, model: Model) -> Wishes:
+    def observers(self, model: Model) -> Observers:
         """Ask for a histogram of every activation that may become integers."""
         if not _is_eligible(model):
             return {}
         units = self._find(model)
-        return matching.wishes_of(units, means=self.bias_correction)
+        return matching.observers_of(units, means=self.bias_correction)
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Quantize."""
@@ -215,7 +215,7 @@ class Quant(Pass):
             why = "the model has no operator with an integer kernel"
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
             return self._with_rest(model, original, excluded, Outcome(), None, ctx)
-        statistics = ctx.statistics(model, matching.wishes_of(units, means=self.bias_correction))
+        statistics = ctx.statistics(model, matching.observers_of(units, means=self.bias_correction))
         units = apart(matching.observed(units, statistics, ctx.skip), model, ctx.data, ctx.skip)
         rounding = self._rounding(ctx.target)
         drafter = Drafter(model, self._find, statistics, rounding, excluded)

@@ -66,7 +66,7 @@ def _moments(unit: Unit, twin: Unit, walk: Walk, samples: int) -> Folded | None:
     """Return the moments of what a unit reads in the quantized model, as far as that is."""
     source = twin.node.input(0)
     assert source is not None
-    sums = _wish(unit, walk.feeds, samples).start()
+    sums = _observer(unit, walk.feeds, samples).start()
     for seen in walk.peek([source]):
         sums.update(seen[source.name])
     found: Folded | None = sums.result()
@@ -85,7 +85,7 @@ def _show(unit: Unit, twin: Unit, scheme: Scheme) -> None:
         twin.node.set_input(rule.bias, graph.constant("fitted", bias.astype(np.float32)))
 
 
-def _wish(unit: Unit, feeds: int, samples: int) -> SecondMoments:
+def _observer(unit: Unit, feeds: int, samples: int) -> SecondMoments:
     wanted = max(_ROWS, _ROWS_PER_INPUT * _shape(unit)[1])
     feeds = max(1, feeds)
     return SecondMoments(-(-wanted // feeds), _window(unit), -(-samples // feeds))

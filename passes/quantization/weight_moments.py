@@ -49,22 +49,22 @@ def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.nd
     Raises:
         DataError: If there are no data.
     """
-    wish = SecondMoments()
+    observer = SecondMoments()
     names = {id(s.value): _inputs(s) for s in sites}
-    wishes = {name: frozenset({wish}) for found in names.values() for name in found}
-    statistics = ctx.statistics(model, wishes)
+    observers = {name: frozenset({observer}) for found in names.values() for name in found}
+    statistics = ctx.statistics(model, observers)
     found: dict[int, np.ndarray] = {}
     for site in sites:
         width = site.rows.shape[1]
-        parts = [statistics.get((name, wish)) for name in names[id(site.value)]]
+        parts = [statistics.get((name, observer)) for name in names[id(site.value)]]
         second = [p.whole.shrunk(p.shares)[0].astype(np.float32) for p in parts if p is not None]
         whole = [p for p in second if p.shape == (width, width)]
         if len(whole) == 1:
             found[id(site.value)] = whole[0]
         elif whole:
             found[id(site.value)] = np.mean(whole, axis=0)
-    for name in wishes:  # too large to be kept for the passes that follow
-        ctx.analyses.statistics.pop((name, wish), None)
+    for name in observers:  # too large to be kept for the passes that follow
+        ctx.analyses.statistics.pop((name, observer), None)
     return found
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ocompress.analysis import calibrators
-from ocompress.analysis.ranges import Histogram, HistogramWish
+from ocompress.analysis.ranges import Histogram, HistogramObserver
 
 RNG = np.random.default_rng(1)
 
 
 def histogram_of(array: np.ndarray) -> Histogram:
-    accumulator = HistogramWish(1 << 22).start()
+    accumulator = HistogramObserver(1 << 22).start()
     accumulator.update(array.astype(np.float32))
     result = accumulator.result()
     assert isinstance(result, Histogram)

@@ -10,17 +10,17 @@ from onnx import helper, numpy_helper
 from ocompress.analysis import observe as module
 from ocompress.analysis.expose import Probe
 from ocompress.analysis.observe import observe
-from ocompress.analysis.ranges import HistogramWish
+from ocompress.analysis.ranges import HistogramObserver
 from ocompress.ir import Model, fingerprint, from_proto
 from tests.build import Builder, InMemory
 
-WISH = HistogramWish()
+OBSERVER = HistogramObserver()
 RNG = np.random.default_rng(2)
 
 
 def see(model: Model, batches: list[dict[str, np.ndarray]], *names: str) -> dict[str, object]:
-    wishes = {n: frozenset([WISH]) for n in names}
-    found = observe(model, InMemory(batches), wishes, lambda *_: None)
+    observers = {n: frozenset([OBSERVER]) for n in names}
+    found = observe(model, InMemory(batches), observers, lambda *_: None)
     return {name: summary for (name, _), summary in found.items()}
 
 
@@ -92,8 +92,8 @@ def test_large_batches_are_cut_where_the_first_extent_is_free(
 
 def test_progress_counts_to_its_total() -> None:
     told: list[tuple[int, int]] = []
-    wishes = {"a0": frozenset([WISH])}
-    observe(chain(), InMemory(batches()), wishes, lambda *a: told.append(a))
+    observers = {"a0": frozenset([OBSERVER])}
+    observe(chain(), InMemory(batches()), observers, lambda *a: told.append(a))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 

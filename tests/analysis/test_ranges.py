@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramWish, spread
+from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramObserver, spread
 
 RNG = np.random.default_rng(0)
 
 
 def histogram_of(*batches: np.ndarray, sample: int = 1 << 20) -> Histogram:
-    accumulator = HistogramWish(sample).start()
+    accumulator = HistogramObserver(sample).start()
     for batch in batches:
         accumulator.update(batch)
     result = accumulator.result()
@@ -75,7 +75,7 @@ def test_what_is_not_finite_is_reported() -> None:
 
 
 def test_nothing_seen_gives_nothing() -> None:
-    accumulator = HistogramWish().start()
+    accumulator = HistogramObserver().start()
     accumulator.update(np.zeros((0, 3), np.float32))
     assert accumulator.result() is None
 
@@ -100,13 +100,13 @@ def test_channel_means_weigh_batches_by_size(axis: int, others: tuple[int, ...])
 )
 def test_what_a_mask_leaves_beside_scores_is_torn(extra: list[float], torn: bool) -> None:
     rng = np.random.default_rng(0)
-    seen = HistogramWish().start()
+    seen = HistogramObserver().start()
     seen.update(np.concatenate([rng.standard_normal(4000), extra]).astype(np.float32))
     assert seen.result().is_torn is torn
 
 
 @pytest.mark.parametrize("values", [[0.0, 1.0], [0.0, -1e9], [3.0, 3.0], [0.0, 0.0]])
 def test_few_values_are_not_torn(values: list[float]) -> None:
-    seen = HistogramWish().start()
+    seen = HistogramObserver().start()
     seen.update(np.array(values * 50, np.float32))
     assert not seen.result().is_torn
