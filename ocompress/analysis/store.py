@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Hashable
+from pathlib import Path
 
 import numpy as np
 
+from ocompress import runtime
+from ocompress.errors import OptionError, OutputError
+from ocompress.io import Dataset, atomic_write
+from ocompress.io.arrays import DAMAGED
+
 HELD = 512 << 20
-"""Bytes of all that is kept, at most."""
+"""Bytes of all that is kept in memory, at most."""
+_FORMAT = 1
+"""Changes when measurements of the same name become others."""
 
 
 class MeasurementStore:
@@ -16,10 +26,32 @@ class MeasurementStore:
     A pass that changed nothing, or whose result was rolled back, has measured for the next one,
     and a search measures the original once. What does not fit beside what is known of the same
     model is not kept; what is known of others makes room.
+
+    With a folder, all of it is kept there, too, in files that are named by what they hold: model,
+    data, measurement and the version of ONNX Runtime. Several processes may share the folder.
     """
 
-    def __init__(self, most_bytes: int = HELD) -> None:
-        """Start with nothing known."""
+    def __init__(
+        self, most_bytes: int = HELD, folder: Path | None = None, data: Dataset | None = None
+    ) -> None:
+        """Start with what the folder knows.
+
+        Args:
+            most_bytes: Bytes that are kept in memory, at most.
+            folder: Where measurements are kept for later runs; made if it is not there.
+            data: What is measured on; files in the folder are for these data alone.
+
+        Raises:
+            OptionError: If there can be no such folder.
+        """
+        self._folder = folder if data is not None else None
+        self._whose = _digest(data) if self._folder is not None and data is not None else ""
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                msg = f"the cache {str(folder)!r} cannot be made ({error.strerror}); name another"
+                raise OptionError(msg) from error
         self._most = most_bytes
         self._held = 0
         self._entries: dict[str, dict[Hashable, tuple[np.ndarray, ...]]] = {}
@@ -31,10 +63,30 @@ class MeasurementStore:
             model: Fingerprint of the model.
             what: Says what the arrays are: the kind of measurement, its settings, where.
         """
-        return self._entries.get(model, {}).get(what)
+        known = self._entries.get(model, {}).get(what)
+        if known is None and self._folder is not None:
+            known = _read(self._file(model, what))
+            if known is not None:
+                self._hold(model, what, known)
+        return known
 
     def put(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
         """Keep arrays, which must not be changed from then on; False if there is no room."""
+        if self._folder is not None:
+            file = io.BytesIO()
+            np.savez(file, *arrays)
+            try:
+                atomic_write(self._file(model, what), file.getvalue())
+            except OutputError:
+                self._folder = None  # a full disk costs the next run time, not this one its result
+        return self._hold(model, what, arrays)
+
+    def _file(self, model: str, what: Hashable) -> Path:
+        assert self._folder is not None
+        key = repr((_FORMAT, runtime.VERSION, model, self._whose, what))
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+
+    def _hold(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
         size = sum(array.nbytes for array in arrays)
         own = self._entries.setdefault(model, {})
         for other in [m for m in self._entries if m != model]:
@@ -48,3 +100,24 @@ class MeasurementStore:
         own[what] = arrays
         self._held += size
         return True
+
+
+def _digest(data: Dataset) -> str:
+    """Return a digest of all feeds."""
+    found = hashlib.sha256()
+    for feed in data:
+        for name, array in sorted(feed.items()):
+            values = np.asarray(array)
+            found.update(f"{name} {values.dtype} {values.shape} ".encode())
+            plain = values if values.dtype.kind != "O" else np.array(repr(values.tolist()))
+            found.update(np.ascontiguousarray(plain).tobytes())
+    return found.hexdigest()
+
+
+def _read(path: Path) -> tuple[np.ndarray, ...] | None:
+    """Return the arrays of a file; None if there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return tuple(archive[f"arr_{at}"] for at in range(len(archive.files)))
+    except DAMAGED:
+        return None

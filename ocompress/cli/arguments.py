@@ -233,3 +233,13 @@ Timeout = Annotated[
         text="Time limit of one model run; 0 means no limit.",
     ),
 ]
+
+Cache = Annotated[
+    Path | None,
+    valued(
+        "--cache",
+        kind="DIR",
+        panel=MEASURING,
+        text="Folder that keeps measurements of models for later runs on the same data.",
+    ),
+]

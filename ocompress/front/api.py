@@ -46,6 +46,7 @@ def optimize(
     threads: int = 1,
     batch: int = 1,
     timeout: float = RUN_SECONDS,
+    cache: str | os.PathLike[str] | None = None,
     external_data: bool | None = None,
     on_fail: str = "keep",
     touch: bool = True,
@@ -93,6 +94,8 @@ def optimize(
         threads: Threads within an operator when measuring; 0 takes all cores.
         batch: Samples in a call that is timed, if the model leaves its batch free.
         timeout: Seconds that one run of a model may take; 0 is no limit.
+        cache: A folder that keeps what is measured of models, so that later runs on the same model
+            and data need not measure it again; nothing in it ever expires.
         external_data: Whether weights go to a file beside the output; by default only if they
             must.
         on_fail: Where a budget fails, `"keep"` writes the best result that held, dated before its
@@ -145,6 +148,7 @@ def optimize(
         threads=kinds.whole("threads", threads),
         batch=kinds.whole("batch", batch),
         timeout=kinds.number("timeout", timeout),
+        cache=Path(cache) if cache is not None else None,
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),
         on_fail=on_fail,

@@ -153,7 +153,8 @@ class _Job:
         look = witness(self.original, self._samples.fit, self._sample, threads=threads, seed=seed)
         if look is None:
             self.remarks.append(UNCHECKED)
-        guards, prefixes, store = self._guards(), Prefixes(), MeasurementStore()
+        guards, prefixes = self._guards(), Prefixes()
+        store = MeasurementStore(folder=self.request.cache, data=self._samples.fit)
 
         def run_one(
             pipeline: Pipeline, begun: Sequence[tuple[PassRecord, Model]] = (), *more: Instrument

@@ -47,6 +47,7 @@ class Request:
         threads: Threads within an operator when measuring; 0 takes all cores.
         batch: Samples in a call that is timed; a batch that the model fixes stays.
         timeout: Seconds that one run of the model may take; 0 is no limit.
+        cache: A folder that keeps what is measured of models, for later runs.
         measure: Whether to measure latency at the end.
         external_data: Whether weights go to a file of their own; by default only if they must.
         strict: Whether it is a failure if a pass changes nothing.
@@ -70,6 +71,7 @@ class Request:
     threads: int = 1
     batch: int = 1
     timeout: float = RUN_SECONDS
+    cache: Path | None = None
     measure: bool = True
     external_data: bool | None = None
     strict: bool = False

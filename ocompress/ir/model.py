@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from onnx import FunctionProto, ModelProto
@@ -13,6 +13,14 @@ from ocompress.ir.graph import Graph
 from ocompress.ir.node import Node
 from ocompress.ir.strings import decoded
 from ocompress.ir.value import Value
+
+_MOST_PICKLED = (1 << 31) - 1
+
+
+def _unpickled(content: bytes) -> Model:
+    from ocompress.ir.importer import from_proto  # cycle: reading makes models
+
+    return from_proto(ModelProto.FromString(content))
 
 
 class Model:
@@ -79,6 +87,20 @@ class Model:
         other.functions = list(self.functions)
         other.shell.CopyFrom(self.shell)
         return other
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
+        """Pickle and copy a model as a file holds it: objects are known by identity otherwise.
+
+        Raises:
+            ValueError: If it is larger than protobuf allows (2 GiB); hand over a file then.
+        """
+        from ocompress.ir.exporter import to_proto  # cycle: writing needs models
+
+        proto = to_proto(self)
+        if proto.ByteSize() >= _MOST_PICKLED:
+            msg = "a model of more than 2 GiB cannot be pickled; save it and hand over the path"
+            raise ValueError(msg)
+        return _unpickled, (proto.SerializeToString(),)
 
     def become(self, other: Model) -> None:
         """Take over the content of `other`, which must not be used afterwards."""

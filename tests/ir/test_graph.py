@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -159,3 +162,17 @@ def test_scalar_reads_only_single_elements() -> None:
     assert query.scalar(node, 2) == 6
     assert query.scalar(node, 0) is None
     assert query.scalar(node, 9) is None
+
+
+def test_a_model_can_be_sent_to_another_process_and_edited_there() -> None:
+    model = ZOO["mlp"]()
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert text(other) == text(model)
+        relu = next(n for n in other.graph.nodes if n.is_op("Relu"))
+        source = relu.inputs[0]
+        assert source is not None
+        edit.replace(relu.output, source)
+        other.graph.remove(relu)
+        other.verify()
+        assert text(other) != text(model)
+    model.verify()
