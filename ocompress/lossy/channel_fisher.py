@@ -1,4 +1,4 @@
-"""What the model's outputs mind when channels are zero where they end in a sum without weights.
+"""What zero channels cost at the model's outputs where they end in a sum without weights.
 
 Queries against keys are such a sum. No layer's weight tells what a channel adds there and no other
 weight makes up for it, but gradients tell what its absence does: to first order the score that is

@@ -31,7 +31,7 @@ may be needed all the same."""
 
 
 def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
-    """Measure how much the model's outputs mind errors of a layer's output channels, in pairs.
+    """Measure what errors of a layer's output channels cost at the model's outputs, in pairs.
 
     It is the Fisher information of the model's own outputs, summed over the places of a channel:
     times mean products of errors of channels it estimates twice the divergence (in nats, for
@@ -81,20 +81,20 @@ def _floored(total: np.ndarray) -> np.ndarray:
     return found
 
 
-def across(array: np.ndarray, minds: np.ndarray) -> np.ndarray:
+def across(array: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     """Return an array times what errors of outputs cost.
 
     Args:
         array: (groups, inputs, outputs).
-        minds: (groups, outputs, outputs), or (groups, outputs) if outputs count one by one.
+        curvature: (groups, outputs, outputs), or (groups, outputs) if outputs count one by one.
     """
-    found: np.ndarray = array * minds[:, None] if minds.ndim == 2 else array @ minds
+    found: np.ndarray = array * curvature[:, None] if curvature.ndim == 2 else array @ curvature
     return found
 
 
-def alone(minds: np.ndarray) -> np.ndarray:
+def alone(curvature: np.ndarray) -> np.ndarray:
     """Return what an error of each output costs by itself, (groups, outputs)."""
-    return minds if minds.ndim == 2 else np.einsum("goo->go", minds)
+    return curvature if curvature.ndim == 2 else np.einsum("goo->go", curvature)
 
 
 def _products(

@@ -49,7 +49,7 @@ def conjugate_gradients(
     mask: np.ndarray | None,
     rounds: int = _ROUNDS,
     tolerance: float = _SMALL,
-    minds: np.ndarray | None = None,
+    curvature: np.ndarray | None = None,
 ) -> np.ndarray:
     """Solve H W = B for all columns of W at once, on the elements that a mask keeps.
 
@@ -64,18 +64,18 @@ def conjugate_gradients(
         mask: Which elements may be other than 0; None for all.
         rounds: Rounds at most.
         tolerance: Columns whose error is smaller than this part of what is wanted are left.
-        minds: What errors of pairs of outputs cost, (groups, outputs, outputs): what a mask keeps
-            of one output then makes up for what others lost. Each is on its own with (groups,
-            outputs) or None.
+        curvature: What errors of pairs of outputs cost, (groups, outputs, outputs), so that weights
+            that a mask keeps in one output compensate for losses in others. Outputs count singly
+            with (groups, outputs) or None.
     """
-    minds = None if minds is None or minds.ndim == 2 else minds
+    curvature = None if curvature is None or curvature.ndim == 2 else curvature
     keep = np.ones((), start.dtype) if mask is None else mask.astype(start.dtype)
     inverse = (1 / np.einsum("gii->gi", hessian))[:, :, None]
     axes: tuple[int, ...] = (1,)
-    if minds is not None:
-        inverse = inverse / alone(minds)[:, None]
+    if curvature is not None:
+        inverse = inverse / alone(curvature)[:, None]
         axes = (1, 2)
-    seen = _identity if minds is None else partial(across, minds=minds)
+    seen = _identity if curvature is None else partial(across, curvature=curvature)
     solution = start.copy()
     residual = seen(wanted - hessian @ solution) * keep
     direction = step = residual * inverse
@@ -98,15 +98,15 @@ def conjugate_gradients(
     return solution
 
 
-def round_work(shape: Sequence[int], minds: np.ndarray | None) -> float:
+def round_work(shape: Sequence[int], curvature: np.ndarray | None) -> float:
     """Return the operations of a round of conjugate gradients.
 
     Args:
         shape: Of the weight, (groups, inputs, outputs).
-        minds: What errors of outputs cost; None if each is on its own.
+        curvature: What errors of outputs cost; None if each is on its own.
     """
     groups, inputs, outputs = shape
-    wide = inputs if minds is None or minds.ndim == 2 else inputs + outputs
+    wide = inputs if curvature is None or curvature.ndim == 2 else inputs + outputs
     return 2.0 * groups * inputs * outputs * wide
 
 
@@ -128,7 +128,7 @@ def fit(
     mask: np.ndarray | None,
     *,
     biased: bool,
-    minds: np.ndarray | None = None,
+    curvature: np.ndarray | None = None,
 ) -> Fit:
     """Fit a layer to its targets by ridge regression about the weight it has.
 
@@ -141,28 +141,28 @@ def fit(
         start: The weight, (groups, inputs, outputs), 0 where the mask drops.
         mask: Which elements may be other than 0; None for all.
         biased: Whether the layer has a bias, which then makes up for means.
-        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+        curvature: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
             outputs); None if all cost alike. Only a mask makes a difference of it.
     """
-    minds = None if mask is None or minds is None or minds.ndim == 2 else minds
+    curvature = None if mask is None or curvature is None or curvature.ndim == 2 else curvature
     if not biased:
         parts, whole = (parts[0].about_zero(), parts[1].about_zero()), whole.about_zero()
     train, judge = parts
     plain = judge.errors(start, _bias(train, start, biased=biased))
-    errors, damping, least = plain, None, _cost(judge, start, plain, minds)
+    errors, damping, least = plain, None, _cost(judge, start, plain, curvature)
     for ridge in DAMPINGS:
-        tried = _solve(train, start, mask, ridge, minds)
+        tried = _solve(train, start, mask, ridge, curvature)
         left = judge.errors(tried, _bias(train, tried, biased=biased))
-        cost = _cost(judge, tried, left, minds)
+        cost = _cost(judge, tried, left, curvature)
         if cost < least:
             errors, damping, least = left, ridge, cost
     better = errors < plain - _NOISE * judge.yy
-    if minds is not None:
+    if curvature is not None:
         better[:] = damping is not None
     matrix = start
     if damping is not None:
-        matrix = np.where(better[:, None], _solve(whole, start, mask, damping, minds), start)
-    weights = np.ones_like(plain) if minds is None else alone(minds)
+        matrix = np.where(better[:, None], _solve(whole, start, mask, damping, curvature), start)
+    weights = np.ones_like(plain) if curvature is None else alone(curvature)
     power = max(float((weights * judge.yy).sum()), 1e-30)
     return Fit(
         matrix,
@@ -174,13 +174,13 @@ def fit(
 
 
 def _cost(
-    sums: Regression, matrix: np.ndarray, errors: np.ndarray, minds: np.ndarray | None
+    sums: Regression, matrix: np.ndarray, errors: np.ndarray, curvature: np.ndarray | None
 ) -> float:
     """Return what errors cost, less what is the same for every matrix."""
-    if minds is None:
+    if curvature is None:
         return float(errors.sum())
     # the bias makes the mean error zero on the samples fitted to: what is left of it is small
-    return float((across(matrix, minds) * (sums.xx @ matrix - 2 * sums.xy)).sum())
+    return float((across(matrix, curvature) * (sums.xx @ matrix - 2 * sums.xy)).sum())
 
 
 def _identity(array: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ def _solve(
     start: np.ndarray,
     mask: np.ndarray | None,
     damping: float,
-    minds: np.ndarray | None,
+    curvature: np.ndarray | None,
 ) -> np.ndarray:
     hessian = sums.xx.copy()
     diagonal = np.einsum("gii->gi", hessian)
@@ -209,7 +209,7 @@ def _solve(
         return found
     a, b, first = (array.astype(np.float32) for array in (hessian, wanted, start))
     each = None
-    if minds is not None:  # of the size of 1, for single precision
-        each = (minds / max(float(alone(minds).max()), 1e-30)).astype(np.float32)
+    if curvature is not None:  # of the size of 1, for single precision
+        each = (curvature / max(float(alone(curvature).max()), 1e-30)).astype(np.float32)
     rounds = rounds_within(_OPERATIONS, round_work(start.shape, each), _ROUNDS)
-    return conjugate_gradients(a, b, first, mask, rounds, minds=each).astype(np.float64)
+    return conjugate_gradients(a, b, first, mask, rounds, curvature=each).astype(np.float64)

@@ -31,13 +31,13 @@ class Job:
         nodes: Layers that read it, in the model that is fitted.
         masked: Whether weights that are zero stay zero.
         store: What puts the result in place; None sets weight and bias.
-        minds: What errors of outputs cost, where zeros stay zero; see `least_squares.fit`.
+        curvature: What errors of outputs cost, where zeros stay zero; see `least_squares.fit`.
     """
 
     nodes: Sequence[Node]
     masked: bool = True
     store: Store | None = None
-    minds: np.ndarray | None = None
+    curvature: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def refit(
             start = site.matrix(site.layer.weight.astype(np.float64))
             mask = start != 0 if job.masked else None
             biased = bias_place(site) is not None
-            made = fit(parts, whole, start, mask, biased=biased, minds=job.minds)
+            made = fit(parts, whole, start, mask, biased=biased, curvature=job.curvature)
             stored = (job.store or _store)([p.candidate for p in pairs], made, sums)
             if stored is not None:
                 found[id(site.node)] = stored

@@ -43,7 +43,7 @@ class Chain:
         labels: Labels of the nodes that share the layer's weight, in order of execution.
         form: Name of the form.
         ranks: Its ranks.
-        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+        curvature: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
             outputs).
         shape: What the layer reads, or what is flattened before it.
     """
@@ -52,7 +52,7 @@ class Chain:
     labels: tuple[str, ...]
     form: str
     ranks: Ranks
-    minds: np.ndarray
+    curvature: np.ndarray
     shape: tuple[int, ...] = ()
 
     def apply(self, model: Model) -> bool:
@@ -118,7 +118,7 @@ def _store(
     site = sites[0]
     whole = sums.whole() if sums is not None and site.inputs <= MOST_INPUTS else None
     known = None if whole is None else whole.shrunk()
-    problems = problems_of(site, made.matrix, known, target.minds, target.shape or None)
+    problems = problems_of(site, made.matrix, known, target.curvature, target.shape or None)
     every = []
     for problem in problems:
         seen = form.sees(problem)

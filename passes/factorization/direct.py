@@ -21,7 +21,7 @@ Masks = Callable[[Sequence[np.ndarray]], Mapping[int, np.ndarray]]
 class Direct(Form):
     """A form whose factors are of the weight itself, its outputs neither scaled nor mixed.
 
-    What outputs mind about each other stands behind the factors as one more that is never fitted.
+    The curvature of pairs of outputs is one more factor, behind the others, that is never fitted.
     Arrays beyond the factors that `terms` names say where channels go.
 
     Attributes:

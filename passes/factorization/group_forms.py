@@ -81,8 +81,8 @@ def _shuffle_start(problem: Problem) -> Starts:
     plain = problem.plain(problem.tensor).reshape(groups, inputs, groups, width)
     at = np.arange(groups)
     metric = problem.whole().reshape(groups, inputs, groups, inputs)[at, :, at]
-    minds = problem.minds.reshape(groups, width, groups, width)[at, :, at]
-    left, right = np.linalg.cholesky(metric), np.linalg.cholesky(minds)
+    curvature = problem.curvature.reshape(groups, width, groups, width)[at, :, at]
+    left, right = np.linalg.cholesky(metric), np.linalg.cholesky(curvature)
     white = np.einsum("aix,aibj,bjy->abxy", left, plain, right, optimize=True)
     u, s, v = np.linalg.svd(white, full_matrices=False)
     first = np.linalg.solve(left.transpose(0, 2, 1)[:, None], u * s[:, :, None])

@@ -74,7 +74,7 @@ def problems_of(
     site: Site,
     matrix: np.ndarray,
     sums: Regression | None,
-    minds: np.ndarray | None,
+    curvature: np.ndarray | None,
     shape: Sequence[int] | None = None,
 ) -> list[Problem]:
     """Pose the problem of each group of a layer.
@@ -83,7 +83,7 @@ def problems_of(
         site: The layer.
         matrix: What is approximated, (groups, inputs, outputs).
         sums: What is known of the inputs; None without data.
-        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
+        curvature: What errors of outputs cost, (groups, outputs, outputs) in pairs or (groups,
             outputs); None if all count alike.
         shape: What is flattened before the layer, if it is.
     """
@@ -96,7 +96,7 @@ def problems_of(
     for at, one in enumerate(matrix):
         tensor = one.reshape(site.inputs // taps, *kernel, site.outputs)
         metric = None if sums is None else sums.xx[at]
-        found.append(pose(tensor, metric, None if minds is None else minds[at], grid))
+        found.append(pose(tensor, metric, None if curvature is None else curvature[at], grid))
     return found
 
 
@@ -115,7 +115,7 @@ def is_too_old(model: Model, ctx: Context) -> bool:
 def survey(
     model: Model, weights: Sequence[LayerWeight], ctx: Context, *, blind: bool = False
 ) -> Iterator[Layer]:
-    """Look at what layers read and what the model's outputs mind; what cannot be is said.
+    """Collect input moments and curvature of layers; say which layers cannot be measured.
 
     Args:
         model: The model as it is.
@@ -140,7 +140,7 @@ def survey(
         yield from (_layer(sites, shapes, work, None, None) for _, sites in seen)
         return
     every = [s for _, sites in seen for s in sites]
-    minds, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
+    curvatures, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
     narrow = []
     for weight, sites in seen:
         if sites[0].inputs <= MOST_INPUTS:
@@ -149,7 +149,7 @@ def survey(
             why = f"{sites[0].inputs} inputs are too many to look at pairs of"
             ctx.skip(weight.nodes[0], "too-wide", why)
     for _, sites, sums in input_moments.look(model, narrow, ctx):
-        layer = _layer(sites, shapes, work, sums, _minded(sites, sums, minds))
+        layer = _layer(sites, shapes, work, sums, _curvature_of(sites, sums, curvatures))
         judges = sums.parts[1].count if sums is not None and sums.parts is not None else 0
         yield replace(layer, parts=_parts(layer, sums, halves), judges=judges)
 
@@ -163,8 +163,10 @@ def _parts(
     matrix = layer.site.matrix(layer.site.layer.weight.astype(np.float64))
     posed = []
     for at, part in enumerate(sums.parts):
-        minds = _minded(layer.sites, part, {name: both[at] for name, both in halves.items()})
-        posed.append(problems_of(layer.site, matrix, part, minds, layer.shape))
+        curvature = _curvature_of(
+            layer.sites, part, {name: both[at] for name, both in halves.items()}
+        )
+        posed.append(problems_of(layer.site, matrix, part, curvature, layer.shape))
     return list(zip(*posed, strict=True))
 
 
@@ -188,18 +190,18 @@ def _layer(
     shapes: Shapes,
     work: Mapping[int, float],
     sums: Regression | None,
-    minds: np.ndarray | None,
+    curvature: np.ndarray | None,
 ) -> Layer:
     site = sites[0]
     matrix = site.matrix(site.layer.weight.astype(np.float64))
-    if minds is None:  # relative to what the layer makes, or layers could not be compared
+    if curvature is None:  # relative to what the layer makes, or layers could not be compared
         metric = None if sums is None else sums.about_zero().xx
         made = matrix if metric is None else metric @ matrix
         each = 1 / max(float((matrix * made).sum()), 1e-30)
-        minds = np.full((site.groups, site.outputs), each)
+        curvature = np.full((site.groups, site.outputs), each)
     total = sum(work.get(id(s.node), 0.0) for s in sites)
     shape, called = shapes[_read(site).name]
-    problems = problems_of(site, matrix, sums, minds, shape)
+    problems = problems_of(site, matrix, sums, curvature, shape)
     mean = None if sums is None else sums.x
     return Layer(sites, shape, called, total, problems, mean)
 
@@ -214,10 +216,10 @@ def _read(site: Site) -> Value:
     return data
 
 
-def _minded(
-    sites: Sequence[Site], sums: Regression | None, minds: Mapping[str, np.ndarray]
+def _curvature_of(
+    sites: Sequence[Site], sums: Regression | None, curvatures: Mapping[str, np.ndarray]
 ) -> np.ndarray | None:
-    known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
+    known = [curvatures[s.node.output.name] for s in sites if s.node.output.name in curvatures]
     if sums is None or len(known) != len(sites):
         return None
     total: np.ndarray = np.sum(known, axis=0)

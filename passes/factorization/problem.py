@@ -20,7 +20,7 @@ class Problem:
     """Weights to be approximated where inputs and outputs count most.
 
     The cost of an approximation is tr(S^T D^T M D S): D is the difference, M the second moments of
-    the inputs, and S S^T what the outputs of the model mind about errors of pairs of outputs.
+    the inputs, and S S^T what errors of pairs of outputs cost at the model's outputs.
 
     Attributes:
         tensor: (channels, *kernel, outputs), its columns multiplied by S.
@@ -68,7 +68,7 @@ class Problem:
         return found
 
     @property
-    def minds(self) -> np.ndarray:
+    def curvature(self) -> np.ndarray:
         """What errors of outputs cost: S S^T, or its diagonal where S is one."""
         found: np.ndarray = self.each if self.scale.ndim == 1 else self.scale @ self.scale.T
         return found
@@ -146,7 +146,7 @@ class Problem:
 def pose(
     tensor: np.ndarray,
     metric: np.ndarray | None = None,
-    minds: np.ndarray | None = None,
+    curvature: np.ndarray | None = None,
     grid: tuple[int, ...] = (),
 ) -> Problem:
     """Pose the problem of one group of a layer.
@@ -154,8 +154,8 @@ def pose(
     Args:
         tensor: (channels, *kernel, outputs).
         metric: (inputs, inputs), about the mean where a bias makes up for it; None without data.
-        minds: What errors of outputs cost, (outputs, outputs) in pairs or (outputs,); None if all
-            count alike.
+        curvature: What errors of outputs cost, (outputs, outputs) in pairs or (outputs,); None if
+            all count alike.
         grid: What was flattened into the inputs.
     """
     inputs = int(np.prod(tensor.shape[:-1]))
@@ -163,15 +163,15 @@ def pose(
         level = max(float(np.trace(metric)) / inputs, 1e-12)
         metric = metric + _RIDGE * level * np.eye(inputs)
     outputs = tensor.shape[-1]
-    if minds is None:
-        minds = np.ones(outputs)
-    level = max(float((minds if minds.ndim == 1 else np.diag(minds)).mean()), 1e-30)
+    if curvature is None:
+        curvature = np.ones(outputs)
+    level = max(float((curvature if curvature.ndim == 1 else np.diag(curvature)).mean()), 1e-30)
     if outputs > MOST_OUTPUTS:
-        each = minds if minds.ndim == 1 else np.diag(minds)
+        each = curvature if curvature.ndim == 1 else np.diag(curvature)
         scale = np.sqrt(each + 1e-6 * level)
         return Problem(tensor * scale, metric, scale, grid)
-    if minds.ndim == 1:
-        each = np.sqrt(minds + 1e-6 * level)
+    if curvature.ndim == 1:
+        each = np.sqrt(curvature + 1e-6 * level)
         return Problem(tensor * each, metric, np.diag(each), grid)
-    scale = np.linalg.cholesky(minds + 1e-6 * level * np.eye(outputs))
+    scale = np.linalg.cholesky(curvature + 1e-6 * level * np.eye(outputs))
     return Problem(tensor @ scale, metric, scale, grid)

@@ -158,9 +158,9 @@ class Replace(LossyPass):
         return offering.Search(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 
     def _chain(self, layer: Layer, form: Form, ranks: Ranks) -> Chain:
-        minds = np.stack([p.minds for p in layer.problems])
+        curvature = np.stack([p.curvature for p in layer.problems])
         labels = tuple(s.node.label for s in layer.sites)
-        return Chain(self, labels, form.name, ranks, minds, layer.shape)
+        return Chain(self, labels, form.name, ranks, curvature, layer.shape)
 
     def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Chains:
         search = self._search(model.opset, ctx)

@@ -25,28 +25,28 @@ class Reader:
     Attributes:
         matrix: (inputs, outputs).
         hessian: Mean products of what it reads: (inputs, inputs).
-        minds: What errors of pairs of outputs cost, (outputs, outputs); or what a squared error of
-            each costs, (outputs,).
+        curvature: What errors of pairs of outputs cost, (outputs, outputs); or what a squared error
+            of each costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
         fixed: Whether its other weights cannot make up for what goes.
     """
 
     matrix: np.ndarray
     hessian: np.ndarray
-    minds: np.ndarray
+    curvature: np.ndarray
     rows: np.ndarray
     fixed: bool = False
 
     def scaled(self) -> np.ndarray:
         """Return the matrix times S, S S^T being what errors of outputs cost."""
         found: np.ndarray = (
-            self.matrix * self._root if self.minds.ndim == 1 else self.matrix @ self._root
+            self.matrix * self._root if self.curvature.ndim == 1 else self.matrix @ self._root
         )
         return found
 
     def plain(self, scaled: np.ndarray) -> np.ndarray:
         """Undo the scaling of a matrix."""
-        if self.minds.ndim == 1:
+        if self.curvature.ndim == 1:
             divided: np.ndarray = scaled / self._root
             return divided
         found: np.ndarray = np.linalg.solve(self._root.T, scaled.T).T
@@ -55,11 +55,11 @@ class Reader:
     @cached_property
     def _root(self) -> np.ndarray:
         """S, (outputs, outputs); (outputs,) where it is diagonal."""
-        if self.minds.ndim == 1:
-            each: np.ndarray = np.sqrt(np.maximum(self.minds, 1e-30))
+        if self.curvature.ndim == 1:
+            each: np.ndarray = np.sqrt(np.maximum(self.curvature, 1e-30))
             return each
-        damp = max(1e-9 * float(np.trace(self.minds)) / len(self.minds), 1e-30)
-        found: np.ndarray = np.linalg.cholesky(self.minds + damp * np.eye(len(self.minds)))
+        damp = max(1e-9 * float(np.trace(self.curvature)) / len(self.curvature), 1e-30)
+        found: np.ndarray = np.linalg.cholesky(self.curvature + damp * np.eye(len(self.curvature)))
         return found
 
 

@@ -65,7 +65,7 @@ def readers_of(
     group: Group,
     layers: Layers,
     seen: Seen,
-    minds: Mapping[str, np.ndarray],
+    curvatures: Mapping[str, np.ndarray],
     criterion: str,
 ) -> list[Reader] | None:
     """Return the matrices that read the channels; None if what they read was not seen."""
@@ -76,11 +76,11 @@ def readers_of(
         if hessian is None:
             return None
         matrix = site.matrix(site.layer.weight.astype(np.float64))
-        minded = _minded(site, hessian, matrix, minds)
+        own = _curvature_of(site, hessian, matrix, curvatures)
         for at in range(site.groups):
             rows = _rows(cut, site, at, group.size)
             if (rows >= 0).any():
-                found.append(Reader(matrix[at], hessian[at], minded[at], rows))
+                found.append(Reader(matrix[at], hessian[at], own[at], rows))
     return found
 
 
@@ -116,10 +116,10 @@ def trial_of(group: Group, layers: Layers, order: Order, seen: Seen) -> Trial:
     return Trial(changes, float(order.costs[order.probed - 1]), masks)
 
 
-def _minded(
-    site: Site, hessian: np.ndarray, matrix: np.ndarray, minds: Mapping[str, np.ndarray]
+def _curvature_of(
+    site: Site, hessian: np.ndarray, matrix: np.ndarray, curvatures: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    known = minds.get(site.node.output.name)
+    known = curvatures.get(site.node.output.name)
     if known is not None and known.shape[:2] == (site.groups, site.outputs):
         return known
     total = max(float((matrix * (hessian @ matrix)).sum()), 1e-30)

@@ -56,7 +56,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         return found
     layers = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
     sites = {id(s.node): s for pairs in layers.values() for _, s in pairs or ()}
-    minds = curvature(model, list(sites.values()), ctx)
+    curvatures = curvature(model, list(sites.values()), ctx)
     seen = Seen(model, list(sites.values()), ctx)
     ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
     sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
@@ -67,7 +67,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         behind = layers[at]
         readers = None
         if behind is not None and (not group.sinks or at in sums):
-            readers = channel_readers.readers_of(group, behind, seen, minds, criterion)
+            readers = channel_readers.readers_of(group, behind, seen, curvatures, criterion)
         if readers is None or behind is None:
             found.orders[at] = channel_costs.by_score(_norms(group, "l2"))
             continue

@@ -26,7 +26,7 @@ _SEEN = 0.5
 """Rows per input below which what goes is also judged on samples left out: few rows span few
 directions, and taking all that none of them needs seems to cost nothing."""
 Parts = Sequence[tuple[Regression, np.ndarray]]
-"""Sums and minds of the samples to fit to and of those to judge by; none of enough samples."""
+"""Sums and curvature of the samples to fit to and of those to judge by; none of enough samples."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Costed:
         probe_error: What the criterion says the error of `probe` costs.
         shift: What `probe` adds to each output channel in the mean, less what the weight did,
             for a bias to make up for; None where there is none.
-        minds: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs).
+        curvature: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs).
         left_out: Whether `probe` was fitted to a part of the samples only, and the others are to
             tell what it costs.
     """
@@ -49,7 +49,7 @@ class Costed:
     probe: np.ndarray | None = None
     probe_error: float = 0.0
     shift: np.ndarray | None = None
-    minds: np.ndarray | None = None
+    curvature: np.ndarray | None = None
     left_out: bool = False
 
 
@@ -97,10 +97,11 @@ def measure(
         else:
             seen.append((candidate, sites))
     every = [s for _, sites in seen for s in sites]
-    minds, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
+    curvatures, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
     first = (sites[0] for _, sites in seen)
     works = [
-        round_work((s.groups, s.inputs, s.outputs), minds.get(s.node.output.name)) for s in first
+        round_work((s.groups, s.inputs, s.outputs), curvatures.get(s.node.output.name))
+        for s in first
     ]
     question = replace(question, rounds=obs.rounds_for(works, obs.least_kept(question.deepest)))
     found = {}
@@ -108,13 +109,13 @@ def measure(
         if sums is None:
             _blind(candidate, "unseen", "nothing finite reached it", ctx)
             continue
-        minded = _minded(sites, sums, candidate, minds)
+        own = _curvature_of(sites, sums, candidate, curvatures)
         parts = []
         for at, part in enumerate(sums.parts or ()):
             known = {name: both[at] for name, both in halves.items()}
-            parts.append((part, _minded(sites, part, candidate, known)))
+            parts.append((part, _curvature_of(sites, part, candidate, known)))
         site = sites[0]
-        found[id(candidate.value)] = _cost(candidate, site, sums, minded, question, parts)
+        found[id(candidate.value)] = _cost(candidate, site, sums, own, question, parts)
     return found
 
 
@@ -123,11 +124,14 @@ def _blind(candidate: LayerWeight, code: str, why: str, ctx: Context) -> None:
     ctx.remark(Severity.NOTE, code, f"{why}: falling back to magnitude", candidate.nodes[0])
 
 
-def _minded(
-    sites: Sequence[Site], sums: Regression, candidate: LayerWeight, minds: Mapping[str, np.ndarray]
+def _curvature_of(
+    sites: Sequence[Site],
+    sums: Regression,
+    candidate: LayerWeight,
+    curvatures: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Return what an error of each output costs; relative to its power where nothing is known."""
-    known = [minds[s.node.output.name] for s in sites if s.node.output.name in minds]
+    known = [curvatures[s.node.output.name] for s in sites if s.node.output.name in curvatures]
     if len(known) == len(sites):
         total: np.ndarray = np.sum(known, axis=0)
         return total
@@ -141,24 +145,24 @@ def _cost(
     candidate: LayerWeight,
     site: Site,
     sums: Regression,
-    minded: np.ndarray,
+    metric: np.ndarray,
     question: Question,
     parts: Parts,
 ) -> Costed:
     matrix = site.matrix(candidate.array.astype(np.float64))
     if question.criterion == "obs":
-        return _surgeon(candidate, site, sums, minded, question, parts)
+        return _surgeon(candidate, site, sums, metric, question, parts)
     about_zero = sums.about_zero()
     power = np.einsum("gii->gi", about_zero.xx)
     if question.criterion == "strength":
         power = _per_kernel(site, np.einsum("gii->gi", sums.xx))
     costs = np.square(matrix) * power[:, :, None]
     if question.criterion == "taylor":
-        costs = costs * alone(minded)[:, None]
+        costs = costs * alone(metric)[:, None]
     else:
         # relative to what the layer puts out, or layers could not be compared
         costs /= max(float((matrix * (about_zero.xx @ matrix)).sum()), 1e-30)
-    return Costed(site.weight(costs).astype(np.float32), minds=minded)
+    return Costed(site.weight(costs).astype(np.float32), curvature=metric)
 
 
 def _per_kernel(site: Site, variance: np.ndarray) -> np.ndarray:
@@ -174,7 +178,7 @@ def _surgeon(
     candidate: LayerWeight,
     site: Site,
     sums: Regression,
-    minded: np.ndarray,
+    metric: np.ndarray,
     question: Question,
     parts: Parts,
 ) -> Costed:
@@ -189,11 +193,11 @@ def _surgeon(
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.array.astype(np.float64))
     least = obs.least_kept(question.deepest)
-    asked = obs.Problem(matrix, hessian(sums), minded, units, question.rounds, least)
+    asked = obs.Problem(matrix, hessian(sums), metric, units, question.rounds, least)
     tried = None
     if parts and sums.count < _SEEN * site.inputs:
-        (fit, mind), (judge, other) = parts
-        own = replace(asked, hessian=hessian(fit), minds=mind, judge=(hessian(judge), other))
+        (fit, within), (judge, other) = parts
+        own = replace(asked, hessian=hessian(fit), curvature=within, judge=(hessian(judge), other))
         tried = obs.trace(own, question.sparsity)
         asked = replace(asked, shares=tried.shares)
     traced = obs.trace(asked, question.sparsity)
@@ -203,4 +207,4 @@ def _surgeon(
         shift = np.einsum("gi,gio->go", sums.x, tried.probe - matrix).reshape(-1)
     probe = site.weight(tried.probe)
     left_out = tried is not traced
-    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift, minded, left_out)
+    return Costed(site.weight(traced.costs), probe, traced.probe_error, shift, metric, left_out)

@@ -35,20 +35,20 @@ class Problem:
         weight: (groups, inputs, outputs), float64.
         hessian: Mean products of what it reads, about the mean if it has a bias: (groups,
             inputs, inputs).
-        minds: What errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
+        curvature: What errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
             outputs).
         units: Sums an array of the weight's shape over the units that go together, and gives
             back for every element the number of its unit: see `Units`.
         rounds: Of conjugate gradients after each step, see `rounds_for`.
         least: Share of the weights down to which the order is found, see `least_kept`.
-        judge: Hessian and minds of other samples, to say what is lost there.
+        judge: Hessian and curvature of other samples, to say what is lost there.
         shares: What is lost at least after each step, relative to all that the layer does: as
             other samples judge.
     """
 
     weight: np.ndarray
     hessian: np.ndarray
-    minds: np.ndarray
+    curvature: np.ndarray
     units: Units
     rounds: int = _ROUNDS
     least: float = _LEAST_KEPT
@@ -165,13 +165,15 @@ class _Taker:
         self.costs = np.zeros(self.start.shape, np.float32)
         self.marginal = self.error = 0.0
         # of the size of 1, for single precision
-        self._level = max(float(alone(problem.minds).max()), 1e-30)
-        self._minds = (problem.minds / self._level).astype(np.float32)
+        self._level = max(float(alone(problem.curvature).max()), 1e-30)
+        self._curvature = (problem.curvature / self._level).astype(np.float32)
         self._hessian = damped(problem.hessian).astype(np.float32)
         # inputs that never vary cost nothing, whatever the ridge makes of them
         self._varies = np.einsum("gii->gi", problem.hessian)[:, :, None] > 0
         self._target = self._hessian @ self.start
-        self._power = float((self.start * across(self._target, self._minds)).sum()) * self._level
+        self._power = (
+            float((self.start * across(self._target, self._curvature)).sum()) * self._level
+        )
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
         self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
         self._rounds = problem.rounds
@@ -181,9 +183,9 @@ class _Taker:
 
     def share_lost(self, judge: tuple[np.ndarray, np.ndarray]) -> float:
         """Return what is lost where others judge, relative to all that the layer does there."""
-        hessian, minds = judge
+        hessian, curvature = judge
         lost, whole = (
-            float((m * across(hessian @ m, minds)).sum())
+            float((m * across(hessian @ m, curvature)).sum())
             for m in (self.matrix - self.start, self.start)
         )
         # one sample left out may show nothing that the layer does
@@ -209,10 +211,10 @@ class _Taker:
             self.mask,
             self._rounds,
             _TOLERANCE,
-            self._minds,
+            self._curvature,
         )
         lost = self.matrix - self.start
-        error = float((lost * across(self._hessian @ lost, self._minds)).sum()) * self._level
+        error = float((lost * across(self._hessian @ lost, self._curvature)).sum()) * self._level
         error = max(error, least * self._power)
         before = self.marginal
         self.marginal = max(before, (error - self.error) / max(int(taken.sum()), 1))
@@ -230,7 +232,7 @@ class _Taker:
             self.costs = self.units.spread(self.units.total(self.costs), shape).astype(np.float32)
 
     def _scores(self) -> np.ndarray:
-        each = alone(self._minds)[:, None]
+        each = alone(self._curvature)[:, None]
         found: np.ndarray = each * np.square(self.matrix) * self._variances()
         charged: np.ndarray = found * self._varies
         return charged

@@ -30,15 +30,15 @@ class Zero:
         index: Input of the first of them.
         shape: Extents of the weight.
         bits: Which elements, as `numpy.packbits` packs a bool array.
-        minds: What errors of the layer's outputs cost, for the fit of what is left; None if that
-            is not known.
+        curvature: What errors of the layer's outputs cost, for the fit of what is left, (groups,
+            outputs, outputs) or (groups, outputs); None if that is not known.
     """
 
     readers: tuple[str, ...]
     index: int
     shape: tuple[int, ...]
     bits: bytes
-    minds: np.ndarray | None = None
+    curvature: np.ndarray | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -106,10 +106,10 @@ class Zeros(Proposal):
             error = lost / (magnitude.energy(weight.array) or 1.0)
         reader = weight.nodes[0]
         index = next(at for at, v in enumerate(reader.inputs) if v is weight.value)
-        minds = None if known is None else known.minds
+        curvature = None if known is None else known.curvature
         bits = np.packbits(mask).tobytes()
         readers = tuple(n.label for n in weight.nodes)
-        zero = Zero(readers, index, weight.array.shape, bits, minds)
+        zero = Zero(readers, index, weight.array.shape, bits, curvature)
         what = f"{np.count_nonzero(gone)} of {gone.size} weights zero"
         left = weight.value.file_bytes  # zeros take as many bytes as other numbers
         return Move(weight.name, "zero", what, error, left, 0.0, edit=zero)
@@ -131,7 +131,7 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> Built:
         return Built(clone, done=done)
     by_label = {n.label: n for n in clone.graph.nodes}
     jobs = [
-        Job([by_label[r] for r in zero.readers], minds=zero.minds)
+        Job([by_label[r] for r in zero.readers], curvature=zero.curvature)
         for part, zero in zeros.items()
         if part in done and all(r in by_label for r in zero.readers)
     ]

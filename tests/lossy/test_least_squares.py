@@ -33,13 +33,13 @@ def test_outputs_that_cost_in_pairs_make_up_for_one_another() -> None:
     wanted = rng(1).standard_normal((2, 7, 5))
     mask = rng(2).random((2, 7, 5)) < 0.5
     draw = rng(3).standard_normal((2, 8, 5))
-    minds = draw.transpose(0, 2, 1) @ draw / 8 + 0.05 * np.eye(5)
+    curvature = draw.transpose(0, 2, 1) @ draw / 8 + 0.05 * np.eye(5)
     start = np.zeros((2, 7, 5))
-    found = conjugate_gradients(hessian, wanted, start, mask, 200, 1e-12, minds)
+    found = conjugate_gradients(hessian, wanted, start, mask, 200, 1e-12, curvature)
     for group in range(2):
         keep = np.flatnonzero(mask[group].reshape(-1))
-        whole = np.kron(hessian[group], minds[group])
-        right = (wanted[group] @ minds[group]).reshape(-1)
+        whole = np.kron(hessian[group], curvature[group])
+        right = (wanted[group] @ curvature[group]).reshape(-1)
         exact = np.zeros(35)
         exact[keep] = np.linalg.solve(whole[np.ix_(keep, keep)], right[keep])
         np.testing.assert_allclose(found[group].reshape(-1), exact, atol=1e-6)
@@ -52,14 +52,14 @@ def test_what_nobody_tells_apart_is_fitted_together() -> None:
     x = rng().standard_normal((400, 4))
     truth = rng(1).standard_normal((1, 4, 2))
     mask = np.array([[[1, 0], [0, 1], [1, 0], [0, 1]]], bool)
-    minds = np.ones((1, 2, 2)) + 1e-4 * np.eye(2)
+    curvature = np.ones((1, 2, 2)) + 1e-4 * np.eye(2)
     y = x @ truth[0]
     made = sums(x, y)
     parts, whole = made.parts(), made.whole()
     assert parts is not None
     assert whole is not None
     start = truth * mask
-    both = fit(parts, whole, start, mask, biased=True, minds=minds)
+    both = fit(parts, whole, start, mask, biased=True, curvature=curvature)
     each = fit(parts, whole, start, mask, biased=True)
     seen = [
         float(np.square((x @ (f.matrix[0] - truth[0])).sum(axis=1)).mean()) for f in (both, each)

@@ -54,16 +54,16 @@ def test_the_same_model_is_looked_at_once() -> None:
         seen = [s.xx for _, _, s in input_moments.look(of, [(0, [t]) for t in sites], ctx) if s]
         return seen, curvature(of, sites, ctx)
 
-    first, minds = measure(model)
+    first, curvatures = measure(model)
     count = data.read[0]
     assert count > 0
     ctx.analyses.invalidate(Facet.ALL)  # a pass was rolled back
-    again, minds_again = measure(model.clone())
+    again, curvatures_again = measure(model.clone())
     assert data.read[0] == count
     assert len(again) == len(first) == len(sites_of(model))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert minds.keys() == minds_again.keys()
+    assert curvatures.keys() == curvatures_again.keys()
     other = model.clone()
     value = sites_of(other)[0].node.inputs[1]
     assert value is not None

@@ -61,7 +61,9 @@ def test_few_samples_pose_their_parts_and_enough_do_not() -> None:
     assert not any(layer.parts for layer in many)
     fit, judge = few[0].parts[0]
     assert np.linalg.matrix_rank(judge.whole() - 1e-4 * np.eye(96)) >= 8 > 0
-    assert not np.allclose(fit.minds / np.trace(fit.minds), judge.minds / np.trace(judge.minds))
+    assert not np.allclose(
+        fit.curvature / np.trace(fit.curvature), judge.curvature / np.trace(judge.curvature)
+    )
 
 
 def test_what_a_chain_costs_is_what_samples_say_that_it_was_not_fitted_to() -> None:

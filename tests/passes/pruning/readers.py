@@ -17,9 +17,9 @@ def reader(channels: int, each: int, outputs: int, seed: int = 0) -> Reader:
     mix = rng(seed).standard_normal((inputs, inputs))
     hessian = mix @ mix.T / inputs + 0.1 * np.eye(inputs)
     weight = rng(seed + 1).standard_normal((inputs, outputs))
-    minds = rng(seed + 2).uniform(0.5, 2, outputs)
+    curvature = rng(seed + 2).uniform(0.5, 2, outputs)
     rows = np.arange(inputs).reshape(channels, each)
-    return Reader(weight, hessian, minds, rows)
+    return Reader(weight, hessian, curvature, rows)
 
 
 def error_without(found: Reader, channels: list[int], *, refit: bool) -> float:
@@ -33,4 +33,4 @@ def error_without(found: Reader, channels: list[int], *, refit: bool) -> float:
         part = hessian[np.ix_(keep, keep)]
         matrix[keep] = np.linalg.solve(part, hessian[keep] @ found.matrix)
     lost = matrix - found.matrix
-    return float(((lost * (hessian @ lost)).sum(axis=0) * found.minds).sum())
+    return float(((lost * (hessian @ lost)).sum(axis=0) * found.curvature).sum())

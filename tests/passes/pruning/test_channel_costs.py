@@ -46,7 +46,7 @@ def test_rows_that_a_channel_lacks_cost_nothing() -> None:
     whole = reader(4, 2, 3)
     rows = whole.rows.copy()
     rows[3] = -1
-    part = Reader(whole.matrix, whole.hessian, whole.minds, rows)
+    part = Reader(whole.matrix, whole.hessian, whole.curvature, rows)
     order = channel_costs.surgeon([part], 4)
     assert order.channels[0] == 3
     assert order.costs[0] == 0

@@ -54,8 +54,8 @@ def test_outputs_that_matter_more_decide() -> None:
     a, b = draws(2)
     x = np.stack([a, b], axis=1)
     rows = np.arange(2)[:, None]
-    for minds, first in (([1.0, 9.0], 0), ([9.0, 1.0], 1)):
-        found = Reader(np.eye(2), x.T @ x / len(x), np.array(minds), rows)
+    for curvature, first in (([1.0, 9.0], 0), ([9.0, 1.0], 1)):
+        found = Reader(np.eye(2), x.T @ x / len(x), np.array(curvature), rows)
         assert lasso([found], 2).channels[0] == first
 
 
@@ -63,14 +63,14 @@ def test_products_of_contributions_are_those_of_the_outputs() -> None:
     found = reader(4, 3, 5)
     rows = found.rows.copy()
     rows[2, 1:] = -1  # one channel has fewer rows, two rows are of no channel
-    found = Reader(found.matrix, found.hessian, found.minds, rows)
+    found = Reader(found.matrix, found.hessian, found.curvature, rows)
     parts = []
     for own in rows:
         part = np.zeros_like(found.matrix)
         part[own[own >= 0]] = found.matrix[own[own >= 0]]
         parts.append(part)
     exact = [
-        [float(((p * (found.hessian @ q)).sum(axis=0) * found.minds).sum()) for q in parts]
+        [float(((p * (found.hessian @ q)).sum(axis=0) * found.curvature).sum()) for q in parts]
         for p in parts
     ]
     np.testing.assert_allclose(gram(found), exact, rtol=1e-9)

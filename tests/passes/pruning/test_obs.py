@@ -64,13 +64,13 @@ def test_weights_of_other_outputs_make_up_for_those_that_go() -> None:
     x = rng().standard_normal((400, 10))
     weight = rng(1).standard_normal((10, 6))
     few = rng(2).standard_normal((6, 2))  # the model looks at two sums of the six outputs
-    minds = (few @ few.T + 1e-3 * np.eye(6))[None]
-    pairs = trace(problem(x, weight, minds), 0.7)
-    alone = trace(problem(x, weight, np.einsum("goo->go", minds)), 0.7)
+    curvature = (few @ few.T + 1e-3 * np.eye(6))[None]
+    pairs = trace(problem(x, weight, curvature), 0.7)
+    alone = trace(problem(x, weight, np.einsum("goo->go", curvature)), 0.7)
 
     def cost(probe: np.ndarray) -> float:
         lost = x @ (probe[0] - weight)
-        return float(np.einsum("no,op,np->", lost, minds[0], lost)) / len(x)
+        return float(np.einsum("no,op,np->", lost, curvature[0], lost)) / len(x)
 
     assert cost(pairs.probe) < 0.3 * cost(alone.probe)
     assert abs(cost(pairs.probe) - pairs.probe_error) < 0.1 * pairs.probe_error
