@@ -40,6 +40,13 @@ FRAMEWORKS = {
 }
 # Copied to devices and started there by itself: the one other file with a framework, and alone.
 SHIPPED = {"ocompress/targets/runner.py": {"onnxruntime"}}
+LONGEST = 50
+"""Lines that a function has at most, beside its docstring."""
+# They take dozens of options, one a line: here the lines of the body alone count.
+LISTS_OF_OPTIONS = {
+    ("ocompress/cli/optimize.py", "optimize"),
+    ("ocompress/front/api.py", "optimize"),
+}
 FILES = sorted(p for top in ("ocompress", "passes") for p in (ROOT / top).rglob("*.py"))
 
 
@@ -85,6 +92,40 @@ def test_imports_keep_the_doors(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_file_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def long_functions(path: Path) -> list[str]:
+    """Return the functions of a file that are too long, without their docstrings."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[0]
+        is_options = (path.relative_to(ROOT).as_posix(), node.name) in LISTS_OF_OPTIONS
+        start = first.lineno if is_options else node.lineno
+        lines = (node.end_lineno or 0) - start + 1
+        if ast.get_docstring(node) is not None:
+            lines -= (first.end_lineno or 0) - first.lineno + 1
+        if lines > LONGEST:
+            found.append(f"{node.name} of {lines} lines")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_are_short(path: Path) -> None:
+    assert long_functions(path) == []
+
+
+def test_a_long_function_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_layers.ROOT", tmp_path)
+    source = tmp_path / "long.py"
+    docstring = '    """Say it\n' + "    at length.\n" * 60 + '    """\n'
+    source.write_text("class A:\n" + "  def f():\n" + "    pass\n" * (LONGEST - 1))
+    assert long_functions(source) == []
+    source.write_text("def f():\n" + docstring + "    pass\n" * (LONGEST - 1))
+    assert long_functions(source) == []
+    source.write_text("class A:\n" + "  async def f():\n" + "    pass\n" * LONGEST)
+    assert long_functions(source) == [f"f of {LONGEST + 1} lines"]
 
 
 def test_every_room_has_its_doors() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,22 +51,10 @@ def profile(
     """Measure latency, memory, size and work of a model, beside a reference if one is given."""
     from ocompress import front
     from ocompress.cli.sinks import Sinks
-    from ocompress.errors import OptionError
     from ocompress.io import data_files, model_files
-    from ocompress.profiling import parse_shape
     from ocompress.report import document, pages, tables_profile
 
-    if data and shape:
-        msg = "--data and --shape are mutually exclusive; give one"
-        raise OptionError(msg)
-    if shape and batch > 1:
-        msg = "--batch and --shape are mutually exclusive; a shape includes the batch"
-        raise OptionError(msg)
-    named = [parse_shape(text) for text in shape or ()]
-    shapes = dict(named)
-    if len(shapes) < len(named):
-        msg = "--shape names an input twice; give one shape for each"
-        raise OptionError(msg)
+    shapes = _shapes(shape or (), data, batch)
     sources = [*model_files(model), *data_files(data), *data_files(preprocess)]
     sources += model_files(against) if against is not None else []
     sinks = Sinks(report=report, form=report_format, as_json=as_json)
@@ -89,3 +78,26 @@ def profile(
     printer = Printer(quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color)
     printer.answer(tables_profile.profile(found), body)
     return exits.DONE
+
+
+def _shapes(given: Sequence[str], data: str, batch: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of inputs that are given, by name.
+
+    Raises:
+        OptionError: If one is given twice, or something else says the shapes, too.
+    """
+    from ocompress.errors import OptionError
+    from ocompress.profiling import parse_shape
+
+    if data and given:
+        msg = "--data and --shape are mutually exclusive; give one"
+        raise OptionError(msg)
+    if given and batch > 1:
+        msg = "--batch and --shape are mutually exclusive; a shape includes the batch"
+        raise OptionError(msg)
+    named = [parse_shape(text) for text in given]
+    shapes = dict(named)
+    if len(shapes) < len(named):
+        msg = "--shape names an input twice; give one shape for each"
+        raise OptionError(msg)
+    return shapes

@@ -92,8 +92,7 @@ def validate(
         found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
     settings |= {"gate": str(gate) if gate else None, "metric": metric or None}
-    if target != "host":
-        settings["target"] = target
+    settings |= {"target": target} if target != "host" else {}
     body = document("validate", settings, body)
     title = f"ocompress validate {candidate}"
     sinks.write_report(body, title, page(settings))
@@ -101,6 +100,11 @@ def validate(
     if junit is not None:
         deliver(junit, to_junit(str(candidate), found.checks))
     printer.answer(tables, body)
+    return _exit_code(found, candidate)
+
+
+def _exit_code(found: ValidationResult, candidate: Path) -> int:
+    """Return the exit code, and complain of what does not pass."""
     if found.passed:
         return exits.DONE
     failed = "; ".join(c.message or c.name for c in found.failures)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocompress.analysis.cost import count
+from ocompress.analysis.cost import Cost, count
 from ocompress.io import model_files
 from ocompress.io.batch_axes import batch_axes
 from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
@@ -71,37 +71,18 @@ def profile(
     times = interleave(
         [s.caller() for s in subjects], seconds=seconds, warmup=warmup, runs=runs, seed=seed
     )
-    remarks = [
-        f"input {i.name!r}: guessed {', '.join(i.guessed)}; give --shape or --data for others"
-        for i in inputs
-        if i.guessed
-    ]
-    samples = _samples(model, data, feeds, inputs)
-    rows = cut_at(data) if data is not None else int(bool(shapes))
-    if data is not None and any(axes_of(data).values()):
-        rows = 1  # nothing but this cuts along another axis than the first
+    remarks = _guesses(inputs)
+    samples, rows = _samples(model, data, feeds, inputs), _rows(data, shapes)
     profiles = []
     for subject, own in zip(subjects, times, strict=True):
-        used = subject.memory() if memory else None
-        if isinstance(used, str):
-            remarks.append(used)
-        by_op, by_layer = subject.per_node(own) if per_node else ((), ())
         latency = summarize(own.runs, samples)
-        if subject is subjects[0] and (apart := parting(by_layer, latency.p50_ms)):
-            remarks.append(apart)
+        by_op, by_layer = subject.per_node(own) if per_node else ((), ())
+        used = subject.memory() if memory else None
         cost = count(subject.model, _extents(subject.model, inputs, rows), run=True)
-        if cost.unknown:
-            remarks.append(f"multiply-accumulates of {len(cost.unknown)} nodes are not known")
-        profiles.append(
-            ModelProfile(
-                latency=latency,
-                cost=cost,
-                bytes=subject.bytes(),
-                memory=used if isinstance(used, Memory) else None,
-                by_op=by_op,
-                by_layer=by_layer,
-            )
-        )
+        apart = parting(by_layer, latency.p50_ms) if subject is subjects[0] else ""
+        remarks += _remarks(used, apart, cost)
+        held = used if isinstance(used, Memory) else None
+        profiles.append(ModelProfile(latency, cost, subject.bytes(), held, by_op, by_layer))
     return ProfileResult(
         model=profiles[0],
         inputs=inputs,
@@ -110,6 +91,31 @@ def profile(
         ratio=ratio_of_medians(times[0].turns, times[1].turns, seed) if against else None,
         remarks=tuple(remarks),
     )
+
+
+def _rows(data: Dataset | None, shapes: Mapping[str, Sequence[int]] | None) -> int:
+    """Return how many rows are a unit of the first axis, 0 if nothing says so."""
+    if data is not None and any(axes_of(data).values()):
+        return 1  # nothing but this cuts along another axis than the first
+    return cut_at(data) if data is not None else int(bool(shapes))
+
+
+def _guesses(inputs: Sequence[InputChoice]) -> list[str]:
+    return [
+        f"input {i.name!r}: guessed {', '.join(i.guessed)}; give --shape or --data for others"
+        for i in inputs
+        if i.guessed
+    ]
+
+
+def _remarks(used: Memory | str | None, apart: str, cost: Cost) -> list[str]:
+    """Return what could not be measured or told of one model, a sentence each."""
+    found = [used] if isinstance(used, str) else []
+    if apart:
+        found.append(apart)
+    if cost.unknown:
+        found.append(f"multiply-accumulates of {len(cost.unknown)} nodes are not known")
+    return found
 
 
 @dataclass(frozen=True)
