@@ -73,5 +73,5 @@ def test_a_missing_file_is_a_remark_of_memory(tmp_path: Path) -> None:
 
 
 def test_data_that_do_not_fit_are_an_error() -> None:
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         profile(mlp(), data=InMemory([{"x": np.ones((5, 9), np.float32)}]), runs=5)
