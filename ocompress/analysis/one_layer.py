@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ocompress.analysis.quantized import DQ, Grid, Layer, Q, Quantization
+from ocompress.analysis.quantized import DQ, Q, Quantization, QuantizedLayer, TensorGrid
 from ocompress.analysis.sensitivity import Edit
 from ocompress.ir import Graph, Model, Node, Value, edit, query
 
@@ -36,16 +36,16 @@ def layer_edits(found: Quantization, names: Mapping[str, str]) -> dict[str, Edit
     return edits
 
 
-def _moves(layer: Layer, grids: Mapping[str, Grid | None]) -> bool:
+def _moves(layer: QuantizedLayer, grids: Mapping[str, TensorGrid | None]) -> bool:
     ends = {grids.get(name) for name in (*layer.outputs, *(n for _, n in layer.data))}
     return len(layer.data) == 1 and not layer.constants and len(ends) == 1
 
 
 def _edit(
-    layer: Layer,
+    layer: QuantizedLayer,
     sources: Mapping[int, str],
-    inputs: Mapping[int, Grid | None],
-    outputs: Mapping[str, Grid | None],
+    inputs: Mapping[int, TensorGrid | None],
+    outputs: Mapping[str, TensorGrid | None],
 ) -> Edit:
     def quantize(model: Model) -> bool:
         node = _find(model, layer.node)
@@ -118,7 +118,7 @@ def _bare(value: Value) -> Value:
     return value if source is None else source
 
 
-def _round_constants(node: Node, layer: Layer) -> bool:
+def _round_constants(node: Node, layer: QuantizedLayer) -> bool:
     assert node.graph is not None
     for index, restore in layer.constants.items():
         array, old = dequantized(restore), query.constant(node, index)
@@ -129,7 +129,7 @@ def _round_constants(node: Node, layer: Layer) -> bool:
     return True
 
 
-def _rounded(graph: Graph, value: Value, grid: Grid) -> Node:
+def _rounded(graph: Graph, value: Value, grid: TensorGrid) -> Node:
     scale = graph.constant(f"{value.name}_scale", np.array(grid.scale, np.float32))
     zero = graph.constant(f"{value.name}_zero_point", np.array(grid.zero_point, grid.dtype))
     quantize = graph.add_op(Q, [value, scale, zero], name=f"{value.name}_rounded")
@@ -144,7 +144,7 @@ def _reach(node: Node, name: str) -> Value | None:
     return next((v for v in near if v is not None and v.name == name), None)
 
 
-def round_value(value: Value, graph: Graph, grid: Grid) -> None:
+def round_value(value: Value, graph: Graph, grid: TensorGrid) -> None:
     """Make all who read a value read it rounded to a grid.
 
     Args:

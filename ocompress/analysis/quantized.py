@@ -18,7 +18,7 @@ _WITH_WEIGHT = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
-class Grid:
+class TensorGrid:
     """One scale for a whole tensor: `real = scale * (code - zero_point)`.
 
     Attributes:
@@ -61,7 +61,7 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SeenValue:
     """A float value of the quantized model, or what its readers get of it.
 
     Attributes:
@@ -76,7 +76,7 @@ class Seen:
     name: str
     aliases: tuple[str, ...]
     shown: str
-    grid: Grid | None
+    grid: TensorGrid | None
     inside: bool
     shape: Shape | None = None
 
@@ -91,7 +91,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class QuantizedLayer:
     """A node of the quantized model and the Relu or Clip whose output it is rounded after.
 
     Attributes:
@@ -121,8 +121,8 @@ class Quantization:
         layers: Nodes in graph order, QuantizeLinear and DequantizeLinear left out.
     """
 
-    values: Mapping[str, Seen]
-    layers: tuple[Layer, ...]
+    values: Mapping[str, SeenValue]
+    layers: tuple[QuantizedLayer, ...]
 
 
 def read(model: Model) -> Quantization:
@@ -154,16 +154,20 @@ def quantizers(value: Value) -> list[Node]:
     return found
 
 
-def grid_of(node: Node) -> Grid | None:
+def grid_of(node: Node) -> TensorGrid | None:
     """Return the grid of a QuantizeLinear, None if it is computed or by channel."""
     scale, zero = query.constant(node, 1), query.constant(node, 2)
     if scale is None or scale.size != 1 or not float(scale.reshape(-1)[0]) > 0:
         return None
     if zero is None:
-        return None if node.input(2) is not None else Grid(float(scale.reshape(-1)[0]), 0, "uint8")
+        return (
+            None
+            if node.input(2) is not None
+            else TensorGrid(float(scale.reshape(-1)[0]), 0, "uint8")
+        )
     if zero.size != 1 or zero.dtype.kind not in "iu" or zero.dtype.name not in np.sctypeDict:
         return None  # types narrower than a byte are left to later
-    return Grid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype.name)
+    return TensorGrid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype.name)
 
 
 def _values(graph: Graph) -> Iterator[tuple[Graph, Value]]:
@@ -174,7 +178,7 @@ def _values(graph: Graph) -> Iterator[tuple[Graph, Value]]:
                 yield from ((inner, v) for v in node.outputs if v is not None and _is_float(v))
 
 
-def _seen(value: Value, home: Graph) -> Seen:
+def _seen(value: Value, home: Graph) -> SeenValue:
     readers = quantizers(value)
     grid = grid_of(readers[0]) if len({_parameters(r) for r in readers}) == 1 else None
     restorers = [n for r in readers for n, _ in r.output.users if n.is_op(DQ)]
@@ -182,14 +186,14 @@ def _seen(value: Value, home: Graph) -> Seen:
     names = [value.name, *(v.name for v in here if v.is_output)]
     rounded = here[0].name if here and grid is not None else value.name
     inside = bool(restorers) and not here and grid is not None
-    return Seen(value.name, tuple(names), rounded, grid, inside, value.shape)
+    return SeenValue(value.name, tuple(names), rounded, grid, inside, value.shape)
 
 
 def _parameters(node: Node) -> tuple[object, ...]:
     return tuple(None if v is None else v.name for v in node.inputs[1:])
 
 
-def _layer(node: Node) -> Layer:
+def _layer(node: Node) -> QuantizedLayer:
     data: list[tuple[int, str]] = []
     constants: dict[int, Node] = {}
     rounded = True
@@ -214,7 +218,9 @@ def _layer(node: Node) -> Layer:
     weighted = node.is_op(*_WITH_WEIGHT) and (1 in constants or 0 in constants)
     moved = bool(data) and rounded and any(quantizers(v) for v in floats)
     quantized = weighted or (moved and not _has_float_weight(node))
-    return Layer(node, tail, tuple(data), constants, tuple(v.name for v in floats), quantized)
+    return QuantizedLayer(
+        node, tail, tuple(data), constants, tuple(v.name for v in floats), quantized
+    )
 
 
 def _stored(value: Value) -> Node | None:

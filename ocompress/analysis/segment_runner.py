@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ocompress.analysis.spill_store import Shelf
+from ocompress.analysis.spill_store import SpillStore
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import DType, Model, Node, Value, reads
 from ocompress.ir.extract import extract
@@ -42,7 +42,7 @@ class Walk:
         """
         self.model = model
         self.feeds = len(data)
-        self._shelf = Shelf(most_bytes)
+        self._shelf = SpillStore(most_bytes)
         self._done: set[int] = set()  # ids of nodes, those of bodies included
         self._passed: list[Node] = []  # keeps them, and so their ids, from being used again
         self._version = -1

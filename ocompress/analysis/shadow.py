@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ocompress.analysis.quantized import Layer, Quantization
+from ocompress.analysis.quantized import Quantization, QuantizedLayer
 from ocompress.ir import Graph, Model, Node, Value, query
 
 
@@ -44,7 +44,7 @@ def add_shadows(
 
 
 def _shadow(
-    node: Node, original: Node, layer: Layer, rounded: set[str], names: Mapping[str, str]
+    node: Node, original: Node, layer: QuantizedLayer, rounded: set[str], names: Mapping[str, str]
 ) -> Value | None:
     graph = node.graph
     if graph is None or original.bodies:

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.stopping import folder_for
 
 
-class Shelf:
+class SpillStore:
     """Keeps arrays by key; what does not fit into memory goes to a temporary folder."""
 
     def __init__(self, most_bytes: int) -> None:

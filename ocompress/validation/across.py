@@ -15,7 +15,7 @@ from ocompress.runtime import VERSION, Level
 from ocompress.targets.device import DeviceRun, ModelRun, Planned, run_on
 from ocompress.targets.transport import Progress, Transport, silent
 from ocompress.validation.comparison import Comparer
-from ocompress.validation.decisions import Rule, agree
+from ocompress.validation.decisions import DecisionRule, agree
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
@@ -141,7 +141,7 @@ class _Opener:
 class _FlipSum:
     """Running list of the samples whose decision differs."""
 
-    rule: Rule
+    rule: DecisionRule
     counted: int = 0
     flipped: list[int] = field(default_factory=list)
 

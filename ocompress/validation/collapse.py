@@ -26,7 +26,7 @@ from ocompress.analysis.output_errors import output_parts
 from ocompress.analysis.output_parts import Part
 from ocompress.analysis.randomness import random_outputs
 from ocompress.ir import Model
-from ocompress.validation.decisions import Rule, as_float, is_float
+from ocompress.validation.decisions import DecisionRule, as_float, is_float
 from ocompress.validation.relation import MOVES, STILL, Chance, Movement, PartSum
 from ocompress.validation.result import Check
 
@@ -153,7 +153,7 @@ class Collapse:
             name: _OutputSum(
                 name,
                 [PartSum(p) for p in parts.get(name) or (Part(),)],
-                Chance(Rule.for_output(array)),
+                Chance(DecisionRule.for_output(array)),
                 array.dtype.kind not in "OUS",
                 _is_unit(array),
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.ir import Model
 from ocompress.runtime import Level
-from ocompress.validation.decisions import Rule, agree
+from ocompress.validation.decisions import DecisionRule, agree
 from ocompress.validation.intervals import wilson
 from ocompress.validation.losses import LossSum
 from ocompress.validation.measures import Measure, choose_measures
@@ -138,7 +138,7 @@ class Comparer:
         ordered = sorted(self._worst, reverse=True)
         return tuple(WorstSample(-i, name, -ratio, same) for ratio, i, name, same in ordered)
 
-    def rule_of(self, output: str) -> Rule | None:
+    def rule_of(self, output: str) -> DecisionRule | None:
         """Return how decisions are read off an output, None where it decides nothing."""
         return self.measures[output].rule if output in self.measures else None
 

@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DecisionRule:
     """How decisions are read off one output.
 
     Attributes:
@@ -46,7 +46,7 @@ class Rule:
     axis: int = 0
 
     @classmethod
-    def for_output(cls, array: np.ndarray) -> Rule:
+    def for_output(cls, array: np.ndarray) -> DecisionRule:
         """Choose by element type and shape of one output of the reference."""
         if not is_float(array):
             return cls(Kind.EQUAL)

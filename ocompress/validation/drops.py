@@ -19,7 +19,7 @@ from ocompress.validation.measures import Measure, Unit, as_named, choose_measur
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
-from ocompress.validation.sources import LiveSource, Shelf
+from ocompress.validation.sources import LiveSource, OutputShelf
 from ocompress.validation.temperature import corrected
 
 Named = Literal["auto", "expected", "agreement", "accuracy", "cosine", "error"]
@@ -115,7 +115,7 @@ class LossMeter:
     ) -> None:
         """Run the reference over the data once; `unit` None leaves it to the outputs."""
         self._data, self._threads = data, threads
-        self._kept = Shelf()
+        self._kept = OutputShelf()
         self._measures: dict[str, Measure] = {}
         source = LiveSource(reference, Level.ALL, threads)
         for feeds in data:
@@ -191,7 +191,7 @@ class ScoreMeter:
         self.noun = metric.name if isinstance(metric, Metric) else metric
         self._accuracy = None if isinstance(metric, Metric) else self._labels()
         self._within_unit = True
-        self._kept = Shelf()
+        self._kept = OutputShelf()
         source = LiveSource(reference, Level.ALL, threads)
         first = 0
         for feeds in data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ocompress.analysis.paired import Pair, observe_pairs
-from ocompress.analysis.quantized import Layer, Quantization, is_plumbing
+from ocompress.analysis.quantized import Quantization, QuantizedLayer, is_plumbing
 from ocompress.analysis.running import sqnr_db
 from ocompress.analysis.shadow import add_shadows
 from ocompress.io.dataset import Dataset
@@ -160,7 +160,7 @@ def _qualities(
         yield _quality(called, names[worst], sums[worst], inherited, added, clips)
 
 
-def _clips(layer: Layer, sums: Sums) -> tuple[int, int]:
+def _clips(layer: QuantizedLayer, sums: Sums) -> tuple[int, int]:
     source = sums.get(layer.data[0][1]) if layer.data else None
     counter = source.pairs.get(layer.node.label) if source is not None else None
     return (counter.examined, counter.clipped) if counter is not None else (0, 0)

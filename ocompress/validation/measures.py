@@ -28,7 +28,7 @@ from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.output_parts import Part, parts_of
 from ocompress.analysis.rows import by_sample, row_count
 from ocompress.ir import Model
-from ocompress.validation.decisions import Kind, Rule, agree, as_float, is_float
+from ocompress.validation.decisions import DecisionRule, Kind, agree, as_float, is_float
 
 _EMBEDDING = 64
 """Least extent of the last axis of what is taken for an embedding."""
@@ -69,7 +69,7 @@ class Measure:
     """
 
     unit: Unit
-    rule: Rule | None = None
+    rule: DecisionRule | None = None
     seeding: Seeding | Joined | None = None
     parts: tuple[Part, ...] = field(default=(Part(),))
     temperature: float = 1.0
@@ -177,7 +177,11 @@ def choose_measures(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str
     return {
         name: _measure_of(as_float(array), kinds[name])
         if name in real
-        else (Measure(Unit.ERROR) if is_float(array) else Measure(Unit.AGREEMENT, Rule(Kind.EQUAL)))
+        else (
+            Measure(Unit.ERROR)
+            if is_float(array)
+            else Measure(Unit.AGREEMENT, DecisionRule(Kind.EQUAL))
+        )
         for name, array in outputs.items()
     }
 
@@ -202,14 +206,14 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
     if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
         parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
         if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
-            rule = Rule(Kind.TOP_1, seeding.axis)
+            rule = DecisionRule(Kind.TOP_1, seeding.axis)
             agreement = Measure(Unit.AGREEMENT, rule, seeding)
             return Measure(Unit.EXPECTED, rule, seeding, instead=agreement)
         return Measure(Unit.ERROR, None, seeding, parts)
     parts = parts_of(output, seeding)
     error = Measure(Unit.ERROR, None, seeding, parts)
     if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
-        return Measure(Unit.EXPECTED, Rule(Kind.THRESHOLD), seeding, instead=error)
+        return Measure(Unit.EXPECTED, DecisionRule(Kind.THRESHOLD), seeding, instead=error)
     wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
     if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
         return Measure(Unit.COSINE, None, seeding)

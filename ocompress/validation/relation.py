@@ -11,7 +11,7 @@ import numpy as np
 from ocompress.analysis.output_parts import Part
 from ocompress.analysis.rows import by_sample
 from ocompress.analysis.running import Running, sqnr_db
-from ocompress.validation.decisions import Rule
+from ocompress.validation.decisions import DecisionRule
 
 STILL, MOVES = 1e-4, 0.1
 """What values differ by, over their size, where an output counts as constant, and where not."""
@@ -95,7 +95,7 @@ class Movement:
 class Chance:
     """How often two models decide the same, and how often they would by chance."""
 
-    rule: Rule
+    rule: DecisionRule
     _same: int = 0
     _count: int = 0
     _kinds: tuple[Counter[object], Counter[object]] = field(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.errors import DataError
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.validation.decisions import Kind, Rule
+from ocompress.validation.decisions import DecisionRule, Kind
 from ocompress.validation.intervals import bootstrap_mean, paired_drop, wilson
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import ScoreComparison
@@ -40,7 +40,7 @@ class Accuracy:
 
     labels: np.ndarray
     output: str = ""
-    _rule: Rule = field(default_factory=lambda: Rule(Kind.EQUAL))
+    _rule: DecisionRule = field(default_factory=lambda: DecisionRule(Kind.EQUAL))
 
     @property
     def unlabelled(self) -> int:
@@ -56,7 +56,7 @@ class Accuracy:
         wanted = self.labels[:samples].size
         fitting = []
         for name, array in outputs.items():
-            rule = Rule.for_output(array)
+            rule = DecisionRule.for_output(array)
             if array.dtype.kind not in "OUS" and rule.decide(array).size == wanted:
                 fitting.append((rule.kind is not Kind.TOP_1, name, rule))
         if not fitting:

@@ -52,7 +52,7 @@ class LiveSource:
         return {n: np.asarray(a) for n, a in tensors.items()}
 
 
-class Shelf:
+class OutputShelf:
     """Arrays put aside in order, in memory up to a bound and in a temporary file beyond it."""
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
@@ -87,7 +87,7 @@ class ShelfSource:
             RuntimeFailureError: If the model cannot be loaded or run.
         """
         live = LiveSource(model, level, threads)
-        shelf = Shelf()
+        shelf = OutputShelf()
         for feeds in data:
             shelf.put(live.outputs(feeds))
         self._rest = iter(shelf)

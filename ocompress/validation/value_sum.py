@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.pair_sums import PairSums
-from ocompress.analysis.quantized import Grid, Layer, Quantization
+from ocompress.analysis.quantized import Quantization, QuantizedLayer, TensorGrid
 from ocompress.analysis.windows import window_of
 from ocompress.ir import Node, query
 from ocompress.validation.numeric import NumericSum
@@ -29,7 +29,7 @@ class ValueSum:
         pairs: Counters of the layers that read the codes, by node name.
     """
 
-    grid: Grid | None = None
+    grid: TensorGrid | None = None
     rounds: bool = False
     numeric: NumericSum = field(default_factory=NumericSum)
     outside: int = 0
@@ -49,7 +49,7 @@ class ValueSum:
             for counter in self.pairs.values():
                 counter.update(codes)
 
-    def _update_codes(self, grid: Grid, reference: np.ndarray, candidate: np.ndarray) -> None:
+    def _update_codes(self, grid: TensorGrid, reference: np.ndarray, candidate: np.ndarray) -> None:
         first, last = grid.ends
         wanted = grid.codes(reference)
         self.outside += int(np.count_nonzero((wanted < first) | (wanted > last)))
@@ -59,7 +59,7 @@ class ValueSum:
                 self.saturated += int(np.count_nonzero(codes == end))
 
 
-def pair_sums(layer: Layer, found: Quantization) -> PairSums | None:
+def pair_sums(layer: QuantizedLayer, found: Quantization) -> PairSums | None:
     """Return a counter of sums that would clip, None if the layer adds no u8*s8 pairs.
 
     Activations of int8 count too: the kernels shift them by 128.

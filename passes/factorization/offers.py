@@ -51,7 +51,7 @@ class Offers:
 
 
 @dataclass(frozen=True)
-class Search:
+class OfferSearch:
     """What is tried.
 
     Attributes:
@@ -73,7 +73,7 @@ class Search:
     named: bool = False
 
 
-def offers(layer: Layer, search: Search) -> Offers:
+def offers(layer: Layer, search: OfferSearch) -> Offers:
     """Return everything a layer could become; the first keeps it.
 
     A chain that has as many weights as the layer or multiplies about as much is left out.
@@ -131,7 +131,7 @@ class _Draft:
     judged: float = 0.0
 
 
-def _drafts(layer: Layer, search: Search, once: float) -> Iterator[_Draft]:
+def _drafts(layer: Layer, search: OfferSearch, once: float) -> Iterator[_Draft]:
     """Yield chains as they start, those that would save nothing or lose too much left out."""
     site = layer.site
     power = sum(p.power() for p in layer.problems)

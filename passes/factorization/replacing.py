@@ -144,7 +144,7 @@ class Replace(LossyPass):
         wanted = not self.layers or matches(node.label, self.layers)
         return wanted and not matches(node.label, self.exclude)
 
-    def _search(self, opset: int, ctx: Context) -> offering.Search:
+    def _search(self, opset: int, ctx: Context) -> offering.OfferSearch:
         multiple = ctx.target.channel_multiple
         ranks: ladders.RanksOf = partial(ladders.ladder, multiple)
         if self.rank:
@@ -155,7 +155,7 @@ class Replace(LossyPass):
             ranks = partial(ladders.within, self.max_weights, multiple)
         timed = any(g.kind == "latency" for g in ctx.guards)
         named = bool(self.rank)
-        return offering.Search(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
+        return offering.OfferSearch(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 
     def _chain(self, layer: Layer, form: Form, ranks: Ranks) -> Chain:
         curvature = np.stack([p.curvature for p in layer.problems])

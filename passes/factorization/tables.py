@@ -18,7 +18,7 @@ _ALL_ROWS = 0.1
 """Share of the covariance that comes from all rows alike: data show few of them."""
 
 
-class Rule(Protocol):
+class RankRule(Protocol):
     """The options that say what rank a table gets."""
 
     @property
@@ -57,7 +57,7 @@ class Table:
 
 
 def replace_tables(
-    model: Model, rule: Rule, takes: Callable[[Node], bool], ctx: Context
+    model: Model, rule: RankRule, takes: Callable[[Node], bool], ctx: Context
 ) -> list[dict[str, Any]]:
     """Write every table that a rule gives a lower rank as a table and a matrix.
 
@@ -138,7 +138,7 @@ def _seen(model: Model, nodes: Sequence[Node], ctx: Context) -> np.ndarray | Non
     return None if total is None else total / max(count, 1)
 
 
-def _rank(table: Table, power: np.ndarray, rule: Rule) -> int:
+def _rank(table: Table, power: np.ndarray, rule: RankRule) -> int:
     width = int(table.array.shape[1])
     if rule.rank:
         return min(rule.rank, width)

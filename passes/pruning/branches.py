@@ -30,7 +30,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Affine:
+class BranchAffine:
     """What stands for a branch: a factor and an offset per channel of the shortcut.
 
     Attributes:
@@ -58,7 +58,7 @@ def branch_at(node: Node) -> Branch | None:
     return _branch(node, first, second) or _branch(node, second, first)
 
 
-def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int, Affine]:
+def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int, BranchAffine]:
     """Fit to every Add's output a factor and an offset per channel of its shortcut.
 
     Args:
@@ -87,7 +87,7 @@ def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int,
     return found
 
 
-def replace_branch(branch: Branch, affine: Affine, like: np.dtype[np.generic]) -> bool:
+def replace_branch(branch: Branch, affine: BranchAffine, like: np.dtype[np.generic]) -> bool:
     """Put the affine in a branch's place; False if the Add's output cannot be replaced."""
     graph = branch.add.graph
     assert graph is not None
@@ -168,7 +168,7 @@ def _rows(array: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis]).astype(np.float64)
 
 
-def _affine(sums: np.ndarray, axis: int, rank: int) -> Affine:
+def _affine(sums: np.ndarray, axis: int, rank: int) -> BranchAffine:
     count, x, y, xx, xy, yy = sums
     count = np.maximum(count, 1)
     covariance, variance = xy / count - x * y / count**2, xx / count - (x / count) ** 2
@@ -178,4 +178,4 @@ def _affine(sums: np.ndarray, axis: int, rank: int) -> Affine:
     left = (power - 2 * scale * covariance + scale**2 * variance).clip(0)
     shape = [-1 if i == axis else 1 for i in range(rank)]
     error = float(left.sum() / max(float(power.sum()), 1e-30))
-    return Affine(scale.reshape(shape), offset.reshape(shape), error)
+    return BranchAffine(scale.reshape(shape), offset.reshape(shape), error)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ocompress.analysis.channels import Cut, Group
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
-from ocompress.analysis.spill_store import Shelf
+from ocompress.analysis.spill_store import SpillStore
 from ocompress.ir import Model
 from ocompress.lossy import input_moments
 from ocompress.lossy.ablation import Change, Mask, Trial
@@ -24,7 +24,7 @@ class Seen:
 
     def __init__(self, model: Model, sites: list[Site], ctx: Context) -> None:
         """Look at what some layers read, in one walk."""
-        self._shelf = Shelf(_HELD)
+        self._shelf = SpillStore(_HELD)
         self._means: dict[int, np.ndarray] = {}
         for site, _, sums in input_moments.look(model, [(s, [s]) for s in sites], ctx):
             if sums is not None:

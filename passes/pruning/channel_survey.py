@@ -26,7 +26,7 @@ WITHOUT_SUMS = ("activation", "deviation")
 
 
 @dataclass
-class Survey:
+class ChannelSurvey:
     """The orders in which the channels of groups go.
 
     Attributes:
@@ -38,7 +38,7 @@ class Survey:
     measured: set[int] = field(default_factory=set)
 
 
-def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) -> Survey:
+def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) -> ChannelSurvey:
     """Find for each group in which order its channels go, and at what cost.
 
     Args:
@@ -47,7 +47,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         criterion: One of `CRITERIA` but `auto`.
         ctx: Has the data, if the criterion needs them.
     """
-    found = Survey()
+    found = ChannelSurvey()
     if criterion in DATA_FREE:
         for at, group in enumerate(groups):
             found.orders[at] = channel_costs.by_score(_norms(group, criterion))

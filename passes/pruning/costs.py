@@ -193,7 +193,7 @@ def _surgeon(
         units = obs.Units(site.matrix(pattern.numbers(form)), pattern.sizes(form))
     matrix = site.matrix(candidate.array.astype(np.float64))
     least = obs.least_kept(question.deepest)
-    asked = obs.Problem(matrix, hessian(sums), metric, units, question.rounds, least)
+    asked = obs.SurgeonProblem(matrix, hessian(sums), metric, units, question.rounds, least)
     tried = None
     if parts and sums.count < _SEEN * site.inputs:
         (fit, within), (judge, other) = parts

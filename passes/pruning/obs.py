@@ -28,7 +28,7 @@ _MOST_LOST = 10.0
 
 
 @dataclass(frozen=True)
-class Problem:
+class SurgeonProblem:
     """A layer whose weights shall go.
 
     Attributes:
@@ -105,7 +105,9 @@ class Trace:
     shares: Sequence[float] = ()
 
 
-def trace(problem: Problem, sparsity: float, progress: Callable[[], None] = lambda: None) -> Trace:
+def trace(
+    problem: SurgeonProblem, sparsity: float, progress: Callable[[], None] = lambda: None
+) -> Trace:
     """Take weights in steps, the cheapest first; after each step the others are fitted anew.
 
     What a weight costs is its square over the variance that is left of its input when all other
@@ -157,7 +159,7 @@ def least_kept(sparsity: float) -> float:
 class _Taker:
     """Holds the state of a layer between steps."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: SurgeonProblem) -> None:
         self.units = problem.units
         self.start = problem.weight.astype(np.float32)
         self.matrix = self.start.copy()

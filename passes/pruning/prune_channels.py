@@ -17,7 +17,7 @@ from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_rows
 from passes.pruning.channel_builder import TakeChannels, build
 from passes.pruning.channel_plan import Account
-from passes.pruning.channel_survey import CRITERIA, DATA_FREE, Survey, survey
+from passes.pruning.channel_survey import CRITERIA, DATA_FREE, ChannelSurvey, survey
 from passes.pruning.channel_work import Cuts, first_node
 
 
@@ -205,7 +205,7 @@ class PruneChannels(LossyPass):
         multiple = self.multiple or self.liked(ctx)
         return Cuts(self, multiple, places, groups, orders, account, criterion, refused)
 
-    def _is_known(self, at: int, surveyed: Survey) -> bool:
+    def _is_known(self, at: int, surveyed: ChannelSurvey) -> bool:
         """Say whether a group's costs can be compared with the others', if they must be."""
         return self.scope == "layer" or not surveyed.measured or at in surveyed.measured
 

@@ -21,8 +21,8 @@ from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
 from ocompress.planning import Move
 from passes.pruning.branches import (
-    Affine,
     Branch,
+    BranchAffine,
     affine_labels,
     branch_at,
     find_branches,
@@ -41,7 +41,7 @@ class ToAffine:
     """
 
     label: str
-    affine: Affine
+    affine: BranchAffine
 
     def apply(self, model: Model) -> bool:
         """Replace the branch; one that went with a branch around it is gone already."""

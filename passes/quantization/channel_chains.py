@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Node, Value
-from passes.quantization.units import Refusal
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "PRelu", "Identity", "Dropout")
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")

@@ -13,7 +13,7 @@ from passes.quantization.calibrating import Calibration
 from passes.quantization.costing import Elements, macs_of
 from passes.quantization.drafting import Drafter
 from passes.quantization.noise import Noise
-from passes.quantization.placement import Placement, Problem
+from passes.quantization.placement import Placement, PlacementProblem
 from passes.quantization.selection import Selection, best, front
 from passes.quantization.timing import measure_times, part, share_of
 from passes.quantization.units import Unit
@@ -87,7 +87,7 @@ class Chooser:
         Args:
             everything: Whether to take all that has an integer kernel, whatever it costs.
         """
-        problem = Problem(self.units, self.elements, self.ctx.target)
+        problem = PlacementProblem(self.units, self.elements, self.ctx.target)
         if everything:
             self._settle(problem.everything(), problem)
             return Choosing(problem.everything(), problem.everything())
@@ -100,7 +100,7 @@ class Chooser:
             found = self._pick(problem, measured=True)
         return self._fast_enough(found, problem)
 
-    def _is_off(self, placement: Placement, problem: Problem) -> bool:
+    def _is_off(self, placement: Placement, problem: PlacementProblem) -> bool:
         """Whether a placement is too slow here, or not as fast as was predicted, or faster."""
         verdict = self._verdict(placement)
         if verdict is None or not verdict.held:
@@ -113,7 +113,7 @@ class Chooser:
         ratio = placement.ns / max(problem.float_ns, 1.0)
         return part(share * ratio + 1 - share, verdict)
 
-    def _fast_enough(self, found: Choosing, problem: Problem) -> Choosing:
+    def _fast_enough(self, found: Choosing, problem: PlacementProblem) -> Choosing:
         """Return a choice that is fast enough here, with fewer and fewer integers."""
         verdict = self._verdict(found.placement)
         if verdict is None or verdict.held:
@@ -124,7 +124,7 @@ class Chooser:
                 return replace(fewer, refused=found.placement, why=verdict.message)
         return found.without_integers(verdict.message)
 
-    def _pick(self, problem: Problem, *, measured: bool) -> Choosing:
+    def _pick(self, problem: PlacementProblem, *, measured: bool) -> Choosing:
         fastest = problem.solve()
         limited = any(guard.kind == "max-drop" for guard in self.ctx.guards)
         if not fastest.chosen or not (self.rate or limited):
@@ -195,18 +195,18 @@ class Chooser:
             self._timed[key] = self.ctx.judged("latency", draft.model, self.drafter.model)
         return self._timed[key]
 
-    def _calibration(self, problem: Problem) -> Calibration:
+    def _calibration(self, problem: PlacementProblem) -> Calibration:
         units = problem.everything().chosen
         return Calibration(self.drafter, units, macs_of(units, self.elements), self.ctx)
 
-    def _settle(self, placement: Placement, problem: Problem) -> None:
+    def _settle(self, placement: Placement, problem: PlacementProblem) -> None:
         """Choose ranges where noise is not measured."""
         chooses = self.drafter.rounding.chooses_ranges
         if placement.chosen and chooses and not self._settled:
             self._settled = True
             self._calibration(problem).settle(placement.chosen, {})
 
-    def _measured(self, problem: Problem) -> Problem:
+    def _measured(self, problem: PlacementProblem) -> PlacementProblem:
         """Return the problem with times of this machine."""
         self.ctx.progress("quant: timing layers", 0, 1)
         try:
@@ -216,4 +216,4 @@ class Chooser:
             self.ctx.remark(Severity.WARNING, "not-timed", why)
             return problem
         self.ctx.progress("quant: timing layers", 1, 1)
-        return Problem(self.units, self.elements, self.ctx.target, times)
+        return PlacementProblem(self.units, self.elements, self.ctx.target, times)

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.ranges import ChannelRange, ChannelRanges
 from ocompress.analysis.statistics import Observers, Statistics
 from ocompress.diagnostics import Severity
@@ -15,7 +16,6 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
 from passes.quantization.channel_chains import Chain, Part, find_chain, pads
-from passes.quantization.units import Refusal
 
 _TINY = 1e-8
 _MOST_SCALE = 1e3

@@ -8,13 +8,14 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramObserver
 from ocompress.analysis.statistics import Observer, Statistics
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
 from ocompress.pipeline.naming import check_patterns
 from passes.quantization.rules import NO_KERNEL, RULES
-from passes.quantization.units import Refusal, Unit, has_activation, match
+from passes.quantization.units import Unit, has_activation, match
 
 Skip = Callable[[Node, str, str], None]
 """Takes a node that is left alone, a code and a sentence."""

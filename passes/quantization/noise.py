@@ -159,7 +159,7 @@ def _round_values(values: Sequence[Value], grids: Mapping[int, Grid]) -> Edit:
         places = _places(model, named)
         for name, (value, graph) in places.items():
             grid = named[name]
-            round_value(value, graph, quantized.Grid(grid.scale, grid.zero_point, grid.dtype))
+            round_value(value, graph, quantized.TensorGrid(grid.scale, grid.zero_point, grid.dtype))
         return bool(places)
 
     return change

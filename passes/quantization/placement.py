@@ -46,7 +46,7 @@ Price = tuple[Collection[int], float]
 an integer operator."""
 
 
-class Problem:
+class PlacementProblem:
     """Which units shall become integer operators: what each choice costs."""
 
     def __init__(
@@ -83,10 +83,10 @@ class Problem:
         self._parts.scale(wariness * self._conversions(times, scale))
         _add_ties(self._parts)
 
-    def with_conversions(self, factor: float) -> Problem:
+    def with_conversions(self, factor: float) -> PlacementProblem:
         """Return the same problem with conversions that cost `factor` times as much."""
         elements, target, times = self._given
-        return Problem(self.units, elements, target, times, wariness=factor)
+        return PlacementProblem(self.units, elements, target, times, wariness=factor)
 
     def _scale(self, times: Mapping[int, Cell]) -> float:
         """Return how long this machine takes over what the target's table says."""

@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.diagnostics import Severity
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
-from passes.quantization.units import Refusal
 from passes.quantization.weights import WeightGrid, quantize_weight
 from passes.quantization.widening import in_float32
 

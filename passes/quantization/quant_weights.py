@@ -26,7 +26,7 @@ from passes.quantization.weight_forms import (
     Role,
     lowest_opset,
 )
-from passes.quantization.weight_sites import Rules, Site
+from passes.quantization.weight_sites import Rules, WeightSite
 from passes.quantization.widening import in_float32
 
 _INT8_LEVEL = 4
@@ -234,8 +234,8 @@ class QuantWeights(Pass):
     # -- integers ---------------------------------------------------------------------------
 
     def _fitted(
-        self, sites: list[Site], model: Model, ctx: Context
-    ) -> Iterator[tuple[Site, BlockWeight, dict[str, Any]]]:
+        self, sites: list[WeightSite], model: Model, ctx: Context
+    ) -> Iterator[tuple[WeightSite, BlockWeight, dict[str, Any]]]:
         """Choose the integers of every weight; the model must not change meanwhile."""
         done = 0
         for load in weight_moments.loads(sites) if self.fit == "gptq" else [sites]:
@@ -246,7 +246,7 @@ class QuantWeights(Pass):
                 yield site, *self._fit(site, moments.get(id(site.value)), ctx)
 
     def _fit(
-        self, site: Site, moments: np.ndarray | None, ctx: Context
+        self, site: WeightSite, moments: np.ndarray | None, ctx: Context
     ) -> tuple[BlockWeight, dict[str, Any]]:
         grid, rows = self.grid(site.role), site.rows
         if self.fit == "hqq":
@@ -261,7 +261,7 @@ class QuantWeights(Pass):
         return fitting.nearest(rows, grid), {"fit": "rtn"}
 
     def _emit(
-        self, site: Site, weight: BlockWeight, emitter: WeightEmitter, ctx: Context
+        self, site: WeightSite, weight: BlockWeight, emitter: WeightEmitter, ctx: Context
     ) -> dict[str, Any]:
         effect = self._effect(site)
         error = fitting.weight_error(site.rows, weight)
@@ -280,7 +280,7 @@ class QuantWeights(Pass):
             emitter.dequantize(site, weight)
         return row
 
-    def _remark_on_contrib(self, site: Site, ctx: Context) -> None:
+    def _remark_on_contrib(self, site: WeightSite, ctx: Context) -> None:
         for node in site.nodes:
             what = "it becomes com.microsoft.MatMulNBits, which is not standard ONNX"
             ctx.remark(Severity.NOTE, "not-standard-onnx", what, node)
@@ -291,7 +291,7 @@ class QuantWeights(Pass):
             )
             ctx.remark(Severity.WARNING, "slow-kernel", what, site.nodes[0])
 
-    def _effect(self, site: Site) -> Effect:
+    def _effect(self, site: WeightSite) -> Effect:
         if site.role is Role.TABLE:
             return Effect.ROWS
         if self._contrib and site.role is Role.MATRIX:

@@ -40,7 +40,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Problem:
+class RoundingProblem:
     """A layer to round.
 
     Attributes:
@@ -61,7 +61,7 @@ class Problem:
     bias: np.ndarray | None
 
 
-def reconstruct(problem: Problem, moments: Folded) -> Reconstruction:
+def reconstruct(problem: RoundingProblem, moments: Folded) -> Reconstruction:
     """Choose integers by second order.
 
     Each input is rounded in turn and those to come make up for its error, by the Cholesky factor
@@ -104,7 +104,7 @@ def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
 class _Solver:
     """Works on weights of shape (groups, inputs, channels / groups)."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: RoundingProblem) -> None:
         self.problem = problem
         self.biased = problem.bias is not None
         self.weight = self.split(problem.weight.astype(np.float64))

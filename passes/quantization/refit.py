@@ -11,7 +11,12 @@ from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.windows import Window, window_of
 from ocompress.pipeline import Context
 from passes.quantization.drafting import Draft, Rounding
-from passes.quantization.reconstruct import MOST_INPUTS, Problem, Reconstruction, reconstruct
+from passes.quantization.reconstruct import (
+    MOST_INPUTS,
+    Reconstruction,
+    RoundingProblem,
+    reconstruct,
+)
 from passes.quantization.scheme import Scheme
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight, WeightGrid, walks_of
@@ -125,7 +130,7 @@ def _window(unit: Unit) -> Window | None:
     )
 
 
-def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> Problem:
+def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> RoundingProblem:
     assert unit.weight is not None
     assert unit.weight.constant is not None
     rounded = scheme.weights[id(unit.weight)]
@@ -137,7 +142,7 @@ def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> Problem:
     if unit.rule.bias is not None and rounding.bias_correction:
         value = unit.node.input(unit.rule.bias)
         bias = value.constant if value is not None else np.zeros(len(weight))
-    return Problem(weight, unit.groups, first, rounding.limit, walks, bias)
+    return RoundingProblem(weight, unit.groups, first, rounding.limit, walks, bias)
 
 
 def _take(unit: Unit, scheme: Scheme, made: Reconstruction) -> None:

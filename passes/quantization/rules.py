@@ -22,7 +22,7 @@ class Sharing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class KernelRule:
     """An operator with integer kernels.
 
     Attributes:
@@ -42,15 +42,15 @@ class Rule:
     sharing: Sharing = Sharing.FREE
 
 
-_MOVE = Rule(sharing=Sharing.SAME)
+_MOVE = KernelRule(sharing=Sharing.SAME)
 
-RULES: dict[str, Rule] = {
-    "Conv": Rule(weight=1, bias=2, absorbs=True),
-    "Gemm": Rule(weight=1, bias=2, output_optional=True, absorbs=True),
-    "MatMul": Rule(weight=1, output_optional=True, absorbs=True),
-    "Add": Rule(data=(0, 1), absorbs=True),
-    "Mul": Rule(data=(0, 1), absorbs=True),
-    "Concat": Rule(data=None, sharing=Sharing.LIKED),
+RULES: dict[str, KernelRule] = {
+    "Conv": KernelRule(weight=1, bias=2, absorbs=True),
+    "Gemm": KernelRule(weight=1, bias=2, output_optional=True, absorbs=True),
+    "MatMul": KernelRule(weight=1, output_optional=True, absorbs=True),
+    "Add": KernelRule(data=(0, 1), absorbs=True),
+    "Mul": KernelRule(data=(0, 1), absorbs=True),
+    "Concat": KernelRule(data=None, sharing=Sharing.LIKED),
     "Split": _MOVE,
     "MaxPool": _MOVE,
     "Reshape": _MOVE,
@@ -61,9 +61,9 @@ RULES: dict[str, Rule] = {
     "Flatten": _MOVE,
     "DepthToSpace": _MOVE,
     "Resize": _MOVE,
-    "GlobalAveragePool": Rule(),
-    "Sigmoid": Rule(),
-    "LeakyRelu": Rule(),
+    "GlobalAveragePool": KernelRule(),
+    "Sigmoid": KernelRule(),
+    "LeakyRelu": KernelRule(),
 }
 
 NO_KERNEL: frozenset[str] = frozenset({"ConvTranspose", "LSTM", "GRU", "RNN", "ConvInteger"})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ocompress.analysis.running import sqnr_db
 from passes.quantization.noise import Noise
-from passes.quantization.placement import Placement, Problem
+from passes.quantization.placement import Placement, PlacementProblem
 
 _FLOOR = 3e-3
 """Noise over signal below which less is worth nothing any more, about 25 dB."""
@@ -48,7 +48,7 @@ class Selection:
         return sqnr_db(1.0, max(self.noise, 1e-12))
 
 
-def front(problem: Problem, noise: Noise) -> list[Selection]:
+def front(problem: PlacementProblem, noise: Noise) -> list[Selection]:
     """Return the placements that are cheapest for some price on noise, from fast to faithful.
 
     The last one leaves everything in float.

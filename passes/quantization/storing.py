@@ -18,7 +18,7 @@ from passes.quantization.noise import grouped, noise_of
 from passes.quantization.selection import tolerable
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
-from passes.quantization.weight_sites import Rules, Site, Skip
+from passes.quantization.weight_sites import Rules, Skip, WeightSite
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
@@ -124,7 +124,7 @@ def _store_named(model: Model, names: Set[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _sites(model: Model, skip: Skip = lambda *_: None) -> list[Site]:
+def _sites(model: Model, skip: Skip = lambda *_: None) -> list[WeightSite]:
     rules = Rules(
         form="int8",
         blocks=dict.fromkeys(Role, 0),
@@ -139,7 +139,9 @@ def _sites(model: Model, skip: Skip = lambda *_: None) -> list[Site]:
     return [s for s in sites if _pays(s)]
 
 
-def _quiet(groups: Sequence[Sequence[Site]], costs: Sequence[float], budget: float) -> set[str]:
+def _quiet(
+    groups: Sequence[Sequence[WeightSite]], costs: Sequence[float], budget: float
+) -> set[str]:
     """Return the names of the weights that the outputs hardly notice."""
     chosen: set[str] = set()
 
@@ -154,7 +156,7 @@ def _quiet(groups: Sequence[Sequence[Site]], costs: Sequence[float], budget: flo
     return chosen
 
 
-def _rounded(sites: Sequence[Site]) -> Edit:
+def _rounded(sites: Sequence[WeightSite]) -> Edit:
     def change(model: Model) -> bool:
         constants = {n: v for g in model.graph.graphs() for n, v in g.initializers.items()}
         for site in sites:
@@ -168,7 +170,7 @@ def _rounded(sites: Sequence[Site]) -> Edit:
     return change
 
 
-def store(sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
+def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any]]:
     """Store weights as int8 with a scale per channel, tables with one per row.
 
     Args:
@@ -196,7 +198,9 @@ def store(sites: list[Site], emitter: WeightEmitter) -> list[dict[str, Any]]:
     return rows
 
 
-def store_halves(sites: list[Site], emitter: WeightEmitter, form: str) -> list[dict[str, Any]]:
+def store_halves(
+    sites: list[WeightSite], emitter: WeightEmitter, form: str
+) -> list[dict[str, Any]]:
     """Store weights as floats of 16 bits.
 
     Args:
@@ -219,7 +223,7 @@ def store_halves(sites: list[Site], emitter: WeightEmitter, form: str) -> list[d
     return rows
 
 
-def _others(model: Model, known: Set[int]) -> list[Site]:
+def _others(model: Model, known: Set[int]) -> list[WeightSite]:
     """Return what standard operators without weights read: tables of positions, masks, slopes."""
     found = []
     for graph in model.graph.graphs():
@@ -230,11 +234,11 @@ def _others(model: Model, known: Set[int]) -> list[Site]:
                 continue
             plain = all(not n.domain and not n.is_op(*weight_sites.OP_TYPES) for n in readers)
             if plain and array.dtype == np.float32 and max(array.shape, default=0) < array.size:
-                found.append(Site(value, Role.KERNEL, 1, readers))
+                found.append(WeightSite(value, Role.KERNEL, 1, readers))
     return [s for s in found if np.isfinite(s.array).all()]
 
 
-def elementwise(model: Model, known: Sequence[Site], rules: Rules) -> list[Site]:
+def elementwise(model: Model, known: Sequence[WeightSite], rules: Rules) -> list[WeightSite]:
     """Return large constants of operators without weights that may be stored, too.
 
     A table whose elements would mostly become zeros, for a few are far larger than all others
@@ -260,12 +264,12 @@ def elementwise(model: Model, known: Sequence[Site], rules: Rules) -> list[Site]
     return found
 
 
-def _pays(site: Site) -> bool:
+def _pays(site: WeightSite) -> bool:
     scales = np.prod([site.array.shape[a] for a in site.channel_axes])
     return bool(site.value.file_bytes - site.array.size > 4 * scales + _NODES)
 
 
-def _touches(site: Site, nodes: Set[int]) -> bool:
+def _touches(site: WeightSite, nodes: Set[int]) -> bool:
     return any(id(n) in nodes for n in site.nodes)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Graph, Node, Value, query
-from passes.quantization.rules import RULES, Rule, Sharing
+from passes.quantization.rules import RULES, KernelRule, Sharing
 
 _MERGED = ("Relu", "LeakyRelu", "Clip", "Elu", "HardSigmoid", "Sigmoid", "Softplus", "Tanh")
 
@@ -27,7 +28,7 @@ class Unit:
 
     node: Node
     graph: Graph
-    rule: Rule
+    rule: KernelRule
     weight: Value | None = None
     tail: Node | None = None
     ceiling: float | None = None
@@ -113,14 +114,6 @@ class Unit:
         return self.rule.sharing is Sharing.SAME
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why an operator cannot become a unit."""
-
-    code: str
-    why: str
-
-
 def match(node: Node, graph: Graph) -> Unit | Refusal:
     """Return the unit around an operator that has a rule, or why there is none."""
     rule = RULES[node.op_type]
@@ -140,7 +133,7 @@ def has_activation(node: Node) -> bool:
     return bool(values) and all(v.dtype is None or v.dtype.is_float for v in values)
 
 
-def _weight(node: Node, rule: Rule) -> Value | None:
+def _weight(node: Node, rule: KernelRule) -> Value | None:
     if rule.weight is None:
         return None
     value = node.input(rule.weight)

@@ -16,7 +16,7 @@ from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.units import merging_reader, merging_sum
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import Site, row_bias
+from passes.quantization.weight_sites import WeightSite, row_bias
 
 CONTRIB = "com.microsoft"
 
@@ -46,7 +46,7 @@ class WeightEmitter:
 
     # -- floats of fewer bits ---------------------------------------------------------------
 
-    def cast(self, site: Site, dtype: DType) -> None:
+    def cast(self, site: WeightSite, dtype: DType) -> None:
         """Store a weight as narrower floats; every reader is served, whatever it is."""
         value, home = site.value, self._home(site)
         narrow = home.constant(f"{value.name}_{dtype.name.lower()}", site.array.astype(dtype.numpy))
@@ -60,7 +60,7 @@ class WeightEmitter:
         for node, index in value.users:
             node.set_input(index, whole)
 
-    def fold(self, site: Site, integers: np.ndarray, scales: np.ndarray) -> None:
+    def fold(self, site: WeightSite, integers: np.ndarray, scales: np.ndarray) -> None:
         """Store a weight as int8 that runtimes make floats of when they load the model.
 
         Args:
@@ -80,7 +80,7 @@ class WeightEmitter:
 
     # -- integers ---------------------------------------------------------------------------
 
-    def dequantize(self, site: Site, weight: BlockWeight) -> None:
+    def dequantize(self, site: WeightSite, weight: BlockWeight) -> None:
         """Put a DequantizeLinear before the operators of a matrix or of convolutions."""
         value, home = site.value, self._home(site)
         self._old.append(value)
@@ -94,7 +94,7 @@ class WeightEmitter:
                 _as_gemm(node)
             node.set_input(1, whole)
 
-    def look_up(self, site: Site, weight: BlockWeight) -> None:
+    def look_up(self, site: WeightSite, weight: BlockWeight) -> None:
         """Look up integers and dequantize the rows found, never the table."""
         home, name = self._home(site), site.value.name
         self._old.append(site.value)
@@ -119,7 +119,7 @@ class WeightEmitter:
             restored = _restored(node.graph, (rows, scales, shifts), block)
             self._take_over(node, _doubled(node.graph, restored) if apart else restored)
 
-    def matmul_nbits(self, site: Site, weight: BlockWeight, accuracy_level: int) -> None:
+    def matmul_nbits(self, site: WeightSite, weight: BlockWeight, accuracy_level: int) -> None:
         """Put MatMulNBits in place of operators, packed integers inside."""
         home, name = self._home(site), site.value.name
         self._old.append(site.value)
@@ -155,7 +155,7 @@ class WeightEmitter:
 
     # -- pieces -----------------------------------------------------------------------------
 
-    def _home(self, site: Site) -> Graph:
+    def _home(self, site: WeightSite) -> Graph:
         return site.graph or self._homes[id(site.value)]
 
     def _take_over(self, node: Node, made: Value) -> None:
@@ -210,7 +210,7 @@ def _as_gemm(node: Node) -> None:
         node.op_type = "Gemm"
 
 
-def _dequantized(home: Graph, site: Site, weight: BlockWeight) -> Value:
+def _dequantized(home: Graph, site: WeightSite, weight: BlockWeight) -> Value:
     grid, name = weight.grid, site.value.name
     integers, scales, zeros = weight.integers, weight.scales, weight.zero_points
     if site.role is Role.KERNEL:

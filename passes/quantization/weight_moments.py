@@ -10,19 +10,19 @@ from ocompress.analysis.second_moments import SecondMoments
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import Site
+from passes.quantization.weight_sites import WeightSite
 
 _MOST_BYTES = 1 << 30
 
 
-def loads(sites: Sequence[Site], most_bytes: int = _MOST_BYTES) -> Iterator[list[Site]]:
+def loads(sites: Sequence[WeightSite], most_bytes: int = _MOST_BYTES) -> Iterator[list[WeightSite]]:
     """Cut the weights into runs whose second moments fit into memory together.
 
     Args:
         sites: All weights.
         most_bytes: Bytes that the moments of a run may take; a single weight may exceed it.
     """
-    load: list[Site] = []
+    load: list[WeightSite] = []
     held: dict[str, int] = {}
     for site in sites:
         more = dict.fromkeys(_inputs(site), 8 * site.rows.shape[1] ** 2)
@@ -34,7 +34,7 @@ def loads(sites: Sequence[Site], most_bytes: int = _MOST_BYTES) -> Iterator[list
     yield load
 
 
-def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.ndarray]:
+def gather(sites: Sequence[WeightSite], model: Model, ctx: Context) -> dict[int, np.ndarray]:
     """Sweep the data once for the second moments of all inputs.
 
     Args:
@@ -68,7 +68,7 @@ def gather(sites: Sequence[Site], model: Model, ctx: Context) -> dict[int, np.nd
     return found
 
 
-def _inputs(site: Site) -> list[str]:
+def _inputs(site: WeightSite) -> list[str]:
     if site.role is not Role.MATRIX:
         return []
     return [v.name for n in site.nodes if (v := n.input(0)) is not None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from passes.quantization.weight_forms import Effect
-from passes.quantization.weight_sites import Site
+from passes.quantization.weight_sites import WeightSite
 
 
-def row(site: Site, effect: Effect, stored: int, error: float) -> dict[str, Any]:
+def row(site: WeightSite, effect: Effect, stored: int, error: float) -> dict[str, Any]:
     """Return the bytes of a weight on disk and while it runs, its effect and its error.
 
     Args:

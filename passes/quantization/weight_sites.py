@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Graph, Model, Node, Value, query
 from ocompress.lossy.layer_weights import QUANTIZED, RECURRENT
 from ocompress.pipeline.naming import check_patterns
-from passes.quantization.units import Refusal, merging_reader, merging_sum
+from passes.quantization.units import merging_reader, merging_sum
 from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
 
 NO_INTEGERS = ("ConvTranspose", *RECURRENT)
@@ -22,7 +23,7 @@ Skip = Callable[[Node, str, str], None]
 
 
 @dataclass
-class Site:
+class WeightSite:
     """A constant weight with every operator that applies it.
 
     Attributes:
@@ -101,14 +102,14 @@ class Rules:
         return self.form in HALVES or self.kernel == "fold"
 
 
-def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
+def collect(model: Model, rules: Rules, skip: Skip) -> list[WeightSite]:
     """Return the weights to store in fewer bits, in order of first use.
 
     Raises:
         OptionError: If a pattern matches no node.
     """
     check_patterns(model, rules.exclude, "quant-weights")
-    found: dict[int, Site] = {}
+    found: dict[int, WeightSite] = {}
     refused: set[int] = set()
     for _, node in model.nodes():
         if node.is_op(*QUANTIZED):
@@ -124,14 +125,14 @@ def collect(model: Model, rules: Rules, skip: Skip) -> list[Site]:
                 skip(node, match.code, match.why)
                 refused.add(id(value))
                 continue
-            site = found.setdefault(id(value), Site(value, *match))
+            site = found.setdefault(id(value), WeightSite(value, *match))
             site.nodes.append(node)
             if (site.role, site.axis) != match:
                 refused.add(id(value))
     return [s for s in found.values() if _keep(s, id(s.value) in refused, rules, skip)]
 
 
-def unfused(site: Site) -> str:
+def unfused(site: WeightSite) -> str:
     """Return why ONNX Runtime would dequantize a weight on every run, empty if it would not."""
     if site.role is Role.TABLE:
         return ""
@@ -168,7 +169,7 @@ def _odd_gemm(node: Node) -> str:
     return ""
 
 
-def _keep(site: Site, refused: bool, rules: Rules, skip: Skip) -> bool:
+def _keep(site: WeightSite, refused: bool, rules: Rules, skip: Skip) -> bool:
     problem = None
     shared = refused or site.value.use_count > len(site.nodes)
     if site.value.is_output or (shared and not rules.folds):

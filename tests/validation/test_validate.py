@@ -202,7 +202,7 @@ def test_large_models_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_shelf_spills_and_gives_back() -> None:
-    shelf = sources.Shelf(in_memory=100)
+    shelf = sources.OutputShelf(in_memory=100)
     put: list[dict[str, np.ndarray]] = [
         {"a": np.arange(50), "s": np.array(["x", "yy"], object)},
         {"a": np.zeros((), np.float32)},

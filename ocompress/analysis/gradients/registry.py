@@ -15,7 +15,7 @@ ApplyAll = Callable[[Tape, Node, Gradients], Gradients]
 
 
 @dataclass(frozen=True)
-class Rule:
+class GradientRule:
     """How a gradient passes through an operator.
 
     Attributes:
@@ -32,7 +32,7 @@ class Rule:
     every_output: bool = False
 
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, GradientRule] = {}
 """By standard operator; filled by the modules under `rules`."""
 
 
@@ -47,7 +47,7 @@ def rule(*op_types: str, inputs: Sequence[int] | None = None) -> Callable[[Apply
 
         treated = None if inputs is None else frozenset(inputs)
         for op_type in op_types:
-            RULES[op_type] = Rule(apply, treated)
+            RULES[op_type] = GradientRule(apply, treated)
         return function
 
     return enrol
@@ -58,7 +58,7 @@ def rule_of_outputs(*op_types: str, inputs: Sequence[int]) -> Callable[[ApplyAll
 
     def enrol(function: ApplyAll) -> ApplyAll:
         for op_type in op_types:
-            RULES[op_type] = Rule(function, frozenset(inputs), every_output=True)
+            RULES[op_type] = GradientRule(function, frozenset(inputs), every_output=True)
         return function
 
     return enrol

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ocompress.analysis.gradients import rules
 from ocompress.analysis.gradients.concrete import Concrete, outer_reads
-from ocompress.analysis.gradients.registry import Gradients, Rule
+from ocompress.analysis.gradients.registry import GradientRule, Gradients
 from ocompress.analysis.gradients.tape import StoppedError, Tape
 from ocompress.ir import DType, Model, Node, Value
 
@@ -167,7 +167,7 @@ class _Walk:
         return f"no float output depends on {name!r}."
 
 
-def _rule_of(node: Node) -> Rule:
+def _rule_of(node: Node) -> GradientRule:
     if node.bodies:
         msg = "it is control flow"
         raise StoppedError(msg)

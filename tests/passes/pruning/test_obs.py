@@ -8,14 +8,16 @@ from functools import partial
 import numpy as np
 
 from passes.pruning import obs
-from passes.pruning.obs import Problem, Units, trace
+from passes.pruning.obs import SurgeonProblem, Units, trace
 
 
-def problem(x: np.ndarray, weight: np.ndarray, importance: np.ndarray | None = None) -> Problem:
+def problem(
+    x: np.ndarray, weight: np.ndarray, importance: np.ndarray | None = None
+) -> SurgeonProblem:
     hessian = (x.T @ x / len(x))[None]
     if importance is None:
         importance = np.ones((1, weight.shape[1]))
-    return Problem(weight[None], hessian, importance, Units())
+    return SurgeonProblem(weight[None], hessian, importance, Units())
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -83,7 +85,9 @@ def test_zeros_cost_nothing_and_units_cost_the_same() -> None:
     assert (trace(problem(x, weight), 0.5).costs[0, :3] == 0).all()
     weight = rng(1).standard_normal((12, 2))
     number = (np.arange(24) // 4).reshape(1, 12, 2)
-    asked = Problem(weight[None], np.eye(12)[None], np.ones((1, 2)), Units(number, np.full(6, 4)))
+    asked = SurgeonProblem(
+        weight[None], np.eye(12)[None], np.ones((1, 2)), Units(number, np.full(6, 4))
+    )
     costs = trace(asked, 0.5).costs.reshape(6, 4)
     np.testing.assert_allclose(costs, np.repeat(costs[:, :1], 4, axis=1), rtol=1e-5)
     assert len(np.unique(costs[:, 0])) == 6
@@ -104,7 +108,7 @@ def test_the_order_goes_as_far_as_any_layer_is_asked_to() -> None:
 def test_samples_left_out_that_show_nothing_make_nothing_dearer() -> None:
     plain = problem(rng().standard_normal((32, 6)), rng(1).standard_normal((6, 4)))
 
-    def judged(level: float) -> Problem:
+    def judged(level: float) -> SurgeonProblem:
         return dataclasses.replace(plain, judge=(level * np.eye(6)[None], np.ones((1, 4))))
 
     assert not any(trace(judged(0.0), 0.5).shares)

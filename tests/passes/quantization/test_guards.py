@@ -14,7 +14,7 @@ from ocompress.ir import Model, from_proto, to_proto
 from ocompress.targets import find
 from passes.quantization.guards import pool_to_guard
 from passes.quantization.matching import find_units
-from passes.quantization.placement import Problem
+from passes.quantization.placement import PlacementProblem
 from tests.build import Builder
 from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
 
@@ -93,7 +93,7 @@ def test_float_weights_between_integers_stay_float(between: Between, tmp_path: P
 def test_a_guard_has_its_price() -> None:
     def spent(model: Model) -> float:
         units = find_units(model, lambda *_: None, exclude=["c0", "pool"])
-        return Problem(units, lambda _: 1e6, find("x86-avx2")).everything().ns
+        return PlacementProblem(units, lambda _: 1e6, find("x86-avx2")).everything().ns
 
     guard = find("x86-avx2").float_costs["guard"].time_ns(0, 1e6)
     assert spent(pooled()) - spent(pooled(read_twice=True)) == pytest.approx(guard)

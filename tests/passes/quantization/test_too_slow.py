@@ -15,7 +15,7 @@ from ocompress.targets import find
 from passes.quantization import choosing, timing
 from passes.quantization.costing import Measured
 from passes.quantization.matching import find_units
-from passes.quantization.placement import Problem
+from passes.quantization.placement import PlacementProblem
 from passes.quantization.timing import part
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for
@@ -142,9 +142,9 @@ def test_measured_conversions_count_where_they_are() -> None:
     units = find_units(model, lambda *_: None)
     cells = {id(u.node): Cell(1e6, 9e5) for u in units}
 
-    def problem(conversions: float) -> Problem:
+    def problem(conversions: float) -> PlacementProblem:
         measured = Measured(cells, conversions)
-        return Problem(units, lambda _: 4e4, find("portable"), measured)
+        return PlacementProblem(units, lambda _: 4e4, find("portable"), measured)
 
     assert problem(2e5).everything().ns == pytest.approx(2.7e6 + 2e5)
     assert len(problem(2e5).solve().chosen) == 3
