@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NOISE = 0.03
 """Part of the limit on latency that a measurement may be off by."""
-_AIM, _ENOUGH = 0.95, 0.9
+_AIM, _ENOUGH = 0.97, 0.95
 """Parts of the limit on the drop that the next plan is aimed at, and with which the search ends."""
 _GUESSES = 8
 """Plans that are looked at to find the one of a certain error."""
