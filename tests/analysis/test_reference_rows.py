@@ -92,3 +92,21 @@ def test_what_the_shortcut_lost_is_part_of_the_target() -> None:
     # the shortcut 0.7, so a weight has to make up for 0.3 of both
     wanted = (matrix + 0.3 * np.eye(4)) / 0.7
     np.testing.assert_allclose(sums.errors(wanted, sums.bias(wanted)), 0, atol=1e-5 * sums.yy.max())
+
+
+def test_what_is_known_of_a_layer_is_known_for_what_was_asked() -> None:
+    model, store = residual(), MeasurementStore()
+    data = InMemory([feeds(model, seed, batch=2) for seed in range(3)])
+    site = sites(model)["c1"]
+    shortcut = next(n for n in model.graph.nodes if n.is_op("Add")).inputs[1]
+    assert shortcut is not None
+    asked = [(None, 1.0), (None, 0.001), (shortcut, 1.0)]
+    for _ in range(2):  # looked at, and remembered
+        rows = reference_rows.ReferenceRows(model, data, 0, store)
+        whole, few, around = (rows.made(site, other, share) for other, share in asked)
+        for all_, some, beside in zip(whole, few, around, strict=True):
+            assert len(some.places) < len(all_.places) == 36
+            assert all_.shortcut is None
+            assert beside.shortcut is not None
+            assert beside.shortcut[0] == all_.shape == (2, 4, 6, 6)
+        assert len({tuple(made.places) for made in whole}) == 3  # drawn for each feed anew

@@ -112,3 +112,48 @@ def test_bodies_read_what_is_held() -> None:
     walk.past(node(model, "z"))
     for at, wanted in enumerate(everything(model, data, "z")):
         np.testing.assert_allclose(walk.held(node(model, "z").output, at), wanted, atol=1e-5)
+
+
+def test_what_nobody_reads_any_more_is_let_go() -> None:
+    model = residual()
+    walk = Walk(model, data_for(model))
+    read = node(model, "c1").inputs[0]
+    walk.before(node(model, "c1"))
+    walk.held(read, 0)
+    walk.past(node(model, "sum"))
+    with pytest.raises(KeyError):
+        walk.held(read, 0)
+    assert not walk.has(model.graph.inputs[0])
+
+
+def test_what_only_a_body_that_was_run_read_is_let_go() -> None:
+    b = Builder()
+    h = b.op("Gemm", b.input("x", ["n", 4]), b.weight(4, 4), to="g0")
+    bodies = []
+    for op in ("Relu", "Neg"):
+        inner = Builder()
+        inner.output(inner.op(op, h, to=f"{op}_out"), ["n", 4])
+        bodies.append(inner.graph(op))
+    flag = b.input("flag", [], 9)
+    b.op("If", flag, to="y", then_branch=bodies[0], else_branch=bodies[1])
+    b.output(b.op("Gemm", "y", b.weight(4, 2), to="z"), ["n", 2])
+    model = b.model()
+    walk = Walk(model, data_for(model))
+    walk.before(node(model, "y"))
+    assert walk.has(node(model, "g0").output)
+    walk.past(node(model, "y"))
+    assert not walk.has(node(model, "g0").output)
+
+
+def test_nodes_that_are_put_in_ahead_are_run() -> None:
+    model = residual()
+    data = data_for(model)
+    walk = Walk(model, data)
+    walk.before(node(model, "c1"))
+    reader = node(model, "c2")
+    extra = model.graph.add_op("Neg", [reader.inputs[0]], name="negated")
+    reader.set_input(0, extra.output)
+    model.sort()
+    walk.before(reader)
+    (before,) = everything(residual(), InMemory(data.batches[:1]), "sum")
+    np.testing.assert_allclose(walk.held(extra.output, 0), -before, atol=1e-6)

@@ -121,3 +121,22 @@ def test_parts_of_a_chain_are_kept() -> None:
     for _ in range(2):
         assert len(_joined(data)) == 10
     assert [sum(c.read) for c in counted] == [4, 6]
+
+
+def test_all_of_an_array_is_read_where_only_a_part_was() -> None:
+    counted = Counted(_numbers(10))
+    data = kept(_arrays(counted))
+    assert isinstance(data, ArrayDataset)
+    _joined(data.take(5))
+    for _ in range(2):
+        np.testing.assert_array_equal(data.arrays["x"].whole(), counted.array)
+    assert counted.read[-1] == 10
+    assert counted.read.count(10) == 1
+
+
+def test_parts_of_a_chain_are_no_larger_together_than_one_may_be() -> None:
+    counted = [Counted(_numbers(6)), Counted(_numbers(6))]
+    data = kept(ChainDataset("here", [_arrays(c) for c in counted]), most_bytes=6 * 3 * 4)
+    for _ in range(2):
+        _joined(data)
+    assert [sum(c.read) for c in counted] == [12, 12]

@@ -31,6 +31,32 @@ def test_of_wide_layers_the_diagonal_is_kept(monkeypatch: pytest.MonkeyPatch) ->
         )
 
 
+def test_sampled_places_stand_for_all() -> None:
+    ones = np.ones((3, 4 * fisher._PLACES, 1, 2), np.float32)
+    (total,) = fisher._products(ones, None, np.random.default_rng(0))
+    np.testing.assert_allclose(total, np.full((1, 2, 2), 3 * 4 * fisher._PLACES))
+
+
+def test_items_that_judge_are_the_second_part() -> None:
+    items = np.array([1.0, 2.0, 4.0], np.float32)[:, None, None, None]
+    judges = np.array([False, False, True])
+    fit, judge = fisher._products(items, judges, np.random.default_rng(0))
+    assert (fit.item(), judge.item()) == (5, 16)
+
+
+def test_more_draws_of_the_same_samples_mean_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
+    traces = []
+    for draws in (1, 4096):
+        monkeypatch.setattr(fisher, "DRAWS", draws)
+        found = curvature(model, sites, context(model))
+        traces.append({name: alone(each).sum() for name, each in found.items()})
+    assert traces[0]
+    for name, once in traces[0].items():
+        assert 0.5 < traces[1][name] / once < 2
+
+
 def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:
     rng = np.random.default_rng(0)
     array, each = rng.standard_normal((2, 5, 4)), rng.random((2, 4)) + 0.1

@@ -57,3 +57,30 @@ def test_a_layer_is_fitted_to_the_places_it_has(lost: Lost | None) -> None:
     else:
         assert (codes, len(fits)) == ([], 1)
         np.testing.assert_allclose(now.data, wanted.data, atol=0.01)
+
+
+def test_what_is_fitted_comes_on_top_of_a_bias_that_is_added_behind() -> None:
+    def net(scale: float) -> Model:
+        b = Builder(2)
+        weight = (scale * b.rng.standard_normal((4, 5))).astype("f")
+        h = b.op("MatMul", b.input("x", ["n", 3, 4]), b.const(weight), to="product")
+        b.output(b.op("Add", h, b.const(np.arange(5, dtype="f")), to="y"), ["n", 3, 5])
+        model = b.model()
+        onnx_api.infer_types(model)
+        return model
+
+    reference, model = net(1.0), net(0.8)
+    rng = np.random.default_rng(0)
+    feeds = [{"x": 1 + rng.standard_normal((16, 3, 4)).astype("f")} for _ in range(3)]
+    ctx = Context(
+        target=TARGET, analyses=AnalysisManager(InMemory(feeds)), diagnostics=Diagnostics()
+    )
+    twins = {id(model.graph.nodes[0]): reference.graph.nodes[0]}
+    assert refit(reference, model, twins, [Job([model.graph.nodes[0]])], ctx)
+    for node, twin in zip(model.graph.nodes, reference.graph.nodes, strict=True):
+        made, wanted = node.inputs[1], twin.inputs[1]
+        assert made is not None
+        assert wanted is not None
+        assert made.data is not None
+        assert wanted.data is not None
+        np.testing.assert_allclose(made.data, wanted.data, atol=0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -107,6 +107,31 @@ def test_as_far_as_the_drop_lets_in_few_tries(times: float) -> None:
     assert best <= found.plan["all"].macs <= best + 0.05
     assert len(BUILT) <= 4  # halving alone takes five
     assert all(fit for _, _, fit in BUILT)
+
+
+def test_a_plan_that_uses_the_limit_up_is_the_last() -> None:
+    found, _ = chosen(Judge(max_drop=drop(0.21, 1.0)))  # the first leaves 0.55 and loses 0.2025
+    assert found.plan["all"].macs == 0.55
+    assert len(BUILT) == 1
+
+
+def test_a_move_that_does_not_pay_is_taken_out_of_the_running() -> None:
+    dropped: list[str] = []
+
+    class Told(Shares):
+        def drop(self, plan: Plan, part: str) -> None:
+            dropped.append(part)
+
+    class Slow(Judge):
+        def timed(self, models: Sequence[Model]) -> list[dict[str, float]]:
+            return [{"all": 1.0} for _ in models]
+
+    rule = Verdict(True, "latency", "", {"ratio": 1.0})
+    item, model, ctx = Cut(left=0.4), ZOO["mlp"](), cast("Context", Slow(latency=lambda _: rule))
+    proposal = Told({"all": ["all"]})
+    assert choose(item, model, proposal, ctx) == Chosen({}, None)
+    assert dropped == ["all"]
+    assert proposal.reasons["all"].code == "not-faster"
 
 
 def test_where_nothing_holds_all_parts_say_so() -> None:

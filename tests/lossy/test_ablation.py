@@ -1,0 +1,73 @@
+"""By what predicted costs are multiplied, for what trying each change alone showed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ocompress.analysis.left_out import parts_of
+from ocompress.ir import Model
+from ocompress.lossy import ablation
+from ocompress.lossy.ablation import Factors, Trial, tried
+from tests.contract.harness import context
+from tests.graphs import ZOO
+
+
+def factors(
+    monkeypatch: pytest.MonkeyPatch, costs: Mapping[str, tuple[float, float]], **left_out: bool
+) -> tuple[Factors, dict[str, Any]]:
+    """Return the factors for what was seen and what was predicted, and the data of each."""
+    data: dict[str, Any] = {}
+
+    def seen(
+        _: Model, variants: Iterable[str], given: Any, *__: object, **___: object
+    ) -> dict[str, Any]:
+        data.update(dict.fromkeys(variants, given))
+        return {n: SimpleNamespace(cost=costs[n][0]) for n in variants if costs[n][0] >= 0}
+
+    monkeypatch.setattr(ablation, "sensitivity", seen)
+    model = ZOO["mlp"]()
+    trials = {
+        name: Trial([], predicted, left_out=left_out.get(name, False))
+        for name, (_, predicted) in costs.items()
+    }
+    return tried(model, trials, context(model)), data
+
+
+def test_what_all_are_off_by_is_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = factors(monkeypatch, {"a": (2, 1), "b": (6, 2), "c": (36, 4), "gone": (-1, 1)})
+    assert found.common == pytest.approx(3)
+    assert found.of("a") == pytest.approx(2)
+    assert found.of("c") == pytest.approx(9)
+    assert found.of("gone") == found.common
+
+
+@pytest.mark.parametrize(("seen", "factor"), [(1e6, ablation._MOST), (1e-6, 1 / ablation._MOST)])
+def test_a_few_samples_are_no_proof(
+    monkeypatch: pytest.MonkeyPatch, seen: float, factor: float
+) -> None:
+    found, _ = factors(monkeypatch, {"a": (1, 1), "b": (1, 1), "odd": (seen, 1)})
+    assert found.of("odd") == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("seen", [0.0, math.inf])
+def test_what_says_nothing_does_not_count(monkeypatch: pytest.MonkeyPatch, seen: float) -> None:
+    found, _ = factors(monkeypatch, {"a": (5, 1), "odd": (seen, 1)})
+    assert found.common == pytest.approx(5)
+    assert found.each.keys() == {"a"}
+    assert factors(monkeypatch, {"odd": (seen, 1)})[0] == Factors()
+
+
+def test_what_was_fitted_to_some_samples_is_tried_on_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ZOO["mlp"]()
+    _, data = factors(monkeypatch, {"blind": (1, 1), "fitted": (1, 1)}, fitted=True)
+    parts = parts_of(context(model).data)
+    assert parts is not None
+    assert (data["blind"].samples, data["fitted"].samples) == (12, parts[1].samples)
+    assert parts[1].samples < 12
