@@ -27,7 +27,7 @@ from ocompress.failures import Failure
 from ocompress.ir import DType, Model, Shape, Value, to_proto
 from ocompress.ir.aliases import with_clean_names
 from ocompress.ir.stubs import WEIGHTS_FILE, into_file
-from ocompress.stopping import Running
+from ocompress.stopping import WatchedRun
 
 ort.set_default_logger_severity(4)  # what ORT has to say reaches users through our errors
 
@@ -119,7 +119,7 @@ class Session:
         self._aliases: dict[str, str] = {}
         try:
             source = self._source(model, extra, large=large)
-            with Running(functools.partial(options.set_load_cancellation_flag, True)):
+            with WatchedRun(functools.partial(options.set_load_cancellation_flag, True)):
                 self._session = ort.InferenceSession(
                     source, options, providers=["CPUExecutionProvider"]
                 )
@@ -156,7 +156,7 @@ class Session:
         wanted = [alias.get(n, n) for n in names] if alias else names
         options = ort.RunOptions()
         try:
-            with Running(functools.partial(setattr, options, "terminate", True)):
+            with WatchedRun(functools.partial(setattr, options, "terminate", True)):
                 results = self._session.run(wanted, given, options)
         except TimeLimitError:
             raise

@@ -31,7 +31,7 @@ publishing = threading.Lock()
 """Held while results are moved to their places, which must not be cut off."""
 
 
-class Running:
+class WatchedRun:
     """One run of a model, from `with` to its end, that another thread can stop.
 
     Raises:
@@ -48,7 +48,7 @@ class Running:
         self.expired = False
         self.stopped = False
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> WatchedRun:
         """Begin."""
         self.since = time.monotonic()
         _running.add(self)
@@ -71,7 +71,7 @@ class Running:
         self._stop()
 
 
-_running: set[Running] = set()
+_running: set[WatchedRun] = set()
 _limits: list[float] = []
 _folders: set[Path] = set()
 on_overrun: list[Callable[[str], None]] = []

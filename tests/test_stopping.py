@@ -9,7 +9,7 @@ import pytest
 
 from ocompress import stopping
 from ocompress.errors import TimeLimitError
-from ocompress.stopping import Running, time_limit
+from ocompress.stopping import WatchedRun, time_limit
 
 
 class Work:
@@ -19,7 +19,7 @@ class Work:
         self._stopped = threading.Event()
 
     def go_on(self) -> None:
-        with Running(self._stopped.set):
+        with WatchedRun(self._stopped.set):
             assert self._stopped.wait(20)
             msg = "terminated"
             raise ValueError(msg)
@@ -43,7 +43,7 @@ def test_the_innermost_limit_holds() -> None:
 
 def test_a_run_that_ends_late_but_well_is_taken() -> None:
     stopped = threading.Event()
-    with time_limit(0.05), Running(stopped.set):
+    with time_limit(0.05), WatchedRun(stopped.set):
         assert stopped.wait(20)
 
 
@@ -58,7 +58,7 @@ def test_what_goes_on_after_it_was_stopped_is_told(monkeypatch: pytest.MonkeyPat
     told = threading.Event()
     monkeypatch.setattr(stopping, "_GRACE_SECONDS", 0.05)
     monkeypatch.setattr(stopping, "on_overrun", [lambda _: told.set()])
-    with time_limit(0.05), Running(lambda: None):
+    with time_limit(0.05), WatchedRun(lambda: None):
         assert told.wait(20)
 
 

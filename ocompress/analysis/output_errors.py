@@ -10,7 +10,7 @@ import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, choose
 from ocompress.analysis.nonfinite import kinds_differ
-from ocompress.analysis.output_parts import Part, Spread, parts_of
+from ocompress.analysis.output_parts import OutputPart, Spread, parts_of
 from ocompress.analysis.running import sqnr_db
 from ocompress.ir import Model
 
@@ -40,7 +40,7 @@ class OutputErrors:
     NaN and infinities that both have do not count; those that one has alone are infinite errors.
     """
 
-    def __init__(self, parts: Mapping[str, Sequence[Part]]) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[OutputPart]]) -> None:
         """Start with nothing seen.
 
         Args:
@@ -71,7 +71,9 @@ class OutputErrors:
         )
 
 
-def output_parts(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str, tuple[Part, ...]]:
+def output_parts(
+    model: Model, outputs: Mapping[str, np.ndarray]
+) -> dict[str, tuple[OutputPart, ...]]:
     """Part every output of floats.
 
     Args:

@@ -24,7 +24,7 @@ _FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
-class Part:
+class OutputPart:
     """Channels of an output that are in one unit.
 
     Attributes:
@@ -54,7 +54,7 @@ class Part:
 class Spread:
     """What errors of a part are relative to, from data that stream by."""
 
-    part: Part
+    part: OutputPart
     _seen: Running = field(default_factory=Running)
 
     def update(self, output: np.ndarray) -> None:
@@ -76,7 +76,7 @@ class Spread:
         return max(square, _UNIT_SPREAD) if self.part.within_unit else square
 
 
-def parts_of(output: np.ndarray, seeding: Seeding | Joined) -> tuple[Part, ...]:
+def parts_of(output: np.ndarray, seeding: Seeding | Joined) -> tuple[OutputPart, ...]:
     """Part an output by unit.
 
     1. By the inputs of the Concat that makes it, where they are of different kinds.
@@ -88,11 +88,13 @@ def parts_of(output: np.ndarray, seeding: Seeding | Joined) -> tuple[Part, ...]:
         seeding: What kind of output it is, see `seeding_of`.
     """
     values = np.nan_to_num(np.asarray(output, np.float64), posinf=0.0, neginf=0.0)
-    found = tuple(_parts(values, seeding, Part()))
+    found = tuple(_parts(values, seeding, OutputPart()))
     return found if len(found) > 1 else (replace(found[0], name="", channels=None),)
 
 
-def _parts(values: np.ndarray, seeding: Seeding | Joined, whole: Part) -> Iterator[Part]:
+def _parts(
+    values: np.ndarray, seeding: Seeding | Joined, whole: OutputPart
+) -> Iterator[OutputPart]:
     """Yield the parts of a piece of an output; `whole` says which piece."""
     if isinstance(seeding, Joined):
         axis = seeding.axis % values.ndim - values.ndim
@@ -115,9 +117,9 @@ def _parts(values: np.ndarray, seeding: Seeding | Joined, whole: Part) -> Iterat
         yield replace(piece, within_unit=within_unit(there), seeding=seeding)
 
 
-def _piece(whole: Part, axis: int, channels: np.ndarray) -> Part:
+def _piece(whole: OutputPart, axis: int, channels: np.ndarray) -> OutputPart:
     taken = channels if whole.channels is None else whole.channels[channels]
-    return Part(_name(taken), axis, taken)
+    return OutputPart(_name(taken), axis, taken)
 
 
 def _name(channels: Sequence[int] | np.ndarray) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.output_errors import OutputErrors, output_parts
-from ocompress.analysis.output_parts import Part
+from ocompress.analysis.output_parts import OutputPart
 from ocompress.diagnostics import Finding
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -104,7 +104,7 @@ class _Original:
         self._data = data
         self._session: Session | None = _session(model)
         self._kept: list[dict[str, np.ndarray]] = []
-        self.parts: Mapping[str, Sequence[Part]] = {}
+        self.parts: Mapping[str, Sequence[OutputPart]] = {}
         size = self._largest = 0
         for feeds in data:
             self._kept.append(self._session.run(feeds))

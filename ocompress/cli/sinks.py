@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocompress.errors import OptionError, OutputError
 from ocompress.io import atomic_write, check_outputs
-from ocompress.report import Form, in_form_of, markdown
+from ocompress.report import ReportForm, in_form_of, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,8 +55,8 @@ class Sinks:
             UsageError: If two would go to one place, or one cannot be a file.
             OutputError: If a folder cannot be written to.
         """
-        if self.form and self.form not in list(Form):
-            msg = f"report format {self.form!r} is not one of {', '.join(Form)}"
+        if self.form and self.form not in list(ReportForm):
+            msg = f"report format {self.form!r} is not one of {', '.join(ReportForm)}"
             raise OptionError(msg)
         if self.form and self.report is None:
             msg = "--report-format needs a report; name a file with --report, or - to print it"
@@ -89,7 +89,7 @@ class Sinks:
             OutputError: If it cannot be written.
         """
         if self.report is not None:
-            form = Form(self.form) if self.form else None
+            form = ReportForm(self.form) if self.form else None
             deliver(self.report, in_form_of(self.report, document, title, parts, form))
 
     def write_summary(self, title: str, parts: Iterable[RenderableType]) -> None:

@@ -80,7 +80,7 @@ def open_case(
     taken = None
     if limits is not None:
         one = opened.take(1) if opened is not None else None
-        files = Pair(before, after, before_path, after_path)
+        files = ModelPair(before, after, before_path, after_path)
         taken = footprint(limits, files, one, threads=threads)
     return Case(before, after, opened, own, limits, taken)
 
@@ -102,7 +102,7 @@ def as_metric(metric: object) -> Metric | None:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModelPair:
     """Two models and their files; None for one that is in memory only."""
 
     reference: Model
@@ -112,7 +112,7 @@ class Pair:
 
 
 def footprint(
-    gate: Gate, pair: Pair, one: Dataset | None, *, threads: int, seconds: float = _SECONDS
+    gate: Gate, pair: ModelPair, one: Dataset | None, *, threads: int, seconds: float = _SECONDS
 ) -> Footprint:
     """Measure what a gate limits, and nothing else.
 

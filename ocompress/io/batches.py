@@ -12,7 +12,7 @@ from ocompress.io.arrays import ArraySource, TurnedArray, picked
 from ocompress.io.batch_axes import Axis
 from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert, told
 from ocompress.io.nonfinite import refuse_lost
-from ocompress.io.plan import MOST_SAMPLES, Plan, Unit
+from ocompress.io.plan import MOST_SAMPLES, BatchPlan, BatchUnit
 from ocompress.io.planning import make_plan
 
 
@@ -47,11 +47,11 @@ class ArrayDataset:
     limit: int | None = None
     said: tuple[str, ...] = ()
     most: int = MOST_SAMPLES
-    unit: Unit | None = None
+    unit: BatchUnit | None = None
     divisible: bool = True
-    planned: Plan | None = None
+    planned: BatchPlan | None = None
     numbers: np.ndarray | None = None
-    plan: Plan = field(init=False)
+    plan: BatchPlan = field(init=False)
     notes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

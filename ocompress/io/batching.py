@@ -19,7 +19,7 @@ from ocompress.io.batches import ArrayDataset
 from ocompress.io.dataset import Dataset, Feeds, axes_of
 from ocompress.io.feeds import ChainDataset, FeedDataset, samples_of
 from ocompress.io.inputs import InputSpec
-from ocompress.io.plan import MOST_SAMPLES, Unit
+from ocompress.io.plan import MOST_SAMPLES, BatchUnit
 from ocompress.ir import Model
 from ocompress.runtime import Level, Session
 
@@ -126,7 +126,7 @@ def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
     if data.plan.whole:
         return _turned(data, trial) or data
     unit, mixes = _find_unit(data, trial)
-    if unit == Unit():
+    if unit == BatchUnit():
         return data
     turned = _turned(data, trial)
     if turned is not None:
@@ -143,7 +143,7 @@ def _turned(data: ArrayDataset, trial: _Trial) -> ArrayDataset | None:
         except DataError:
             continue
         rows = not other.plan.whole and not other.plan.unit.alone and other.plan.count > 1
-        if rows and _find_unit(other, trial)[0] == Unit():
+        if rows and _find_unit(other, trial)[0] == BatchUnit():
             return other
     return None
 
@@ -171,22 +171,22 @@ def turned_specs(specs: Sequence[InputSpec]) -> Iterator[tuple[InputSpec, ...]]:
             yield tuple(replace(s, axis=axes.get(s.name, 0)) for s in specs)
 
 
-def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[Unit, bool]:
+def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[BatchUnit, bool]:
     """Return the smallest feed that runs, and whether two of them change each other's results."""
     for rows in _candidates(data, trial):
-        feeds = iter(replace(data, unit=Unit(rows, True, rows), limit=None))
+        feeds = iter(replace(data, unit=BatchUnit(rows, True, rows), limit=None))
         first = trial.run(next(feeds))
         if first is None:
             continue
         samples = samples_made(first, rows)
         if data.plan.count < 2 * rows:
-            return Unit(rows, rows > 1, samples), False
+            return BatchUnit(rows, rows > 1, samples), False
         parts = [first, trial.run(next(feeds)) or {}]
-        together = next(iter(replace(data, unit=Unit(2 * rows, True, rows), limit=None)))
+        together = next(iter(replace(data, unit=BatchUnit(2 * rows, True, rows), limit=None)))
         both = trial.run(together)
         mixes = both is not None and not are_apart(both, parts, rows)
-        return Unit(rows, both is None or mixes, samples), mixes
-    return Unit(), False
+        return BatchUnit(rows, both is None or mixes, samples), mixes
+    return BatchUnit(), False
 
 
 def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
@@ -205,7 +205,7 @@ def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
             yield rows
 
 
-def _note(unit: Unit, count: int, *, mixes: bool) -> str:
+def _note(unit: BatchUnit, count: int, *, mixes: bool) -> str:
     if mixes:
         what = "single samples" if unit.rows == 1 else f"{unit.rows} rows at a time"
         return (
@@ -253,7 +253,7 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
         return data
     model = next((p for p in rows if p.plan.count > 1), rows[0])
     unit, mixes = _find_unit(model, trial)
-    if unit == Unit():
+    if unit == BatchUnit():
         return data
     turned = _turned(model, trial)
     if turned is not None:
@@ -268,6 +268,6 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
     return replace(data, parts=cut, notes=(*data.notes, note))
 
 
-def _as_one(part: ArrayDataset, unit: Unit) -> Unit:
+def _as_one(part: ArrayDataset, unit: BatchUnit) -> BatchUnit:
     count = part.plan.count
-    return Unit(count, True, count if unit.samples == unit.rows else unit.samples)
+    return BatchUnit(count, True, count if unit.samples == unit.rows else unit.samples)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.errors import DataError, UnsupportedModelError
 from ocompress.io.batch_axes import Axis, batch_axes
-from ocompress.io.nonfinite import Trial, number_of, refuse_lost
+from ocompress.io.nonfinite import NonfiniteTrial, number_of, refuse_lost
 from ocompress.ir import Dim, DType, Model, Shape, Value
 
 
@@ -30,7 +30,7 @@ class InputSpec:
     dtype: DType
     shape: Shape | None
     required: bool = True
-    trial: Trial | None = field(default=None, compare=False, repr=False)
+    trial: NonfiniteTrial | None = field(default=None, compare=False, repr=False)
     axis: Axis = 0
 
     @property
@@ -71,7 +71,7 @@ def input_specs(model: Model) -> list[InputSpec]:
     Raises:
         UnsupportedModelError: If a required input is not a tensor.
     """
-    specs, trial, axes = [], Trial(model), batch_axes(model)
+    specs, trial, axes = [], NonfiniteTrial(model), batch_axes(model)
     for value in model.graph.inputs:
         typed = _tensor(value)
         required = value.data is None and typed is value

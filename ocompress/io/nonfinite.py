@@ -24,12 +24,12 @@ class Spec(Protocol):
         ...
 
     @property
-    def trial(self) -> Trial | None:
+    def trial(self) -> NonfiniteTrial | None:
         """Runs the model; None refuses every NaN and infinity."""
         ...
 
 
-class Trial:
+class NonfiniteTrial:
     """Runs a model on feeds with NaN or infinities, to see what it makes of them.
 
     Masks of attention hold -inf, imputers want NaN; the outputs are numbers all the same. Where

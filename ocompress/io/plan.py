@@ -18,7 +18,7 @@ Used = Mapping[str, tuple[InputSpec, ArraySource]]
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class BatchUnit:
     """The smallest feed that a model takes.
 
     Attributes:
@@ -34,7 +34,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """How arrays become feeds.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     constant: tuple[str, ...]
     count: int
     group: int
-    unit: Unit = field(default_factory=Unit)
+    unit: BatchUnit = field(default_factory=BatchUnit)
     dropped: frozenset[str] = frozenset()
     steps: Mapping[str, int] = field(default_factory=dict)
     axes: Mapping[str, int] = field(default_factory=dict)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ocompress.errors import DataError
 from ocompress.io.arrays import ArraySource
 from ocompress.io.inputs import InputSpec
-from ocompress.io.plan import Plan, Unit, Used
+from ocompress.io.plan import BatchPlan, BatchUnit, Used
 from ocompress.io.planning_rows import misfit, plan_rows, same_length
 
 
-def make_plan(source: str, used: Used, most: int, unit: Unit | None) -> Plan:
+def make_plan(source: str, used: Used, most: int, unit: BatchUnit | None) -> BatchPlan:
     """Decide which arrays are cut, and into what.
 
     Args:
@@ -30,8 +30,8 @@ def make_plan(source: str, used: Used, most: int, unit: Unit | None) -> Plan:
     if single:
         _check_fit(source, used, rest)
     if single or not rest or _is_one_feed(used, rest):
-        return Plan((), (*rest, *scalars), 1, 1, Unit(1, True, 1))
-    return plan_rows(source, used, (rest, scalars), most, unit or Unit())
+        return BatchPlan((), (*rest, *scalars), 1, 1, BatchUnit(1, True, 1))
+    return plan_rows(source, used, (rest, scalars), most, unit or BatchUnit())
 
 
 def _check_fit(source: str, used: Used, names: list[str]) -> None:
@@ -91,8 +91,8 @@ def _names_two_axes(spec: InputSpec) -> bool:
 
 
 def _plan_whole(
-    source: str, used: Used, kinds: tuple[list[str], list[str], list[str]], unit: Unit | None
-) -> Plan:
+    source: str, used: Used, kinds: tuple[list[str], list[str], list[str]], unit: BatchUnit | None
+) -> BatchPlan:
     whole, rest, scalars = kinds
     for spec, array in (used[n] for n in whole):
         if not spec.fits(array.shape[1:]):
@@ -109,9 +109,9 @@ def _plan_whole(
     if steps:
         inner = set(steps.values())
     per_row = inner.pop() if len(inner) == 1 else 1
-    found = unit or Unit(1, True, max(per_row, 1))
+    found = unit or BatchUnit(1, True, max(per_row, 1))
     cut = tuple(n for n in used if n in whole or n in steps)
-    return Plan(cut, (*constant, *scalars), count, 1, found, frozenset(whole), steps)
+    return BatchPlan(cut, (*constant, *scalars), count, 1, found, frozenset(whole), steps)
 
 
 def _step(used: Used, name: str, whole: list[str], count: int) -> int:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ocompress.errors import DataError
 from ocompress.io.inputs import InputSpec
-from ocompress.io.plan import MOST_BYTES, MOST_SAMPLES, Plan, Unit, Used
+from ocompress.io.plan import MOST_BYTES, MOST_SAMPLES, BatchPlan, BatchUnit, Used
 
 
 def plan_rows(
-    source: str, used: Used, names: tuple[Sequence[str], Sequence[str]], most: int, tried: Unit
-) -> Plan:
+    source: str, used: Used, names: tuple[Sequence[str], Sequence[str]], most: int, tried: BatchUnit
+) -> BatchPlan:
     """Decide how arrays of their inputs' own rank are cut, along the axes that count samples.
 
     Args:
@@ -48,7 +48,7 @@ def plan_rows(
         raise DataError(msg)
     group = min(most, _moderate(used, cut, count))
     group = unit.rows if unit.alone else max(group // unit.rows, 1) * unit.rows
-    return Plan(
+    return BatchPlan(
         tuple(cut),
         (*constant, *scalars),
         count,
@@ -116,7 +116,7 @@ def _extent(spec: InputSpec, axis: int) -> int | str | None:
     return spec.shape[axis] if spec.shape and axis < len(spec.shape) else None
 
 
-def _fixed(source: str, used: Used, axes: Mapping[str, int]) -> Unit | None:
+def _fixed(source: str, used: Used, axes: Mapping[str, int]) -> BatchUnit | None:
     """Return the feed that the inputs fix; where no axis counts samples, it is one of them."""
     extents = {n: _extent(used[n][0], axis) for n, axis in axes.items()}
     batches = {extent for extent in extents.values() if isinstance(extent, int)}
@@ -131,7 +131,7 @@ def _fixed(source: str, used: Used, axes: Mapping[str, int]) -> Unit | None:
         raise DataError(msg)
     rows = batches.pop()
     single = all(used[n][0].axis is None for n in axes)
-    return Unit(rows, True, 1 if single else rows)
+    return BatchUnit(rows, True, 1 if single else rows)
 
 
 def _moderate(used: Used, cut: Sequence[str], count: int) -> int:

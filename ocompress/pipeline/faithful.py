@@ -22,7 +22,7 @@ GUARD = "outputs"
 
 
 @dataclass(frozen=True)
-class Step:
+class CheckedStep:
     """A pass that changed the model.
 
     Attributes:
@@ -55,7 +55,7 @@ class Lie:
     verdict: Verdict
 
 
-def find_lie(steps: Sequence[Step], judge: Equivalence) -> Lie | None:
+def find_lie(steps: Sequence[CheckedStep], judge: Equivalence) -> Lie | None:
     """Return the pass that changed the outputs, None if they are as they were.
 
     Args:
@@ -95,7 +95,7 @@ def first_that(models: Sequence[Model], differs: Callable[[Model], bool]) -> int
     return high
 
 
-def _member(step: Step, judge: Equivalence) -> str:
+def _member(step: CheckedStep, judge: Equivalence) -> str:
     """Return the member of a family that changed the outputs, empty if none can be told."""
     trail: list[tuple[str, Model]] = []
     context = replace(

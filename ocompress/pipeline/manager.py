@@ -15,7 +15,7 @@ from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.context import Context
-from ocompress.pipeline.faithful import Step, find_lie
+from ocompress.pipeline.faithful import CheckedStep, find_lie
 from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.pipeline import Pipeline
@@ -110,7 +110,7 @@ class PassManager:
                 before = best
                 best = self._advance(view, best, records, tuple(refused[place].values()))
                 if best is not before and view.item is not None:
-                    steps.append(Step(place, view.item, before, best, view))
+                    steps.append(CheckedStep(place, view.item, before, best, view))
             lie = find_lie(steps, self.equivalence) if self.equivalence is not None else None
             if lie is None:
                 return best

@@ -18,7 +18,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class WallTimes:
     """Wall times of one model, milliseconds.
 
     Attributes:
@@ -38,7 +38,7 @@ def interleave(
     runs: int | None = None,
     seed: int = 0,
     clock: Clock = time.perf_counter,
-) -> list[Times]:
+) -> list[WallTimes]:
     """Time several calls in turns.
 
     Time is cut into blocks; in each block every call has one turn, in random order, and a turn is
@@ -74,7 +74,7 @@ def interleave(
         for index in rng.permutation(len(calls)):
             turns[index].append(_turn(calls[index], burst, clock))
     return [
-        Times(np.concatenate(t)[:runs], np.array([float(np.median(turn)) for turn in t]))
+        WallTimes(np.concatenate(t)[:runs], np.array([float(np.median(turn)) for turn in t]))
         for t in turns
     ]
 

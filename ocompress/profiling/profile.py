@@ -15,7 +15,7 @@ from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.profiling.environment import environment
 from ocompress.profiling.inputs import choose
-from ocompress.profiling.latency import Times, interleave
+from ocompress.profiling.latency import WallTimes, interleave
 from ocompress.profiling.memory import measure
 from ocompress.profiling.result import InputChoice, Memory, ModelProfile, ProfileResult, TimeShare
 from ocompress.profiling.statistics import ratio_of_medians, summarize
@@ -137,7 +137,7 @@ class _Subject:
     def memory(self) -> Memory | str:
         return measure(self.model, self.feeds, self.threads, self.path)
 
-    def per_node(self, times: Times) -> tuple[tuple[TimeShare, ...], tuple[TimeShare, ...]]:
+    def per_node(self, times: WallTimes) -> tuple[tuple[TimeShare, ...], tuple[TimeShare, ...]]:
         """Trace about as many runs as fit in a second."""
         each = max(float(times.runs.min()), 1e-3)
         runs = int(max(_FEWEST_TRACED, min(_MOST_TRACED, _TRACE_MS / each)))

@@ -1,7 +1,7 @@
 """From what was done and measured to JSON, JUnit, Markdown, HTML and tables on the terminal."""
 
 from ocompress.report.document import SCHEMA, document, to_text
-from ocompress.report.forms import Form, in_form_of
+from ocompress.report.forms import ReportForm, in_form_of
 from ocompress.report.junit import junit
 from ocompress.report.markdown import markdown
 from ocompress.report.optimization import Optimization, Tried
@@ -9,8 +9,8 @@ from ocompress.report.webpage import webpage
 
 __all__ = [
     "SCHEMA",
-    "Form",
     "Optimization",
+    "ReportForm",
     "Tried",
     "document",
     "in_form_of",

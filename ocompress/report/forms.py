@@ -14,7 +14,7 @@ from ocompress.report.markdown import markdown
 from ocompress.report.webpage import webpage
 
 
-class Form(StrEnum):
+class ReportForm(StrEnum):
     """How a report is written."""
 
     JSON = "json"
@@ -22,10 +22,10 @@ class Form(StrEnum):
     HTML = "html"
 
 
-_BY_SUFFIX = {".md": Form.MD, ".html": Form.HTML, ".htm": Form.HTML}
-_FOR_PEOPLE: dict[Form, Callable[[str, Iterable[RenderableType]], str]] = {
-    Form.MD: markdown,
-    Form.HTML: webpage,
+_BY_SUFFIX = {".md": ReportForm.MD, ".html": ReportForm.HTML, ".htm": ReportForm.HTML}
+_FOR_PEOPLE: dict[ReportForm, Callable[[str, Iterable[RenderableType]], str]] = {
+    ReportForm.MD: markdown,
+    ReportForm.HTML: webpage,
 }
 
 
@@ -34,7 +34,7 @@ def in_form_of(
     report: Mapping[str, Any],
     title: str,
     parts: Iterable[RenderableType],
-    form: Form | None = None,
+    form: ReportForm | None = None,
 ) -> str:
     """Return the text of a report: Markdown or HTML where the name ends so, else JSON.
 
@@ -45,5 +45,5 @@ def in_form_of(
         parts: What people get, see `pages`.
         form: The form, whatever the file is called.
     """
-    write = _FOR_PEOPLE.get(form or _BY_SUFFIX.get(file.suffix.lower(), Form.JSON))
+    write = _FOR_PEOPLE.get(form or _BY_SUFFIX.get(file.suffix.lower(), ReportForm.JSON))
     return to_text(report) if write is None else write(title, parts)

@@ -17,7 +17,7 @@ from ocompress.report.figures import (
 )
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Closing, Figure, Figures, Tone
-from ocompress.validation import LevelResult, OutputComparison, ScoreComparison, Unit
+from ocompress.validation import LevelResult, LossUnit, OutputComparison, ScoreComparison
 
 
 def before_and_after(done: Optimization) -> Figures:
@@ -76,10 +76,10 @@ def quality(level: LevelResult) -> Iterator[Figure]:
 def _lost(output: OutputComparison, name: str, level: LevelResult) -> Iterator[Figure]:
     """Return what an output lost in the unit that its users mean."""
     found = output.loss
-    if found is not None and found.unit != Unit.AGREEMENT:
+    if found is not None and found.unit != LossUnit.AGREEMENT:
         of = f" of {output.name} {found.part}" if found.part else name
         most = found is level.loss and level.score is None
-        label = f"{Unit(found.unit).noun} lost{of}"
+        label = f"{LossUnit(found.unit).noun} lost{of}"
         yield Figure(label, points_text(found.drop), headline=most)
 
 
@@ -88,7 +88,7 @@ def _agreement(output: OutputComparison, name: str, level: LevelResult) -> Itera
     found = output.agreement
     if found is not None:
         worst = found is level.agreement
-        alone = output.loss is None or output.loss.unit == Unit.AGREEMENT
+        alone = output.loss is None or output.loss.unit == LossUnit.AGREEMENT
         share = found.value if worst else None
         yield Figure(f"agreement{name}", share_text(found), share=share, headline=worst and alone)
 

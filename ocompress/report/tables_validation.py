@@ -15,9 +15,9 @@ from ocompress.validation import (
     Check,
     LevelResult,
     Loss,
+    LossUnit,
     OutputComparison,
     ScoreComparison,
-    Unit,
     ValidationResult,
 )
 
@@ -127,7 +127,7 @@ def _scores(levels: tuple[LevelResult, ...]) -> Iterator[RenderableType]:
 
 def _place(output: OutputComparison, lost: Loss) -> str:
     part = f" {lost.part}" if lost.part else ""
-    return f"{Unit(lost.unit).noun} of {output.name}{part}"
+    return f"{LossUnit(lost.unit).noun} of {output.name}{part}"
 
 
 def _lost(lost: Loss) -> str:

@@ -6,7 +6,7 @@ from ocompress.validation.device_result import DeviceValidation, Flips, MachineC
 from ocompress.validation.drops import NAMES, Named
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
-from ocompress.validation.measures import Measure, Unit
+from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import (
     Check,
@@ -31,13 +31,13 @@ __all__ = [
     "Interval",
     "LevelResult",
     "Loss",
+    "LossUnit",
     "MachineComparison",
     "Measure",
     "Metric",
     "Named",
     "OutputComparison",
     "ScoreComparison",
-    "Unit",
     "ValidationResult",
     "WorstSample",
     "validate",

@@ -11,7 +11,7 @@ from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Verdict
 from ocompress.validation.drops import Drop, Named, make_meter
 from ocompress.validation.intervals import samples_needed
-from ocompress.validation.measures import Measure, Unit
+from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
 
 CONFIDENCE = 0.95
@@ -69,7 +69,7 @@ class AccuracyGuard:
         self.default = default
         self._confidence = confidence
         self._meter = make_meter(reference, data, metric, threads=threads)
-        if default and self._meter.noun == Unit.AGREEMENT.noun:
+        if default and self._meter.noun == LossUnit.AGREEMENT.noun:
             self.max_drop = _COIN_FLIPS * max_drop
         self._samples = data.samples
         self.restart()

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocompress.analysis.output_errors import output_parts
-from ocompress.analysis.output_parts import Part
+from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.randomness import random_outputs
 from ocompress.ir import Model
 from ocompress.validation.decisions import DecisionRule, as_float, is_float
@@ -152,7 +152,7 @@ class Collapse:
         return {
             name: _OutputSum(
                 name,
-                [PartSum(p) for p in parts.get(name) or (Part(),)],
+                [PartSum(p) for p in parts.get(name) or (OutputPart(),)],
                 Chance(DecisionRule.for_output(array)),
                 array.dtype.kind not in "OUS",
                 _is_unit(array),

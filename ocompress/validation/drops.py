@@ -15,7 +15,7 @@ from ocompress.runtime import Level
 from ocompress.validation.decisions import as_float, is_float
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.losses import LossSum, worst
-from ocompress.validation.measures import Measure, Unit, as_named, choose_measures
+from ocompress.validation.measures import LossUnit, Measure, as_named, choose_measures
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
@@ -93,7 +93,7 @@ def make_meter(
             return ScoreMeter(reference, data, "accuracy", threads)
         except DataError:
             pass  # labels of something else, nobody asked for them
-    return LossMeter(reference, data, None if metric == "auto" else Unit(metric), threads)
+    return LossMeter(reference, data, None if metric == "auto" else LossUnit(metric), threads)
 
 
 def _has_all_labels(data: Dataset) -> bool:
@@ -111,7 +111,7 @@ class LossMeter:
     """
 
     def __init__(
-        self, reference: Model, data: Dataset, unit: Unit | None, threads: int = 1
+        self, reference: Model, data: Dataset, unit: LossUnit | None, threads: int = 1
     ) -> None:
         """Run the reference over the data once; `unit` None leaves it to the outputs."""
         self._data, self._threads = data, threads
@@ -146,11 +146,11 @@ class LossMeter:
         most = worst(found)
         assert most is not None  # there is a measure, and there are data
         least = mean_interval(np.zeros(most.count), self.margin(), confidence).high
-        return Drop(most.drop, Unit(most.unit).noun, most.count, least)
+        return Drop(most.drop, LossUnit(most.unit).noun, most.count, least)
 
     def margin(self) -> float:
         """Return what the flip of a sample that is near to one costs."""
-        units = (Unit.EXPECTED, Unit.AGREEMENT)
+        units = (LossUnit.EXPECTED, LossUnit.AGREEMENT)
         return max((s.margin for s in self._sums.values() if s.unit in units), default=0.0)
 
     def _watched(self) -> dict[str, LossSum]:
@@ -162,7 +162,7 @@ class LossMeter:
         return sums
 
     def _choose(
-        self, reference: Model, outputs: dict[str, np.ndarray], unit: Unit | None
+        self, reference: Model, outputs: dict[str, np.ndarray], unit: LossUnit | None
     ) -> dict[str, Measure]:
         found = choose_measures(reference, outputs)
         if not found:

@@ -9,7 +9,7 @@ from ocompress.errors import RecipeError
 from ocompress.ir import Model
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import FOOTPRINT_LIMITS, OUTPUT_LIMITS, Gate
-from ocompress.validation.measures import Unit
+from ocompress.validation.measures import LossUnit
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 
 _UNMEASURED = "was not measured"
@@ -89,7 +89,7 @@ def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:
             kind = level.score.name
             values.append(level.score.drop.value)
         elif level.loss is not None:
-            kind = Unit(level.loss.unit).noun
+            kind = LossUnit(level.loss.unit).noun
             values.append(level.loss.drop.value)
     return _check("max_drop", limit, max(values, default=None), f" of {kind}" if kind else "")
 

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis.output_parts import Spread
 from ocompress.validation.decisions import Kind
 from ocompress.validation.intervals import mean_interval
-from ocompress.validation.measures import Measure, Unit
+from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.result import Loss
 
 _SELDOM = 0.05
@@ -54,7 +54,7 @@ class LossSum:
         return _SELDOM <= self._fired / self._decided <= 1 - _SELDOM
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> LossUnit:
         """What the loss is counted in, as far as was seen."""
         return self.measure.unit if self._instead is None else self._counting.measure.unit
 
@@ -71,11 +71,11 @@ class LossSum:
         unit = self.measure.unit
         if self._instead is not None:
             self._instead.update(self.measure.decided_by(prepared), candidate, samples)
-        if unit is Unit.ERROR:
+        if unit is LossUnit.ERROR:
             for spread in self._spreads:
                 spread.update(prepared)
         if candidate is None:
-            lost = np.inf if unit is Unit.ERROR else 1.0
+            lost = np.inf if unit is LossUnit.ERROR else 1.0
             self._losses.append(np.full((len(self._spreads), samples), lost))
         else:
             self._losses.append(self.measure.losses(prepared, candidate, samples))
@@ -84,7 +84,7 @@ class LossSum:
     def watch(self, prepared: np.ndarray, samples: int) -> None:
         """Take in the original's output of a feed, for what a flip would cost."""
         self._margins.append(self.measure.margins(prepared, samples))
-        if self.measure.unit is Unit.EXPECTED:
+        if self.measure.unit is LossUnit.EXPECTED:
             best = np.nan_to_num(prepared.max(-1))
             self._sure += float(best.sum())
             self._fired += float((prepared[..., -1] > 0.5).sum())
@@ -102,9 +102,9 @@ class LossSum:
         if self._counting is not self:
             return self._counting.results(confidence)
         losses = np.concatenate(self._losses, axis=1)
-        if self.measure.unit is Unit.ERROR:
+        if self.measure.unit is LossUnit.ERROR:
             losses = losses / np.array([[s.variance] for s in self._spreads])
-        bounded = self.measure.unit in (Unit.EXPECTED, Unit.AGREEMENT)
+        bounded = self.measure.unit in (LossUnit.EXPECTED, LossUnit.AGREEMENT)
         margin = self.margin if bounded else None
         return [
             Loss(part.name, self.measure.unit.value, found, len(row), self.measure.temperature)

@@ -25,7 +25,7 @@ from enum import StrEnum
 import numpy as np
 
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
-from ocompress.analysis.output_parts import Part, parts_of
+from ocompress.analysis.output_parts import OutputPart, parts_of
 from ocompress.analysis.rows import by_sample, row_count
 from ocompress.ir import Model
 from ocompress.validation.decisions import DecisionRule, Kind, agree, as_float, is_float
@@ -35,7 +35,7 @@ _EMBEDDING = 64
 _TINY = 1e-12
 
 
-class Unit(StrEnum):
+class LossUnit(StrEnum):
     """What a loss is counted in."""
 
     EXPECTED = "expected"
@@ -47,10 +47,10 @@ class Unit(StrEnum):
     def noun(self) -> str:
         """What is lost, for people."""
         return {
-            Unit.EXPECTED: "expected accuracy",
-            Unit.AGREEMENT: "agreement",
-            Unit.COSINE: "cosine similarity",
-            Unit.ERROR: "explained variance",
+            LossUnit.EXPECTED: "expected accuracy",
+            LossUnit.AGREEMENT: "agreement",
+            LossUnit.COSINE: "cosine similarity",
+            LossUnit.ERROR: "explained variance",
         }[self]
 
 
@@ -68,10 +68,10 @@ class Measure:
             hardly ever goes one of the two ways.
     """
 
-    unit: Unit
+    unit: LossUnit
     rule: DecisionRule | None = None
     seeding: Seeding | Joined | None = None
-    parts: tuple[Part, ...] = field(default=(Part(),))
+    parts: tuple[OutputPart, ...] = field(default=(OutputPart(),))
     temperature: float = 1.0
     instead: Measure | None = None
 
@@ -85,9 +85,9 @@ class Measure:
             Probabilities with the classes last, float32 [samples, ..., classes], for `expected`;
             decisions for `agreement`; else the output itself.
         """
-        if self.unit is Unit.AGREEMENT:
+        if self.unit is LossUnit.AGREEMENT:
             return self._decided(reference)
-        if self.unit is not Unit.EXPECTED:
+        if self.unit is not LossUnit.EXPECTED:
             return as_float(reference)
         values = np.asarray(as_float(reference), np.float64)
         if self.rule is not None and self.rule.kind is Kind.THRESHOLD:
@@ -112,15 +112,15 @@ class Measure:
             Losses [parts, samples], or [parts, 1] where the output does not tell them apart. For
             `error`, mean squared errors that are still to be divided by the variance.
         """
-        if self.unit is Unit.EXPECTED:
+        if self.unit is LossUnit.EXPECTED:
             return self._expected(prepared, candidate, samples)[None]
-        if self.unit is Unit.AGREEMENT:
+        if self.unit is LossUnit.AGREEMENT:
             return 1 - agree(prepared, self._decided(candidate), samples)[None]
         if prepared.shape != candidate.shape:
-            lost = np.inf if self.unit is Unit.ERROR else 1.0
+            lost = np.inf if self.unit is LossUnit.ERROR else 1.0
             return np.full((len(self.parts), row_count(prepared.shape, samples)), lost)
         other = as_float(candidate)
-        if self.unit is Unit.COSINE:
+        if self.unit is LossUnit.COSINE:
             return _per_sample(_cosine_loss(prepared, other), samples)[None]
         return np.stack([_squared(p.of(prepared), p.of(other), samples) for p in self.parts])
 
@@ -134,7 +134,7 @@ class Measure:
 
     def margins(self, prepared: np.ndarray, samples: int) -> np.ndarray:
         """Return what each sample would lose if it flipped to the second best decision."""
-        if self.unit is not Unit.EXPECTED or prepared.shape[-1] < 2:
+        if self.unit is not LossUnit.EXPECTED or prepared.shape[-1] < 2:
             return np.ones(row_count(prepared.shape, samples))
         two = np.partition(prepared, -2, axis=-1)[..., -2:]
         return _per_sample(np.abs(two[..., 1] - two[..., 0]), samples)
@@ -178,49 +178,49 @@ def choose_measures(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str
         name: _measure_of(as_float(array), kinds[name])
         if name in real
         else (
-            Measure(Unit.ERROR)
+            Measure(LossUnit.ERROR)
             if is_float(array)
-            else Measure(Unit.AGREEMENT, DecisionRule(Kind.EQUAL))
+            else Measure(LossUnit.AGREEMENT, DecisionRule(Kind.EQUAL))
         )
         for name, array in outputs.items()
     }
 
 
-def as_named(measures: Mapping[str, Measure], unit: Unit) -> dict[str, Measure]:
+def as_named(measures: Mapping[str, Measure], unit: LossUnit) -> dict[str, Measure]:
     """Return the measures of those outputs that can be counted in a unit somebody asked for."""
     found = {}
     for name, measure in measures.items():
         decides = measure.rule is not None
-        if unit is Unit.AGREEMENT and decides:
+        if unit is LossUnit.AGREEMENT and decides:
             found[name] = replace(measure, unit=unit, instead=None)
-        elif unit is Unit.EXPECTED and measure.unit is unit:
+        elif unit is LossUnit.EXPECTED and measure.unit is unit:
             found[name] = replace(measure, instead=None)
-        elif unit in (Unit.COSINE, Unit.ERROR) and measure.seeding is not None:
+        elif unit in (LossUnit.COSINE, LossUnit.ERROR) and measure.seeding is not None:
             found[name] = replace(measure, unit=unit, rule=None, instead=None)
     return found
 
 
 def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
     if isinstance(seeding, Joined):
-        return Measure(Unit.ERROR, None, seeding, parts_of(output, seeding))
+        return Measure(LossUnit.ERROR, None, seeding, parts_of(output, seeding))
     if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
         parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
         if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
             rule = DecisionRule(Kind.TOP_1, seeding.axis)
-            agreement = Measure(Unit.AGREEMENT, rule, seeding)
-            return Measure(Unit.EXPECTED, rule, seeding, instead=agreement)
-        return Measure(Unit.ERROR, None, seeding, parts)
+            agreement = Measure(LossUnit.AGREEMENT, rule, seeding)
+            return Measure(LossUnit.EXPECTED, rule, seeding, instead=agreement)
+        return Measure(LossUnit.ERROR, None, seeding, parts)
     parts = parts_of(output, seeding)
-    error = Measure(Unit.ERROR, None, seeding, parts)
+    error = Measure(LossUnit.ERROR, None, seeding, parts)
     if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
-        return Measure(Unit.EXPECTED, DecisionRule(Kind.THRESHOLD), seeding, instead=error)
+        return Measure(LossUnit.EXPECTED, DecisionRule(Kind.THRESHOLD), seeding, instead=error)
     wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
     if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
-        return Measure(Unit.COSINE, None, seeding)
+        return Measure(LossUnit.COSINE, None, seeding)
     return error
 
 
-def _is_mixed(output: np.ndarray, parts: Sequence[Part]) -> bool:
+def _is_mixed(output: np.ndarray, parts: Sequence[OutputPart]) -> bool:
     """Whether an output is boxes beside scores rather than logits, of which one may stick out."""
     sizes = [len(p.channels) for p in parts if p.channels is not None]
     return output.ndim > 2 and len(sizes) > 1 and min(sizes) > 1

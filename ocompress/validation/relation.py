@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ocompress.analysis.output_parts import Part
+from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.rows import by_sample
 from ocompress.analysis.running import Running, sqnr_db
 from ocompress.validation.decisions import DecisionRule
@@ -29,7 +29,7 @@ class PartSum:
         part: Which.
     """
 
-    part: Part
+    part: OutputPart
     largest: float = 0.0
     _reference: Running = field(default_factory=Running)
     _candidate: Running = field(default_factory=Running)

@@ -20,8 +20,8 @@ from ocompress.validation.result import Check, LevelResult, OutputComparison
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import (
     LARGE,
-    Opener,
     Source,
+    SourceOpener,
     live_opener,
     shelf_opener,
 )
@@ -41,7 +41,7 @@ class LevelRun:
     accuracy: tuple[ScoreSum, ScoreSum] | None = None
     metric: ScoreSum | None = None
 
-    def open(self, model: Model, opener: Opener) -> None:
+    def open(self, model: Model, opener: SourceOpener) -> None:
         """Load the candidate, or run it at once if its outputs are to be put aside."""
         try:
             self.source = opener(model, self.level)
@@ -125,7 +125,7 @@ class Runner:
         return labels
 
     def run(
-        self, reference: Model, candidate: Model, threads: int, opener: Opener | None = None
+        self, reference: Model, candidate: Model, threads: int, opener: SourceOpener | None = None
     ) -> Comparison:
         """Compare over all the data.
 

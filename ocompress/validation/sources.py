@@ -97,7 +97,7 @@ class ShelfSource:
         return next(self._rest)
 
 
-class Opener(Protocol):
+class SourceOpener(Protocol):
     """Opens a source for a model at an optimization level."""
 
     def __call__(self, model: Model, level: Level) -> Source:
@@ -109,11 +109,11 @@ class Opener(Protocol):
         ...
 
 
-def live_opener(threads: int) -> Opener:
+def live_opener(threads: int) -> SourceOpener:
     """Open sessions."""
     return lambda model, level: LiveSource(model, level, threads)
 
 
-def shelf_opener(threads: int, data: Dataset) -> Opener:
+def shelf_opener(threads: int, data: Dataset) -> SourceOpener:
     """Run each model over all the data when it is opened."""
     return lambda model, level: ShelfSource(model, level, threads, data)

@@ -13,7 +13,7 @@ from ocompress.io.dataset import Dataset, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Level
 from ocompress.validation.decisions import Kind
-from ocompress.validation.measures import Measure, Unit
+from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.scores import Accuracy, class_ids
 from ocompress.validation.sources import LiveSource
 
@@ -103,7 +103,7 @@ def _fits(
     except DataError:
         return False  # labels of something else
     measure = measures.get(accuracy.output) if chosen else None
-    if measure is None or measure.unit is not Unit.EXPECTED or measure.temperature != 1:
+    if measure is None or measure.unit is not LossUnit.EXPECTED or measure.temperature != 1:
         return False
     classes = measure.prepare(outputs[accuracy.output]).shape[-1]
     return bool(accuracy.labels.max() < classes)

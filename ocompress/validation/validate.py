@@ -14,7 +14,7 @@ from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.result import Check, ValidationResult
 from ocompress.validation.runs import Comparison, LevelRun, Runner
-from ocompress.validation.sources import Opener, live_opener
+from ocompress.validation.sources import SourceOpener, live_opener
 from ocompress.validation.structure import structure_checks
 
 
@@ -28,7 +28,7 @@ def validate(
     gate: Gate | None = None,
     footprint: Footprint | None = None,
     threads: int = 1,
-    opener: Opener | None = None,
+    opener: SourceOpener | None = None,
     measures: Mapping[str, Measure] | None = None,
     domains: Collection[str] = (),
 ) -> ValidationResult:

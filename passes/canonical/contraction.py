@@ -11,7 +11,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import LARGEST_COPY, Refusal
 from ocompress.ir import DType, Graph, Value
 from passes.canonical.einsum import Equation, OddEquation, Product, product
-from passes.canonical.einsum_chain import Step, Term, chain
+from passes.canonical.einsum_chain import ContractionStep, Term, chain
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ class Contraction:
             planned.append((pair, left[-1], found))
         return self._built(planned)
 
-    def _steps(self) -> list[Step]:
+    def _steps(self) -> list[ContractionStep]:
         constant = [o.array is not None for o in self.operands]
         equation = Equation(tuple(o.term for o in self.operands), self.result)
         if len(self.operands) > 2:
             return chain(equation, constant, self.extents)
         order = (1, 0) if constant[0] and not constant[1] else (0, 1)
         equation = Equation(tuple(self.operands[at].term for at in order), self.result)
-        return [Step(*order, equation, product(equation))]
+        return [ContractionStep(*order, equation, product(equation))]
 
     def _built(self, planned: Sequence[tuple[list[Operand], Operand, _Product | None]]) -> Value:
         for operand in self.operands:

@@ -32,7 +32,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Step:
+class ContractionStep:
     """Two factors become one.
 
     Attributes:
@@ -49,7 +49,9 @@ class Step:
     product: Product | None
 
 
-def chain(equation: Equation, constant: Sequence[bool], extents: Mapping[str, int]) -> list[Step]:
+def chain(
+    equation: Equation, constant: Sequence[bool], extents: Mapping[str, int]
+) -> list[ContractionStep]:
     """Return the steps that take the fewest multiplications, and store the fewest numbers.
 
     Constants may be multiplied with each other, since that is done once, unless what they make is
@@ -89,7 +91,7 @@ _Cost = tuple[int, int, int]
 
 def _orders(
     factors: list[Factor], result: Term, size: _Sizes
-) -> Iterator[tuple[_Cost, list[Step]]]:
+) -> Iterator[tuple[_Cost, list[ContractionStep]]]:
     if len(factors) == 1:
         if factors[0].term == result:
             yield (0, 0, 0), []
@@ -105,7 +107,7 @@ def _orders(
 
 def _steps(
     at: tuple[int, int], factors: list[Factor], rest: list[Factor], result: Term, size: _Sizes
-) -> Iterator[tuple[Step, _Cost]]:
+) -> Iterator[tuple[ContractionStep, _Cost]]:
     """Yield the one step there is for two factors in this order, if any, with its cost."""
     (left, fixed), (right, known) = ((factors[n].term, factors[n].constant) for n in at)
     wanted = {*result, *(letter for f in rest for letter in f.term)}
@@ -115,9 +117,9 @@ def _steps(
         stored = size.of(left) + size.of(right)
         told = all(letter in size.extents for letter in (*left, *right))
         if at[0] < at[1] and told and size.of(kept) <= max(stored, LARGEST_COPY // 8):
-            yield Step(*at, equation, None), (0, size.of(kept) - stored, 0)
+            yield ContractionStep(*at, equation, None), (0, size.of(kept) - stored, 0)
     elif known and set(right) <= set(left) and kept == left:
-        yield Step(*at, equation, None), (size.of(left), 0, 0)
+        yield ContractionStep(*at, equation, None), (size.of(left), 0, 0)
     elif not fixed:  # a constant is multiplied from the right
         found = _product(equation)
         if found is not None and rest:  # as it is made: no Transpose has to follow
@@ -126,7 +128,7 @@ def _steps(
         if found is not None:
             turned = (left != found.left) + (not known and right != found.right)
             turned += equation.result != found.made
-            yield Step(*at, equation, found), (size.of({*left, *right}), 0, turned)
+            yield ContractionStep(*at, equation, found), (size.of({*left, *right}), 0, turned)
 
 
 def _product(equation: Equation) -> Product | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocompress.ir import Facet, Model, Node, packed, schemas
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
-from passes.canonical.adapters import ADAPTERS, Refusal
+from passes.canonical.adapters import ADAPTERS, CannotAdapt
 from passes.canonical.adapters.step import Step, nothing
 
 
@@ -66,7 +66,7 @@ def _climb(model: Model, version: int, ctx: Context) -> bool:
             continue
         try:
             steps.append(plan(node, version))
-        except Refusal as refusal:
+        except CannotAdapt as refusal:
             why = f"{node.op_type} keeps the model at opset {version - 1}: {refusal}"
             ctx.skip(node, "no-adapter", why)
             return False
@@ -79,7 +79,7 @@ def plan(node: Node, version: int) -> Step:
     """Return the step that brings a node over the change of that version.
 
     Raises:
-        Refusal: If there is none.
+        CannotAdapt: If there is none.
     """
     adapter = ADAPTERS.get((node.op_type, version))
     if adapter is not None:
@@ -88,5 +88,5 @@ def plan(node: Node, version: int) -> Step:
         return lambda: node.set_attr("consumed_inputs", None)
     why = schemas.misfit(node, version)
     if why:
-        raise Refusal(why)
+        raise CannotAdapt(why)
     return nothing

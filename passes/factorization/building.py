@@ -35,7 +35,7 @@ class HasForms(Protocol):
 
 
 @dataclass(frozen=True)
-class Chain:
+class ChainEdit:
     """Puts a chain in place of a layer.
 
     Attributes:
@@ -76,7 +76,10 @@ class Chain:
 
 
 def build(
-    model: Model, chains: Mapping[str, Chain], takes: Callable[[Node], bool], ctx: Context | None
+    model: Model,
+    chains: Mapping[str, ChainEdit],
+    takes: Callable[[Node], bool],
+    ctx: Context | None,
 ) -> Built:
     """Return the model with some layers replaced.
 
@@ -104,7 +107,7 @@ def build(
     return Built(clone, found, frozenset(part for part in chains if part in found))
 
 
-def _finish(model: Model, chains: Iterable[Chain]) -> None:
+def _finish(model: Model, chains: Iterable[ChainEdit]) -> None:
     """Let weights take in the orders of channels that chains brought along."""
     starts = tuple(f"{label}_factor" for chain in chains for label in chain.labels)
     absorb([n for n in model.graph.nodes if n.is_op("Gather") and n.label.startswith(starts)])
@@ -112,7 +115,7 @@ def _finish(model: Model, chains: Iterable[Chain]) -> None:
 
 
 def _store(
-    target: Chain, form: Form, sites: Sequence[Site], made: Fit, sums: RegressionSums | None
+    target: ChainEdit, form: Form, sites: Sequence[Site], made: Fit, sums: RegressionSums | None
 ) -> Fit | None:
     """Put a chain in place of layers, as close to a fitted weight as its ranks allow."""
     site = sites[0]

@@ -11,7 +11,7 @@ from passes.factorization import starts
 from passes.factorization.alternate import AXES
 from passes.factorization.forms import Form, Ranks, Starts
 from passes.factorization.problem import Problem
-from passes.factorization.steps import Link
+from passes.factorization.steps import ChainLink
 
 METHODS = (
     "channel",
@@ -34,15 +34,15 @@ def _taps(dims: int) -> str:
     return AXES[1 : dims + 1]
 
 
-def _pointwise(matrix: np.ndarray, dims: int) -> Link:
+def _pointwise(matrix: np.ndarray, dims: int) -> ChainLink:
     """Return a 1 x 1 convolution of a matrix (inputs, outputs)."""
     weight = matrix.T.reshape(matrix.shape[1], matrix.shape[0], *(1,) * dims)
-    return Link(weight, 1, (False,) * dims)
+    return ChainLink(weight, 1, (False,) * dims)
 
 
-def _whole(weight: np.ndarray, groups: int = 1) -> Link:
+def _whole(weight: np.ndarray, groups: int = 1) -> ChainLink:
     """Return a convolution that walks like the layer."""
-    return Link(weight, groups, (True,) * (weight.ndim - 2))
+    return ChainLink(weight, groups, (True,) * (weight.ndim - 2))
 
 
 # -- k x k to r channels, then 1 x 1: principal components of the outputs (Zhang et al., 2015) --
@@ -54,7 +54,7 @@ def _output_start(problem: Problem) -> Starts:
     return lambda r: [first[:, : r[0]].reshape(*shape, -1), second[: r[0]]]
 
 
-def _output_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _output_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, second = factors
     return [_whole(np.moveaxis(first, -1, 0)), _pointwise(second, first.ndim - 2)]
 
@@ -67,7 +67,7 @@ def _input_start(problem: Problem) -> Starts:
     return lambda r: [first[:, : r[0]], second[: r[0]]]
 
 
-def _input_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _input_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, second = factors
     return [_pointwise(first, second.ndim - 2), _whole(np.moveaxis(second, -1, 0))]
 
@@ -91,14 +91,14 @@ def _spatial_start(axis: int, problem: Problem) -> Starts:
     return lambda r: [first[:, : r[0]].reshape(*shape, -1), second[: r[0]]]
 
 
-def _spatial_links(axis: int, factors: Sequence[np.ndarray]) -> list[Link]:
+def _spatial_links(axis: int, factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, second = factors
     dims = second.ndim - 1
     ours = tuple(at == axis for at in range(dims))
     kernel = [first.shape[1] if own else 1 for own in ours]
     weight = first.transpose(2, 0, 1).reshape(first.shape[2], first.shape[0], *kernel)
     rest = np.expand_dims(np.moveaxis(second, -1, 0), 2 + axis)
-    return [Link(weight, 1, ours), Link(rest, 1, tuple(not own for own in ours))]
+    return [ChainLink(weight, 1, ours), ChainLink(rest, 1, tuple(not own for own in ours))]
 
 
 # -- 1 x 1, k x k between fewer channels, 1 x 1 (Kim et al., 2016) ----------------------------
@@ -124,7 +124,7 @@ def _tucker_start(problem: Problem) -> Starts:
     return given
 
 
-def _tucker_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _tucker_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, core, last = factors
     dims = core.ndim - 2
     return [_pointwise(first, dims), _whole(np.moveaxis(core, -1, 0)), _pointwise(last, dims)]
@@ -142,7 +142,7 @@ def _canonical_most(problem: Problem) -> Ranks:
     return (problem.channels * min(problem.taps, problem.outputs),)
 
 
-def _canonical_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _canonical_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, taps, last = factors
     dims = taps.ndim - 1
     depthwise = np.moveaxis(taps, -1, 0)[:, None]
@@ -158,7 +158,7 @@ def _depthwise_start(problem: Problem) -> Starts:
     return lambda r: [first[:, : r[0]], second[:, : r[0]]]
 
 
-def _depthwise_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _depthwise_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, second = factors
     channels, terms = first.shape[:2]
     weight = first.reshape(channels * terms, 1, *first.shape[2:])
@@ -174,7 +174,7 @@ def _pointwise_start(problem: Problem) -> Starts:
     return lambda r: [first[..., : r[0]], second[:, : r[0]]]
 
 
-def _pointwise_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _pointwise_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     first, second = factors
     flat = first.reshape(len(first), -1)
     return [_pointwise(flat, second.ndim - 2), _whole(second, len(second))]
@@ -200,12 +200,12 @@ def _grid_start(problem: Problem) -> Starts:
     return given
 
 
-def _grid_links(factors: Sequence[np.ndarray]) -> list[Link]:
+def _grid_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     right, down, core, last = factors
     flat = core.reshape(-1, core.shape[-1])
     return [
-        Link(right.T, 1, (), mode=0),
-        Link(down.T, 1, (), mode=1),
+        ChainLink(right.T, 1, (), mode=0),
+        ChainLink(down.T, 1, (), mode=1),
         _pointwise(flat, 0),
         _pointwise(last, 0),
     ]

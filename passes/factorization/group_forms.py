@@ -12,7 +12,7 @@ from passes.factorization.direct import Direct
 from passes.factorization.forms import Ranks, Starts
 from passes.factorization.grouping import grouped, in_order
 from passes.factorization.problem import Problem
-from passes.factorization.steps import Link, Pick, Shuffle, Step
+from passes.factorization.steps import ChainLink, Pick, ShuffleStep, Step
 
 METHODS = ("shuffle", "blocks")
 _DAMPING = 1e-9
@@ -98,9 +98,9 @@ def _shuffle_links(factors: Sequence[np.ndarray]) -> list[Step]:
     spread = second.transpose(1, 3, 0, 2)
     ones = (1,) * dims
     return [
-        Link(squeezed.reshape(-1, squeezed.shape[2], *ones), groups, (True,) * dims),
-        Shuffle(1, groups, groups, rank),
-        Link(spread.reshape(-1, groups * rank, *ones), groups, (False,) * dims),
+        ChainLink(squeezed.reshape(-1, squeezed.shape[2], *ones), groups, (True,) * dims),
+        ShuffleStep(1, groups, groups, rank),
+        ChainLink(spread.reshape(-1, groups * rank, *ones), groups, (False,) * dims),
     ]
 
 
@@ -194,4 +194,4 @@ def _blocks_links(factors: Sequence[np.ndarray]) -> list[Step]:
     rows = before.reshape(groups, -1)
     blocks = np.concatenate([own[:, own_rows] for own, own_rows in zip(inner, rows, strict=True)])
     walks = (True,) * (weight.ndim - 2)
-    return [Pick(before), Link(blocks, groups, walks), Pick(np.argsort(after, kind="stable"))]
+    return [Pick(before), ChainLink(blocks, groups, walks), Pick(np.argsort(after, kind="stable"))]

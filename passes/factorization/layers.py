@@ -30,7 +30,7 @@ Shapes = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerGroup:
     """Layers that share a weight.
 
     Attributes:
@@ -114,7 +114,7 @@ def is_too_old(model: Model, ctx: Context) -> bool:
 
 def survey(
     model: Model, weights: Sequence[LayerWeight], ctx: Context, *, blind: bool = False
-) -> Iterator[Layer]:
+) -> Iterator[LayerGroup]:
     """Collect input moments and curvature of layers; say which layers cannot be measured.
 
     Args:
@@ -155,7 +155,7 @@ def survey(
 
 
 def _parts(
-    layer: Layer, sums: Regression | None, halves: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    layer: LayerGroup, sums: Regression | None, halves: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> list[tuple[Problem, Problem]]:
     """Return what each part of few samples poses, for each group; none of enough samples."""
     if sums is None or sums.parts is None:
@@ -191,7 +191,7 @@ def _layer(
     work: Mapping[int, float],
     sums: Regression | None,
     curvature: np.ndarray | None,
-) -> Layer:
+) -> LayerGroup:
     site = sites[0]
     matrix = site.matrix(site.layer.weight.astype(np.float64))
     if curvature is None:  # relative to what the layer makes, or layers could not be compared
@@ -203,7 +203,7 @@ def _layer(
     shape, called = shapes[_read(site).name]
     problems = problems_of(site, matrix, sums, curvature, shape)
     mean = None if sums is None else sums.x
-    return Layer(sites, shape, called, total, problems, mean)
+    return LayerGroup(sites, shape, called, total, problems, mean)
 
 
 def _read(site: Site) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
-from passes.factorization.layers import Layer
+from passes.factorization.layers import LayerGroup
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import factored
 
@@ -44,7 +44,9 @@ def error_of(
     return sum(judge.error(judge.scaled(t.reshape(judge.tensor.shape))) for judge, t in pairs)
 
 
-def error_left_out(form: Form, ranks: Ranks, layer: Layer, effort: Effort, error: float) -> float:
+def error_left_out(
+    form: Form, ranks: Ranks, layer: LayerGroup, effort: Effort, error: float
+) -> float:
     """Return what a form costs on samples to come, going by those of the layer's parts.
 
     Few samples span few directions, and a chain of as many ranks keeps them all: it seems to cost
@@ -66,7 +68,7 @@ def error_left_out(form: Form, ranks: Ranks, layer: Layer, effort: Effort, error
 
 
 def fitted_apart(
-    form: Form, ranks: Ranks, layer: Layer, effort: Effort
+    form: Form, ranks: Ranks, layer: LayerGroup, effort: Effort
 ) -> tuple[list[Problem], list[list[np.ndarray]]]:
     """Return what the part of the samples poses that is fitted to, and the factors, by group."""
     fit = [problem for problem, _ in layer.parts]

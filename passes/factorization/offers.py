@@ -16,7 +16,7 @@ from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import Form, Ranks
 from passes.factorization.ladders import RanksOf
-from passes.factorization.layers import Layer
+from passes.factorization.layers import LayerGroup
 from passes.factorization.left_out import error_left_out, fitted_apart
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
@@ -69,11 +69,11 @@ class OfferSearch:
     timed: bool
     opset: int
     seed: int
-    chain: Callable[[Layer, Form, Ranks], Edit]
+    chain: Callable[[LayerGroup, Form, Ranks], Edit]
     named: bool = False
 
 
-def offers(layer: Layer, search: OfferSearch) -> Offers:
+def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
     """Return everything a layer could become; the first keeps it.
 
     A chain that has as many weights as the layer or multiplies about as much is left out.
@@ -131,7 +131,7 @@ class _Draft:
     judged: float = 0.0
 
 
-def _drafts(layer: Layer, search: OfferSearch, once: float) -> Iterator[_Draft]:
+def _drafts(layer: LayerGroup, search: OfferSearch, once: float) -> Iterator[_Draft]:
     """Yield chains as they start, those that would save nothing or lose too much left out."""
     site = layer.site
     power = sum(p.power() for p in layer.problems)
@@ -163,7 +163,7 @@ def _promising(drafts: Iterable[_Draft]) -> list[_Draft]:
     ]
 
 
-def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
+def _fitted(draft: _Draft, layer: LayerGroup, effort: Effort) -> _Draft:
     form = draft.form
     if form.closed or not effort.rounds:
         return draft
@@ -174,17 +174,17 @@ def _fitted(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
     return replace(draft, factors=factors, error=_error(layer, form, factors))
 
 
-def _judged(draft: _Draft, layer: Layer, effort: Effort) -> _Draft:
+def _judged(draft: _Draft, layer: LayerGroup, effort: Effort) -> _Draft:
     left_out = error_left_out(draft.form, draft.ranks, layer, effort, draft.error)
     return replace(draft, judged=left_out)
 
 
-def _error(layer: Layer, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
+def _error(layer: LayerGroup, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
     pairs = zip(layer.problems, factors, strict=True)
     return sum(form.error(problem, every) for problem, every in pairs)
 
 
-def _trial(layer: Layer, probe: _Draft, effort: Effort) -> Trial:
+def _trial(layer: LayerGroup, probe: _Draft, effort: Effort) -> Trial:
     site, problems, factors = layer.site, layer.problems, probe.factors
     if layer.parts:
         problems, factors = fitted_apart(probe.form, probe.ranks, layer, effort)
@@ -204,7 +204,7 @@ def _work(model: Model | None) -> float:
 
 
 def _timed(
-    found: Sequence[Move], models: Sequence[Model | None], layer: Layer, seed: int
+    found: Sequence[Move], models: Sequence[Model | None], layer: LayerGroup, seed: int
 ) -> list[Move]:
     times = milliseconds(models, layer.called, seed)
     each = len(layer.sites)

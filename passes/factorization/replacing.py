@@ -24,10 +24,10 @@ from ocompress.planning import MoveTable
 from passes import order
 from passes.factorization import ladders
 from passes.factorization import offers as offering
-from passes.factorization.building import Chain, build
+from passes.factorization.building import ChainEdit, build
 from passes.factorization.choices import Chains
 from passes.factorization.forms import Form, Ranks
-from passes.factorization.layers import Layer, is_too_old, survey
+from passes.factorization.layers import LayerGroup, is_too_old, survey
 from passes.factorization.previewing import preview
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -102,7 +102,9 @@ class Replace(LossyPass):
 
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
         """Return the model with layers replaced, first layer first, all behind fitted."""
-        chains = {part: move.edit for part, move in plan.items() if isinstance(move.edit, Chain)}
+        chains = {
+            part: move.edit for part, move in plan.items() if isinstance(move.edit, ChainEdit)
+        }
         fits = fit and self.refit and self._seen(ctx)
         return build(model, chains, self._takes, ctx if fits else None)
 
@@ -157,10 +159,10 @@ class Replace(LossyPass):
         named = bool(self.rank)
         return offering.OfferSearch(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 
-    def _chain(self, layer: Layer, form: Form, ranks: Ranks) -> Chain:
+    def _chain(self, layer: LayerGroup, form: Form, ranks: Ranks) -> ChainEdit:
         curvature = np.stack([p.curvature for p in layer.problems])
         labels = tuple(s.node.label for s in layer.sites)
-        return Chain(self, labels, form.name, ranks, curvature, layer.shape)
+        return ChainEdit(self, labels, form.name, ranks, curvature, layer.shape)
 
     def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Chains:
         search = self._search(model.opset, ctx)

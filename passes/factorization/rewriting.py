@@ -12,7 +12,7 @@ from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Graph, Value
 from passes.factorization.forms import Form
 from passes.factorization.problem import Problem
-from passes.factorization.steps import Link, Step, links_of, merged, trimmed
+from passes.factorization.steps import ChainLink, Step, links_of, merged, trimmed
 from passes.factorization.writing import write
 
 
@@ -133,7 +133,7 @@ def _turned(weight: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _constants(
-    graph: Graph, hint: str, links: Sequence[Link], weights: Sequence[np.ndarray]
+    graph: Graph, hint: str, links: Sequence[ChainLink], weights: Sequence[np.ndarray]
 ) -> dict[int, Value]:
     """Return the constant of each link, by its id."""
     pairs = zip(links, weights, strict=True)

@@ -11,7 +11,7 @@ from passes.factorization.alternate import AXES
 from passes.factorization.direct import Direct
 from passes.factorization.forms import Ranks, Starts
 from passes.factorization.problem import Problem
-from passes.factorization.steps import Fork, Link, Step
+from passes.factorization.steps import ChainLink, Fork, Step
 
 _DAMPING = 1e-9
 
@@ -76,16 +76,16 @@ def _masks(factors: Sequence[np.ndarray]) -> Mapping[int, np.ndarray]:
 def _links(factors: Sequence[np.ndarray]) -> list[Step]:
     first, core, wide = factors
     dims = core.ndim - 2
-    squeeze = Link(first.T.reshape(*first.T.shape, *(1,) * dims), 1, (False,) * dims)
+    squeeze = ChainLink(first.T.reshape(*first.T.shape, *(1,) * dims), 1, (False,) * dims)
     whole = np.moveaxis(core, -1, 0)
     walks = (True,) * dims
     if wide.all():
-        return [squeeze, Link(whole, 1, walks)]
+        return [squeeze, ChainLink(whole, 1, walks)]
     centre = _centre(core.shape[1:-1])
     flat = whole[~wide].reshape(-1, len(core), int(np.prod(core.shape[1:-1])))
     point = flat[:, :, _flat_centre(core.shape[1:-1])].reshape(-1, len(core), *(1,) * dims)
     order = np.argsort(np.argsort(wide, kind="stable"), kind="stable")
-    branches = [[Link(point, 1, walks, tap=centre)], [Link(whole[wide], 1, walks)]]
+    branches = [[ChainLink(point, 1, walks, tap=centre)], [ChainLink(whole[wide], 1, walks)]]
     return [squeeze, Fork(branches, order)]
 
 

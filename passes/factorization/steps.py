@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainLink:
     """One convolution of a chain.
 
     Attributes:
@@ -29,7 +29,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Shuffle:
+class ShuffleStep:
     """A transposition of channels, behind a link that walks like the layer.
 
     Attributes:
@@ -75,14 +75,14 @@ class Fork:
     order: np.ndarray
 
 
-Step = Link | Shuffle | Pick | Fork
+Step = ChainLink | ShuffleStep | Pick | Fork
 
 
-def links_of(steps: Sequence[Step]) -> list[Link]:
+def links_of(steps: Sequence[Step]) -> list[ChainLink]:
     """Return all convolutions, in the order in which they are written."""
     found = []
     for step in steps:
-        if isinstance(step, Link):
+        if isinstance(step, ChainLink):
             found.append(step)
         elif isinstance(step, Fork):
             found += [link for branch in step.branches for link in links_of(branch)]
@@ -99,9 +99,9 @@ def bytes_of(steps: Sequence[Step], itemsize: int) -> int:
 def width_of(steps: Sequence[Step]) -> int:
     """Return the channels that a chain makes."""
     last = steps[-1]
-    if isinstance(last, Link):
+    if isinstance(last, ChainLink):
         return int(last.weight.shape[0])
-    if isinstance(last, Shuffle):
+    if isinstance(last, ShuffleStep):
         return last.outer * last.rows * last.columns * last.width
     return len(last.channels if isinstance(last, Pick) else last.order)
 
@@ -118,7 +118,7 @@ def undone(channels: np.ndarray, order: np.ndarray) -> np.ndarray:
     return found
 
 
-def tails(steps: Sequence[Step], order: np.ndarray) -> list[tuple[Link, np.ndarray]]:
+def tails(steps: Sequence[Step], order: np.ndarray) -> list[tuple[ChainLink, np.ndarray]]:
     """Return the convolutions whose outputs are those of the chain, and which ones they are.
 
     Args:
@@ -126,11 +126,11 @@ def tails(steps: Sequence[Step], order: np.ndarray) -> list[tuple[Link, np.ndarr
         order: What the outputs of the chain are called.
     """
     for step in reversed(steps):
-        if isinstance(step, Link):
+        if isinstance(step, ChainLink):
             return [(step, order)]
         if isinstance(step, Pick):
             order = undone(step.channels, order)
-        elif isinstance(step, Shuffle):
+        elif isinstance(step, ShuffleStep):
             order = undone(step.order(), order)
         else:
             order = undone(step.order, order)
@@ -155,12 +155,12 @@ def trimmed(steps: Sequence[Step]) -> list[Step]:
 
 def _merged(same: Sequence[Step]) -> Step:
     first = same[0]
-    if isinstance(first, Link):
-        links = [s for s in same if isinstance(s, Link)]
+    if isinstance(first, ChainLink):
+        links = [s for s in same if isinstance(s, ChainLink)]
         weight = np.concatenate([link.weight for link in links])
         return replace(first, weight=weight, groups=sum(link.groups for link in links))
-    if isinstance(first, Shuffle):
-        return replace(first, outer=sum(s.outer for s in same if isinstance(s, Shuffle)))
+    if isinstance(first, ShuffleStep):
+        return replace(first, outer=sum(s.outer for s in same if isinstance(s, ShuffleStep)))
     if isinstance(first, Pick):
         picks = [s.channels for s in same if isinstance(s, Pick)]
         starts = np.cumsum([0, *map(len, picks)])

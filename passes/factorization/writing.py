@@ -10,10 +10,10 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Graph, Node, Value
 from passes.factorization.steps import (
+    ChainLink,
     Fork,
-    Link,
     Pick,
-    Shuffle,
+    ShuffleStep,
     Step,
     is_identity,
     links_of,
@@ -36,7 +36,7 @@ def write(site: Site, steps: Sequence[Step], constants: Mapping[int, Value]) -> 
     modes = [link for link in links if link.mode is not None]
     writer = _Writer(site, graph, links[-1], constants, _biases(site, graph, steps))
     made = node.output
-    if not isinstance(steps[-1], Link):
+    if not isinstance(steps[-1], ChainLink):
         inner = Value(graph.names.fresh(f"{node.label}_factor"))
         node.outputs[0], inner.producer = inner, node
     seen = site.layer.data
@@ -53,7 +53,7 @@ def _biases(site: Site, graph: Graph, steps: Sequence[Step]) -> dict[int, Value]
     """Return what is added to each link whose outputs are the chain's, in its own order."""
     at = site.layer.bias_at
     value = None if at is None else site.node.input(at)
-    if value is None or isinstance(steps[-1], Link):
+    if value is None or isinstance(steps[-1], ChainLink):
         return {}  # there is none, or it stays where it is
     found = {}
     for link, order in tails(steps, np.arange(site.layer.form.outputs)):
@@ -80,21 +80,21 @@ class _Writer:
 
     site: Site
     graph: Graph
-    last: Link
+    last: ChainLink
     constants: Mapping[int, Value]
     biases: Mapping[int, Value]
 
     def step(self, step: Step, seen: Value) -> Value:
         """Write one step behind a value; return what it makes."""
-        if isinstance(step, Link):
+        if isinstance(step, ChainLink):
             return self._link(step, seen)
-        if isinstance(step, Shuffle):
+        if isinstance(step, ShuffleStep):
             return self._shuffle(step, seen)
         if isinstance(step, Pick):
             return self._picked(seen, step.channels)
         return self._fork(step, seen)
 
-    def unflattened(self, links: Sequence[Link]) -> Value:
+    def unflattened(self, links: Sequence[ChainLink]) -> Value:
         """Apply matrices to the axes of what is flattened before the layer, and flatten that."""
         flatten = self.site.layer.data.producer
         assert flatten is not None
@@ -105,7 +105,7 @@ class _Writer:
         name = self.graph.names.fresh(f"{self.site.node.label}_flat")
         return self.graph.add_op("Flatten", [seen], name=name, attrs={"axis": 1}).output
 
-    def _link(self, link: Link, seen: Value) -> Value:
+    def _link(self, link: ChainLink, seen: Value) -> Value:
         site, layer = self.site, self.site.layer
         seen = self._cropped(link, seen)
         constant, bias = self.constants[id(link)], self.biases.get(id(link))
@@ -123,7 +123,7 @@ class _Writer:
         _settle(site, link)
         return node.output
 
-    def _cropped(self, link: Link, seen: Value) -> Value:
+    def _cropped(self, link: ChainLink, seen: Value) -> Value:
         """Cut away what a link of one tap would see and must not: its padding is negative."""
         pads = _pads(self.site, link)
         before, after = ([max(0, -pad[side]) for pad in pads] for side in (0, 1))
@@ -135,7 +135,7 @@ class _Writer:
         more = [self.graph.constant(f"{label}_crop", np.array(x)) for x in (before, ends, axes)]
         return self._op("Slice", [seen, *more])
 
-    def _shuffle(self, step: Shuffle, seen: Value) -> Value:
+    def _shuffle(self, step: ShuffleStep, seen: Value) -> Value:
         """Reshape, Transpose, Reshape; a Gather where extents are not known."""
         extents = self._extents()
         if sum(x is None for x in extents) > 1:
@@ -186,7 +186,7 @@ class _Writer:
         return self.graph.add_op(op_type, inputs, name=name, attrs=dict(attrs or {})).output
 
 
-def _settle(site: Site, link: Link) -> None:
+def _settle(site: Site, link: ChainLink) -> None:
     """Give the node of the layer the attributes of the last link."""
     node: Node = site.node
     if site.window is not None:
@@ -201,7 +201,7 @@ def _settle(site: Site, link: Link) -> None:
         node.set_attr("transA" if site.layer.data_at == 0 else "transB", None)
 
 
-def _pads(site: Site, link: Link) -> list[tuple[int, int]]:
+def _pads(site: Site, link: ChainLink) -> list[tuple[int, int]]:
     """Return what a link pads with before and after, along each spatial axis."""
     window = site.window
     if window is None:
@@ -213,7 +213,7 @@ def _pads(site: Site, link: Link) -> list[tuple[int, int]]:
     return [(pad[0] - tap * d, pad[1] - (k - 1 - tap) * d) for pad, tap, k, d in every]
 
 
-def _attributes(site: Site, link: Link) -> dict[str, object]:
+def _attributes(site: Site, link: ChainLink) -> dict[str, object]:
     """Return the attributes of a link's operator."""
     if site.window is None:
         return dict(site.node.attributes) | {"beta": None} if site.node.is_op("Gemm") else {}

@@ -19,7 +19,7 @@ _SUMMED = -1
 
 
 @dataclass(frozen=True)
-class Steps:
+class RemovalSteps:
     """Numbers of channels of a group that may go, rising, with what they cost.
 
     Attributes:
@@ -31,7 +31,7 @@ class Steps:
     costs: tuple[float, ...]
 
 
-def steps_of(group: Group, order: Order, multiple: int) -> Steps:
+def steps_of(group: Group, order: Order, multiple: int) -> RemovalSteps:
     """Return the counts that leave a multiple of channels wherever the group's channels lie.
 
     Args:
@@ -48,7 +48,7 @@ def steps_of(group: Group, order: Order, multiple: int) -> Steps:
         counts.append(group.size - left)
         left -= step
     costs = [0.0, *(float(order.costs[c - 1]) for c in counts[1:])]
-    return Steps(tuple(counts), tuple(costs))
+    return RemovalSteps(tuple(counts), tuple(costs))
 
 
 class Account:
@@ -155,7 +155,7 @@ class Goal:
     max_macs: float | None = None
 
 
-def uniform(groups: Sequence[Group], steps: Sequence[Steps], ratio: float) -> list[int]:
+def uniform(groups: Sequence[Group], steps: Sequence[RemovalSteps], ratio: float) -> list[int]:
     """Return for each group the largest count that is no more than a share of its channels."""
     return [
         max(c for c in s.counts if c <= ratio * g.size + 1e-9)
@@ -166,7 +166,7 @@ def uniform(groups: Sequence[Group], steps: Sequence[Steps], ratio: float) -> li
 def same_share(
     groups: Sequence[Group],
     orders: Sequence[Order],
-    steps: Sequence[Steps],
+    steps: Sequence[RemovalSteps],
     account: Account,
     goal: Goal,
 ) -> list[int]:
@@ -184,7 +184,7 @@ def same_share(
 def cheapest(
     groups: Sequence[Group],
     orders: Sequence[Order],
-    steps: Sequence[Steps],
+    steps: Sequence[RemovalSteps],
     account: Account,
     goal: Goal,
 ) -> list[int]:
@@ -228,7 +228,7 @@ def _next(
     counts: Sequence[int],
     gone: Sequence[np.ndarray],
     orders: Sequence[Order],
-    steps: Sequence[Steps],
+    steps: Sequence[RemovalSteps],
     account: Account,
 ) -> tuple[float, int] | None:
     """Return cost over saving of the best run of steps of a group, and the count it leads to."""

@@ -19,7 +19,7 @@ _HELD = 512 << 20
 Layers = Sequence[tuple[Cut, Site]]
 
 
-class Seen:
+class ReaderSums:
     """Sums of what each layer reads, on a shelf."""
 
     def __init__(self, model: Model, sites: list[Site], ctx: Context) -> None:
@@ -64,7 +64,7 @@ def layers_behind(group: Group, model: Model) -> Layers | None:
 def readers_of(
     group: Group,
     layers: Layers,
-    seen: Seen,
+    seen: ReaderSums,
     curvatures: Mapping[str, np.ndarray],
     criterion: str,
 ) -> list[Reader] | None:
@@ -94,7 +94,7 @@ def sum_reader(information: np.ndarray) -> Reader:
     return Reader(np.ones((size, 1)), information, np.ones(1), np.arange(size)[:, None], fixed=True)
 
 
-def trial_of(group: Group, layers: Layers, order: Order, seen: Seen) -> Trial:
+def trial_of(group: Group, layers: Layers, order: Order, seen: ReaderSums) -> Trial:
     """Return what to try: layers as the order left them when it was probed, sums cut alike."""
     changes: list[Change] = []
     left = list(order.probe)

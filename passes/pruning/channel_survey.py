@@ -15,7 +15,7 @@ from ocompress.lossy.fisher import curvature
 from ocompress.pipeline import Context
 from passes.pruning import channel_costs, channel_readers
 from passes.pruning.channel_costs import Order, Reader
-from passes.pruning.channel_readers import Seen
+from passes.pruning.channel_readers import ReaderSums
 from passes.pruning.lasso import lasso
 
 DATA_FREE = ("l1", "l2", "fpgm")
@@ -57,7 +57,7 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
     layers = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
     sites = {id(s.node): s for pairs in layers.values() for _, s in pairs or ()}
     curvatures = curvature(model, list(sites.values()), ctx)
-    seen = Seen(model, list(sites.values()), ctx)
+    seen = ReaderSums(model, list(sites.values()), ctx)
     ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
     sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
     trials: dict[str, Trial] = {}

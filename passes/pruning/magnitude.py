@@ -13,7 +13,7 @@ _HALF = 16
 
 
 @dataclass
-class Cut:
+class MagnitudeCut:
     """The line between what is zeroed and what is kept.
 
     Attributes:
@@ -35,7 +35,7 @@ class Cut:
         return chosen
 
 
-def cut(scores: Callable[[], Iterable[np.ndarray]], count: int) -> Cut:
+def cut(scores: Callable[[], Iterable[np.ndarray]], count: int) -> MagnitudeCut:
     """Find the line below which exactly `count` scores lie, ties broken by order.
 
     A radix selection in two sweeps: float32 numbers that are not negative sort like their
@@ -47,14 +47,14 @@ def cut(scores: Callable[[], Iterable[np.ndarray]], count: int) -> Cut:
         count: How many scores to choose in all.
     """
     if count <= 0:
-        return Cut(0, 0)
+        return MagnitudeCut(0, 0)
     upper = _histogram(bits >> _HALF for bits in _bits(scores()))
     top, below = _position(upper, count)
     lower = _histogram(
         (bits[bits >> _HALF == top] & ((1 << _HALF) - 1)) for bits in _bits(scores())
     )
     low, inside = _position(lower, count - below)
-    return Cut((top << _HALF) | low, count - below - inside)
+    return MagnitudeCut((top << _HALF) | low, count - below - inside)
 
 
 def _bits(layers: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

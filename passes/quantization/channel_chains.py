@@ -19,7 +19,7 @@ SOURCES = ("Conv", "Gemm", "MatMul", "LayerNormalization")
 
 
 @dataclass(frozen=True)
-class Part:
+class ChainPart:
     """A constant with an axis of the channels.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass
-class Chain:
+class ChannelChain:
     """Channels that can be scaled.
 
     Attributes:
@@ -64,13 +64,13 @@ class Chain:
     source: Node
     channels: int
     axis: int
-    makers: list[Part] = field(default_factory=list)
-    weighers: list[Part] = field(default_factory=list)
+    makers: list[ChainPart] = field(default_factory=list)
+    weighers: list[ChainPart] = field(default_factory=list)
     seen: list[tuple[str, int]] = field(default_factory=list)
     through: list[Node] = field(default_factory=list)
 
 
-def find_chain(node: Node) -> Chain | Refusal | None:
+def find_chain(node: Node) -> ChannelChain | Refusal | None:
     """Return the chain that starts at an operator, why there is none, or None for other operators.
 
     Args:
@@ -93,7 +93,7 @@ def find_chain(node: Node) -> Chain | Refusal | None:
     return made
 
 
-def _source(node: Node) -> Chain | None:
+def _source(node: Node) -> ChannelChain | None:
     at = 1
     weight = node.input(at)
     if weight is None or weight.constant is None or weight.constant.dtype != np.float32:
@@ -111,16 +111,16 @@ def _source(node: Node) -> Chain | None:
     else:
         own = 0 if node.is_op("Gemm") and node.attr("transB", 0) else 1
         axis, bias_at = -1, 2 if node.is_op("Gemm") else None
-    chain = Chain(node, int(weight.constant.shape[own]), axis, [Part(node, at, own)])
+    chain = ChannelChain(node, int(weight.constant.shape[own]), axis, [ChainPart(node, at, own)])
     bias = None if bias_at is None else node.input(bias_at)
     if bias is not None and bias_at is not None:
         if bias.constant is None or bias.constant.shape != (chain.channels,):
             return None
-        chain.makers.append(Part(node, bias_at, 0))
+        chain.makers.append(ChainPart(node, bias_at, 0))
     return chain
 
 
-def _follow(chain: Chain, value: Value, axis: int) -> Refusal | None:
+def _follow(chain: ChannelChain, value: Value, axis: int) -> Refusal | None:
     if value.is_output:
         return Refusal("is-output", "its channels are an output of the model")
     if not value.users:
@@ -132,7 +132,7 @@ def _follow(chain: Chain, value: Value, axis: int) -> Refusal | None:
     return None
 
 
-def _through(chain: Chain, node: Node, index: int, axis: int) -> Refusal | None:
+def _through(chain: ChannelChain, node: Node, index: int, axis: int) -> Refusal | None:
     if node.graph is not chain.source.graph:
         return Refusal("other-graph", f"{node.label!r} reads its channels in another graph")
     weigher = _weigher(node, index, axis, chain.channels)
@@ -155,7 +155,7 @@ def _through(chain: Chain, node: Node, index: int, axis: int) -> Refusal | None:
     return _follow(chain, node.output, axis)
 
 
-def _weigher(node: Node, index: int, axis: int, channels: int) -> Part | None:
+def _weigher(node: Node, index: int, axis: int, channels: int) -> ChainPart | None:
     weight = node.input(1)
     if index != 0 or weight is None or weight.constant is None:
         return None
@@ -164,17 +164,17 @@ def _weigher(node: Node, index: int, axis: int, channels: int) -> Part | None:
         return None
     if node.is_op("Conv") and axis == 1:
         if node.attr("group", 1) == 1:
-            return Part(node, 1, 1) if array.shape[1] == channels else None
+            return ChainPart(node, 1, 1) if array.shape[1] == channels else None
         each = array.shape[1] == 1 and array.shape[0] == channels
-        return Part(node, 1, 0) if each else None
+        return ChainPart(node, 1, 0) if each else None
     last = axis == -1 or (axis == 1 and node.input(0) is not None and node.input(0).rank == 2)  # type: ignore[union-attr]
     if not last or array.ndim != 2 or node.attr("transA", 0) or not node.is_op("Gemm", "MatMul"):
         return None
     own = 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
-    return Part(node, 1, own) if array.shape[own] == channels else None
+    return ChainPart(node, 1, own) if array.shape[own] == channels else None
 
 
-def _bias(node: Node, index: int, axis: int, channels: int) -> Part | None:
+def _bias(node: Node, index: int, axis: int, channels: int) -> ChainPart | None:
     """Return the constant that an Add has beside the channels, if it lies along them."""
     if not node.is_op("Add"):
         return None
@@ -188,15 +188,15 @@ def _bias(node: Node, index: int, axis: int, channels: int) -> Part | None:
     place = array.ndim - 1 if axis == -1 else array.ndim - ((rank or 0) - axis)
     if rank is None or not 0 <= place < array.ndim or array.shape[place] != channels:
         return None
-    return Part(node, 1 - index, place)
+    return ChainPart(node, 1 - index, place)
 
 
-def _is_shared(part: Part) -> bool:
+def _is_shared(part: ChainPart) -> bool:
     value = part.node.input(part.index)
     return value is None or value.use_count > 1 or value.is_output
 
 
-def pads(parts: Sequence[Part]) -> bool:
+def pads(parts: Sequence[ChainPart]) -> bool:
     """Whether an operator fills in zeros around its input."""
     plain = ("NOTSET", "VALID")
     nodes = [p.node for p in parts]

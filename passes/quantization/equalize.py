@@ -15,7 +15,7 @@ from ocompress.ir import Facet, Model, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
-from passes.quantization.channel_chains import Chain, Part, find_chain, pads
+from passes.quantization.channel_chains import ChainPart, ChannelChain, find_chain, pads
 
 _TINY = 1e-8
 _MOST_SCALE = 1e3
@@ -78,7 +78,9 @@ class Equalize(Pass):
         """Ask for the range of every channel that may be scaled or shifted."""
         if self.by == "weights" and not self.absorb:
             return {}
-        return _observers([c for _, n in model.nodes() if isinstance(c := find_chain(n), Chain)])
+        return _observers(
+            [c for _, n in model.nodes() if isinstance(c := find_chain(n), ChannelChain)]
+        )
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Scale every chain; with `by=weights` until nothing moves any more."""
@@ -107,23 +109,23 @@ class Equalize(Pass):
         done = {what: n for what, n in counts.items() if n}
         return Outcome(self.may_change, done) if done else Outcome()
 
-    def _chains(self, model: Model, ctx: Context | None) -> list[Chain]:
+    def _chains(self, model: Model, ctx: Context | None) -> list[ChannelChain]:
         found = []
         for _, node in model.nodes():
             chain = find_chain(node)
-            if isinstance(chain, Chain) and self._is_excluded(chain):
+            if isinstance(chain, ChannelChain) and self._is_excluded(chain):
                 chain = Refusal("excluded", "its name or that of an operator after it is excluded")
-            if isinstance(chain, Chain):
+            if isinstance(chain, ChannelChain):
                 found.append(chain)
             elif chain is not None and ctx is not None:
                 ctx.skip(node, chain.code, chain.why)
         return found
 
-    def _is_excluded(self, chain: Chain) -> bool:
+    def _is_excluded(self, chain: ChannelChain) -> bool:
         nodes = [chain.source, *chain.through, *(w.node for w in chain.weighers)]
         return any(fnmatchcase(n.label, pattern) for n in nodes for pattern in self.exclude)
 
-    def _smooth(self, chain: Chain, statistics: Statistics, ctx: Context) -> bool:
+    def _smooth(self, chain: ChannelChain, statistics: Statistics, ctx: Context) -> bool:
         seen = _seen(chain, statistics)
         if seen is None:
             ctx.skip(chain.source, "not-observed", "no finite data reached its channels")
@@ -133,7 +135,7 @@ class Equalize(Pass):
         return _scale(chain, _power(wide, self.alpha) / _power(weights, 1 - self.alpha))
 
 
-def _absorb(chain: Chain, statistics: Statistics, ctx: Context) -> bool:
+def _absorb(chain: ChannelChain, statistics: Statistics, ctx: Context) -> bool:
     """Move what channels never fall below from a bias through one Relu into the biases behind."""
     seen = _seen(chain, statistics)
     nodes = [chain.source, *(w.node for w in chain.weighers)]
@@ -157,11 +159,11 @@ def _absorb(chain: Chain, statistics: Statistics, ctx: Context) -> bool:
     return True
 
 
-def _observers(chains: list[Chain]) -> Observers:
+def _observers(chains: list[ChannelChain]) -> Observers:
     return {name: frozenset({ChannelRanges(axis)}) for c in chains for name, axis in c.seen}
 
 
-def _seen(chain: Chain, statistics: Statistics) -> ChannelRange | None:
+def _seen(chain: ChannelChain, statistics: Statistics) -> ChannelRange | None:
     found = [statistics.get((name, ChannelRanges(axis))) for name, axis in chain.seen]
     whole = [r for r in found if r is not None and len(r.low) == chain.channels]
     if len(whole) < len(found):
@@ -175,7 +177,7 @@ def _power(array: np.ndarray, exponent: float) -> np.ndarray:
     return found
 
 
-def _even_out(chain: Chain) -> bool:
+def _even_out(chain: ChannelChain) -> bool:
     first = chain.makers[0].peaks()
     second = np.max([w.peaks() for w in chain.weighers], axis=0)
     whole = (first > _TINY) & (second > _TINY) & np.isfinite(first) & np.isfinite(second)
@@ -187,7 +189,7 @@ def _even_out(chain: Chain) -> bool:
     return _scale(chain, scales)
 
 
-def _scale(chain: Chain, scales: np.ndarray) -> bool:
+def _scale(chain: ChannelChain, scales: np.ndarray) -> bool:
     """Divide what makes channels by scales and multiply what weighs them; powers of two.
 
     Scaling by powers of two is exact in floats, and a grid is at most half as fine for it.
@@ -202,19 +204,19 @@ def _scale(chain: Chain, scales: np.ndarray) -> bool:
     return True
 
 
-def _along(part: Part, scales: np.ndarray) -> np.ndarray:
+def _along(part: ChainPart, scales: np.ndarray) -> np.ndarray:
     shape = [1] * part.array.ndim
     shape[part.axis] = -1
     return scales.astype(np.float32).reshape(shape)
 
 
-def _set(part: Part, array: np.ndarray) -> None:
+def _set(part: ChainPart, array: np.ndarray) -> None:
     value = part.node.input(part.index)
     assert value is not None
     edit.set_weight(value, array.astype(np.float32))
 
 
-def _raise_bias(end: Part, shift: np.ndarray) -> None:
+def _raise_bias(end: ChainPart, shift: np.ndarray) -> None:
     weight = np.moveaxis(end.array, end.axis, 0).astype(np.float64)
     node = end.node
     if node.is_op("Conv") and node.attr("group", 1) > 1:

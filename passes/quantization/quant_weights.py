@@ -26,7 +26,7 @@ from passes.quantization.weight_forms import (
     Role,
     lowest_opset,
 )
-from passes.quantization.weight_sites import Rules, WeightSite
+from passes.quantization.weight_sites import SiteRules, WeightSite
 from passes.quantization.widening import in_float32
 
 _INT8_LEVEL = 4
@@ -200,10 +200,10 @@ class QuantWeights(Pass):
         notes = {str(e): NOTES[e] for e in Effect if e in effects}
         return Outcome(facets, counts, {"form": self.form, "weights": rows, "notes": notes})
 
-    def _rules(self, ctx: Context) -> Rules:
+    def _rules(self, ctx: Context) -> SiteRules:
         folds = self.form in HALVES or self.kernel == "fold"
         default = weight_sites.OP_TYPES if folds else ("MatMul", "Gemm", "Gather")
-        return Rules(
+        return SiteRules(
             form=self.form,
             blocks={role: self.grid(role).block for role in Role},
             op_types=self.op_types or default,
@@ -213,7 +213,7 @@ class QuantWeights(Pass):
             keep_slower=ctx.allows_slower,
         )
 
-    def _remark_on_rest(self, model: Model, rules: Rules, ctx: Context) -> None:
+    def _remark_on_rest(self, model: Model, rules: SiteRules, ctx: Context) -> None:
         """Say of every node with weights that no option names why they stay in float."""
         ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
         others = [t for t in weight_sites.OP_TYPES if t not in rules.op_types]

@@ -18,7 +18,7 @@ from passes.quantization.noise import grouped, noise_of
 from passes.quantization.selection import tolerable
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
-from passes.quantization.weight_sites import Rules, Skip, WeightSite
+from passes.quantization.weight_sites import SiteRules, Skip, WeightSite
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
@@ -125,7 +125,7 @@ def _store_named(model: Model, names: Set[str]) -> list[dict[str, Any]]:
 
 
 def _sites(model: Model, skip: Skip = lambda *_: None) -> list[WeightSite]:
-    rules = Rules(
+    rules = SiteRules(
         form="int8",
         blocks=dict.fromkeys(Role, 0),
         op_types=weight_sites.OP_TYPES,
@@ -238,7 +238,7 @@ def _others(model: Model, known: Set[int]) -> list[WeightSite]:
     return [s for s in found if np.isfinite(s.array).all()]
 
 
-def elementwise(model: Model, known: Sequence[WeightSite], rules: Rules) -> list[WeightSite]:
+def elementwise(model: Model, known: Sequence[WeightSite], rules: SiteRules) -> list[WeightSite]:
     """Return large constants of operators without weights that may be stored, too.
 
     A table whose elements would mostly become zeros, for a few are far larger than all others

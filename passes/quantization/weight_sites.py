@@ -80,7 +80,7 @@ class WeightSite:
 
 
 @dataclass(frozen=True)
-class Rules:
+class SiteRules:
     """What the options say about which weights to take."""
 
     form: str
@@ -102,7 +102,7 @@ class Rules:
         return self.form in HALVES or self.kernel == "fold"
 
 
-def collect(model: Model, rules: Rules, skip: Skip) -> list[WeightSite]:
+def collect(model: Model, rules: SiteRules, skip: Skip) -> list[WeightSite]:
     """Return the weights to store in fewer bits, in order of first use.
 
     Raises:
@@ -169,7 +169,7 @@ def _odd_gemm(node: Node) -> str:
     return ""
 
 
-def _keep(site: WeightSite, refused: bool, rules: Rules, skip: Skip) -> bool:
+def _keep(site: WeightSite, refused: bool, rules: SiteRules, skip: Skip) -> bool:
     problem = None
     shared = refused or site.value.use_count > len(site.nodes)
     if site.value.is_output or (shared and not rules.folds):
@@ -197,7 +197,7 @@ def _weights_at(node: Node) -> tuple[int, ...]:
     return (0,) if node.is_op("MatMul") and first_only else (1,)
 
 
-def _match(node: Node, at: int, rules: Rules, opset: int) -> tuple[Role, int] | Refusal | None:
+def _match(node: Node, at: int, rules: SiteRules, opset: int) -> tuple[Role, int] | Refusal | None:
     value, data = node.input(at), node.input(1 if at == 0 else 0)
     if value is None:
         return None
@@ -245,7 +245,7 @@ def _is_part(node: Node) -> bool:
     return False
 
 
-def check_array(array: np.ndarray, rules: Rules) -> Refusal | None:
+def check_array(array: np.ndarray, rules: SiteRules) -> Refusal | None:
     """Say why an array cannot be stored in the form that the rules ask for."""
     if array.size < max(1, rules.smallest):
         why = f"its weight has {array.size} elements, fewer than {rules.smallest}"
@@ -258,7 +258,7 @@ def check_array(array: np.ndarray, rules: Rules) -> Refusal | None:
 
 
 def _role(
-    node: Node, at: int, array: np.ndarray, rules: Rules, opset: int
+    node: Node, at: int, array: np.ndarray, rules: SiteRules, opset: int
 ) -> tuple[Role, int] | Refusal:
     role, axis = _shape_role(node)
     lowest, lack = lowest_opset(rules.form, role, rules.blocks[role], rules.kernel)
@@ -285,7 +285,7 @@ def _shape_role(node: Node) -> tuple[Role, int]:
     return Role.MATRIX, 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
 
 
-def _check_table(node: Node, array: np.ndarray, rules: Rules) -> Refusal | None:
+def _check_table(node: Node, array: np.ndarray, rules: SiteRules) -> Refusal | None:
     if array.ndim != 2 or node.attr("axis", 0) not in (0, -2):
         return Refusal("not-a-table", "it does not look up rows of a matrix")
     share = {"int4": 2, "int2": 4}.get(rules.form, 1)

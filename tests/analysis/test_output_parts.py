@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding
-from ocompress.analysis.output_parts import Part, Spread, parts_of
+from ocompress.analysis.output_parts import OutputPart, Spread, parts_of
 
 RNG = np.random.default_rng(0)
 SQUARES, SCORES = Seeding(Currency.SQUARES), Seeding(Currency.BERNOULLI)
@@ -36,14 +36,14 @@ def test_boxes_and_scores_are_parts_by_kind() -> None:
 
 
 def test_one_unit_is_one_part() -> None:
-    assert parts_of(RNG.standard_normal((8, 16)), SQUARES) == (Part(),)
-    assert parts_of(np.array(3.0), SQUARES) == (Part(),)
-    assert parts_of(np.zeros((0, 4)), SQUARES) == (Part(),)
+    assert parts_of(RNG.standard_normal((8, 16)), SQUARES) == (OutputPart(),)
+    assert parts_of(np.array(3.0), SQUARES) == (OutputPart(),)
+    assert parts_of(np.zeros((0, 4)), SQUARES) == (OutputPart(),)
 
 
 def test_rare_probabilities_are_one_unit() -> None:
     rare = RNG.random((8, 20)) * np.logspace(0, -6, 20)
-    assert parts_of(rare, SCORES) == (Part(within_unit=True),)
+    assert parts_of(rare, SCORES) == (OutputPart(within_unit=True),)
 
 
 def test_values_of_very_different_size_are_parts() -> None:
@@ -55,7 +55,7 @@ def test_how_rarely_a_channel_is_not_zero_is_no_unit() -> None:
     output = np.abs(RNG.standard_normal((400, 6)))
     output[:, 2] *= RNG.random(400) < 0.01
     assert output[:, 2].any()
-    assert parts_of(output, SQUARES) == (Part(),)
+    assert parts_of(output, SQUARES) == (OutputPart(),)
 
 
 def test_spread_is_the_variance_of_the_part() -> None:
@@ -68,9 +68,9 @@ def test_spread_is_the_variance_of_the_part() -> None:
 
 
 def test_spread_of_constants_and_of_what_never_fires() -> None:
-    constant = Spread(Part())
+    constant = Spread(OutputPart())
     constant.update(np.full((4, 2), 100.0))
     assert constant.variance == pytest.approx(100.0**2 * 1e-6)
-    silent = Spread(Part(within_unit=True))
+    silent = Spread(OutputPart(within_unit=True))
     silent.update(np.full((4, 2), 1e-5))
     assert silent.variance == 1e-4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocompress.front import save
-from ocompress.front.case import Pair, footprint
+from ocompress.front.case import ModelPair, footprint
 from ocompress.validation import Footprint, Gate
 from tests.graphs import ZOO
 
@@ -16,7 +16,7 @@ def test_only_what_is_limited_is_measured(tmp_path: Path) -> None:
     model = ZOO["mlp"]()
     save(model, tmp_path / "m.onnx")
     size = (tmp_path / "m.onnx").stat().st_size
-    files = Pair(model, model, tmp_path / "m.onnx", tmp_path / "m.onnx")
+    files = ModelPair(model, model, tmp_path / "m.onnx", tmp_path / "m.onnx")
     assert footprint(Gate(max_bytes=1), files, None, threads=1) == Footprint(
         bytes=size, size_ratio=1.0
     )
@@ -30,7 +30,7 @@ def test_only_what_is_limited_is_measured(tmp_path: Path) -> None:
 
 def test_models_in_memory_have_the_bytes_of_a_file() -> None:
     model = ZOO["mlp"]()
-    found = footprint(Gate(max_bytes=1), Pair(model, model, None, None), None, threads=1)
+    found = footprint(Gate(max_bytes=1), ModelPair(model, model, None, None), None, threads=1)
     assert found.bytes is not None
     assert found.bytes > model.weight_bytes
     assert found.size_ratio == 1.0

@@ -21,7 +21,7 @@ from ocompress.profiling import (
     SizeGuard,
 )
 from ocompress.profiling.environment import environment
-from ocompress.profiling.latency import Times
+from ocompress.profiling.latency import WallTimes
 from ocompress.profiling.statistics import summarize
 from tests.profiling.nets import mlp
 
@@ -38,14 +38,14 @@ class Fake:
         self.noise = [0.02] * len(looks)
         monkeypatch.setattr(latency_guard, "interleave", self)
 
-    def __call__(self, calls: Sequence[Any], *, seconds: float, seed: int) -> list[Times]:
+    def __call__(self, calls: Sequence[Any], *, seconds: float, seed: int) -> list[WallTimes]:
         medians, noise = self.looks[len(self.seconds)], self.noise[len(self.seconds)]
         self.seconds.append(seconds)
         for call in calls:
             call()
         rng = np.random.default_rng(seed)
         turns = [m * (1 + noise * rng.standard_normal(50)) for m in medians]
-        return [Times(t, t) for t in turns]
+        return [WallTimes(t, t) for t in turns]
 
 
 def guard(**given: Any) -> LatencyGuard:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ocompress.profiling.latency import Times, interleave
+from ocompress.profiling.latency import WallTimes, interleave
 
 
 class FakeMachine:
@@ -26,7 +26,7 @@ class FakeMachine:
 
     def interleave(
         self, seconds: float = 1.0, runs: int | None = None, seed: int = 0
-    ) -> list[Times]:
+    ) -> list[WallTimes]:
         return interleave(self.calls, seconds=seconds, warmup=2, runs=runs, clock=lambda: self.now)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.ir import Node, query
-from passes.canonical.adapters.step import Refusal, Step, dtype_of, graph_of, integers, nothing
+from passes.canonical.adapters.step import CannotAdapt, Step, dtype_of, graph_of, integers, nothing
 
 
 def clip_11(node: Node) -> Step:
@@ -86,7 +86,7 @@ def dropout_10(node: Node) -> Step:
     """Refuse a mask that is read: its element type became bool."""
     if len(node.outputs) > 1 and node.outputs[1] is not None and node.outputs[1].use_count:
         why = "its mask is read, whose element type changed"
-        raise Refusal(why)
+        raise CannotAdapt(why)
 
     def step() -> None:
         for mask in node.outputs[1:]:
@@ -122,7 +122,7 @@ def group_normalization_21(node: Node) -> Step:
     arrays = [query.constant(node, 1), query.constant(node, 2)]
     if not isinstance(channels, int) or any(a is None for a in arrays):
         why = "its scale and bias are not constant or its channels are not known"
-        raise Refusal(why)
+        raise CannotAdapt(why)
 
     def step() -> None:
         for index, (name, array) in enumerate(zip(("scale", "bias"), arrays, strict=True), start=1):

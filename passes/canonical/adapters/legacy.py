@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocompress.ir import DType, Node, Value
-from passes.canonical.adapters.step import Refusal, Step, graph_of, integers, nothing
+from passes.canonical.adapters.step import CannotAdapt, Step, graph_of, integers, nothing
 
 
 def broadcast_7(node: Node) -> Step:
@@ -14,7 +14,7 @@ def broadcast_7(node: Node) -> Step:
     if node.attr("broadcast", 0) and axis is not None:
         if a is None or b is None or a.rank is None or b.rank is None:
             why = "it broadcasts along an axis and its ranks are not known"
-            raise Refusal(why)
+            raise CannotAdapt(why)
         missing = a.rank - b.rank - (axis + a.rank if axis < 0 else axis)
 
     def step() -> None:
@@ -44,7 +44,7 @@ def prelu_7(node: Node) -> Step:
     x, slope = node.input(0), node.input(1)
     if x is None or slope is None or x.rank is None or slope.shape is None:
         why = "its ranks are not known"
-        raise Refusal(why)
+        raise CannotAdapt(why)
     missing = x.rank - 2
     if len(slope.shape) != 1 or slope.shape[0] == 1 or missing <= 0:
         return nothing
@@ -68,7 +68,7 @@ def cast_6(node: Node) -> Step:
     to = node.attr("to")
     if not isinstance(to, str) or to not in DType.__members__:
         why = "its target type is not known"
-        raise Refusal(why)
+        raise CannotAdapt(why)
     return lambda: node.set_attr("to", int(DType[to]))
 
 
@@ -89,7 +89,7 @@ def batch_normalization_9(node: Node) -> Step:
     """Drop `spatial`, which must be 1."""
     if not node.attr("spatial", 1):
         why = "it normalizes per element (spatial=0)"
-        raise Refusal(why)
+        raise CannotAdapt(why)
     return lambda: node.set_attr("spatial", None)
 
 
@@ -97,7 +97,7 @@ def batch_normalization_14(node: Node) -> Step:
     """Keep the one output of inference; more of them mean training."""
     if any(v is not None and v.use_count for v in node.outputs[1:]):
         why = "its training outputs are read"
-        raise Refusal(why)
+        raise CannotAdapt(why)
 
     def step() -> None:
         del node.outputs[1:]

@@ -13,7 +13,7 @@ Step = Callable[[], None]
 Adapter = Callable[[Node], Step]
 
 
-class Refusal(Exception):  # noqa: N818  (an answer, not an error)
+class CannotAdapt(Exception):  # noqa: N818  (an answer, not an error)
     """The node cannot be brought over the change; the text is a clause that says why."""
 
 
@@ -31,13 +31,13 @@ def dtype_of(node: Node) -> DType:
     """Return the element type of the node's first input.
 
     Raises:
-        Refusal: If it is not known.
+        CannotAdapt: If it is not known.
     """
     candidates = (node.input(0), node.output)
     found = next((v.dtype for v in candidates if v is not None and v.dtype is not None), None)
     if found is None:
         why = "the element type of its input is not known"
-        raise Refusal(why)
+        raise CannotAdapt(why)
     return found
 
 
@@ -102,6 +102,6 @@ def refuse(why: str) -> Adapter:
     """Make an adapter for a change that cannot be bridged."""
 
     def adapt(_: Node) -> Step:
-        raise Refusal(why)
+        raise CannotAdapt(why)
 
     return adapt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from passes.canonical.adapters import inputs, legacy, sampling, softmax
 from passes.canonical.adapters.step import (
     Adapter,
-    Refusal,
+    CannotAdapt,
     attribute_to_input,
     drop,
     fill,
@@ -13,7 +13,7 @@ from passes.canonical.adapters.step import (
     rename,
 )
 
-__all__ = ["ADAPTERS", "Adapter", "Refusal"]
+__all__ = ["ADAPTERS", "Adapter", "CannotAdapt"]
 
 _BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
 _REDUCTIONS = (

@@ -16,7 +16,7 @@ from passes.factorization.catalogue import FORMS
 from passes.factorization.choices import Chains
 from passes.factorization.factorize import Factorize
 from passes.factorization.forms import Form
-from passes.factorization.layers import Layer, survey
+from passes.factorization.layers import LayerGroup, survey
 from passes.factorization.left_out import error_left_out, error_of, fitted_to
 from passes.factorization.problem import pose
 from tests.build import Builder, InMemory
@@ -44,7 +44,7 @@ def draw(samples: int, seed: int) -> np.ndarray:
     return found
 
 
-def layers(model: Model, samples: int) -> list[Layer]:
+def layers(model: Model, samples: int) -> list[LayerGroup]:
     data = InMemory([{"x": draw(samples, 1)}])
     ctx = replace(context(model), analyses=AnalysisManager(data))
     return list(survey(model, Factorize()._weights(model, ctx), ctx))

@@ -15,7 +15,7 @@ from passes.factorization.catalogue import named
 from passes.factorization.problem import pose
 from passes.factorization.squeeze import Squeeze
 from passes.factorization.squeeze_forms import FIRE
-from passes.factorization.steps import Fork, Link
+from passes.factorization.steps import ChainLink, Fork
 from tests.build import Builder
 from tests.passes.factorization.chains import conv, cost, kinds, lost, posed, through
 from tests.passes.factorization.replaced import batches, error, net, run
@@ -114,7 +114,7 @@ def test_outputs_that_need_the_kernel_least_do_without() -> None:
     assert not np.delete(narrow, 4, axis=1).any()
     assert narrow[:, 4].all()
     steps = FIRE.links([np.eye(4), core, wide])
-    assert isinstance(steps[0], Link)
+    assert isinstance(steps[0], ChainLink)
     assert isinstance(steps[1], Fork)
     assert steps[1].order.tolist() == [3, 0, 4, 1, 5, 2]
 

@@ -11,7 +11,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Model, from_proto, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult
 from ocompress.targets import find
-from passes.quantization.channel_chains import Chain, find_chain
+from passes.quantization.channel_chains import ChannelChain, find_chain
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for, outputs, quantized, sqnr
 
@@ -70,7 +70,7 @@ def test_the_function_stays_and_integers_fit_better(build: Any, options: str) ->
 
 def test_weights_on_both_sides_become_equally_wide() -> None:
     result = equalized(conv_net())
-    chain = next(c for _, n in result.model.nodes() if isinstance(c := find_chain(n), Chain))
+    chain = next(c for _, n in result.model.nodes() if isinstance(c := find_chain(n), ChannelChain))
     ratio = chain.makers[0].peaks() / chain.weighers[0].peaks()
     assert ratio.max() / ratio.min() <= 4.01  # powers of two on either side
     assert equalized(result.model).records[-1].counts.get("chains equalized") is None

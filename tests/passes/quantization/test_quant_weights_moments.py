@@ -8,12 +8,12 @@ import pytest
 from ocompress.ir import Model
 from passes.quantization import weight_moments, weight_sites
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import Rules, WeightSite
+from passes.quantization.weight_sites import SiteRules, WeightSite
 from tests.contract.harness import context
 from tests.graphs import ZOO
 
 BLOCKS = dict.fromkeys(Role, 0)
-RULES = Rules("int8", BLOCKS, ("MatMul", "Gemm"), (), 1, kernel="auto", keep_slower=True)
+RULES = SiteRules("int8", BLOCKS, ("MatMul", "Gemm"), (), 1, kernel="auto", keep_slower=True)
 
 
 def sites_of(model: Model) -> list[WeightSite]:

@@ -13,7 +13,7 @@ from ocompress.ir import Node, Value
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvWindow:
     """How a window goes over the axes after the channels; a number per axis each.
 
     Attributes:
@@ -48,7 +48,7 @@ class Window:
 
 def window_of(
     node: Node, wide: tuple[int, ...], narrow: tuple[int, ...], kernel: tuple[int, ...]
-) -> Window:
+) -> ConvWindow:
     """Read the window of a Conv or a pooling off its attributes.
 
     Args:
@@ -60,15 +60,15 @@ def window_of(
     ones = (1,) * len(kernel)
     strides, dilations = (tuple(node.attr(n, ones)) for n in ("strides", "dilations"))
     pads = node.attr("pads", (0,) * (2 * len(kernel)))
-    window = Window(wide, narrow, kernel, strides, dilations, tuple(pads[: len(kernel)]))
+    window = ConvWindow(wide, narrow, kernel, strides, dilations, tuple(pads[: len(kernel)]))
     auto = node.attr("auto_pad", "NOTSET")
     if auto == "NOTSET":
         return window
-    none = Window(wide, narrow, kernel, strides, dilations, (0,) * len(kernel))
+    none = ConvWindow(wide, narrow, kernel, strides, dilations, (0,) * len(kernel))
     totals = [max(0, end) for end in none.ends]
     share = {"SAME_UPPER": [t // 2 for t in totals], "SAME_LOWER": [t - t // 2 for t in totals]}
     begins = tuple(share.get(auto, (0,) * len(kernel)))
-    return Window(wide, narrow, kernel, strides, dilations, begins)
+    return ConvWindow(wide, narrow, kernel, strides, dilations, begins)
 
 
 @rule("Conv", inputs=(0,))
@@ -80,7 +80,7 @@ def conv(tape: Tape, node: Node, g: Value) -> Gradients:
     return [conv_back(tape, g, weight, int(node.attr("group", 1)), window)]
 
 
-def conv_back(tape: Tape, g: Value, weight: np.ndarray, group: int, window: Window) -> Value:
+def conv_back(tape: Tape, g: Value, weight: np.ndarray, group: int, window: ConvWindow) -> Value:
     """Pass a gradient back through a convolution.
 
     Args:
@@ -109,7 +109,9 @@ def conv_back(tape: Tape, g: Value, weight: np.ndarray, group: int, window: Wind
     )
 
 
-def _mirrored_conv(tape: Tape, g: Value, weight: np.ndarray, group: int, window: Window) -> Value:
+def _mirrored_conv(
+    tape: Tape, g: Value, weight: np.ndarray, group: int, window: ConvWindow
+) -> Value:
     """Convolve with the mirrored window, which is the transpose where all strides are 1.
 
     ONNX Runtime has faster kernels for Conv than for ConvTranspose, above all for depthwise ones.
@@ -142,8 +144,8 @@ def conv_transpose(tape: Tape, node: Node, g: Value) -> Gradients:
     ones = (1,) * len(kernel)
     strides, dilations = (tuple(node.attr(n, ones)) for n in ("strides", "dilations"))
     narrow = tape.shape(node.input(0))[2:]
-    begins = _transposed_begins(node, Window(made, narrow, kernel, strides, dilations, ones))
-    window = Window(made, narrow, kernel, strides, dilations, begins)
+    begins = _transposed_begins(node, ConvWindow(made, narrow, kernel, strides, dilations, ones))
+    window = ConvWindow(made, narrow, kernel, strides, dilations, begins)
     zeros = [0, 0]
     fitted = fit(tape, g, [*zeros, *window.begins], [*zeros, *window.ends])
     return [
@@ -159,7 +161,7 @@ def conv_transpose(tape: Tape, node: Node, g: Value) -> Gradients:
     ]
 
 
-def _transposed_begins(node: Node, window: Window) -> tuple[int, ...]:
+def _transposed_begins(node: Node, window: ConvWindow) -> tuple[int, ...]:
     """Return what a ConvTranspose cuts off in front, which the extents of its output may decide."""
     axes = len(window.kernel)
     auto = node.attr("auto_pad", "NOTSET")
@@ -167,7 +169,7 @@ def _transposed_begins(node: Node, window: Window) -> tuple[int, ...]:
         return (0,) * axes
     if auto == "NOTSET" and node.attr("output_shape") is None:
         return tuple(node.attr("pads", (0,) * (2 * axes))[:axes])
-    none = Window(
+    none = ConvWindow(
         *(window.wide, window.narrow, window.kernel), window.strides, window.dilations, (0,) * axes
     )
     extra = node.attr("output_padding", (0,) * axes)

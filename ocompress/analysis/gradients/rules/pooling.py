@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ocompress.analysis.gradients.registry import Gradients, rule
-from ocompress.analysis.gradients.rules.convolution import Window, conv_back, window_of
+from ocompress.analysis.gradients.rules.convolution import ConvWindow, conv_back, window_of
 from ocompress.analysis.gradients.rules.reduction import share_of_ties
 from ocompress.analysis.gradients.tape import StoppedError, Tape
 from ocompress.ir import Node, Value
@@ -40,7 +40,7 @@ def average_pool(tape: Tape, node: Node, g: Value) -> Gradients:
     return [tape.reshape(conv_back(tape, alone, ones, 1, window), shape)]
 
 
-def _counts(window: Window, node: Node, *, padded: bool) -> np.ndarray:
+def _counts(window: ConvWindow, node: Node, *, padded: bool) -> np.ndarray:
     """Count the elements of the window at every position, shape `window.narrow`.
 
     Padding counts where it is asked for, but not what rounding up the output's extents adds.
