@@ -93,17 +93,17 @@ class Layer:
         return value.constant.astype(np.float64) * float(self.node.attr("beta", 1.0))
 
     def as_bias(self, per_output: np.ndarray) -> np.ndarray:
-        """Shape values per output channel so that they broadcast against `bias()`."""
+        """Shape values per output channel, (outputs,) or (), to broadcast against `bias()`."""
         if per_output.ndim and self.node.is_op("Gemm") and self.out_channel == 0:
             return per_output.reshape(-1, 1)
         return per_output
 
     def set_weight(self, array: np.ndarray) -> None:
-        """Replace the weight, of a private copy if others read it too."""
+        """Replace the weight by one of its shape, of a private copy if others read it too."""
         edit.set_weight(edit.own_weight(self.node, self.weight_at), array)
 
     def set_bias(self, array: np.ndarray) -> None:
-        """Replace or add the bias; what is stored is what is added."""
+        """Replace or add the bias, in a shape that broadcasts to what `bias()` gives."""
         assert self.bias_at is not None
         assert self.node.graph is not None
         if not self.node.is_op("Gemm"):

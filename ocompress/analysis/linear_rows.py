@@ -131,7 +131,7 @@ class Site:
         return len(data) == len(output) and self._area(data) == self.result_places(output)
 
     def result_places(self, output: np.ndarray) -> int:
-        """Return how many places each item of an output of the layer has."""
+        """Return how many places each item of an output, in its own shape, has."""
         if self.window is None:
             return int(self._flat(output, self.layer.out_channel).shape[1])
         return int(np.prod(output.shape[2:]))

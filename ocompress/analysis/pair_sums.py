@@ -70,7 +70,7 @@ class PairSums:
 
 
 def can_clip(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Say which pairs of int8 weights leave int16 for some activations of 0 to 255."""
+    """Say which pairs of int8 weights, of one shape, leave int16 for activations of 0 to 255."""
     top = np.maximum(first, 0).astype(np.int16) + np.maximum(second, 0)
     bottom = np.minimum(first, 0).astype(np.int16) + np.minimum(second, 0)
     found: np.ndarray = (top > 32767 // 255) | (bottom < -(32768 // 255))

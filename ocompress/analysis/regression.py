@@ -176,7 +176,7 @@ class _Sums:
             getattr(self, name).__iadd__(getattr(other, name))
 
     def finish(self, x: np.ndarray, y: np.ndarray) -> Regression:
-        """Return means of products about the means, given the pivots."""
+        """Return moments about the means, given pivots, (groups, inputs) and (groups, outputs)."""
         off_x, off_y = self.x / self.count, self.y / self.count
         return Regression(
             self.count,

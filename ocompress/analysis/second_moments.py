@@ -21,7 +21,7 @@ _LARGEST = 1e16
 
 
 def summable(rows: np.ndarray) -> bool:
-    """Return whether sums of products of some rows are finite in float32."""
+    """Return whether sums of products of rows, (rows, inputs), are finite in float32."""
     # of NaN and what it is compared with, no comparison holds
     return not rows.size or (float(rows.min()) >= -_LARGEST and float(rows.max()) <= _LARGEST)
 
@@ -82,7 +82,7 @@ def shrinkage(
 
 
 def one_part(rows: int, covariance: np.ndarray) -> np.ndarray:
-    """Return what `shrinkage` does, for one part alone: as if rows were independent and alike."""
+    """Return what `shrinkage` does, for one part: (groups,) of a (groups, inputs, inputs) array."""
     inputs = covariance.shape[1]
     return np.full(len(covariance), inputs / (inputs + max(rows, 1)))
 

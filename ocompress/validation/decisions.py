@@ -78,7 +78,7 @@ class DecisionRule:
         return "equal"
 
     def labels_of(self, decisions: np.ndarray, within_unit: bool) -> np.ndarray:
-        """Turn what `decide` returned into class ids."""
+        """Turn what `decide` returned into class ids, in its shape."""
         if self.kind is not Kind.THRESHOLD:
             return decisions
         bit = _ABOVE_HALF if within_unit else _POSITIVE
@@ -107,12 +107,12 @@ def agree(reference: np.ndarray, candidate: np.ndarray, samples: int) -> np.ndar
 
 
 def is_float(array: np.ndarray) -> bool:
-    """Whether the elements are real numbers, those of ml_dtypes included."""
+    """Whether the elements, in any shape, are real numbers, those of ml_dtypes included."""
     return array.dtype.kind == "f" or (array.dtype.kind == "V" and array.dtype.fields is None)
 
 
 def as_float(array: np.ndarray) -> np.ndarray:
-    """Return the elements as float32 at least; complex numbers as their magnitude."""
+    """Return the array as float32 at least, its shape kept; complex numbers as their magnitude."""
     if array.dtype.kind == "c":
         return np.asarray(np.abs(array))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)

@@ -133,7 +133,7 @@ class Measure:
         return np.where(undecided, np.int32(-1), prepared.argmax(-1).astype(np.int32))
 
     def margins(self, prepared: np.ndarray, samples: int) -> np.ndarray:
-        """Return what each sample would lose if it flipped to the second best decision."""
+        """Return what samples would lose by flipping to the second best decision, (samples,)."""
         if self.unit is not LossUnit.EXPECTED or prepared.shape[-1] < 2:
             return np.ones(row_count(prepared.shape, samples))
         two = np.partition(prepared, -2, axis=-1)[..., -2:]

@@ -42,7 +42,10 @@ def in_order(count: int, groups: int) -> np.ndarray:
 
 
 def kept(energy: np.ndarray, ins: np.ndarray, outs: np.ndarray) -> float:
-    """Return the energy that lies within groups."""
+    """Return the part of an (inputs, outputs) energy that lies within groups.
+
+    `ins` and `outs` number the group of each input and output.
+    """
     return float(energy[ins[:, None] == outs[None]].sum())
 
 

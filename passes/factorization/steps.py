@@ -107,12 +107,12 @@ def width_of(steps: Sequence[Step]) -> int:
 
 
 def is_identity(order: np.ndarray) -> bool:
-    """Whether an order of channels is the one they are in."""
+    """Whether an order of channels, (channels,), is the one they are in."""
     return bool((order == np.arange(len(order))).all())
 
 
 def undone(channels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return what stands at each place before channels are picked, given what does after."""
+    """Return what stands at each place before channels are picked, (channels,) as is `order`."""
     found = np.empty_like(order)
     found[channels] = order
     return found

@@ -17,7 +17,7 @@ def regrouped(weight: np.ndarray, groups: int, fewer: int) -> np.ndarray:
     """Write a weight with fewer groups; what was apart is tied by zeros.
 
     Args:
-        weight: Weight of `groups` groups.
+        weight: Weight of `groups` groups, (outputs, inputs / groups, *kernel).
         groups: Its groups.
         fewer: Groups wanted, a divisor.
     """
@@ -35,8 +35,8 @@ def chained(first: np.ndarray, second: np.ndarray, form: Form, reader: Form) -> 
     """Return the weight of the convolution that does what two in a row do.
 
     Args:
-        first: Weight of the one that is read.
-        second: Weight of the one that reads it.
+        first: Weight of the one that is read, (outputs, inputs / groups, *kernel).
+        second: Weight of the one that reads it, in the same layout.
         form: Form of the one that is read.
         reader: Form of the one that reads it.
     """
@@ -80,7 +80,7 @@ def pushed(bias: np.ndarray, weight: np.ndarray, groups: int) -> np.ndarray:
 
     Args:
         bias: The constant, one number per input channel.
-        weight: Weight of the layer.
+        weight: Weight of the layer, (outputs, inputs / groups, *kernel).
         groups: Its groups.
     """
     sums = weight.reshape(groups, -1, *weight.shape[1:])
@@ -92,7 +92,7 @@ def summed(weights: Sequence[np.ndarray], parts: Sequence[Form], whole: Form) ->
     """Return the weight of the convolution that does what several on the same input add up to.
 
     Args:
-        weights: Their weights.
+        weights: Their weights, each (outputs, inputs / groups, *kernel).
         parts: Their forms.
         whole: The form of the sum.
     """

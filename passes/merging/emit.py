@@ -37,7 +37,7 @@ class Numbers:
 def numbers(
     form: Form, weight: np.ndarray, bias: np.ndarray, like: np.dtype[np.generic]
 ) -> Numbers | Refusal:
-    """Round once what was computed in float64."""
+    """Round the weight in the shape of the form and the bias, (outputs,), from float64 once."""
     stored, added = rounded(weight, like), rounded(bias, like)
     if stored is None or added is None:
         return Refusal("non-finite", "the merged values would overflow or lose precision")

@@ -107,13 +107,13 @@ def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
 
     Args:
         readers: All that read the channels.
-        channels: All of their numbers, the first to go first.
+        channels: All of their numbers, (channels,), the first to go first.
     """
     return _greedy(_states(readers), len(channels), channels)
 
 
 def by_score(scores: np.ndarray) -> Order:
-    """Take the channels of the smallest scores first; the scores are their costs."""
+    """Take the channels of the smallest scores, (channels,), first; scores are their costs."""
     order = np.argsort(scores, kind="stable")
     return Order(order, np.cumsum(scores[order].clip(0)))
 
@@ -197,7 +197,7 @@ class _Surgery:
         return np.where(self._gone, 0, found)
 
     def take(self, channels: np.ndarray) -> None:
-        """Take channels out, the others making up for them."""
+        """Remove channels, given by number, (removed,); the others compensate."""
         rows = self._rows[channels]
         rows = np.unique(rows[rows >= 0])
         self._gone[channels] = True
@@ -240,7 +240,7 @@ class _Missing:
         return found
 
     def take(self, channels: np.ndarray) -> None:
-        """Take channels out."""
+        """Remove channels, given by number, (removed,)."""
         rows = self._rows[channels]
         rows = np.unique(rows[rows >= 0])
         self._gone[rows] = True

@@ -85,7 +85,7 @@ class Account:
         """Return the multiply-accumulates that are left.
 
         Args:
-            gone: For each group which channels go.
+            gone: For each group which channels go, by number, (removed,).
         """
         return sum(self._left(node, gone) for node in self._work)
 
@@ -94,8 +94,8 @@ class Account:
 
         Args:
             at: The group.
-            gone: For each group which channels go already.
-            more: Which channels of the group go then.
+            gone: For each group which channels go already, by number, (removed,).
+            more: Which channels of the group go then, by number, (removed,).
         """
         then = list(gone)
         then[at] = more
@@ -109,7 +109,7 @@ class Account:
         """Return the part of its multiply-accumulates that each layer of a group is left with.
 
         Args:
-            gone: For each group which channels go.
+            gone: For each group which channels go, by number, (removed,).
 
         Returns:
             By label of the node.

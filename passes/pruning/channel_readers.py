@@ -88,7 +88,8 @@ def sum_reader(information: np.ndarray) -> Reader:
     """Return sums without weights as a reader that adds the channels up.
 
     Args:
-        information: Of a factor on each channel, see `ocompress.lossy.channel_fisher`.
+        information: Of a factor on each channel, (channels, channels), see
+            `ocompress.lossy.channel_fisher`.
     """
     size = len(information)
     return Reader(np.ones((size, 1)), information, np.ones(1), np.arange(size)[:, None], fixed=True)

@@ -25,7 +25,7 @@ class MagnitudeCut:
     ties: int
 
     def mask(self, scores: np.ndarray) -> np.ndarray:
-        """Say which scores are zeroed; uses up ties, so layers must come in the same order."""
+        """Say which of flat float32 scores are zeroed, bool; uses up ties in the layers' order."""
         bits = scores.view(np.uint32)
         chosen = np.asarray(bits < self.bits)
         if self.ties:
@@ -83,7 +83,7 @@ def magnitudes(weight: np.ndarray) -> np.ndarray:
 
 
 def energy(weight: np.ndarray) -> float:
-    """Return the sum of the squares of a weight."""
+    """Return the sum of the squares of a weight of any shape."""
     total = 0.0
     flat = weight.reshape(-1)
     for start in range(0, flat.size, _CACHED):
@@ -153,8 +153,8 @@ def cheapest(costs: list[np.ndarray], sizes: list[np.ndarray], count: int) -> li
     """Choose units, the cheapest first, until they hold as many weights as asked for.
 
     Args:
-        costs: One number per unit, for each layer.
-        sizes: Weights in each unit, for each layer.
+        costs: One number per unit, (units,), for each layer.
+        sizes: Weights in each unit, (units,), for each layer.
         count: Weights to choose in all; the unit that reaches it is chosen if more than half of
             it still fits.
 

@@ -78,7 +78,7 @@ class Units:
         return found
 
     def spread(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Give each weight the value of its unit."""
+        """Give each weight the value of its unit, (units,), in a shape."""
         if self.number is None:
             return values.reshape(shape)
         found: np.ndarray = values[self.number]
@@ -184,7 +184,11 @@ class _Taker:
         self._exact = rows * (inputs**3 + _EACH) <= _AFFORDABLE
 
     def share_lost(self, judge: tuple[np.ndarray, np.ndarray]) -> float:
-        """Return what is lost where others judge, relative to all that the layer does there."""
+        """Return what is lost on the samples that judge, relative to all that the layer does there.
+
+        `judge` is their Hessian, (groups, inputs, inputs), and curvature, (groups, outputs,
+        outputs) or (groups, outputs).
+        """
         hessian, curvature = judge
         lost, whole = (
             float((m * across(hessian @ m, curvature)).sum())
@@ -270,7 +274,7 @@ class _Taker:
 
 
 def damped(hessian: np.ndarray) -> np.ndarray:
-    """Return a copy with a ridge, so that it can be inverted."""
+    """Return a copy of (groups, inputs, inputs) with a ridge, so that it can be inverted."""
     result = hessian.astype(np.float64)
     diagonal = np.einsum("gii->gi", result)
     level = diagonal.mean(axis=1, keepdims=True)

@@ -73,7 +73,7 @@ class Pattern:
         return np.moveaxis(whole.reshape(*cube[:2], *rest), (0, 1), axes)
 
     def groups_mask(self, scores: np.ndarray, form: WeightForm) -> np.ndarray:
-        """Return what N:M zeroes, given one number per weight that is larger for what stays."""
+        """Return what N:M zeroes, bool in the shape of the scores, larger for what stays."""
         rows = np.moveaxis(scores, form.in_axis, -1)
         return np.moveaxis(magnitude.n_of_m(rows, self.keep, self.group), -1, form.in_axis)
 

@@ -122,7 +122,7 @@ def round_to(
 def assemble(
     integers: np.ndarray, scales: np.ndarray, zeros: np.ndarray, grid: BlockGrid
 ) -> BlockWeight:
-    """Put together what was found, all of it as floats, into a weight."""
+    """Make a weight of integers, (channels, inputs), scales and zeros, (channels, blocks)."""
     kind = np.int8 if grid.symmetric else np.uint8
     return BlockWeight(integers.astype(kind), scales.astype(np.float32), zeros.astype(kind), grid)
 

@@ -106,14 +106,20 @@ def robust(rows: np.ndarray, grid: BlockGrid) -> BlockWeight:
 
 
 def weight_error(rows: np.ndarray, weight: BlockWeight) -> float:
-    """Return the root of the squared weight error, relative to the weight."""
+    """Return the root of the squared error of a weight, (channels, inputs), relative to it."""
     power = float(np.square(rows, dtype=np.float64).sum())
     noise = float(np.square(weight.dequantize() - rows, dtype=np.float64).sum())
     return (noise / power) ** 0.5 if power else 0.0
 
 
 def output_error(rows: np.ndarray, weight: BlockWeight, moments: np.ndarray) -> float:
-    """Return the root of the squared output error on the data, relative to the output."""
+    """Return the root of the squared output error, relative to the output.
+
+    Args:
+        rows: The float weight, (channels, inputs).
+        weight: What it is stored as.
+        moments: Mean products of inputs, (inputs, inputs).
+    """
     off = weight.dequantize() - rows
     power = float(((rows @ moments) * rows).sum(dtype=np.float64))
     noise = float(((off @ moments) * off).sum(dtype=np.float64))

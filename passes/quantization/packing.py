@@ -9,7 +9,7 @@ from passes.quantization.blockwise import BlockWeight
 
 
 def as_tensor(integers: np.ndarray, dtype: str) -> np.ndarray:
-    """Return integers as an array of an ONNX type, two or four of which may share a byte."""
+    """Return integers, of any shape, in an ONNX type, two or four of which may share a byte."""
     kind: np.dtype[np.generic] = DType[dtype.upper()].numpy
     return np.ascontiguousarray(integers).astype(kind)
 

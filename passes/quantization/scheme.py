@@ -39,14 +39,14 @@ class Grid:
         return self.scale * (np.iinfo(self.dtype).max - self.zero_point)
 
     def quantize(self, array: np.ndarray) -> np.ndarray:
-        """Return the integers, as QuantizeLinear computes them (ties go to the even one)."""
+        """Return the integers of an array of any shape as QuantizeLinear does (ties to even)."""
         info = np.iinfo(self.dtype)
         levels = np.rint(array.astype(np.float32) / np.float32(self.scale)) + self.zero_point
         integers: np.ndarray = np.clip(levels, info.min, info.max).astype(self.dtype)
         return integers
 
     def dequantize(self, integers: np.ndarray) -> np.ndarray:
-        """Return the float32 numbers that integers stand for."""
+        """Return the float32 numbers that integers, of any shape, stand for."""
         centred = integers.astype(np.int32) - self.zero_point
         return centred.astype(np.float32) * np.float32(self.scale)
 
@@ -89,7 +89,7 @@ def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False)
 
 
 def bias_scales(input_scale: float, weight_scales: np.ndarray) -> np.ndarray:
-    """Return the scales of an int32 bias, the float32 products that ONNX Runtime compares with."""
+    """Return scales of an int32 bias, (outputs,) or (), the products the runtime compares."""
     scales: np.ndarray = np.float32(input_scale) * weight_scales.astype(np.float32)
     return scales
 
