@@ -38,7 +38,8 @@ Device = Annotated[
     str,
     valued(
         "-t",
-        "--target",
+        "--device",
+        "--target",  # its name in the first releases
         kind="DEVICE",
         panel=MEASURING,
         text="Device to run on: host, qemu-aarch64[:core], local.".replace("[", "\\["),

@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 
 @pytest.mark.usefixtures("here")
 def test_validate_on_a_device(call: Call) -> None:
-    line = "validate in.onnx in.onnx --data d.npz --target local --report r.json --junit j.xml"
+    line = "validate in.onnx in.onnx --data d.npz --device local --report r.json --junit j.xml"
     ended = call(*line.split())
     assert ended.code == 0, ended.err
     for word in ("on local", "passed", "the same model there and here", "candidate", "0 (0.00 %)"):
