@@ -41,6 +41,15 @@ def test_outputs_that_nobody_minds_go_first() -> None:
     assert np.sort(costs[:, 1])[:10].max() < np.sort(costs[:, 0])[2]
 
 
+def test_inputs_that_never_vary_go_first_however_large_their_weights() -> None:
+    x = rng().standard_normal((400, 12))
+    x[:, 9:] = 0
+    weight = rng(1).standard_normal((12, 3))
+    weight[9:] *= 100  # a ridge alone would make them the dearest
+    costs = trace(problem(x, weight), 0.5).costs[0]
+    assert costs[9:].max() <= costs[:9].min()
+
+
 def test_the_probe_is_the_fit_of_what_its_line_leaves() -> None:
     x = rng().standard_normal((600, 30)) @ rng(1).standard_normal((30, 30))
     weight = rng(2).standard_normal((30, 4))
