@@ -138,6 +138,7 @@ class Budget:
         feeds: Feeds | None,
         passes: Sequence[Pass],
         *,
+        fitted: Dataset | None = None,
         threads: int,
         seed: int,
     ) -> list[Guard]:
@@ -148,6 +149,7 @@ class Budget:
             data: For the metric; no pass has seen them.
             feeds: One call of the model, for latency; None leaves latency out.
             passes: What will be judged.
+            fitted: What passes see of the data.
             threads: Threads within an operator.
             seed: Makes the order of timed runs repeatable.
         """
@@ -164,6 +166,7 @@ class Budget:
                     metric=self.user_metric() or self._named,
                     confidence=self.confidence,
                     default=self.max_drop is None,
+                    fitted=fitted,
                     threads=threads,
                 )
             )

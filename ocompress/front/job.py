@@ -246,6 +246,7 @@ class _Job:
             None if self.request.synthetic else self._samples.judged_on,
             next(iter(self._call)) if timed and self._call is not None else None,
             self.request.pipeline.passes,
+            fitted=self._samples.fit,
             threads=self.request.threads,
             seed=self.request.seed,
         )

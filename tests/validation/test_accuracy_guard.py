@@ -227,3 +227,21 @@ def test_probabilities_that_take_themselves_to_be_wrong_are_not_believed() -> No
     assert verdict.figures["drop"] == plain.figures["drop"] > 0
     asked = AccuracyGuard(flat, data(), 0.5, metric="expected").judge(moved, flat)
     assert asked.figures["drop"] < 0.3 * plain.figures["drop"]
+
+
+def test_what_is_lost_on_samples_fitted_to_counts_too() -> None:
+    half = data().take(1)
+    alone = AccuracyGuard(MODEL, half, 1.0, metric="agreement").judge(SHIFTED, MODEL)
+    others = AccuracyGuard(MODEL, data(), 1.0, metric="agreement").judge(SHIFTED, MODEL)
+    low, high = sorted((alone.figures["drop"], others.figures["drop"]))
+    assert low < high
+    judged, fitted = (half, data()) if alone.figures["drop"] == low else (data(), half)
+    limit = (low + high) / 2
+    lenient = AccuracyGuard(MODEL, judged, limit, metric="agreement")
+    strict = AccuracyGuard(MODEL, judged, limit, metric="agreement", fitted=fitted)
+    assert not strict.judge(SHIFTED, MODEL).held
+    assert strict.judge(MODEL, MODEL).held
+    verdict = strict.judge(SHIFTED, MODEL)
+    if lenient.judge(SHIFTED, MODEL).held:
+        assert "on samples it was fitted to" in verdict.message
+        assert verdict.figures["drop"] == pytest.approx(high)
