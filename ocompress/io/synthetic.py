@@ -90,7 +90,8 @@ def synthetic_choices(
 
 def _check_size(spec: InputSpec, shape: tuple[int, ...]) -> None:
     """Refuse what would take too much memory before any is taken."""
-    size = prod(shape) * spec.dtype.numpy.itemsize
+    # an empty array of endless extents is refused, too: numpy cannot make it
+    size = prod(max(extent, 1) for extent in shape) * spec.dtype.numpy.itemsize
     if size > LARGEST:
         msg = (
             f"random numbers for input {spec.name!r} of shape {list(shape)} would take "

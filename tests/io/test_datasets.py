@@ -571,3 +571,11 @@ def test_a_text_without_axes_is_an_array() -> None:
     [feed] = as_dataset({"x": np.array(["a"], object)}, wanted)
     assert feed["x"].shape == ()
     assert feed["x"].item() == "a"
+
+
+@pytest.mark.parametrize("shape", [[1, 1 << 40, 4], [0, 1 << 62, 4], [1 << 62, 0, 1 << 62]])
+def test_synthetic_data_that_nobody_can_hold_are_refused(shape: list[int]) -> None:
+    b = Builder(1)
+    b.output(b.op("Relu", b.input("x", shape), to="y"), shape)
+    with pytest.raises(DataError, match="would take"):
+        next(iter(synthetic_data(b.model(), 1)))
