@@ -44,7 +44,7 @@ PUBLIC = {
     "io": "dataset holdout",
     "ir": "edit inference onnx_api packed query schemas text",
     "lossy": "ablation applying channel_fisher engine fisher input_moments layer_times "
-    "layer_weights least_squares refit rehearsing",
+    "layer_weights least_squares refit",
     "pipeline": "naming",
     "planning": "partition",
     "profiling": "latency",

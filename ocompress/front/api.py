@@ -148,7 +148,7 @@ def optimize(
         threads=kinds.whole("threads", threads),
         batch=kinds.whole("batch", batch),
         timeout=kinds.number("timeout", timeout),
-        cache=Path(cache) if cache is not None else None,
+        cache=kinds.file("cache", cache, optional=True),
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),
         on_fail=on_fail,

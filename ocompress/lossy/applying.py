@@ -32,9 +32,12 @@ def build(model: Model, plan: Mapping[str, Move], ctx: Context, *, fit: bool) ->
     twins = twins_of(clone, model)
     done = {part for part, move in plan.items() if move.edit and move.edit.apply(clone)}
     clone.sort()
-    if not fit or not done:
+    changed = {n.label for n in clone.graph.nodes if n.label in done}
+    if (
+        not fit or not done or changed != done
+    ):  # parts that are no layers: what stands behind is not known
         return Built(clone, done=frozenset(done))
-    jobs = jobs_behind(clone, {n.label for n in clone.graph.nodes if n.label in done}, done)
+    jobs = jobs_behind(clone, changed, done)
     labels = {id(n): n.label for n in clone.graph.nodes}
     fits = refit(model, clone, twins, jobs, ctx)
     return Built(clone, {labels[key]: made for key, made in fits.items()}, frozenset(done))

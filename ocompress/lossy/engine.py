@@ -17,6 +17,7 @@ from ocompress.ir import Model
 from ocompress.lossy import applying
 from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
+from ocompress.lossy.rehearsing import misled
 from ocompress.lossy.search import Search
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from ocompress.planning import Move, MoveTable, Resource
@@ -133,6 +134,13 @@ class LossyPass(Pass):
     overlaps: ClassVar[bool] = False
     """Whether moves change layers of other parts, so that each has to be timed alone."""
 
+    def blind(self) -> LossyPass | None:
+        """Return the same pass going by the weights alone, where few samples might mislead it.
+
+        The two are rehearsed against each other then, see `rehearsing.misled`.
+        """
+        return None
+
     @abstractmethod
     def propose(self, model: Model, ctx: Context) -> Proposal:
         """Say what could become of each part of a model, and what it would cost.
@@ -173,8 +181,10 @@ class LossyPass(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Propose, choose, build and prove."""
-        proposal = self.propose(model, ctx)
-        return self.finish(model, proposal, choose(self, model, proposal, ctx), ctx)
+        blind = self.blind()
+        item = blind if blind is not None and misled(self, blind, model, ctx) else self
+        proposal = item.propose(model, ctx)
+        return item.finish(model, proposal, choose(item, model, proposal, ctx), ctx)
 
 
 def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> Chosen:
@@ -233,7 +243,7 @@ def _paying(
     """Return the moves whose layers are faster, each made alone where it moves others' layers."""
     assert chosen.built is not None
     found = {}
-    together = measured(model, chosen.built.model, ctx)
+    together = None if item.overlaps else measured(model, chosen.built.model, ctx)
     for done, (part, move) in enumerate(chosen.plan.items()):
         times = together
         if item.overlaps:

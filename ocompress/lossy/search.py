@@ -38,7 +38,7 @@ class Search:
     proposal: Proposal
     ctx: Context
     _plans: dict[float, Plan] = field(default_factory=dict)
-    _seen: dict[tuple[tuple[str, int], ...], tuple[Built, Verdict | None]] = field(
+    _seen: dict[tuple[tuple[str, int], ...], tuple[Built | None, Verdict | None]] = field(
         default_factory=dict
     )
 
@@ -98,8 +98,7 @@ class Search:
                 low, middle = middle, (middle + high) / 2
                 continue
             built, verdict = self._judged(plan)
-            held = verdict is None or verdict.held
-            if held:
+            if built is not None:
                 found, high = (plan, built), middle
                 if _is_used_up(verdict):
                     break
@@ -113,12 +112,14 @@ class Search:
             self._plans[share] = self.proposal.leaving(share)
         return self._plans[share]
 
-    def _judged(self, plan: Plan) -> tuple[Built, Verdict | None]:
+    def _judged(self, plan: Plan) -> tuple[Built | None, Verdict | None]:
         """Build and judge a plan, once: neighbouring shares may have the same."""
         key = tuple(sorted((part, id(move)) for part, move in plan.items()))
         if key not in self._seen:
             built = self.item.build(self.model, plan, self.ctx, fit=True)
-            self._seen[key] = built, self.ctx.judged("max-drop", built.model, self.model)
+            verdict = self.ctx.judged("max-drop", built.model, self.model)
+            held = verdict is None or verdict.held
+            self._seen[key] = built if held else None, verdict  # what is refused is let go
         return self._seen[key]
 
     def _next(self, plan: Plan, verdict: Verdict | None, low: float, high: float) -> float:

@@ -174,9 +174,12 @@ class AccuracyGuard:
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Compare `candidate` with the reference; `best` is not looked at."""
         try:
-            drop = self._drop(candidate)
+            return self._verdict(candidate)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, "max-drop", f"the model no longer runs: {error}")
+
+    def _verdict(self, candidate: Model) -> Verdict:
+        drop = self._drop(candidate)
         found, limit = drop.value, self.limit
         bound = limit
         if self._confidence is None:
@@ -213,8 +216,11 @@ class AccuracyGuard:
     def _fitted_meter(self) -> Meter | None:
         if self._fitted is None:
             return None
-        meter = self._make(self._fitted.take(_MOST_FITTED))
-        return meter if meter.noun == self._meter.noun else None  # labels may be missing there
+        try:
+            meter = self._make(self._fitted.take(_MOST_FITTED))
+        except DataError:  # the metric wants labels, and only what is judged on has some
+            return None
+        return meter if meter.noun == self._meter.noun else None
 
     def _drop(self, candidate: Model) -> Drop:
         return self._meter.drop(candidate, self._confidence or CONFIDENCE)

@@ -14,7 +14,6 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 from ocompress.lossy.refit import Built
-from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_names, check_patterns
 from passes import order
@@ -159,16 +158,9 @@ class Prune(LossyPass):
                 )
                 raise OptionError(msg)
 
-    def run(self, model: Model, ctx: Context) -> Outcome:
-        """Set weights to zero, by their sizes alone where few samples mislead.
-
-        Raises:
-            OptionError: If a name pattern matches nothing.
-            DataError: If the criterion needs data and there are none.
-        """
-        blind = replace(self, criterion="l2", refit=False)
-        auto = self.criterion == "auto" and misled(self, blind, model, ctx)
-        return LossyPass.run(blind if auto else self, model, ctx)
+    def blind(self) -> Prune | None:
+        """Return the pass that goes by magnitude and fits nothing, unless a criterion is named."""
+        return replace(self, criterion="l2", refit=False) if self.criterion == "auto" else None
 
     def propose(self, model: Model, ctx: Context) -> Zeros:
         """Find out what every weight costs.

@@ -11,7 +11,6 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.lossy.refit import Built
-from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_rows
@@ -111,16 +110,9 @@ class PruneChannels(LossyPass):
         by_weights = self.criterion if self.criterion in DATA_FREE else "l2"
         return replace(self, criterion=by_weights, refit=False).run(model, ctx)
 
-    def run(self, model: Model, ctx: Context) -> Outcome:
-        """Take channels out, by their sizes alone where few samples mislead.
-
-        Raises:
-            OptionError: If a name pattern matches nothing.
-            DataError: If the criterion needs data and there are none.
-        """
-        blind = replace(self, criterion="l2", refit=False)
-        auto = self.criterion == "auto" and misled(self, blind, model, ctx)
-        return LossyPass.run(blind if auto else self, model, ctx)
+    def blind(self) -> PruneChannels | None:
+        """Return the pass that goes by magnitude and fits nothing, unless a criterion is named."""
+        return replace(self, criterion="l2", refit=False) if self.criterion == "auto" else None
 
     def propose(self, model: Model, ctx: Context) -> Cuts:
         """Find which channels may go in which order, and at what cost.

@@ -144,6 +144,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "threads are true": {"threads": True},
     "the seed is text": {"seed": "a"},
     "the timeout is text": {"timeout": "1s"},
+    "the cache is a number": {"cache": 5},
     "the drop is a list": {"max_drop": [0.1]},
     "the metric is a number": {"metric": 3},
     "the metric is a lambda": {"metric": lambda *_: 1.0},

@@ -11,9 +11,9 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.ir import Facet, Model, edit, onnx_api
+from ocompress.lossy import engine
 from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Guard, Numerics, Outcome, Pass, Verdict, option
-from passes.pruning import prune, prune_channels
 from passes.pruning.prune import Prune
 from passes.pruning.prune_channels import PruneChannels
 from passes.pruning.prune_heads import PruneHeads
@@ -101,8 +101,7 @@ def test_pruning_goes_by_the_weights_then(
         told.append(blind)
         return True
 
-    monkeypatch.setattr(prune, "misled", say)
-    monkeypatch.setattr(prune_channels, "misled", say)
+    monkeypatch.setattr(engine, "misled", say)
     goal: dict[str, Any] = {"sparsity": 0.5} if kind is Prune else {"ratio": 0.5}
     model = net()
     with_data, without = (run(kind(**goal), model, data=data)[0] for data in (True, False))
