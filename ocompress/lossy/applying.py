@@ -33,9 +33,8 @@ def build(model: Model, plan: Mapping[str, Move], ctx: Context, *, fit: bool) ->
     done = {part for part, move in plan.items() if move.edit and move.edit.apply(clone)}
     clone.sort()
     changed = {n.label for n in clone.graph.nodes if n.label in done}
-    if (
-        not fit or not done or changed != done
-    ):  # parts that are no layers: what stands behind is not known
+    # of parts that are no layers it is not known what stands behind
+    if not fit or not done or changed != done:
         return Built(clone, done=frozenset(done))
     jobs = jobs_behind(clone, changed, done)
     labels = {id(n): n.label for n in clone.graph.nodes}
