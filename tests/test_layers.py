@@ -16,14 +16,15 @@ ALLOWED = {
     "errors": set(),
     "diagnostics": set(),
     "stopping": {"errors"},
+    "coding": set(),
     "ir": FLOOR,
     "io": FLOOR | {"ir", "runtime"},
     "failures": set(),
     "runtime": FLOOR | {"ir", "failures"},
     "targets": FLOOR | {"ir", "io", "runtime"},
     "analysis": FLOOR | {"ir", "io", "runtime"},
-    "planning": FLOOR | {"ir", "targets", "analysis"},
-    "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning"},
+    "planning": FLOOR | {"ir", "targets", "analysis", "coding"},
+    "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding"},
 }
 ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
@@ -39,6 +40,7 @@ PUBLIC = {
     "analysis": "calibrators channels linear_layer linear_rows observe one_layer padding quantized "
     "ranges regression running scales second_moments segment_runner sensitivity shapes spill_store "
     "statistics weight_form windows work",
+    "coding": "",
     "diagnostics": "",
     "errors": "",
     "io": "dataset holdout",
