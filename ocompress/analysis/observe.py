@@ -157,7 +157,10 @@ def pieces_of(feeds: Feeds, count: int, unit: int = 1) -> Iterator[Feeds]:
 
 
 def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
-    """Measure the bytes of each value on the first feed, without holding the values."""
+    """Measure the bytes of each value on the first feed, without holding the values.
+
+    Where feeds may be cut, a few of its rows tell: this is a run of the model, after all.
+    """
     known = {v.name: _static_bytes(v) for v in values}
     first = next(iter(data), None)
     if first is None or None not in known.values():
@@ -170,9 +173,12 @@ def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
     }
     measuring.sort()
     session = Session(measuring, threads=0, extra_outputs=shapes.values())
-    found = session.run(first, [s.name for s in shapes.values()])
+    rows = max((len(a) for a in first.values() if a.ndim), default=1)
+    few = next(pieces_of(first, rows if has_free_batch(model) else 1, cut_at(data)))
+    parts = rows / max((len(a) for a in few.values() if a.ndim), default=1)
+    found = session.run(few, [s.name for s in shapes.values()])
     width = {v.name: v.dtype.numpy.itemsize if v.dtype is not None else 4 for v in values}
-    return {n: int(np.prod(found[s.name])) * width[n] for n, s in shapes.items()}
+    return {n: int(np.prod(found[s.name]) * parts) * width[n] for n, s in shapes.items()}
 
 
 def _static_bytes(value: Value) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from ocompress.analysis.running import sqnr_db
 from ocompress.ir import Model
 
 _CLASSES = (Currency.LOGITS, Currency.PROBABILITIES)
+_FLOOR = 1e-12
+"""Probability below which logarithms say nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Divergence:
 
 
 class OutputErrors:
-    """Running comparison of the outputs of two models; memory does not grow with the data.
+    """Running comparison of the outputs of a model and of variants of it.
 
-    NaN and infinities that both have do not count; those that one has alone are infinite errors.
+    Memory does not grow with the data. NaN and infinities that both have do not count; those that
+    one has alone are infinite errors.
     """
 
     def __init__(self, parts: Mapping[str, Sequence[OutputPart]]) -> None:
@@ -46,24 +49,42 @@ class OutputErrors:
         Args:
             parts: Parts of each output, as `output_parts` finds them.
         """
-        self._sums = {name: [_PartSum(Spread(p)) for p in found] for name, found in parts.items()}
+        self._originals = [_OriginalPart(name, p) for name, found in parts.items() for p in found]
+        self._sums: dict[str, dict[int, _PartSum]] = {}
 
-    def update(self, original: Mapping[str, np.ndarray], changed: Mapping[str, np.ndarray]) -> None:
-        """Take in what both make of a feed; outputs of another shape are left out."""
-        for name, sums in self._sums.items():
-            reference, other = original.get(name), changed.get(name)
+    def update(
+        self,
+        original: Mapping[str, np.ndarray],
+        changed: Mapping[str, np.ndarray],
+        variant: str = "",
+    ) -> None:
+        """Take in what both make of a feed; outputs of another shape are left out.
+
+        Args:
+            original: Outputs by name. For all variants of one feed the arrays are the same
+                objects, so that what only they decide is computed once.
+            changed: Outputs of the variant.
+            variant: Its name.
+        """
+        sums = self._sums.setdefault(variant, {})
+        for at, part in enumerate(self._originals):
+            reference, other = original.get(part.output), changed.get(part.output)
             if reference is None or other is None or reference.shape != other.shape:
                 continue
-            for part in sums:
-                part.update(reference, other)
+            part.look_at(reference)
+            sums.setdefault(at, _PartSum()).update(part, other)
 
-    def result(self) -> Divergence:
+    def result(self, variant: str = "") -> Divergence:
         """Return what was found; a part that is always zero says nothing beside others."""
-        seen = [s for sums in self._sums.values() for s in sums if s.count]
-        seen = [s for s in seen if s.spread.power > 0] or seen
-        divergences = [s.divergence for s in seen if s.divergence is not None]
-        noise = [s.relative for s in seen]
-        costs = [2 * s.divergence if s.divergence is not None else s.relative for s in seen]
+        sums = self._sums.get(variant, {})
+        pairs = [(self._originals[at], s) for at, s in sorted(sums.items()) if s.count]
+        pairs = [(p, s) for p, s in pairs if p.spread.power > 0] or pairs
+        divergences = [s.divergence for _, s in pairs if s.divergence is not None]
+        noise = [s.relative(p.spread.power) for p, s in pairs]
+        costs = [
+            2 * s.divergence if s.divergence is not None else lost
+            for (_, s), lost in zip(pairs, noise, strict=True)
+        ]
         return Divergence(
             sqnr_db=sqnr_db(1.0, max(noise, default=0.0)),
             kl=sum(divergences) if divergences else None,
@@ -84,38 +105,57 @@ def output_parts(
     return {n: parts_of(real[n], seeding) for n, seeding in choose(model, real, {}).items()}
 
 
+class _OriginalPart:
+    """A part of an output of the original: how far it spreads, and what one feed made of it."""
+
+    def __init__(self, output: str, part: OutputPart) -> None:
+        self.output = output
+        self.spread = Spread(part)
+        self.axis = part.seeding.axis if part.seeding is not None else 0
+        self._counts_classes = part.seeding is not None and part.seeding.currency in _CLASSES
+        self._seen: np.ndarray | None = None
+        self.values = np.zeros(0)
+        self.finite = np.zeros(0, bool)
+        self.classes: _Classes | None = None
+
+    def look_at(self, output: np.ndarray) -> None:
+        """Take in what a feed makes, once."""
+        if output is self._seen:
+            return
+        self._seen = output
+        self.spread.update(output)
+        self.values = self.of(output)
+        self.finite = np.isfinite(self.values)
+        if self._counts_classes:
+            self.classes = _Classes(np.moveaxis(self.values, self.axis, -1))
+
+    def of(self, output: np.ndarray) -> np.ndarray:
+        return np.asarray(self.spread.part.of(output), np.float64)
+
+
 @dataclass
 class _PartSum:
-    spread: Spread
     count: int = 0
     _noise: float = 0.0
     _divergence: float = 0.0
-    _rows: int = field(default=0)
+    _rows: int = 0
 
-    def update(self, original: np.ndarray, changed: np.ndarray) -> None:
-        part = self.spread.part
-        self.spread.update(original)
-        x, y = (np.asarray(part.of(a), np.float64) for a in (original, changed))
-        finite = np.isfinite(x)
+    def update(self, original: _OriginalPart, changed: np.ndarray) -> None:
+        x, y = original.values, original.of(changed)
         with np.errstate(over="ignore", invalid="ignore"):
-            error = np.where(finite & np.isfinite(y), np.square(x - y), 0.0)
+            error = np.where(original.finite & np.isfinite(y), np.square(x - y), 0.0)
         error[kinds_differ(x, y)] = np.inf
-        self.count += int(finite.sum())
+        self.count += int(original.finite.sum())
         self._noise += float(error.sum())
-        if part.seeding is not None and part.seeding.currency in _CLASSES:
-            axis = part.seeding.axis
-            rows = divergences(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1))
-            self._divergence, self._rows = (
-                self._divergence + float(rows.sum()),
-                self._rows + rows.size,
-            )
+        if original.classes is not None:
+            rows = original.classes.divergences(np.moveaxis(y, original.axis, -1))
+            self._divergence += float(rows.sum())
+            self._rows += rows.size
 
-    @property
-    def relative(self) -> float:
+    def relative(self, power: float) -> float:
         """Noise over signal power."""
         if not self._noise:
             return 0.0
-        power = self.spread.power
         return self._noise / self.count / power if power else math.inf
 
     @property
@@ -132,15 +172,28 @@ def divergences(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
             infinity is a class that cannot be.
         other: The same of what is compared.
     """
-    if reference.size and reference.min() >= 0 and np.allclose(reference.sum(-1), 1, atol=1e-3):
-        floor = 1e-12
-        p, q = np.log(np.maximum(reference, floor)), np.log(np.maximum(other, floor))
-    else:
-        p, q = reference, other
-    with np.errstate(invalid="ignore", over="ignore"):
-        p, q = _log_softmax(p), _log_softmax(q)
-        found: np.ndarray = np.where(p == -np.inf, 0.0, np.exp(p) * (p - q)).sum(axis=-1)
-    return np.where(np.isnan(found), np.inf, found).clip(0)
+    return _Classes(reference).divergences(other)
+
+
+class _Classes:
+    """Scores of classes, or probabilities, that others are compared with."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        sums = scores.sum(-1) if scores.size and scores.min() >= 0 else None
+        self._are_probabilities = sums is not None and bool(np.allclose(sums, 1, atol=1e-3))
+        self._logs = self._log(scores)
+        self._shares = np.exp(self._logs)
+
+    def divergences(self, other: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", over="ignore"):
+            terms = self._shares * (self._logs - self._log(other))
+            found: np.ndarray = np.where(self._logs == -np.inf, 0.0, terms).sum(axis=-1)
+        return np.where(np.isnan(found), np.inf, found).clip(0)
+
+    def _log(self, scores: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", over="ignore"):
+            logs = np.log(np.maximum(scores, _FLOOR)) if self._are_probabilities else scores
+            return _log_softmax(logs)
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:

@@ -145,6 +145,14 @@ class Moments:
             found += mean[:, :, None] * mean[:, None, :]
         return found
 
+    def power(self, columns: np.ndarray) -> np.ndarray:
+        """Return the mean square of rows times columns, (groups, inputs, columns), for each."""
+        count = max(1, self.count)
+        off, mean = (np.einsum("gi,gic->gc", a, columns) for a in (self.x / count, self.mean))
+        about = (columns * (self.xx @ columns)).sum(axis=1) / count
+        found: np.ndarray = about - np.square(off) + np.square(mean)
+        return found
+
     def shrunk(self, shares: np.ndarray, *, centred: bool = False) -> np.ndarray:
         """Return the mean product with the covariance shrunk, about the mean if `centred`.
 

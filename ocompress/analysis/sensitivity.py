@@ -151,12 +151,12 @@ def _run(
 ) -> dict[str, Sensitivity]:
     """Run a model over the data; `names` says which outputs are whose, and are called what."""
     session = _session(model)
-    errors = {variant: OutputErrors(original.parts) for variant in names}
+    errors = OutputErrors(original.parts)
     for feeds, wanted in original:
         made = session.run(feeds)
         for variant, outputs in names.items():
-            errors[variant].update(wanted, {name: made[own] for name, own in outputs.items()})
-    results = {variant: found.result() for variant, found in errors.items()}
+            errors.update(wanted, {name: made[own] for name, own in outputs.items()}, variant)
+    results = {variant: errors.result(variant) for variant in names}
     return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost) for name, r in results.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +119,7 @@ class Drafter:
     excluded: Sequence[Node] = ()
     calibrations: Mapping[str, str] = field(default_factory=dict)
     _ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    _rounded: dict[Hashable, QuantizedWeight] = field(default_factory=dict)
 
     def scheme(self, units: Sequence[Unit]) -> Scheme:
         """Return the integers of units, weights rounded to nearest."""
@@ -182,15 +183,29 @@ class Drafter:
             key = id(unit.weight)
             if unit.weight is None or unit.weight.constant is None or key in found:
                 continue
-            found[key] = quantize_weight(
-                unit.weight.constant,
+            found[key] = self._weight(unit, unit.weight.constant, least.get(key))
+        return found
+
+    def _weight(self, unit: Unit, weight: np.ndarray, least: np.ndarray | None) -> QuantizedWeight:
+        """Round a weight to nearest, once: ranges of activations seldom make a difference to it."""
+        assert unit.weight is not None
+        grid = self.rounding.weight_grid(unit)
+        if least is not None:  # what is below the scales of the widest grid changes nothing
+            others = tuple(a for a in range(weight.ndim) if a != unit.axis)
+            own = np.abs(weight).max(axis=others, initial=0.0) / np.float64(self.rounding.limit)
+            least = least if (least > own).any() else None
+        bound = None if least is None else least.tobytes()
+        key = (unit.weight.name, id(weight), unit.axis, grid, tuple(unit.orders), bound)
+        if key not in self._rounded:
+            self._rounded[key] = quantize_weight(
+                weight,
                 unit.axis,
-                self.rounding.weight_grid(unit),
+                grid,
                 orders=unit.orders,
                 per_channel=self.rounding.per_channel,
-                least_scales=least.get(key),
+                least_scales=least,
             )
-        return found
+        return self._rounded[key]
 
     def _biases(
         self, units: Sequence[Unit], weights: Mapping[int, QuantizedWeight]

@@ -12,9 +12,9 @@ from passes.quantization.blockwise import (
     plain_grid,
     round_to,
 )
+from passes.quantization.inverse_factor import COLUMNS, inverse_factor
 
 _DAMPING = 0.01
-_COLUMNS = 128
 _ROUNDS = 20
 _POWER = 0.7
 
@@ -37,7 +37,7 @@ def second_order(rows: np.ndarray, grid: BlockGrid, moments: np.ndarray) -> Bloc
 
     After Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
     Transformers (2022): the errors are spread by the Cholesky factor of the inverse of the
-    damped Hessian, in stretches of 128 inputs. An input that was always zero is rounded as is.
+    damped Hessian, in stretches of inputs. An input that was always zero is rounded as is.
 
     Args:
         rows: Weight, shape (channels, inputs).
@@ -54,8 +54,8 @@ def second_order(rows: np.ndarray, grid: BlockGrid, moments: np.ndarray) -> Bloc
         np.ones((len(rows), count), np.float32),
         np.zeros((len(rows), count), np.float32),
     )
-    for start in range(0, inputs, _COLUMNS):
-        stop = min(start + _COLUMNS, inputs)
+    for start in range(0, inputs, COLUMNS):
+        stop = min(start + COLUMNS, inputs)
         errors = np.zeros((len(rows), stop - start))
         for column in range(start, stop):
             block = column // width
@@ -132,8 +132,7 @@ def _spread(moments: np.ndarray) -> np.ndarray:
     diagonal = np.einsum("ii->i", hessian)
     diagonal[diagonal <= 0] = 1.0
     diagonal += _DAMPING * diagonal.mean()
-    inverse = np.linalg.inv(hessian)
-    factor: np.ndarray = np.linalg.cholesky((inverse + inverse.T) / 2).T
+    factor: np.ndarray = inverse_factor(hessian[None])[0]
     return factor
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.second_moments import Folded, Moments
+from passes.quantization.inverse_factor import COLUMNS, inverse_factor
 from passes.quantization.weights import PAIR_SUM, QuantizedWeight
 
 MOST_INPUTS = 4608
 """Inputs of a channel beyond which the moments take too much memory and time."""
-_COLUMNS = 128
 _DAMPING = 0.01
 
 
@@ -29,7 +29,7 @@ class Reconstruction:
         bias: Shape (channels,), None if the layer has none.
         before: Squared output error of rounding to nearest, relative to the output's power.
         after: That of this weight, on the samples it was not fitted to.
-        moved: Share of the channels that are nott rounded to nearest.
+        moved: Share of the channels that are not rounded to nearest.
     """
 
     weight: QuantizedWeight
@@ -91,7 +91,7 @@ def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
     levels = np.where(better[:, None, :], solver.round(moments.whole, shares), plain)
     solver.rescale(levels, moments)
     after = np.minimum(after, solver.errors(levels, moments.fit, moments.judge))
-    power = max(float((solver.weight * (moments.judge.second() @ solver.weight)).sum()), 1e-30)
+    power = max(float(moments.judge.power(solver.weight).sum()), 1e-30)
     return Reconstruction(
         solver.join(levels),
         solver.bias(levels, moments.whole),
@@ -139,7 +139,7 @@ class _Solver:
         level = np.maximum(diagonal.mean(axis=1, keepdims=True), 0.0)
         scale = np.square(moments.mean).mean(axis=1, keepdims=True)
         diagonal += np.maximum(_DAMPING * level, 1e-9 * scale + 1e-30)
-        return self._sweep(_spread(hessian))
+        return self._sweep(inverse_factor(hessian))
 
     def errors(self, levels: np.ndarray, fit: Moments, judge: Moments) -> np.ndarray:
         """Return the mean squared output error of each channel on data it was not fitted to.
@@ -150,7 +150,7 @@ class _Solver:
             judge: What the error is measured on.
         """
         off = levels * self.scales[:, None, :] - self.weight
-        found: np.ndarray = (off * (judge.second() @ off)).sum(axis=1)
+        found = judge.power(off)
         if self.biased:
             shift = -(fit.mean[:, :, None] * off).sum(axis=1)
             mean = (judge.mean[:, :, None] * off).sum(axis=1)
@@ -195,8 +195,8 @@ class _Solver:
         left = self.weight / self.scales[:, None, :]
         levels = np.zeros_like(left)
         groups, inputs, channels = left.shape
-        for start in range(0, inputs, _COLUMNS):
-            stop = min(start + _COLUMNS, inputs)
+        for start in range(0, inputs, COLUMNS):
+            stop = min(start + COLUMNS, inputs)
             errors = np.zeros((groups, stop - start, channels))
             for at in range(start, stop):
                 low, high = self._room(levels, at)
@@ -227,11 +227,3 @@ def _partners(inputs: int, walks: Sequence[np.ndarray]) -> dict[int, list[int]]:
             early, late = sorted((int(first), int(second)))
             found.setdefault(late, []).append(early)
     return found
-
-
-def _spread(hessian: np.ndarray) -> np.ndarray:
-    """Return the upper Cholesky factors of the inverses of damped Hessians, one a group."""
-    inverse = np.linalg.inv(hessian)
-    both = (inverse + inverse.transpose(0, 2, 1)) / 2
-    factor: np.ndarray = np.linalg.cholesky(both).transpose(0, 2, 1)
-    return factor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto as T
@@ -12,6 +14,7 @@ from ocompress.analysis.expose import Probe
 from ocompress.analysis.observe import observe
 from ocompress.analysis.ranges import HistogramObserver
 from ocompress.ir import Model, fingerprint, from_proto
+from ocompress.runtime import Session
 from tests.build import Builder, InMemory
 
 OBSERVER = HistogramObserver()
@@ -88,6 +91,24 @@ def test_large_batches_are_cut_where_the_first_extent_is_free(
         assert found[name].batches == 3  # type: ignore[attr-defined]
         assert found[name].elements == 48  # type: ignore[attr-defined]
         assert found[name].high == expected[name].high  # type: ignore[attr-defined]
+
+
+def test_a_sample_tells_how_large_the_values_of_a_large_batch_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = InMemory([{"x": np.zeros((6, 8), np.float32)}])
+    model = chain(2)
+    ran: list[int] = []
+
+    class Counted(Session):
+        def run(self, feeds: Any, outputs: Any = None) -> Any:
+            ran.append(len(feeds["x"]))
+            return super().run(feeds, outputs)
+
+    monkeypatch.setattr(module, "Session", Counted)
+    values = [v for n in model.graph.nodes for v in n.outputs if v is not None]
+    assert module._sizes(model, data, values) == {"a0": 6 * 8 * 4, "a1": 6 * 8 * 4}
+    assert ran == [1]
 
 
 def test_progress_counts_to_its_total() -> None:

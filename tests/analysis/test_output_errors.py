@@ -144,3 +144,29 @@ def test_a_few_samples_do_not_part_an_output() -> None:
     infer_types(model)
     few = np.array([[100.0, 3.0, 0.1, 50.0]])
     assert isinstance(seeding_of(model.graph.outputs[0], few, model), Seeding)
+
+
+def test_variants_are_compared_each_by_itself() -> None:
+    model = detector("concat")
+    outputs = made(model)
+    (name,) = outputs
+    together = OutputErrors(output_parts(model, outputs))
+    for factor in (1.1, 1.0, 0.5):
+        together.update(outputs, {name: outputs[name] * np.float32(factor)}, str(factor))
+    for factor in (1.1, 1.0, 0.5):
+        alone = OutputErrors(output_parts(model, outputs))
+        alone.update(outputs, {name: outputs[name] * np.float32(factor)})
+        assert together.result(str(factor)) == alone.result()
+    assert together.result("1.1") != together.result("0.5")
+
+
+def test_every_feed_of_the_original_counts_once_however_many_variants() -> None:
+    scores = [RNG.standard_normal((4, 8)) * size for size in (1, 3)]
+    b = Builder()
+    b.output(b.op("Relu", b.input("x", [4, 8]), to="y"), [4, 8])
+    one, two = (OutputErrors(output_parts(b.model(), {"y": scores[0]})) for _ in range(2))
+    for array in scores:
+        one.update({"y": array}, {"y": array + 0.1})
+        for variant in ("", "other"):
+            two.update({"y": array}, {"y": array + 0.1}, variant)
+    assert one.result() == two.result() == two.result("other")

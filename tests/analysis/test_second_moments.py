@@ -33,6 +33,16 @@ def test_they_are_the_mean_over_every_row_of_every_batch() -> None:
     np.testing.assert_allclose(found, rows.T @ rows / len(rows), rtol=1e-5, atol=1e-6)
 
 
+def test_the_power_of_products_is_what_the_second_moments_say() -> None:
+    rows = (RNG.standard_normal((2, 7, 6)) + 5).astype(np.float32)
+    columns = RNG.standard_normal((1, 6, 4))
+    accumulator = SecondMoments().start()
+    accumulator.update(rows)
+    moments = accumulator.result().whole
+    wanted = np.square(rows.reshape(-1, 6).astype(np.float64) @ columns[0]).mean(axis=0)
+    np.testing.assert_allclose(moments.power(columns)[0], wanted, rtol=1e-4)
+
+
 def test_a_long_batch_is_sampled_at_even_and_odd_places() -> None:
     batch = np.zeros((1000, 2), np.float32)
     batch[::2, 0], batch[1::2, 1] = 1, 1
