@@ -22,6 +22,11 @@ _BOUND = 2.0
 _COIN_FLIPS = 5.0
 """Decisions that differ are several times as many as those that become wrong: a default limit on
 agreement is as much larger as one on accuracy."""
+_SPENT = 0.5
+"""Part of a limit on expected accuracy that may be spent. Probabilities of nets that were trained
+with smoothed labels or mixed samples are closer to each other than they should be, and samples that
+a net was trained on are farther from its boundaries than new ones: either way a loss turns out to
+be larger than it was expected to be, by up to this factor and more."""
 _MOST_FITTED = 2048
 """Samples that passes were fitted to that are looked at, too, at most."""
 _ROUNDING = 1e-9
@@ -33,9 +38,10 @@ class AccuracyGuard:
 
     The reference runs once, when the guard is made. The estimate has to be within the limit, and
     the upper end of its interval within twice the limit; with a `confidence` of the user's own the
-    upper end itself has to be within the limit. Of a pipeline, every pass that goes as far as the
-    limit lets gets its share of what those before it have left (`open`): 1 % for three passes is
-    not 1 % for the first.
+    upper end itself has to be within the limit. Expected accuracy, which nobody's labels confirm,
+    has to be within half the limit, and its upper end within the limit. Of a pipeline, every pass
+    that goes as far as the limit lets gets its share of what those before it have left (`open`):
+    1 % for three passes is not 1 % for the first.
     """
 
     kind = "max-drop"
@@ -81,6 +87,8 @@ class AccuracyGuard:
         if default and self._meter.noun == LossUnit.AGREEMENT.noun:
             self.max_drop = _COIN_FLIPS * max_drop
         self._samples = data.samples
+        expected = self._meter.noun == LossUnit.EXPECTED.noun
+        self._budget = self.max_drop * (_SPENT if expected else 1.0)
         self.restart()
         if confidence is not None and self.needed > self._samples:
             raise DataError(self.too_few)
@@ -102,7 +110,8 @@ class AccuracyGuard:
         unit = "point" if points == 1 else "points"
         sure = "" if self._confidence is None else f" at {100 * self._confidence:g} % confidence"
         whose = " (the default; set another with --max-drop)" if self.default else ""
-        return f"at most {points:.3g} {unit} of {self.noun}{sure}{whose}"
+        kept = "" if self._budget == self.max_drop else ", of which half is kept as a reserve"
+        return f"at most {points:.3g} {unit} of {self.noun}{sure}{kept}{whose}"
 
     @property
     def limit(self) -> float:
@@ -112,7 +121,7 @@ class AccuracyGuard:
     @property
     def needed(self) -> int:
         """Samples that it takes to show that the limit holds, if nothing at all is lost."""
-        bound = self.max_drop * (_BOUND if self._confidence is None else 1.0)
+        bound = self._bound if self._confidence is None else self.max_drop
         return samples_needed(bound, self._meter.margin(), self._confidence or CONFIDENCE)
 
     @property
@@ -127,12 +136,17 @@ class AccuracyGuard:
             "held-out samples"
         )
 
+    @property
+    def _bound(self) -> float:
+        """What the upper end has to be within if nobody asked for a confidence."""
+        return _BOUND * self._budget
+
     def restart(self) -> None:
         """Begin a pipeline: nothing has been spent."""
         self._used = 0.0  # what the passes that are limited have spent
         self._base = 0.0  # what the model had lost when the present pass began
         self._free = 0.0  # what passes without a limit have lost at most
-        self._share = self.max_drop
+        self._share = self._budget
 
     def applies_to(self, item: Pass) -> bool:
         """Whether a pass is limited."""
@@ -148,7 +162,7 @@ class AccuracyGuard:
             best: The model that it gets.
             later: The passes that follow.
         """
-        self._share = self.max_drop - self._used
+        self._share = self._budget - self._used
         waiting = [p for p in later if self.applies_to(p) and not p.has_goal]
         if not item.has_goal and waiting:
             whole = item.appetite + sum(p.appetite for p in waiting)
@@ -181,9 +195,9 @@ class AccuracyGuard:
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
         found, limit = drop.value, self.limit
-        bound = limit
+        bound = limit + self.max_drop - self._budget
         if self._confidence is None:
-            bound = max(self._free + _BOUND * self.max_drop, drop.least)
+            bound = max(self._free + self._bound, drop.least)
         within = found.value <= limit + _ROUNDING
         held = within and found.high <= bound + _ROUNDING
         why = f"within the {limit:.4g} allowed" if held else f"more than the {limit:.4g} allowed"

@@ -44,7 +44,8 @@ def mean_interval(
     Most samples lose nothing, some lose a part. With m = sum(l^2) / sum(l), what a sample that
     loses loses, the mean is a share of m that Wilson's interval holds of as many samples: for
     losses of 0 and 1 it is the interval of a proportion. Where nothing was lost at all, m is the
-    margin of those that are nearest to it, so that few samples without loss prove little. Losses
+    margin of those that are nearest to it, so that few samples without loss prove little, and few
+    with a little no more than these. Losses
     without a bound (`margin` None) have the normal interval of a mean.
 
     Args:
@@ -62,7 +63,8 @@ def mean_interval(
         return Interval(mean, max(0.0, mean - half), mean + half, "normal")
     size = float(np.square(losses).sum()) / total if total > 0 else margin
     share = wilson(min(mean / size, 1.0) if size > 0 else 0.0, count, z)
-    return Interval(mean, share.low * size, share.high * size, "wilson")
+    least = wilson(0.0, count, z).high * margin
+    return Interval(mean, share.low * size, max(share.high * size, least), "wilson")
 
 
 def samples_needed(limit: float, margin: float, confidence: float) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ocompress.analysis.output_parts import Spread
 from ocompress.validation.decisions import Kind
+from ocompress.validation.exchange import Exchange
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.result import Loss
@@ -35,6 +36,7 @@ class LossSum:
     _margins: list[np.ndarray] = field(default_factory=list)
     _spreads: list[Spread] = field(init=False)
     _instead: LossSum | None = field(init=False, default=None)
+    _exchange: Exchange = field(default_factory=Exchange)
     _fired: float = 0.0
     _sure: float = 0.0
     _decided: int = 0
@@ -79,6 +81,9 @@ class LossSum:
             self._losses.append(np.full((len(self._spreads), samples), lost))
         else:
             self._losses.append(self.measure.losses(prepared, candidate, samples))
+        if unit is LossUnit.EXPECTED:
+            scores = None if candidate is None else self.measure.scores_like(prepared, candidate)
+            self._exchange.update(prepared, scores, self.measure.temperature, samples)
         self.watch(prepared, samples)
 
     def watch(self, prepared: np.ndarray, samples: int) -> None:
@@ -102,6 +107,8 @@ class LossSum:
         if self._counting is not self:
             return self._counting.results(confidence)
         losses = np.concatenate(self._losses, axis=1)
+        if self.measure.unit is LossUnit.EXPECTED:
+            losses = self._exchange.losses(losses[0])[None]
         if self.measure.unit is LossUnit.ERROR:
             losses = losses / np.array([[s.variance] for s in self._spreads])
         bounded = self.measure.unit in (LossUnit.EXPECTED, LossUnit.AGREEMENT)

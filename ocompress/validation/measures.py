@@ -89,16 +89,30 @@ class Measure:
             return self._decided(reference)
         if self.unit is not LossUnit.EXPECTED:
             return as_float(reference)
-        values = np.asarray(as_float(reference), np.float64)
-        if self.rule is not None and self.rule.kind is Kind.THRESHOLD:
-            scores = np.log(np.maximum(np.stack([1 - values, values], -1), _TINY))
-        else:
-            scores = np.moveaxis(values, self._axis, -1)
-            if self._is_softmax:
-                scores = np.log(np.maximum(scores, _TINY))
-        scores = scores / self.temperature
+        scores = self._scores(reference) / self.temperature
         powers = np.exp(scores - scores.max(-1, keepdims=True))
         return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)
+
+    def scores_like(self, prepared: np.ndarray, candidate: np.ndarray) -> np.ndarray | None:
+        """Return the candidate's scores of classes in the shape of `prepared`; None if it has not.
+
+        Args:
+            prepared: Probabilities that `prepare` made of the original's output.
+            candidate: The candidate's output.
+        """
+        pair = self.rule is not None and self.rule.kind is Kind.THRESHOLD
+        if candidate.ndim + pair != prepared.ndim:
+            return None
+        found = self._scores(candidate)
+        return found if found.shape == prepared.shape else None
+
+    def _scores(self, output: np.ndarray) -> np.ndarray:
+        """Return logits of an output, or logarithms of its probabilities, with the classes last."""
+        values = np.asarray(as_float(output), np.float64)
+        if self.rule is not None and self.rule.kind is Kind.THRESHOLD:
+            return np.log(np.maximum(np.stack([1 - values, values], -1), _TINY))
+        scores = np.moveaxis(values, self._axis, -1)
+        return np.log(np.maximum(scores, _TINY)) if self._is_softmax else scores
 
     def losses(self, prepared: np.ndarray, candidate: np.ndarray, samples: int) -> np.ndarray:
         """Return what each sample loses.

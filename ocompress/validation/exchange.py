@@ -1,0 +1,121 @@
+"""Expected loss of accuracy, with most of the noise of rare flips averaged out.
+
+Of a few hundred samples only a handful is decided otherwise by a good candidate, so the mean of
+their losses says little: none of 200 may well be five of the next 200. What the candidate's scores
+are off by is seen on every sample, though. So the margin of each sample meets the errors of all
+those that the original is about as sure of, not only its own. As far as errors and margins are
+independent among such samples (a slope of all scores is not, and is taken off), the mean over pairs
+expects the same loss as that over samples. It is a U-statistic of degree two (Hoeffding, A class of
+statistics with asymptotically normal distribution, 1948), as noisy as the plain mean of several
+times as many samples. As far as they depend on each other, it is off; so it is taken no farther
+from the plain mean than noise explains, and with many samples the two are one (limited translation:
+Efron and Morris, Limiting the risk of Bayes and empirical Bayes estimators, 1971).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_RANKS = 8
+"""Classes that may win in place of the original's choice, likeliest first, one by one."""
+_PARTNERS = 32
+"""Samples whose errors each margin meets. Fewer average less; many are no longer as sure."""
+_NOISE = 2.0
+"""Standard errors of the plain mean that the mean over pairs may be away from it."""
+_MOST = 1 << 16
+"""Samples beyond which flips are frequent enough to count them as they are."""
+_TINY = 1e-30
+
+
+@dataclass
+class Exchange:
+    """Pairs of margins and errors of one output that decides once for each sample."""
+
+    _worth: list[np.ndarray] = field(default_factory=list)
+    _scores: list[np.ndarray] = field(default_factory=list)
+    _others: list[np.ndarray] = field(default_factory=list)
+    _samples: int = 0
+    _usable: bool = True
+
+    def update(
+        self, p: np.ndarray, scores: np.ndarray | None, temperature: float, samples: int
+    ) -> None:
+        """Take in one feed.
+
+        Args:
+            p: Probabilities of the original, [samples, ..., classes].
+            scores: Scores of the candidate, of which the highest decides, in the same shape; None
+                if there are none.
+            temperature: What the original's scores were divided by to make `p`.
+            samples: Samples of the feed; where there are other than so many decisions, flips are
+                counted as they are.
+        """
+        self._samples += samples
+        classes = p.shape[-1] if p.ndim else 0
+        fits = scores is not None and classes > 1 and p.size == samples * classes
+        if not fits or self._samples > _MOST:
+            self._drop()
+        if scores is None or not self._usable:
+            return
+        p, scores = p.reshape(samples, classes), scores.reshape(samples, classes)
+        ranks = min(_RANKS, classes)
+        order = np.argsort(-p, axis=1, kind="stable")
+        ranked = np.take_along_axis(p, order, 1)
+        own = temperature * np.log(np.maximum(ranked.astype(np.float64), _TINY))
+        other = np.take_along_axis(scores, order, 1).astype(np.float64)
+        if classes > ranks:  # the best of all others is one rank more
+            other = np.hstack([other[:, :ranks], other[:, ranks:].max(1, keepdims=True)])
+            own, ranked = own[:, : ranks + 1], ranked[:, : ranks + 1]
+        if not (np.isfinite(own).all() and np.isfinite(other).all()):
+            self._drop()
+            return
+        self._worth.append(ranked)
+        self._scores.append(own.astype(np.float32))
+        self._others.append(other.astype(np.float32))
+
+    def losses(self, plain: np.ndarray) -> np.ndarray:
+        """Return what each sample has a part in losing, [samples].
+
+        The mean is the expected loss, and the variance over the number of samples is that of this
+        mean: half of what a sample loses by errors of others, half of what others lose by its.
+
+        Args:
+            plain: What each sample loses by its own errors, [samples].
+        """
+        if not self._usable or not self._worth:
+            return plain
+        worth, scores, others = map(np.concatenate, (self._worth, self._scores, self._others))
+        order = np.argsort(scores[:, 0] - scores[:, 1], kind="stable")
+        worth, scores = worth[order], scores[order]
+        errors = _errors(scores, others[order])
+        count = len(worth)
+        partners = min(_PARTNERS, count)
+        first = np.clip(np.arange(count) - partners // 2, 0, count - partners)
+        lost, caused, power = np.zeros(count), np.zeros(count), 0.0
+        for step in range(partners):
+            winner = (scores + errors[first + step]).argmax(1)
+            loss = worth[:, 0] - np.take_along_axis(worth, winner[:, None], 1)[:, 0]
+            lost += loss
+            caused += np.bincount(first + step, loss, count)
+            power += float(np.square(loss).mean())
+        mean = float(lost.mean()) / partners
+        margin = _NOISE * math.sqrt(max(power / partners - mean * mean, 0.0) / count)
+        near = float(np.clip(mean, plain.mean() - margin, plain.mean() + margin))
+        found = np.empty(count)
+        found[order] = (lost + caused) / partners
+        return found - 2 * mean + near
+
+    def _drop(self) -> None:
+        self._usable = False
+        self._worth, self._scores, self._others = [], [], []
+
+
+def _errors(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return what a candidate's scores are off by, [samples, ranks], but for a common factor."""
+    own = scores - scores.mean(1, keepdims=True)
+    other = others - others.mean(1, keepdims=True)
+    power, common = float(np.square(other).sum()), float((own * other).sum())
+    return np.asarray(other * (common / power if common > 0 else 1.0) - own)
