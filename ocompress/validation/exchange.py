@@ -27,7 +27,7 @@ _NOISE = 2.0
 """Standard errors of the plain mean that the mean over pairs may be away from it."""
 _MOST = 1 << 16
 """Samples beyond which flips are frequent enough to count them as they are."""
-_TINY = 1e-30
+_TINY, _IMPOSSIBLE = 1e-30, 1e-6
 
 
 @dataclass
@@ -90,7 +90,9 @@ class Exchange:
         worth, scores, others = map(np.concatenate, (self._worth, self._scores, self._others))
         order = np.argsort(scores[:, 0] - scores[:, 1], kind="stable")
         worth, scores = worth[order], scores[order]
-        errors = _errors(scores, others[order])
+        errors = _errors(worth, scores, others[order])
+        if errors is None:
+            return plain
         count = len(worth)
         partners = min(_PARTNERS, count)
         first = np.clip(np.arange(count) - partners // 2, 0, count - partners)
@@ -113,9 +115,17 @@ class Exchange:
         self._worth, self._scores, self._others = [], [], []
 
 
-def _errors(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return what a candidate's scores are off by, [samples, ranks], but for a common factor."""
-    own = scores - scores.mean(1, keepdims=True)
-    other = others - others.mean(1, keepdims=True)
-    power, common = float(np.square(other).sum()), float((own * other).sum())
-    return np.asarray(other * (common / power if common > 0 else 1.0) - own)
+def _errors(worth: np.ndarray, scores: np.ndarray, others: np.ndarray) -> np.ndarray | None:
+    """Return what a candidate's scores are off by, [samples, ranks], but for a common factor.
+
+    What is next to impossible says nothing of the factor: its probabilities are too small to have
+    kept their logarithms. None where nothing else is there, or no factor makes the scores alike.
+    """
+    likely = worth > _IMPOSSIBLE
+    count = np.maximum(likely.sum(1, keepdims=True), 1)
+    own, other = (
+        each - np.where(likely, each, 0.0).sum(1, keepdims=True) / count
+        for each in (scores, others)
+    )
+    common, power = float((own * other)[likely].sum()), float(np.square(other[likely]).sum())
+    return np.asarray(other * (common / power) - own) if common > 0 else None
