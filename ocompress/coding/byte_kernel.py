@@ -11,10 +11,10 @@ from ocompress.coding.kernel import Array, Work, code_mixed, code_plain
 
 MODEL_PLAIN, MODEL_AFTER, MODEL_MIXED = 0, 1, 2
 BYTE_INPUTS = 6
-BYTE_LIMIT, MIXED_LIMIT = 1000, 120
-BYTE_SPEED = 14
+BYTE_LIMIT, MIXED_LIMIT = 1000, 40
+BYTE_SPEED = 30
 BYTE_SETS = 16 * 256
-BYTE_WEIGHT = 18000
+BYTE_WEIGHT = 24000
 
 HASHED = 1 << 18
 ORDER_1 = 256
@@ -25,6 +25,7 @@ MATCHED = ORDER_4 + HASHED
 BYTE_SLOTS = MATCHED + 64
 """Where the slots of each context begin, and their number when all are mixed."""
 
+MISSES = 3
 PLACES = 1 << 16
 """Hashes of four bytes whose last place is remembered."""
 
@@ -62,7 +63,7 @@ def code_byte_mixed(value: int, history: int, guess: int, length: int, w: Work) 
         w.where[4] = ORDER_4 + hashed(((history << 8) & 1099511627775) + node + 77)
         expected = (guess >> b) & 1
         w.where[5] = MATCHED + length * 2 + expected if length else MATCHED
-        chosen = length * 256 + node
+        chosen = length * (BYTE_INPUTS + 1)
         bit = (value >> b) & 1
         bit = code_mixed(bit, BYTE_INPUTS, chosen, BYTE_SPEED, MIXED_LIMIT, w)
         if bit != expected:
@@ -80,7 +81,7 @@ def code_bytes(values: Array, model: int, places: Array, w: Work) -> None:
         places: Last place of each hash, plus 1; zeros at first. Empty if nothing is mixed.
         w: All else that is read and written.
     """
-    history, place, length = 0, 0, 0
+    history, place, length, misses = 0, 0, 0, 0
     for at in range(len(values)):
         if model != MODEL_MIXED:
             base = (history & 255) * 256 if model == MODEL_AFTER else 0
@@ -94,12 +95,18 @@ def code_bytes(values: Array, model: int, places: Array, w: Work) -> None:
         if length and value == guess:
             length += 1
             place += 1
+            misses = 0
+        elif length and misses < MISSES:
+            length = 1
+            place += 1
+            misses += 1
         else:
             length = 0
         history = ((history << 8) | value) & 4294967295
         if at >= 3:
             key = ((history * 2654435761) >> 16) & (PLACES - 1)
-            if length == 0 and places[key] > 0:
+            if length < 2 and places[key] > 0:
                 place = places[key]
-                length = 1
+                length = 2
+                misses = 0
             places[key] = at + 1

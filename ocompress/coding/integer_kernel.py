@@ -2,22 +2,23 @@
 
 A value is coded as the bit length of its magnitude in unary, its sign, and the bits below the
 first. Every step of the unary code mixes what six contexts expect: the column, the means of
-column and row so far, and neighbours to the left, above, and one kernel before.
+column and row so far, and neighbours to the left, above, and one kernel before. The sign mixes
+what the column and three sets of neighbours expect.
 """
 
 from __future__ import annotations
 
 from ocompress.coding.kernel import COST, Array, Work, code_mixed, code_plain
 
-INPUTS = 6
+INPUTS, SIGN_INPUTS = 6, 4
 LENGTHS = 24
 """Bits that a magnitude may have."""
 LIMIT, MEAN_LIMIT = 255, 60
 FAST, SLOW, FAST_ROWS = 24, 12, 20
-"""Speed of the mixer in the first rows and after them."""
+"""Speed of the mixer in the first rows and after them; signs always take the slow one."""
 SETS = 56
-"""Of the mixer's weights: seven for unary steps times eight for rows seen."""
-WEIGHT = 13000
+"""Of the mixer's weights: seven for unary steps times eight for rows seen; signs come after."""
+WEIGHT, SIGN_WEIGHT = 13000, 20000
 """Of each input at first, in 1/65536."""
 
 BY_MEANS = 0
@@ -26,10 +27,14 @@ BY_NEAR = BY_ROW + 32 * 32 * 32
 BY_FAR = BY_NEAR + 343 * 32
 BY_ALL = BY_FAR + 343 * 32
 SIGNS = BY_ALL + 64 * 32
-BITS = SIGNS + 27
+SIGNS_LEFT = SIGNS + 27
+SIGNS_UP = SIGNS_LEFT + 27
+BITS = SIGNS_UP + 27
 LOW_BITS = BITS + 32 * 8 * 64
 BY_COLUMN = LOW_BITS + 32 * 32
-"""Where the slots of each context begin; those of the columns come last, four to a column."""
+"""Where the slots of each context begin; those of the columns come last."""
+COLUMN_SLOTS = 5
+"""Of each column: four for unary steps, one for the sign."""
 
 LEFT, LEFT2, KERNEL, UP, UP2, UP_LEFT, UP_RIGHT = 0, 1, 2, 3, 4, 5, 6
 ROW_MEAN, ALL = 7, 8
@@ -39,12 +44,13 @@ SCRATCH = 9
 
 def mean_class(x: int, w: Work) -> int:
     """Return the class of a mean magnitude in 1/256: four to every doubling, 64 in all."""
-    found = 0
+    found: int = 0
     while x >= 4096:
         x >>= 1
         found += 4
     found += w.classes[x]
-    return min(found, 63)
+    found = min(found, 63)
+    return found
 
 
 def small(m: int) -> int:
@@ -86,7 +92,7 @@ def choose_slots(column: int, mean: int, w: Work) -> None:
     close = small(left) * 49 + small(up) * 7 + small(near[LEFT2] + near[KERNEL])
     corners = near[UP_LEFT] + near[UP_RIGHT]
     far = small(near[KERNEL]) * 49 + small(near[UP2]) * 7 + small(corners)
-    w.where[0] = BY_COLUMN + column * 4
+    w.where[0] = BY_COLUMN + column * COLUMN_SLOTS
     w.where[1] = BY_MEANS + (of_column * 8 + which) * 32
     w.where[2] = BY_ROW + ((of_row >> 1) * 32 + (of_column >> 1)) * 32
     w.where[3] = BY_NEAR + close * 32
@@ -100,7 +106,7 @@ def code_length(magnitude: int, rows_seen: int, speed: int, mixed: int, w: Work)
     while k < LENGTHS:
         bit = 1 if magnitude >> k else 0
         if k < mixed:
-            chosen = min(6, k) * 8 + rows_seen
+            chosen = (min(6, k) * 8 + rows_seen) * (INPUTS + 1)
             bit = code_mixed(bit, INPUTS, chosen, speed, LIMIT, w)
         else:
             bit = code_plain(bit, w.where[5], LIMIT, w)
@@ -114,12 +120,20 @@ def code_length(magnitude: int, rows_seen: int, speed: int, mixed: int, w: Work)
 
 
 def code_sign(values: Array, at: int, row: int, column: int, shape: Array, w: Work) -> int:
-    """Code whether a value is below zero, by the signs to the left, above and a kernel before."""
+    """Code whether a value is below zero, by the signs around it and in its column."""
+    columns, inner = shape[1], shape[2]
     left = sign_of(values[at - 1]) if column > 0 else 0
-    up = sign_of(values[at - shape[1]]) if row > 0 else 0
-    before = sign_of(values[at - shape[2]]) if column >= shape[2] else 0
+    left2 = sign_of(values[at - 2]) if column > 1 else 0
+    up = sign_of(values[at - columns]) if row > 0 else 0
+    up2 = sign_of(values[at - 2 * columns]) if row > 1 else 0
+    before = sign_of(values[at - inner]) if column >= inner else 0
+    corner = sign_of(values[at - columns - 1]) if row > 0 and column > 0 else 0
+    w.where[0] = BY_COLUMN + column * COLUMN_SLOTS + 4
+    w.where[1] = SIGNS + left * 9 + up * 3 + before
+    w.where[2] = SIGNS_LEFT + left * 9 + left2 * 3 + corner
+    w.where[3] = SIGNS_UP + up * 9 + up2 * 3 + corner
     bit = 1 if values[at] < 0 else 0
-    return code_plain(bit, SIGNS + left * 9 + up * 3 + before, LIMIT, w)
+    return code_mixed(bit, SIGN_INPUTS, SETS * (INPUTS + 1), SLOW, LIMIT, w)
 
 
 def code_below(magnitude: int, length: int, w: Work) -> int:

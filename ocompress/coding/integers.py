@@ -109,11 +109,11 @@ def _traverse(
 
 
 def _work(runner: Engine, columns: int, data: Any) -> Work:
-    weights = ([k.WEIGHT] * k.INPUTS + [0]) * k.SETS
+    weights = ([k.WEIGHT] * k.INPUTS + [0]) * k.SETS + [k.SIGN_WEIGHT] * k.SIGN_INPUTS + [0]
     return Work(
         coder=runner.filled(STATE, 0),
         data=data,
-        slots=runner.filled(k.BY_COLUMN + 4 * columns, FRESH),
+        slots=runner.filled(k.BY_COLUMN + k.COLUMN_SLOTS * columns, FRESH),
         weights=runner.numbers(weights),
         where=runner.filled(k.INPUTS, 0),
         odds=runner.filled(k.INPUTS, 0),

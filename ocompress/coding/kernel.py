@@ -155,18 +155,17 @@ def code_plain(bit: int, at: int, limit: int, w: Work) -> int:
     return bit
 
 
-def code_mixed(bit: int, count: int, chosen: int, speed: int, limit: int, w: Work) -> int:
+def code_mixed(bit: int, count: int, base: int, speed: int, limit: int, w: Work) -> int:
     """Code one bit by the probabilities of several slots, mixed by learned weights.
 
     Args:
         bit: Its value.
         count: Number of slots, named in `w.where`.
-        chosen: Which set of weights mixes them.
+        base: Where the weights that mix them begin.
         speed: How fast these learn.
         limit: As for `adapt`.
         w: All that is read and written.
     """
-    base = chosen * (count + 1)
     total = w.weights[base + count] << 8
     for i in range(count):
         w.odds[i] = w.stretches[w.slots[w.where[i]] >> 20]
