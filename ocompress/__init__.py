@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ocompress import errors
-    from ocompress.front import Budget, load, optimize, profile, save, validate
+    from ocompress.front import Budget, load, load_archive, optimize, profile, save, validate
     from ocompress.ir import Model
     from ocompress.pipeline import Context, Outcome, Pass, Pipeline, option
 
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "load_archive",
     "optimize",
     "option",
     "profile",
@@ -35,7 +36,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ocompress.front": ("Budget", "load", "optimize", "profile", "save", "validate"),
+    "ocompress.front": (
+        "Budget",
+        "load",
+        "load_archive",
+        "optimize",
+        "profile",
+        "save",
+        "validate",
+    ),
     "ocompress.ir": ("Model",),
     "ocompress.pipeline": ("Context", "Outcome", "Pass", "Pipeline", "option"),
 }

@@ -164,6 +164,11 @@ class Session:
             raise self._failure(error, feeds, names) from error
         return dict(zip(names, results, strict=True))
 
+    @property
+    def raw(self) -> ort.InferenceSession:
+        """The runtime's own session; with names that are no text it has other ones."""
+        return self._session
+
     def end_profiling(self) -> Path:
         """Finish profiling and return the path of the trace file."""
         return Path(self._session.end_profiling())

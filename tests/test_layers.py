@@ -17,8 +17,9 @@ ALLOWED = {
     "diagnostics": set(),
     "stopping": {"errors"},
     "coding": set(),
+    "archive": FLOOR | {"coding"},
     "ir": FLOOR,
-    "io": FLOOR | {"ir", "runtime"},
+    "io": FLOOR | {"ir", "runtime", "archive"},
     "failures": set(),
     "runtime": FLOOR | {"ir", "failures"},
     "targets": FLOOR | {"ir", "io", "runtime"},
@@ -31,7 +32,7 @@ ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
 ALLOWED["profiling"] = ALLOWED["validation"]
 ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling"}
-ALLOWED["front"] = ALLOWED["report"] | {"report"}
+ALLOWED["front"] = ALLOWED["report"] | {"report", "archive"}
 ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 
 # What passes stand on, ours like anybody's: by room, its modules ("" is the room itself). The short

@@ -14,14 +14,17 @@ from typer.core import TyperCommand, TyperGroup
 from ocompress import __version__
 from ocompress.cli import exits, signals
 from ocompress.cli.examples import EXIT_CODES, epilog
+from ocompress.cli.info import info
 from ocompress.cli.inspect import inspect
 from ocompress.cli.optimize import optimize
+from ocompress.cli.pack import pack
 from ocompress.cli.panels import OUTPUT
 from ocompress.cli.passes import passes
 from ocompress.cli.profile import profile
 from ocompress.cli.quoting import hint
 from ocompress.cli.recipes import cmake_dir, recipes
 from ocompress.cli.target import setup, target
+from ocompress.cli.unpack import unpack
 from ocompress.cli.validate import validate
 
 
@@ -44,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (optimize, validate, profile, inspect, passes, recipes)
+COMMANDS = (optimize, validate, profile, inspect, pack, unpack, info, passes, recipes)
 
 
 class _Command(TyperCommand):

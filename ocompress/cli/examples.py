@@ -8,6 +8,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress optimize in.onnx out.onnx -d calib.npz --max-drop 0.01 \\\n"
         "  --passes 'prune{sparsity=0.6},quant{per_channel=true}'",
         "ocompress optimize in.onnx out.onnx --recipe int8 -d calib.npz \\\n  --report out.html",
+        "ocompress optimize in.onnx out.ocz --passes quant --data calib.npz",
     ),
     "validate": (
         "ocompress validate in.onnx out.onnx --data test.npz",
@@ -21,6 +22,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress inspect in.onnx --data calib.npz",
         "ocompress inspect --quant in.onnx out.onnx --data calib.npz",
     ),
+    "pack": ("ocompress pack in.onnx in.ocz",),
+    "unpack": ("ocompress unpack in.ocz again.onnx",),
+    "info": ("ocompress info in.ocz", "ocompress info in.ocz --json > in.json"),
     "passes": (
         "ocompress passes",
         "ocompress passes prune",

@@ -13,26 +13,34 @@ MODEL_PLAIN, MODEL_AFTER, MODEL_MIXED = 0, 1, 2
 BYTE_INPUTS = 6
 BYTE_LIMIT, MIXED_LIMIT = 1000, 40
 BYTE_SPEED = 30
-BYTE_SETS = 16 * 256
+BYTE_SETS = 16
 BYTE_WEIGHT = 24000
 
-HASHED = 1 << 18
+LEAST_HASH, MOST_HASH, HASH_OVER = 12, 22, 7
+"""Bits of hashes: `HASH_OVER` more than those of the number of bytes, within these bounds."""
 ORDER_1 = 256
-ORDER_2 = ORDER_1 + 65536
-ORDER_3 = ORDER_2 + HASHED
-ORDER_4 = ORDER_3 + HASHED
-MATCHED = ORDER_4 + HASHED
-BYTE_SLOTS = MATCHED + 64
-"""Where the slots of each context begin, and their number when all are mixed."""
+MATCHED = ORDER_1 + 65536
+HASHED = MATCHED + 64
+"""Where the slots of each context begin; those of two, three and four bytes come last."""
 
-MISSES = 3
 PLACES = 1 << 16
 """Hashes of four bytes whose last place is remembered."""
+MISSES = 3
+"""Wrong guesses after which a match is given up."""
 
 
-def hashed(number: int) -> int:
-    """Return a hash of 18 bits of a number below 2**40."""
-    return ((number * 2654435761) >> 13) & (HASHED - 1)
+def hash_bits(size: int) -> int:
+    """Return the bits of the hashes for so many bytes."""
+    bits = HASH_OVER
+    while size > 0:
+        size >>= 1
+        bits += 1
+    return min(max(bits, LEAST_HASH), MOST_HASH)
+
+
+def hashed(number: int, bits: int) -> int:
+    """Return a hash of so many bits of a number below 2**40."""
+    return ((number * 2654435761) >> 13) & ((1 << bits) - 1)
 
 
 def code_byte_plain(value: int, base: int, w: Work) -> int:
@@ -43,7 +51,7 @@ def code_byte_plain(value: int, base: int, w: Work) -> int:
     return node - 256
 
 
-def code_byte_mixed(value: int, history: int, guess: int, length: int, w: Work) -> int:
+def code_byte_mixed(value: int, history: int, guess: int, length: int, bits: int, w: Work) -> int:
     """Code a byte given the last four, and the byte that followed the like of them.
 
     Args:
@@ -51,6 +59,7 @@ def code_byte_mixed(value: int, history: int, guess: int, length: int, w: Work) 
         history: The last four bytes as a number.
         guess: The byte that is expected, if any is.
         length: Bytes that matched before it, up to 15; 0 if none is expected.
+        bits: Of hashes.
         w: All that is read and written.
     """
     second, third = (history & 65535) << 8, (history & 16777215) << 8
@@ -58,9 +67,10 @@ def code_byte_mixed(value: int, history: int, guess: int, length: int, w: Work) 
     for b in range(7, -1, -1):
         w.where[0] = node
         w.where[1] = ORDER_1 + (history & 255) * 256 + node
-        w.where[2] = ORDER_2 + hashed(second + node)
-        w.where[3] = ORDER_3 + hashed(third + node + 7)
-        w.where[4] = ORDER_4 + hashed(((history << 8) & 1099511627775) + node + 77)
+        w.where[2] = HASHED + hashed(second + node, bits)
+        w.where[3] = HASHED + (1 << bits) + hashed(third + node + 7, bits)
+        last = hashed((history << 8) + node + 77, bits)
+        w.where[4] = HASHED + (2 << bits) + last
         expected = (guess >> b) & 1
         w.where[5] = MATCHED + length * 2 + expected if length else MATCHED
         chosen = length * (BYTE_INPUTS + 1)
@@ -82,6 +92,7 @@ def code_bytes(values: Array, model: int, places: Array, w: Work) -> None:
         w: All else that is read and written.
     """
     history, place, length, misses = 0, 0, 0, 0
+    bits = hash_bits(len(values))
     for at in range(len(values)):
         if model != MODEL_MIXED:
             base = (history & 255) * 256 if model == MODEL_AFTER else 0
@@ -90,7 +101,7 @@ def code_bytes(values: Array, model: int, places: Array, w: Work) -> None:
             history = value
             continue
         guess = values[place] if length else 0
-        value = code_byte_mixed(values[at], history, guess, min(15, length), w)
+        value = code_byte_mixed(values[at], history, guess, min(15, length), bits, w)
         values[at] = value
         if length and value == guess:
             length += 1

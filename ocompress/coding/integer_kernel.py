@@ -49,8 +49,7 @@ def mean_class(x: int, w: Work) -> int:
         x >>= 1
         found += 4
     found += w.classes[x]
-    found = min(found, 63)
-    return found
+    return found if found < 63 else 63  # noqa: FURB136 - numba and mypy agree on this type
 
 
 def small(m: int) -> int:
@@ -143,7 +142,7 @@ def code_below(magnitude: int, length: int, w: Work) -> int:
         depth = length - 2 - b
         if depth < 3:
             tree = (1 << depth) + (found & ((1 << depth) - 1))
-            slot = BITS + (length * 8 + tree) * 64 + w.scratch[ALL]
+            slot = BITS + (length * 8 + tree) * 64 + (w.scratch[ALL] >> 3)
         else:
             slot = LOW_BITS + length * 32 + b
         found = found * 2 + code_plain((magnitude >> b) & 1, slot, LIMIT, w)

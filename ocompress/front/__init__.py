@@ -1,6 +1,7 @@
 """The public front: load, save, optimize, validate, profile."""
 
 from ocompress.front.api import optimize
+from ocompress.front.archives import load_archive
 from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
@@ -11,6 +12,7 @@ __all__ = [
     "Budget",
     "Request",
     "load",
+    "load_archive",
     "optimize",
     "profile",
     "run",

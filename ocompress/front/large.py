@@ -9,7 +9,7 @@ from pathlib import Path
 from ocompress import validation
 from ocompress.analysis.cost import Cost, count
 from ocompress.errors import RuntimeFailureError
-from ocompress.io import Feeds, release
+from ocompress.io import Feeds, is_archive, release
 from ocompress.ir import Model
 from ocompress.pipeline import Instrument, Pass, PassRecord
 from ocompress.runtime import Level, Session
@@ -35,7 +35,7 @@ def judge_large(
     found = validation.validate(original, written, levels=(), domains=domains)
     message = ""
     try:
-        Session(staged, level=Level.BASIC, config=_THRIFTY)
+        Session(written if is_archive(staged) else staged, level=Level.BASIC, config=_THRIFTY)
     except RuntimeFailureError as error:
         message = str(error)
     said = message or "ONNX Runtime loads the model"

@@ -1,5 +1,7 @@
 """Reading and writing files: models with external data, calibration data, atomic writes."""
 
+from ocompress.archive import is_archive
+from ocompress.io.archives import pack_model, unpack_model, unpacked
 from ocompress.io.atomic import Staging, atomic_write, check_output, check_outputs, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
@@ -25,15 +27,19 @@ __all__ = [
     "data_files",
     "depfile",
     "hold_out",
+    "is_archive",
     "load_data",
     "load_model",
     "model_files",
     "model_from",
     "module_files",
     "one_call",
+    "pack_model",
     "release",
     "save_model",
     "stage_model",
     "staging",
     "synthetic_data",
+    "unpack_model",
+    "unpacked",
 ]

@@ -28,7 +28,6 @@ class TensorReader:
     def __init__(self, path: Path) -> None:
         """Read for the model at `path`; nothing outside its folder is opened."""
         self._model = path
-        self._folder = path.parent.resolve()
         self._maps: dict[Path, memoryview] = {}
 
     def __call__(self, tensor: TensorProto) -> np.ndarray:
@@ -56,30 +55,7 @@ class TensorReader:
         Raises:
             InvalidModelError: If it is missing or not inside the model's folder.
         """
-        location = _entries(tensor).get("location", "")
-        try:
-            resolved = (self._folder / location).resolve()
-            there = resolved.is_file()
-        except (ValueError, OSError, RuntimeError) as error:  # a NUL, too long, links in a circle
-            msg = (
-                f"tensor {tensor.name!r} of {str(self._model)!r} wants data from {location!r}, "
-                f"which is not a file name: {error}"
-            )
-            raise InvalidModelError(msg) from error
-        outside = not resolved.is_relative_to(self._folder)
-        if not location or Path(location).is_absolute() or outside:
-            msg = (
-                f"tensor {tensor.name!r} of {str(self._model)!r} wants data from {location!r}, "
-                "outside the model's folder, which is refused; copy the data file next to the model"
-            )
-            raise InvalidModelError(msg)
-        if not there:
-            msg = (
-                f"external data file {location!r} of {str(self._model)!r} is missing "
-                f"(tensor {tensor.name!r} needs it)"
-            )
-            raise InvalidModelError(msg)
-        return resolved
+        return named_file(self._model, _entries(tensor).get("location", ""), tensor.name)
 
     def _raw(self, tensor: TensorProto) -> memoryview:
         content = self._content(self.locate(tensor))
@@ -117,6 +93,38 @@ class TensorReader:
                 raise InvalidModelError(msg) from error
             self._maps[path] = content
         return self._maps[path]
+
+
+def named_file(model: Path, location: str, tensor: str) -> Path:
+    """Return the external data file of a model that one of its tensors names.
+
+    Raises:
+        InvalidModelError: If it is missing or not inside the model's folder.
+    """
+    folder = model.parent.resolve()
+    try:
+        resolved = (folder / location).resolve()
+        there = resolved.is_file()
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL, too long, links in a circle
+        msg = (
+            f"tensor {tensor!r} of {str(model)!r} wants data from {location!r}, "
+            f"which is not a file name: {error}"
+        )
+        raise InvalidModelError(msg) from error
+    outside = not resolved.is_relative_to(folder)
+    if not location or Path(location).is_absolute() or outside:
+        msg = (
+            f"tensor {tensor!r} of {str(model)!r} wants data from {location!r}, "
+            "outside the model's folder, which is refused; copy the data file next to the model"
+        )
+        raise InvalidModelError(msg)
+    if not there:
+        msg = (
+            f"external data file {location!r} of {str(model)!r} is missing "
+            f"(tensor {tensor!r} needs it)"
+        )
+        raise InvalidModelError(msg)
+    return resolved
 
 
 def stored_tensors(proto: ModelProto) -> Iterator[tuple[TensorProto, bool]]:

@@ -9,7 +9,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
 
+from ocompress.archive import is_archive
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+from ocompress.io.archives import unpacked
 from ocompress.io.external import TensorReader, stored_tensors
 from ocompress.ir import Model, from_proto
 from ocompress.ir.onnx_api import NEWEST_OPSET, first_line
@@ -19,6 +21,8 @@ from ocompress.ir.schemas import check_attributes
 def load_model(path: str | Path) -> Model:
     """Read a model; external weights are mapped read-only, so large ones cost no memory.
 
+    A model in an archive is unpacked into a temporary folder for that.
+
     Raises:
         UsageError: If there is no such file.
         InvalidModelError: If it is not a whole ONNX model, or its external data are missing, too
@@ -26,8 +30,15 @@ def load_model(path: str | Path) -> Model:
         UnsupportedModelError: If its IR version or opset is newer than this build knows.
     """
     path = Path(path)
-    proto = _parse(path)
-    return _built(proto, repr(str(path)), TensorReader(path))
+    _check_file(path)
+    if not is_archive(path):
+        return _loaded(path, repr(str(path)))
+    with unpacked(path) as inner:
+        return _loaded(inner, repr(str(path)))
+
+
+def _loaded(path: Path, where: str) -> Model:
+    return _built(_parse(path, where), where, TensorReader(path))
 
 
 def model_from(proto: object) -> Model:
@@ -81,21 +92,25 @@ def _built(proto: ModelProto, where: str, reader: TensorReader | None) -> Model:
 def model_files(path: str | Path) -> list[Path]:
     """Return a model file and the external data files it reads, for dependency lists.
 
+    An archive holds all of its files and is alone.
+
     Raises:
         UsageError: If there is no such file.
         InvalidModelError: If it is not an ONNX model.
     """
     path = Path(path)
+    _check_file(path)
+    if is_archive(path):
+        return [path]
     reader, found = TensorReader(path), {path: None}
-    for tensor, _ in stored_tensors(_parse(path)):
+    for tensor, _ in stored_tensors(_parse(path, repr(str(path)))):
         if tensor.data_location == TensorProto.EXTERNAL:
             location = reader.locate(tensor).relative_to(path.parent.resolve())
             found[path.parent / location] = None
     return list(found)
 
 
-def _parse(path: Path) -> ModelProto:
-    _check_file(path)
+def _parse(path: Path, where: str) -> ModelProto:
     proto = ModelProto()
     try:
         with (
@@ -105,12 +120,12 @@ def _parse(path: Path) -> ModelProto:
         ):
             proto.ParseFromString(view)
     except DecodeError as error:
-        msg = f"{str(path)!r} is not an ONNX model, or is truncated: it does not parse"
+        msg = f"{where} is not an ONNX model, or is truncated: it does not parse"
         raise InvalidModelError(msg) from error
     except OSError as error:
-        msg = f"model {str(path)!r} cannot be read: {error.strerror}"
+        msg = f"model {where} cannot be read: {error.strerror}"
         raise UsageError(msg) from error
-    _check_proto(repr(str(path)), proto)
+    _check_proto(where, proto)
     return proto
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from onnx import GraphProto, TensorProto
 
 from ocompress.errors import UsageError
+from ocompress.io.archives import SUFFIX, stage_archive
 from ocompress.io.atomic import Staging, staging
 from ocompress.ir import Model, Value, to_proto, wire
 from ocompress.ir.mapping import release
 from ocompress.ir.strings import decoded
+from ocompress.stopping import temporary_folder
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights above which a file would come near protobuf's limit of 2 GiB."""
@@ -62,6 +64,8 @@ def stage_model(
 ) -> None:
     """Write a model into a staging folder, where it can be loaded and judged before it counts.
 
+    If the file's name ends in `.ocz`, it becomes an archive.
+
     Weights are streamed, so no second copy of them is made in memory. The bytes depend on the
     model and the file's name only.
 
@@ -75,6 +79,13 @@ def stage_model(
         UsageError: If a file would replace one of `keep`.
         OutputError: If the disk refuses.
     """
+    if stage.target.suffix == SUFFIX:
+        _protect(stage.target, keep)
+        with temporary_folder() as folder:
+            inner = folder / f"{stage.target.stem}.onnx"
+            save_model(model, inner, external=external)
+            stage_archive(inner, stage)
+        return
     if external is None:
         external = _total(model) > LARGEST_FILE
     if not external:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ocompress.errors import OcompressError
-from ocompress.io import save_model
+from ocompress.io import is_archive, save_model
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 from ocompress.ir.strings import is_clean
@@ -28,7 +28,7 @@ def measure(model: Model, feeds: Feeds, threads: int, path: Path | None) -> Memo
         model: The model.
         feeds: One call of it.
         threads: Threads within an operator; 0 takes all cores.
-        path: The model's file; a temporary one is written when None.
+        path: The model's file; a temporary one is written when it is None or an archive.
 
     Returns:
         The figures, or one sentence why there are none.
@@ -42,7 +42,7 @@ def measure(model: Model, feeds: Feeds, threads: int, path: Path | None) -> Memo
     try:
         with temporary_folder() as folder:
             file = path
-            if file is None:
+            if file is None or is_archive(file):
                 file = folder / "model.onnx"
                 save_model(model, file)
             np.savez(folder / "feeds.npz", *given.values())  # names may be those of options

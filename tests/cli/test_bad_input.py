@@ -254,7 +254,11 @@ OTHERS = [
     ("optimise", USAGE, "Did you mean 'optimize'?"),
     ("quant in.onnx", USAGE, "it is a pass: ocompress optimize IN OUT --passes quant"),
     ("gate in.onnx", USAGE, "validate REFERENCE CANDIDATE --gate FILE"),
-    ("wibble", USAGE, "there are optimize, validate, profile, inspect, passes, recipes"),
+    (
+        "wibble",
+        USAGE,
+        "there are optimize, validate, profile, inspect, pack, unpack, info, passes, recipes",
+    ),
 ]
 
 

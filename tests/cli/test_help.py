@@ -50,6 +50,7 @@ def folder(here: Path, call: Call) -> Path:
     (here / "gate.toml").write_text("max_size_ratio = 1.5\n")
     assert call("optimize", "in.onnx", "out.onnx", "-p", "quant", "--data", "d.npz",
                 "--no-profile").code == 0  # fmt: skip
+    assert call("pack", "in.onnx", "in.ocz").code == 0
     return here
 
 

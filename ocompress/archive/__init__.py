@@ -1,0 +1,7 @@
+"""The archive `.ocz`: an ONNX model whose tensors are coded, and which comes back byte by byte."""
+
+from ocompress.archive.index import PackedFile, Piece, is_archive
+from ocompress.archive.reader import Archive
+from ocompress.archive.writer import Source, write_archive
+
+__all__ = ["Archive", "PackedFile", "Piece", "Source", "is_archive", "write_archive"]

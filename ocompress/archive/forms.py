@@ -1,0 +1,272 @@
+"""Choosing how a piece is coded: every form that fits is tried, and the shortest is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.archive import nodes as n
+from ocompress.archive.decoding import unsigned
+from ocompress.archive.grids import Grid, find_grid
+from ocompress.archive.nodes import Node
+from ocompress.coding import encode_integers
+from ocompress.coding.integers import LARGEST, steps_that_mix
+from ocompress.coding.octets import AFTER, MIXED, PLAIN, encode_bytes
+
+_ENTRIES = 1 << 15
+"""Values that a palette may have."""
+_FLOAT32, _PACKED_BITS = 1, {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
+_SIGNED = {3, 5, 6, 7, 22, 26}
+_INTEGER = {2, 3, 4, 5, 6, 7, 9, 12, 13}
+_GROUPS = (32, 64, 128, 256, 16)
+"""Columns of a block that are tried."""
+_WORTH = 64
+"""Bytes below which only the plainest forms are tried."""
+_FEW = 4096
+"""Elements that may be better off without columns, about which there is little to learn."""
+_KERNEL = 9
+_BLOCK_SIZES = (16, _KERNEL, 8, 4, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a piece beside its bytes.
+
+    Attributes:
+        dtype: ONNX's number of the element type, 0 if unknown.
+        columns: Columns of the piece as a matrix.
+        inner: Columns of one kernel.
+    """
+
+    dtype: int = 0
+    columns: int = 1
+    inner: int = 1
+
+
+def shortest(content: bytes, width: int, plan: Plan) -> Node:
+    """Return the shortest form of a piece.
+
+    Args:
+        content: Its bytes.
+        width: Bytes of an element.
+        plan: What else is known.
+    """
+    elements = np.frombuffer(content, unsigned(width))
+    found = [*_forms(elements, plan)]
+    return min(found, key=_length)
+
+
+def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> Node:
+    """Return the shortest form of bytes about which nothing is known."""
+    elements = np.frombuffer(content, np.uint8)
+    return min((stored(elements), *(_octets(elements, m) for m in models)), key=_length)
+
+
+def _length(node: Node) -> int:
+    return node.total + len(n.written(node))
+
+
+def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+    width = elements.dtype.itemsize
+    yield stored(elements)
+    if len(elements) > 1 and (elements == elements[0]).all():
+        yield Node(n.CONSTANT, len(elements), width, below=(stored(elements[:1]),))
+        return
+    if elements.nbytes < _WORTH:
+        yield _octets(elements, PLAIN)
+        return
+    bits = _PACKED_BITS.get(plan.dtype)
+    if bits and width == 1:
+        yield from _packed(elements, bits, plan)
+    if plan.dtype in _INTEGER:
+        yield from _as_integers(_signed(elements, plan.dtype in _SIGNED), width, plan)
+    else:
+        yield from _as_numbers(elements, plan)
+    yield from _split(elements)
+
+
+def stored(elements: np.ndarray) -> Node:
+    """Return elements as they are."""
+    content = elements.tobytes()
+    return Node(n.STORED, len(elements), elements.itemsize, code=content, size=len(content))
+
+
+def _octets(elements: np.ndarray, model: int) -> Node:
+    code = encode_bytes(elements.tobytes(), model)
+    settings = (model, len(code))
+    return Node(n.OCTETS, len(elements), elements.itemsize, settings, code=code, size=len(code))
+
+
+def _split(elements: np.ndarray) -> Iterator[Node]:
+    """Yield the bytes of all elements by place, the sign moved behind a float's exponent."""
+    width = elements.itemsize
+    if width == 1:
+        yield _octets(elements, PLAIN)
+        yield _octets(elements, AFTER)
+        return
+    for rotated in (1, 0):
+        turned = (elements << 1) | (elements >> (8 * width - 1)) if rotated else elements
+        planes = np.ascontiguousarray(turned).view(np.uint8).reshape(-1, width)
+        below = tuple(plain_bytes(planes[:, i].tobytes(), (PLAIN, AFTER)) for i in range(width))
+        yield Node(n.SPLIT, len(elements), width, (rotated,), below)
+
+
+def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
+    typed = elements.view(f"<i{elements.itemsize}") if is_signed else elements
+    large = typed.dtype.itemsize == 8 and not is_signed and (typed >> 63).any()
+    return np.zeros(0, np.int64) if large else typed.astype(np.int64)
+
+
+def _as_integers(values: np.ndarray, width: int, plan: Plan) -> Iterator[Node]:
+    if not len(values):
+        return
+    yield from _coded(values, width, plan, _center(values))
+    if width == 8:
+        steps = np.diff(values, prepend=0)
+        line = Plan(columns=1)
+        for below in _coded(steps, width, line, 0):
+            yield Node(n.DELTA, len(values), width, below=(below,))
+
+
+def _center(values: np.ndarray) -> int:
+    """Return the most frequent integer of a small range, which codes best as zero."""
+    least, most = int(values.min()), int(values.max())
+    if most - least > 1 << 16:
+        return 0
+    return least + int(np.bincount(values - least).argmax())
+
+
+def _coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[Node]:
+    """Yield the integers coded in rows, and in columns if it is a matrix."""
+    moved = values - bias
+    if max(int(moved.max()), -int(moved.min())) > LARGEST:
+        return
+    rows = len(values) // plan.columns
+    yield _integers(moved.reshape(rows, plan.columns), width, plan.inner, bias)
+    if len(values) <= _FEW and plan.columns > 1:
+        yield _integers(moved.reshape(-1, 1), width, 1, bias)
+    if rows > 1 and plan.columns > 1:
+        turned = np.ascontiguousarray(moved.reshape(rows, plan.columns).T)
+        below = _integers(turned, width, 1, bias)
+        yield Node(n.TRANSPOSE, len(values), width, (plan.columns,), (below,))
+
+
+def _integers(matrix: np.ndarray, width: int, inner: int, bias: int) -> Node:
+    mixed = steps_that_mix(matrix)
+    code = encode_integers(matrix, inner=inner, mixed=mixed)
+    zigzag = bias * 2 if bias >= 0 else -bias * 2 - 1
+    settings = (matrix.shape[1], inner, mixed, zigzag, len(code))
+    return Node(n.INTEGERS, matrix.size, width, settings, code=code, size=len(code))
+
+
+def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
+    parts = np.stack([(elements >> (bits * i)) & ((1 << bits) - 1) for i in range(8 // bits)], 1)
+    values = parts.reshape(-1).astype(np.int64)
+    if plan.dtype in _SIGNED:
+        values -= (values >> (bits - 1)) << bits
+    columns = plan.columns if len(values) % plan.columns == 0 else 1
+    for below in _coded(values, 1, Plan(columns=columns, inner=plan.inner), _center(values)):
+        yield Node(n.PACKED, len(elements), 1, (bits,), (below,))
+
+
+def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+    """Yield forms of floats, and of anything whose bits alone count."""
+    distinct, indices = np.unique(elements, return_inverse=True)
+    if plan.dtype == _FLOAT32 and len(distinct) < max(len(elements) // 2, 3):
+        yield from _grids(elements, plan)
+    if len(distinct) <= min(_ENTRIES, len(elements) // 2):
+        yield from _palette(distinct, indices, plan)
+        yield from _blocks(indices, distinct, plan)
+    zeros = np.count_nonzero(elements == 0)
+    if zeros > len(elements) // 20 and len(distinct) > 2:
+        yield from _mask(elements, plan)
+
+
+def _grids(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+    matrix = elements.view("<f4").reshape(-1, plan.columns)
+    for rows_each, columns_each in _partitions(matrix, plan):
+        grid = find_grid(matrix, rows_each, columns_each)
+        if grid is not None:
+            yield from _gridded(grid, plan)
+            return
+
+
+def _partitions(matrix: np.ndarray, plan: Plan) -> Iterator[tuple[int, int]]:
+    """Yield blocks to try, the largest first."""
+    rows, columns = matrix.shape
+    yield rows, columns
+    if rows > 1:
+        yield 1, columns
+    if columns > 1:
+        yield rows, 1
+    if 1 < plan.inner < columns:
+        yield rows, plan.inner
+    for size in _GROUPS:
+        if size < columns:
+            yield 1, size
+    for size in _GROUPS:
+        if size < rows:
+            yield size, 1
+
+
+def _gridded(grid: Grid, plan: Plan) -> Iterator[Node]:
+    scales = grid.scales.view(unsigned(grid.scales.itemsize))
+    below = min(_plainly(scales), key=_length)
+    settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
+    for levels in _coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
+        yield Node(n.GRID, grid.levels.size, 4, settings, (below, levels))
+
+
+def _plainly(elements: np.ndarray) -> Iterator[Node]:
+    yield stored(elements)
+    if elements.nbytes >= _WORTH:
+        yield from _split(elements)
+        yield _octets(elements, MIXED)
+
+
+def _palette(distinct: np.ndarray, indices: np.ndarray, plan: Plan) -> Iterator[Node]:
+    ranks = _in_order(distinct)
+    values = np.empty_like(distinct)
+    values[ranks] = distinct
+    book = min(_plainly(values), key=_length)
+    places = ranks[indices.reshape(-1)].astype(np.int64)
+    for below in _coded(places, 2, plan, _center(places)):
+        yield Node(n.PALETTE, len(places), distinct.itemsize, (len(values),), (book, below))
+
+
+def _in_order(distinct: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, bits of floats taken as such: near ones get near ranks."""
+    width = distinct.itemsize
+    sign = distinct >> (8 * width - 1)
+    order = np.lexsort((np.where(sign, ~distinct, distinct), 1 - sign.astype(np.int8)))
+    ranks = np.empty(len(distinct), np.int64)
+    ranks[order] = np.arange(len(distinct))
+    return ranks
+
+
+def _mask(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+    mask, kept = elements != 0, elements[elements != 0]
+    rest = min((stored(kept), *_split(kept)), key=_length)
+    for below in _coded(mask.astype(np.int64), 1, plan, 0):
+        yield Node(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
+
+
+def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[Node]:
+    """Yield codewords of several elements that repeat, if they are few enough to pay."""
+    for size in _BLOCK_SIZES:
+        if len(indices) % size or (size == _KERNEL and plan.inner != _KERNEL):
+            continue
+        words, which = np.unique(indices.reshape(-1, size), axis=0, return_inverse=True)
+        if len(words) > min(_ENTRIES, len(indices) // size // 4):
+            continue
+        book = min(_plainly(distinct[words].reshape(-1)), key=_length)
+        places = which.reshape(-1).astype(np.int64)
+        columns = plan.columns // size if plan.columns % size == 0 else 1
+        settings = (size, len(words))
+        for below in _coded(places, 2, Plan(columns=columns), _center(places)):
+            yield Node(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
+
+
+__all__ = ["Plan", "plain_bytes", "shortest", "stored"]

@@ -1,0 +1,245 @@
+"""How a piece of a file is coded: a tree of named codecs with settings.
+
+A node stands for `count` elements of `width` bytes. Some hold a code, others have nodes below them
+that stand for other arrays. docs/archive-format.md describes each codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ocompress.errors import InvalidModelError
+
+STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE = 0, 1, 2, 3, 4, 5
+MASK, CONSTANT, BLOCKS, PACKED, DELTA, TRANSPOSE = 6, 7, 8, 9, 10, 11
+NAMES = (
+    "stored", "octets", "split", "integers", "grid", "palette",
+    "mask", "constant", "blocks", "packed", "delta", "transpose",
+)  # fmt: skip
+_SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1)
+"""Numbers that each codec has."""
+
+WIDTHS = (1, 2, 4, 8)
+DEEPEST = 8
+LARGEST_PIECE = 1 << 26
+"""Bytes that one piece may stand for."""
+_LARGEST_NUMBER = 1 << 48
+
+
+@dataclass(frozen=True)
+class Node:
+    """A codec with its settings.
+
+    Attributes:
+        codec: Its number, an index of `NAMES`.
+        count: Elements that it stands for.
+        width: Bytes of each.
+        settings: Its numbers.
+        below: The nodes of the arrays that it is made of.
+        code: Its code, if it has one; empty while only the index is known.
+        size: Bytes of that.
+    """
+
+    codec: int
+    count: int
+    width: int
+    settings: tuple[int, ...] = ()
+    below: tuple[Node, ...] = ()
+    code: bytes = b""
+    size: int = 0
+
+    def leaves(self) -> Iterator[Node]:
+        """Yield the nodes that hold codes, in the order in which those lie in the file."""
+        if self.codec in (STORED, OCTETS, INTEGERS):
+            yield self
+        for node in self.below:
+            yield from node.leaves()
+
+    @property
+    def total(self) -> int:
+        """Bytes of all codes."""
+        return sum(leaf.size for leaf in self.leaves())
+
+    def described(self) -> str:
+        """Return the names of the codecs, outermost first, such as `grid(stored integers)`."""
+        inner = " ".join(node.described() for node in self.below)
+        return f"{NAMES[self.codec]}({inner})" if inner else NAMES[self.codec]
+
+
+def fail(what: str) -> NoReturn:
+    """Refuse an archive that contradicts itself.
+
+    Raises:
+        InvalidModelError: Always.
+    """
+    msg = f"the archive is damaged or made up: {what}"
+    raise InvalidModelError(msg)
+
+
+def varint(number: int) -> bytes:
+    """Encode an unsigned integer, seven bits a byte, lowest first."""
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
+
+
+class Numbers:
+    """Reads the index."""
+
+    def __init__(self, content: bytes) -> None:
+        """Begin at the start."""
+        self._content, self._at = content, 0
+
+    def next(self, most: int = _LARGEST_NUMBER) -> int:
+        """Return the next number.
+
+        Raises:
+            InvalidModelError: If it is above `most` or the index ends.
+        """
+        value = 0
+        for shift in range(0, 56, 7):
+            byte = self.bytes(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if value > most:
+                    fail(f"a number of its index is {value}, above {most}")
+                return value
+        fail("a number of its index does not end")
+
+    def bytes(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            InvalidModelError: If there are fewer.
+        """
+        end = self._at + size
+        if end > len(self._content):
+            fail("its index is cut off")
+        found, self._at = self._content[self._at : end], end
+        return found
+
+    def end(self) -> None:
+        """Check that nothing is left.
+
+        Raises:
+            InvalidModelError: If there is.
+        """
+        if self._at != len(self._content):
+            fail("its index goes on after its end")
+
+
+def written(node: Node) -> bytes:
+    """Return the form of a tree in the index; count and width of the root are not in it."""
+    parts = [bytes([node.codec])]
+    parts += [varint(number) for number in node.settings]
+    parts += [written(child) for child in node.below]
+    return b"".join(parts)
+
+
+def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> Node:
+    """Read a tree from the index.
+
+    Raises:
+        InvalidModelError: If it makes no sense.
+    """
+    codec = numbers.next()
+    if codec >= len(NAMES):
+        fail(f"it needs codec {codec}, which this version does not know")
+    if depth > DEEPEST:
+        fail("its codecs are nested too deeply")
+    settings = tuple(numbers.next() for _ in range(_SETTINGS[codec]))
+    if codec == STORED:
+        return Node(codec, count, width, settings, size=count * width)
+    if codec in (OCTETS, INTEGERS):
+        return _checked(Node(codec, count, width, settings, size=settings[-1]))
+    arrays = _ARRAYS[codec](settings, count, width)
+    for elements, size in arrays:
+        if elements * size > LARGEST_PIECE or size not in WIDTHS:
+            fail(f"an array of {NAMES[codec]} has {elements} elements of {size} bytes")
+    below = tuple(read(numbers, elements, size, depth + 1) for elements, size in arrays)
+    return Node(codec, count, width, settings, below)
+
+
+def _checked(node: Node) -> Node:
+    if node.codec == OCTETS:
+        if node.settings[0] > 2:
+            fail(f"bytes are coded by model {node.settings[0]}, which is not known")
+        return node
+    columns, inner, mixed, _, _ = node.settings
+    if not columns or node.count % columns or inner < 1 or not 0 < mixed <= 24:
+        fail(f"{node.count} integers do not come in rows of {columns}")
+    if max(columns, inner) > LARGEST_PIECE:
+        fail("rows of integers are too long")
+    return node
+
+
+Arrays = list[tuple[int, int]]
+"""Elements and width of each array below a node."""
+
+
+def _grid(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    columns, rows_each, columns_each, second, scale = settings
+    if width != 4 or not columns or count % columns or not rows_each or not columns_each:
+        fail("a grid does not fit its tensor")
+    if second > 1 or scale not in (4, 8):
+        fail("a grid has scales of no known kind")
+    rows = count // columns
+    if rows_each > rows or columns_each > columns:
+        fail("blocks of a grid are larger than its tensor")
+    blocks = -(-rows // rows_each) * -(-columns // columns_each)
+    return [(blocks, scale), *([(columns, scale)] if second else []), (count, 4)]
+
+
+def _split(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    if width == 1 or settings[0] > 1:
+        fail("bytes cannot be split")
+    return [(count, 1)] * width
+
+
+def _palette(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    if not 0 < settings[0] <= 1 << 15:
+        fail(f"a palette has {settings[0]} entries")
+    return [(settings[0], width), (count, 2)]
+
+
+def _mask(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    if not 0 < settings[0] <= count:
+        fail(f"a mask keeps {settings[0]} elements of {count}")
+    return [(count, 1), (settings[0], width)]
+
+
+def _blocks(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    size, entries = settings
+    if not size or count % size or not 0 < entries <= 1 << 15:
+        fail("blocks do not fit their tensor")
+    return [(entries * size, width), (count // size, 2)]
+
+
+def _packed(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    if settings[0] not in (1, 2, 4) or width != 1:
+        fail(f"bytes do not hold elements of {settings[0]} bits")
+    return [(count * 8 // settings[0], 1)]
+
+
+def _transpose(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    if not settings[0] or count % settings[0]:
+        fail(f"{count} elements are no matrix of {settings[0]} columns")
+    return [(count, width)]
+
+
+_ARRAYS: dict[int, Callable[[tuple[int, ...], int, int], Arrays]] = {
+    SPLIT: _split,
+    GRID: _grid,
+    PALETTE: _palette,
+    MASK: _mask,
+    CONSTANT: lambda _, __, width: [(1, width)],
+    BLOCKS: _blocks,
+    PACKED: _packed,
+    DELTA: lambda _, count, width: [(count, width)],
+    TRANSPOSE: _transpose,
+}

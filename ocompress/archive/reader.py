@@ -1,0 +1,178 @@
+"""Reading archives: the index first, then any piece by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from ocompress.archive import nodes as n
+from ocompress.archive.decoding import decode
+from ocompress.archive.index import Index, PackedFile, Piece
+from ocompress.archive.nodes import Node, fail
+from ocompress.archive.wire import StoredTensor, stored_tensors
+from ocompress.archive.writer import CHUNK
+from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+
+
+class Archive:
+    """An archive that is open for reading; its files come first the model, then external data."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the index.
+
+        Raises:
+            UsageError: If the file cannot be read.
+            InvalidModelError: If it is no archive, or is damaged.
+            UnsupportedModelError: If a newer version wrote it.
+        """
+        self.path = path
+        try:
+            with path.open("rb") as stream:
+                self.content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError as error:
+            msg = f"archive {str(path)!r} cannot be read: {error.strerror}"
+            raise UsageError(msg) from error
+        except ValueError as error:
+            msg = f"{str(path)!r} is no archive: the file is empty"
+            raise InvalidModelError(msg) from error
+        self._held: tuple[int, bytes] = (-1, b"")
+        with _naming(path):
+            index = Index(self.content)
+        self.chunks, self.files = index.chunks, index.files
+
+    def write_file(self, file: PackedFile, stream: BinaryIO) -> None:
+        """Write one of the files; memory holds one piece at a time.
+
+        Raises:
+            InvalidModelError: If the archive is damaged.
+        """
+        digest = hashlib.sha256()
+        with _naming(self.path):
+            for content in self._contents(file):
+                digest.update(content)
+                stream.write(content)
+            if digest.digest() != file.digest:
+                fail(f"{file.name!r} does not have the checksum that it had")
+
+    def check_file(self, file: PackedFile) -> None:
+        """Check that one of the files comes back as it was.
+
+        Raises:
+            InvalidModelError: If it does not.
+        """
+        with Path(os.devnull).open("wb") as nowhere:
+            self.write_file(file, nowhere)
+
+    @cached_property
+    def tensors(self) -> list[tuple[StoredTensor, list[Piece]]]:
+        """The tensors of the model that are in pieces, with these, without decoding any."""
+        with _naming(self.path):
+            model = self.files[0]
+            content = mmap.mmap(-1, max(model.size, 1))
+            for at, part in self._gaps(model):
+                content[at : at + len(part)] = part
+            with memoryview(content) as view:
+                return list(self._pieces_of(stored_tensors(view[: model.size])))
+
+    def tensor(self, name: str) -> bytes:
+        """Return the bytes of one tensor; no other one is decoded.
+
+        Raises:
+            KeyError: If no tensor of that name is in pieces.
+            InvalidModelError: If the archive is damaged.
+        """
+        with _naming(self.path):
+            for stored, pieces in self.tensors:
+                if stored.name == name:
+                    return b"".join(self.piece(piece) for piece in pieces)
+        raise KeyError(name)
+
+    def piece(self, piece: Piece) -> bytes:
+        """Return the bytes that a piece stands for.
+
+        Raises:
+            InvalidModelError: If it is damaged.
+        """
+        codes = self.content[piece.at : piece.at + piece.node.total]
+        if zlib.crc32(codes) != piece.check:
+            fail(f"the codes at byte {piece.at} do not have the checksum that they had")
+        return decode(_filled(piece.node, _codes_of(codes, piece.node))).tobytes()
+
+    def _pieces_of(self, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, list[Piece]]]:
+        by_name = {file.name: file for file in self.files[1:]}
+        for tensor in tensors:
+            file, spans = self.files[0], tensor.spans
+            if tensor.is_external:
+                entries = tensor.external
+                found = by_name.get(entries.get("location", ""))
+                offset, length = entries.get("offset", "0"), entries.get("length", "")
+                if found is None or not (offset.isdigit() and length.isdigit()):
+                    continue
+                file, spans = found, [(int(offset), int(length))]
+            pieces = [
+                p for p in file.pieces for at, size in spans
+                if at <= p.offset and p.offset + p.size <= at + size
+            ]  # fmt: skip
+            if pieces and sum(p.size for p in pieces) == sum(size for _, size in spans):
+                yield tensor, pieces
+
+    def _contents(self, file: PackedFile) -> Iterator[bytes]:
+        gaps = self._gaps(file)
+        for piece in file.pieces:
+            yield next(gaps)[1]
+            yield self.piece(piece)
+        yield from (part for _, part in gaps)
+
+    def _gaps(self, file: PackedFile) -> Iterator[tuple[int, bytes]]:
+        """Yield place and content of what lies before, between and after the pieces."""
+        at, rest = 0, file.rest_at
+        for begin, end in [*((p.offset, p.offset + p.size) for p in file.pieces), (file.size, 0)]:
+            yield at, self._rest(rest, begin - at)
+            rest += begin - at
+            at = end
+
+    def _rest(self, start: int, size: int) -> bytes:
+        parts, end = [], start + size
+        while start < end:
+            which = start // CHUNK
+            if self._held[0] != which:
+                self._held = which, self.piece(self.chunks[which])
+            part = self._held[1][start - which * CHUNK :][: end - start]
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in errors which archive is meant."""
+    where = repr(str(path))
+    try:
+        yield
+    except (InvalidModelError, UnsupportedModelError) as error:
+        if str(error).startswith(where):
+            raise
+        msg = f"{where} cannot be used: {error}"
+        raise type(error)(msg) from error
+
+
+def _codes_of(codes: memoryview, node: Node) -> Iterator[bytes]:
+    """Yield the code of each leaf."""
+    at = 0
+    for leaf in node.leaves():
+        yield bytes(codes[at : at + leaf.size])
+        at += leaf.size
+
+
+def _filled(node: Node, codes: Iterator[bytes]) -> Node:
+    """Return a tree with its codes in place."""
+    code = next(codes) if node.codec in (n.STORED, n.OCTETS, n.INTEGERS) else b""
+    return replace(node, code=code, below=tuple([_filled(b, codes) for b in node.below]))

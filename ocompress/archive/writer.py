@@ -1,0 +1,112 @@
+"""Writing an archive: what is no tensor first, then piece after piece, then the index."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ocompress.archive import nodes
+from ocompress.archive.cuts import Cut
+from ocompress.archive.forms import plain_bytes, shortest
+from ocompress.archive.nodes import Node, varint
+
+MAGIC = b"\x89OCZ\r\n\x1a\n"
+END = b"OCZ\x01"
+VERSION = 1
+CHUNK = 1 << 22
+"""Bytes that are coded together of what is no tensor."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to pack.
+
+    Attributes:
+        name: Its name without folders.
+        content: Its bytes.
+        cuts: Its pieces, in order and apart from each other.
+    """
+
+    name: str
+    content: memoryview
+    cuts: Sequence[Cut]
+
+
+def write_archive(stream: BinaryIO, sources: Sequence[Source]) -> None:
+    """Write an archive of files; the bytes depend on the files and their cuts only.
+
+    Args:
+        stream: Where, from its beginning.
+        sources: The model file, then external data files.
+    """
+    stream.write(MAGIC)
+    index = [varint(VERSION)]
+    index += _write_rest(stream, sources)
+    index.append(varint(len(sources)))
+    for source in sources:
+        index += _write_file(stream, source)
+    stream.write(trailer(b"".join(index)))
+
+
+def trailer(index: bytes) -> bytes:
+    """Return the end of an archive: the coded index, and what finds and proves it."""
+    node = plain_bytes(index)
+    model = 0 if node.codec == nodes.STORED else node.settings[0] + 1
+    fixed = b"".join(part.to_bytes(4, "little") for part in (len(node.code), len(index), model))
+    check = zlib.crc32(node.code + fixed).to_bytes(4, "little")
+    return node.code + fixed + check + END
+
+
+def gaps(source: Source) -> Iterator[memoryview]:
+    """Yield what lies before, between and after the pieces of a file."""
+    at = 0
+    for cut in source.cuts:
+        yield source.content[at : cut.offset]
+        at = cut.offset + cut.size
+    yield source.content[at:]
+
+
+def _write_rest(stream: BinaryIO, sources: Sequence[Source]) -> list[bytes]:
+    total = sum(len(gap) for source in sources for gap in gaps(source))
+    index = [varint(total)]
+    index += [_write_node(stream, plain_bytes(chunk)) for chunk in _chunks(sources)]
+    return index
+
+
+def _chunks(sources: Sequence[Source]) -> Iterator[bytes]:
+    kept = bytearray()
+    for source in sources:
+        for gap in gaps(source):
+            for at in range(0, len(gap), CHUNK):
+                kept += gap[at : at + CHUNK]
+                if len(kept) >= CHUNK:
+                    yield bytes(kept[:CHUNK])
+                    del kept[:CHUNK]
+    if kept:
+        yield bytes(kept)
+
+
+def _write_file(stream: BinaryIO, source: Source) -> list[bytes]:
+    name = source.name.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(source.content).digest()
+    index = [varint(len(name)), name, varint(len(source.content)), digest]
+    index.append(varint(len(source.cuts)))
+    at = 0
+    for cut in source.cuts:
+        content = bytes(source.content[cut.offset : cut.offset + cut.size])
+        index += [varint(cut.offset - at), varint(cut.size), varint(cut.width)]
+        index.append(_write_node(stream, shortest(content, cut.width, cut.plan)))
+        at = cut.offset + cut.size
+    return index
+
+
+def _write_node(stream: BinaryIO, node: Node) -> bytes:
+    """Write the codes of a tree and return what the index says of it."""
+    check = 0
+    for leaf in node.leaves():
+        stream.write(leaf.code)
+        check = zlib.crc32(leaf.code, check)
+    return nodes.written(node) + check.to_bytes(4, "little")

@@ -1,0 +1,28 @@
+"""`ocompress unpack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocompress.cli import exits
+from ocompress.cli import outputs as o
+from ocompress.cli.console import Printer
+
+Archive = Annotated[Path, typer.Argument(help="The archive, an .ocz file.")]
+Model = Annotated[Path, typer.Argument(help="Path of the model; external data go beside it.")]
+
+
+def unpack(
+    archive: Archive, model: Model, quiet: o.Quiet = False, no_color: o.NoColor = False
+) -> int:
+    """Get a model back from an archive, byte by byte as it was."""
+    from ocompress.front import archives
+    from ocompress.report.figures import byte_text
+
+    printer = Printer(quiet=quiet, color=not no_color)
+    for path in archives.unpack(archive, model):
+        printer.say(f"{path}: {byte_text(path.stat().st_size)}")
+    return exits.DONE

@@ -1,0 +1,160 @@
+"""Archives of models: packed, unpacked, described, and run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocompress import io
+from ocompress.archive import Archive, Piece
+from ocompress.archive.wire import StoredTensor
+from ocompress.errors import ModelError, UsageError
+from ocompress.front import kinds
+from ocompress.ir import DType
+from ocompress.report.coded import CodedModel, CodedTensor
+from ocompress.runtime import Session
+from ocompress.stopping import temporary_folder
+
+_LEVEL = 19
+_WITHOUT_ZSTD = "install the package zstandard to see the size of .onnx.zst"
+
+
+def pack(model: str | Path, archive: str | Path) -> bool:
+    """Write an ONNX file, with its external data, into an archive that gives back every byte.
+
+    Returns:
+        Whether the archive was touched; one that holds the same bytes is left alone.
+
+    Raises:
+        UsageError: If there is no such model, or it is an archive already.
+        ModelError: If it is not an ONNX model.
+        OutputError: If the archive cannot be written; what was there before stays.
+    """
+    source, output = kinds.file("model", model), kinds.file("archive", archive)
+    io.check_output(output, io.model_files(source))
+    return io.pack_model(source, output)
+
+
+def unpack(archive: str | Path, model: str | Path) -> list[Path]:
+    """Write the files of an archive: the model as `model`, its external data beside it.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: If there is no such archive, or a file would replace it.
+        ModelError: If it is damaged; nothing is written then.
+        OutputError: If a file cannot be written; what was there before stays.
+    """
+    source, output = kinds.file("archive", archive), kinds.file("model", model)
+    _check(source)
+    io.check_output(output, [source])
+    return io.unpack_model(source, output)
+
+
+def load_archive(path: str | Path, *, threads: int = 1) -> Any:
+    """Load the model of an archive into ONNX Runtime.
+
+    Args:
+        path: The archive.
+        threads: Threads within an operator; 0 takes all cores.
+
+    Returns:
+        An `onnxruntime.InferenceSession` on the CPU.
+
+    Raises:
+        UsageError: If there is no such archive.
+        ModelError: If it is damaged.
+        RuntimeFailureError: If ONNX Runtime cannot load the model.
+    """
+    source = kinds.file("path", path)
+    _check(source)
+    with io.unpacked(source) as model:
+        return Session(model, threads=threads).raw
+
+
+def describe(path: str | Path) -> CodedModel:
+    """Return what is in an archive, after checking that all of it comes back.
+
+    Raises:
+        UsageError: If there is no such archive.
+        ModelError: If it is damaged.
+    """
+    source = kinds.file("path", path)
+    _check(source)
+    archive = Archive(source)
+    zst = _zst(archive)
+    return CodedModel(
+        source=str(source),
+        files={file.name: file.size for file in archive.files},
+        archive=len(archive.content),
+        zst=zst,
+        tensors=tuple(_coded(archive, t, pieces) for t, pieces in archive.tensors),
+        remark="" if zst is not None else _WITHOUT_ZSTD,
+    )
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        msg = f"archive {str(path)!r} {what}; name an .ocz file"
+        raise UsageError(msg)
+    if not io.is_archive(path):
+        with contextlib.suppress(ModelError):  # what is neither is told where archives are read
+            io.model_files(path)
+            msg = f"{str(path)!r} is an ONNX model and no archive; ocompress pack makes one of it"
+            raise UsageError(msg)
+
+
+def _coded(archive: Archive, tensor: StoredTensor, pieces: Iterable[Piece]) -> CodedTensor:
+    pieces = list(pieces)
+    counts: dict[int, int] = {}
+    for piece in pieces:
+        elements = np.frombuffer(archive.piece(piece), f"<u{piece.node.width}")
+        for value, count in zip(*np.unique(elements, return_counts=True), strict=True):
+            counts[int(value)] = counts.get(int(value), 0) + int(count)
+    share = np.array([*counts.values()]) / sum(counts.values())
+    size = sum(p.size for p in pieces)
+    dtype = DType(tensor.dtype) if tensor.dtype in set(DType) else DType.UNDEFINED
+    forms = dict.fromkeys(p.node.described() for p in pieces)
+    return CodedTensor(
+        name=tensor.name,
+        dtype=dtype.name.lower(),
+        shape=tuple(tensor.dims),
+        form=" + ".join(forms),
+        elements=size * 8 // dtype.bits if dtype is not DType.UNDEFINED else size,
+        bytes=size,
+        coded=sum(p.node.total for p in pieces),
+        entropy=float(-(share * np.log2(share)).sum()),
+    )
+
+
+def _zst(archive: Archive) -> int | None:
+    """Check every file, and return their bytes when compressed by zstd."""
+    total = 0
+    with temporary_folder() as folder:
+        for file in archive.files:
+            path = folder / file.name
+            with path.open("wb") as stream:
+                archive.write_file(file, stream)
+            size = _zst_bytes(path)
+            total += size or 0
+    return total if size is not None else None
+
+
+def _zst_bytes(path: Path) -> int | None:
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError:
+        return None
+    counted = 0
+    compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=path.stat().st_size)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            counted += len(compressor.compress(block))
+    return counted + len(compressor.flush())

@@ -1,0 +1,137 @@
+"""Models in archives: packing files into one, and getting them back."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ocompress.archive import Archive, Source, is_archive, write_archive
+from ocompress.archive.cuts import inside, outside
+from ocompress.archive.wire import StoredTensor, stored_tensors
+from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+from ocompress.io.atomic import Staging, check_outputs, staging
+from ocompress.io.external import named_file
+from ocompress.stopping import temporary_folder
+
+SUFFIX = ".ocz"
+"""Ends the names of archives."""
+
+
+def pack_model(model: Path, output: Path) -> bool:
+    """Write a model file, with its external data, into an archive that gives back every byte.
+
+    Args:
+        model: An ONNX file.
+        output: The archive.
+
+    Returns:
+        Whether a file was touched; one that holds the same bytes is left alone.
+
+    Raises:
+        UsageError: If the model is no file, or is an archive already.
+        InvalidModelError: If it is no ONNX model, or its external data are missing.
+        OutputError: If the archive cannot be written; what was there before stays.
+    """
+    if is_archive(model):
+        msg = f"{str(model)!r} is an archive already; name an ONNX file, or unpack it first"
+        raise UsageError(msg)
+    with staging(output) as stage:
+        stage_archive(model, stage)
+        return stage.publish()
+
+
+def stage_archive(model: Path, stage: Staging) -> None:
+    """Write a model file and its external data into a staged archive, and check what it gives back.
+
+    Raises:
+        InvalidModelError: As `pack_model`.
+        OutputError: If the disk refuses.
+    """
+    sources = list(_sources(model))
+    with stage.open() as stream:
+        write_archive(stream, sources)
+    archive = Archive(stage.path)
+    for file in archive.files:
+        archive.check_file(file)
+
+
+def unpack_model(archive: Path, output: Path) -> list[Path]:
+    """Write the files of an archive, the model as `output`, external data beside it.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: If there is no such archive, or files would replace it or each other.
+        InvalidModelError: If it is damaged; nothing is written then.
+        OutputError: If a file cannot be written; what was there before stays.
+    """
+    opened = Archive(archive)
+    with staging(output) as stage:
+        data = [stage.destination(file.name) for file in opened.files[1:]]
+        check_outputs([output, *data], [archive])
+        for file in opened.files:
+            name = stage.target.name if file is opened.files[0] else file.name
+            with stage.open(name) as stream:
+                opened.write_file(file, stream)
+        stage.publish()
+    return [output, *data]
+
+
+@contextlib.contextmanager
+def unpacked(archive: Path) -> Iterator[Path]:
+    """Yield the model file of an archive in a temporary folder, its external data beside it.
+
+    Raises:
+        UsageError: If there is no such archive.
+        InvalidModelError: If it is damaged.
+    """
+    opened = Archive(archive)
+    with temporary_folder() as folder:
+        for file in opened.files:
+            with (folder / file.name).open("xb") as stream:
+                opened.write_file(file, stream)
+        yield folder / opened.files[0].name
+
+
+def _sources(model: Path) -> Iterator[Source]:
+    content = _mapped(model)
+    try:
+        tensors = stored_tensors(content)
+    except InvalidModelError as error:
+        msg = f"{str(model)!r} is not an ONNX model, or is truncated: {error}"
+        raise InvalidModelError(msg) from error
+    yield Source(model.name, content, inside(tensors))
+    for location in _locations(model, tensors):
+        data = _mapped(named_file(model, location, ""))
+        yield Source(location, data, outside(tensors, location, len(data)))
+
+
+def _locations(model: Path, tensors: Sequence[StoredTensor]) -> list[str]:
+    """Return the names of external data files, each once, in the order of their first tensor."""
+    found: dict[str, None] = {}
+    for tensor in tensors:
+        if tensor.is_external:
+            location = tensor.external.get("location", "")
+            path = named_file(model, location, tensor.name)
+            if path.parent != model.parent.resolve() or path.name != location:
+                msg = (
+                    f"tensor {tensor.name!r} of {str(model)!r} has its data in {location!r}, but "
+                    "an archive holds files of one folder; save the model with its data beside it"
+                )
+                raise UnsupportedModelError(msg)
+            found[location] = None
+    return list(found)
+
+
+def _mapped(path: Path) -> memoryview:
+    try:
+        with path.open("rb") as stream:
+            if not path.stat().st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        msg = f"{str(path)!r} cannot be read: {error.strerror}"
+        raise UsageError(msg) from error

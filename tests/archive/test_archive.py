@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+
+import pytest
+
+from ocompress.archive import Archive, Piece, Source, is_archive, write_archive
+from ocompress.archive.cuts import inside
+from ocompress.archive.nodes import varint
+from ocompress.archive.wire import stored_tensors
+from ocompress.archive.writer import END, MAGIC, trailer
+from ocompress.coding.engine import forced
+from ocompress.errors import InvalidModelError, UnsupportedModelError
+from tests.archive.samples import small_model, tiny_model
+from tests.graphs import protos
+
+PROTOS = protos()
+
+
+def packed(content: bytes) -> bytes:
+    view = memoryview(content)
+    stream = io.BytesIO()
+    write_archive(stream, [Source("m.onnx", view, inside(stored_tensors(view)))])
+    return stream.getvalue()
+
+
+def opened(content: bytes, folder: Path) -> Archive:
+    path = folder / "a.ocz"
+    path.write_bytes(content)
+    return Archive(path)
+
+
+def first_file(archive: Archive) -> bytes:
+    stream = io.BytesIO()
+    archive.write_file(archive.files[0], stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", PROTOS)
+def test_every_model_of_the_zoo_comes_back(name: str, tmp_path: Path) -> None:
+    content = PROTOS[name].SerializeToString()
+    code = packed(content)
+    assert first_file(opened(code, tmp_path)) == content
+    assert is_archive(tmp_path / "a.ocz")
+
+
+def test_unknown_fields_and_odd_orders_come_back(tmp_path: Path) -> None:
+    odd = small_model() + b"\xfa\x7f\x03abc" + small_model(1)  # fields repeat and are unknown
+    archive = opened(packed(odd), tmp_path)
+    assert first_file(archive) == odd
+    assert sum(len(pieces) for _, pieces in archive.tensors) == 6
+
+
+def test_the_bytes_are_the_same_every_time() -> None:
+    assert packed(small_model()) == packed(small_model())
+
+
+def test_one_tensor_is_read_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = packed(small_model())
+    archive = opened(code, tmp_path)
+    decoded: list[int] = []
+    piece = Archive.piece
+
+    def noted(archive: Archive, wanted: Piece) -> bytes:
+        decoded.append(wanted.at)
+        return piece(archive, wanted)
+
+    monkeypatch.setattr(Archive, "piece", noted)
+    content = archive.tensor("q")
+    assert len(content) == 120
+    assert content in small_model()
+    assert len(decoded) == 2  # what is no tensor, and this one
+    with pytest.raises(KeyError):
+        archive.tensor("unknown")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    code = packed(tiny_model())
+    with forced(compiled=False):
+        for at in range(len(code)):
+            wrong = bytearray(code)
+            wrong[at] ^= 1 << at % 8
+            with pytest.raises(InvalidModelError):
+                first_file(opened(bytes(wrong), tmp_path))
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    code = packed(tiny_model())
+    for size in range(1, len(code)):
+        with pytest.raises(InvalidModelError, match="archive"):
+            opened(code[:size], tmp_path)
+    with pytest.raises(InvalidModelError, match="archive"):
+        opened(code + b"\0", tmp_path)
+
+
+def made_up(*numbers: int | bytes, codes: bytes = b"") -> bytes:
+    """Return an archive with an index of our own, all of whose checksums are right."""
+    parts = [varint(n) if isinstance(n, int) else n for n in numbers]
+    return MAGIC + codes + trailer(b"".join(parts))
+
+
+CHECK = zlib.crc32(b"").to_bytes(4, "little")
+NAME, DIGEST = b"\x06m.onnx", bytes(32)
+LIES = {
+    "a newer version": made_up(2),
+    "no files": made_up(1, 0, 0),
+    "absurd rest": made_up(1, 1 << 47),
+    "much rest": made_up(1, 1 << 23),
+    "many files": made_up(1, 0, 1 << 40),
+    "an absurd file": made_up(1, 0, 1, NAME, 1 << 43, DIGEST, 0),
+    "a name with a path": made_up(1, 0, 1, b"\x04../x", 0, DIGEST, 0),
+    "no name": made_up(1, 0, 1, b"\x00", 0, DIGEST, 0),
+    "a cut name": made_up(1, 0, 1, b"\x7fx"),
+    "sizes that do not add up": made_up(1, 0, 1, NAME, 9, DIGEST, 0),
+    "a piece outside": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 4, 8, 1, 0, CHECK),
+    "an empty piece": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 0, 1, 0, CHECK),
+    "half an element": made_up(1, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 4, 0, CHECK),
+    "an odd width": made_up(1, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 3, 0, CHECK),
+    "codes past the end": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 0, CHECK),
+    "codes of nobody": made_up(1, 0, 1, NAME, 0, DIGEST, 0, codes=b"?"),
+    "an unknown codec": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 99, CHECK),
+    "more index": made_up(1, 0, 1, NAME, 0, DIGEST, 0, 7),
+    "a wrong digest": made_up(1, 0, 1, NAME, 0, DIGEST, 0),
+    "endless nesting": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, b"\x0a" * 400, CHECK),
+    "rows of nothing": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 0, 1, 1, 0, 0, CHECK),
+    "rows that do not fit": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 3, 1, 1, 0, 0, CHECK),
+    "a huge block": made_up(
+        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 4, 1, 2, 1 << 40, 0, 4, 0, 0, CHECK),
+    "an empty mask": made_up(
+        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 0, 3, 1, 1, 1, 0, 0, 0, CHECK),
+    "a mask that keeps others": made_up(
+        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 1, 0, 0,
+        zlib.crc32(b"\1\1abcd").to_bytes(4, "little"), codes=b"\1\1abcd"),
+    "an index past its palette": made_up(
+        1, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 5, 1, 0, 0,
+        zlib.crc32(b"abcd\1\0").to_bytes(4, "little"), codes=b"abcd\1\0"),
+    "an index past its book": made_up(
+        1, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 8, 1, 1, 0, 0,
+        zlib.crc32(b"abcd\1\0").to_bytes(4, "little"), codes=b"abcd\1\0"),
+    "an endless number": made_up(b"\xff" * 12),
+    "a wrong end": made_up(1, 0, 0)[: -len(END)] + b"OCZ\x02",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_refused(name: str, tmp_path: Path) -> None:
+    wanted = UnsupportedModelError if name == "a newer version" else InvalidModelError
+    with pytest.raises(wanted, match=r"a\.ocz") as raised:
+        first_file(opened(LIES[name], tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_honest_index_of_our_own_is_read(tmp_path: Path) -> None:
+    """The lies above differ from this one in what they say alone."""
+    import hashlib
+
+    content = b"abcdabcd"
+    honest = made_up(
+        1, 0, 1, NAME, 8, hashlib.sha256(content).digest(), 1, 0, 8, 1, 0,
+        zlib.crc32(content).to_bytes(4, "little"), codes=content,
+    )  # fmt: skip
+    assert first_file(opened(honest, tmp_path)) == content

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocompress.archive import nodes
+from ocompress.archive.decoding import decode
+from ocompress.archive.forms import Plan, shortest
+from ocompress.archive.grids import find_grid
+from ocompress.archive.nodes import Numbers
+from tests.archive.samples import PIECES
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_piece_takes_its_form_and_comes_back(name: str) -> None:
+    array, plan, form = PIECES[name]()
+    content = array.tobytes()
+    node = shortest(content, array.itemsize, plan)
+    assert node.described().partition("(")[0] == form
+    assert decode(node).tobytes() == content
+    assert node.total <= len(content)
+    again = nodes.read(Numbers(nodes.written(node)), node.count, node.width)
+    assert nodes.written(again) == nodes.written(node)
+    assert [leaf.size for leaf in again.leaves()] == [leaf.size for leaf in node.leaves()]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    content=st.binary(min_size=1, max_size=160),
+    width=st.sampled_from([1, 2, 4, 8]),
+    dtype=st.sampled_from([0, 1, 2, 3, 7, 10, 21, 22]),
+    repeats=st.integers(1, 4),
+    columns=st.integers(1, 9),
+)
+def test_any_bytes_come_back(
+    content: bytes, width: int, dtype: int, repeats: int, columns: int
+) -> None:
+    content = content * width * repeats * columns
+    node = shortest(content, width, Plan(dtype, columns=columns))
+    assert decode(node).tobytes() == content
+
+
+def test_a_grid_is_found_to_the_last_bit_or_not_at_all() -> None:
+    steps = np.random.default_rng(0).uniform(0.001, 3, 200)
+    matrix = (steps[:, None] * np.arange(-9, 40)).astype(np.float32) + np.float32(0)
+    found = find_grid(matrix, 1, matrix.shape[1])
+    assert found is not None
+    np.testing.assert_array_equal(found.levels, np.tile(np.arange(-9, 40), (200, 1)))
+    off = matrix.copy()
+    off[5, 7] = np.nextafter(off[5, 7], np.float32(9))
+    assert find_grid(off, 1, matrix.shape[1]) is None
+
+
+def test_a_grid_without_its_first_levels_is_found() -> None:
+    magnitudes = np.array([[3, 5, 8, 0, -3, -5]]) * 0.0123
+    found = find_grid(magnitudes.astype(np.float32), 1, 6)
+    assert found is not None
+    assert found.levels.tolist() == [[3, 5, 8, 0, -3, -5]]
