@@ -26,6 +26,10 @@ _MOST_KEPT = 256 << 20
 
 _TOGETHER = 8
 """Variants that are measured in one session; they share what comes before their changes."""
+_TOGETHER_NODES = 5000
+"""Nodes of a session that holds several; beyond, the runtime takes ever longer to load a node."""
+_MOST_LOADED, _MOST_NODES = 2e9, 1e5
+"""Bytes of weights and nodes that are loaded for all variants, about."""
 _NO_INTEGERS = {"session.disable_quant_qdq": "1", "session.intra_op.allow_spinning": "0"}
 """Grids are computed as they stand in the graph; all else may be as fast as the runtime can."""
 
@@ -97,6 +101,15 @@ def sensitivity(
     return {name: found[name] for name in variants if name in found}
 
 
+def affordable(model: Model) -> int:
+    """Return how many variants of a model may be measured in about linear time, 0 or more.
+
+    Every one has all nodes of the model, so a large one is loaded less often.
+    """
+    nodes = sum(1 for _ in model.nodes())
+    return int(min(_MOST_LOADED / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
+
+
 class _Original:
     """The outputs of the original, kept or made again, and their parts."""
 
@@ -122,7 +135,8 @@ class _Original:
     def together(self, model: Model) -> int:
         """Return how many variants may be measured at once: each holds weights and outputs."""
         each = max(self._largest + model.loaded_bytes, 1)
-        return int(min(max(_MOST_KEPT // each, 1), _TOGETHER))
+        nodes = max(len(model.graph.nodes), 1)
+        return int(min(max(min(_MOST_KEPT // each, _TOGETHER_NODES // nodes), 1), _TOGETHER))
 
     def __iter__(self) -> Iterator[tuple[Feeds, dict[str, np.ndarray]]]:
         if self._session is None:

@@ -12,7 +12,7 @@ import numpy as np
 from ocompress.analysis.left_out import parts_of
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.observe import has_free_batch
-from ocompress.analysis.sensitivity import Edit, Sensitivity, sensitivity
+from ocompress.analysis.sensitivity import Edit, Sensitivity, affordable, sensitivity
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.refit import shift_bias
@@ -22,6 +22,8 @@ from ocompress.planning import moves
 _WORK = 3e11
 """Multiplications that are spent on trying out, about."""
 _FEWEST, _MOST_SAMPLES = 16, 512
+_FEWEST_TRIED = 8
+"""Edits that are tried however large the model is."""
 _MOST = 16.0
 """Factor by which what was predicted is corrected at most, more or less than what was predicted of
 the others: a few samples are no proof."""
@@ -134,24 +136,40 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     return Factors(common, {n: min(max(ratio, least), most) for n, ratio in ratios.items()})
 
 
-def costs_alone(model: Model, edits: Mapping[str, moves.Edit], ctx: Context) -> dict[str, float]:
+def costs_alone(
+    model: Model,
+    edits: Mapping[str, moves.Edit],
+    ctx: Context,
+    predicted: Mapping[str, float] | None = None,
+) -> dict[str, float]:
     """Return what the outputs lose by each of some edits alone, see `cost_together`.
 
     Args:
         model: The model as it is.
         edits: What is tried, by any name.
         ctx: Has the data.
+        predicted: What each might cost, in any unit. Of a large model only the edits that look
+            cheapest are tried then, and the others cost as much more as that predicts.
 
     Returns:
         By name; edits that cannot be made or run are left out.
     """
     if not edits:
         return {}
+    tried = list(edits)
+    if predicted is not None:
+        tried = sorted(edits, key=lambda name: predicted[name])
+        tried = tried[: max(affordable(model), _FEWEST_TRIED)]
     stage = partial(ctx.progress, f"{ctx.source}: ablation, one move at a time")
-    samples = samples_for(model, len(edits), ctx)
-    variants = {name: one.apply for name, one in edits.items()}
+    samples = samples_for(model, len(tried), ctx)
+    variants = {name: edits[name].apply for name in edits if name in set(tried)}
     seen = sensitivity(model, variants, ctx.data, stage, samples=samples)
-    return {name: cost_of(found) for name, found in seen.items()}
+    found = {name: cost_of(one) for name, one in seen.items()}
+    if predicted is not None and len(tried) < len(edits):
+        ratios = [found[n] / predicted[n] for n in found if predicted[n] > 0]
+        factor = float(np.median(ratios)) if ratios else 1.0
+        found |= {name: factor * predicted[name] for name in edits if name not in set(tried)}
+    return found
 
 
 def samples_for(model: Model, variants: int, ctx: Context) -> int:

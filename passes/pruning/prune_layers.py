@@ -189,7 +189,8 @@ class PruneLayers(LossyPass):
             if id(branch.add) not in fits:
                 why = "how many channels its shortcut has is not known"
                 ctx.skip(branch.add, "unknown-channels", why)
-        costs = costs_alone(model, edits, ctx)
+        missed = {label: move.affine.error for label, move in edits.items()}
+        costs = costs_alone(model, edits, ctx, missed)
         work = work_of(model, one_sample(model, ctx.analyses.data))
         total = sum(work.values())
         moves = []

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ocompress.analysis import quantized
 from ocompress.analysis.one_layer import round_value
-from ocompress.analysis.sensitivity import Edit, sensitivity
+from ocompress.analysis.sensitivity import Edit, affordable, sensitivity
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset
@@ -24,10 +24,6 @@ T = TypeVar("T")
 _SAMPLES = 4
 _MOST_GRIDS, _MOST_WEIGHTS = 48, 16
 _FEWEST = 8
-_MOST_LOADED = 2e9
-"""Bytes of weights that are loaded in all, about."""
-_MOST_NODES = 2e5
-"""Nodes that are loaded in all."""
 _LOWEST_DB = -60.0
 """What NaN and infinities that the model does not have count as: far worse than no output."""
 _MOST_WORK = 1e11
@@ -195,9 +191,7 @@ def grouped(items: Sequence[T], model: Model, most: int) -> list[Sequence[T]]:
         model: What is loaded anew for every run of neighbours; a large one is loaded less often.
         most: Runs at most.
     """
-    nodes = sum(1 for _ in model.nodes())
-    affordable = int(min(_MOST_LOADED / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
-    size = -(-len(items) // min(most, max(_FEWEST, affordable))) or 1
+    size = -(-len(items) // min(most, max(_FEWEST, affordable(model)))) or 1
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 

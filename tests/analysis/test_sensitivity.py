@@ -161,3 +161,31 @@ def test_variants_measured_together_are_as_those_measured_alone(
     for name, found in together.items():
         assert found.sqnr_db == pytest.approx(alone[name].sqnr_db, abs=1e-3)
         assert found.cost == pytest.approx(alone[name].cost, rel=1e-4)
+
+
+@pytest.mark.parametrize(("nodes", "sessions"), [(100, 2), (4, 3), (1, 4)])
+def test_large_models_are_loaded_with_fewer_others(
+    monkeypatch: pytest.MonkeyPatch, nodes: int, sessions: int
+) -> None:
+    made: list[int] = []
+    original = module._session
+
+    def spy(model: Model) -> Session:
+        made.append(len(model.graph.nodes))
+        return original(model)
+
+    monkeypatch.setattr(module, "_session", spy)
+    monkeypatch.setattr(module, "_TOGETHER_NODES", nodes)
+    variants = {f"v{i}": scale("h", 1 + i / 10) for i in range(3)}
+    found = sensitivity(line(), variants, DATA)
+    assert len(made) == sessions
+    assert [s.sqnr_db for s in found.values()] == pytest.approx([math.inf, 20, 13.979], abs=1e-3)
+
+
+def test_the_larger_a_model_the_fewer_variants_are_affordable() -> None:
+    model = line()
+    few = module.affordable(model)
+    assert few == module._MOST_NODES / 2
+    for i in range(198):
+        model.graph.add_op("Relu", [model.graph.inputs[0]], name=f"more{i}")
+    assert module.affordable(model) == module._MOST_NODES / 200

@@ -12,7 +12,7 @@ import pytest
 from ocompress.analysis.left_out import parts_of
 from ocompress.ir import Model
 from ocompress.lossy import ablation
-from ocompress.lossy.ablation import Factors, Trial, tried
+from ocompress.lossy.ablation import Factors, Trial, costs_alone, tried
 from tests.contract.harness import context
 from tests.graphs import ZOO
 
@@ -71,3 +71,31 @@ def test_what_was_fitted_to_some_samples_is_tried_on_the_others(
     assert parts is not None
     assert (data["blind"].samples, data["fitted"].samples) == (12, parts[1].samples)
     assert parts[1].samples < 12
+
+
+@pytest.mark.parametrize(("many", "measured"), [(3, 8), (9, 9), (40, 12)])
+def test_of_a_large_model_what_looks_cheapest_is_tried_and_the_rest_scaled(
+    monkeypatch: pytest.MonkeyPatch, many: int, measured: int
+) -> None:
+    names = [f"e{i}" for i in range(12)]
+    asked: list[str] = []
+
+    def seen(_: Model, variants: Iterable[str], *__: object, **___: object) -> dict[str, Any]:
+        asked.extend(variants)
+        return {n: SimpleNamespace(cost=3.0 * predicted[n] + (n == "e5")) for n in variants}
+
+    monkeypatch.setattr(ablation, "sensitivity", seen)
+    monkeypatch.setattr(ablation, "affordable", lambda _: many)
+    model = ZOO["mlp"]()
+    predicted = {n: float(12 - i) for i, n in enumerate(names)}
+    edits: dict[str, Any] = dict.fromkeys(names, SimpleNamespace(apply=lambda _: True))
+    found = costs_alone(model, edits, context(model), predicted)
+    assert asked == names[12 - measured :]
+    assert found.keys() == set(names)
+    assert found["e5"] == 3 * predicted["e5"] + 1
+    assert {n: found[n] for n in names if n != "e5"} == pytest.approx(
+        {n: 3 * predicted[n] for n in names if n != "e5"}
+    )
+    asked.clear()
+    costs_alone(model, edits, context(model))
+    assert asked == names
