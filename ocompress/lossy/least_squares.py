@@ -33,6 +33,8 @@ class Fit:
             of the outputs, on samples that nothing was fitted to.
         after: The error of this one, on the same samples.
         moved: Share of the outputs that were fitted.
+        damping: The ridge that proved itself, relative to the mean variance of the inputs; None if
+            none did.
     """
 
     matrix: np.ndarray
@@ -40,6 +42,7 @@ class Fit:
     before: float
     after: float
     moved: float
+    damping: float | None = None
 
 
 def conjugate_gradients(
@@ -170,6 +173,7 @@ def fit(
         float((weights * plain).sum()) / power,
         float((weights * np.where(better, errors, plain)).sum()) / power,
         float(better.mean()),
+        damping,
     )
 
 

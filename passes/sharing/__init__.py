@@ -1,0 +1,1 @@
+"""Passes that let weights share few values, for files that are coded."""
