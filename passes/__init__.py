@@ -41,6 +41,7 @@ PASSES = {
     "separable": "passes.factorization.separable:Separable",
     "group": "passes.factorization.group:Group",
     "squeeze": "passes.factorization.squeeze:Squeeze",
+    "entropy": "passes.sharing.entropy:Entropy",
     "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

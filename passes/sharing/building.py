@@ -1,75 +1,177 @@
 """Rounding layer after layer, each on what the layers before it now make."""
+
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
 import numpy as np
-from ocompress.analysis.weight_form import rounded
-from ocompress.ir import Model, edit
+
+from ocompress.analysis.linear_rows import Site, bias_place
+from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.ir import Model, Node, edit
 from ocompress.lossy.applying import twins_of
-from ocompress.lossy.refit import Built, Job, refit, set_bias, fitted_biases
+from ocompress.lossy.engine import Plan
+from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
-from dataclasses import replace
-from passes.sharing.rounding import RoundingProblem, solve
+from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
+from ocompress.pipeline import Context
+from passes.sharing.offers import Rounding, precision_of, round_alone
 from passes.sharing.rates import total_bits
-from ocompress.analysis.linear_rows import bias_place
+from passes.sharing.rounding import RoundingProblem, short, solve, step_for
 
-B = dict(bits=6.0, ridge=None, biasgrid=True)
-LOG=[]
+_STEP_BITS = 64
+"""What a step takes in a file, about."""
+_DAMPING = 0.1
+"""Largest ridge, relative to the mean variance of the inputs: more would charge errors of rounding
+for what inputs hardly do."""
 
-def build(model, weights, costed, price, ctx, factors=None):
+
+@dataclass(frozen=True)
+class Levels:
+    """What became of a weight.
+
+    Attributes:
+        bits: Of the weight and its biases in a coded file, estimated.
+        zeros: Share of zeros.
+        largest: Largest magnitude of a level.
+        error: What the layer costs at the model's outputs, as far as that is known.
+    """
+
+    bits: float
+    zeros: float
+    largest: int
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class BuiltLevels(Built):
+    """A model on levels.
+
+    Attributes:
+        levels: What became of each part.
+    """
+
+    levels: Mapping[str, Levels] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> float:
+        """Bits of all weights that were rounded."""
+        return sum(row.bits for row in self.levels.values())
+
+
+def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
+    """Return the model with its weights on levels.
+
+    Args:
+        model: Not changed.
+        plan: The roundings.
+        ctx: Has the data that the layers are fitted to; None rounds each weight by itself.
+    """
     clone = model.clone()
     twins = twins_of(clone, model)
-    by_label = {n.label: n for n in clone.graph.nodes}
-    jobs = []
-    total = {'bits': 0.0, 'rows': []}
-    for w in weights:
-        known = costed[id(w.value)]
-        mask = (known.costs > price * B['bits']) & (w.array != 0)
-        nodes = [by_label[n.label] for n in w.nodes]
-        at = next(i for i, v in enumerate(w.nodes[0].inputs) if v is w.value)
-        val = nodes[0].inputs[at]
-        original = w.array
-        edit.set_weight(val, np.where(mask, w.array, 0).astype(w.array.dtype))
-        factor = 1.0 if factors is None else factors[w.name]
-        jobs.append(Job(nodes, curvature=known.curvature, store=store(original, mask, known.curvature*factor, price, total, w.name)))
-    refit(model, clone, twins, jobs, ctx)
-    return clone, total
+    by_label = {n.label: n for _, n in clone.nodes()}
+    moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Rounding)}
+    made: dict[str, Levels] = {}
+    fits = {}
+    if ctx is not None:
+        jobs = [
+            _job(part, move, [by_label[r] for r in move.readers], made)
+            for part, move in moves.items()
+            if move.priced.seen and all(r in by_label for r in move.readers)
+        ]
+        found = refit(model, clone, twins, jobs, ctx)
+        labels = {id(n): n.label for n in clone.graph.nodes}
+        fits = {labels[key]: one for key, one in found.items()}
+    for part, move in moves.items():
+        levels = round_alone(clone, move) if part not in made else None
+        if levels is not None:
+            made[part] = _levels(levels)
+    return BuiltLevels(clone, fits, frozenset(made), made)
 
 
-def store(original, mask, curvature, price, total, name):
-    def put(sites, made, sums):
-        site = sites[0]
-        whole = sums.whole()
-        biased = bias_place(site) is not None
-        use = whole if biased else whole.about_zero()
-        start = site.matrix(original.astype(np.float64))
-        H = use.xx.copy()
-        d = np.einsum('gii->gi', H)
-        damping = B['ridge'] or (made.damping if made.damping is not None else 1.0)
-        ridge = damping * np.maximum(d.mean(axis=1, keepdims=True), 1e-30)
-        d += ridge
-        target = np.linalg.solve(H, use.xy + ridge[:, :, None] * start)
-        p = RoundingProblem(target, H, curvature, made.matrix, site.matrix(mask), price)
-        r = solve(p)
-        W = site.weight(r.matrix)
-        value = site.node.inputs[site.layer.weight_at]
-        edit.set_weight(value, W.astype(np.float32))
-        M = site.matrix(W.astype(np.float32).astype(np.float64))
-        bias = use.bias(M) if biased else np.zeros_like(use.y)
-        made2 = replace(made, matrix=M, bias=bias)
-        biases = fitted_biases(sites, made2)
-        c = curvature if curvature.ndim == 2 else np.einsum('goo->go', curvature)
-        bb = 0.0
-        for s, b in zip(sites, biases):
-            if b.size and B['biasgrid']:
-                step = np.float32(np.sqrt(6/np.log(2)*price/c.mean()))
-                z = np.rint(b/step)
-                b = (z*step).astype(np.float32)
-                bb += total_bits(z[None,:,None])
-            else:
-                bb += 32*b.size
-            set_bias(s, b)
-        over = 3.0 * (np.unique(r.t).size > 1) * r.t.size + 3.0 * (np.unique(r.g).size > 1) * r.g.size + 64
-        wb = total_bits(r.levels)
-        total['bits'] += wb + bb + over
-        total['rows'].append((name, r.levels.shape, f"nz {np.mean(r.levels!=0):.3f} mask {mask.mean():.3f} b/w {wb/r.levels.size:.3f} max {np.abs(r.levels).max():.0f} bias {bb:.0f} over {over:.0f} damp {made.damping}", [tuple(np.round(x,3)) for x in r.trace]))
-        return made2
-    return put
+def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Levels]) -> Job:
+    """Return the job that fits a layer, the cheapest weights zero, and puts it on levels."""
+    value = nodes[0].inputs[move.index]
+    assert value is not None
+    assert value.data is not None
+    original = value.data
+    kept = move.kept(original)
+
+    def store(sites: Sequence[Site], fit: Fit, sums: RegressionSums | None) -> Fit | None:
+        whole = sums.whole() if sums is not None else None
+        if whole is None:
+            return None
+        if bias_place(sites[0]) is None:
+            whole = whole.about_zero()
+        problem = _problem(sites[0], original, kept, fit, whole, move)
+        rounded = solve(problem)
+        weight = sites[0].weight(rounded.matrix).astype(original.dtype)
+        matrix = sites[0].matrix(weight.astype(np.float64))
+        fitted = replace(fit, matrix=matrix, bias=whole.bias(matrix))
+        bits = _store(sites, fitted, weight, move)
+        if bits is None:
+            return None
+        row = _levels(rounded.levels)
+        made[part] = replace(row, bits=row.bits + bits, error=rounded.error)
+        return fitted
+
+    edit.set_weight(value, np.where(kept, original, 0).astype(original.dtype))
+    return Job(nodes, store=store, curvature=move.priced.curvature)
+
+
+def _problem(
+    site: Site,
+    original: np.ndarray,
+    kept: np.ndarray,
+    fit: Fit,
+    sums: Regression,
+    move: Rounding,
+) -> RoundingProblem:
+    """Return what is to be rounded: the best weight for what the layer reads now."""
+    start = site.matrix(original.astype(np.float64))
+    hessian = sums.shrunk().xx
+    diagonal = np.einsum("gii->gi", hessian)
+    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
+    diagonal += level * min(_DAMPING, fit.damping or _DAMPING)
+    # what the samples do not tell about is to stay as it is
+    told = 1 - sums.shares[:, None, None]
+    wanted = told * sums.xy + (hessian - told * sums.xx) @ start
+    return RoundingProblem(
+        np.linalg.solve(hessian, wanted),
+        hessian,
+        move.priced.curvature,
+        fit.matrix,
+        site.matrix(kept),
+        start != 0,
+        move.price,
+        precision_of(original),
+    )
+
+
+def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Rounding) -> float | None:
+    """Set a weight and the biases, and return the bits of the biases; None if they do not fit."""
+    biases = fitted_biases(sites, fitted)
+    if biases is None:
+        return None
+    value = sites[0].node.inputs[sites[0].layer.weight_at]
+    assert value is not None
+    edit.set_weight(value, weight)
+    cost = alone(move.priced.curvature).mean()
+    exact = step_for(move.price, float(cost))
+    bits = 0.0
+    for site, bias in zip(sites, biases, strict=True):
+        if not bias.size:
+            continue
+        largest = float(np.abs(bias).max()) / exact
+        step = short(np.asarray(exact), largest, precision_of(bias))
+        levels = np.rint(bias.astype(np.float64) / step)
+        set_bias(site, (levels * step).astype(bias.dtype))
+        bits += total_bits(levels[None, :, None]) + _STEP_BITS
+    return bits
+
+
+def _levels(levels: np.ndarray) -> Levels:
+    zeros = 1 - np.count_nonzero(levels) / max(levels.size, 1)
+    largest = int(np.abs(levels).max(initial=0))
+    return Levels(total_bits(levels) + _STEP_BITS, zeros, largest)

@@ -1,30 +1,40 @@
-"""How finely weights are rounded, as moves: one price of a bit for all."""
+"""How finely weights are rounded, as moves: one price of a bit for all weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 
+from ocompress.analysis.weight_form import epsilon
 from ocompress.ir import Model, edit
 from ocompress.lossy.engine import Plan, Proposal
-from ocompress.lossy.layer_weights import LayerWeight
+from ocompress.lossy.layer_weights import LayerWeight, weight_of
 from ocompress.planning import Move
-from passes.sharing.pricing import Priced, flat, unflat
-from passes.sharing.rounding import PLAIN_STEP, STEP, plain
+from passes.sharing.pricing import Priced, flat, place, unflat
+from passes.sharing.rounding import plain, step_for
 
-ZERO_BITS = 9.0
+ZERO_BITS = 6.5
 """Bits that a weight takes that is not zero where most are: what costs less to lose is lost."""
 _COARSEST, _FINEST = 0.002, 0.4
 """Parts of the bits of float32 between which the search looks."""
+_FLOAT_BITS = 32
 _LEVEL_COST = 6.0
 """What rounding a weight that is left costs, in prices of a bit, about."""
+_SHAPE_BITS = 2.05
+"""Bits of a number from a normal distribution, rounded to a step of its deviation."""
+_TIMES = 4.0
+"""Squared step, in that of many bits, about."""
 _HALVINGS = 40
+_CORRECTIONS, _NEAR = 4, 0.02
+"""How often a forecast of the bits is corrected, and how near is near enough."""
+_MANY = 256
+"""Prices that are remembered."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rounding:
     """Rounds a weight to few levels.
 
@@ -46,12 +56,12 @@ class Rounding:
         return found & (self.priced.costs > self.price * ZERO_BITS) if self.priced.seen else found
 
     def apply(self, model: Model) -> bool:
-        """Round the weight by itself: nothing makes up for the errors."""
+        """Round the weight by itself: no other makes up for the errors."""
         return round_alone(model, self) is not None
 
 
 def round_alone(model: Model, move: Rounding) -> np.ndarray | None:
-    """Round a weight that no data tell about.
+    """Round a weight, no other making up for the errors.
 
     Args:
         model: Changed in place.
@@ -60,18 +70,143 @@ def round_alone(model: Model, move: Rounding) -> np.ndarray | None:
     Returns:
         The levels, (groups, inputs, outputs); None if there is no such weight.
     """
-    from ocompress.lossy.layer_weights import weight_of
-
     node = next((n for _, n in model.nodes() if n.label == move.readers[0]), None)
     found = weight_of(node) if node is not None else None
     if node is None or found is None:
         return None
-    value, form = found
-    weight = LayerWeight(value, form, [node])
+    weight = LayerWeight(*found, [node])
     matrix = flat(weight, weight.array.astype(np.float64))
-    cost = move.priced.curvature
-    if cost.ndim != 2 or cost.shape != (1, matrix.shape[2]):
-        cost = np.full((1, matrix.shape[2]), 1 / max(float(np.square(matrix).sum()), 1e-300))
-    made = plain(matrix, cost, move.price, weight.precision)
-    edit.set_weight(value, unflat(weight, made.matrix).astype(weight.array.dtype))
+    lost = flat(weight, move.priced.costs).sum(axis=1, dtype=np.float64)
+    power = np.square(matrix).sum(axis=1)
+    cost = (lost + 1e-12 * lost.mean()) / np.maximum(power, 1e-12 * max(power.mean(), 1e-300))
+    made = plain(matrix, cost, move.price, precision_of(weight.array))
+    edit.set_weight(weight.value, unflat(weight, made.matrix).astype(weight.array.dtype))
     return made.levels
+
+
+def precision_of(weight: np.ndarray) -> int:
+    """Return the bits of a number of a weight's type, the leading one included."""
+    return 1 - int(np.rint(np.log2(epsilon(weight.dtype))))
+
+
+class Prices(Proposal):
+    """Weights that may be rounded; each part is a weight.
+
+    A share says where between the finest and the coarsest rounding, on a scale of the logarithm of
+    the bits, which are estimated.
+    """
+
+    least, finest = 0.0, 0.015
+
+    def __init__(
+        self,
+        weights: Sequence[LayerWeight],
+        priced: dict[int, Priced],
+        bits_of: Callable[[Plan], float],
+    ) -> None:
+        """Name the parts.
+
+        Args:
+            weights: Those that may be rounded.
+            priced: What errors cost, by id of a weight's value.
+            bits_of: Builds the model of a plan, and says how many bits its weights take.
+        """
+        super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
+        self.weights, self.priced, self._bits_of = weights, priced, bits_of
+        self._forecasts = {
+            w.name: Forecast(w.array, p.costs)
+            for w in weights
+            if (p := priced[id(w.value)]).costs.any()
+        }
+        self.plan = lru_cache(_MANY)(self._plan)
+
+    @property
+    def elements(self) -> int:
+        """How many weights there are."""
+        return sum(w.array.size for w in self.weights)
+
+    def leaving(self, share: float) -> Plan:
+        """Return the rounding at a share of the way from the coarsest to the finest."""
+        part = _COARSEST * (_FINEST / _COARSEST) ** share
+        return self.plan(self.price_of(part * _FLOAT_BITS))
+
+    def taking(self, bits: float) -> Plan:
+        """Return the rounding at which weights take so many bits in the mean.
+
+        What is forecast is built, and corrected by what that takes.
+        """
+        wanted = bits
+        plan = self.plan(self.price_of(wanted))
+        for _ in range(_CORRECTIONS):
+            made = self._bits_of(plan) / max(self.elements, 1) if plan else bits
+            if abs(made - bits) <= _NEAR * bits:
+                break
+            wanted = min(max(wanted * bits / max(made, 1e-9), bits / 8), bits * 8)
+            plan = self.plan(self.price_of(wanted))
+        return plan
+
+    def price_of(self, bits: float) -> float:
+        """Return about the price at which weights take so many bits in the mean."""
+        low, high = -200.0, 100.0  # in powers of two
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            many = sum(f.bits(2.0**middle) for f in self._forecasts.values())
+            low, high = (middle, high) if many > bits * self.elements else (low, middle)
+        return float(2.0**high)
+
+    def _plan(self, price: float) -> Plan:
+        """Return the moves at a price of a bit."""
+        found = {}
+        for weight in self.weights:
+            forecast = self._forecasts.get(weight.name)
+            if forecast is None or not weight.array.any():
+                continue
+            readers = tuple(n.label for n in weight.nodes)
+            own = Rounding(readers, place(weight), price, self.priced[id(weight.value)])
+            size = round(forecast.bits(price) / 8)
+            what = f"about {8 * size / weight.array.size:.2g} bits a weight"
+            row = (weight.name, "levels", what, forecast.error(price), size, 0.0)
+            found[weight.name] = Move(*row, edit=own)
+        return found
+
+
+class Forecast:
+    """About what rounding a weight costs and saves, at any price of a bit."""
+
+    def __init__(self, weight: np.ndarray, costs: np.ndarray) -> None:
+        """Sort the weights by what they cost.
+
+        Args:
+            weight: The weight.
+            costs: What losing each element costs, of its shape.
+        """
+        squares = np.square(weight.reshape(-1).astype(np.float64))
+        each = costs.reshape(-1).astype(np.float64)
+        order = np.argsort(each)
+        self._costs = each[order]
+        self._lost = np.concatenate([[0.0], np.cumsum(self._costs)])
+        self._power = np.concatenate([[0.0], np.cumsum(squares[order])])
+        alive = squares > 0
+        level = float(np.median(each[alive] / squares[alive])) if alive.any() else 1.0
+        self._step = _TIMES * step_for(1.0, level) ** 2
+
+    def bits(self, price: float) -> float:
+        """Return about how many bits the weight takes."""
+        gone, count = self._gone(price), len(self._costs)
+        left = count - gone
+        if not left:
+            return 0.0
+        share = min(max(left / count, 1e-12), 1 - 1e-12)
+        where = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+        power = (self._power[-1] - self._power[gone]) / left
+        size = 0.5 * np.log2(max(power, 1e-300) / max(self._step * price, 1e-300)) + _SHAPE_BITS
+        return float(count * where + left * max(size, 1.4))
+
+    def error(self, price: float) -> float:
+        """Return about what rounding costs at the model's outputs."""
+        gone = self._gone(price)
+        left = (len(self._costs) - gone) * _LEVEL_COST * price
+        return float(self._lost[gone] + min(left, self._lost[-1] - self._lost[gone]))
+
+    def _gone(self, price: float) -> int:
+        return int(np.searchsorted(self._costs, price * ZERO_BITS, side="right"))

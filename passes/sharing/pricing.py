@@ -38,7 +38,9 @@ class Priced:
     seen: bool
 
 
-def priced(model: Model, weights: Sequence[LayerWeight], ctx: Context) -> dict[int, Priced]:
+def priced(
+    model: Model, weights: Sequence[LayerWeight], ctx: Context, *, seen: bool
+) -> dict[int, Priced]:
     """Find out what errors of weights cost.
 
     Those that data tell about are priced by optimal brain surgeon and the Fisher information of
@@ -49,12 +51,13 @@ def priced(model: Model, weights: Sequence[LayerWeight], ctx: Context) -> dict[i
         model: The model as it is.
         weights: Its weights.
         ctx: Has the data, if there are any.
+        seen: Whether the data may be looked at.
 
     Returns:
         By id of the weight's value.
     """
     measured = {}
-    if ctx.has_data:
+    if seen:
         question = costs.Question("obs", Pattern(), DEEPEST, DEEPEST)
         measured = costs.measure(model, weights, question, ctx)
     right = corrected(model, weights, measured, ctx) if measured else {}
@@ -67,7 +70,7 @@ def priced(model: Model, weights: Sequence[LayerWeight], ctx: Context) -> dict[i
             factor = float(after.sum(dtype=np.float64)) / before if before > 0 else 1.0
             found[id(weight.value)] = Priced(after, known.curvature * factor, seen=True)
     blind = [w for w in weights if id(w.value) not in found]
-    return found | _blind(model, blind, ctx)
+    return found | _blind(model, blind, ctx if seen else None)
 
 
 def flat(weight: LayerWeight, array: np.ndarray) -> np.ndarray:
@@ -83,20 +86,20 @@ def unflat(weight: LayerWeight, matrix: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(matrix.reshape(*rest, shape[axis]), -1, axis))
 
 
-def _blind(model: Model, weights: Sequence[LayerWeight], ctx: Context) -> dict[int, Priced]:
+def _blind(model: Model, weights: Sequence[LayerWeight], ctx: Context | None) -> dict[int, Priced]:
     """Price weights by their power, put right by trying them where there are data."""
     relative = {w.name: _relative(w) for w in weights}
     trials = {}
-    if ctx.has_data:
+    if ctx is not None:
         for weight in weights:
             matrix = flat(weight, weight.array.astype(np.float64))
             power = float(np.square(matrix).mean(axis=1).mean())
             price = float(relative[weight.name].mean()) * power * 4.0**-_TRIED
             made = plain(matrix, relative[weight.name], price, 24)
             array = unflat(weight, made.matrix).astype(np.float32)
-            change = Change(weight.nodes[0].label, _place(weight), array, None)
+            change = Change(weight.nodes[0].label, place(weight), array, None)
             trials[weight.name] = Trial([change], made.error)
-    times = tried(model, trials, ctx) if trials else None
+    times = tried(model, trials, ctx) if ctx is not None and trials else None
     found = {}
     for weight in weights:
         factor = times.of(weight.name) if times is not None else 1.0
@@ -107,7 +110,8 @@ def _blind(model: Model, weights: Sequence[LayerWeight], ctx: Context) -> dict[i
     return found
 
 
-def _place(weight: LayerWeight) -> int:
+def place(weight: LayerWeight) -> int:
+    """Return which input of its first node a weight is."""
     return next(at for at, v in enumerate(weight.nodes[0].inputs) if v is weight.value)
 
 

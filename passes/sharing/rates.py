@@ -9,7 +9,7 @@ import numpy as np
 _PRIOR = 0.5
 """Levels of each kind that are taken as seen before the first."""
 _TAIL = 15
-"""Magnitudes that are counted one by one; larger ones cost a bit more each."""
+"""Magnitudes that are counted one by one; larger ones cost what a code for any number does."""
 _NEIGHBOUR, _SHARE = 6.0, 0.8
 """How many levels the input before counts for, and how much of what a row tells is believed."""
 
@@ -46,7 +46,7 @@ class Rates:
         size = np.abs(levels)
         last = len(self.sizes)
         known = self.sizes[np.clip(size, 1, last).astype(np.intp) - 1]
-        large = self.other + known + np.maximum(size - last, 0)
+        large = self.other + known + _beyond(size - last)
         found: np.ndarray = np.where(size == 0, self.zero, large)
         return found
 
@@ -83,12 +83,18 @@ def _flag_bits(used: np.ndarray) -> float:
 
 def _size_bits(sizes: np.ndarray) -> float:
     """Return the bits of signs and of magnitudes in unary, each digit adaptive."""
-    found = float(len(sizes))
-    counts = np.bincount(sizes)
+    found = float(len(sizes) + _beyond(sizes - _TAIL).sum())
+    counts = np.bincount(np.minimum(sizes, _TAIL))
     left = len(sizes)
     for count in counts[1:]:
         found += _adaptive(left, int(count))
         left -= int(count)
+    return found
+
+
+def _beyond(excess: np.ndarray) -> np.ndarray:
+    """Return the bits of what a magnitude has beyond those that are counted (Elias, 1975)."""
+    found: np.ndarray = 2 * np.log2(1 + np.maximum(excess, 0))
     return found
 
 

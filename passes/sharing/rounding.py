@@ -10,11 +10,16 @@ from ocompress.lossy.fisher import across, alone
 from ocompress.lossy.least_squares import conjugate_gradients
 from passes.sharing.rates import Rates
 
-STEP = 12 * 6 / np.log(2)
-"""Squared step times what an error costs, in prices of a bit. Where bits are many it would be 6 /
-ln 2, at which an error costs as much as the bits that a finer step takes; where most levels are
-zero, coarser steps and fewer zeros are better (measured from 1 to 64 times that)."""
-_BLOCKS = 8
+_STEP = 6 / np.log(2)
+"""Squared step times what an error costs, in prices of a bit, where bits are many: an error costs
+as much as the bits that a finer step takes."""
+_FINEST, _COARSEST = 1.4, 5.0
+"""By how much steps are larger where no level and where nearly every one is zero. Error and bits
+together would be less with finer steps by some per cent, on the samples that weights are fitted
+to; on others, coarse ones are better (measured on LeNet-300-100 from 1 to 8)."""
+LARGEST = 2.0**15
+"""Largest magnitude of a level, about."""
+_BLOCKS = 12
 """Parts in which inputs are rounded, the others making up for each in turn."""
 _ROUNDS, _TOLERANCE = 12, 1e-3
 _SWEEPS = 6
@@ -66,12 +71,13 @@ class Rounded:
     @property
     def matrix(self) -> np.ndarray:
         """The weight, (groups, inputs, outputs), float64."""
-        return self.levels * along(self.step)
+        found: np.ndarray = self.levels * along(self.step)
+        return found
 
 
 def along(step: np.ndarray) -> np.ndarray:
     """Shape a step so that it multiplies levels."""
-    return step if step.ndim == 0 else step[:, None]
+    return step if step.ndim == 0 else np.asarray(step[:, None])
 
 
 def short(step: np.ndarray, largest: float, precision: int) -> np.ndarray:
@@ -105,20 +111,38 @@ def solve(problem: RoundingProblem) -> Rounded:
     Args:
         problem: The layer.
     """
-    variance = _variances(problem)
+    order = np.random.default_rng(0).permutation(problem.start.shape[1])
+    variance = _variances(problem, order)
     cost = variance[:, :, None] * alone(problem.curvature)[:, None]
     level = float(cost[problem.mask].mean() if problem.mask.any() else cost.mean())
-    exact = np.sqrt(STEP * problem.price / max(level, 1e-300))
-    largest = float(np.abs(problem.start).max(initial=0.0)) / exact
-    step = short(np.asarray(exact), largest, problem.precision)
-    levels = _in_parts(problem, cost, step)
-    for _ in range(_SWEEPS):
-        changed = _sweep(problem, levels, step, Rates.of(levels))
-        if changed <= _STILL * levels.size:
-            break
-    step = short(_fitted(problem, levels, step), float(np.abs(levels).max()), problem.precision)
-    _sweep(problem, levels, step, Rates.of(levels))
+    most = float(np.abs(problem.start).max(initial=0.0))
+    dense = float(problem.mask.mean())
+    times = _COARSEST ** (1 - dense) * _FINEST**dense
+    exact = max(times * step_for(problem.price, level), most / LARGEST, 1e-30)
+    step = short(np.asarray(exact), most / exact, problem.precision)
+    levels = _in_parts(problem, order, cost, step)
+    _descend(problem, levels, step, _SWEEPS)
+    fitted = _fitted(problem, levels, step)
+    step = short(fitted, float(np.abs(levels).max(initial=0.0)), problem.precision)
+    _descend(problem, levels, step, 1)
     return Rounded(levels, step, error_of(problem, levels * step))
+
+
+def _descend(problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, sweeps: int) -> None:
+    """Sweep over levels, changed in place, until they are still."""
+    for _ in range(sweeps):
+        if _sweep(problem, levels, step, Rates.of(levels)) <= _STILL * levels.size:
+            break
+
+
+def step_for(price: float, cost: float) -> float:
+    """Return the step at which an error costs as much as the bits that a finer one takes.
+
+    Args:
+        price: What a bit costs.
+        cost: What a squared error costs.
+    """
+    return float(np.sqrt(_STEP * price / max(cost, 1e-300)))
 
 
 def error_of(problem: RoundingProblem, matrix: np.ndarray) -> float:
@@ -141,9 +165,9 @@ def plain(weight: np.ndarray, cost: np.ndarray, price: float, precision: int) ->
     """
     level = max(float(cost.mean()), 1e-300)
     scales = np.exp2(np.rint(np.log2(level / np.maximum(cost, 1e-9 * level)) / 2))
-    exact = np.sqrt(PLAIN_STEP * price / level)
-    largest = np.abs(weight / scales[:, None]).max(initial=0.0) / exact
-    step = short(np.asarray(exact), float(largest), precision) * scales
+    most = float(np.abs(weight / scales[:, None]).max(initial=0.0))
+    exact = max(np.sqrt(_PLAIN_STEP * price / level), most / LARGEST, 1e-30)
+    step = short(np.asarray(exact), most / exact, precision) * scales
     levels = np.rint(weight / step[:, None])
     for _ in range(2):
         levels = _nearest(weight, step[:, None], cost[:, None], Rates.of(levels), price)
@@ -151,14 +175,25 @@ def plain(weight: np.ndarray, cost: np.ndarray, price: float, precision: int) ->
     return Rounded(levels, step, error)
 
 
-PLAIN_STEP = 2 * 6 / np.log(2)
-"""As `STEP`, for weights that no other makes up for."""
+_PLAIN_STEP = 2 * _STEP
+"""As `_STEP`, for weights that no other makes up for."""
 
 
-def _variances(problem: RoundingProblem) -> np.ndarray:
-    """Return what is left of each input's variance, the more others are there: (groups, inputs)."""
+def _variances(problem: RoundingProblem, order: np.ndarray) -> np.ndarray:
+    """Return what is left of each input's variance when those to come make up for it.
+
+    Args:
+        problem: The layer.
+        order: In which inputs are rounded.
+
+    Returns:
+        (groups, inputs); the less of the others there is, the nearer to the whole variance.
+    """
     single = np.einsum("gii->gi", problem.hessian)
-    joint = 1 / np.einsum("gii->gi", np.linalg.inv(problem.hessian))
+    backwards = order[::-1]
+    ahead = problem.hessian[:, backwards[:, None], backwards]
+    joint = np.empty_like(single)
+    joint[:, backwards] = np.square(np.einsum("gii->gi", np.linalg.cholesky(ahead)))
     share = float(problem.mask.mean())
     found: np.ndarray = np.clip(joint, _DAMPING * single, single) ** share * single ** (1 - share)
     return found
@@ -169,14 +204,17 @@ def _nearest(
 ) -> np.ndarray:
     """Return the level next to each number, the one before it, or zero: what costs least."""
     near = np.rint(wanted / step)
-    found, least = near, np.full(near.shape, np.inf)
+    found: np.ndarray = near
+    least = np.full(near.shape, np.inf)
     for levels in (near, near - np.sign(near), np.zeros_like(near)):
         charged = cost * np.square(wanted - levels * step) + price * rates.bits(levels)
         found, least = np.where(charged < least, levels, found), np.minimum(charged, least)
     return found
 
 
-def _in_parts(problem: RoundingProblem, cost: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _in_parts(
+    problem: RoundingProblem, order: np.ndarray, cost: np.ndarray, step: np.ndarray
+) -> np.ndarray:
     """Round inputs part by part, what is left fitted after each."""
     matrix, left = problem.start, problem.mask.copy()
     rates = Rates.of(np.rint(matrix / step) * problem.mask)
@@ -189,9 +227,7 @@ def _in_parts(problem: RoundingProblem, cost: np.ndarray, step: np.ndarray) -> n
     levels = np.zeros_like(matrix)
     inputs = matrix.shape[1]
     parts = min(_BLOCKS, inputs)
-    order = np.random.default_rng(0).permutation(inputs)
-    for part in range(parts):
-        taken = order[part::parts]
+    for part, taken in enumerate(np.array_split(order, parts)):
         if part:
             rest = (wanted - problem.hessian @ (levels * step)).astype(np.float32)
             start = (matrix * left).astype(np.float32)
@@ -203,9 +239,7 @@ def _in_parts(problem: RoundingProblem, cost: np.ndarray, step: np.ndarray) -> n
     return levels
 
 
-def _sweep(
-    problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, rates: Rates
-) -> int:
+def _sweep(problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, rates: Rates) -> int:
     """Move every level to where error and bits together are least, the others as they are.
 
     Args:
@@ -259,7 +293,7 @@ class _Row:
         """Return where each level would go alone, and what that changes (negative or zero)."""
         now = self.price * self.rates.bits(self.levels[:, None])[:, 0]
         wanted = self.levels - self.slope / np.maximum(self.bend, 1e-300)
-        near = np.rint(np.clip(wanted, -_FARTHEST, _FARTHEST))
+        near = np.rint(np.clip(wanted, -LARGEST, LARGEST))
         found, gain = self.levels, np.zeros_like(self.slope)
         for levels in (near, near - np.sign(near), np.zeros_like(near)):
             by = levels - self.levels
@@ -270,7 +304,6 @@ class _Row:
         return found, gain
 
 
-_FARTHEST = 2.0**20
 _MOST_MOVES = 64
 
 

@@ -126,6 +126,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "separable": [(one_kernel_per_channel, {"rank": 1})],
     "squeeze": [(squeezed, {"max_macs": 0.7, "layers": ("cut",)})],
     "prune": [(next_to_nothing, {"layers": {"gemm7": 0.5}})],
+    "entropy": [(next_to_nothing, {"bits": 16})],
     "prune-channels": [
         (unread_channels, {"ratio": 0.5, "multiple": 1}),
         (twin_channels, {"ratio": 0.5, "multiple": 1}),

@@ -31,6 +31,7 @@ LEAST_DB = {
     "quant-dynamic": 36.0,
     "quant": 20.0,
     "prune": 15.0,
+    "entropy": 8.0,
     "prune-heads": 15.0,
     "prune-channels": 12.0,
     "separable": 7.0,

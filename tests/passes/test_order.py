@@ -16,6 +16,7 @@ REMOVALS = ("prune-channels", "prune-heads", "prune-layers")
 FIRST = {
     "quant": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "equalize": {"merge-layers", *REPLACEMENTS},
+    "entropy": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "prune": {"merge-layers", *REPLACEMENTS},
     **{name: {"merge-layers"} for name in REPLACEMENTS},
 }

@@ -35,6 +35,7 @@ def dynamic() -> Model:
 
 
 PASSES = [
+    "entropy",
     "prune",
     "prune-channels",
     "prune-heads",

@@ -1,0 +1,141 @@
+"""Rounding of weights for files that are coded: as few bits as the error allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
+from ocompress.lossy.layer_weights import OP_TYPES, Rules, collect
+from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.naming import check_patterns
+from passes import order
+from passes.sharing import rows
+from passes.sharing.building import BuiltLevels, build
+from passes.sharing.offers import Prices
+from passes.sharing.pricing import priced
+
+_DEFAULT_BITS = 3.0
+"""Mean bits of a weight where nothing says how many."""
+
+
+class Entropy(LossyPass):
+    """Round weights to few levels, zero above all, so that a coded file is small.
+
+    Before: y = Conv(x, W)
+    After:  y = Conv(x, W'), W' = step * Z, Z whole numbers that take few bits
+
+    The .onnx stays as large as it is; what codes levels by how often they occur makes it small.
+    Every weight is a whole multiple of one step, exactly, biases too. A price of a bit, the same
+    for all layers, says how much the model's outputs may lose for it. With calibration data (no
+    labels needed) weights that cost less than their bits become zero, by optimal brain surgeon and
+    the Fisher information of the model's own outputs, as in `prune`. Then, first layer first,
+    what is left is fitted to the outputs of the original's layer, on what the rounded layers
+    before it now make, and rounded in parts, the rest making up for each. At last level after
+    level goes where error plus price of the bits are least, given all others, with rates that
+    follow. Without data the nearest level, the one before it or zero is taken, by squared error
+    relative to the power of the output channel, which gets a step of its own.
+
+    How far: as `bits` says; else as far as a limit on the drop (`--max-drop`) allows, by search;
+    else 3 bits a weight. Zeros stay zero, so `prune` may come before. A weight that several layers
+    share is rounded once. With up to 32 samples the pass checks whether data help; if not, it does
+    without (few-samples).
+
+    Leaves alone: embedding tables unless `op_types` names Gather (embedding), small weights
+    (too-small), names that match `exclude` (excluded), operators not in `op_types` (op-type),
+    recurrent ones (recurrent), quantized weights (already-quantized), computed ones
+    (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
+    (non-finite), ones of zeros only (all-zero). By itself alone, as without data, goes a weight
+    that data cannot judge: in bodies of control flow (in-body), stacks of matrices
+    (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that depends
+    on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector),
+    inputs that are never finite (unseen).
+    Numerics: lossy.
+    Reference: Wiedemann et al., DeepCABAC, 2020; Choi et al., Towards the Limit of Network
+    Quantization, 2017; Conzelmann and Bamler, Reducing Storage of Pretrained Neural Networks by
+    Rate-Constrained Quantization and Entropy Coding (CERWU), 2025; Frantar et al., Optimal Brain
+    Compression, 2022; Hassibi and Stork, Optimal Brain Surgeon, 1993.
+    """
+
+    name = "entropy"
+    after = order.TO_QUANTIZE
+    noun = "roundings"
+    saves_time = False
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    goals = ("bits",)
+    may_change = Facet.WEIGHTS
+
+    bits: float | None = option(
+        None,
+        help="Mean bits of a weight in a coded file, estimated; none: as few as the limit on the "
+        "drop allows, or 3 without a limit.",
+        at_least=0.01,
+        at_most=16,
+    )
+    fit: bool = option(
+        True, help="With data, let weights make up for each other's errors, layer by layer."
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    op_types: tuple[str, ...] = option(
+        ("Conv", "ConvTranspose", "Gemm", "MatMul"), help="Operators whose weights are rounded."
+    )
+    smallest: int = option(64, help="Leave weights with fewer elements alone.", at_least=0)
+
+    def __post_init__(self) -> None:
+        """Check operators."""
+        super().__post_init__()
+        for op_type in self.op_types:
+            if op_type not in OP_TYPES:
+                known = ", ".join(OP_TYPES)
+                msg = f"entropy: op_types names {op_type!r}, which is none of {known}"
+                raise OptionError(msg)
+
+    def blind(self) -> Entropy | None:
+        """Return the pass that fits nothing."""
+        return replace(self, fit=False) if self.fit else None
+
+    def propose(self, model: Model, ctx: Context) -> Prices:
+        """Find out what errors of weights cost.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+        """
+        check_patterns(model, self.exclude, self.name)
+        rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
+        found = []
+        for weight in collect(model, rules, ctx):
+            if weight.array.any():
+                found.append(weight)
+            else:
+                ctx.skip(weight.nodes[0], "all-zero", "all its weights are zero")
+        seen = self.fit and ctx.has_data
+        data = ctx if seen else None
+        return Prices(
+            found,
+            priced(model, found, ctx, seen=seen),
+            lambda plan: build(model, plan, data).bits,
+        )
+
+    def asked(self, proposal: Prices) -> Plan:
+        """Return the rounding that takes the bits that are asked for."""
+        return proposal.taking(self.bits or _DEFAULT_BITS)
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltLevels:
+        """Return the model on levels, layer after layer fitted."""
+        return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def finish(self, model: Model, proposal: Prices, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each weight what became of it, and change the model."""
+        for weight in proposal.weights:
+            if weight.name not in chosen.plan:
+                reason = proposal.reasons.get(weight.name, _NOTHING)
+                ctx.skip(weight.nodes[0], reason.code, reason.why)
+        details = rows.details(model, proposal, chosen, ctx)
+        if chosen.built is None:
+            return Outcome(details=details)
+        model.become(chosen.built.model)
+        return Outcome(Facet.WEIGHTS, {"weights rounded": len(chosen.built.done)}, details)
+
+
+_NOTHING = Reason("all-zero", "all its weights are zero")

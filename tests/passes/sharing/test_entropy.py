@@ -1,0 +1,131 @@
+"""The pass `entropy`: levels of few bits in place of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.errors import OptionError
+from ocompress.ir import Model
+from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from passes.pruning.prune import Prune
+from passes.sharing.entropy import Entropy
+from tests.build import Builder
+from tests.passes.pruning.on_data import Fake, error, run, weight_of
+from tests.passes.pruning.test_prune_with_data import net
+
+
+def rounded(
+    model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
+) -> tuple[Model, Outcome, Context]:
+    return run(Entropy(smallest=0, **options), model, data=data, guards=guards)
+
+
+def levels_of(array: np.ndarray) -> np.ndarray:
+    """Return the levels of an array by looking at it: multiples of a step, all exact."""
+    least = float(np.abs(array[array != 0]).min())
+    for part in range(1, 64):
+        found = array.astype(np.float64) / (least / part)
+        if np.array_equal(found, np.rint(found)):
+            return np.asarray(found)
+    raise AssertionError("no step divides all weights")
+
+
+def test_weights_and_biases_are_multiples_of_a_step() -> None:
+    model, outcome, _ = rounded(net(), bits=2.5)
+    assert outcome.counts == {"weights rounded": 4}
+    for array in model.weights():
+        if array.dtype == np.float32 and array.any():
+            assert np.abs(levels_of(array)).max() < 2**12
+    rows = outcome.details["levels"]
+    assert [r["name"] for r in rows] == ["c0", "c1", "c3", "y"]
+    by_label = {n.label: n for n in model.graph.nodes}
+    for row in rows[:3]:
+        weight = weight_of(by_label[row["name"]])
+        assert weight is not None
+        assert row["sparsity"] == pytest.approx(float((weight == 0).mean()))
+        assert row["largest"] <= np.abs(levels_of(weight)).max()
+
+
+def test_as_many_bits_as_are_asked_for() -> None:
+    lost = []
+    for bits in (1.5, 5.0):
+        model, outcome, _ = rounded(net(), bits=bits)
+        assert outcome.details["bits"] == pytest.approx(bits, rel=0.1)
+        lost.append(error(net(), model))
+    assert lost == sorted(lost, reverse=True)
+    assert lost[1] < 0.05 * lost[0]
+
+
+def test_layers_that_make_up_for_each_other_lose_less_for_the_same_bits() -> None:
+    model = net()
+    fitted = error(model, rounded(model, bits=2.0)[0])
+    alone = error(model, rounded(model, bits=2.0, fit=False)[0])
+    assert fitted < 0.6 * alone
+
+
+def test_zeros_of_prune_stay() -> None:
+    pruned, _, _ = run(Prune(protect_ends=False, smallest=0, sparsity=0.6), net())
+    model, _, _ = rounded(pruned, bits=2.0)
+    for before, after in zip(pruned.graph.nodes, model.graph.nodes, strict=True):
+        old, new = weight_of(before), weight_of(after)
+        if old is not None and new is not None and old.ndim > 1:
+            assert not new[old == 0].any()
+
+
+def test_it_goes_as_far_as_the_limit_lets() -> None:
+    bits = []
+    for limit in (0.01, 0.1):
+
+        def rule(candidate: Model, _: Model, limit: float = limit) -> Verdict:
+            lost = error(net(), candidate)
+            figures = {"drop": lost, "limit": limit}
+            return Verdict(lost <= limit, "max-drop", "", figures)
+
+        guard = Fake("max-drop", rule)
+        model, outcome, _ = rounded(net(), guards=[guard])
+        assert 0.1 * limit < error(net(), model) <= limit
+        assert guard.asked < 10
+        bits.append(outcome.details["bits"])
+    assert bits[1] < 0.8 * bits[0]
+
+
+def test_without_data_it_goes_by_the_weights() -> None:
+    model, outcome, _ = rounded(net(), data=False, bits=4.0)
+    assert outcome.details["bits"] == pytest.approx(4.0, rel=0.1)
+    assert error(net(), model) < 0.05
+    assert all("predicted_error" not in row for row in outcome.details["levels"])
+
+
+def test_a_shared_weight_is_rounded_once() -> None:
+    model, outcome, _ = rounded(net(shared=True), bits=3.0)
+    assert outcome.counts == {"weights rounded": 4}
+    by_label = {n.label: n for n in model.graph.nodes}
+    assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
+
+
+def test_tables_when_they_are_named() -> None:
+    b = Builder()
+    table = b.weight(200, 16)
+    h = b.op("Gather", table, b.input("ids", ["n", 4], 7))
+    b.output(b.op("MatMul", h, b.weight(16, 8), to="y"), ["n", 4, 8])
+    for op_types, count in ((("MatMul",), 1), (("Gather", "MatMul"), 2)):
+        _, outcome, _ = rounded(b.model(), data=False, op_types=op_types)
+        assert outcome.counts == {"weights rounded": count}
+
+
+def test_weights_that_are_zero_are_left_alone() -> None:
+    b = Builder()
+    h = b.op("Gemm", b.input("x", ["n", 8]), b.const(np.zeros((8, 8), np.float32)), to="none")
+    b.output(b.op("Gemm", h, b.weight(8, 4), to="y"), ["n", 4])
+    _, outcome, ctx = rounded(b.model())
+    assert ctx.diagnostics.declined("entropy")["all-zero"] == 1
+    assert outcome.counts == {"weights rounded": 1}
+
+
+def test_unknown_operators_are_refused() -> None:
+    with pytest.raises(OptionError, match="op_types names 'Add'"):
+        Entropy(op_types=("Add",))
