@@ -16,9 +16,10 @@ from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
 from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
+from passes.sharing.descent import RoundingProblem
 from passes.sharing.offers import Rounding, precision_of, round_alone
 from passes.sharing.rates import total_bits
-from passes.sharing.rounding import RoundingProblem, short, solve, step_for
+from passes.sharing.rounding import short, solve, step_for
 
 _STEP_BITS = 64
 """What a step takes in a file, about."""

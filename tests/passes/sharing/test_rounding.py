@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from passes.sharing.descent import RoundingProblem
 from passes.sharing.rates import total_bits
-from passes.sharing.rounding import RoundingProblem, error_of, plain, short, solve
+from passes.sharing.rounding import error_of, plain, short, solve
 
 
 def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> RoundingProblem:
