@@ -16,7 +16,7 @@ from passes.sharing.building import BuiltLevels, build
 from passes.sharing.offers import Prices
 from passes.sharing.pricing import priced
 
-_DEFAULT_BITS = 3.0
+_DEFAULT_BITS = 4.0
 """Mean bits of a weight where nothing says how many."""
 
 
@@ -38,7 +38,7 @@ class Entropy(LossyPass):
     relative to the power of the output channel, which gets a step of its own.
 
     How far: as `bits` says; else as far as a limit on the drop (`--max-drop`) allows, by search;
-    else 3 bits a weight. Zeros stay zero, so `prune` may come before. A weight that several layers
+    else 4 bits a weight. Zeros stay zero, so `prune` may come before. A weight that several layers
     share is rounded once. With up to 32 samples the pass checks whether data help; if not, it does
     without (few-samples).
 
@@ -64,12 +64,12 @@ class Entropy(LossyPass):
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("bits",)
-    may_change = Facet.WEIGHTS
+    may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
     bits: float | None = option(
         None,
         help="Mean bits of a weight in a coded file, estimated; none: as few as the limit on the "
-        "drop allows, or 3 without a limit.",
+        "drop allows, or 4 without a limit.",
         at_least=0.01,
         at_most=16,
     )
@@ -134,8 +134,15 @@ class Entropy(LossyPass):
         details = rows.details(model, proposal, chosen, ctx)
         if chosen.built is None:
             return Outcome(details=details)
+        changed = Facet.WEIGHTS
+        if _inputs(chosen.built.model) != _inputs(model):  # a bias makes up for a mean
+            changed |= Facet.TOPOLOGY | Facet.NAMES
         model.become(chosen.built.model)
-        return Outcome(Facet.WEIGHTS, {"weights rounded": len(chosen.built.done)}, details)
+        return Outcome(changed, {"weights rounded": len(chosen.built.done)}, details)
+
+
+def _inputs(model: Model) -> int:
+    return sum(len(node.inputs) for _, node in model.nodes())
 
 
 _NOTHING = Reason("all-zero", "all its weights are zero")
