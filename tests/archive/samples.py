@@ -23,12 +23,15 @@ def _positive_zero(array: np.ndarray) -> np.ndarray:
 
 def grid(scales: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return values on grids; scales broadcast against [12, 40]."""
-    return _positive_zero(scales.astype(np.float64) * levels(seed, (12, 40)))
+    values: np.ndarray = scales.astype(np.float64) * levels(seed, (12, 40))
+    return _positive_zero(values)
 
 
 def striped(seed: int) -> np.ndarray:
     """Return integers [40, 30] most of whose columns are nearly zero."""
-    return np.rint(levels(seed, (40, 30), 3) * np.where(np.arange(30) % 5, 0.1, 1)).astype(np.int64)
+    values: np.ndarray = levels(seed, (40, 30), 3) * np.where(np.arange(30) % 5, 0.1, 1)
+    rounded: np.ndarray = np.rint(values).astype(np.int64)
+    return rounded
 
 
 def _draw(seed: int) -> np.random.Generator:
