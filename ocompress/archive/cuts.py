@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ocompress.archive.forms import Plan
+from ocompress.archive.nodes import MOST_COLUMNS
 from ocompress.archive.wire import StoredTensor
 
 _LEAST = 96
@@ -86,5 +87,7 @@ def _plan(tensor: StoredTensor, stored: int) -> Plan:
     dims, elements = tensor.dims, stored * _PACKED.get(tensor.dtype, 1)
     if len(dims) < 2 or prod(dims) != elements or not elements:
         return Plan(tensor.dtype)
-    inner = prod(dims[2:])
-    return Plan(tensor.dtype, columns=elements // dims[0], inner=inner)
+    columns = elements // dims[0]
+    if columns > MOST_COLUMNS:
+        return Plan(tensor.dtype)
+    return Plan(tensor.dtype, columns=columns, inner=prod(dims[2:]))

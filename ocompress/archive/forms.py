@@ -147,7 +147,7 @@ def _coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[No
     yield _integers(moved.reshape(rows, plan.columns), width, plan.inner, bias)
     if len(values) <= _FEW and plan.columns > 1:
         yield _integers(moved.reshape(-1, 1), width, 1, bias)
-    if rows > 1 and plan.columns > 1:
+    if plan.columns > 1 and 1 < rows <= n.MOST_COLUMNS:
         turned = np.ascontiguousarray(moved.reshape(rows, plan.columns).T)
         below = _integers(turned, width, 1, bias)
         yield Node(n.TRANSPOSE, len(values), width, (plan.columns,), (below,))

@@ -25,7 +25,12 @@ WIDTHS = (1, 2, 4, 8)
 DEEPEST = 8
 LARGEST_PIECE = 1 << 26
 """Bytes that one piece may stand for."""
+MOST_COLUMNS = 1 << 20
+"""Of a matrix of integers."""
 _LARGEST_NUMBER = 1 << 48
+_MOST_MIXED = 24
+_INTEGERS_EACH, _BYTES_EACH = 1 << 15, 1 << 12
+"""Integers and bytes that one byte of a code may stand for."""
 
 
 @dataclass(frozen=True)
@@ -166,15 +171,18 @@ def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> Node:
 
 
 def _checked(node: Node) -> Node:
+    """Check a coded node; no code can be shorter, as every step costs something."""
     if node.codec == OCTETS:
-        if node.settings[0] > 2:
-            fail(f"bytes are coded by model {node.settings[0]}, which is not known")
+        if node.settings[0] > 2 or node.count * node.width > _BYTES_EACH * (node.size + 8):
+            fail(f"{node.size} bytes are no code of {node.count * node.width}")
         return node
-    columns, inner, mixed, _, _ = node.settings
-    if not columns or node.count % columns or inner < 1 or not 0 < mixed <= 24:
+    columns, inner, mixed = node.settings[:3]
+    if not columns or node.count % columns or columns > MOST_COLUMNS:
         fail(f"{node.count} integers do not come in rows of {columns}")
-    if max(columns, inner) > LARGEST_PIECE:
-        fail("rows of integers are too long")
+    if not 0 < inner <= MOST_COLUMNS or not 0 < mixed <= _MOST_MIXED:
+        fail(f"integers have kernels of {inner} and mix {mixed} steps")
+    if node.count > _INTEGERS_EACH * (node.size + 8):
+        fail(f"{node.size} bytes are no code of {node.count} integers")
     return node
 
 

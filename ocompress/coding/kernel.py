@@ -1,9 +1,9 @@
 """The arithmetic of the coders, in the part of Python that numba compiles.
 
 Every function here and in the other kernels runs in two ways: as it stands, over lists, which is
-the reference, and compiled, over int64 arrays (`engine.py`). Both compute with integers below
-2**62 only, so they agree bit for bit. Encoding, decoding and counting bits are one traversal that
-differs in `MODE` alone, so what one writes the others read by construction.
+the reference, and compiled, over int64 arrays (`engine.py`). Sums and products stay below 2**62,
+and hashes keep low bits only, so both agree bit for bit. Encoding, decoding and counting bits are
+one traversal that differs in `MODE` alone, so what one writes the others read by construction.
 docs/archive-format.md says the same in words.
 """
 
@@ -91,14 +91,12 @@ def start(w: Work, mode: int) -> None:
 
 
 def finish(w: Work) -> int:
-    """Write what is left and return the number of bytes, zeros at the end not counted."""
+    """Write what is left, one byte, and return the number of all; zeros follow when reading."""
     w.coder[LOW] += 16777215
     if w.coder[LOW] >> 32:
         carry(w)
     shift_byte(w)
     size: int = w.coder[POSITION]
-    while size > 0 and w.data[size - 1] == 0:
-        size -= 1
     return size
 
 

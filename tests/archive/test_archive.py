@@ -128,6 +128,12 @@ LIES = {
     "endless nesting": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, b"\x0a" * 400, CHECK),
     "rows of nothing": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 0, 1, 1, 0, 0, CHECK),
     "rows that do not fit": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 3, 1, 1, 0, 0, CHECK),
+    "a code that is too short": made_up(
+        1, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 3, 1, 1, 1, 0, 0, CHECK),
+    "bytes whose code is too short": made_up(
+        1, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 1, 0, 0, CHECK),
+    "rows that are too long": made_up(
+        1, 0, 1, NAME, 1 << 21, DIGEST, 1, 0, 1 << 21, 1, 3, 1 << 21, 1, 1, 0, 99, CHECK),
     "a huge block": made_up(
         1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 4, 1, 2, 1 << 40, 0, 4, 0, 0, CHECK),
     "an empty mask": made_up(

@@ -1,0 +1,127 @@
+/* unocz ARCHIVE.ocz MODEL.onnx: get a model back; external data go beside it.
+ *
+ * Files are written under temporary names and renamed when all of them are whole. Exit codes: 0 done,
+ * 2 wrong usage, 3 damaged archive, 4 failure.
+ */
+#include "ocz.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DONE = 0, USAGE = 2, ARCHIVE = 3, FAILURE = 4 };
+
+static int complain(int code, const char *what, const char *why)
+{
+    fprintf(stderr, "error: '%s': %s\n", what, why);
+    return code;
+}
+
+static int to_file(void *context, const uint8_t *bytes, size_t size)
+{
+    return fwrite(bytes, 1, size, context) != size;
+}
+
+static uint8_t *read_all(const char *path, size_t *size)
+{
+    FILE *stream = fopen(path, "rb");
+    uint8_t *content = NULL;
+    size_t room = 0;
+    *size = 0;
+    while (stream) {
+        if (*size == room) {
+            uint8_t *more = realloc(content, room = room ? 2 * room : 65536);
+            if (!more)
+                break;
+            content = more;
+        }
+        size_t got = fread(content + *size, 1, room - *size, stream);
+        *size += got;
+        if (!got) {
+            int failed = ferror(stream);
+            fclose(stream);
+            if (!failed)
+                return content;
+            free(content);
+            return NULL;
+        }
+    }
+    if (stream)
+        fclose(stream);
+    free(content);
+    return NULL;
+}
+
+/* Return where a file of the archive goes, with an ending. */
+static char *path_of(const ocz *archive, size_t file, const char *model, const char *ending)
+{
+    const char *slash = strrchr(model, '/');
+    size_t folder = file && slash ? (size_t)(slash - model) + 1 : 0;
+    const char *name = file ? ocz_name(archive, file) : model;
+    char *path = malloc(folder + strlen(name) + strlen(ending) + 1);
+    if (path) {
+        memcpy(path, model, folder);
+        strcpy(path + folder, name);
+        strcat(path, ending);
+    }
+    return path;
+}
+
+static int write_one(ocz *archive, size_t file, const char *model)
+{
+    char *path = path_of(archive, file, model, ".part");
+    FILE *stream = path ? fopen(path, "wb") : NULL;
+    const char *error = NULL;
+    int code = DONE;
+    if (!stream) {
+        code = complain(FAILURE, path ? path : model, strerror(errno));
+    } else {
+        error = ocz_write(archive, file, to_file, stream);
+        int broken = ferror(stream);
+        if (fclose(stream) || broken)
+            code = complain(FAILURE, path, "it cannot be written");
+        else if (error)
+            code = complain(ARCHIVE, ocz_name(archive, file), error);
+    }
+    free(path);
+    return code;
+}
+
+/* Give all files their names, or remove them. */
+static int settle(const ocz *archive, size_t files, const char *model, int code)
+{
+    for (size_t i = files; i-- > 0;) {
+        char *from = path_of(archive, i, model, ".part"), *to = path_of(archive, i, model, "");
+        if (from && to && (code ? remove(from) : rename(from, to)) && !code)
+            code = complain(FAILURE, to, strerror(errno));
+        free(from);
+        free(to);
+    }
+    return code;
+}
+
+int main(int count, char **words)
+{
+    const char *error = NULL;
+    size_t size = 0, made = 0;
+    int code = DONE;
+    if (count != 3) {
+        fprintf(stderr, "usage: unocz ARCHIVE.ocz MODEL.onnx\n");
+        return USAGE;
+    }
+    uint8_t *content = read_all(words[1], &size);
+    if (!content)
+        return complain(USAGE, words[1], "it cannot be read");
+    ocz *archive = ocz_open(content, size, &error);
+    if (!archive) {
+        free(content);
+        return complain(ARCHIVE, words[1], error);
+    }
+    while (!code && made < ocz_files(archive))
+        code = write_one(archive, made++, words[2]);
+    code = settle(archive, made, words[2], code);
+    ocz_close(archive);
+    free(content);
+    return code;
+}

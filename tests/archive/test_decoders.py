@@ -1,0 +1,146 @@
+"""All decoders read the same archives: Python, what numba makes of it, and C."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocompress.archive import Archive, nodes
+from ocompress.archive.index import _raw_index
+from ocompress.archive.writer import trailer
+from ocompress.coding.engine import forced
+from ocompress.errors import ModelError
+from ocompress.io import pack_model
+from tests.archive.golden import FOLDER, archive_of
+from tests.archive.samples import save_external, tiny_model
+from tests.archive.test_archive import LIES
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = sorted(FOLDER.glob("*.ocz"))
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'decoder'}"]
+SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SECONDS = 60
+
+
+def built(folder: Path, source: Path, *flags: str) -> Path:
+    """Compile a program with the decoder."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    program = folder / source.stem
+    command = [compiler, *STRICT, *flags, str(ROOT / "decoder/ocz.c"), str(source), "-o"]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, check=False)
+    if "-fsanitize" in " ".join(flags) and "asan" in done.stderr:
+        pytest.skip("the compiler has no sanitizers")
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.fixture(scope="module")
+def unocz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("c"), ROOT / "decoder/unocz.c", "-O2")
+
+
+@pytest.fixture(scope="module")
+def checked_unocz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("c"), ROOT / "decoder/unocz.c", *SANITIZED)
+
+
+def call(program: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    line = [str(program), *map(str, words)]
+    return subprocess.run(
+        line, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+    )
+
+
+def in_python(archive: Path) -> bytes:
+    stream = io.BytesIO()
+    opened = Archive(archive)
+    opened.write_file(opened.files[0], stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("archive", GOLDEN, ids=lambda p: p.stem)
+def test_golden_archives_are_read(archive: Path, unocz: Path, tmp_path: Path) -> None:
+    with forced(compiled=False):
+        wanted = in_python(archive)
+    ended = call(unocz, archive, tmp_path / "m.onnx")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (tmp_path / "m.onnx").read_bytes() == wanted
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    if importlib.util.find_spec("numba"):
+        with forced(compiled=True):
+            assert in_python(archive) == wanted
+
+
+def test_golden_archives_have_every_codec() -> None:
+    found: set[str] = set()
+    for path in GOLDEN:
+        for _, pieces in Archive(path).tensors:
+            for piece in pieces:
+                found |= set(re.findall(r"\w+", piece.node.described()))
+    assert found == set(nodes.NAMES)
+
+
+def test_external_data_go_beside_the_model(unocz: Path, tmp_path: Path) -> None:
+    import onnx
+
+    save_external(str(tmp_path), onnx.load_from_string(tiny_model()), "m.onnx")
+    pack_model(tmp_path / "m.onnx", tmp_path / "m.ocz")
+    (tmp_path / "there").mkdir()
+    assert call(unocz, tmp_path / "m.ocz", tmp_path / "there" / "n.onnx").returncode == 0
+    for name, made in (("m.onnx", "n.onnx"), ("m.onnx.data", "m.onnx.data")):
+        assert (tmp_path / "there" / made).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_refused_by_c_too(name: str, checked_unocz: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.ocz").write_bytes(LIES[name])
+    ended = call(checked_unocz, tmp_path / "a.ocz", tmp_path / "m.onnx")
+    assert ended.returncode == 3, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ocz"]
+
+
+def test_every_flipped_bit_and_truncation_is_refused(tmp_path: Path) -> None:
+    program = built(tmp_path, Path(__file__).with_name("mutants.c"), *SANITIZED)
+    content = archive_of(tiny_model())
+    (tmp_path / "a.ocz").write_bytes(content)
+    ended = call(program, tmp_path / "a.ocz")
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) == 9 * len(content)
+
+
+@settings(
+    max_examples=20, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(data=st.data())
+def test_damaged_indexes_with_right_checksums_end_alike(
+    data: st.DataObject, checked_unocz: Path, tmp_path: Path
+) -> None:
+    """No checksum helps here: what Python refuses C refuses, and what it takes is the same."""
+    path = data.draw(st.sampled_from(GOLDEN))
+    content = path.read_bytes()
+    index, begin = _raw_index(memoryview(content))
+    damaged = bytearray(index)
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(index) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "a.ocz").write_bytes(content[:begin] + trailer(bytes(damaged)))
+    (tmp_path / "m.onnx").unlink(missing_ok=True)
+    ended = call(checked_unocz, tmp_path / "a.ocz", tmp_path / "m.onnx")
+    try:
+        wanted = in_python(tmp_path / "a.ocz")
+    except ModelError:
+        assert ended.returncode == 3, ended.stderr
+    else:
+        assert ended.returncode == 0, ended.stderr
+        assert (tmp_path / "m.onnx").read_bytes() == wanted
