@@ -17,13 +17,20 @@ from ocompress.coding.octets import AFTER, MIXED, PLAIN, encode_bytes
 
 _ENTRIES = 1 << 15
 """Values that a palette may have."""
-_FLOAT32, _PACKED_BITS = 1, {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
+_FLOAT32, _FLOATS = 1, {1, 10, 11, 16}
+_PACKED_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
 _SIGNED = {3, 5, 6, 7, 22, 26}
 _INTEGER = {2, 3, 4, 5, 6, 7, 9, 12, 13}
 _GROUPS = (32, 64, 128, 256, 16)
 """Columns of a block that are tried."""
 _WORTH = 64
 """Bytes below which only the plainest forms are tried."""
+_SAMPLE, _GAIN = 1 << 14, 0.995
+"""Bytes that tell how many more are coded, and the share of them at which coding pays."""
+_TWICE = 32
+"""Elements to a value from which on a palette needs no rival."""
+_SEARCHED = 1 << 18
+"""Elements up to which repetitions of several are looked for."""
 _FEW = 4096
 """Elements that may be better off without columns, about which there is little to learn."""
 _KERNEL = 9
@@ -59,8 +66,15 @@ def shortest(content: bytes, width: int, plan: Plan) -> Node:
 
 
 def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> Node:
-    """Return the shortest form of bytes about which nothing is known."""
+    """Return a short form of bytes about which nothing is known; a part of many tells which."""
     elements = np.frombuffer(content, np.uint8)
+    if len(elements) > 2 * _SAMPLE:
+        middle = len(elements) // 2
+        part = elements[middle : middle + _SAMPLE]
+        best = min((_octets(part, model) for model in models), key=_length)
+        if _length(best) > _SAMPLE * _GAIN:
+            return stored(elements)
+        models = (best.settings[0],)
     return min((stored(elements), *(_octets(elements, m) for m in models)), key=_length)
 
 
@@ -80,11 +94,10 @@ def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     bits = _PACKED_BITS.get(plan.dtype)
     if bits and width == 1:
         yield from _packed(elements, bits, plan)
-    if plan.dtype in _INTEGER:
-        yield from _as_integers(_signed(elements, plan.dtype in _SIGNED), width, plan)
-    else:
-        yield from _as_numbers(elements, plan)
-    yield from _split(elements)
+    found = [*(_as_integers if plan.dtype in _INTEGER else _as_numbers)(elements, plan)]
+    yield from found
+    if not found or len(elements) <= _FEW:
+        yield from _split(elements, plan)
 
 
 def stored(elements: np.ndarray) -> Node:
@@ -99,18 +112,17 @@ def _octets(elements: np.ndarray, model: int) -> Node:
     return Node(n.OCTETS, len(elements), elements.itemsize, settings, code=code, size=len(code))
 
 
-def _split(elements: np.ndarray) -> Iterator[Node]:
+def _split(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     """Yield the bytes of all elements by place, the sign moved behind a float's exponent."""
     width = elements.itemsize
     if width == 1:
-        yield _octets(elements, PLAIN)
-        yield _octets(elements, AFTER)
+        yield plain_bytes(elements.tobytes(), (PLAIN, AFTER))
         return
-    for rotated in (1, 0):
-        turned = (elements << 1) | (elements >> (8 * width - 1)) if rotated else elements
-        planes = np.ascontiguousarray(turned).view(np.uint8).reshape(-1, width)
-        below = tuple(plain_bytes(planes[:, i].tobytes(), (PLAIN, AFTER)) for i in range(width))
-        yield Node(n.SPLIT, len(elements), width, (rotated,), below)
+    rotated = int(plan.dtype in _FLOATS)
+    turned = (elements << 1) | (elements >> (8 * width - 1)) if rotated else elements
+    planes = np.ascontiguousarray(turned).view(np.uint8).reshape(-1, width)
+    below = tuple(plain_bytes(planes[:, i].tobytes(), (PLAIN, AFTER)) for i in range(width))
+    yield Node(n.SPLIT, len(elements), width, (rotated,), below)
 
 
 def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
@@ -119,14 +131,15 @@ def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
     return np.zeros(0, np.int64) if large else typed.astype(np.int64)
 
 
-def _as_integers(values: np.ndarray, width: int, plan: Plan) -> Iterator[Node]:
+def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+    width = elements.itemsize
+    values = _signed(elements, plan.dtype in _SIGNED)
     if not len(values):
         return
     yield from _coded(values, width, plan, _center(values))
     if width == 8:
         steps = np.diff(values, prepend=0)
-        line = Plan(columns=1)
-        for below in _coded(steps, width, line, 0):
+        for below in _coded(steps, width, Plan(columns=1), 0):
             yield Node(n.DELTA, len(values), width, below=(below,))
 
 
@@ -172,13 +185,20 @@ def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
 
 
 def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
-    """Yield forms of floats, and of anything whose bits alone count."""
+    """Yield forms of floats, and of anything whose bits alone count: the first kind that fits."""
     distinct, indices = np.unique(elements, return_inverse=True)
     if plan.dtype == _FLOAT32 and len(distinct) < max(len(elements) // 2, 3):
-        yield from _grids(elements, plan)
+        found = [*_grids(elements, plan)]
+        yield from found
+        if found:
+            return
     if len(distinct) <= min(_ENTRIES, len(elements) // 2):
         yield from _palette(distinct, indices, plan)
         yield from _blocks(indices, distinct, plan)
+        if len(distinct) < len(elements) // _TWICE:
+            return
+    if len(distinct) < len(elements) // 2 and len(elements) <= _SEARCHED:
+        yield _octets(elements, MIXED)
     zeros = np.count_nonzero(elements == 0)
     if zeros > len(elements) // 20 and len(distinct) > 2:
         yield from _mask(elements, plan)
@@ -222,7 +242,7 @@ def _gridded(grid: Grid, plan: Plan) -> Iterator[Node]:
 def _plainly(elements: np.ndarray) -> Iterator[Node]:
     yield stored(elements)
     if elements.nbytes >= _WORTH:
-        yield from _split(elements)
+        yield from _split(elements, Plan(_FLOAT32))
         yield _octets(elements, MIXED)
 
 
@@ -248,7 +268,7 @@ def _in_order(distinct: np.ndarray) -> np.ndarray:
 
 def _mask(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     mask, kept = elements != 0, elements[elements != 0]
-    rest = min((stored(kept), *_split(kept)), key=_length)
+    rest = min((stored(kept), *_split(kept, plan)), key=_length)
     for below in _coded(mask.astype(np.int64), 1, plan, 0):
         yield Node(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
 
