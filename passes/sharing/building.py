@@ -167,7 +167,7 @@ def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Roundin
         largest = float(np.abs(bias).max()) / exact
         step = short(np.asarray(exact), largest, precision_of(bias))
         levels = np.rint(bias.astype(np.float64) / step)
-        set_bias(site, (levels * step).astype(bias.dtype))
+        set_bias(site, (levels * step + 0.0).astype(bias.dtype))
         bits += total_bits(levels[None, :, None]) + _STEP_BITS
     return bits
 

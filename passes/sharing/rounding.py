@@ -40,8 +40,8 @@ class Rounded:
 
     @property
     def matrix(self) -> np.ndarray:
-        """The weight, (groups, inputs, outputs), float64."""
-        found: np.ndarray = self.levels * along(self.step)
+        """The weight, (groups, inputs, outputs), float64; no zero has a sign, which takes bits."""
+        found: np.ndarray = self.levels * along(self.step) + 0.0
         return found
 
 

@@ -40,6 +40,7 @@ def test_weights_and_biases_are_multiples_of_a_step() -> None:
     for array in model.weights():
         if array.dtype == np.float32 and array.any():
             assert np.abs(levels_of(array)).max() < 2**12
+            assert not np.signbit(array[array == 0]).any()
     rows = outcome.details["levels"]
     assert [r["name"] for r in rows] == ["c0", "c1", "c3", "y"]
     by_label = {n.label: n for n in model.graph.nodes}
