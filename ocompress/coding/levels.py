@@ -1,73 +1,140 @@
-"""An estimate of what levels cost that is cheap enough for the inner loop of a quantizer."""
+"""An estimate of what levels cost that is cheap enough for the inner loop of a quantizer.
+
+It does not depend on whether numba is there, as the coder's own count does in practice: a count of
+millions of values takes minutes without.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from ocompress.coding import tables
+_PRIOR = 0.5
+"""Levels of each kind that are taken as seen before the first."""
+_TAIL = 15
+"""Magnitudes that are counted one by one; larger ones cost what a code for any number does."""
+_NEIGHBOUR, _SHARE = 6.0, 0.8
+"""How many levels the input before counts for, and how much of what a row tells is believed."""
 
-_CLASSES = 40
-_PRIOR = 0.3
-"""Occurrences of every level before any was seen, spread as magnitudes fall off."""
 
-
+@dataclass(frozen=True)
 class LevelRates:
-    """Adaptive bits per level for quantizing a matrix column by column, all rows at a time.
+    """Bits of levels of a matrix, from how frequent such levels are.
 
-    What a level costs depends on the magnitudes that stand to its left, and on how large the
-    column is in units of the step; the coder's contexts are finer, and its codes shorter by some
-    per cent. The tables adapt with every column that is told.
+    Whether a level is zero depends on its input and its output, its magnitude on neither.
 
-    ```
-    rates = LevelRates(largest=7, rows=len(weights))
-    for column in range(weights.shape[1]):
-        bits = rates.bits(mean=np.abs(weights[:, column] / step).mean())  # [rows, 15]
-        levels = ...  # the caller's choice, -7 to 7
-        rates.update(levels)
-    ```
+    Attributes:
+        zero: Bits of a zero, (groups, inputs, outputs).
+        other: Bits to say that a level is no zero, the same shape.
+        sizes: Bits of the sign and the magnitude, by magnitude from 1 on.
     """
 
-    def __init__(self, largest: int, rows: int) -> None:
-        """Start with levels -`largest` to `largest` and nothing seen.
+    zero: np.ndarray
+    other: np.ndarray
+    sizes: np.ndarray
 
-        Args:
-            largest: Largest magnitude of a level.
-            rows: Rows of the matrix.
-        """
-        self.largest = largest
-        magnitudes = np.arange(largest + 1)
-        scale = np.array([(2 ** (c / 4) * 4 - 4) / 256 for c in range(_CLASSES)])[:, None]
-        start = np.exp(-magnitudes / np.maximum(scale, 0.05)) + 1e-3
-        self._counts = _PRIOR * (largest + 1) * start / start.sum(axis=1, keepdims=True)
-        self._left = np.zeros((2, rows))
-        self._mean = np.zeros(rows)
-        self._seen = 0
-        self._class = np.zeros(rows, np.intp)
-        self._known = np.asarray(tables.classes())
+    @classmethod
+    def of(cls, levels: np.ndarray) -> LevelRates:
+        """Look at levels, (groups, inputs, outputs), whole numbers."""
+        used = levels != 0
+        odds = _log_odds(used, 2) + _log_odds(used, 1) - _log_odds(used, (1, 2))
+        return cls(_bits(odds), _bits(-odds), _sizes(np.abs(levels[used]).astype(np.int64)))
 
-    def bits(self, mean: float | None = None) -> np.ndarray:
-        """Return the bits of each level for the next column, float64 [rows, 2 * largest + 1].
+    def at(self, inputs: np.ndarray | slice) -> LevelRates:
+        """Return those of some inputs."""
+        return replace(self, zero=self.zero[:, inputs], other=self.other[:, inputs])
 
-        Args:
-            mean: Mean magnitude of the column in units of the step, before rounding; by default
-                only the rows tell.
-        """
-        around = (2 * self._left[0] + self._left[1]) / 3
-        expected = (around + self._mean) / 2
-        if mean is not None:
-            expected = (2 * expected + 2 * mean) / 4
-        fixed = np.minimum((expected * 256).astype(np.intp), len(self._known) - 1)
-        self._class = np.minimum(self._known[fixed], _CLASSES - 1)
-        counts = self._counts
-        tables_of = np.log2(counts.sum(axis=1, keepdims=True)) - np.log2(counts)
-        tables_of[:, 1:] += 1.0  # the sign
-        both = np.concatenate([tables_of[:, :0:-1], tables_of], axis=1)
-        return np.asarray(both[self._class])
+    def bits(self, levels: np.ndarray) -> np.ndarray:
+        """Return the bits of each level, of the shape that was looked at."""
+        size = np.abs(levels)
+        last = len(self.sizes)
+        known = self.sizes[np.clip(size, 1, last).astype(np.intp) - 1]
+        large = self.other + known + _beyond(size - last)
+        found: np.ndarray = np.where(size == 0, self.zero, large)
+        return found
 
-    def update(self, levels: np.ndarray) -> None:
-        """Tell which levels were chosen, integers [rows]; the next column follows."""
-        magnitudes = np.minimum(np.abs(levels), self.largest).astype(np.intp)
-        np.add.at(self._counts, (self._class, magnitudes), 1.0)
-        self._left = np.stack([magnitudes.astype(float), self._left[0]])
-        self._seen += 1
-        self._mean += (magnitudes - self._mean) / min(self._seen + 0.5, 60)
+
+def level_bits(levels: np.ndarray) -> float:
+    """Estimate the bits of a whole matrix of levels, (groups, inputs, outputs), learning included.
+
+    Zero flags go input by input; each is predicted from the share of levels that are no zeros so
+    far, in its row and in its column, and magnitudes from those so far.
+    """
+    if not levels.size:
+        return 0.0
+    used = levels != 0
+    return _flag_bits(used) + _size_bits(np.abs(levels[used]).astype(np.int64))
+
+
+def _flag_bits(used: np.ndarray) -> float:
+    """Return the bits of zero flags, coded in order, from counts so far."""
+    groups, inputs, outputs = used.shape
+    flat = used.reshape(groups * inputs, outputs).astype(np.float64)
+    before = np.arange(len(flat))[:, None]
+    place = np.arange(outputs)[None, :]
+    sums = flat.sum(axis=1)
+    above = np.concatenate([[0.0], np.cumsum(sums)[:-1]])[:, None]
+    along = np.cumsum(flat, axis=1) - flat
+    whole = (above + along + _PRIOR) / (before * outputs + place + 2 * _PRIOR)
+    row = (np.cumsum(flat, axis=0) - flat + _PRIOR) / (before + 2 * _PRIOR)
+    # the column before it tells about a column until it has told enough itself
+    last = np.concatenate([whole[:1, 0], (sums[:-1] + _PRIOR) / (outputs + 2 * _PRIOR)])[:, None]
+    column = (along + _NEIGHBOUR * last) / (place + _NEIGHBOUR)
+    odds = _logit(column) + _SHARE * (_logit(row) - _logit(whole))
+    return float(_bits(np.where(flat > 0, -odds, odds)).sum())
+
+
+def _size_bits(sizes: np.ndarray) -> float:
+    """Return the bits of signs and of magnitudes in unary, each digit adaptive."""
+    found = float(len(sizes) + _beyond(sizes - _TAIL).sum())
+    counts = np.bincount(np.minimum(sizes, _TAIL))
+    left = len(sizes)
+    for count in counts[1:]:
+        found += _adaptive(left, int(count))
+        left -= int(count)
+    return found
+
+
+def _beyond(excess: np.ndarray) -> np.ndarray:
+    """Return the bits of what a magnitude has beyond those that are counted (Elias, 1975)."""
+    found: np.ndarray = 2 * np.log2(1 + np.maximum(excess, 0))
+    return found
+
+
+def _adaptive(count: int, ones: int) -> float:
+    """Return the bits of flags under adaptive counts (Krichevsky and Trofimov, 1981), about."""
+    if not count:
+        return 0.0
+    share = (ones + _PRIOR) / (count + 2 * _PRIOR)
+    entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+    return float(count * entropy + 0.5 * np.log2(count + 1) + 1)
+
+
+def _log_odds(used: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    count = used.sum(axis=axis, keepdims=True)
+    whole = used.size / max(count.size, 1)
+    found: np.ndarray = np.log((count + _PRIOR) / (whole - count + _PRIOR))
+    return found
+
+
+def _logit(share: np.ndarray) -> np.ndarray:
+    inside = np.clip(share, 1e-4, 1 - 1e-4)
+    found: np.ndarray = np.log(inside / (1 - inside))
+    return found
+
+
+def _bits(odds: np.ndarray) -> np.ndarray:
+    """Return the bits of what has a probability of 1 / (1 + exp(odds))."""
+    found: np.ndarray = np.logaddexp(0, odds) / np.log(2)
+    return found
+
+
+def _sizes(sizes: np.ndarray) -> np.ndarray:
+    """Return the bits of sign and magnitude of each size from 1 on."""
+    counts = np.bincount(np.minimum(sizes, _TAIL + 1), minlength=_TAIL + 2)[1:].astype(np.float64)
+    at_least = np.cumsum(counts[::-1])[::-1]
+    more = (at_least[1:] + _PRIOR) / (at_least[:-1] + 2 * _PRIOR)
+    going_on = np.concatenate([[0.0], np.cumsum(-np.log2(more))[:-1]])
+    found: np.ndarray = 1 + going_on - np.log2(1 - more)
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import Site, bias_place
 from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.coding import level_bits
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.applying import twins_of
 from ocompress.lossy.engine import Plan
@@ -18,7 +19,6 @@ from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
 from passes.sharing.descent import RoundingProblem
 from passes.sharing.offers import Rounding, precision_of, round_alone
-from passes.sharing.rates import total_bits
 from passes.sharing.rounding import short, solve, step_for
 
 _STEP_BITS = 64
@@ -168,11 +168,11 @@ def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Roundin
         step = short(np.asarray(exact), largest, precision_of(bias))
         levels = np.rint(bias.astype(np.float64) / step)
         set_bias(site, (levels * step + 0.0).astype(bias.dtype))
-        bits += total_bits(levels[None, :, None]) + _STEP_BITS
+        bits += level_bits(levels[None, :, None]) + _STEP_BITS
     return bits
 
 
 def _levels(levels: np.ndarray) -> Levels:
     zeros = 1 - np.count_nonzero(levels) / max(levels.size, 1)
     largest = int(np.abs(levels).max(initial=0))
-    return Levels(total_bits(levels) + _STEP_BITS, zeros, largest)
+    return Levels(level_bits(levels) + _STEP_BITS, zeros, largest)

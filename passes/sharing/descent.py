@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.coding import LevelRates
 from ocompress.lossy.fisher import across, alone
-from passes.sharing.rates import Rates
 
 LARGEST = 2.0**15
 """Largest magnitude of a level, about."""
@@ -54,11 +54,13 @@ def descend(
         sweeps: How often, at most.
     """
     for _ in range(sweeps):
-        if _sweep(problem, levels, step, Rates.of(levels)) <= _STILL * levels.size:
+        if _sweep(problem, levels, step, LevelRates.of(levels)) <= _STILL * levels.size:
             break
 
 
-def _sweep(problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, rates: Rates) -> int:
+def _sweep(
+    problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, rates: LevelRates
+) -> int:
     """Move every level to where error and bits together are least, the others as they are.
 
     Args:
@@ -105,7 +107,7 @@ class _Row:
     slope: np.ndarray
     bend: np.ndarray
     free: np.ndarray
-    rates: Rates
+    rates: LevelRates
     price: float
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.coding import LevelRates
 from ocompress.lossy.fisher import across, alone
 from ocompress.lossy.least_squares import conjugate_gradients
 from passes.sharing.descent import LARGEST, RoundingProblem, descend
-from passes.sharing.rates import Rates
 
 _STEP = 6 / np.log(2)
 """Squared step times what an error costs, in prices of a bit, where bits are many: an error costs
@@ -133,7 +133,7 @@ def plain(weight: np.ndarray, cost: np.ndarray, price: float, precision: int) ->
     step = short(np.asarray(exact), most / exact, precision) * scales
     levels = np.rint(weight / step[:, None])
     for _ in range(2):
-        levels = _nearest(weight, step[:, None], cost[:, None], Rates.of(levels), price)
+        levels = _nearest(weight, step[:, None], cost[:, None], LevelRates.of(levels), price)
     error = float((cost[:, None] * np.square(levels * step[:, None] - weight)).sum())
     return Rounded(levels, step, error)
 
@@ -163,7 +163,7 @@ def _variances(problem: RoundingProblem, order: np.ndarray) -> np.ndarray:
 
 
 def _nearest(
-    wanted: np.ndarray, step: np.ndarray, cost: np.ndarray, rates: Rates, price: float
+    wanted: np.ndarray, step: np.ndarray, cost: np.ndarray, rates: LevelRates, price: float
 ) -> np.ndarray:
     """Return the level next to each number, the one before it, or zero: what costs least."""
     near = np.rint(wanted / step)
@@ -180,7 +180,7 @@ def _in_parts(
 ) -> np.ndarray:
     """Round inputs part by part, what is left fitted after each."""
     matrix, left = problem.start, problem.mask.copy()
-    rates = Rates.of(np.rint(matrix / step) * problem.mask)
+    rates = LevelRates.of(np.rint(matrix / step) * problem.mask)
     hessian = problem.hessian.astype(np.float32)
     wanted = problem.hessian @ problem.target
     pairs = None

@@ -1,39 +1,64 @@
+"""Estimates of the bits that levels take."""
+
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from ocompress.coding import LevelRates, code_bits
-
-
-def told(matrix: np.ndarray, *, hints: bool) -> float:
-    """Return the bits that the estimate gives a matrix."""
-    rates, bits = LevelRates(int(np.abs(matrix).max()), len(matrix)), 0.0
-    for column in range(matrix.shape[1]):
-        mean = float(np.abs(matrix[:, column]).mean()) if hints else None
-        table = rates.bits(mean)
-        bits += table[np.arange(len(matrix)), matrix[:, column] + rates.largest].sum()
-        rates.update(matrix[:, column])
-    return bits
+from ocompress.coding import LevelRates, code_bits, level_bits
 
 
-def test_the_estimate_is_near_the_code() -> None:
+def drawn(share: float, shape: tuple[int, int, int] = (1, 60, 80)) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    found: np.ndarray = (rng.random(shape) < share) * rng.choice([-1.0, 1.0], shape)
+    return found
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_levels_without_structure_take_their_entropy(share: float) -> None:
+    levels = drawn(share)
+    used = np.count_nonzero(levels) / levels.size
+    entropy = -used * np.log2(used) - (1 - used) * np.log2(1 - used) + used  # and the sign
+    assert 0.97 < level_bits(levels) / (entropy * levels.size) < 1.4
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_zeros_that_keep_together_take_fewer_bits(axis: int) -> None:
+    levels = np.moveaxis(drawn(0.5), axis, 1).copy()
+    levels[:, ::2] = 0
+    mixed = np.random.default_rng(0).permutation(levels.reshape(-1)).reshape(levels.shape)
+    together = np.moveaxis(levels, 1, axis)
+    assert level_bits(together) < 0.9 * level_bits(np.moveaxis(mixed, 1, axis))
+
+
+@pytest.mark.parametrize("scale", [0.15, 0.5, 2.0])
+def test_the_estimate_is_near_the_code(scale: float) -> None:
     draw = np.random.default_rng(0)
-    for scale in (0.25, 1.0, 3.0):
-        matrix = np.rint(draw.laplace(0, scale, (60, 80))).astype(int)
-        assert abs(told(matrix, hints=False) / code_bits(matrix) - 1) < 0.08
+    by_input = draw.choice([0.5, 1.0, 2.0], (1, 50, 1))
+    levels = np.rint(draw.laplace(0, scale, (1, 50, 40)) * by_input)
+    assert abs(level_bits(levels) / code_bits(levels[0].T.astype(int)) - 1) < 0.1
 
 
-def test_means_of_columns_help() -> None:
-    scales = np.where(np.arange(80) % 2, 0.1, 3.0)
-    matrix = np.rint(np.random.default_rng(1).laplace(0, 1, (60, 80)) * scales).astype(int)
-    assert told(matrix, hints=True) < 0.9 * told(matrix, hints=False)
+def test_what_is_rare_takes_more_bits() -> None:
+    levels = drawn(0.2)
+    levels[0, 0, :3] = 4.0
+    rates = LevelRates.of(levels)
+    asked = np.stack([np.full(levels.shape, m) for m in (0.0, 1.0, 4.0, -4.0, 1000.0)])
+    bits = np.array([rates.bits(a).mean() for a in asked])
+    assert (np.diff(bits[[0, 1, 2, 4]]) > 0.5).all()
+    assert bits[2] == bits[3]
+    # an input without zeros makes zeros dear, there alone
+    levels[:, 7] = 1.0
+    dear = LevelRates.of(levels)
+    assert dear.zero[0, 7].min() > 4 * dear.zero[0, 8].max()
+    assert np.array_equal(dear.at(np.array([7])).zero, dear.zero[:, [7]])
 
 
-def test_levels_are_distributions_of_both_signs() -> None:
-    rates = LevelRates(3, 5)
-    rates.update(np.array([3, 0, -1, 0, 2]))
-    table = rates.bits()
-    assert table.shape == (5, 7)
-    np.testing.assert_array_equal(table, table[:, ::-1])
-    assert (table[0, 3], table[1, 3]) != (table[1, 3], table[0, 3])
-    np.testing.assert_allclose((2.0**-table).sum(axis=1), 1.0)
+def test_bits_of_every_level_are_about_those_of_the_whole() -> None:
+    levels = drawn(0.1) * np.random.default_rng(1).integers(1, 4, (1, 60, 80))
+    assert abs(LevelRates.of(levels).bits(levels).sum() / level_bits(levels) - 1) < 0.1
+
+
+def test_nothing_takes_nothing_and_huge_levels_take_little_time() -> None:
+    assert level_bits(np.zeros((1, 0, 4))) == 0.0
+    assert level_bits(np.full((1, 4, 4), 2.0**40)) < 16 * 120

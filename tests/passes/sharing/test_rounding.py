@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ocompress.coding import level_bits
 from passes.sharing.descent import RoundingProblem
-from passes.sharing.rates import total_bits
 from passes.sharing.rounding import error_of, plain, short, solve
 
 
@@ -27,7 +27,7 @@ def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> Roundi
 
 
 def whole_cost(problem: RoundingProblem, levels: np.ndarray, step: float) -> float:
-    return error_of(problem, levels * step) + problem.price * total_bits(levels)
+    return error_of(problem, levels * step) + problem.price * level_bits(levels)
 
 
 @pytest.mark.parametrize("pairs", [True, False])
@@ -39,11 +39,11 @@ def test_the_error_is_less_than_by_rounding_to_nearest_with_as_many_bits(
     found = solve(problem)
     size = float(found.step)
     by_steps = [
-        (total_bits(levels), error_of(problem, levels * size * by))
+        (level_bits(levels), error_of(problem, levels * size * by))
         for by in np.geomspace(0.25, 4, 65)
         for levels in [np.rint(problem.target / (size * by))]
     ]
-    own = total_bits(found.levels)
+    own = level_bits(found.levels)
     nearest = min(error for bits, error in by_steps if bits <= own)
     assert found.error < 0.8 * nearest
     assert found.error == pytest.approx(error_of(problem, found.matrix))
@@ -59,7 +59,7 @@ def test_outputs_make_up_for_one_another() -> None:
 
 def test_a_dearer_bit_buys_fewer_bits_for_more_error() -> None:
     found = [solve(layer(price=price)) for price in (1e-4, 1e-3, 1e-2, 1e-1)]
-    bits = [total_bits(f.levels) for f in found]
+    bits = [level_bits(f.levels) for f in found]
     errors = [f.error for f in found]
     assert bits == sorted(bits, reverse=True)
     assert errors == sorted(errors)
@@ -106,4 +106,4 @@ def test_without_data_every_output_has_a_step_in_proportion() -> None:
     assert found.error == pytest.approx(lost.sum())
     assert np.abs(found.levels).max() < 40
     dear = plain(weight, cost, 1e-3, 24)
-    assert total_bits(dear.levels) < 0.5 * total_bits(found.levels)
+    assert level_bits(dear.levels) < 0.5 * level_bits(found.levels)
