@@ -9,7 +9,7 @@ on the latency wants; and only what is measured to be faster, where that is what
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
 from ocompress.lossy.rehearsing import misled
 from ocompress.lossy.search import Search
-from ocompress.pipeline import Context, Numerics, Outcome, Pass
+from ocompress.pipeline import Context, Numerics, Outcome, Pass, Verdict
 from ocompress.planning import Move, MoveTable, Resource
 
 Plan = Mapping[str, Move]
@@ -48,6 +48,12 @@ class Proposal(ABC):
     """Share of what moves save that is left at least when a limit on the drop says how far."""
     finest: float = 0.03
     """Shares that differ by less are alike."""
+    hopeful: bool = False
+    """Whether the plan that leaves least is likely to hold, so that it is judged first."""
+    searched: bool = True
+    """Whether limits say which plan is taken, where the options set no goal."""
+    goes_further: bool = False
+    """Whether there are plans that leave less than `least`, for a file that is too large."""
 
     def __init__(self, layers: Mapping[str, Sequence[str]]) -> None:
         """Start with the parts."""
@@ -64,6 +70,10 @@ class Proposal(ABC):
 
         A smaller share never has a smaller error. What cannot be reached is neared.
         """
+
+    def is_timed(self, plan: Plan) -> bool:
+        """Whether a plan is worth nothing where the model does not measure faster for it."""
+        return bool(plan)
 
     def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
         """Learn that the move of a part does not pay; by default nothing follows from that."""
@@ -172,6 +182,16 @@ class LossyPass(Pass):
         """
         return applying.build(model, plan, ctx, fit=fit and ctx.has_data)
 
+    def retreats(
+        self, model: Model, proposal: Any, chosen: Chosen, verdict: Verdict, ctx: Context
+    ) -> Iterator[Plan]:
+        """Yield the plans to fall back to, one after the other, where a choice is not faster.
+
+        The default leaves those parts as they are whose moves do not make their layers faster;
+        the proposal learns of that. The verdict is the guard's on the choice.
+        """
+        yield _paying(self, model, proposal, chosen, ctx)
+
     def finish(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Outcome:
         """Say what was done, and change the model.
 
@@ -200,41 +220,51 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         What was chosen; where nothing was, the proposal holds the reason for each part.
     """
     search = Search(item, model, proposal, ctx)
-    if not item.has_goal and (search.limited or search.hurried):
-        found = search.farthest() if search.limited else search.nearest()
+    within = ctx.has_drop_limit
+    hurried = item.saves_time and ctx.has_latency_limit
+    if not item.has_goal and proposal.searched and (within or hurried):
+        found = search.farthest() if within else search.nearest("latency")
         if found is None:
-            code = "too-lossy" if search.limited else "too-slow"
+            code = "too-lossy" if within else "too-slow"
             return _nothing(proposal, code, f"no choice of {item.noun} stays within the limit")
         chosen = Chosen(*found)
     else:
         plan = item.asked(proposal)
         chosen = Chosen(plan, item.build(model, plan, ctx, fit=True) if plan else None)
-    if not item.saves_time or chosen.built is None or is_faster(chosen.built, model, ctx):
+    chosen = _small_enough(search, chosen)
+    verdict = _too_slow(item, model, proposal, chosen, ctx)
+    if verdict is None:
         return chosen
-    return _only_paying(item, model, proposal, chosen, ctx)
-
-
-def is_faster(built: Built, model: Model, ctx: Context) -> bool:
-    """Whether a model is measured faster than it was; True where nothing is measured."""
-    verdict = ctx.judged("latency", built.model, model)
-    return verdict is None or (verdict.held and verdict.figures.get("ratio", 1.0) < FASTER)
-
-
-def _only_paying(
-    item: LossyPass, model: Model, proposal: Proposal, chosen: Chosen, ctx: Context
-) -> Chosen:
-    """Leave those parts as they are whose moves do not make their layers faster."""
-    pays = _paying(item, model, proposal, chosen, ctx)
-    for part in chosen.plan:
-        if part not in pays:
-            proposal.drop(chosen.plan, part)
-            why = f"with {chosen.plan[part].setting} its layers do not measure faster here"
-            proposal.reasons[part] = Reason("not-faster", why)
-    built = item.build(model, pays, ctx, fit=True) if pays else None
-    if built is None or is_faster(built, model, ctx):
-        return Chosen(pays, built)
+    for plan in item.retreats(model, proposal, chosen, verdict, ctx):
+        less = Chosen(plan, item.build(model, plan, ctx, fit=True) if plan else None)
+        if _too_slow(item, model, proposal, less, ctx) is None:
+            return less
     why = f"with these {item.noun} the model does not measure faster here: nothing was changed"
     return _nothing(proposal, "not-faster", why, chosen.plan)
+
+
+def _small_enough(search: Search, chosen: Chosen) -> Chosen:
+    """Return a choice that leaves less than asked for, where the file is too large otherwise."""
+    if not search.proposal.goes_further:
+        return chosen
+    model = search.model if chosen.built is None else chosen.built.model
+    verdict = search.ctx.judged("size", model, search.model)
+    found = None if verdict is None or verdict.held else search.nearest("size")
+    if found is None or not search.holds(found[1].model):
+        return chosen
+    return Chosen(*found)
+
+
+def _too_slow(
+    item: LossyPass, model: Model, proposal: Proposal, chosen: Chosen, ctx: Context
+) -> Verdict | None:
+    """Return what the guard says of a model that has to be faster and is not; else None."""
+    if not item.saves_time or chosen.built is None or not proposal.is_timed(chosen.plan):
+        return None
+    verdict = ctx.judged("latency", chosen.built.model, model)
+    if verdict is None or (verdict.held and verdict.figures.get("ratio", 1.0) < FASTER):
+        return None
+    return verdict
 
 
 def _paying(
@@ -253,6 +283,11 @@ def _paying(
         row = {} if times is None else proposal.times_of(part, times)
         if row and row["ms_after"] < row["ms_before"] * FASTER:
             found[part] = move
+            continue
+        why = f"with {move.setting} its layers do not measure faster here"
+        proposal.reasons[part] = Reason("not-faster", why)
+    for part in chosen.plan.keys() - found.keys():
+        proposal.drop(chosen.plan, part)
     return found
 
 

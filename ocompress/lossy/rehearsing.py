@@ -36,7 +36,7 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
     """
     if not ctx.has_data or ctx.previewing or isinstance(ctx.data, Dealt):
         return False
-    limited = not item.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
+    limited = not item.has_goal and ctx.has_drop_limit
     parts = parts_of(ctx.data) if _FEWEST <= ctx.data.samples <= FEW else None
     if limited or parts is None or not has_free_batch(model):
         return False

@@ -42,34 +42,30 @@ class Search:
         default_factory=dict
     )
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a limit on the drop to go as far as."""
-        return any(g.kind == "max-drop" for g in self.ctx.guards)
+    def holds(self, candidate: Model) -> bool:
+        """Whether a model keeps to the limit on the drop."""
+        verdict = self.ctx.judged("max-drop", candidate, self.model)
+        return verdict is None or verdict.held
 
-    @property
-    def hurried(self) -> bool:
-        """Whether the model has to become faster than it is, and moves can make it so."""
-        return self.item.saves_time and any(
-            g.kind == "latency" and getattr(g, "max_ratio", 1.0) < 1 for g in self.ctx.guards
-        )
+    def nearest(self, kind: str) -> tuple[Plan, Built] | None:
+        """Return the plan that leaves most and is fast or small enough, by halving.
 
-    def nearest(self) -> tuple[Plan, Built] | None:
-        """Return the plan that leaves most and is fast enough, by halving.
+        Args:
+            kind: Of the limit, `latency` or `size`.
 
         Returns:
             None if not even the one that leaves least is.
         """
         found: Plan | None = None
         low, high = 0.0, 1.0
-        middle = self.proposal.least
+        middle = self.proposal.least if kind == "latency" else 0.0
         while high - low > self.proposal.finest:
             plan = self._plan(middle)
             verdict = None
             if plan:
                 quick = self.item.build(self.model, plan, self.ctx, fit=False)
-                verdict = self.ctx.judged("latency", quick.model, self.model)
-            if verdict and _fast_enough(verdict):
+                verdict = self.ctx.judged(kind, quick.model, self.model)
+            if verdict and _is_enough(verdict):
                 found, low = plan, middle
             elif found is None:
                 return None
@@ -91,11 +87,11 @@ class Search:
         """
         found: tuple[Plan, Built] | None = None
         low, high = self.proposal.least, 1.0
-        middle = (low + high) / 2
+        middle = low if self.proposal.hopeful else (low + high) / 2
         while high - low > self.proposal.finest:
             plan = self._plan(middle)
-            if not plan:
-                low, middle = middle, (middle + high) / 2
+            if not plan:  # so little may go that nothing does
+                high, middle = middle, (low + middle) / 2
                 continue
             built, verdict = self._judged(plan)
             if built is not None:
@@ -147,9 +143,9 @@ def _is_used_up(verdict: Verdict | None) -> bool:
     return figures.get("limit", 0.0) > 0 and figures["drop"] >= _ENOUGH * figures["limit"]
 
 
-def _fast_enough(verdict: Verdict) -> bool:
-    """Whether a model is within the limit on latency, not merely no slower than it was."""
+def _is_enough(verdict: Verdict) -> bool:
+    """Whether a model is within the limit, on latency not merely no slower than it was."""
     figures = verdict.figures
-    if not verdict.held or "limit" not in figures:
+    if not verdict.held or "low_to_original" not in figures:
         return verdict.held
     return figures["low_to_original"] <= figures["limit"] * (1 + _NOISE)

@@ -147,6 +147,16 @@ class Context:
         return None if guard is None else guard.judge(candidate, best)
 
     @property
+    def has_drop_limit(self) -> bool:
+        """Whether there is a limit on the drop to go as far as."""
+        return any(guard.kind == "max-drop" for guard in self.guards)
+
+    @property
+    def has_latency_limit(self) -> bool:
+        """Whether the model has to become faster than it is."""
+        return any(g.kind == "latency" and getattr(g, "max_ratio", 1.0) < 1 for g in self.guards)
+
+    @property
     def timed_feeds(self) -> Feeds:
         """The call of the model that is timed; the first sample where nothing else is timed.
 

@@ -179,7 +179,7 @@ class Prune(LossyPass):
             if share == 0:
                 ctx.skip(candidate.nodes[0], "zero-share", "the share requested for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
-        limited = not self.has_goal and any(g.kind == "max-drop" for g in ctx.guards)
+        limited = not self.has_goal and ctx.has_drop_limit
         deepest = DEEPEST if limited else self._amount
         costed = self._costed(model, wanted, criterion, deepest, ctx)
         masks = partial(self._masks, wanted, costed, criterion)

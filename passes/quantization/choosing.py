@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
-from ocompress.pipeline import Context, Verdict
+from ocompress.pipeline import Context
 from ocompress.planning import Choice
 from passes.quantization.calibrating import Calibration
 from passes.quantization.costing import Elements, macs_of
@@ -46,16 +46,19 @@ class Choosing:
     refused: Placement | None = None
     why: str = ""
 
-    def without_integers(self, why: str) -> Choosing:
-        """Return the choice of no integers at all, since what was chosen is too slow.
+    def instead(self, placement: Placement | None) -> Choosing:
+        """Return the choice of another placement, of no integers at all if it is None."""
+        if placement is None:
+            old = self.placement
+            none = Placement(old.units, [Choice.FLOAT] * len(old.units), old.cells)
+            placement = self.selections[-1].placement if self.selections else none
+        return replace(self, placement=placement)
 
-        Args:
-            why: What the guard says.
-        """
-        old = self.placement
-        none = Placement(old.units, [Choice.FLOAT] * len(old.units), old.cells)
-        chosen = self.selections[-1].placement if self.selections else none
-        return replace(self, placement=chosen, refused=self.refused or old, why=self.why or why)
+    def noise_of(self, placement: Placement) -> float | None:
+        """Return the noise of a placement, None without integers, 0 if it was not measured."""
+        if not placement.chosen:
+            return None
+        return self.noise.total(placement.chosen) if self.noise else 0.0
 
 
 @dataclass
@@ -79,141 +82,85 @@ class Chooser:
     ctx: Context
     _noise: Noise | None = field(default=None, init=False)
     _settled: bool = field(default=False, init=False)
-    _timed: dict[tuple[object, ...], Verdict | None] = field(default_factory=dict, init=False)
+    _problem: PlacementProblem = field(init=False)
 
     def choose(self, *, everything: bool) -> Choosing:
-        """Choose.
+        """Choose the best exchange of time for noise; limits are not looked at.
 
         Args:
             everything: Whether to take all that has an integer kernel, whatever it costs.
         """
-        problem = PlacementProblem(self.units, self.elements, self.ctx.target)
+        self._problem = problem = PlacementProblem(self.units, self.elements, self.ctx.target)
         if everything:
-            self._settle(problem.everything(), problem)
+            self._settle(problem.everything())
             return Choosing(problem.everything(), problem.everything())
         if self.costs == "measured":
-            problem = self._measured(problem)
-            return self._fast_enough(self._pick(problem, measured=True), problem)
+            self._measure_times()
+            return self._pick(self._problem, measured=True)
         found = self._pick(problem, measured=False)
-        if self.costs == "auto" and self._is_off(found.placement, problem):
-            problem = self._measured(problem)
-            found = self._pick(problem, measured=True)
-        return self._fast_enough(found, problem)
+        if self.costs == "auto" and self._is_off(found.placement):
+            self._measure_times()
+            found = self._pick(self._problem, measured=True)
+        return found
 
-    def _is_off(self, placement: Placement, problem: PlacementProblem) -> bool:
+    def warier(self, refused: Choosing, why: str) -> Iterator[Choosing]:
+        """Yield choices with fewer and fewer integers, since one turned out too slow.
+
+        Args:
+            refused: That choice.
+            why: What the guard says of it.
+        """
+        for factor in _WARINESS:
+            fewer = self._pick(self._problem.with_conversions(factor), measured=refused.measured)
+            yield replace(fewer, refused=refused.placement, why=why)
+
+    def _is_off(self, placement: Placement) -> bool:
         """Whether a placement is too slow here, or not as fast as was predicted, or faster."""
-        verdict = self._verdict(placement)
+        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
+            return False
+        draft = self.drafter.draft(placement.chosen)
+        verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
         if verdict is None or not verdict.held:
             return verdict is not None
         try:
-            units = problem.everything().chosen
+            units = self._problem.everything().chosen
             share = share_of(self.drafter.model, units, self.ctx.timed_feeds)
         except RuntimeFailureError:
             return False
-        ratio = placement.ns / max(problem.float_ns, 1.0)
+        ratio = placement.ns / max(self._problem.float_ns, 1.0)
         return part(share * ratio + 1 - share, verdict)
-
-    def _fast_enough(self, found: Choosing, problem: PlacementProblem) -> Choosing:
-        """Return a choice that is fast enough here, with fewer and fewer integers."""
-        verdict = self._verdict(found.placement)
-        if verdict is None or verdict.held:
-            return found
-        for factor in _WARINESS:
-            fewer = self._pick(problem.with_conversions(factor), measured=found.measured)
-            if not self._is_slow(fewer.placement):
-                return replace(fewer, refused=found.placement, why=verdict.message)
-        return found.without_integers(verdict.message)
 
     def _pick(self, problem: PlacementProblem, *, measured: bool) -> Choosing:
         fastest = problem.solve()
-        limited = any(guard.kind == "max-drop" for guard in self.ctx.guards)
-        if not fastest.chosen or not (self.rate or limited):
-            self._settle(fastest, problem)
+        if not fastest.chosen or not (self.rate or self.ctx.has_drop_limit):
+            self._settle(fastest)
             return Choosing(fastest, fastest, measured=measured)
         if self._noise is None:
-            self._noise = self._calibration(problem).measure(fastest.chosen)
-        noise = self._noise
-        selections = front(problem, noise)
-        first = best(selections, self.rate)
-        index = self._within_latency(selections, self._within_drop(selections, first))
-        return Choosing(
-            selections[index].placement, fastest, noise, selections, measured, index != first
-        )
+            self._noise = self._calibration().measure(fastest.chosen)
+        selections = front(problem, self._noise)
+        chosen = selections[best(selections, self.rate)].placement
+        return Choosing(chosen, fastest, self._noise, selections, measured)
 
-    def _within_drop(self, selections: Sequence[Selection], first: int) -> int:
-        """Return the fastest selection from `first` on that keeps to the limit on the drop.
-
-        By halving: what is more faithful loses less. The last one changes nothing, so it holds.
-        """
-        if self._holds(selections[first].placement):
-            return first
-        low, high = first, len(selections) - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._holds(selections[middle].placement):
-                high = middle
-            else:
-                low = middle
-        return high
-
-    def _within_latency(self, selections: Sequence[Selection], first: int) -> int:
-        """Return the most faithful selection up to `first` that is fast enough here.
-
-        `first` itself if none is, or if those that are lose too much.
-        """
-        if not self._is_slow(selections[first].placement):
-            return first
-        if first == 0 or self._is_slow(selections[0].placement):
-            return first
-        low, high = 0, first
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._is_slow(selections[middle].placement):
-                high = middle
-            else:
-                low = middle
-        return low if self._holds(selections[low].placement) else first
-
-    def _holds(self, placement: Placement) -> bool:
-        if not placement.chosen or all(g.kind != "max-drop" for g in self.ctx.guards):
-            return True
-        draft = self.drafter.draft(placement.chosen)
-        verdict = self.ctx.judged("max-drop", draft.model, self.drafter.model)
-        return verdict is None or verdict.held
-
-    def _is_slow(self, placement: Placement) -> bool:
-        verdict = self._verdict(placement)
-        return verdict is not None and not verdict.held
-
-    def _verdict(self, placement: Placement) -> Verdict | None:
-        """Return what the guard of the latency says; None without one, or without integers."""
-        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
-            return None
-        key = tuple(placement.choices)
-        if key not in self._timed:
-            draft = self.drafter.draft(placement.chosen)
-            self._timed[key] = self.ctx.judged("latency", draft.model, self.drafter.model)
-        return self._timed[key]
-
-    def _calibration(self, problem: PlacementProblem) -> Calibration:
-        units = problem.everything().chosen
+    def _calibration(self) -> Calibration:
+        units = self._problem.everything().chosen
         return Calibration(self.drafter, units, macs_of(units, self.elements), self.ctx)
 
-    def _settle(self, placement: Placement, problem: PlacementProblem) -> None:
+    def _settle(self, placement: Placement) -> None:
         """Choose ranges where noise is not measured."""
         chooses = self.drafter.rounding.chooses_ranges
         if placement.chosen and chooses and not self._settled:
             self._settled = True
-            self._calibration(problem).settle(placement.chosen, {})
+            self._calibration().settle(placement.chosen, {})
 
-    def _measured(self, problem: PlacementProblem) -> PlacementProblem:
-        """Return the problem with times of this machine."""
+    def _measure_times(self) -> None:
+        """Go by times of this machine from now on, if layers can be timed."""
         self.ctx.progress("quant: timing layers", 0, 1)
+        units = self._problem.everything().chosen
         try:
-            times = measure_times(self.drafter, problem.everything().chosen, self.ctx.timed_feeds)
+            times = measure_times(self.drafter, units, self.ctx.timed_feeds)
         except RuntimeFailureError as error:
             why = f"layers could not be timed, so the table decides: {error}"
             self.ctx.remark(Severity.WARNING, "not-timed", why)
-            return problem
+            return
         self.ctx.progress("quant: timing layers", 1, 1)
-        return PlacementProblem(self.units, self.elements, self.ctx.target, times)
+        self._problem = PlacementProblem(self.units, self.elements, self.ctx.target, times)

@@ -104,7 +104,7 @@ class Drafter:
     """Makes integers of units of one model.
 
     Attributes:
-        model: In float; changed by `emit` only.
+        model: In float; not changed.
         find: Finds the units of a clone, in the same order.
         statistics: Histograms and means of activations.
         rounding: How.
@@ -145,19 +145,27 @@ class Drafter:
         """Choose the ranges of values as is said by name, of others as `rounding` says."""
         self.calibrations = dict(calibrations)
 
-    def emit(self, units: Sequence[Unit], scheme: Scheme) -> None:
-        """Make integer operators of units of the model."""
-        Emitter(self.model, units, scheme, self.excluded).run()
+    def draft(self, units: Sequence[Unit], scheme: Scheme | None = None) -> Draft:
+        """Return a clone of the model in which units are integer operators.
 
-    def draft(self, units: Sequence[Unit]) -> Draft:
-        """Return a clone of the model in which units are integer operators."""
+        Args:
+            units: Of the model.
+            scheme: Has weights and biases of the units, where they are not rounded to nearest.
+        """
         clone = self.model.clone()
         pairs = zip(self.model.nodes(), clone.nodes(), strict=True)
         nodes = {id(old): new for (_, old), (_, new) in pairs}
         twins_of = {id(u.node): u for u in self.find(clone)}
         twins = [twins_of[id(nodes[id(u.node)])] for u in units]
         excluded = [nodes[id(n)] for n in self.excluded]
-        Emitter(clone, twins, self.scheme(twins), excluded).run()
+        own = self.scheme(twins)
+        given = scheme or Scheme()
+        for unit, twin in zip(units, twins, strict=True):
+            if id(unit.weight) in given.weights:
+                own.weights[id(twin.weight)] = given.weights[id(unit.weight)]
+            if id(unit.node) in given.biases:
+                own.biases[id(twin.node)] = given.biases[id(unit.node)]
+        Emitter(clone, twins, own, excluded).run()
         clone.sort()
         return Draft(clone, twins)
 

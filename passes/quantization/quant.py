@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from ocompress.analysis.statistics import Observers
 from ocompress.diagnostics import Severity
-from ocompress.ir import Facet, Model, Node
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.ir import Facet, Model, Node, Value
+from ocompress.lossy import LossyPass, Plan
+from ocompress.lossy.engine import Chosen
+from ocompress.pipeline import Context, Outcome, Verdict, option
 from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes import order
 from passes.quantization import matching, tables
-from passes.quantization.choosing import Chooser, Choosing
+from passes.quantization.choosing import Chooser
 from passes.quantization.drafting import Drafter, Rounding
 from passes.quantization.mixing import apart
+from passes.quantization.proposal import INTEGERS, Placements, Quantized, ToIntegers, integers_of
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.refit import refit
 from passes.quantization.scheme import Scheme
-from passes.quantization.storing import addable, store_rest
+from passes.quantization.storable import Storable, store_named
 from passes.quantization.tables import remark_on
 from passes.quantization.units import Unit
 from passes.quantization.widening import in_float32, widened
 
+_NOTHING = "the model has no operator with an integer kernel"
 
-class Quant(Pass):
+
+class Quant(LossyPass):
     """Quantize weights and activations to int8 where the integer kernels of ONNX Runtime pay.
 
     Before: y = Relu(Conv(x, W, b))
@@ -62,7 +69,7 @@ class Quant(Pass):
     """
 
     name = "quant"
-    numerics = Numerics.LOSSY
+    noun = "integer operators"
     weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES
@@ -149,7 +156,7 @@ class Quant(Pass):
         """Quantize."""
         if not self._may_run(model, ctx):
             return Outcome()
-        return in_float32(model, ctx, self._quantize)
+        return in_float32(model, ctx, super().run)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the operators with integer kernels; which of them pay is for the data to say."""
@@ -157,8 +164,7 @@ class Quant(Pass):
             return Outcome()
         units = self._find(widened(model), ctx.skip)
         if not units:
-            why = "the model has no operator with an integer kernel"
-            ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
+            ctx.remark(Severity.DECLINED, "nothing-to-quantize", _NOTHING)
         kinds = Counter(f"{unit.node.op_type} that may become int8" for unit in units)
         return Outcome(counts=dict(sorted(kinds.items())))
 
@@ -201,7 +207,8 @@ class Quant(Pass):
             bias_correction=self.bias_correction,
         )
 
-    def _quantize(self, model: Model, ctx: Context) -> Outcome:
+    def propose(self, model: Model, ctx: Context) -> Placements:
+        """Find the placements that are worth having, and the weights that may be stored."""
         excluded: list[Node] = []
 
         def skip(node: Node, code: str, why: str) -> None:
@@ -209,89 +216,83 @@ class Quant(Pass):
             if code == "excluded":
                 excluded.append(node)
 
-        original = model.clone()
         units = self._find(model, skip)
+        chooser = self._chooser(model, units, excluded, ctx) if units else None
+        choosing = chooser.choose(everything=self.keep_slower) if chooser is not None else None
         if not units:
-            why = "the model has no operator with an integer kernel"
-            ctx.remark(Severity.DECLINED, "nothing-to-quantize", why)
-            return self._with_rest(model, original, excluded, Outcome(), None, ctx)
-        statistics = ctx.statistics(model, matching.observers_of(units, means=self.bias_correction))
-        units = apart(matching.observed(units, statistics, ctx.skip), model, ctx.data, ctx.skip)
-        rounding = self._rounding(ctx.target)
-        drafter = Drafter(model, self._find, statistics, rounding, excluded)
-        places = {i for i, (_, n) in enumerate(model.nodes()) if id(n) in set(map(id, excluded))}
-        chosen = self._choose(units, drafter, ctx)
-        outcome = self._carry_out(chosen, drafter, original, ctx)
-        if chosen.placement.chosen and not self.keep_slower:
-            model.sort()
-            verdict = ctx.judged("latency", model, original)
-            if verdict is not None and not verdict.held:
-                chosen = chosen.without_integers(verdict.message)
-                model.become(original.clone())
-                drafter.excluded = [n for i, (_, n) in enumerate(model.nodes()) if i in places]
-                outcome = self._carry_out(chosen, drafter, original, ctx)
-        remark_on(chosen, ctx)
-        return outcome
+            ctx.remark(Severity.DECLINED, "nothing-to-quantize", _NOTHING)
+        without = {id(n) for n in excluded}
+        storable = Storable(model, without, ctx) if self.rest == "int8" else None
+        limits = {"hurried": ctx.has_latency_limit, "searched": not self.keep_slower}
+        return Placements(chooser, choosing, storable, self.noise_price, **limits)
 
-    def _carry_out(
-        self, chosen: Choosing, drafter: Drafter, original: Model, ctx: Context
-    ) -> Outcome:
+    def asked(self, proposal: Placements) -> Plan:
+        """Return the best exchange of time for noise."""
+        return proposal.asked()
+
+    def retreats(
+        self, model: Model, proposal: Placements, chosen: Chosen, verdict: Verdict, ctx: Context
+    ) -> Iterator[Plan]:
+        """Yield plans with fewer and fewer integers, the last one with none."""
+        refused = proposal.made(chosen.plan)
+        assert proposal.chooser is not None
+        assert refused is not None
+        for fewer in proposal.chooser.warier(refused, verdict.message):
+            proposal.choosing = fewer
+            yield proposal.asked()
+        proposal.choosing = replace(refused, refused=refused.placement, why=verdict.message)
+        yield proposal.plan(None)
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Quantized:
         """Make integers of what was chosen, and store the weights of the rest."""
-        report = tables.details(chosen, Scheme(), {}, drafter.statistics, ctx.target)
-        outcome = Outcome(details=report)
-        if chosen.placement.chosen:
-            outcome = self._rewrite(drafter, chosen, ctx)
-        noise = None
-        if chosen.placement.chosen:
-            noise = chosen.noise.total(chosen.placement.chosen) if chosen.noise else 0.0
-        return self._with_rest(drafter.model, original, drafter.excluded, outcome, noise, ctx)
+        edit = plan[INTEGERS].edit if INTEGERS in plan else None
+        scheme, fits = Scheme(), dict[int, Reconstruction]()
+        built = model.clone()
+        if isinstance(edit, ToIntegers):
+            drafter, units = edit.drafter, edit.placement.chosen
+            scheme = drafter.scheme(units)
+            if fit and self.fit == "gptq":
+                fits = refit(drafter.draft(units), units, scheme, drafter.rounding, ctx)
+            built = drafter.draft(units, scheme).model
+        names = plan.keys() - {INTEGERS}
+        rows = store_named(built, names) if names else []
+        return Quantized(built, {}, frozenset(plan), scheme, fits, rows)
 
-    def _choose(self, units: list[Unit], drafter: Drafter, ctx: Context) -> Choosing:
+    def finish(self, model: Model, proposal: Placements, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each operator what became of it, and change the model."""
+        plan, made = chosen.plan, chosen.built or Quantized(model)
+        assert isinstance(made, Quantized)
+        choosing, report, counts = proposal.made(plan), dict[str, Any](), Counter[str]()
+        if choosing is not None and proposal.chooser is not None:
+            statistics = proposal.chooser.drafter.statistics
+            report = tables.details(choosing, made.scheme, made.rounding, statistics, ctx.target)
+            counts.update(f"int8 {u.node.op_type}" for u in choosing.placement.chosen)
+            if counts:
+                counts["left in float"] = choosing.placement.choices.count(Choice.FLOAT)
+            remark_on(choosing, ctx)
+        if proposal.storable is not None:
+            proposal.storable.remark(integers_of(plan), plan)
+        if made.stored:
+            counts["weights stored as int8"], report["stored"] = len(made.stored), made.stored
+        if chosen.built is None:
+            return Outcome(details=report)
+        model.become(made.model)
+        facets = self.may_change if INTEGERS in plan else self.may_change & ~Facet.TYPES
+        return Outcome(facets, {k: n for k, n in sorted(counts.items()) if n}, report)
+
+    def _chooser(
+        self, model: Model, units: list[Unit], excluded: list[Node], ctx: Context
+    ) -> Chooser:
+        seen = ctx.statistics(model, matching.observers_of(units, means=self.bias_correction))
+        units = apart(matching.observed(units, seen, ctx.skip), model, ctx.data, ctx.skip)
+        drafter = Drafter(model, self._find, seen, self._rounding(ctx.target), excluded)
         samples = max(1, ctx.data.samples)
-        found = drafter.statistics.items()
-        sizes = {n: s.elements / samples for (n, w), s in found if w == matching.HISTOGRAM}
-        return Chooser(
-            drafter=drafter,
-            units=units,
-            elements=lambda v: float(v.constant.size) if v.constant is not None else sizes[v.name],
-            costs=self.costs,
-            rate=self.noise_price,
-            ctx=ctx,
-        ).choose(everything=self.keep_slower)
+        sizes = {n: s.elements / samples for (n, w), s in seen.items() if w == matching.HISTOGRAM}
 
-    def _rewrite(self, drafter: Drafter, chosen: Choosing, ctx: Context) -> Outcome:
-        units = chosen.placement.chosen
-        scheme = drafter.scheme(units)
-        fits: dict[int, Reconstruction] = {}
-        if self.fit == "gptq":
-            fits = refit(drafter.draft(units), units, scheme, drafter.rounding, ctx)
-        report = tables.details(chosen, scheme, fits, drafter.statistics, ctx.target)
-        drafter.emit(units, scheme)
-        counts = Counter(f"int8 {u.node.op_type}" for u in units)
-        left = sum(c is Choice.FLOAT for c in chosen.placement.choices)
-        if left:
-            counts["left in float"] = left
-        return Outcome(self.may_change, dict(sorted(counts.items())), report)
+        def elements(value: Value) -> float:
+            return float(value.constant.size) if value.constant is not None else sizes[value.name]
 
-    def _with_rest(
-        self,
-        model: Model,
-        original: Model,
-        excluded: Sequence[Node],
-        done: Outcome,
-        noise: float | None,
-        ctx: Context,
-    ) -> Outcome:
-        """Store the weights that stay in float, but for those of excluded operators."""
-        if self.rest == "float":
-            return done
-        allowed = addable(noise, self.noise_price)
-        rows = store_rest(model, original, {id(n) for n in excluded}, allowed, ctx)
-        if not rows:
-            return done
-        counts = {**done.counts, "weights stored as int8": len(rows)}
-        facets = done.changed | Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
-        return Outcome(facets, dict(sorted(counts.items())), {**done.details, "stored": rows})
+        return Chooser(drafter, units, elements, self.costs, self.noise_price, ctx)
 
 
 def _is_eligible(model: Model) -> bool:

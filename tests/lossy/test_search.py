@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -51,6 +51,8 @@ class Judge:
     """A context with guards that know a model by its share."""
 
     source = "cut-shares"
+    has_drop_limit = Context.has_drop_limit
+    has_latency_limit = Context.has_latency_limit
 
     def __init__(self, **rules: Callable[[float], Verdict]) -> None:
         self.rules = {name.replace("_", "-"): rule for name, rule in rules.items()}
@@ -160,3 +162,71 @@ def test_plans_that_are_alike_are_built_once() -> None:
     assert found is not None
     assert found[0] is Two.few
     assert len(BUILT) == 2
+
+
+@pytest.mark.parametrize(("times", "left"), [(0.001, [0.1]), (1.0, [0.1, 0.9])])
+def test_what_is_likely_to_hold_is_judged_first(times: float, left: list[float]) -> None:
+    class Likely(Shares):
+        hopeful = True
+
+    ctx = cast("Context", Judge(max_drop=drop(0.01, times)))
+    found = choose(Cut(), ZOO["mlp"](), Likely({"all": ["all"]}), ctx)
+    assert [share for _, share, _ in BUILT[:2]] == pytest.approx(left, abs=0.05)
+    assert found.plan["all"].macs == pytest.approx(left[-1], abs=0.05)
+
+
+def test_a_share_at_which_nothing_goes_is_too_large() -> None:
+    class One(Shares):
+        def leaving(self, share: float) -> Plan:
+            return super().leaving(0.2) if share < 0.4 else {}
+
+    ctx = cast("Context", Judge(max_drop=drop(0.9, 1.0)))
+    found = choose(Cut(), ZOO["mlp"](), One({"all": ["all"]}), ctx)
+    assert found.plan["all"].macs == 0.2
+
+
+@pytest.mark.parametrize(
+    ("further", "most_drop", "left"), [(True, 1.0, 0.25), (False, 1.0, 0.6), (True, 0.3, 0.6)]
+)
+def test_a_file_that_is_too_large_goes_further_within_the_drop(
+    further: bool, most_drop: float, left: float
+) -> None:
+    class Further(Shares):
+        hopeful, goes_further, least = True, further, 0.6
+
+    ctx = Judge(
+        size=lambda share: Verdict(share <= 0.25, "size", "", {"limit": 0.25, "ratio": share}),
+        max_drop=drop(most_drop, 1.0),
+    )
+    found = choose(Cut(), ZOO["mlp"](), Further({"all": ["all"]}), cast("Context", ctx))
+    assert found.plan["all"].macs == pytest.approx(left, abs=0.03)
+
+
+def test_what_is_not_faster_falls_back_until_something_is() -> None:
+    class Backwards(Cut):
+        def retreats(
+            self, model: Model, proposal: Any, chosen: Chosen, verdict: Verdict, ctx: Context
+        ) -> Iterator[Plan]:
+            assert verdict.message == "slow at 0.2"
+            for left in (0.4, 0.6, 0.8):
+                yield proposal.leaving(left)
+
+    def clocked(share: float) -> Verdict:
+        figures = {"ratio": 0.5 if share >= 0.6 else 1.2}
+        return Verdict(True, "latency", f"slow at {share}", figures)
+
+    judge = Judge(latency=clocked)
+    item = Backwards(left=0.2)
+    found = choose(item, ZOO["mlp"](), Shares({"all": ["all"]}), cast("Context", judge))
+    assert found.plan["all"].macs == 0.6
+    assert [share for _, share, _ in BUILT] == [0.2, 0.4, 0.6]
+
+
+def test_a_plan_that_saves_no_time_is_not_timed() -> None:
+    class Smaller(Shares):
+        def is_timed(self, plan: Plan) -> bool:
+            return False
+
+    never = Judge(latency=lambda _: Verdict(False, "latency", "slow"))
+    found = choose(Cut(left=0.2), ZOO["mlp"](), Smaller({"all": ["all"]}), cast("Context", never))
+    assert found.plan["all"].macs == 0.2

@@ -76,10 +76,11 @@ def test_a_layer_that_ruins_the_outputs_stays_in_float_unless_noise_has_no_price
     assert sum(r["chosen"] for r in rows) == 1
 
 
+@pytest.mark.parametrize("rest", ["int8", "float"])
 @pytest.mark.parametrize("most", [0, 2, 3])
-def test_under_a_limit_on_the_drop_as_much_becomes_integer_as_holds(most: int) -> None:
+def test_under_a_limit_on_the_drop_as_much_becomes_integer_as_holds(most: int, rest: str) -> None:
     guard = AtMost(most)
-    result = run(chain(), "quant{noise_price=0}", guard)
+    result = run(chain(), f"quant{{noise_price=0,rest={rest}}}", guard)
     assert int8_count(result) <= most
     assert str(result.records[-1].status) != "rolled-back"
     rows = result.records[-1].details["selections"]
@@ -174,9 +175,11 @@ def test_a_limit_on_the_latency_makes_noise_cheaper() -> None:
     class Fast(AtMost):
         """Allows models with at least so many integer convolutions."""
 
+        max_ratio: float = 0.5
+
         def judge(self, candidate: Model, best: Model) -> Verdict:
             found = super().judge(candidate, best)
-            return Verdict(self.asked[-1] >= self.most, self.kind, found.message, {})
+            return Verdict(self.asked[-1] >= self.most, self.kind, found.message, {"ratio": 0.5})
 
     free = run(model, "quant")
     assert int8_count(free) < 5

@@ -7,7 +7,7 @@ import pytest
 
 from ocompress.ir import Model
 from passes.quantization.selection import tolerable
-from passes.quantization.storing import addable
+from passes.quantization.storable import addable
 from tests.build import Array, Builder
 from tests.passes.quantization.runs import data_for, outputs, quantized, sqnr
 

@@ -85,11 +85,11 @@ def test_what_is_slow_only_once_it_is_whole_still_leaves_the_storage(timed: list
         looks.append(integers(model))
         return 1.2 if integers(model) and len(looks) > 1 else 0.4
 
-    result = run(chain(3), Clock(ratio), "quant{costs=table}")
+    result = run(chain(3), Clock(ratio))  # the first look is at a draft
     assert str(result.records[-1].status) == "applied"
     assert not integers(result.model)
     assert result.records[-1].counts["weights stored as int8"] == 3
-    assert not timed
+    assert len(timed) <= 1
 
 
 def islands() -> Model:
@@ -120,7 +120,7 @@ def test_layers_are_timed_when_prediction_and_measurement_part(
     timed: list[int], ratio: float | None, again: int
 ) -> None:
     model = chain(3)
-    foreseen = run(model, Clock(lambda _: 1.0), "quant{costs=table}").records[-1]
+    foreseen = run(model, Clock(lambda _: 0.5), "quant{costs=table}").records[-1]
     time = next(r["time"] for r in foreseen.details["selections"] if r["chosen"])
     result = run(model, Clock(lambda _: time if ratio is None else ratio))
     assert len(timed) == again
