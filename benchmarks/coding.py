@@ -74,9 +74,8 @@ def main(paths: list[str]) -> None:
                     totals[name] += [
                         levels.size, 8 * len(code), entropy(levels), middle - start, end - middle
                     ]  # fmt: skip
-    print(
-        f"{'weights rounded to':26} {'bits':>7} {'entropy':>8} {'encode M/s':>11} {'decode M/s':>11}"
-    )
+    speeds = f"{'encode M/s':>11} {'decode M/s':>11}"
+    print(f"{'weights rounded to':26} {'bits':>7} {'entropy':>8} {speeds}")
     for name, (size, bits, least, encode, decode) in totals.items():
         speeds = f"{size / encode / 1e6:11.1f} {size / decode / 1e6:11.1f}"
         print(f"{name:26} {bits / size:7.4f} {least / size:8.4f} {speeds}")
