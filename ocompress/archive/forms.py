@@ -186,12 +186,12 @@ def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
 
 def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     """Yield forms of floats, and of anything whose bits alone count: the first kind that fits."""
-    distinct, indices = np.unique(elements, return_inverse=True)
-    if plan.dtype == _FLOAT32 and len(distinct) < max(len(elements) // 2, 3):
+    if plan.dtype == _FLOAT32:
         found = [*_grids(elements, plan)]
         yield from found
         if found:
             return
+    distinct, indices = np.unique(elements, return_inverse=True)
     if len(distinct) <= min(_ENTRIES, len(elements) // 2):
         yield from _palette(distinct, indices, plan)
         yield from _blocks(indices, distinct, plan)

@@ -130,7 +130,7 @@ def _coded(archive: Archive, tensor: StoredTensor, pieces: Iterable[Piece]) -> C
         elements=size * 8 // dtype.bits if dtype is not DType.UNDEFINED else size,
         bytes=size,
         coded=sum(p.node.total for p in pieces),
-        entropy=float(-(share * np.log2(share)).sum()),
+        entropy=abs(float((share * np.log2(share)).sum())),
     )
 
 

@@ -58,3 +58,11 @@ def test_a_grid_without_its_first_levels_is_found() -> None:
     found = find_grid(magnitudes.astype(np.float32), 1, 6)
     assert found is not None
     assert found.levels.tolist() == [[3, 5, 8, 0, -3, -5]]
+
+
+def test_a_bias_of_as_many_values_as_elements_is_on_a_grid() -> None:
+    levels = np.random.default_rng(1).permutation(np.arange(-300, 300, 9))
+    bias = (levels * np.float64(0.0173)).astype(np.float32) + np.float32(0)
+    node = shortest(bias.tobytes(), 4, Plan(1))
+    assert node.described().startswith("grid")
+    assert decode(node).tobytes() == bias.tobytes()
