@@ -7,7 +7,9 @@ the import and loading what it has compiled take longer than a small tensor does
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
+import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from ocompress.coding import byte_kernel, integer_kernel, kernel
 
 _LARGE = 30_000
 """Steps above which compiled code pays."""
+_KERNELS = (kernel, integer_kernel, byte_kernel)
 _NEVER_INLINED = ("code_matrix", "code_bytes", "carry", "start", "finish")
 
 _forced: list[bool] = []
@@ -79,7 +82,7 @@ def forced(*, compiled: bool) -> Iterator[None]:
 
 
 def _sources() -> Iterator[tuple[str, types.FunctionType]]:
-    for module in (kernel, integer_kernel, byte_kernel):
+    for module in _KERNELS:
         for name, thing in vars(module).items():
             if isinstance(thing, types.FunctionType) and thing.__module__ == module.__name__:
                 yield name, thing
@@ -96,14 +99,35 @@ def _compiled() -> Engine:
     import numba
 
     space: dict[str, Any] = {"__name__": kernel.__name__}
-    for module in (kernel, integer_kernel, byte_kernel):
+    for module in _KERNELS:
         space.update({k: v for k, v in vars(module).items() if not k.startswith("__")})
+    stamp = sources_stamp()
     for name, function in _sources():
         copy = types.FunctionType(function.__code__, space, name, function.__defaults__)
         how = "never" if name in _NEVER_INLINED else "always"
-        options = {"inline": how, "_nrt": False}  # nothing is allocated, nothing to count
-        try:
-            space[name] = numba.njit(cache=True, **options)(copy)
-        except RuntimeError:  # no folder to keep compiled code in
-            space[name] = numba.njit(**options)(copy)
+        space[name] = numba.njit(inline=how, _nrt=False)(copy)  # nothing is allocated or counted
+        _keep(space[name], stamp)
     return Engine(compiled=True, functions={name: space[name] for name, _ in _sources()})
+
+
+def _keep(dispatcher: Any, stamp: str) -> None:
+    """Have numba keep what it compiles for later processes, as long as no kernel changes.
+
+    By itself it looks only at the file of a function, not at those that are inlined into it.
+    """
+    with contextlib.suppress(RuntimeError, AttributeError):  # no folder, or another numba
+        uncached = dispatcher._cache  # noqa: SLF001
+        dispatcher.enable_caching()
+        files = dispatcher._cache._cache_file  # noqa: SLF001
+        if not hasattr(files, "_source_stamp"):
+            dispatcher._cache = uncached  # noqa: SLF001
+            return
+        files._source_stamp = stamp  # noqa: SLF001
+
+
+def sources_stamp() -> str:
+    """Return what tells versions of the kernels apart."""
+    digest = hashlib.sha256()
+    for module in _KERNELS:
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()

@@ -113,12 +113,6 @@ def _check(path: Path) -> None:
 
 def _coded(archive: Archive, tensor: StoredTensor, pieces: Iterable[Piece]) -> CodedTensor:
     pieces = list(pieces)
-    counts: dict[int, int] = {}
-    for piece in pieces:
-        elements = np.frombuffer(archive.piece(piece), f"<u{piece.node.width}")
-        for value, count in zip(*np.unique(elements, return_counts=True), strict=True):
-            counts[int(value)] = counts.get(int(value), 0) + int(count)
-    share = np.array([*counts.values()]) / sum(counts.values())
     size = sum(p.size for p in pieces)
     dtype = DType(tensor.dtype) if tensor.dtype in set(DType) else DType.UNDEFINED
     forms = dict.fromkeys(p.node.described() for p in pieces)
@@ -130,8 +124,21 @@ def _coded(archive: Archive, tensor: StoredTensor, pieces: Iterable[Piece]) -> C
         elements=size * 8 // dtype.bits if dtype is not DType.UNDEFINED else size,
         bytes=size,
         coded=sum(p.node.total for p in pieces),
-        entropy=abs(float((share * np.log2(share)).sum())),
+        entropy=_entropy(archive, pieces),
     )
+
+
+def _entropy(archive: Archive, pieces: Iterable[Piece]) -> float:
+    """Return the bits of an element, were each coded by how often its like occurs."""
+    found = [
+        np.unique(np.frombuffer(archive.piece(p), f"<u{p.node.width}"), return_counts=True)
+        for p in pieces
+    ]
+    values = np.concatenate([v.astype(np.uint64) for v, _ in found])
+    _, which = np.unique(values, return_inverse=True)
+    counts = np.bincount(which, np.concatenate([c for _, c in found]))
+    share = counts / counts.sum()
+    return abs(float((share * np.log2(share)).sum()))
 
 
 def _zst(archive: Archive) -> int | None:

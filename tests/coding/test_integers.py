@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from ocompress.coding import code_bits, decode_integers, encode_integers, symbol_bits
+from ocompress.coding import code_bits, decode_integers, encode_integers, engine, symbol_bits
 from ocompress.coding.engine import forced
 from ocompress.coding.integers import LARGEST, MOST_MIXED
 
@@ -97,3 +97,11 @@ def test_nothing_imports_numba_before_it_is_needed() -> None:
         "coding.encode_integers(numpy.ones((3, 3), int)); assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+def test_what_numba_keeps_is_of_all_kernels() -> None:
+    """Else a change in one file would leave code of others that it is inlined into."""
+    functions = engine._compiled().functions
+    stamps = {f._cache._cache_file._source_stamp for f in functions.values()}  # type: ignore[attr-defined]
+    assert stamps == {engine.sources_stamp()}
