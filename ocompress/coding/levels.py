@@ -49,8 +49,9 @@ class LevelRates:
         """Return the bits of each level, of the shape that was looked at."""
         size = np.abs(levels)
         last = len(self.sizes)
-        known = self.sizes[np.clip(size, 1, last).astype(np.intp) - 1]
-        large = self.other + known + _beyond(size - last)
+        large = self.other + self.sizes[np.clip(size, 1, last).astype(np.intp) - 1]
+        if size.max(initial=0) > last:
+            large = large + _beyond(size - last)
         found: np.ndarray = np.where(size == 0, self.zero, large)
         return found
 

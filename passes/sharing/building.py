@@ -92,7 +92,7 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
 
 
 def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Levels]) -> Job:
-    """Return the job that fits a layer, the cheapest weights zero, and puts it on levels."""
+    """Return the job that fits a layer, and puts it on levels, the cheapest weights zero."""
     value = nodes[0].inputs[move.index]
     assert value is not None
     assert value.data is not None
@@ -109,7 +109,8 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
         rounded = solve(problem)
         weight = sites[0].weight(rounded.matrix).astype(original.dtype)
         matrix = sites[0].matrix(weight.astype(np.float64))
-        fitted = replace(fit, matrix=matrix, bias=whole.bias(matrix))
+        bias = whole.bias(matrix)
+        fitted = replace(fit, matrix=matrix, bias=bias, after=_loss(whole, matrix, bias, move))
         bits = _store(sites, fitted, weight, move)
         if bits is None:
             return None
@@ -117,8 +118,14 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
         made[part] = replace(row, bits=row.bits + bits, error=rounded.error)
         return fitted
 
-    edit.set_weight(value, np.where(kept, original, 0).astype(original.dtype))
-    return Job(nodes, store=store, curvature=move.priced.curvature)
+    return Job(nodes, masked=False, store=store)
+
+
+def _loss(sums: Regression, matrix: np.ndarray, bias: np.ndarray, move: Rounding) -> float:
+    """Return the error of a layer's outputs relative to their variance, by what outputs cost."""
+    weights = alone(move.priced.curvature)
+    power = max(float((weights * sums.yy).sum()), 1e-30)
+    return float((weights * sums.errors(matrix, bias)).sum()) / power
 
 
 def _problem(
@@ -142,7 +149,6 @@ def _problem(
         np.linalg.solve(hessian, wanted),
         hessian,
         move.priced.curvature,
-        fit.matrix,
         site.matrix(kept),
         start != 0,
         move.price,

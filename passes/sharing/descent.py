@@ -25,7 +25,6 @@ class RoundingProblem:
         hessian: H, what an error does at the layer's outputs, (groups, inputs, inputs).
         curvature: G, what errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
             outputs).
-        start: Where to start from: a weight that is zero where the mask drops.
         mask: Which weights are expected not to be zero.
         free: Which weights may be other than zero.
         price: What a bit costs.
@@ -35,7 +34,6 @@ class RoundingProblem:
     target: np.ndarray
     hessian: np.ndarray
     curvature: np.ndarray
-    start: np.ndarray
     mask: np.ndarray
     free: np.ndarray
     price: float

@@ -96,7 +96,7 @@ class Prices(Proposal):
     the bits, which are estimated.
     """
 
-    least, finest = 0.0, 0.015
+    least, finest = 0.0, 0.025
 
     def __init__(
         self,

@@ -18,9 +18,9 @@ _FINEST, _COARSEST = 1.4, 5.0
 """By how much steps are larger where no level and where nearly every one is zero. Error and bits
 together would be less with finer steps by some per cent, on the samples that weights are fitted
 to; on others, coarse ones are better (measured on LeNet-300-100 from 1 to 8)."""
-_BLOCKS = 12
+_BLOCKS = 8
 """Parts in which inputs are rounded, the others making up for each in turn."""
-_ROUNDS, _TOLERANCE = 12, 1e-3
+_FIRST_ROUNDS, _ROUNDS, _TOLERANCE = 60, 8, 1e-3
 _DAMPING = 1e-9
 
 
@@ -81,11 +81,11 @@ def solve(problem: RoundingProblem) -> Rounded:
     Args:
         problem: The layer.
     """
-    order = np.random.default_rng(0).permutation(problem.start.shape[1])
+    order = np.random.default_rng(0).permutation(problem.target.shape[1])
     variance = _variances(problem, order)
     cost = variance[:, :, None] * alone(problem.curvature)[:, None]
     level = float(cost[problem.mask].mean() if problem.mask.any() else cost.mean())
-    most = float(np.abs(problem.start).max(initial=0.0))
+    most = float(np.abs(problem.target * problem.mask).max(initial=0.0))
     dense = float(problem.mask.mean())
     times = _COARSEST ** (1 - dense) * _FINEST**dense
     exact = max(times * step_for(problem.price, level), most / LARGEST, 1e-30)
@@ -179,8 +179,7 @@ def _in_parts(
     problem: RoundingProblem, order: np.ndarray, cost: np.ndarray, step: np.ndarray
 ) -> np.ndarray:
     """Round inputs part by part, what is left fitted after each."""
-    matrix, left = problem.start, problem.mask.copy()
-    rates = LevelRates.of(np.rint(matrix / step) * problem.mask)
+    matrix, left = problem.target, problem.mask.copy()
     hessian = problem.hessian.astype(np.float32)
     wanted = problem.hessian @ problem.target
     pairs = None
@@ -190,12 +189,14 @@ def _in_parts(
     levels = np.zeros_like(matrix)
     inputs = matrix.shape[1]
     parts = min(_BLOCKS, inputs)
+    rates = None
     for part, taken in enumerate(np.array_split(order, parts)):
-        if part:
-            rest = (wanted - problem.hessian @ (levels * step)).astype(np.float32)
-            start = (matrix * left).astype(np.float32)
-            given = (hessian, rest, start, left, _ROUNDS, _TOLERANCE, pairs)
-            matrix = conjugate_gradients(*given).astype(np.float64)
+        rest = (wanted - problem.hessian @ (levels * step)).astype(np.float32)
+        start = (matrix * left).astype(np.float32)
+        rounds = _ROUNDS if part else _FIRST_ROUNDS
+        given = (hessian, rest, start, left, rounds, _TOLERANCE, pairs)
+        matrix = conjugate_gradients(*given).astype(np.float64)
+        rates = rates or LevelRates.of(np.rint(matrix / step))
         near = (matrix[:, taken], step, cost[:, taken], rates.at(taken), problem.price)
         levels[:, taken] = _nearest(*near) * problem.mask[:, taken]
         left[:, taken] = False

@@ -23,7 +23,7 @@ def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> Roundi
     curvature = seen @ seen.transpose(0, 2, 1) + 0.3 * np.eye(outputs)
     curvature = curvature if pairs else np.einsum("goo->go", curvature)
     kept = weight != 0
-    return RoundingProblem(weight, hessian, curvature, weight, kept, kept, price)
+    return RoundingProblem(weight, hessian, curvature, kept, kept, price)
 
 
 def whole_cost(problem: RoundingProblem, levels: np.ndarray, step: float) -> float:
@@ -70,7 +70,7 @@ def test_what_was_zero_stays_zero_and_others_may_return() -> None:
     problem = layer(price=1e-3)
     mask = problem.mask.copy()
     mask[:, 10:] = False
-    found = solve(replace(problem, mask=mask, start=problem.start * mask))
+    found = solve(replace(problem, mask=mask))
     assert not found.levels[~problem.free].any()
     assert found.levels[:, 10:].any()
 
