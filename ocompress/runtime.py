@@ -89,6 +89,7 @@ class Session:
         level: Level = Level.ALL,
         extra_outputs: Iterable[Value] = (),
         profile_to: Path | None = None,
+        save_to: Path | None = None,
         config: Mapping[str, str] | None = None,
     ) -> None:
         """Load a model.
@@ -100,6 +101,7 @@ class Session:
             extra_outputs: Values of the main graph to return beside the outputs (only for a
                 `Model`).
             profile_to: Prefix of the file for ORT's per-node profile; see `end_profiling`.
+            save_to: File for the model as ORT runs it at this level.
             config: Session configuration entries (`session.…`).
 
         Raises:
@@ -116,6 +118,8 @@ class Session:
         large = isinstance(model, Model) and model.loaded_bytes >= _LARGE
         entries = {**_THRIFTY, **(config or {})} if large else config or {}
         options = _options(threads, level, profile_to, entries)
+        if save_to is not None:
+            options.optimized_model_filepath = str(save_to)
         self._aliases: dict[str, str] = {}
         try:
             source = self._source(model, extra, large=large)

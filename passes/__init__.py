@@ -42,6 +42,7 @@ PASSES = {
     "group": "passes.factorization.group:Group",
     "squeeze": "passes.factorization.squeeze:Squeeze",
     "entropy": "passes.sharing.entropy:Entropy",
+    "pack-weights": "passes.storage.pack_weights:PackWeights",
     "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

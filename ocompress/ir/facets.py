@@ -25,4 +25,6 @@ class Facet(Flag):
     """Operator-set versions and IR version."""
     METADATA = auto()
     """Documentation and metadata entries."""
-    ALL = TOPOLOGY | WEIGHTS | TYPES | NAMES | OPSET | METADATA
+    STORAGE = auto()
+    """The form in which files hold constants, whose values are the same."""
+    ALL = TOPOLOGY | WEIGHTS | TYPES | NAMES | OPSET | METADATA | STORAGE

@@ -8,6 +8,7 @@ written to files for as long as nobody replaces the array.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -50,6 +51,46 @@ class Packed:
             ValueError: If there is none.
         """
         return max(self.leaves, key=lambda v: 0 if v.data is None else v.data.nbytes)
+
+
+class Recipe:
+    """Leaves and nodes that make one constant, written down one after the other.
+
+    Names are short, because a file has many of them; the exporter makes them unique. Leaves that
+    are the same array are stored once in every graph.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._leaves: list[Value] = []
+        self._nodes: list[NodeProto] = []
+        self._known: dict[int, tuple[np.ndarray, str]] = {}  # arrays are kept, so ids stay theirs
+
+    def leaf(self, array: np.ndarray) -> str:
+        """Take in a constant that the file holds as it is; return its name.
+
+        Read-only arrays are shared with other constants that are made of the same ones.
+        """
+        if id(array) not in self._known:
+            name = f"c{len(self._leaves)}"
+            self._leaves.append(Value(name, data=array))
+            self._known[id(array)] = array, name
+        return self._known[id(array)][1]
+
+    def op(self, op_type: str, *inputs: str, **attrs: Any) -> str:
+        """Take in an operator of the standard domain; return the name of its one output."""
+        node = NodeProto(op_type=op_type)
+        name = f"v{len(self._nodes)}"
+        extend(node, "input", inputs)
+        extend(node, "output", [name])
+        for key, content in attrs.items():
+            node.attribute.append(onnx.helper.make_attribute(key, content))
+        self._nodes.append(node)
+        return name
+
+    def packed(self) -> Packed:
+        """Return the form of a constant that the last operator makes."""
+        return Packed(tuple(self._leaves), tuple(self._nodes))
 
 
 def recipe(value: Value) -> list[Node] | None:

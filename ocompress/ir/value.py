@@ -151,8 +151,8 @@ class Value:
         """The smaller form that files hold it in, None once `data` was replaced."""
         return self._packed
 
-    def set_packed(self, packed: Packed) -> None:
-        """Remember a smaller form of the present `data`."""
+    def set_packed(self, packed: Packed | None) -> None:
+        """Remember a smaller form of the present `data`, or that there is none."""
         self._packed = packed
 
     @property

@@ -11,11 +11,12 @@ from ocompress.pipeline import Numerics, Pass, all_passes, find
 from tests.contract.harness import Run, run_pass
 from tests.contract.layers import LAYERS
 from tests.contract.ranges import RANGES, TWINS
+from tests.contract.storable import STORABLE
 from tests.contract.untidy import UNTIDY
 from tests.graphs import ZOO
 
 PASSES = [cls.name for cls in all_passes()]
-GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES}
+GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES, **STORABLE}
 OPTIONS: dict[str, dict[str, Any]] = {"strip-text": {"strip": ("docs", "metadata")}}
 """Options of passes that do nothing unless they are told to."""
 LEAST = 3
@@ -26,6 +27,7 @@ _ALSO = {
     "canonicalize": RANGES,
     "quant-dynamic": ("products", "wide", "turned"),
     "quant-weights": ("products", "wide", "turned"),
+    "pack-weights": STORABLE,
     "prune-heads": ("four_heads", "fused_heads"),
     "prune-layers": ("repeated_block", "four_heads"),
 }

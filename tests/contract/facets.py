@@ -24,6 +24,7 @@ class Facets:
     names: list[object] = field(default_factory=list)
     opset: list[object] = field(default_factory=list)
     metadata: list[object] = field(default_factory=list)
+    storage: list[object] = field(default_factory=list)
 
     def of(self, facet: Facet) -> list[object]:
         found = getattr(self, str(facet.name).lower())
@@ -74,6 +75,7 @@ class _Reader:
             self.found.metadata.append((value.doc, sorted(value.metadata.items())))
             if value.data is not None:
                 self.found.weights.append(digest(value.data))  # of its type and shape, too
+                self.found.storage.append(value.file_bytes)
             else:
                 self.found.types.append((value.name, value.dtype, value.shape))
         constant = value.data is not None
@@ -114,6 +116,8 @@ def changed(before: Model, after: Model) -> Facet:
             differs = left != right
         elif facet is Facet.TYPES:
             differs = _retyped(left, right, by_name=not same_graph)
+        elif facet is Facet.STORAGE:  # of what is the same otherwise
+            differs = same_graph and old.weights == new.weights and left != right
         elif same_graph:
             differs = left != right
         else:
@@ -142,7 +146,8 @@ def _triples(items: list[object]) -> Iterator[tuple[object, ...]]:
 
 def everything(model: Model) -> bytes:
     """Return all that a model holds."""
-    return bytes(to_proto(model, packed=False).SerializeToString(deterministic=True))
+    sizes = repr(facets_of(model).storage).encode()
+    return bytes(to_proto(model, packed=False).SerializeToString(deterministic=True)) + sizes
 
 
 def untruths(item: type[Pass], outcome: Outcome, before: Model, after: Model) -> list[str]:

@@ -1,0 +1,220 @@
+"""The smallest form of a constant that operators of the standard give back to the bit.
+
+| form | what the file has | what makes the weight of it |
+|---|---|---|
+| half | float16 | Cast |
+| palette | the distinct values, and indices of 1 to 16 bits | Gather |
+| grid | integers in a form of their own, a scale for all or for each row | Mul |
+| blocks | the distinct blocks of values that stand together, and their indices | Gather |
+| sparse | a bit for every value, and those not zero in a form of their own | CumSum, Gather |
+
+All of this is constant, so ONNX Runtime does it once, while it loads the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ocompress.ir import DType, packed
+from ocompress.ir.packed import Recipe
+from passes.storage.integers import Integers, bits_for, shared
+
+_MOST_WORDS = 1 << 16
+_SAMPLE = 1 << 18
+"""Values that are looked at first: where they already differ too much, all do."""
+_FEWEST = 64
+"""Values below which a form of their own takes more than it saves."""
+_NODE = 40
+_BLOCKS = (4, 8, 16)
+_AXIS = shared(np.array(0, np.int64))
+
+
+class Form(Protocol):
+    """How a file holds the values of one constant."""
+
+    @property
+    def name(self) -> str:
+        """Name of the form, for people."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file, about."""
+        ...
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+        """Write down what makes the values, in a shape; return the name of the result."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """Values as they are, [n]."""
+
+    values: np.ndarray
+    name: ClassVar[str] = "plain"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return int(self.values.nbytes)
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], _: int) -> str:
+        """Take them in as they are."""
+        return recipe.leaf(self.values.reshape(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """Values that are exact in float16, [n]."""
+
+    values: np.ndarray
+    name: ClassVar[str] = "half"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.values.size * 2 + _NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], _: int) -> str:
+        """Widen them."""
+        narrow = recipe.leaf(self.values.reshape(shape).astype(np.float16))
+        return recipe.op("Cast", narrow, to=int(DType.FLOAT))
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Words of a few values, [words, values], in an order, int [n]; single values too."""
+
+    words: Form
+    count: int
+    width: int
+    order: Integers
+
+    @property
+    def name(self) -> str:
+        """Name of the form."""
+        kind = "palette" if self.width == 1 else f"blocks of {self.width}"
+        return f"{kind}, {self.order.bits} bits"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.words.nbytes + self.order.nbytes + 2 * _NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+        """Look them up."""
+        if self.width == 1:
+            table = self.words.write(recipe, (self.count,), opset)
+            return recipe.op("Gather", table, self.order.write(recipe, shape, opset))
+        table = self.words.write(recipe, (self.count, self.width), opset)
+        order = self.order.write(recipe, (self.order.values.size,), opset)
+        return _shaped(recipe, recipe.op("Gather", table, order), shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A bit for every value, and a zero before those that are not zero."""
+
+    used: np.ndarray
+    others: Form
+    count: int
+
+    @property
+    def name(self) -> str:
+        """Name of the form."""
+        return f"sparse, {self.others.name}"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return Integers(self.used, 1).nbytes + self.others.nbytes + 5 * _NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+        """Count the bits that are set: the count is the place among what is not zero."""
+        flags = Integers(self.used, 1).write(recipe, (self.used.size,), opset)
+        place = recipe.op("CumSum", flags, recipe.leaf(_AXIS))
+        place = recipe.op("Mul", place, flags)
+        table = self.others.write(recipe, (self.count,), opset)
+        return _shaped(recipe, recipe.op("Gather", table, place), shape)
+
+
+def smallest(array: np.ndarray) -> Form:
+    """Return the smallest form of an array of whole bytes; `Plain` if none is smaller."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    forms = [Plain(flat), *_forms(flat, _widths(array.shape), deep=True)]
+    return min(forms, key=lambda form: form.nbytes)
+
+
+def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[Form]:
+    if flat.size < _FEWEST:
+        return
+    if flat.dtype == np.float32 and _is_half(flat):
+        yield Half(flat)
+    for width in (1, *widths):
+        found = _words(flat, width)
+        if found is not None:
+            yield found
+    if deep:
+        used = _bits(flat) != 0
+        if 2 * np.count_nonzero(used) < flat.size:
+            kept = np.concatenate([np.zeros(1, flat.dtype), flat[used]])
+            forms = [Plain(kept), *_forms(kept, (), deep=False)]
+            yield Sparse(used, min(forms, key=lambda form: form.nbytes), len(kept))
+
+
+def _bits(flat: np.ndarray) -> np.ndarray:
+    """Return values as integers: equal ones are equal bit for bit, -0.0 and NaN too."""
+    return flat.view(f"u{flat.itemsize}")
+
+
+def _is_half(flat: np.ndarray) -> bool:
+    """Whether float16 widens to the same bits: that of a NaN does not have to."""
+    if not packed.is_exact(flat[:_SAMPLE], DType.FLOAT16):
+        return False
+    again = flat.astype(np.float16).astype(np.float32)
+    return bool((_bits(again) == _bits(flat)).all())
+
+
+def _words(flat: np.ndarray, width: int) -> Words | None:
+    """Return the distinct words of so many values, None if there are too many of them."""
+    if flat.size % width or flat.size // width < _FEWEST:
+        return None
+    bits = _bits(flat).reshape(-1, width)
+    most = min(_MOST_WORDS, len(bits) // 2)
+    if len(_distinct(bits[: _SAMPLE // width])[0]) > most:
+        return None
+    distinct, order = _distinct(bits)
+    if len(distinct) > most:
+        return None
+    table = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
+    words: Form = Plain(table)
+    if width > 1:
+        words = min([words, *_forms(table, (), deep=False)], key=lambda form: form.nbytes)
+    return Words(words, len(distinct), width, Integers(order, bits_for(len(distinct))))
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows, and which one each is."""
+    if rows.shape[1] == 1:
+        found, order = np.unique(rows[:, 0], return_inverse=True)
+        return found[:, None], order
+    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[
+        :, 0
+    ]
+    _, first, order = np.unique(whole, return_index=True, return_inverse=True)
+    return rows[first], order
+
+
+def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of blocks that may repeat: slices of kernels, rows, a few values."""
+    slices = {int(np.prod(shape[at:])) for at in range(1, len(shape))}
+    return tuple(sorted({w for w in (*slices, *_BLOCKS) if 1 < w <= 256}))
+
+
+def _shaped(recipe: Recipe, name: str, shape: tuple[int, ...]) -> str:
+    return recipe.op("Reshape", name, recipe.leaf(np.array(shape, np.int64)))

@@ -1,0 +1,154 @@
+"""Weights in the smallest form that stock operators restore to the bit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ocompress.diagnostics import Severity
+from ocompress.errors import RuntimeFailureError
+from ocompress.io.loaded import Loaded, as_loaded
+from ocompress.ir import Facet, Model, Value
+from ocompress.ir.packed import Packed, Recipe
+from ocompress.pipeline import Context, Outcome, Pass, option
+from passes.order import TO_PACK
+from passes.storage import forms
+
+_LARGEST = 1_900_000_000
+"""Bytes of weights above which the runtime cannot write down what it made of a model."""
+_DTYPES = (np.float32, np.float16, np.int8, np.uint8)
+_WORTH = 0.95
+"""Part of the bytes above which a smaller form is not worth its nodes."""
+
+
+class PackWeights(Pass):
+    """Store weights in the smallest form that stock operators restore to the bit.
+
+    It looks at the values: what other passes left on grids, in palettes, in blocks that repeat, or
+    zero, takes the bytes of that, whoever made it. ONNX Runtime computes the weights once, when it
+    loads the model; from then on it runs the same operators on the same numbers as before. That is
+    made sure of: a model is loaded both ways, and a weight that is not there again, bit for bit,
+    stays as it was.
+
+    Before: Conv(x, W), with 256 different 3 x 3 slices in W
+    After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
+    Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
+    float32, float16 and integers of 8 bits, and what a file holds in a smaller form already; what
+    the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large).
+    Numerics: exact.
+    """
+
+    name = "pack-weights"
+    may_change = Facet.STORAGE
+    reads = Facet.WEIGHTS | Facet.TOPOLOGY
+    after = TO_PACK
+
+    smallest: int = option(1024, help="Bytes below which a constant stays as it is.", at_least=1)
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Find forms, write them down, and see what the runtime makes of them."""
+        if model.loaded_bytes > _LARGEST:
+            why = "its weights take more than the runtime can show again; nothing is packed"
+            ctx.remark(Severity.NOTE, "too-large", why)
+            return Outcome()
+        found = list(_found(model, self.smallest))
+        if not found:
+            return Outcome()
+        plain = as_loaded(model)
+        bytes_before = {value.name: value.file_bytes for value, _ in found}
+        _hold(found, model.opset)
+        lost = _not_restored(model, plain, {value.name for value, _ in found})
+        for value, _ in found:
+            if value.name in lost:
+                value.set_packed(None)
+        if lost and _not_restored(model, plain, set(bytes_before) - lost):
+            for value, _ in found:
+                value.set_packed(None)
+        kept = [(value, form) for value, form in found if value.packed is not None]
+        for value, _ in found:
+            if value.packed is None:
+                why = f"{value.name}: the runtime does not restore it while it loads the model"
+                ctx.remark(Severity.NOTE, "not-restored", why)
+        return _outcome(kept, bytes_before) if kept else Outcome()
+
+
+def _found(model: Model, least: int) -> Iterator[tuple[Value, forms.Form]]:
+    """Yield the constants that have a smaller form, with it."""
+    known: dict[int, tuple[np.ndarray, forms.Form]] = {}  # arrays are kept, so ids stay theirs
+    for graph in model.graph.graphs():
+        for value in graph.initializers.values():
+            array = value.constant
+            if array is None or array.nbytes < least or array.dtype not in _DTYPES:
+                continue
+            if value.packed is not None or value.sparse is not None or value.is_output:
+                continue
+            if id(array) not in known:
+                known[id(array)] = array, forms.smallest(array)
+            form = known[id(array)][1]
+            if form.nbytes < _WORTH * array.nbytes:
+                yield value, form
+
+
+def _hold(found: Sequence[tuple[Value, forms.Form]], opset: int) -> None:
+    """Have files hold constants in forms; those of one form share its leaves."""
+    written: dict[int, Packed] = {}
+    for value, form in found:
+        if id(form) not in written:
+            assert value.constant is not None, value.name
+            recipe = Recipe()
+            form.write(recipe, value.constant.shape, opset)
+            written[id(form)] = recipe.packed()
+        value.set_packed(written[id(form)])
+
+
+def _not_restored(model: Model, plain: Loaded, names: set[str]) -> set[str]:
+    """Return the packed constants that the runtime does not have again once it loaded a model.
+
+    Args:
+        model: With packed constants.
+        plain: What it makes of the model without.
+        names: The packed constants.
+    """
+    try:
+        loaded = as_loaded(model)
+    except RuntimeFailureError:
+        return names
+    lost = {
+        name
+        for name in names & plain.constants.keys()
+        if not _equal(plain.constants[name], loaded.constants.get(name))
+    }
+    return lost or (names if loaded.operators != plain.operators else set())
+
+
+def _equal(array: np.ndarray, other: np.ndarray | None) -> bool:
+    return (
+        other is not None
+        and (array.dtype, array.shape) == (other.dtype, other.shape)
+        and array.tobytes() == other.tobytes()
+    )
+
+
+def _outcome(kept: list[tuple[Value, forms.Form]], before: dict[str, int]) -> Outcome:
+    rows = [
+        {
+            "tensor": value.name,
+            "form": form.name,
+            "bytes before": before[value.name],
+            "bytes after": value.file_bytes,
+            "bits a weight": round(8 * value.file_bytes / _size(value), 2),
+        }
+        for value, form in kept
+    ]
+    counts = Counter(form.name.split(",")[0] for _, form in kept)
+    return Outcome(
+        PackWeights.may_change,
+        {"weights packed": len(kept)} | {f"as {kind}": n for kind, n in counts.items()},
+        {"tensors": rows},
+    )
+
+
+def _size(value: Value) -> int:
+    return 1 if value.constant is None else value.constant.size

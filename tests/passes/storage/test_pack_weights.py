@@ -1,0 +1,188 @@
+"""Weights in fewer bytes, the same to the bit once they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.io import load_model, save_model
+from ocompress.io.loaded import Loaded, as_loaded
+from ocompress.ir import Model
+from ocompress.runtime import Session
+from passes.storage import forms
+from passes.storage import pack_weights as module
+from tests.build import Builder, feeds
+from tests.contract.harness import context
+from tests.passes.canonical.exact import Ran
+
+
+def draw(values: np.ndarray, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.asarray(values)[np.random.default_rng(seed).integers(0, len(values), shape)]
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def sparse(values: np.ndarray, share: float, *shape: int) -> np.ndarray:
+    kept = np.random.default_rng(2).random(shape) < share
+    return np.asarray(np.where(kept, draw(values, *shape), np.float32(0)), np.float32)
+
+
+def odd(array: np.ndarray) -> np.ndarray:
+    """Put in what compares differently than its bits do."""
+    array = array.copy()
+    array.reshape(-1)[:4] = [-0.0, np.nan, np.inf, -np.inf]
+    array.view(np.uint32).reshape(-1)[4] = 0x7FC12345  # a NaN with a message
+    return array
+
+
+def net(weight: np.ndarray, opset: int = 17) -> Model:
+    """Multiply by a weight, or convolve with it."""
+    b = Builder()
+    w = b.const(weight, "weight")
+    if weight.ndim == 4:
+        x = b.input("x", ["n", weight.shape[1], 6, 6])
+        b.op("Conv", x, w, b.weight(weight.shape[0]), to="y")
+        b.output("y", ["n", weight.shape[0], "h", "w"])
+    else:
+        x = b.input("x", ["n", weight.shape[0]])
+        b.op("Relu", b.op("Gemm", x, w, b.weight(weight.shape[1])), to="y")
+        b.output("y", ["n", weight.shape[1]])
+    return b.model(opset=opset)
+
+
+def packed(model: Model, path: Path, **options: Any) -> Ran:
+    """Run the pass and write the model."""
+    after = model.clone()
+    ctx = context(after)
+    outcome = ctx.run_one(module.PackWeights(**options), after)
+    assert bool(outcome) == any(v.packed for v in after.graph.initializers.values())
+    save_model(after, path)
+    return Ran(model, after, outcome, ctx.diagnostics.of("pack-weights"))
+
+
+def same(model: Model, path: Path) -> None:
+    """Compare outputs of both files, and what the runtime runs, bit for bit."""
+    x = feeds(model)
+    for name, array in Session(model).run(x).items():
+        other = Session(path).run(x)[name]
+        assert array.tobytes() == other.tobytes()
+    plain, loaded = as_loaded(model), as_loaded(load_model(path))
+    assert plain.operators == loaded.operators
+    weight = next(v for v in model.graph.initializers.values() if v.name == "weight").constant
+    assert weight is not None
+    again = loaded.constants["weight"]
+    assert (again.dtype, again.tobytes()) == (weight.dtype, weight.tobytes())
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, 21])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_a_palette_takes_its_bits(bits: int, opset: int, tmp_path: Path) -> None:
+    values = odd(normal(1 << bits)) if bits > 3 else normal(1 << bits)
+    model = net(draw(values, 251, 333), opset)  # an odd number of values
+    ran = packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+    held = after_bytes(tmp_path / "p.onnx", model, tmp_path)
+    width = 16 if bits == 9 else bits  # beyond 8 bits there is one type
+    assert bits == 9 or held <= (width / 32 + 0.01) * 251 * 333 * 4
+    assert ran.after.opset == opset
+
+
+def after_bytes(path: Path, model: Model, folder: Path) -> int:
+    """Return what the packed weight takes, everything that belongs to it included."""
+    weight = model.graph.initializers["weight"].constant
+    assert weight is not None
+    save_model(model, folder / "plain.onnx")
+    return path.stat().st_size - (folder / "plain.onnx").stat().st_size + weight.nbytes
+
+
+def test_blocks_of_a_convolution(tmp_path: Path) -> None:
+    slices = normal(256, 9)
+    model = net(draw(slices, 128 * 256).reshape(128, 256, 3, 3))
+    packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+    assert after_bytes(tmp_path / "p.onnx", model, tmp_path) <= 128 * 256 * 9 * 4 / 27
+
+
+def test_zeros_and_a_palette(tmp_path: Path) -> None:
+    model = net(sparse(normal(15), 0.1, 300, 400))
+    packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+    assert after_bytes(tmp_path / "p.onnx", model, tmp_path) * 8 <= 1.45 * 300 * 400
+
+
+CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
+    "halves": lambda: (normal(40, 50).astype(np.float16).astype(np.float32), "half"),
+    "sparse": lambda: (sparse(normal(4000), 0.05, 100, 100), "sparse, half"),
+    "sparse floats": lambda: (sparse(normal(4000), 0.2, 100, 100), "sparse, plain"),
+    "negative zeros": lambda: (
+        sparse(np.array([-0.0, 1.5, np.inf], np.float32), 0.02, 90, 90),
+        "sparse, palette, 2 bits",
+    ),
+    "equal rows": lambda: (np.repeat(normal(1, 64), 300, 0), "blocks of 64, 1 bits"),
+    "few floats": lambda: (normal(40, 50), "plain"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_form_is_found_by_looking(name: str, tmp_path: Path) -> None:
+    weight, form = CASES[name]()
+    if name == "sparse":
+        weight = weight.astype(np.float16).astype(np.float32)
+    assert forms.smallest(weight).name == form
+    model = net(weight)
+    packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+
+
+def test_int8_weights_of_a_quantized_layer(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 256])
+    w = b.const(draw(np.arange(-7, 8, dtype=np.int8), 256, 100), "weight")
+    scale, zero = b.const(np.float32(0.1)), b.const(np.int8(0))
+    b.op("MatMul", x, b.op("DequantizeLinear", w, scale, zero), to="y")
+    b.output("y", ["n", 100])
+    model = b.model()
+    packed(model, tmp_path / "p.onnx")
+    x_feed = feeds(model)
+    left, right = (Session(m).run(x_feed)["y"] for m in (model, tmp_path / "p.onnx"))
+    assert left.tobytes() == right.tobytes()
+    assert (tmp_path / "p.onnx").stat().st_size < 0.6 * 256 * 100
+
+
+def test_what_is_not_restored_stays_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net(draw(normal(16), 100, 100))
+
+    def forgetful(candidate: Model) -> Loaded:
+        loaded = as_loaded(candidate)
+        if any(v.packed for v in candidate.graph.initializers.values()):
+            loaded.constants["weight"] = loaded.constants["weight"] + 1
+        return loaded
+
+    monkeypatch.setattr(module, "as_loaded", forgetful)
+    ran = packed(model, tmp_path / "p.onnx")
+    assert not ran.after.graph.initializers["weight"].packed
+    assert "not-restored" in ran.codes
+
+
+def test_another_pass_sees_the_weight_and_drops_the_form(tmp_path: Path) -> None:
+    model = net(draw(normal(16), 100, 100))
+    ran = packed(model, tmp_path / "p.onnx")
+    value = ran.after.graph.initializers["weight"]
+    assert value.packed
+    weight = value.constant
+    assert weight is not None
+    assert value.file_bytes < weight.nbytes / 7
+    value.data = weight + 1
+    assert value.packed is None
+
+
+def test_small_ones_and_shared_arrays(tmp_path: Path) -> None:
+    model = net(draw(normal(16), 100, 100))
+    ran = packed(model, tmp_path / "p.onnx", smallest=50_000)
+    assert not ran.after.graph.initializers["weight"].packed
