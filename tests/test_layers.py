@@ -41,10 +41,11 @@ PUBLIC = {
     "analysis": "calibrators channels linear_layer linear_rows observe one_layer padding quantized "
     "ranges regression running scales second_moments segment_runner sensitivity shapes spill_store "
     "statistics weight_form windows work",
+    "archive": "grids",
     "coding": "",
     "diagnostics": "",
     "errors": "",
-    "io": "dataset holdout",
+    "io": "dataset holdout loaded",
     "ir": "edit inference onnx_api packed query schemas text",
     "lossy": "ablation applying channel_fisher engine fisher input_moments layer_times "
     "layer_weights least_squares refit",

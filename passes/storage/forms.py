@@ -4,7 +4,7 @@
 |---|---|---|
 | half | float16 | Cast |
 | palette | the distinct values, and indices of 1 to 16 bits | Gather |
-| grid | integers in a form of their own, a scale for all or for each row | Mul |
+| grid | integers in a form of their own, and a scale for each row or column | Mul |
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
 | sparse | a bit for every value, and those not zero in a form of their own | CumSum, Gather |
 
@@ -19,11 +19,14 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import Integers, bits_for, shared
 
 _MOST_WORDS = 1 << 16
+_FIRST = 8
+"""Rows that have to lie on grids before all of them are looked at."""
 _SAMPLE = 1 << 18
 """Values that are looked at first: where they already differ too much, all do."""
 _FEWEST = 64
@@ -143,11 +146,55 @@ class Sparse:
         return _shaped(recipe, recipe.op("Gather", table, place), shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """Integers as floats, in a form of their own, and scales that broadcast with them."""
+
+    levels: Form
+    scales: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Name of the form."""
+        return f"grid, {self.levels.name}"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.levels.nbytes + self.scales.nbytes + 2 * _NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+        """Multiply them: products of a float and a small integer are rounded once."""
+        return recipe.op("Mul", self.levels.write(recipe, shape, opset), recipe.leaf(self.scales))
+
+
 def smallest(array: np.ndarray) -> Form:
     """Return the smallest form of an array of whole bytes; `Plain` if none is smaller."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    forms = [Plain(flat), *_forms(flat, _widths(array.shape), deep=True)]
+    array = np.ascontiguousarray(array)
+    flat, widths = array.reshape(-1), _widths(array.shape)
+    forms = [Plain(flat), *_forms(flat, widths, deep=True)]
+    for grid, shape in _grids(array):
+        levels = grid.levels.astype(np.float32).reshape(-1)
+        below = [Plain(levels), *_forms(levels, widths, deep=True)]
+        best = min(below, key=lambda form: form.nbytes)
+        forms.append(Scaled(best, grid.scales.reshape(shape)))
     return min(forms, key=lambda form: form.nbytes)
+
+
+def _grids(array: np.ndarray) -> Iterator[tuple[Grid, tuple[int, ...]]]:
+    """Yield the grids that a matrix or kernels lie on, with the shape of their scales."""
+    if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
+        return
+    rows = array.reshape(array.shape[0], -1)
+    by_row = (array.shape[0], *(1 for _ in array.shape[1:])), (1, rows.shape[1])
+    parts = [by_row] if array.ndim > 2 else [by_row, ((1, array.shape[1]), (len(rows), 1))]
+    for shape, each in parts:
+        along = rows[:_FIRST] if each[0] == 1 else rows[:, :_FIRST]
+        if find_grid(along, *(min(n, m) for n, m in zip(each, along.shape, strict=True))) is None:
+            continue
+        grid = find_grid(rows, *each)
+        if grid is not None and grid.scales.dtype == np.float32:
+            yield grid, shape
 
 
 def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[Form]:

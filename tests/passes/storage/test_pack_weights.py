@@ -124,6 +124,18 @@ CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
         sparse(np.array([-0.0, 1.5, np.inf], np.float32), 0.02, 90, 90),
         "sparse, palette, 2 bits",
     ),
+    "a scale a row": lambda: (
+        draw(np.arange(-7, 8), 64, 128).astype(np.float32) * np.abs(normal(64, 1)),
+        "grid, palette, 4 bits",
+    ),
+    "a scale a column": lambda: (
+        draw(np.arange(-100, 101), 64, 128).astype(np.float32) * np.abs(normal(1, 128)),
+        "grid, palette, 8 bits",
+    ),
+    "a scale a filter": lambda: (
+        sparse(np.arange(1, 4, dtype=np.float32), 0.1, 32, 16, 3, 3) * np.abs(normal(32, 1, 1, 1)),
+        "grid, sparse, palette, 2 bits",
+    ),
     "equal rows": lambda: (np.repeat(normal(1, 64), 300, 0), "blocks of 64, 1 bits"),
     "few floats": lambda: (normal(40, 50), "plain"),
 }
