@@ -39,6 +39,7 @@ def optimize(
     cache: a.Cache = None,
     output_option: o.OutputOption = None,
     external_data: o.ExternalData = False,
+    storage: o.Storage = "plain",
     on_fail: o.OnFail = "keep",
     no_touch: o.NoTouch = False,
     report: o.Report = None,
@@ -54,7 +55,7 @@ def optimize(
     """Run passes over a model and write the smaller one, validated and measured."""
     from ocompress.cli.optimizing import files_of, limit_on_latency, limit_on_size, perform
     from ocompress.cli.sinks import Sinks
-    from ocompress.front import Budget, Request
+    from ocompress.front import Budget, Request, storage_for
 
     files = files_of(model, output, model_option, output_option)
     sinks = Sinks(
@@ -92,6 +93,7 @@ def optimize(
         measure=not no_profile,
         external_data=external_data or None,
         strict=strict,
+        storage=storage_for(storage, files.output),
         on_fail=on_fail,
         touch=not no_touch,
     )

@@ -20,6 +20,16 @@ OutputOption = Annotated[
 ExternalData = Annotated[
     bool, flag("--external-data", panel=OUTPUT, text="Store weights in OUTPUT.data.")
 ]
+Storage = Annotated[
+    str,
+    valued(
+        "--storage",
+        kind="plain|packed|auto",
+        panel=OUTPUT,
+        text="plain: weights as passes leave them; packed: in the smallest form that stock "
+        "operators restore to the bit while the model loads; auto: packed, but not in an archive.",
+    ),
+]
 OnFail = Annotated[
     str,
     valued(

@@ -6,7 +6,7 @@ from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
 from ocompress.front.job import run
-from ocompress.front.request import Request
+from ocompress.front.request import Request, storage_for
 
 __all__ = [
     "Budget",
@@ -17,6 +17,7 @@ __all__ = [
     "profile",
     "run",
     "save",
+    "storage_for",
     "validate",
     "validate_on",
 ]

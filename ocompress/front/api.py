@@ -13,7 +13,7 @@ from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, PathLike
 from ocompress.front.job import run
 from ocompress.front.limits import Limit, latency_limit, size_limit
-from ocompress.front.request import Data, Request
+from ocompress.front.request import Data, Request, storage_for
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
 from ocompress.report import Optimization
@@ -48,6 +48,7 @@ def optimize(
     timeout: float = RUN_SECONDS,
     cache: str | os.PathLike[str] | None = None,
     external_data: bool | None = None,
+    storage: str = "plain",
     on_fail: str = "keep",
     touch: bool = True,
     instruments: Sequence[Instrument] = (),
@@ -98,6 +99,9 @@ def optimize(
             and data need not measure it again; nothing in it ever expires.
         external_data: Whether weights go to a file beside the output; by default only if they
             must.
+        storage: How weights are stored: `"plain"`, as passes leave them; `"packed"`, in the
+            smallest form that stock operators restore to the bit while the model loads; `"auto"`,
+            packed but in archives.
         on_fail: Where a budget fails, `"keep"` writes the best result that held, dated before its
             inputs so that build tools make it again; `"discard"` writes nothing.
         touch: Whether an output that has these bytes already gets a new time of change.
@@ -132,6 +136,7 @@ def optimize(
         msg = "a budget and single limits are mutually exclusive; give one"
         raise OptionError(msg)
     kinds.instance("budget", budget, "an ocompress.Budget", Budget)
+    where = kinds.file("output", output, optional=True)
     request = Request(
         passes=_passes(passes),
         recipe=kinds.file("recipe", recipe, optional=True),
@@ -151,10 +156,10 @@ def optimize(
         cache=kinds.file("cache", cache, optional=True),
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),
+        storage=storage_for(storage, where),
         on_fail=on_fail,
         touch=kinds.truth("touch", touch),
     )
-    where = kinds.file("output", output, optional=True)
     return run(request, model, where, instruments=instruments)
 
 

@@ -15,14 +15,18 @@ from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
 from ocompress.io import Dataset, data_files, module_files
+from ocompress.io.archives import SUFFIX as ARCHIVE
 from ocompress.io.holdout import SHARE as HELD_OUT
-from ocompress.pipeline import Pass, Pipeline
+from ocompress.pipeline import Pass, Pipeline, find
 from ocompress.runtime import MOST_THREADS
 from ocompress.stopping import RUN_SECONDS, check_limit
 from ocompress.targets import Target
 
 Data: TypeAlias = str | Path | Dataset | Mapping[str, object] | np.ndarray | Sequence[object]
 """What data can be made of; see `ocompress.io.held` for what is in memory."""
+
+
+STORAGES = ("plain", "packed", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Request:
         measure: Whether to measure latency at the end.
         external_data: Whether weights go to a file of their own; by default only if they must.
         strict: Whether it is a failure if a pass changes nothing.
+        storage: How weights are stored: `plain`, as passes leave them; `packed`, in the smallest
+            form that stock operators restore to the bit; `auto`, packed but in archives.
         on_fail: What becomes of the best result there was where a budget fails: `keep` writes it,
             dated before its inputs so that build tools make it again; `discard` writes nothing.
         touch: Whether an output that has these bytes already gets a new time of change.
@@ -75,6 +81,7 @@ class Request:
     measure: bool = True
     external_data: bool | None = None
     strict: bool = False
+    storage: str = "plain"
     on_fail: str = "keep"
     touch: bool = True
 
@@ -118,6 +125,9 @@ class Request:
             f"on-fail {self.on_fail!r} is neither keep nor discard": (
                 self.on_fail not in ("keep", "discard")
             ),
+            f"storage {self.storage!r} is none of {', '.join(STORAGES)}": (
+                self.storage not in STORAGES
+            ),
             f"held out {self.held_out:g} must be at least 0 and below 1": (
                 not 0 <= self.held_out < 1
             ),
@@ -134,6 +144,17 @@ class Request:
         Raises:
             UsageError: If there are none, or one is unknown.
         """
+        if self.storage == "plain":
+            return self._given
+        packing = find("pack-weights")()
+        if not self.passes and self.recipe is None:
+            return Pipeline.of([packing])
+        given = self._given.passes
+        known = {p.name for p in given}
+        return Pipeline(given if packing.name in known else (*given, packing))
+
+    @property
+    def _given(self) -> Pipeline:
         if isinstance(self.passes, Pipeline):
             return self.passes
         if self.recipe is not None:
@@ -216,7 +237,18 @@ class Request:
             "seed": self.seed,
             "threads": self.threads,
             "batch": self.batch,
+            "storage": self.storage,
         }
+
+
+def storage_for(storage: str, output: Path | None) -> str:
+    """Return how weights are stored in an output: `auto` packs them, but not for an archive.
+
+    Archives code what they find, and find more in plain weights.
+    """
+    if storage != "auto":
+        return storage
+    return "plain" if output is not None and output.suffix == ARCHIVE else "packed"
 
 
 def find_recipe(text: str) -> Path:
