@@ -22,9 +22,11 @@ import numpy as np
 from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from ocompress.ir.packed import Recipe
-from passes.storage.integers import Integers, bits_for, shared
+from passes.storage.integers import Integers, bits_for, fields, shaped, shared
 
 _MOST_WORDS = 1 << 16
+_MOST_BITS = 12
+"""Bits of an index that are worth parts of their own; 16 are an element type."""
 _FIRST = 8
 """Rows that have to lie on grids before all of them are looked at."""
 _SAMPLE = 1 << 18
@@ -33,7 +35,7 @@ _FEWEST = 64
 """Values below which a form of their own takes more than it saves."""
 _NODE = 40
 _BLOCKS = (4, 8, 16)
-_AXIS = shared(np.array(0, np.int64))
+_ZERO = shared(np.array(0, np.int64))
 
 
 class Form(Protocol):
@@ -49,7 +51,7 @@ class Form(Protocol):
         """Bytes in a file, about."""
         ...
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Write down what makes the values, in a shape; return the name of the result."""
         ...
 
@@ -66,7 +68,7 @@ class Plain:
         """Bytes in a file."""
         return int(self.values.nbytes)
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], _: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Take them in as they are."""
         return recipe.leaf(self.values.reshape(shape))
 
@@ -83,7 +85,7 @@ class Half:
         """Bytes in a file."""
         return self.values.size * 2 + _NODE
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], _: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Widen them."""
         narrow = recipe.leaf(self.values.reshape(shape).astype(np.float16))
         return recipe.op("Cast", narrow, to=int(DType.FLOAT))
@@ -109,14 +111,22 @@ class Words:
         """Bytes in a file."""
         return self.words.nbytes + self.order.nbytes + 2 * _NODE
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Look them up."""
+        together = self.order.together
         if self.width == 1:
-            table = self.words.write(recipe, (self.count,), opset)
-            return recipe.op("Gather", table, self.order.write(recipe, shape, opset))
-        table = self.words.write(recipe, (self.count, self.width), opset)
-        order = self.order.write(recipe, (self.order.values.size,), opset)
-        return _shaped(recipe, recipe.op("Gather", table, order), shape)
+            table = self.words.write(recipe, (self.count,))
+            if together == 1:
+                count = self.order.values.size
+                order = self.order.write(recipe, (count,))
+                found = recipe.op("GatherElements", table, order)  # of scalars, faster than Gather
+                return shaped(recipe, found, count, shape)
+            every = fields(recipe, self.order.bits, together)
+            return self.order.look_up(recipe, recipe.op("Gather", table, every), together, shape)
+        table = self.words.write(recipe, (self.count, self.width))
+        order = self.order.write(recipe, (self.order.values.size,))
+        found = recipe.op("Gather", table, order)
+        return shaped(recipe, found, self.order.values.size * self.width, shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +147,14 @@ class Sparse:
         """Bytes in a file."""
         return Integers(self.used, 1).nbytes + self.others.nbytes + 5 * _NODE
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Count the bits that are set: the count is the place among what is not zero."""
-        flags = Integers(self.used, 1).write(recipe, (self.used.size,), opset)
-        place = recipe.op("CumSum", flags, recipe.leaf(_AXIS))
+        count = self.used.size
+        flags = Integers(self.used, 1).write(recipe, (count,))
+        place = recipe.op("CumSum", flags, recipe.leaf(_ZERO))
         place = recipe.op("Mul", place, flags)
-        table = self.others.write(recipe, (self.count,), opset)
-        return _shaped(recipe, recipe.op("Gather", table, place), shape)
+        table = self.others.write(recipe, (self.count,))
+        return shaped(recipe, recipe.op("GatherElements", table, place), count, shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +174,9 @@ class Scaled:
         """Bytes in a file."""
         return self.levels.nbytes + self.scales.nbytes + 2 * _NODE
 
-    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Multiply them: products of a float and a small integer are rounded once."""
-        return recipe.op("Mul", self.levels.write(recipe, shape, opset), recipe.leaf(self.scales))
+        return recipe.op("Mul", self.levels.write(recipe, shape), recipe.leaf(self.scales))
 
 
 def smallest(array: np.ndarray) -> Form:
@@ -238,11 +249,15 @@ def _words(flat: np.ndarray, width: int) -> Words | None:
     distinct, order = _distinct(bits)
     if len(distinct) > most:
         return None
-    table = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
+    each = bits_for(len(distinct))
+    indices = Integers(order, each if each <= _MOST_BITS else 16)
+    count = 1 << indices.bits if width == 1 and indices.together > 1 else len(distinct)
+    table = np.zeros(count * width, flat.dtype)  # words may say what there is none of
+    table[: distinct.size] = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
     words: Form = Plain(table)
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=lambda form: form.nbytes)
-    return Words(words, len(distinct), width, Integers(order, bits_for(len(distinct))))
+    return Words(words, count, width, indices)
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -261,7 +276,3 @@ def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the lengths of blocks that may repeat: slices of kernels, rows, a few values."""
     slices = {int(np.prod(shape[at:])) for at in range(1, len(shape))}
     return tuple(sorted({w for w in (*slices, *_BLOCKS) if 1 < w <= 256}))
-
-
-def _shaped(recipe: Recipe, name: str, shape: tuple[int, ...]) -> str:
-    return recipe.op("Reshape", name, recipe.leaf(np.array(shape, np.int64)))

@@ -1,8 +1,15 @@
-"""Integers of a few bits in a file, and the nodes that read them out."""
+"""Integers of a few bits in a file, and the nodes that read them out.
+
+A byte holds fields of 1, 2 or 4 bits, and looking up what each of 256 bytes says is all it takes:
+at any opset, and faster than shifts. Integers of other widths are sums of such parts: 3 bits are 2
+and 1, 12 bits are a byte and 4. Where a table says what they stand for, several small ones are one
+word, so that there are fewer to look up.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +17,12 @@ import numpy as np
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
 
-BITWISE = 18
-"""Opset from which there is BitwiseAnd."""
 _NODE = 40
 """Bytes of a node with its names."""
 _BYTE = 8
+_INT32 = int(DType.INT32)
+_TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2, 7: 2}
+"""By bits, how many integers are one word of at most 16 bits."""
 
 
 def shared(array: np.ndarray) -> np.ndarray:
@@ -23,17 +31,51 @@ def shared(array: np.ndarray) -> np.ndarray:
     return array
 
 
-_SHIFTS = {n: shared(np.arange(0, _BYTE, n, dtype=np.uint8)) for n in (1, 2, 4)}
-_MASKS = {n: shared(np.array((1 << n) - 1, np.uint8)) for n in (1, 2, 4)}
-_FACTORS = {n: shared((1 << np.arange(0, _BYTE, n)).astype(np.int32)) for n in (1, 2, 4)}
-_MODULI = {n: shared(np.array(1 << n, np.int32)) for n in (1, 2, 4)}
-_PLANES = {n: shared((1 << np.arange(n)).astype(np.int32).reshape(n, 1, 1)) for n in range(1, 17)}
+def _number(number: int) -> np.ndarray:
+    return shared(np.array(number, np.int32))
+
+
+_NUMBERS = {n: _number(n) for n in (0, 1, *(1 << bits for bits in range(1, 17)))}
 _FIRST, _FLAT = shared(np.zeros(1, np.int64)), shared(np.full(1, -1, np.int64))
+_COLUMN = shared(np.array([-1, 1], np.int64))
 
 
 def bits_for(count: int) -> int:
     """Return the bits that tell so many things apart, at least 1."""
     return max(1, math.ceil(math.log2(count))) if count > 1 else 1
+
+
+def fields(recipe: Recipe, bits: int, count: int) -> str:
+    """Write down the fields of every word, as int32 [2 ** (bits * count), count]."""
+    numbers = [recipe.leaf(_NUMBERS[n]) for n in (0, 1 << bits * count, 1)]
+    words = recipe.op("Reshape", recipe.op("Range", *numbers), recipe.leaf(_COLUMN))
+    factors = (1 << bits * np.arange(count)).astype(np.int32)
+    moved = recipe.op("Div", words, recipe.leaf(factors))
+    return recipe.op("Mod", moved, recipe.leaf(_NUMBERS[1 << bits]))
+
+
+def joined(values: np.ndarray, bits: int, count: int) -> np.ndarray:
+    """Return words of so many integers, the first in the lowest bits; zeros fill the last."""
+    padded = np.zeros(-(-len(values) // count) * count, np.int64)
+    padded[: len(values)] = values
+    return np.asarray((padded.reshape(-1, count) << bits * np.arange(count)).sum(1))
+
+
+def shaped(recipe: Recipe, found: str, have: int, shape: tuple[int, ...]) -> str:
+    """Write down a shape, without elements that only fill the last word.
+
+    Args:
+        recipe: Added to.
+        found: What gets the shape.
+        have: Its elements.
+        shape: The shape.
+    """
+    count = math.prod(shape)
+    if have > count:
+        flat = recipe.op("Reshape", found, recipe.leaf(_FLAT))
+        end = recipe.leaf(np.array([count], np.int64))
+        found = recipe.op("Slice", flat, recipe.leaf(_FIRST), end)
+    return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,55 +91,54 @@ class Integers:
     bits: int
 
     @property
-    def _whole(self) -> bool:
-        """Whether they are an element type of their own."""
-        return self.bits in (8, 16)
-
-    @property
     def nbytes(self) -> int:
         """Bytes in a file, nodes included."""
-        if self._whole:
-            return self.values.size * self.bits // 8 + _NODE
-        return (
-            self.bits * math.ceil(self.values.size / 8) + (5 if self.bits in _SHIFTS else 8) * _NODE
-        )
-
-    def write(self, recipe: Recipe, shape: tuple[int, ...], opset: int) -> str:
-        """Write down how they are read out, as int32 of a shape."""
-        to = int(DType.INT32)
-        if self._whole:
-            kind = np.uint8 if self.bits == _BYTE else np.uint16
-            return recipe.op("Cast", recipe.leaf(self.values.reshape(shape).astype(kind)), to=to)
-        if self.bits in _SHIFTS:
-            fields = self._fields(recipe, self.values[None], self.bits, opset)
-            flat = recipe.op("Reshape", fields, recipe.leaf(_FLAT)) if self._padded else fields
-        else:  # one plane for each bit
-            planes = (self.values[None] >> np.arange(self.bits)[:, None]) & 1
-            bits = self._fields(recipe, planes, 1, opset)
-            worth = recipe.op("Mul", bits, recipe.leaf(_PLANES[self.bits]))
-            flat = recipe.op("ReduceSum", worth, recipe.leaf(_FIRST), keepdims=0)
-            flat = recipe.op("Reshape", flat, recipe.leaf(_FLAT)) if self._padded else flat
-        if self._padded:
-            end = recipe.leaf(np.array([self.values.size], np.int64))
-            flat = recipe.op("Slice", flat, recipe.leaf(_FIRST), end)
-        return recipe.op("Reshape", flat, recipe.leaf(np.array(shape, np.int64)))
+        sizes = (math.ceil(self.values.size * bits / 8) for bits, _ in self._parts())
+        return sum(size + 6 * _NODE for size in sizes)
 
     @property
-    def _padded(self) -> bool:
-        each = _BYTE // self.bits if self.bits in _SHIFTS else _BYTE
-        return self.values.size % each != 0
+    def together(self) -> int:
+        """How many are looked up at once: as many as a table of all words is worth."""
+        count = _TOGETHER.get(self.bits, 1)
+        return count if count << self.bits * count <= max(self.values.size, 1 << 11) else 1
 
-    def _fields(self, recipe: Recipe, rows: np.ndarray, bits: int, opset: int) -> str:
-        """Pack rows of fields of 1, 2 or 4 bits into bytes; return them as int32."""
-        each = _BYTE // bits
-        padded = np.zeros((len(rows), -(-rows.shape[1] // each) * each), np.uint8)
-        padded[:, : rows.shape[1]] = rows
-        fields = padded.reshape(len(rows), -1, each) << _SHIFTS[bits]
-        octets = recipe.leaf(np.bitwise_or.reduce(fields, axis=-1, keepdims=True))
-        if opset >= BITWISE:
-            moved = recipe.op("BitShift", octets, recipe.leaf(_SHIFTS[bits]), direction="RIGHT")
-            alone = recipe.op("BitwiseAnd", moved, recipe.leaf(_MASKS[bits]))
-            return recipe.op("Cast", alone, to=int(DType.INT32))
-        wide = recipe.op("Cast", octets, to=int(DType.INT32))
-        moved = recipe.op("Div", wide, recipe.leaf(_FACTORS[bits]))
-        return recipe.op("Mod", moved, recipe.leaf(_MODULI[bits]))
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
+        """Write down how they are read out, as int32 of a shape."""
+        whole = ""
+        for bits, shift in self._parts():
+            part = self.values >> shift & (1 << bits) - 1
+            if bits in (_BYTE, 16):
+                narrow = part.reshape(shape).astype(np.uint8 if bits == _BYTE else np.uint16)
+                found = recipe.op("Cast", recipe.leaf(narrow), to=_INT32)
+            else:
+                table = fields(recipe, bits, _BYTE // bits)
+                if shift:
+                    table = recipe.op("Mul", table, recipe.leaf(_NUMBERS[1 << shift]))
+                found = Integers(part, bits).look_up(recipe, table, _BYTE // bits, shape)
+            whole = recipe.op("Add", whole, found) if whole else found
+        return whole
+
+    def look_up(self, recipe: Recipe, table: str, count: int, shape: tuple[int, ...]) -> str:
+        """Write down how a table says what they stand for, so many of them at once.
+
+        Args:
+            recipe: Added to.
+            table: What each word stands for, [2 ** (bits * count), count].
+            count: Integers in a word.
+            shape: Shape of what is found, of as many elements.
+        """
+        words = joined(self.values, self.bits, count)
+        order = Integers(words, self.bits * count).write(recipe, (len(words),))
+        found = recipe.op("Gather", table, order)
+        return shaped(recipe, found, len(words) * count, shape)
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Yield the fields that make an integer: bits, and how far they are shifted."""
+        if self.bits in (_BYTE, 16):
+            yield self.bits, 0
+            return
+        shift = 0
+        for bits in (_BYTE, 4, 2, 1):
+            if self.bits & bits:
+                yield bits, shift
+                shift += bits

@@ -58,7 +58,7 @@ class PackWeights(Pass):
             return Outcome()
         plain = as_loaded(model)
         bytes_before = {value.name: value.file_bytes for value, _ in found}
-        _hold(found, model.opset)
+        _hold(found)
         lost = _not_restored(model, plain, {value.name for value, _ in found})
         for value, _ in found:
             if value.name in lost:
@@ -91,14 +91,14 @@ def _found(model: Model, least: int) -> Iterator[tuple[Value, forms.Form]]:
                 yield value, form
 
 
-def _hold(found: Sequence[tuple[Value, forms.Form]], opset: int) -> None:
+def _hold(found: Sequence[tuple[Value, forms.Form]]) -> None:
     """Have files hold constants in forms; those of one form share its leaves."""
     written: dict[int, Packed] = {}
     for value, form in found:
         if id(form) not in written:
             assert value.constant is not None, value.name
             recipe = Recipe()
-            form.write(recipe, value.constant.shape, opset)
+            form.write(recipe, value.constant.shape)
             written[id(form)] = recipe.packed()
         value.set_packed(written[id(form)])
 

@@ -22,6 +22,7 @@ FIRST = {
 }
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
+FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights"}
 """Which passes must not come later than each."""
 
 

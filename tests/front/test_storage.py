@@ -1,0 +1,52 @@
+"""How weights are stored in what `optimize` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ocompress
+from ocompress.errors import OptionError
+from ocompress.front import storage_for
+from ocompress.io import save_model
+from ocompress.runtime import Session
+from tests.build import feeds
+from tests.contract.storable import palette
+
+
+def test_packed_is_smaller_and_the_same(tmp_path: Path) -> None:
+    model, path = palette(), tmp_path / "in.onnx"
+    save_model(model, path)
+    for name, storage in (("plain", "plain"), ("packed", "packed")):
+        done = ocompress.optimize(
+            path, tmp_path / name, passes="canonicalize", storage=storage, measure=False
+        )
+        assert done.held
+        assert done.settings["storage"] == storage
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    assert packed.stat().st_size < 0.5 * plain.stat().st_size
+    x = feeds(model)
+    left, right = (Session(p).run(x)["y"] for p in (plain, packed))
+    np.testing.assert_array_equal(left, right)
+
+
+def test_packing_alone_needs_no_passes(tmp_path: Path) -> None:
+    save_model(palette(), tmp_path / "in.onnx")
+    done = ocompress.optimize(
+        tmp_path / "in.onnx", tmp_path / "out.onnx", storage="auto", measure=False
+    )
+    assert [r.name for r in done.pipeline.records][-1] == "pack-weights"
+
+
+def test_auto_leaves_archives_to_their_coder() -> None:
+    assert storage_for("auto", Path("a.ocz")) == "plain"
+    assert storage_for("auto", Path("a.onnx")) == "packed"
+    assert storage_for("packed", Path("a.ocz")) == "packed"
+
+
+def test_other_words_are_refused(tmp_path: Path) -> None:
+    save_model(palette(), tmp_path / "in.onnx")
+    with pytest.raises(OptionError, match="none of plain, packed, auto"):
+        ocompress.optimize(tmp_path / "in.onnx", passes="quant", storage="small")
