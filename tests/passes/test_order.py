@@ -22,7 +22,7 @@ FIRST = {
 }
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
-FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights"}
+FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", "entropy"}
 """Which passes must not come later than each."""
 
 
