@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
+from ocompress.lossy.engine import Chosen
+from ocompress.pipeline import Context, Outcome, option
 from passes import order
-from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
-from passes.quantization.blockwise import BlockGrid, BlockWeight
-from passes.quantization.weight_emit import CONTRIB, WeightEmitter, modernize
+from passes.quantization import weight_sites
+from passes.quantization.blockwise import BlockGrid
+from passes.quantization.weight_emit import CONTRIB
 from passes.quantization.weight_forms import (
     BITS,
     BLOCKS,
@@ -26,13 +26,12 @@ from passes.quantization.weight_forms import (
     Role,
     lowest_opset,
 )
+from passes.quantization.weight_moves import INT8_LEVEL, Stored, StoreWeight, sites_of, store
 from passes.quantization.weight_sites import SiteRules, WeightSite
 from passes.quantization.widening import in_float32
 
-_INT8_LEVEL = 4
 
-
-class QuantWeights(Pass):
+class QuantWeights(LossyPass):
     """Store weights in 16, 8, 4 or 2 bits while activations stay in float.
 
     Before: y = MatMul(x, W); z = Gather(T, ids)
@@ -63,15 +62,17 @@ class QuantWeights(Pass):
     ones (already-quantized); stacks of matrices and left factors (not-a-matrix); look-ups of
     anything but rows (not-a-table); rows that do not fill bytes (not-divisible); what something
     else needs in float (shared-weight); what is excluded (excluded); ConvTranspose and recurrent
-    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm). Models too old
-    for the form (old-opset). Convolutions are taken only where `op_types` names them, and are then
-    slower (dequantized-every-run). A model without any of the operators (nothing-to-store).
+    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm); what a limit on
+    the drop (`--max-drop`) rules out, where no option says what to store (too-lossy). Models too
+    old for the form (old-opset). Convolutions are taken only where `op_types` names them, and are
+    then slower (dequantized-every-run). A model without any of the operators (nothing-to-store).
     Numerics: lossy.
     Reference: Frantar et al., GPTQ, 2022; Badri and Shaji, Half-Quadratic Quantization, 2023.
     """
 
     name = "quant-weights"
-    numerics = Numerics.LOSSY
+    noun = "weights in fewer bits"
+    saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
     goals = ("form", "block", "kernel")
     appetite = 0.3
@@ -122,7 +123,7 @@ class QuantWeights(Pass):
     def __post_init__(self) -> None:
         """Check ranges, and options that contradict each other."""
         super().__post_init__()
-        allowed = BLOCKS if self._contrib else (0, *BLOCKS)
+        allowed = BLOCKS if self.is_contrib else (0, *BLOCKS)
         if self.block is not None and self.block not in allowed:
             msg = f"quant-weights: block={self.block} is none of {', '.join(map(str, allowed))}"
             raise OptionError(msg)
@@ -131,7 +132,7 @@ class QuantWeights(Pass):
                 known = ", ".join(weight_sites.OP_TYPES)
                 msg = f"quant-weights: op_types names {op_type!r}, which is none of {known}"
                 raise OptionError(msg)
-        if self.accuracy_level is not None and not self._contrib:
+        if self.accuracy_level is not None and not self.is_contrib:
             msg = (
                 "quant-weights: accuracy_level is an attribute of MatMulNBits; give "
                 "kernel=matmulnbits, or set session.qdq_matmulnbits_accuracy_level where you run"
@@ -140,28 +141,29 @@ class QuantWeights(Pass):
         if self.kernel == "fold" and (self.form != "int8" or self.fit != "rtn" or self.block):
             msg = "quant-weights: kernel=fold stores form=int8 with fit=rtn and without blocks"
             raise OptionError(msg)
-        if self.form in HALVES and (self.fit != "rtn" or self._contrib):
+        if self.form in HALVES and (self.fit != "rtn" or self.is_contrib):
             msg = f"quant-weights: form={self.form} has no fit and no kernel to choose"
             raise OptionError(msg)
 
     @property
-    def _contrib(self) -> bool:
+    def is_contrib(self) -> bool:
+        """Whether matrices become operators that only ONNX Runtime has."""
         return self.kernel == "matmulnbits"
 
     def lowest_opset(self) -> int:
         """Return the first opset that has the types asked for."""
-        if self.form in HALVES or self._contrib or self.kernel == "fold":
+        if self.form in HALVES or self.is_contrib or self.kernel == "fold":
             return 0
         return lowest_opset(self.form, Role.MATRIX, self.grid(Role.MATRIX).block, self.kernel)[0]
 
     def domains(self) -> frozenset[str]:
         """Return the domain of MatMulNBits, where that is asked for."""
-        return frozenset({CONTRIB} if self._contrib else ())
+        return frozenset({CONTRIB} if self.is_contrib else ())
 
     def grid(self, role: Role) -> BlockGrid:
         """Return the integers of a weight, for the integer forms."""
         symmetric = self.form == "int8" if self.symmetric is None else self.symmetric
-        narrow = self.form != "int8" or (self._contrib and role is Role.MATRIX)
+        narrow = self.form != "int8" or (self.is_contrib and role is Role.MATRIX)
         block = (32 if narrow else 0) if self.block is None else self.block
         if role is Role.KERNEL:
             block = 0  # the taps of a channel are few
@@ -174,31 +176,61 @@ class QuantWeights(Pass):
             OptionError: If a pattern matches nothing.
             DataError: If `gptq` has no calibration data.
         """
-        return self._run(model, ctx) if self.form in HALVES else in_float32(model, ctx, self._run)
+        work = super().run
+        return work(model, ctx) if self.form in HALVES else in_float32(model, ctx, work)
 
-    def _run(self, model: Model, ctx: Context) -> Outcome:
+    def propose(self, model: Model, ctx: Context) -> TableProposal:
+        """Find the weights, and what each costs where a limit says how many are stored."""
         rules = self._rules(ctx)
-        sites = weight_sites.collect(model, rules, ctx.skip)
-        if rules.folds and not self.op_types:
-            sites += storing.elementwise(model, sites, rules)
+        sites = sites_of(self, model, rules, ctx.skip)
         self._remark_on_rest(model, rules, ctx)
-        if not sites:
+        edits = {part: StoreWeight(self, rules, part) for part in sites}
+        searched = ctx.has_drop_limit and ctx.has_data and not self.has_goal
+        costs = costs_alone(model, edits, ctx) if searched else {}
+        table = MoveTable()
+        for part, site in sites.items():
+            size = site.array.size
+            bits = 16 if self.form in HALVES else BITS[self.form]
+            table.add(Move(part, KEEP, "", 0.0, site.array.nbytes, 0.0))
+            row = (costs.get(part, 0.0), size * bits // 8, 0.0)
+            table.add(Move(part, self.form, f"{bits} bits", *row, edit=edits[part]))
+        found = TableProposal(
+            {p: [n.label for n in s.nodes] for p, s in sites.items()}, table, "bytes"
+        )
+        found.least, found.hopeful = 0.0, True
+        return found
+
+    def asked(self, proposal: TableProposal) -> Plan:
+        """Store every weight that may be in the form asked for."""
+        return proposal.plan(dict.fromkeys(proposal.table.rows, 1))
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Stored:
+        """Store the weights of a plan."""
+        return store(self, model.clone(), self._rules(ctx), plan, ctx if fit else None)
+
+    def finish(
+        self, model: Model, proposal: TableProposal, chosen: Chosen, ctx: Context
+    ) -> Outcome:
+        """Say of every weight what became of it, and change the model."""
+        made = chosen.built or Stored(model)
+        assert isinstance(made, Stored)
+        sites = sites_of(self, model, self._rules(ctx))
+        for part in proposal.layers.keys() - chosen.plan.keys():
+            for node in sites[part].nodes:
+                ctx.skip(
+                    node, "too-lossy", "with its weight in fewer bits the limit would not hold"
+                )
+        there = [site for part, site in sites.items() if part in chosen.plan]
+        for site, row in zip(there, made.rows, strict=True):
+            self._remark_on(site, row, ctx)
+        if chosen.built is None:
             return Outcome()
-        emitter = WeightEmitter(model)
-        if self.form in HALVES:
-            rows = storing.store_halves(sites, emitter, self.form)
-        elif self.kernel == "fold":
-            rows = storing.store(sites, emitter)
-        else:
-            fitted = list(self._fitted(sites, model, ctx))
-            rows = [self._emit(site, w, emitter, ctx) | more for site, w, more in fitted]
-        emitter.finish()
-        newer = modernize(model) or self._contrib & any(s.role is not Role.TABLE for s in sites)
-        facets = self.may_change if newer else self.may_change & ~Facet.OPSET
-        effects = Counter(r["latency"] for r in rows)
-        counts = {f"{self.form} weights": len(rows), **dict(sorted(effects.items()))}
+        model.become(made.model)
+        facets = self.may_change if made.newer else self.may_change & ~Facet.OPSET
+        effects = Counter(r["latency"] for r in made.rows)
+        counts = {f"{self.form} weights": len(made.rows), **dict(sorted(effects.items()))}
         notes = {str(e): NOTES[e] for e in Effect if e in effects}
-        return Outcome(facets, counts, {"form": self.form, "weights": rows, "notes": notes})
+        return Outcome(facets, counts, {"form": self.form, "weights": made.rows, "notes": notes})
 
     def _rules(self, ctx: Context) -> SiteRules:
         folds = self.form in HALVES or self.kernel == "fold"
@@ -231,69 +263,25 @@ class QuantWeights(Pass):
             why = f"the model has no {', '.join(rules.op_types)}"
             ctx.remark(Severity.DECLINED, "nothing-to-store", why)
 
-    # -- integers ---------------------------------------------------------------------------
-
-    def _fitted(
-        self, sites: list[WeightSite], model: Model, ctx: Context
-    ) -> Iterator[tuple[WeightSite, BlockWeight, dict[str, Any]]]:
-        """Choose the integers of every weight; the model must not change meanwhile."""
-        done = 0
-        for load in weight_moments.loads(sites) if self.fit == "gptq" else [sites]:
-            moments = weight_moments.gather(load, model, ctx) if self.fit == "gptq" else {}
-            for site in load:
-                done += 1
-                ctx.progress(f"{self.name}: fitting", done, len(sites))
-                yield site, *self._fit(site, moments.get(id(site.value)), ctx)
-
-    def _fit(
-        self, site: WeightSite, moments: np.ndarray | None, ctx: Context
-    ) -> tuple[BlockWeight, dict[str, Any]]:
-        grid, rows = self.grid(site.role), site.rows
-        if self.fit == "hqq":
-            return fitting.robust(rows, grid), {"fit": "hqq"}
-        if self.fit == "gptq" and moments is not None:
-            weight = fitting.second_order(rows, grid, moments)
-            error = fitting.output_error(rows, weight, moments)
-            return weight, {"fit": "gptq", "output_error": round(error, 6)}
-        if self.fit == "gptq" and site.role is Role.MATRIX:
+    def _remark_on(self, site: WeightSite, row: Mapping[str, Any], ctx: Context) -> None:
+        """Say of a stored weight what one would not expect."""
+        if self.fit == "gptq" and row.get("fit") == "rtn" and site.role is Role.MATRIX:
             why = "no finite data reached its input, so its weight is rounded to nearest"
             ctx.remark(Severity.NOTE, "not-observed", why, site.nodes[0])
-        return fitting.nearest(rows, grid), {"fit": "rtn"}
-
-    def _emit(
-        self, site: WeightSite, weight: BlockWeight, emitter: WeightEmitter, ctx: Context
-    ) -> dict[str, Any]:
-        effect = self._effect(site)
-        error = fitting.weight_error(site.rows, weight)
-        row = weight_report.row(site, effect, weight.bytes, error)
-        if site.role is Role.TABLE:
-            emitter.look_up(site, weight)
-        elif self._contrib and site.role is Role.MATRIX:
+        if self.is_contrib and site.role is Role.MATRIX:
             self._remark_on_contrib(site, ctx)
-            level = _INT8_LEVEL if self.accuracy_level is None else self.accuracy_level
-            emitter.matmul_nbits(site, weight, level)
-        else:
-            if effect is Effect.EVERY_RUN:
-                why = weight_sites.unfused(site)
-                what = f"ONNX Runtime will dequantize its weight on every run: {why}"
-                ctx.remark(Severity.WARNING, "dequantized-every-run", what, site.nodes[0])
-            emitter.dequantize(site, weight)
-        return row
+        elif row["latency"] == str(Effect.EVERY_RUN):
+            why = weight_sites.unfused(site)
+            what = f"ONNX Runtime will dequantize its weight on every run: {why}"
+            ctx.remark(Severity.WARNING, "dequantized-every-run", what, site.nodes[0])
 
     def _remark_on_contrib(self, site: WeightSite, ctx: Context) -> None:
         for node in site.nodes:
             what = "it becomes com.microsoft.MatMulNBits, which is not standard ONNX"
             ctx.remark(Severity.NOTE, "not-standard-onnx", what, node)
-        if self.accuracy_level not in (None, _INT8_LEVEL) and self.form != "int4":
+        if self.accuracy_level not in (None, INT8_LEVEL) and self.form != "int4":
             what = (
                 "MatMulNBits of 2 or 8 bits is several times slower than float unless "
                 "accuracy_level is 4"
             )
             ctx.remark(Severity.WARNING, "slow-kernel", what, site.nodes[0])
-
-    def _effect(self, site: WeightSite) -> Effect:
-        if site.role is Role.TABLE:
-            return Effect.ROWS
-        if self._contrib and site.role is Role.MATRIX:
-            return Effect.FUSED
-        return Effect.EVERY_RUN if weight_sites.unfused(site) else Effect.FUSED

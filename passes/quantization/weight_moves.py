@@ -1,0 +1,148 @@
+"""Storing weights in fewer bits as moves: one for each weight, made all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ocompress.ir import Model
+from ocompress.lossy.refit import Built
+from ocompress.pipeline import Context
+from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
+from passes.quantization.blockwise import BlockWeight
+from passes.quantization.weight_emit import WeightEmitter, modernize
+from passes.quantization.weight_forms import HALVES, Effect, Role
+from passes.quantization.weight_sites import SiteRules, Skip, WeightSite
+
+if TYPE_CHECKING:
+    from passes.quantization.quant_weights import QuantWeights
+
+INT8_LEVEL = 4
+"""Accuracy level of MatMulNBits that computes in int8."""
+
+
+@dataclass(frozen=True)
+class Stored(Built):
+    """A model with weights in fewer bits.
+
+    Attributes:
+        rows: A row for the report of each weight.
+        newer: Whether the model needs another operator set than before.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    newer: bool = False
+
+
+@dataclass(frozen=True)
+class StoreWeight:
+    """Stores one weight.
+
+    Attributes:
+        item: How.
+        rules: Which weights may be.
+        part: The weight, see `sites_of`.
+    """
+
+    item: QuantWeights
+    rules: SiteRules
+    part: str
+
+    def apply(self, model: Model) -> bool:
+        """Store it, without data; False if it is there no more."""
+        return bool(store(self.item, model, self.rules, {self.part}, None).rows)
+
+
+def sites_of(
+    item: QuantWeights, model: Model, rules: SiteRules, skip: Skip = lambda *_: None
+) -> dict[str, WeightSite]:
+    """Return the weights that may be stored, by name; those of one name are numbered."""
+    sites = weight_sites.collect(model, rules, skip)
+    if rules.folds and not item.op_types:
+        sites += storing.elementwise(model, sites, rules)
+    found: dict[str, WeightSite] = {}
+    for site in sites:
+        name = site.value.name
+        found[name if name not in found else f"{name} ({len(found)})"] = site
+    return found
+
+
+def store(
+    item: QuantWeights, model: Model, rules: SiteRules, parts: Container[str], ctx: Context | None
+) -> Stored:
+    """Store weights of a model.
+
+    Args:
+        item: How.
+        model: Changed.
+        rules: Which may be stored.
+        parts: Which are.
+        ctx: Has the data that weights are fitted to; None rounds them to nearest.
+    """
+    sites = [site for part, site in sites_of(item, model, rules).items() if part in parts]
+    emitter = WeightEmitter(model)
+    if item.form in HALVES:
+        rows = storing.store_halves(sites, emitter, item.form)
+    elif item.kernel == "fold":
+        rows = storing.store(sites, emitter)
+    else:
+        fitted = list(_fitted(item, sites, model, ctx))
+        rows = [_emit(item, site, weight, emitter) | more for site, weight, more in fitted]
+    emitter.finish()
+    contrib = item.is_contrib and any(s.role is not Role.TABLE for s in sites)
+    return Stored(model, rows=rows, newer=modernize(model) or contrib)
+
+
+def effect_of(item: QuantWeights, site: WeightSite) -> Effect:
+    """Return what ONNX Runtime makes of a weight in an integer form."""
+    if site.role is Role.TABLE:
+        return Effect.ROWS
+    if item.is_contrib and site.role is Role.MATRIX:
+        return Effect.FUSED
+    return Effect.EVERY_RUN if weight_sites.unfused(site) else Effect.FUSED
+
+
+def _fitted(
+    item: QuantWeights, sites: list[WeightSite], model: Model, ctx: Context | None
+) -> Iterator[tuple[WeightSite, BlockWeight, dict[str, Any]]]:
+    """Choose the integers of every weight; the model must not change meanwhile."""
+    done = 0
+    for load in weight_moments.loads(sites) if item.fit == "gptq" else [sites]:
+        seen = item.fit == "gptq" and ctx is not None
+        moments = weight_moments.gather(load, model, ctx) if seen and ctx is not None else {}
+        for site in load:
+            done += 1
+            if ctx is not None:
+                ctx.progress(f"{item.name}: fitting", done, len(sites))
+            yield site, *_fit(item, site, moments.get(id(site.value)))
+
+
+def _fit(
+    item: QuantWeights, site: WeightSite, moments: np.ndarray | None
+) -> tuple[BlockWeight, dict[str, Any]]:
+    grid, rows = item.grid(site.role), site.rows
+    if item.fit == "hqq":
+        return fitting.robust(rows, grid), {"fit": "hqq"}
+    if item.fit == "gptq" and moments is not None:
+        weight = fitting.second_order(rows, grid, moments)
+        error = fitting.output_error(rows, weight, moments)
+        return weight, {"fit": "gptq", "output_error": round(error, 6)}
+    return fitting.nearest(rows, grid), {"fit": "rtn"}
+
+
+def _emit(
+    item: QuantWeights, site: WeightSite, weight: BlockWeight, emitter: WeightEmitter
+) -> dict[str, Any]:
+    error = fitting.weight_error(site.rows, weight)
+    row = weight_report.row(site, effect_of(item, site), weight.bytes, error)
+    if site.role is Role.TABLE:
+        emitter.look_up(site, weight)
+    elif item.is_contrib and site.role is Role.MATRIX:
+        level = INT8_LEVEL if item.accuracy_level is None else item.accuracy_level
+        emitter.matmul_nbits(site, weight, level)
+    else:
+        emitter.dequantize(site, weight)
+    return row

@@ -1,0 +1,76 @@
+"""How many weights are stored in fewer bits where a limit on the drop says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from ocompress.ir import Model, from_proto, to_proto
+from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
+from ocompress.targets import find
+from tests.build import Builder, InMemory
+from tests.passes.quantization.runs import data_for
+from tests.passes.quantization.weight_runs import rows_of
+
+
+def unequal() -> Model:
+    """Three products; rounding the weight of the second costs by far the most."""
+    b = Builder()
+    h = b.input("x", ["n", 32])
+    for at in range(3):
+        weight = b.rng.standard_normal((32, 32)).astype(np.float32) / 6
+        if at == 1:
+            weight[0] = 40.0  # its grid is for these, which meet hardly anything
+        h = b.op("MatMul", h, b.const(weight, f"weight{at}"), to=f"y{at}")
+        if at == 0:
+            mask = np.ones(32, np.float32)
+            mask[0] = 1e-3
+            h = b.op("Mul", h, b.const(mask))
+    b.output(h, ["n", 32])
+    return b.model(opset=21, ir_version=10)
+
+
+@dataclass
+class AtMost:
+    """Allows so many stored weights."""
+
+    most: int
+    kind: str = "max-drop"
+    asked: list[int] = field(default_factory=list)
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        count = sum(n.is_op("DequantizeLinear") for _, n in candidate.nodes())
+        self.asked.append(count)
+        return Verdict(count <= self.most, self.kind, f"{count} weights", {})
+
+
+def run(text: str, guard: AtMost) -> PipelineResult:
+    model = unequal()
+    manager = PassManager(
+        target=find("portable"), data=InMemory(data_for(model, 6)), guards=[guard]
+    )
+    return manager.run(Pipeline.parse(text), from_proto(to_proto(model)))
+
+
+@pytest.mark.parametrize("most", [3, 2, 0])
+def test_a_limit_on_the_drop_leaves_the_costliest_weights_in_float(most: int) -> None:
+    guard = AtMost(most)
+    result = run("quant-weights{smallest=1}", guard)
+    assert str(result.records[-1].status) == ("applied" if most else "unchanged")
+    stored = {r["weight"] for r in rows_of(result)} if most else set()
+    assert (
+        stored == {3: {"weight0", "weight1", "weight2"}, 2: {"weight0", "weight2"}, 0: set()}[most]
+    )
+    left = {r.node for r in result.diagnostics if r.code == "too-lossy"}
+    assert left == {f"y{at}" for at in range(3) if f"weight{at}" not in stored}
+    assert guard.asked[0] == 3  # it mostly holds, so all of them come first
+    assert len(guard.asked) <= 7
+
+
+def test_what_an_option_asks_for_is_not_searched_for() -> None:
+    guard = AtMost(2)
+    result = run("quant-weights{smallest=1,form=int4}", guard)
+    assert str(result.records[-1].status) == "rolled-back"
+    assert set(guard.asked) == {3}
