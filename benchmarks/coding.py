@@ -1,12 +1,16 @@
 """Bits and speed of the entropy coder on rounded weights of nets: `python benchmarks/coding.py`.
 
 Takes ONNX files as arguments (default: those of models/). Every matrix of weights is rounded in
-five ways; printed are bits a weight, beside the entropy of levels counted matrix by matrix, and
-millions of weights a second of CPU time on one core, compiled (the package numba must be there).
+five ways; printed are bits a weight, beside the entropy of levels counted matrix by matrix and
+what Huffman codes take, and millions of weights a second of CPU time on one core, compiled (the
+package numba must be there). Huffman codes are those of Deep Compression (Han et al., 2016): one
+of the values that are not zero, one of the gaps between them, with fillers for gaps above 31; or
+one of all values, where that is shorter. Tables of these codes are not counted.
 """
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
 from collections import defaultdict
@@ -22,6 +26,7 @@ from ocompress.coding.integers import steps_that_mix
 
 MODELS = Path(__file__).parents[1] / "models"
 LEAST = 4000
+LONGEST_GAP = 31
 
 
 def matrices(path: Path) -> Iterator[tuple[np.ndarray, int]]:
@@ -55,9 +60,34 @@ def entropy(matrix: np.ndarray) -> float:
     return float(-(counts * np.log2(counts / matrix.size)).sum())
 
 
+def huffman_bits(symbols: np.ndarray) -> int:
+    """Return the bits of symbols under a Huffman code of their own."""
+    counts = np.unique(symbols, return_counts=True)[1].tolist()
+    if len(counts) < 2:
+        return int(symbols.size)
+    heapq.heapify(counts)
+    bits = 0
+    while len(counts) > 1:
+        both = heapq.heappop(counts) + heapq.heappop(counts)
+        bits += both
+        heapq.heappush(counts, both)
+    return bits
+
+
+def huffman(matrix: np.ndarray) -> int:
+    """Return the bits of a matrix under Huffman codes, of all values or of values and gaps."""
+    flat = matrix.reshape(-1)
+    places = np.flatnonzero(flat)
+    gaps = np.diff(places, prepend=-1) - 1
+    fillers = gaps // (LONGEST_GAP + 1)
+    values = np.concatenate([flat[places], np.zeros(fillers.sum(), flat.dtype)])
+    whole = np.concatenate([gaps % (LONGEST_GAP + 1), np.full(fillers.sum(), LONGEST_GAP)])
+    return min(huffman_bits(flat), huffman_bits(values) + huffman_bits(whole))
+
+
 def main(paths: list[str]) -> None:
     """Print a table."""
-    totals: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
+    totals: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(6))
     with forced(compiled=True):
         decode_integers(encode_integers(np.ones((2, 2), int)), (2, 2))
         for path in map(Path, paths):
@@ -72,13 +102,14 @@ def main(paths: list[str]) -> None:
                     end = time.process_time()
                     assert (again == levels).all()
                     totals[name] += [
-                        levels.size, 8 * len(code), entropy(levels), middle - start, end - middle
+                        levels.size, 8 * len(code), entropy(levels), huffman(levels),
+                        middle - start, end - middle,
                     ]  # fmt: skip
     speeds = f"{'encode M/s':>11} {'decode M/s':>11}"
-    print(f"{'weights rounded to':26} {'bits':>7} {'entropy':>8} {speeds}")
-    for name, (size, bits, least, encode, decode) in totals.items():
+    print(f"{'weights rounded to':26} {'bits':>7} {'entropy':>8} {'Huffman':>8} {speeds}")
+    for name, (size, bits, least, codes, encode, decode) in totals.items():
         speeds = f"{size / encode / 1e6:11.1f} {size / decode / 1e6:11.1f}"
-        print(f"{name:26} {bits / size:7.4f} {least / size:8.4f} {speeds}")
+        print(f"{name:26} {bits / size:7.4f} {least / size:8.4f} {codes / size:8.4f} {speeds}")
 
 
 if __name__ == "__main__":
