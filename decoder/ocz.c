@@ -10,8 +10,8 @@
 #endif
 
 enum { STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE, MASK, CONSTANT, BLOCKS, PACKED, DELTA,
-       TRANSPOSE, CODECS };
-static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1};
+       TRANSPOSE, BASE, CODECS };
+static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2};
 
 #define VERSION 1
 #define CHUNK ((uint64_t)1 << 22)
@@ -28,6 +28,8 @@ static const uint8_t MAGIC[8] = {0x89, 'O', 'C', 'Z', '\r', '\n', 0x1a, '\n'};
 static const uint8_t END[4] = {'O', 'C', 'Z', 1};
 
 static const char *const DAMAGED = "the archive is damaged or made up";
+static const char *const NO_BASE =
+    "it is a change of another archive, which has to be named";
 static const char *const NO_MEMORY = "there is not enough memory";
 
 typedef struct node {
@@ -49,6 +51,7 @@ typedef struct {
     uint64_t size, rest, pieces;
     piece *piece;
     uint8_t digest[32];
+    uint8_t *whole; /* its content, where a change of it is read */
 } file;
 
 typedef struct {
@@ -68,7 +71,11 @@ struct ocz {
     file *file;
     uint64_t held_chunk;
     uint8_t *held;
+    ocz *base;
 };
+
+static const char *base_bytes(const ocz *z, uint64_t which, uint64_t start, uint64_t size,
+                              const uint8_t **bytes);
 
 /* -- checksums ---------------------------------------------------------------------------------- */
 
@@ -761,20 +768,32 @@ static const char *decode_leaf(const tables *t, const node *n, const uint8_t *co
     return error;
 }
 
+static const char *from_base(const ocz *z, const node *n, const uint8_t *steps, uint8_t *out)
+{
+    const uint8_t *old = NULL;
+    const char *error =
+        base_bytes(z, n->settings[0], n->settings[1], n->count * n->width, &old);
+    for (uint64_t i = 0; i < n->count * n->width && !error; i += n->width)
+        put(out + i, n->width, get(steps + i, n->width) + get(old + i, n->width));
+    return error;
+}
+
 /* Decode a tree into new memory; *code moves past its codes. */
-static const char *decode(const tables *t, const node *n, const uint8_t **code, uint8_t **out)
+static const char *decode(const ocz *z, const node *n, const uint8_t **code, uint8_t **out)
 {
     uint8_t *below[8] = {NULL};
     const char *error = NULL;
     *out = NULL;
     for (int i = 0; i < n->children && !error; i++)
-        error = decode(t, n->below[i], code, &below[i]);
+        error = decode(z, n->below[i], code, &below[i]);
     if (!error && !(*out = malloc((size_t)(n->count * n->width))))
         error = NO_MEMORY;
-    if (!error && n->children) {
+    if (!error && n->codec == BASE) {
+        error = from_base(z, n, below[0], *out);
+    } else if (!error && n->children) {
         error = combine(n, below, *out);
     } else if (!error) {
-        error = decode_leaf(t, n, *code, *out);
+        error = decode_leaf(&z->tables, n, *code, *out);
         *code += n->size;
     }
     for (int i = 0; i < n->children; i++)
@@ -891,6 +910,7 @@ static int arrays_below(const node *n, arrays *a)
         wants(a, count * 8 / s[0], 1);
         return 1;
     case DELTA:
+    case BASE:
         wants(a, count, width);
         return 1;
     default:
@@ -1041,6 +1061,13 @@ static void read_index(ocz *z, numbers *r, uint64_t size)
     uint64_t version = number(r, LARGEST_NUMBER);
     if (!r->error && version != VERSION)
         refuse(r, "the archive has a version of the format that this decoder does not know");
+    if (number(r, 1)) {
+        const uint8_t *digest = take(r, 32);
+        if (!z->base || memcmp(digest, z->base->file[0].digest, 32) != 0)
+            refuse(r, NO_BASE);
+    } else {
+        z->base = NULL;
+    }
     z->total = number(r, LARGEST_NUMBER);
     if (z->total > limit)
         refuse(r, DAMAGED);
@@ -1091,7 +1118,7 @@ static void free_pieces(piece *pieces, uint64_t count)
     free(pieces);
 }
 
-ocz *ocz_open(const uint8_t *content, size_t size, const char **error)
+ocz *ocz_open(const uint8_t *content, size_t size, ocz *base, const char **error)
 {
     ocz *z = calloc(1, sizeof *z);
     if (!z) {
@@ -1099,6 +1126,7 @@ ocz *ocz_open(const uint8_t *content, size_t size, const char **error)
         return NULL;
     }
     z->content = content;
+    z->base = base;
     z->held_chunk = UINT64_MAX;
     fill_tables(&z->tables);
     if (size < sizeof MAGIC || memcmp(content, MAGIC, sizeof MAGIC) != 0)
@@ -1122,6 +1150,7 @@ void ocz_close(ocz *z)
     for (uint64_t i = 0; i < z->files; i++) {
         free_pieces(z->file[i].piece, z->file[i].pieces);
         free(z->file[i].name);
+        free(z->file[i].whole);
     }
     free(z->file);
     free(z->held);
@@ -1152,7 +1181,7 @@ static const char *decode_piece(ocz *z, const piece *p, uint8_t **out)
     *out = NULL;
     if (crc32_of(code, code_size(p->root), 0) != p->check)
         return DAMAGED;
-    return decode(&z->tables, p->root, &code, out);
+    return decode(z, p->root, &code, out);
 }
 
 static const char *give_rest(ocz *z, output *o, uint64_t at, uint64_t size)
@@ -1205,4 +1234,41 @@ const char *ocz_write(ocz *z, size_t which, ocz_sink sink, void *context)
     if (!error && memcmp(digest, f->digest, sizeof digest) != 0)
         error = DAMAGED;
     return error;
+}
+
+typedef struct {
+    uint8_t *bytes;
+    uint64_t used;
+} buffer;
+
+static int to_buffer(void *context, const uint8_t *bytes, size_t size)
+{
+    buffer *b = context;
+    memcpy(b->bytes + b->used, bytes, size);
+    b->used += size;
+    return 0;
+}
+
+/* Find bytes of a file of the archive that this one is a change of. */
+static const char *base_bytes(const ocz *z, uint64_t which, uint64_t start, uint64_t size,
+                              const uint8_t **bytes)
+{
+    if (!z->base)
+        return DAMAGED;
+    if (which >= z->base->files)
+        return DAMAGED;
+    file *f = &z->base->file[which];
+    if (start > f->size || size > f->size - start)
+        return DAMAGED;
+    if (!f->whole) {
+        buffer b = {f->size <= SIZE_MAX ? malloc((size_t)f->size) : NULL, 0};
+        const char *error = b.bytes ? ocz_write(z->base, (size_t)which, to_buffer, &b) : NO_MEMORY;
+        if (error) {
+            free(b.bytes);
+            return error;
+        }
+        f->whole = b.bytes;
+    }
+    *bytes = f->whole + start;
+    return NULL;
 }

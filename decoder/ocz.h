@@ -14,8 +14,9 @@ typedef struct ocz ocz;
 /* Takes bytes in order; returns 0, or anything else to stop. */
 typedef int (*ocz_sink)(void *context, const uint8_t *bytes, size_t size);
 
-/* Read the index. Returns NULL if the archive cannot be used; *error is a sentence that says why. */
-ocz *ocz_open(const uint8_t *content, size_t size, const char **error);
+/* Read the index. Returns NULL if the archive cannot be used; *error is a sentence that says why. If
+ * it is a change of another archive, base is that one, which has to stay open as long; else NULL. */
+ocz *ocz_open(const uint8_t *content, size_t size, ocz *base, const char **error);
 void ocz_close(ocz *archive);
 
 /* The files: the model first, then external data that belong beside it. */

@@ -1,4 +1,5 @@
-/* unocz ARCHIVE.ocz MODEL.onnx: get a model back; external data go beside it.
+/* unocz ARCHIVE.ocz MODEL.onnx [BASE.ocz]: get a model back; external data go beside it. BASE is the
+ * archive that ARCHIVE is a change of, if it is one.
  *
  * Files are written under temporary names and renamed when all of them are whole. Exit codes: 0 done,
  * 2 wrong usage, 3 damaged archive, 4 failure.
@@ -104,24 +105,32 @@ static int settle(const ocz *archive, size_t files, const char *model, int code)
 int main(int count, char **words)
 {
     const char *error = NULL;
+    uint8_t *content[2] = {NULL, NULL};
+    ocz *archive[2] = {NULL, NULL};
     size_t size = 0, made = 0;
     int code = DONE;
-    if (count != 3) {
-        fprintf(stderr, "usage: unocz ARCHIVE.ocz MODEL.onnx\n");
+    if (count != 3 && count != 4) {
+        fprintf(stderr, "usage: unocz ARCHIVE.ocz MODEL.onnx [BASE.ocz]\n");
         return USAGE;
     }
-    uint8_t *content = read_all(words[1], &size);
-    if (!content)
-        return complain(USAGE, words[1], "it cannot be read");
-    ocz *archive = ocz_open(content, size, &error);
-    if (!archive) {
-        free(content);
-        return complain(ARCHIVE, words[1], error);
+    for (int i = count == 4; i >= 0 && !code; i--) { /* the base first */
+        const char *path = words[i ? 3 : 1];
+        content[i] = read_all(path, &size);
+        if (content[i])
+            archive[i] = ocz_open(content[i], size, archive[1], &error);
+        if (!content[i])
+            code = complain(USAGE, path, "it cannot be read");
+        else if (!archive[i])
+            code = complain(ARCHIVE, path, error);
     }
-    while (!code && made < ocz_files(archive))
-        code = write_one(archive, made++, words[2]);
-    code = settle(archive, made, words[2], code);
-    ocz_close(archive);
-    free(content);
+    if (!code) {
+        while (!code && made < ocz_files(archive[0]))
+            code = write_one(archive[0], made++, words[2]);
+        code = settle(archive[0], made, words[2], code);
+    }
+    for (int i = 0; i < 2; i++) {
+        ocz_close(archive[i]);
+        free(content[i]);
+    }
     return code;
 }

@@ -30,12 +30,14 @@ class Cut:
         size: Its bytes.
         width: Bytes of an element.
         plan: What is known of it.
+        tensor: The tensor that it is of, and where it begins in that.
     """
 
     offset: int
     size: int
     width: int
     plan: Plan
+    tensor: tuple[str, int] = ("", 0)
 
 
 def inside(tensors: Iterable[StoredTensor]) -> list[Cut]:
@@ -80,7 +82,8 @@ def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[Cut]:
     for at in range(start, start + size, step):
         part = min(step, start + size - at)
         fits = row > 0 and part % row == 0
-        yield Cut(at, part, width, plan if fits else Plan(plan.dtype))
+        of = (tensor.name, at - start)
+        yield Cut(at, part, width, plan if fits else Plan(plan.dtype), of)
 
 
 def _plan(tensor: StoredTensor, stored: int) -> Plan:

@@ -13,6 +13,8 @@ from ocompress.coding import decode_integers
 from ocompress.coding.octets import decode_bytes
 
 Below = list[np.ndarray]
+Base = Callable[[int, int, int], bytes]
+"""Returns bytes of another archive's files: which file, where they begin, how many."""
 _UNSIGNED: dict[int, np.dtype[Any]] = {
     1: np.dtype("<u1"),
     2: np.dtype("<u2"),
@@ -27,13 +29,20 @@ def unsigned(width: int) -> np.dtype[Any]:
     return _UNSIGNED[width]
 
 
-def decode(node: Node) -> np.ndarray:
+def decode(node: Node, base: Base | None = None) -> np.ndarray:
     """Return the elements of a node, unsigned [count].
+
+    Args:
+        node: With its codes.
+        base: Of the archive that this one is a change of, if it is one.
 
     Raises:
         InvalidModelError: If the codes contradict the settings.
     """
-    return _DECODERS[node.codec](node, [decode(child) for child in node.below])
+    below = [decode(child, base) for child in node.below]
+    if node.codec == n.BASE:
+        return _changed(node, below[0], base)
+    return _DECODERS[node.codec](node, below)
 
 
 def _stored(node: Node, _: Below) -> np.ndarray:
@@ -117,6 +126,14 @@ def _delta(node: Node, below: Below) -> np.ndarray:
 
 def _transpose(node: Node, below: Below) -> np.ndarray:
     return np.ascontiguousarray(below[0].reshape(node.settings[0], -1).T).reshape(-1)
+
+
+def _changed(node: Node, steps: np.ndarray, base: Base | None) -> np.ndarray:
+    if base is None:
+        fail("it is a change of another archive, but does not say of which")
+    old = base(node.settings[0], node.settings[1], node.count * node.width)
+    found: np.ndarray = steps + np.frombuffer(old, unsigned(node.width))
+    return found
 
 
 _DECODERS: dict[int, Callable[[Node, Below], np.ndarray]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,23 @@ def shortest(content: bytes, width: int, plan: Plan) -> Node:
     elements = np.frombuffer(content, unsigned(width))
     found = [*_forms(elements, plan)]
     return min(found, key=_length)
+
+
+def changed(content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int, int]) -> Node:
+    """Return the shortest form of a piece that another archive has in a similar form.
+
+    Args:
+        content: As for `shortest`.
+        width: As for `shortest`.
+        plan: As for `shortest`.
+        old: As many bytes of the other archive.
+        where: The file in which they are there, and where they begin.
+    """
+    steps = np.frombuffer(content, unsigned(width)) - np.frombuffer(old, unsigned(width))
+    plan_of_steps = plan if plan.dtype in _INTEGER else replace(plan, dtype=0)
+    below = shortest(steps.tobytes(), width, plan_of_steps)
+    new = Node(n.BASE, len(steps), width, where, (below,))
+    return min((new, shortest(content, width, plan)), key=_length)
 
 
 def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> Node:

@@ -72,6 +72,7 @@ class Index:
     Attributes:
         chunks: Pieces of what is in no file's pieces, of all files together.
         files: The files, the model first.
+        base: SHA-256 of the model of the archive that this one is a change of, None if of none.
     """
 
     def __init__(self, content: memoryview) -> None:
@@ -87,6 +88,7 @@ class Index:
         if version != VERSION:
             msg = f"it has version {version} of the format, this build reads version {VERSION}"
             raise UnsupportedModelError(msg)
+        self.base = numbers.bytes(32) if numbers.next(1) else None
         self._at = len(MAGIC)
         total = numbers.next()
         limit = (1 << 24) + _MOST_PER_BYTE * len(content)

@@ -13,12 +13,12 @@ from typing import NoReturn
 from ocompress.errors import InvalidModelError
 
 STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE = 0, 1, 2, 3, 4, 5
-MASK, CONSTANT, BLOCKS, PACKED, DELTA, TRANSPOSE = 6, 7, 8, 9, 10, 11
+MASK, CONSTANT, BLOCKS, PACKED, DELTA, TRANSPOSE, BASE = 6, 7, 8, 9, 10, 11, 12
 NAMES = (
     "stored", "octets", "split", "integers", "grid", "palette",
-    "mask", "constant", "blocks", "packed", "delta", "transpose",
+    "mask", "constant", "blocks", "packed", "delta", "transpose", "base",
 )  # fmt: skip
-_SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1)
+_SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2)
 """Numbers that each codec has."""
 
 WIDTHS = (1, 2, 4, 8)
@@ -250,4 +250,5 @@ _ARRAYS: dict[int, Callable[[tuple[int, ...], int, int], Arrays]] = {
     PACKED: _packed,
     DELTA: lambda _, count, width: [(count, width)],
     TRANSPOSE: _transpose,
+    BASE: lambda _, count, width: [(count, width)],
 }

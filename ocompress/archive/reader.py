@@ -18,18 +18,22 @@ from ocompress.archive.decoding import decode
 from ocompress.archive.index import Index, PackedFile, Piece
 from ocompress.archive.nodes import Node, fail
 from ocompress.archive.wire import StoredTensor, stored_tensors
-from ocompress.archive.writer import CHUNK
+from ocompress.archive.writer import CHUNK, OldTensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 
 
 class Archive:
     """An archive that is open for reading; its files come first the model, then external data."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Archive | None = None) -> None:
         """Read the index.
 
+        Args:
+            path: The archive.
+            base: The one that it is a change of, if it is one.
+
         Raises:
-            UsageError: If the file cannot be read.
+            UsageError: If the file cannot be read, or is a change of another archive.
             InvalidModelError: If it is no archive, or is damaged.
             UnsupportedModelError: If a newer version wrote it.
         """
@@ -47,6 +51,12 @@ class Archive:
         with _naming(path):
             index = Index(self.content)
         self.chunks, self.files = index.chunks, index.files
+        if index.base is not None and (base is None or base.files[0].digest != index.base):
+            has = "is needed to read it" if base is None else "is another one than was named"
+            how = "ocompress unpack ARCHIVE MODEL --base OTHER"
+            msg = f"{str(path)!r} is a change of another archive, which {has}: {how}"
+            raise UsageError(msg)
+        self._base = base if index.base is not None else None
 
     def write_file(self, file: PackedFile, stream: BinaryIO) -> None:
         """Write one of the files; memory holds one piece at a time.
@@ -104,7 +114,39 @@ class Archive:
         codes = self.content[piece.at : piece.at + piece.node.total]
         if zlib.crc32(codes) != piece.check:
             fail(f"the codes at byte {piece.at} do not have the checksum that they had")
-        return decode(_filled(piece.node, _codes_of(codes, piece.node))).tobytes()
+        base = self._base.read if self._base is not None else None
+        return decode(_filled(piece.node, _codes_of(codes, piece.node)), base).tobytes()
+
+    def read(self, which: int, start: int, size: int) -> bytes:
+        """Return bytes of a file, by its number.
+
+        Raises:
+            InvalidModelError: If the file has none there, or the archive is damaged.
+        """
+        if which >= len(self.files) or start + size > self.files[which].size:
+            fail("it is a change of bytes that the other archive does not have")
+        file, parts, at = self.files[which], [], start
+        covers = [p for p in file.pieces if p.offset < start + size and p.offset + p.size > start]
+        for piece in covers:
+            rest = file.rest_at + at - sum(p.size for p in file.pieces if p.offset < at)
+            parts.append(self._rest(rest, max(piece.offset - at, 0)))
+            at = max(at, piece.offset)
+            parts.append(self.piece(piece)[at - piece.offset :][: start + size - at])
+            at += len(parts[-1])
+        rest = file.rest_at + at - sum(p.size for p in file.pieces if p.offset < at)
+        parts.append(self._rest(rest, start + size - at))
+        return b"".join(parts)
+
+    def old_tensors(self) -> OldTensors:
+        """Return what another archive, which is a change of this one, can take from it."""
+        places = {}
+        for tensor, pieces in self.tensors:
+            ends = [p.offset + p.size for p in pieces]
+            if ends[:-1] != [p.offset for p in pieces[1:]]:
+                continue  # in several fields of a tensor, between which there is more
+            file = next(i for i, f in enumerate(self.files) if pieces[0] in f.pieces)
+            places[tensor.name] = (file, pieces[0].offset, sum(p.size for p in pieces))
+        return OldTensors(self.files[0].digest, places, self.read)
 
     def _pieces_of(self, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, list[Piece]]]:
         by_name = {file.name: file for file in self.files[1:]}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ocompress.archive import nodes
 from ocompress.archive.cuts import Cut
-from ocompress.archive.forms import plain_bytes, shortest
+from ocompress.archive.forms import changed, plain_bytes, shortest
 from ocompress.archive.nodes import Node, varint
 
 MAGIC = b"\x89OCZ\r\n\x1a\n"
@@ -35,19 +35,45 @@ class Source:
     cuts: Sequence[Cut]
 
 
-def write_archive(stream: BinaryIO, sources: Sequence[Source]) -> None:
+@dataclass(frozen=True)
+class OldTensors:
+    """What an archive is a change of.
+
+    Attributes:
+        digest: SHA-256 of its model.
+        places: File and offset of the content of each tensor, and its bytes.
+        read: Returns bytes of a file.
+    """
+
+    digest: bytes
+    places: dict[str, tuple[int, int, int]]
+    read: Callable[[int, int, int], bytes]
+
+    def of(self, cut: Cut) -> tuple[bytes, tuple[int, int]] | None:
+        """Return what a piece was, and where that is, if a tensor of its name had as many bytes."""
+        name, at = cut.tensor
+        file, offset, size = self.places.get(name, (0, 0, 0))
+        if not name or at + cut.size > size:
+            return None
+        return self.read(file, offset + at, cut.size), (file, offset + at)
+
+
+def write_archive(
+    stream: BinaryIO, sources: Sequence[Source], base: OldTensors | None = None
+) -> None:
     """Write an archive of files; the bytes depend on the files and their cuts only.
 
     Args:
         stream: Where, from its beginning.
         sources: The model file, then external data files.
+        base: Another archive, whose tensors are taken for what they have in common.
     """
     stream.write(MAGIC)
-    index = [varint(VERSION)]
+    index = [varint(VERSION), varint(int(base is not None)), base.digest if base else b""]
     index += _write_rest(stream, sources)
     index.append(varint(len(sources)))
     for source in sources:
-        index += _write_file(stream, source)
+        index += _write_file(stream, source, base)
     stream.write(trailer(b"".join(index)))
 
 
@@ -89,7 +115,7 @@ def _chunks(sources: Sequence[Source]) -> Iterator[bytes]:
         yield bytes(kept)
 
 
-def _write_file(stream: BinaryIO, source: Source) -> list[bytes]:
+def _write_file(stream: BinaryIO, source: Source, base: OldTensors | None) -> list[bytes]:
     name = source.name.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(source.content).digest()
     index = [varint(len(name)), name, varint(len(source.content)), digest]
@@ -98,7 +124,13 @@ def _write_file(stream: BinaryIO, source: Source) -> list[bytes]:
     for cut in source.cuts:
         content = bytes(source.content[cut.offset : cut.offset + cut.size])
         index += [varint(cut.offset - at), varint(cut.size), varint(cut.width)]
-        index.append(_write_node(stream, shortest(content, cut.width, cut.plan)))
+        old = base.of(cut) if base else None
+        node = (
+            changed(content, cut.width, cut.plan, *old)
+            if old
+            else shortest(content, cut.width, cut.plan)
+        )
+        index.append(_write_node(stream, node))
         at = cut.offset + cut.size
     return index
 

@@ -77,6 +77,17 @@ Shape = Annotated[
     ),
 ]
 
+Base = Annotated[
+    Path | None,
+    valued(
+        "--base",
+        kind="FILE",
+        panel=INPUT,
+        text="An archive of the version before; only changes of it are stored, and it is needed "
+        "again to unpack.",
+    ),
+]
+
 EvalData = Annotated[
     str,
     valued(

@@ -22,7 +22,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress inspect in.onnx --data calib.npz",
         "ocompress inspect --quant in.onnx out.onnx --data calib.npz",
     ),
-    "pack": ("ocompress pack in.onnx in.ocz",),
+    "pack": (
+        "ocompress pack in.onnx in.ocz",
+        "ocompress pack out.onnx change.ocz --base in.ocz",
+    ),
     "unpack": ("ocompress unpack in.ocz again.onnx",),
     "info": ("ocompress info in.ocz", "ocompress info in.ocz --json > in.json"),
     "passes": (

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
@@ -15,14 +16,18 @@ Archive = Annotated[Path, typer.Argument(help="The archive, an .ocz file.")]
 
 
 def info(
-    archive: Archive, as_json: o.Json = False, quiet: o.Quiet = False, no_color: o.NoColor = False
+    archive: Archive,
+    base: a.Base = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Show what is in an archive, tensor by tensor, and check that all of it comes back."""
     from ocompress.front import archives
     from ocompress.report import document, tables_coded
 
     printer = Printer(quiet=quiet, as_json=as_json, color=not no_color)
-    found = archives.describe(archive)
+    found = archives.describe(archive, base=base)
     body = document("info", {"archive": str(archive)}, found.to_json())
     printer.answer(tables_coded.coded(found), body)
     return exits.DONE

@@ -16,7 +16,11 @@ Archive = Annotated[Path, typer.Argument(help="Path of the archive, an .ocz file
 
 
 def pack(
-    model: a.Subject, archive: Archive, quiet: o.Quiet = False, no_color: o.NoColor = False
+    model: a.Subject,
+    archive: Archive,
+    base: a.Base = None,
+    quiet: o.Quiet = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Pack a model and its external data into an archive that gives back every byte."""
     from ocompress.front import archives
@@ -24,7 +28,7 @@ def pack(
     from ocompress.report.figures import byte_text
 
     printer = Printer(quiet=quiet, color=not no_color)
-    archives.pack(model, archive)
+    archives.pack(model, archive, base=base)
     before, after = file_bytes(model), archive.stat().st_size
     sizes = f"{byte_text(after)} of {byte_text(before)}"
     printer.say(f"{archive}: {sizes}, {before / after:.2f} times smaller")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
@@ -16,13 +17,17 @@ Model = Annotated[Path, typer.Argument(help="Path of the model; external data go
 
 
 def unpack(
-    archive: Archive, model: Model, quiet: o.Quiet = False, no_color: o.NoColor = False
+    archive: Archive,
+    model: Model,
+    base: a.Base = None,
+    quiet: o.Quiet = False,
+    no_color: o.NoColor = False,
 ) -> int:
     """Get a model back from an archive, byte by byte as it was."""
     from ocompress.front import archives
     from ocompress.report.figures import byte_text
 
     printer = Printer(quiet=quiet, color=not no_color)
-    for path in archives.unpack(archive, model):
+    for path in archives.unpack(archive, model, base=base):
         printer.say(f"{path}: {byte_text(path.stat().st_size)}")
     return exits.DONE

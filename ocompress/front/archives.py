@@ -24,8 +24,14 @@ _LEVEL = 19
 _WITHOUT_ZSTD = "install the package zstandard to see the size of .onnx.zst"
 
 
-def pack(model: str | Path, archive: str | Path) -> bool:
+def pack(model: str | Path, archive: str | Path, *, base: str | Path | None = None) -> bool:
     """Write an ONNX file, with its external data, into an archive that gives back every byte.
+
+    Args:
+        model: The model.
+        archive: The archive.
+        base: An archive of a similar model, such as the version before, that will be there when
+            this one is read. Tensors of the same names are stored as changes of its own.
 
     Returns:
         Whether the archive was touched; one that holds the same bytes is left alone.
@@ -36,12 +42,18 @@ def pack(model: str | Path, archive: str | Path) -> bool:
         OutputError: If the archive cannot be written; what was there before stays.
     """
     source, output = kinds.file("model", model), kinds.file("archive", archive)
-    io.check_output(output, io.model_files(source))
-    return io.pack_model(source, output)
+    old = _base(base)
+    io.check_output(output, [*io.model_files(source), *([old] if old else [])])
+    return io.pack_model(source, output, old)
 
 
-def unpack(archive: str | Path, model: str | Path) -> list[Path]:
+def unpack(archive: str | Path, model: str | Path, *, base: str | Path | None = None) -> list[Path]:
     """Write the files of an archive: the model as `model`, its external data beside it.
+
+    Args:
+        archive: The archive.
+        model: The model.
+        base: The archive that it is a change of, if it is one.
 
     Returns:
         The files.
@@ -53,8 +65,9 @@ def unpack(archive: str | Path, model: str | Path) -> list[Path]:
     """
     source, output = kinds.file("archive", archive), kinds.file("model", model)
     _check(source)
-    io.check_output(output, [source])
-    return io.unpack_model(source, output)
+    old = _base(base)
+    io.check_output(output, [source, *([old] if old else [])])
+    return io.unpack_model(source, output, old)
 
 
 def load_archive(path: str | Path, *, threads: int = 1) -> Any:
@@ -78,8 +91,12 @@ def load_archive(path: str | Path, *, threads: int = 1) -> Any:
         return Session(model, threads=threads).raw
 
 
-def describe(path: str | Path) -> CodedModel:
+def describe(path: str | Path, *, base: str | Path | None = None) -> CodedModel:
     """Return what is in an archive, after checking that all of it comes back.
+
+    Args:
+        path: The archive.
+        base: The archive that it is a change of, if it is one.
 
     Raises:
         UsageError: If there is no such archive.
@@ -87,7 +104,8 @@ def describe(path: str | Path) -> CodedModel:
     """
     source = kinds.file("path", path)
     _check(source)
-    archive = Archive(source)
+    old = _base(base)
+    archive = Archive(source, Archive(old) if old else None)
     zst = _zst(archive)
     return CodedModel(
         source=str(source),
@@ -97,6 +115,14 @@ def describe(path: str | Path) -> CodedModel:
         tensors=tuple(_coded(archive, t, pieces) for t, pieces in archive.tensors),
         remark="" if zst is not None else _WITHOUT_ZSTD,
     )
+
+
+def _base(path: str | Path | None) -> Path | None:
+    if path is None:
+        return None
+    found = kinds.file("base", path)
+    _check(found)
+    return found
 
 
 def _check(path: Path) -> None:

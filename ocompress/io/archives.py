@@ -19,12 +19,13 @@ SUFFIX = ".ocz"
 """Ends the names of archives."""
 
 
-def pack_model(model: Path, output: Path) -> bool:
+def pack_model(model: Path, output: Path, base: Path | None = None) -> bool:
     """Write a model file, with its external data, into an archive that gives back every byte.
 
     Args:
         model: An ONNX file.
         output: The archive.
+        base: An archive of a similar model, that will be there when this one is read.
 
     Returns:
         Whether a file was touched; one that holds the same bytes is left alone.
@@ -38,11 +39,11 @@ def pack_model(model: Path, output: Path) -> bool:
         msg = f"{str(model)!r} is an archive already; name an ONNX file, or unpack it first"
         raise UsageError(msg)
     with staging(output) as stage:
-        stage_archive(model, stage)
+        stage_archive(model, stage, base)
         return stage.publish()
 
 
-def stage_archive(model: Path, stage: Staging) -> None:
+def stage_archive(model: Path, stage: Staging, base: Path | None = None) -> None:
     """Write a model file and its external data into a staged archive, and check what it gives back.
 
     Raises:
@@ -50,15 +51,21 @@ def stage_archive(model: Path, stage: Staging) -> None:
         OutputError: If the disk refuses.
     """
     sources = list(_sources(model))
+    old = Archive(base) if base is not None else None
     with stage.open() as stream:
-        write_archive(stream, sources)
-    archive = Archive(stage.path)
+        write_archive(stream, sources, old.old_tensors() if old else None)
+    archive = Archive(stage.path, old)
     for file in archive.files:
         archive.check_file(file)
 
 
-def unpack_model(archive: Path, output: Path) -> list[Path]:
+def unpack_model(archive: Path, output: Path, base: Path | None = None) -> list[Path]:
     """Write the files of an archive, the model as `output`, external data beside it.
+
+    Args:
+        archive: The archive.
+        output: The model.
+        base: The archive that it is a change of, if it is one.
 
     Returns:
         The files.
@@ -68,7 +75,7 @@ def unpack_model(archive: Path, output: Path) -> list[Path]:
         InvalidModelError: If it is damaged; nothing is written then.
         OutputError: If a file cannot be written; what was there before stays.
     """
-    opened = Archive(archive)
+    opened = Archive(archive, Archive(base) if base is not None else None)
     with staging(output) as stage:
         data = [stage.destination(file.name) for file in opened.files[1:]]
         check_outputs([output, *data], [archive])

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from ocompress.archive import Source, write_archive
+from ocompress.archive import Archive, Source, write_archive
 from ocompress.archive.cuts import inside
 from ocompress.archive.wire import stored_tensors
-from tests.archive.samples import PIECES, small_model
+from tests.archive.samples import PIECES, changed_model, small_model
 
 FOLDER = Path(__file__).parent / "golden"
+BASE = FOLDER / "several-tensors.ocz"
+CHANGE = FOLDER / "change-of-several-tensors.ocz"
 
 
 def model_of(array: np.ndarray, dtype: int, columns: int) -> bytes:
@@ -32,11 +34,17 @@ def model_of(array: np.ndarray, dtype: int, columns: int) -> bytes:
     )
 
 
-def archive_of(content: bytes) -> bytes:
-    """Return the archive of a model file."""
+def archive_of(content: bytes, base: Archive | None = None) -> bytes:
+    """Return the archive of a model file, as a change of another one if that is given."""
     view, stream = memoryview(content), io.BytesIO()
-    write_archive(stream, [Source("m.onnx", view, inside(stored_tensors(view)))])
+    sources = [Source("m.onnx", view, inside(stored_tensors(view)))]
+    write_archive(stream, sources, base.old_tensors() if base else None)
     return stream.getvalue()
+
+
+def opened(path: Path) -> Archive:
+    """Open one of the archives."""
+    return Archive(path, Archive(BASE) if path == CHANGE else None)
 
 
 def main() -> None:
@@ -50,6 +58,8 @@ def main() -> None:
         path = FOLDER / f"{name.replace(' ', '-').replace(',', '')}.ocz"
         if not path.exists():
             path.write_bytes(archive_of(content))
+    if not CHANGE.exists():
+        CHANGE.write_bytes(archive_of(changed_model(), Archive(BASE)))
 
 
 if __name__ == "__main__":

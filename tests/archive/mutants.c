@@ -21,7 +21,7 @@ static int taken(const uint8_t *content, size_t size)
     const char *error = NULL;
     uint8_t *copy = malloc(size ? size : 1); /* so that reading past its end is noticed */
     memcpy(copy, content, size);
-    ocz *archive = ocz_open(copy, size, &error);
+    ocz *archive = ocz_open(copy, size, NULL, &error);
     for (size_t i = 0; archive && !error && i < ocz_files(archive); i++)
         error = ocz_write(archive, i, nowhere, NULL);
     ocz_close(archive);

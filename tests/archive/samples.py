@@ -113,6 +113,19 @@ def small_model(seed: int = 0, arrays: dict[str, np.ndarray] | None = None) -> b
     return bytes(helper.make_model(graph, ir_version=9).SerializeToString())
 
 
+def changed_model() -> bytes:
+    """Return the model of three forms with a few other weights."""
+    content = bytearray(small_model())
+    q = levels(0, (10, 12), 2).astype(np.int8).tobytes()
+    w = grid(np.array(0.0371, np.float32), 0).tobytes()
+    q_at, w_at = content.index(q), content.index(w)
+    for at in (3, 50, 51):
+        content[q_at + at] ^= 1
+    for at in (5, 90, 300):
+        content[w_at + 4 * at : w_at + 4 * at + 4] = np.float32(0.0371 * 4).tobytes()
+    return bytes(content)
+
+
 def tiny_model() -> bytes:
     """Return a model of one tensor."""
     return small_model(arrays={"q": levels(0, (8, 14), 1).astype(np.int8)})

@@ -107,48 +107,53 @@ CHECK = zlib.crc32(b"").to_bytes(4, "little")
 NAME, DIGEST = b"\x06m.onnx", bytes(32)
 LIES = {
     "a newer version": made_up(2),
-    "no files": made_up(1, 0, 0),
-    "absurd rest": made_up(1, 1 << 47),
-    "much rest": made_up(1, 1 << 23),
-    "many files": made_up(1, 0, 1 << 40),
-    "an absurd file": made_up(1, 0, 1, NAME, 1 << 43, DIGEST, 0),
-    "a name with a path": made_up(1, 0, 1, b"\x04../x", 0, DIGEST, 0),
-    "no name": made_up(1, 0, 1, b"\x00", 0, DIGEST, 0),
-    "a cut name": made_up(1, 0, 1, b"\x7fx"),
-    "sizes that do not add up": made_up(1, 0, 1, NAME, 9, DIGEST, 0),
-    "a piece outside": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 4, 8, 1, 0, CHECK),
-    "an empty piece": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 0, 1, 0, CHECK),
-    "half an element": made_up(1, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 4, 0, CHECK),
-    "an odd width": made_up(1, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 3, 0, CHECK),
-    "codes past the end": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 0, CHECK),
-    "codes of nobody": made_up(1, 0, 1, NAME, 0, DIGEST, 0, codes=b"?"),
-    "an unknown codec": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 99, CHECK),
-    "more index": made_up(1, 0, 1, NAME, 0, DIGEST, 0, 7),
-    "a wrong digest": made_up(1, 0, 1, NAME, 0, DIGEST, 0),
-    "endless nesting": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, b"\x0a" * 400, CHECK),
-    "rows of nothing": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 0, 1, 1, 0, 0, CHECK),
-    "rows that do not fit": made_up(1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 3, 1, 1, 0, 0, CHECK),
+    "a base of which nothing is said": made_up(1, 2),
+    "a change of nothing": made_up(
+        1, 0, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 12, 0, 0, 0,
+        zlib.crc32(b"abcd").to_bytes(4, "little"), codes=b"abcd"),
+    "no files": made_up(1, 0, 0, 0),
+    "absurd rest": made_up(1, 0, 1 << 47),
+    "much rest": made_up(1, 0, 1 << 23),
+    "many files": made_up(1, 0, 0, 1 << 40),
+    "an absurd file": made_up(1, 0, 0, 1, NAME, 1 << 43, DIGEST, 0),
+    "a name with a path": made_up(1, 0, 0, 1, b"\x04../x", 0, DIGEST, 0),
+    "no name": made_up(1, 0, 0, 1, b"\x00", 0, DIGEST, 0),
+    "a cut name": made_up(1, 0, 0, 1, b"\x7fx"),
+    "sizes that do not add up": made_up(1, 0, 0, 1, NAME, 9, DIGEST, 0),
+    "a piece outside": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 4, 8, 1, 0, CHECK),
+    "an empty piece": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 0, 1, 0, CHECK),
+    "half an element": made_up(1, 0, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 4, 0, CHECK),
+    "an odd width": made_up(1, 0, 0, 1, NAME, 6, DIGEST, 1, 0, 6, 3, 0, CHECK),
+    "codes past the end": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 0, CHECK),
+    "codes of nobody": made_up(1, 0, 0, 1, NAME, 0, DIGEST, 0, codes=b"?"),
+    "an unknown codec": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 99, CHECK),
+    "more index": made_up(1, 0, 0, 1, NAME, 0, DIGEST, 0, 7),
+    "a wrong digest": made_up(1, 0, 0, 1, NAME, 0, DIGEST, 0),
+    "endless nesting": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, b"\x0a" * 400, CHECK),
+    "rows of nothing": made_up(1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 0, 1, 1, 0, 0, CHECK),
+    "rows that do not fit": made_up(
+        1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 1, 3, 3, 1, 1, 0, 0, CHECK),
     "a code that is too short": made_up(
-        1, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 3, 1, 1, 1, 0, 0, CHECK),
+        1, 0, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 3, 1, 1, 1, 0, 0, CHECK),
     "bytes whose code is too short": made_up(
-        1, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 1, 0, 0, CHECK),
+        1, 0, 0, 1, NAME, 1 << 20, DIGEST, 1, 0, 1 << 20, 1, 1, 0, 0, CHECK),
     "rows that are too long": made_up(
-        1, 0, 1, NAME, 1 << 21, DIGEST, 1, 0, 1 << 21, 1, 3, 1 << 21, 1, 1, 0, 99, CHECK),
+        1, 0, 0, 1, NAME, 1 << 21, DIGEST, 1, 0, 1 << 21, 1, 3, 1 << 21, 1, 1, 0, 99, CHECK),
     "a huge block": made_up(
-        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 4, 1, 2, 1 << 40, 0, 4, 0, 0, CHECK),
+        1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 4, 1, 2, 1 << 40, 0, 4, 0, 0, CHECK),
     "an empty mask": made_up(
-        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 0, 3, 1, 1, 1, 0, 0, 0, CHECK),
+        1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 0, 3, 1, 1, 1, 0, 0, 0, CHECK),
     "a mask that keeps others": made_up(
-        1, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 1, 0, 0,
+        1, 0, 0, 1, NAME, 8, DIGEST, 1, 0, 8, 4, 6, 1, 0, 0,
         zlib.crc32(b"\1\1abcd").to_bytes(4, "little"), codes=b"\1\1abcd"),
     "an index past its palette": made_up(
-        1, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 5, 1, 0, 0,
+        1, 0, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 5, 1, 0, 0,
         zlib.crc32(b"abcd\1\0").to_bytes(4, "little"), codes=b"abcd\1\0"),
     "an index past its book": made_up(
-        1, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 8, 1, 1, 0, 0,
+        1, 0, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 8, 1, 1, 0, 0,
         zlib.crc32(b"abcd\1\0").to_bytes(4, "little"), codes=b"abcd\1\0"),
     "an endless number": made_up(b"\xff" * 12),
-    "a wrong end": made_up(1, 0, 0)[: -len(END)] + b"OCZ\x02",
+    "a wrong end": made_up(1, 0, 0, 0)[: -len(END)] + b"OCZ\x02",
 }  # fmt: skip
 
 
@@ -166,7 +171,7 @@ def test_an_honest_index_of_our_own_is_read(tmp_path: Path) -> None:
 
     content = b"abcdabcd"
     honest = made_up(
-        1, 0, 1, NAME, 8, hashlib.sha256(content).digest(), 1, 0, 8, 1, 0,
+        1, 0, 0, 1, NAME, 8, hashlib.sha256(content).digest(), 1, 0, 8, 1, 0,
         zlib.crc32(content).to_bytes(4, "little"), codes=content,
     )  # fmt: skip
     assert first_file(opened(honest, tmp_path)) == content

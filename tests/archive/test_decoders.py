@@ -17,9 +17,9 @@ from ocompress.archive import Archive, nodes
 from ocompress.archive.index import _raw_index
 from ocompress.archive.writer import trailer
 from ocompress.coding.engine import forced
-from ocompress.errors import ModelError
+from ocompress.errors import ModelError, UsageError
 from ocompress.io import pack_model
-from tests.archive.golden import FOLDER, archive_of
+from tests.archive.golden import BASE, CHANGE, FOLDER, archive_of, opened
 from tests.archive.samples import save_external, tiny_model
 from tests.archive.test_archive import LIES
 
@@ -61,10 +61,10 @@ def call(program: Path, *words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def in_python(archive: Path) -> bytes:
+def in_python(archive: Path, *bases: Path) -> bytes:
     stream = io.BytesIO()
-    opened = Archive(archive)
-    opened.write_file(opened.files[0], stream)
+    found = Archive(archive, *map(Archive, bases)) if bases else opened(archive)
+    found.write_file(found.files[0], stream)
     return stream.getvalue()
 
 
@@ -72,7 +72,7 @@ def in_python(archive: Path) -> bytes:
 def test_golden_archives_are_read(archive: Path, unocz: Path, tmp_path: Path) -> None:
     with forced(compiled=False):
         wanted = in_python(archive)
-    ended = call(unocz, archive, tmp_path / "m.onnx")
+    ended = call(unocz, archive, tmp_path / "m.onnx", *([BASE] if archive == CHANGE else []))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert (tmp_path / "m.onnx").read_bytes() == wanted
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
@@ -84,10 +84,21 @@ def test_golden_archives_are_read(archive: Path, unocz: Path, tmp_path: Path) ->
 def test_golden_archives_have_every_codec() -> None:
     found: set[str] = set()
     for path in GOLDEN:
-        for _, pieces in Archive(path).tensors:
+        for _, pieces in opened(path).tensors:
             for piece in pieces:
                 found |= set(re.findall(r"\w+", piece.node.described()))
     assert found == set(nodes.NAMES)
+
+
+def test_a_change_needs_the_archive_that_it_changes(unocz: Path, tmp_path: Path) -> None:
+    assert CHANGE.stat().st_size < 0.7 * BASE.stat().st_size
+    for base in ([], [FOLDER / "floats.ocz"]):
+        ended = call(unocz, CHANGE, tmp_path / "m.onnx", *base)
+        assert ended.returncode == 3
+        assert "another archive" in ended.stderr
+        with pytest.raises(UsageError, match="another archive"):
+            Archive(CHANGE, *map(Archive, base))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_external_data_go_beside_the_model(unocz: Path, tmp_path: Path) -> None:
@@ -129,6 +140,7 @@ def test_damaged_indexes_with_right_checksums_end_alike(
 ) -> None:
     """No checksum helps here: what Python refuses C refuses, and what it takes is the same."""
     path = data.draw(st.sampled_from(GOLDEN))
+    base = [BASE] if path == CHANGE else []
     content = path.read_bytes()
     index, begin = _raw_index(memoryview(content))
     damaged = bytearray(index)
@@ -136,10 +148,10 @@ def test_damaged_indexes_with_right_checksums_end_alike(
         damaged[data.draw(st.integers(0, len(index) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a.ocz").write_bytes(content[:begin] + trailer(bytes(damaged)))
     (tmp_path / "m.onnx").unlink(missing_ok=True)
-    ended = call(checked_unocz, tmp_path / "a.ocz", tmp_path / "m.onnx")
+    ended = call(checked_unocz, tmp_path / "a.ocz", tmp_path / "m.onnx", *base)
     try:
-        wanted = in_python(tmp_path / "a.ocz")
-    except ModelError:
+        wanted = in_python(tmp_path / "a.ocz", *base)
+    except (ModelError, UsageError):
         assert ended.returncode == 3, ended.stderr
     else:
         assert ended.returncode == 0, ended.stderr

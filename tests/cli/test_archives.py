@@ -64,6 +64,21 @@ def test_optimize_writes_an_archive(here: Path, call: Call) -> None:
     assert (here / "out.ocz").read_bytes() == first
 
 
+def test_a_change_is_packed_and_unpacked(archive: Path, here: Path, call: Call) -> None:
+    content = bytearray((here / "in.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (here / "new.onnx").write_bytes(content)
+    assert call("pack", "new.onnx", "new.ocz", "--base", "in.ocz").code == 0
+    assert (here / "new.ocz").stat().st_size < 0.3 * archive.stat().st_size
+    assert "base(" in call("info", "new.ocz", "--base", "in.ocz").out
+    assert call("unpack", "new.ocz", "again.onnx", "--base", "in.ocz").code == 0
+    assert (here / "again.onnx").read_bytes() == content
+    for line in ("unpack new.ocz x.onnx", "info new.ocz", "validate in.onnx new.ocz -d d.npz"):
+        ended = call(*line.split())
+        assert ended.code == 2
+        assert "--base" in ended.complaint
+
+
 WRONG = {
     "pack none.onnx x.ocz": (2, "none.onnx"),
     "pack in.onnx in.onnx": (2, "same file"),
@@ -75,6 +90,10 @@ WRONG = {
     "unpack in.ocz in.ocz": (2, "same file"),
     "unpack cut.ocz x.onnx": (3, "cut off"),
     "unpack d.npz x.onnx": (3, "d.npz"),
+    "pack in.onnx x.ocz --base none.ocz": (2, "none.ocz"),
+    "pack in.onnx in.ocz --base in.ocz": (2, "same file"),
+    "pack in.onnx x.ocz --base in.onnx": (2, "no archive"),
+    "pack in.onnx x.ocz --base cut.ocz": (3, "cut.ocz"),
     "info in.onnx": (2, "no archive"),
     "info cut.ocz": (3, "cut.ocz"),
     "info .": (2, "directory"),
