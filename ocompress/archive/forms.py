@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ocompress.archive import nodes as n
+from ocompress.archive.codes import (
+    FEW,
+    Plan,
+    center,
+    coded,
+    length,
+    octets,
+    plain_bytes,
+    split,
+    stored,
+)
 from ocompress.archive.decoding import unsigned
 from ocompress.archive.grids import Grid, find_grid
 from ocompress.archive.nodes import Node
-from ocompress.coding import encode_integers
-from ocompress.coding.integers import LARGEST, steps_that_mix
-from ocompress.coding.octets import AFTER, MIXED, PLAIN, encode_bytes
+from ocompress.coding.octets import MIXED, PLAIN
 
 _ENTRIES = 1 << 15
 """Values that a palette may have."""
-_FLOAT32, _FLOATS = 1, {1, 10, 11, 16}
+_FLOAT32 = 1
 _PACKED_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
 _SIGNED = {3, 5, 6, 7, 22, 26}
 _INTEGER = {2, 3, 4, 5, 6, 7, 9, 12, 13}
@@ -25,31 +34,12 @@ _GROUPS = (32, 64, 128, 256, 16)
 """Columns of a block that are tried."""
 _WORTH = 64
 """Bytes below which only the plainest forms are tried."""
-_SAMPLE, _GAIN = 1 << 14, 0.995
-"""Bytes that tell how many more are coded, and the share of them at which coding pays."""
 _TWICE = 32
 """Elements to a value from which on a palette needs no rival."""
 _SEARCHED = 1 << 18
 """Elements up to which repetitions of several are looked for."""
-_FEW = 4096
-"""Elements that may be better off without columns, about which there is little to learn."""
 _KERNEL = 9
 _BLOCK_SIZES = (16, _KERNEL, 8, 4, 2)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is known of a piece beside its bytes.
-
-    Attributes:
-        dtype: ONNX's number of the element type, 0 if unknown.
-        columns: Columns of the piece as a matrix.
-        inner: Columns of one kernel.
-    """
-
-    dtype: int = 0
-    columns: int = 1
-    inner: int = 1
 
 
 def shortest(content: bytes, width: int, plan: Plan) -> Node:
@@ -62,7 +52,7 @@ def shortest(content: bytes, width: int, plan: Plan) -> Node:
     """
     elements = np.frombuffer(content, unsigned(width))
     found = [*_forms(elements, plan)]
-    return min(found, key=_length)
+    return min(found, key=length)
 
 
 def changed(content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int, int]) -> Node:
@@ -79,24 +69,7 @@ def changed(content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int
     plan_of_steps = plan if plan.dtype in _INTEGER else replace(plan, dtype=0)
     below = shortest(steps.tobytes(), width, plan_of_steps)
     new = Node(n.BASE, len(steps), width, where, (below,))
-    return min((new, shortest(content, width, plan)), key=_length)
-
-
-def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> Node:
-    """Return a short form of bytes about which nothing is known; a part of many tells which."""
-    elements = np.frombuffer(content, np.uint8)
-    if len(elements) > 2 * _SAMPLE:
-        middle = len(elements) // 2
-        part = elements[middle : middle + _SAMPLE]
-        best = min((_octets(part, model) for model in models), key=_length)
-        if _length(best) > _SAMPLE * _GAIN:
-            return stored(elements)
-        models = (best.settings[0],)
-    return min((stored(elements), *(_octets(elements, m) for m in models)), key=_length)
-
-
-def _length(node: Node) -> int:
-    return node.total + len(n.written(node))
+    return min((new, shortest(content, width, plan)), key=length)
 
 
 def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
@@ -106,40 +79,15 @@ def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
         yield Node(n.CONSTANT, len(elements), width, below=(stored(elements[:1]),))
         return
     if elements.nbytes < _WORTH:
-        yield _octets(elements, PLAIN)
+        yield octets(elements, PLAIN)
         return
     bits = _PACKED_BITS.get(plan.dtype)
     if bits and width == 1:
         yield from _packed(elements, bits, plan)
     found = [*(_as_integers if plan.dtype in _INTEGER else _as_numbers)(elements, plan)]
     yield from found
-    if not found or len(elements) <= _FEW:
-        yield from _split(elements, plan)
-
-
-def stored(elements: np.ndarray) -> Node:
-    """Return elements as they are."""
-    content = elements.tobytes()
-    return Node(n.STORED, len(elements), elements.itemsize, code=content, size=len(content))
-
-
-def _octets(elements: np.ndarray, model: int) -> Node:
-    code = encode_bytes(elements.tobytes(), model)
-    settings = (model, len(code))
-    return Node(n.OCTETS, len(elements), elements.itemsize, settings, code=code, size=len(code))
-
-
-def _split(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
-    """Yield the bytes of all elements by place, the sign moved behind a float's exponent."""
-    width = elements.itemsize
-    if width == 1:
-        yield plain_bytes(elements.tobytes(), (PLAIN, AFTER))
-        return
-    rotated = int(plan.dtype in _FLOATS)
-    turned = (elements << 1) | (elements >> (8 * width - 1)) if rotated else elements
-    planes = np.ascontiguousarray(turned).view(np.uint8).reshape(-1, width)
-    below = tuple(plain_bytes(planes[:, i].tobytes(), (PLAIN, AFTER)) for i in range(width))
-    yield Node(n.SPLIT, len(elements), width, (rotated,), below)
+    if not found or len(elements) <= FEW:
+        yield from split(elements, plan)
 
 
 def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
@@ -153,42 +101,11 @@ def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     values = _signed(elements, plan.dtype in _SIGNED)
     if not len(values):
         return
-    yield from _coded(values, width, plan, _center(values))
+    yield from coded(values, width, plan, center(values))
     if width == 8:
         steps = np.diff(values, prepend=0)
-        for below in _coded(steps, width, Plan(columns=1), 0):
+        for below in coded(steps, width, Plan(columns=1), 0):
             yield Node(n.DELTA, len(values), width, below=(below,))
-
-
-def _center(values: np.ndarray) -> int:
-    """Return the most frequent integer of a small range, which codes best as zero."""
-    least, most = int(values.min()), int(values.max())
-    if most - least > 1 << 16:
-        return 0
-    return least + int(np.bincount(values - least).argmax())
-
-
-def _coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[Node]:
-    """Yield the integers coded in rows, and in columns if it is a matrix."""
-    moved = values - bias
-    if max(int(moved.max()), -int(moved.min())) > LARGEST:
-        return
-    rows = len(values) // plan.columns
-    yield _integers(moved.reshape(rows, plan.columns), width, plan.inner, bias)
-    if len(values) <= _FEW and plan.columns > 1:
-        yield _integers(moved.reshape(-1, 1), width, 1, bias)
-    if plan.columns > 1 and 1 < rows <= n.MOST_COLUMNS:
-        turned = np.ascontiguousarray(moved.reshape(rows, plan.columns).T)
-        below = _integers(turned, width, 1, bias)
-        yield Node(n.TRANSPOSE, len(values), width, (plan.columns,), (below,))
-
-
-def _integers(matrix: np.ndarray, width: int, inner: int, bias: int) -> Node:
-    mixed = steps_that_mix(matrix)
-    code = encode_integers(matrix, inner=inner, mixed=mixed)
-    zigzag = bias * 2 if bias >= 0 else -bias * 2 - 1
-    settings = (matrix.shape[1], inner, mixed, zigzag, len(code))
-    return Node(n.INTEGERS, matrix.size, width, settings, code=code, size=len(code))
 
 
 def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
@@ -197,7 +114,7 @@ def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
     if plan.dtype in _SIGNED:
         values -= (values >> (bits - 1)) << bits
     columns = plan.columns if len(values) % plan.columns == 0 else 1
-    for below in _coded(values, 1, Plan(columns=columns, inner=plan.inner), _center(values)):
+    for below in coded(values, 1, Plan(columns=columns, inner=plan.inner), center(values)):
         yield Node(n.PACKED, len(elements), 1, (bits,), (below,))
 
 
@@ -215,7 +132,7 @@ def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
         if len(distinct) < len(elements) // _TWICE:
             return
     if len(distinct) < len(elements) // 2 and len(elements) <= _SEARCHED:
-        yield _octets(elements, MIXED)
+        yield octets(elements, MIXED)
     zeros = np.count_nonzero(elements == 0)
     if zeros > len(elements) // 20 and len(distinct) > 2:
         yield from _mask(elements, plan)
@@ -250,26 +167,26 @@ def _partitions(matrix: np.ndarray, plan: Plan) -> Iterator[tuple[int, int]]:
 
 def _gridded(grid: Grid, plan: Plan) -> Iterator[Node]:
     scales = grid.scales.view(unsigned(grid.scales.itemsize))
-    below = min(_plainly(scales), key=_length)
+    below = min(_plainly(scales), key=length)
     settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
-    for levels in _coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
+    for levels in coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
         yield Node(n.GRID, grid.levels.size, 4, settings, (below, levels))
 
 
 def _plainly(elements: np.ndarray) -> Iterator[Node]:
     yield stored(elements)
     if elements.nbytes >= _WORTH:
-        yield from _split(elements, Plan(_FLOAT32))
-        yield _octets(elements, MIXED)
+        yield from split(elements, Plan(_FLOAT32))
+        yield octets(elements, MIXED)
 
 
 def _palette(distinct: np.ndarray, indices: np.ndarray, plan: Plan) -> Iterator[Node]:
     ranks = _in_order(distinct)
     values = np.empty_like(distinct)
     values[ranks] = distinct
-    book = min(_plainly(values), key=_length)
+    book = min(_plainly(values), key=length)
     places = ranks[indices.reshape(-1)].astype(np.int64)
-    for below in _coded(places, 2, plan, _center(places)):
+    for below in coded(places, 2, plan, center(places)):
         yield Node(n.PALETTE, len(places), distinct.itemsize, (len(values),), (book, below))
 
 
@@ -285,8 +202,8 @@ def _in_order(distinct: np.ndarray) -> np.ndarray:
 
 def _mask(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     mask, kept = elements != 0, elements[elements != 0]
-    rest = min((stored(kept), *_split(kept, plan)), key=_length)
-    for below in _coded(mask.astype(np.int64), 1, plan, 0):
+    rest = min((stored(kept), *split(kept, plan)), key=length)
+    for below in coded(mask.astype(np.int64), 1, plan, 0):
         yield Node(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
 
 
@@ -298,11 +215,11 @@ def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[N
         words, which = np.unique(indices.reshape(-1, size), axis=0, return_inverse=True)
         if len(words) > min(_ENTRIES, len(indices) // size // 4):
             continue
-        book = min(_plainly(distinct[words].reshape(-1)), key=_length)
+        book = min(_plainly(distinct[words].reshape(-1)), key=length)
         places = which.reshape(-1).astype(np.int64)
         columns = plan.columns // size if plan.columns % size == 0 else 1
         settings = (size, len(words))
-        for below in _coded(places, 2, Plan(columns=columns), _center(places)):
+        for below in coded(places, 2, Plan(columns=columns), center(places)):
             yield Node(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
 
 
