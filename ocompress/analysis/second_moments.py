@@ -261,7 +261,7 @@ class SecondMomentsAccumulator(Accumulator):
 
     def _add(self, fold: int, rows: np.ndarray) -> None:
         joined = rows.transpose(1, 0, 2, 3).reshape(rows.shape[1], -1, rows.shape[3])
-        joined = joined - self._pivot[:, None]
+        joined -= self._pivot[:, None]  # the rows are a copy already
         self._count[fold] += joined.shape[1]
         self._x[fold] += joined.sum(axis=1, dtype=np.float64)
         self._xx[fold] += joined.transpose(0, 2, 1) @ joined

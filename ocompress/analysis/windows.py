@@ -44,18 +44,20 @@ class Window:
         Returns:
             Shape [n, places, groups, channels / groups, *kernel].
         """
-        padded = np.pad(array, ((0, 0), (0, 0), *self.pads), constant_values=fill)
+        padded = array
+        if any(sum(pads) for pads in self.pads):
+            padded = np.pad(array, ((0, 0), (0, 0), *self.pads), constant_values=fill)
         at = np.unravel_index(places, self.extents(array.shape))
         rank = len(self.kernel)
-        index = []
+        flat = np.zeros((len(places), *(1,) * rank), np.int64)  # where in the padded area
         for axis, (place, step, gap) in enumerate(
             zip(at, self.strides, self.dilations, strict=True)
         ):
             seen = place[:, None] * step + np.arange(self.kernel[axis])[None] * gap
-            index.append(seen.reshape(len(place), *(-1 if a == axis else 1 for a in range(rank))))
-        every = slice(None)
-        where: tuple[object, ...] = (every, every, *index)
-        found = padded[where]  # type: ignore[index]  # [n, channels, places, *kernel]
+            own = seen.reshape(len(place), *(-1 if a == axis else 1 for a in range(rank)))
+            flat = flat * padded.shape[2 + axis] + own
+        found = np.take(padded.reshape(*padded.shape[:2], -1), flat.reshape(-1), axis=2)
+        found = found.reshape(*padded.shape[:2], *flat.shape)  # [n, channels, places, *kernel]
         found = np.moveaxis(found, 2, 1)
         shape = (*found.shape[:2], self.groups, -1, *self.kernel)
         return found.reshape(shape)
