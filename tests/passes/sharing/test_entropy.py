@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.archive.grids import find_grid
 from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
@@ -49,6 +50,19 @@ def test_weights_and_biases_are_multiples_of_a_step() -> None:
         assert weight is not None
         assert row["sparsity"] == pytest.approx(float((weight == 0).mean()))
         assert row["largest"] <= np.abs(levels_of(weight)).max()
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_an_encoder_finds_the_grids(data: bool) -> None:
+    model, _, _ = rounded(net(), data=data, bits=2.0)
+    for node in model.graph.nodes:
+        weight = weight_of(node)
+        if weight is not None and weight.ndim > 1:
+            by_output = weight.reshape(len(weight), -1) if node.op_type == "Conv" else weight.T
+            rows = len(by_output) if data else 1
+            grid = find_grid(np.ascontiguousarray(by_output), rows, by_output.shape[1])
+            assert grid is not None
+            assert np.abs(grid.levels).max() < 2**8
 
 
 def test_as_many_bits_as_are_asked_for() -> None:
