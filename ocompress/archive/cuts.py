@@ -75,7 +75,8 @@ def _apart(spans: Iterable[tuple[int, int, StoredTensor]]) -> list[Cut]:
 
 def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[Cut]:
     width = _WIDTHS.get(tensor.dtype, 1)
-    width = width if size % width == 0 else 1
+    if size % width:
+        tensor, width = StoredTensor(tensor.name), 1  # whatever these bytes are
     plan = _plan(tensor, size // width)
     row = plan.columns * width // _PACKED.get(tensor.dtype, 1)
     step = max(_MOST // row, 1) * row if 0 < row <= _MOST else _MOST

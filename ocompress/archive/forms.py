@@ -84,6 +84,7 @@ def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     bits = _PACKED_BITS.get(plan.dtype)
     if bits and width == 1:
         yield from _packed(elements, bits, plan)
+        plan = Plan(plan.dtype)
     found = [*(_as_integers if plan.dtype in _INTEGER else _as_numbers)(elements, plan)]
     yield from found
     if not found or len(elements) <= FEW:

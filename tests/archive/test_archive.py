@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from ocompress.archive import Archive, Piece, Source, is_archive, write_archive
 from ocompress.archive.cuts import inside
@@ -51,6 +56,34 @@ def test_unknown_fields_and_odd_orders_come_back(tmp_path: Path) -> None:
     archive = opened(packed(odd), tmp_path)
     assert first_file(archive) == odd
     assert sum(len(pieces) for _, pieces in archive.tensors) == 6
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.INT4, TensorProto.INT64, 77])
+@pytest.mark.parametrize(("size", "dims"), [(103, [5, 5]), (1717, [101, 34]), (400, [-1, 100])])
+def test_tensors_whose_bytes_do_not_fit_come_back(
+    dtype: int, size: int, dims: list[int], tmp_path: Path
+) -> None:
+    raw = np.random.default_rng(0).integers(0, 9, size, np.uint8).tobytes()
+    tensor = TensorProto(name="w", dims=dims, data_type=dtype, raw_data=raw)
+    graph = helper.make_graph([], "g", [], [], [tensor])
+    content = helper.make_model(graph).SerializeToString()
+    archive = opened(packed(content), tmp_path)
+    assert first_file(archive) == content
+    assert archive.tensor("w") == raw
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_models_with_odd_bytes_come_back_or_are_refused(data: st.DataObject) -> None:
+    content = bytearray(tiny_model())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        code = packed(bytes(content))
+    except InvalidModelError:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        assert first_file(opened(code, Path(folder))) == content
 
 
 def test_the_bytes_are_the_same_every_time() -> None:
