@@ -32,7 +32,7 @@ ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
 ALLOWED["profiling"] = ALLOWED["validation"]
 ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling"}
-ALLOWED["front"] = ALLOWED["report"] | {"report", "archive"}
+ALLOWED["front"] = ALLOWED["report"] | {"report", "archive", "coding"}
 ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 
 # What passes stand on, ours like anybody's: by room, its modules ("" is the room itself). The short

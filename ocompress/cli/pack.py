@@ -24,12 +24,16 @@ def pack(
 ) -> int:
     """Pack a model and its external data into an archive that gives back every byte."""
     from ocompress.front import archives
-    from ocompress.front.files import file_bytes
+    from ocompress.io import files_to_pack
     from ocompress.report.figures import byte_text
 
     printer = Printer(quiet=quiet, color=not no_color)
+    before = sum(path.stat().st_size for path in files_to_pack(model))
+    hint = archives.advice(before)
+    if hint:
+        printer.say(hint)
     archives.pack(model, archive, base=base)
-    before, after = file_bytes(model), archive.stat().st_size
+    after = archive.stat().st_size
     sizes = f"{byte_text(after)} of {byte_text(before)}"
     printer.say(f"{archive}: {sizes}, {before / after:.2f} times smaller")
     return exits.DONE

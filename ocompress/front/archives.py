@@ -13,6 +13,7 @@ import numpy as np
 from ocompress import io
 from ocompress.archive import Archive, Piece
 from ocompress.archive.wire import StoredTensor
+from ocompress.coding.engine import can_compile
 from ocompress.errors import ModelError, UsageError
 from ocompress.front import kinds
 from ocompress.ir import DType
@@ -21,6 +22,8 @@ from ocompress.runtime import Session
 from ocompress.stopping import temporary_folder
 
 _LEVEL = 19
+_SLOW = 1 << 20
+"""Bytes of a model above which coding takes seconds without numba."""
 _WITHOUT_ZSTD = "install the package zstandard to see the size of .onnx.zst"
 
 
@@ -43,7 +46,7 @@ def pack(model: str | Path, archive: str | Path, *, base: str | Path | None = No
     """
     source, output = kinds.file("model", model), kinds.file("archive", archive)
     old = _base(base)
-    io.check_output(output, [*io.model_files(source), *([old] if old else [])])
+    io.check_output(output, [*io.files_to_pack(source), *([old] if old else [])])
     return io.pack_model(source, output, old)
 
 
@@ -68,6 +71,13 @@ def unpack(archive: str | Path, model: str | Path, *, base: str | Path | None = 
     old = _base(base)
     io.check_output(output, [source, *([old] if old else [])])
     return io.unpack_model(source, output, old)
+
+
+def advice(size: int) -> str:
+    """Return what makes coding a model of so many bytes faster, empty if nothing is missing."""
+    if size < _SLOW or can_compile():
+        return ""
+    return "install the package numba (the extra `fast`) to code models a hundred times faster"
 
 
 def load_archive(path: str | Path, *, threads: int = 1) -> Any:

@@ -1,7 +1,7 @@
 """Reading and writing files: models with external data, calibration data, atomic writes."""
 
 from ocompress.archive import is_archive
-from ocompress.io.archives import pack_model, unpack_model, unpacked
+from ocompress.io.archives import files_to_pack, pack_model, unpack_model, unpacked
 from ocompress.io.atomic import Staging, atomic_write, check_output, check_outputs, staging
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
@@ -26,6 +26,7 @@ __all__ = [
     "check_outputs",
     "data_files",
     "depfile",
+    "files_to_pack",
     "hold_out",
     "is_archive",
     "load_data",

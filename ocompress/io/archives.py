@@ -12,7 +12,7 @@ from ocompress.archive.cuts import inside, outside
 from ocompress.archive.wire import StoredTensor, stored_tensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 from ocompress.io.atomic import Staging, check_outputs, staging
-from ocompress.io.external import named_file
+from ocompress.io.external import check_file, named_file
 from ocompress.stopping import temporary_folder
 
 SUFFIX = ".ocz"
@@ -35,9 +35,6 @@ def pack_model(model: Path, output: Path, base: Path | None = None) -> bool:
         InvalidModelError: If it is no ONNX model, or its external data are missing.
         OutputError: If the archive cannot be written; what was there before stays.
     """
-    if is_archive(model):
-        msg = f"{str(model)!r} is an archive already; name an ONNX file, or unpack it first"
-        raise UsageError(msg)
     with staging(output) as stage:
         stage_archive(model, stage, base)
         return stage.publish()
@@ -103,13 +100,33 @@ def unpacked(archive: Path) -> Iterator[Path]:
         yield folder / opened.files[0].name
 
 
-def _sources(model: Path) -> Iterator[Source]:
+def files_to_pack(model: Path) -> list[Path]:
+    """Return a model file and its external data files, of any version of ONNX.
+
+    Raises:
+        UsageError: If there is no such file, or it is an archive already.
+        InvalidModelError: If it is no ONNX model, or its external data are missing.
+        UnsupportedModelError: If these are in another folder.
+    """
+    locations = _locations(model, _scanned(model)[1])
+    return [model, *(named_file(model, location, "") for location in locations)]
+
+
+def _scanned(model: Path) -> tuple[memoryview, list[StoredTensor]]:
+    check_file(model)
+    if is_archive(model):
+        msg = f"{str(model)!r} is an archive already; name an ONNX file, or unpack it first"
+        raise UsageError(msg)
     content = _mapped(model)
     try:
-        tensors = stored_tensors(content)
+        return content, stored_tensors(content)
     except InvalidModelError as error:
         msg = f"{str(model)!r} is not an ONNX model, or is truncated: {error}"
         raise InvalidModelError(msg) from error
+
+
+def _sources(model: Path) -> Iterator[Source]:
+    content, tensors = _scanned(model)
     yield Source(model.name, content, inside(tensors))
     for location in _locations(model, tensors):
         data = _mapped(named_file(model, location, ""))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from ocompress.errors import InvalidModelError
+from ocompress.errors import InvalidModelError, UsageError
 from ocompress.ir import DType
 from ocompress.ir.strings import decoded
 from ocompress.ir.tensors import read_tensor
@@ -93,6 +93,27 @@ class TensorReader:
                 raise InvalidModelError(msg) from error
             self._maps[path] = content
         return self._maps[path]
+
+
+def check_file(path: Path) -> None:
+    """Check that a model is a file with something in it.
+
+    Raises:
+        UsageError: If it is no file.
+        InvalidModelError: If it is empty.
+    """
+    if path.is_dir():
+        msg = f"model {str(path)!r} is a directory; name the .onnx file in it"
+        raise UsageError(msg)
+    if not path.exists():
+        msg = f"model {str(path)!r} does not exist"
+        raise UsageError(msg)
+    if not path.is_file():
+        msg = f"model {str(path)!r} is not a regular file"
+        raise UsageError(msg)
+    if path.stat().st_size == 0:
+        msg = f"{str(path)!r} is not an ONNX model: the file is empty"
+        raise InvalidModelError(msg)
 
 
 def named_file(model: Path, location: str, tensor: str) -> Path:

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto
 from ocompress.archive import is_archive
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 from ocompress.io.archives import unpacked
-from ocompress.io.external import TensorReader, stored_tensors
+from ocompress.io.external import TensorReader, check_file, stored_tensors
 from ocompress.ir import Model, from_proto
 from ocompress.ir.onnx_api import NEWEST_OPSET, first_line
 from ocompress.ir.schemas import check_attributes
@@ -30,7 +30,7 @@ def load_model(path: str | Path) -> Model:
         UnsupportedModelError: If its IR version or opset is newer than this build knows.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     if not is_archive(path):
         return _loaded(path, repr(str(path)))
     with unpacked(path) as inner:
@@ -99,7 +99,7 @@ def model_files(path: str | Path) -> list[Path]:
         InvalidModelError: If it is not an ONNX model.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     if is_archive(path):
         return [path]
     reader, found = TensorReader(path), {path: None}
@@ -127,21 +127,6 @@ def _parse(path: Path, where: str) -> ModelProto:
         raise UsageError(msg) from error
     _check_proto(where, proto)
     return proto
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        msg = f"model {str(path)!r} is a directory; name the .onnx file in it"
-        raise UsageError(msg)
-    if not path.exists():
-        msg = f"model {str(path)!r} does not exist"
-        raise UsageError(msg)
-    if not path.is_file():
-        msg = f"model {str(path)!r} is not a regular file"
-        raise UsageError(msg)
-    if path.stat().st_size == 0:
-        msg = f"{str(path)!r} is not an ONNX model: the file is empty"
-        raise InvalidModelError(msg)
 
 
 def _check_proto(where: str, proto: ModelProto) -> None:

@@ -79,6 +79,17 @@ def test_a_change_is_packed_and_unpacked(archive: Path, here: Path, call: Call) 
         assert "--base" in ended.complaint
 
 
+def test_a_large_model_without_numba_gets_advice(
+    here: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocompress.front.archives._SLOW", 100)
+    for there in (True, False):
+        monkeypatch.setattr("ocompress.front.archives.can_compile", lambda there=there: there)
+        assert ("numba" in call("pack", "in.onnx", "in.ocz").err) is not there
+        assert call("pack", "in.onnx", "in.ocz", "-q").err == ""
+    assert (here / "in.ocz").exists()
+
+
 WRONG = {
     "pack none.onnx x.ocz": (2, "none.onnx"),
     "pack in.onnx in.onnx": (2, "same file"),

@@ -11,6 +11,7 @@ import pytest
 import ocompress
 from ocompress.archive import Archive
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+from ocompress.front import archives
 from ocompress.io import (
     is_archive,
     load_model,
@@ -124,6 +125,29 @@ def test_an_archive_of_an_archive_is_refused(tmp_path: Path) -> None:
     save_model(ZOO["mlp"](), tmp_path / "m.ocz")
     with pytest.raises(UsageError, match="already"):
         pack_model(tmp_path / "m.ocz", tmp_path / "n.ocz")
+
+
+def test_empty_external_data_come_back(tmp_path: Path) -> None:
+    tensor = onnx.TensorProto(name="w", dims=[0], data_type=1, data_location="EXTERNAL")
+    tensor.external_data.add(key="location", value="m.data")
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    (tmp_path / "m.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    (tmp_path / "m.data").touch()
+    pack_model(tmp_path / "m.onnx", tmp_path / "m.ocz")
+    (tmp_path / "m.data").unlink()
+    made = unpack_model(tmp_path / "m.ocz", tmp_path / "again.onnx")
+    assert [path.stat().st_size for path in made] == [(tmp_path / "m.onnx").stat().st_size, 0]
+
+
+def test_models_of_tomorrow_are_packed(tmp_path: Path) -> None:
+    model = onnx.load_from_string(small_model())
+    model.ir_version, model.opset_import[0].version = 99, 999
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString() + b"\xfa\x7f\x02hi")
+    archives.pack(tmp_path / "m.onnx", tmp_path / "m.ocz")
+    (made,) = archives.unpack(tmp_path / "m.ocz", tmp_path / "again.onnx")
+    assert made.read_bytes() == (tmp_path / "m.onnx").read_bytes()
+    with pytest.raises(UnsupportedModelError, match=r"m\.ocz"):
+        load_model(tmp_path / "m.ocz")
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07"])
