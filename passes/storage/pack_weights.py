@@ -16,6 +16,7 @@ from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
 from passes.storage import forms
 
+_OPSET = 11
 _LARGEST = 1_900_000_000
 """Bytes of weights above which the runtime cannot write down what it made of a model."""
 _DTYPES = (np.float32, np.float16, np.int8, np.uint8)
@@ -36,7 +37,8 @@ class PackWeights(Pass):
     After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
     Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
     float32, float16 and integers of 8 bits, and what a file holds in a smaller form already; what
-    the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large).
+    the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large); models of
+    an opset below 11 (opset).
     Numerics: exact.
     """
 
@@ -47,8 +49,16 @@ class PackWeights(Pass):
 
     smallest: int = option(1024, help="Bytes below which a constant stays as it is.", at_least=1)
 
+    def lowest_opset(self) -> int:
+        """Return the opset that brought GatherElements, CumSum and Range."""
+        return _OPSET
+
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Find forms, write them down, and see what the runtime makes of them."""
+        if model.opset < _OPSET:
+            why = f"opset {model.opset} has no operators that restore packed weights; {_OPSET} has"
+            ctx.remark(Severity.NOTE, "opset", why)
+            return Outcome()
         if model.loaded_bytes > _LARGEST:
             why = "its weights take more than the runtime can show again; nothing is packed"
             ctx.remark(Severity.NOTE, "too-large", why)

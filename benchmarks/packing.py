@@ -1,0 +1,105 @@
+"""What packed weights cost: bytes, processor time to load, time to run; beside the plain file.
+
+python benchmarks/packing.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+import ocompress
+
+LAYERS, WIDTH, ROUNDS = 12, 1024, 5
+
+
+def palette(count: int, width: int = 1) -> Callable[[np.random.Generator], np.ndarray]:
+    """Return what draws weights of so many words of so many values."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        words = rng.standard_normal((count, width)).astype(np.float32)
+        return words[rng.integers(0, count, WIDTH * WIDTH // width)].reshape(WIDTH, WIDTH)
+
+    return draw
+
+
+def sparse(rng: np.random.Generator) -> np.ndarray:
+    """Draw weights of which one in ten is not zero, and one of 15 values."""
+    return np.where(rng.random((WIDTH, WIDTH)) < 0.1, palette(15)(rng), np.float32(0))
+
+
+def halves(rng: np.random.Generator) -> np.ndarray:
+    """Draw weights that are exact in float16."""
+    return rng.standard_normal((WIDTH, WIDTH)).astype(np.float16).astype(np.float32)
+
+
+CASES = {
+    "palette of 16 values": palette(16),
+    "palette of 8 values": palette(8),
+    "palette of 256 values": palette(256),
+    "blocks of 8 values, 256 of them": palette(256, 8),
+    "exact in float16": halves,
+    "nine in ten zero, palette of 16 values": sparse,
+}
+
+
+def net(draw: Callable[[np.random.Generator], np.ndarray], path: Path) -> None:
+    """Write a chain of products."""
+    rng = np.random.default_rng(0)
+    nodes, weights = [], []
+    for at in range(LAYERS):
+        weights.append(numpy_helper.from_array(draw(rng), f"w{at}"))
+        nodes.append(helper.make_node("MatMul", [f"x{at}", f"w{at}"], [f"h{at}"], f"product{at}"))
+        nodes.append(helper.make_node("Relu", [f"h{at}"], [f"x{at + 1}"], f"relu{at}"))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH])
+        for name in ("x0", f"x{LAYERS}")
+    ]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+def times(path: Path) -> tuple[float, float]:
+    """Return the processor time of a load and of a run, in milliseconds."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    start = time.process_time()
+    session = ort.InferenceSession(path, options)
+    loaded = time.process_time()
+    x = {"x0": np.ones((1, WIDTH), np.float32)}
+    runs = []
+    for _ in range(20):
+        begin = time.process_time()
+        session.run(None, x)
+        runs.append(time.process_time() - begin)
+    return 1e3 * (loaded - start), 1e3 * statistics.median(runs)
+
+
+def main() -> None:
+    """Print the table."""
+    print("| weights | size | loading, plain to packed | running |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        plain, packed = Path(folder) / "plain.onnx", Path(folder) / "packed.onnx"
+        for name, draw in CASES.items():
+            net(draw, plain)
+            ocompress.optimize(plain, packed, storage="packed", measure=False)
+            rounds = [(*times(plain), *times(packed)) for _ in range(ROUNDS)]  # in turns
+            load, run, packed_load, packed_run = (
+                min(column) for column in zip(*rounds, strict=True)
+            )
+            size = packed.stat().st_size / plain.stat().st_size
+            ratio = packed_run / run
+            print(f"| {name} | {size:.3f} | {load:.0f} to {packed_load:.0f} ms | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
