@@ -24,7 +24,7 @@ def test_recipe_is_read(path: Path) -> None:
 
 
 def test_some_recipes_ship() -> None:
-    assert {p.stem for p in RECIPES} >= {"int8", "sparse-int8", "clean"}
+    assert {p.stem for p in RECIPES} >= {"int8", "sparse-int8", "clean", "smallest"}
 
 
 @pytest.mark.parametrize(
