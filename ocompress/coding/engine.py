@@ -98,6 +98,7 @@ def _compiled() -> Engine:
     """Compile copies of the functions that call each other's compiled forms."""
     import numba
 
+    jit: Any = numba.njit  # its types know no `_nrt`
     space: dict[str, Any] = {"__name__": kernel.__name__}
     for module in _KERNELS:
         space.update({k: v for k, v in vars(module).items() if not k.startswith("__")})
@@ -105,7 +106,7 @@ def _compiled() -> Engine:
     for name, function in _sources():
         copy = types.FunctionType(function.__code__, space, name, function.__defaults__)
         how = "never" if name in _NEVER_INLINED else "always"
-        space[name] = numba.njit(inline=how, _nrt=False)(copy)  # nothing is allocated or counted
+        space[name] = jit(inline=how, _nrt=False)(copy)  # nothing is allocated or counted
         _keep(space[name], stamp)
     return Engine(compiled=True, functions={name: space[name] for name, _ in _sources()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ class Search:
     proposal: Proposal
     ctx: Context
     _plans: dict[float, Plan] = field(default_factory=dict)
+    _points: list[tuple[float, float]] = field(default_factory=list)
+    """Of each plan that was judged, its error as predicted and the drop."""
     _seen: dict[tuple[tuple[str, int], ...], tuple[Built | None, Verdict | None]] = field(
         default_factory=dict
     )
@@ -126,7 +129,8 @@ class Search:
         error = sum(move.error for move in plan.values())
         if drop <= 0 or limit <= 0 or error <= 0 or (verdict and not verdict.held and drop < limit):
             return middle
-        wanted = error * _AIM * limit / drop
+        self._points.append((error, drop))
+        wanted = self._wanted(_AIM * limit)
         first, last = low, high
         for _ in range(_GUESSES):
             between = (first + last) / 2
@@ -136,6 +140,20 @@ class Search:
                 last = between
         margin = self.proposal.finest / 2
         return min(max(last, low + margin), high - margin)
+
+    def _wanted(self, drop: float) -> float:
+        """Return the error that is likely to cost a drop.
+
+        Between a plan that costs less and one that costs more, drops are a power of errors; beyond
+        all that were judged they are in proportion.
+        """
+        below = max((p for p in self._points if p[1] < drop), default=None)
+        above = min((p for p in self._points if p[1] >= drop), default=None)
+        if below and above and below[0] < above[0]:
+            part = math.log(drop / below[1]) / math.log(above[1] / below[1])
+            return float(below[0] * (above[0] / below[0]) ** part)
+        error, cost = self._points[-1]
+        return error * drop / cost
 
 
 def _is_used_up(verdict: Verdict | None) -> bool:
