@@ -82,12 +82,11 @@ def count(
         ops[kind] += 1
         if amount:
             done[kind] += amount
-    constants = list(_constants(model))
-    weights = [(d, v) for t, d, v in constants if t not in _NO_WEIGHTS]
+    weights = [(d, v) for t, d, v in _constants(model, coded=False) if t not in _NO_WEIGHTS]
     return Cost(
         parameters=sum(data.size for data, _ in weights),
         nonzero=sum(_nonzero(data, value) for data, value in weights),
-        weight_bytes=_bytes_by_type(constants),
+        weight_bytes=_bytes_by_type(list(_constants(model, coded=True))),
         ops=_sorted(ops),
         macs=_sorted(done),
         unknown=tuple(node.label for node, amount in amounts if amount is None),
@@ -102,11 +101,11 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _constants(model: Model) -> Iterator[Constant]:
-    """Iterate over initializers and Constant nodes, those that share an array once."""
+def _constants(model: Model, *, coded: bool) -> Iterator[Constant]:
+    """Iterate over constants of graphs and Constant nodes, those that share an array once."""
     seen: set[int] = set()
     for graph in model.graph.graphs():
-        for value in graph.written():
+        for value in graph.written(coded=coded):
             if value.data is not None and value.dtype is not None and id(value.data) not in seen:
                 seen.add(id(value.data))
                 yield value.dtype, value.data, value

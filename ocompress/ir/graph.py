@@ -71,17 +71,24 @@ class Graph:
             for body in node.subgraphs():
                 yield from body.graphs()
 
-    def written(self) -> Iterator[Value]:
+    def written(self, *, coded: bool = True) -> Iterator[Value]:
         """Iterate over the constants that a file of this graph holds, bodies not included.
 
         They are its constants, and the leaves of those that are packed.
+
+        Args:
+            coded: Whether leaves take the place of a constant that they merely code.
         """
-        known = {id(v.data) for v in self.initializers.values() if v.packed is None}
+
+        def is_whole(value: Value) -> bool:
+            return value.packed is None or (value.packed.is_code and not coded)
+
+        known = {id(v.data) for v in self.initializers.values() if is_whole(v)}
         for value in self.initializers.values():
-            if value.packed is None:
+            if is_whole(value):
                 yield value
         for value in self.initializers.values():
-            for leaf in value.packed.leaves if value.packed is not None else ():
+            for leaf in value.packed.leaves if value.packed and not is_whole(value) else ():
                 if id(leaf.data) not in known:
                     known.add(id(leaf.data))
                     yield leaf

@@ -31,10 +31,13 @@ class Packed:
     Attributes:
         leaves: Constants that are in no graph; clones share them.
         nodes: What makes the constant of them, in order; its first output comes from the last.
+        is_code: Whether the leaves are another way to write the elements of the constant, which
+            then count, rather than less that is repeated or looked up.
     """
 
     leaves: tuple[Value, ...]
     nodes: tuple[NodeProto, ...]
+    is_code: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +93,7 @@ class Recipe:
 
     def packed(self) -> Packed:
         """Return the form of a constant that the last operator makes."""
-        return Packed(tuple(self._leaves), tuple(self._nodes))
+        return Packed(tuple(self._leaves), tuple(self._nodes), is_code=True)
 
 
 def recipe(value: Value) -> list[Node] | None:

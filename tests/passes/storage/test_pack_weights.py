@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress.analysis.cost import count
 from ocompress.io import load_model, save_model
 from ocompress.io.loaded import Loaded, as_loaded
 from ocompress.ir import Model
@@ -191,6 +192,13 @@ def test_another_pass_sees_the_weight_and_drops_the_form(tmp_path: Path) -> None
     assert value.file_bytes < weight.nbytes / 7
     value.data = weight + 1
     assert value.packed is None
+
+
+def test_parameters_are_those_of_the_weight_and_bytes_those_of_the_file(tmp_path: Path) -> None:
+    model = net(sparse(normal(15), 0.1, 100, 100))
+    before, after = count(model), count(packed(model, tmp_path / "p.onnx").after)
+    assert (after.parameters, after.nonzero) == (before.parameters, before.nonzero)
+    assert after.total_weight_bytes < 0.1 * before.total_weight_bytes
 
 
 def test_small_ones_and_old_opsets_stay_plain(tmp_path: Path) -> None:
