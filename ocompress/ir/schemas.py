@@ -134,6 +134,6 @@ def _optional_outputs(op_type: str, domain: str, opset: int) -> frozenset[int]:
 
 @cache
 def lowest_ir_version(opset: int) -> int:
-    """Return the first IR version of files that may import that opset."""
-    known = min(opset, onnx.defs.onnx_opset_version())
+    """Return the first IR version of files that may import that opset, 0 if they import none."""
+    known = min(max(opset, 1), onnx.defs.onnx_opset_version())
     return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", known)]))

@@ -42,6 +42,7 @@ def test_optional_outputs() -> None:
 def test_lowest_ir_version() -> None:
     assert schemas.lowest_ir_version(17) == 8
     assert schemas.lowest_ir_version(21) == 10
+    assert schemas.lowest_ir_version(0) == schemas.lowest_ir_version(1) == 3
     assert schemas.lowest_ir_version(10_000) >= schemas.lowest_ir_version(21)
 
 
