@@ -18,7 +18,7 @@ ALLOWED = {
     "stopping": {"errors"},
     "coding": set(),
     "archive": FLOOR | {"coding"},
-    "ir": FLOOR,
+    "ir": FLOOR | {"coding"},
     "io": FLOOR | {"ir", "runtime", "archive"},
     "failures": set(),
     "runtime": FLOOR | {"ir", "failures"},

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ocompress.coding.varint import varint
 from ocompress.errors import InvalidModelError
 
 STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE = 0, 1, 2, 3, 4, 5
@@ -81,16 +82,6 @@ def fail(what: str) -> NoReturn:
     """
     msg = f"the archive is damaged or made up: {what}"
     raise InvalidModelError(msg)
-
-
-def varint(number: int) -> bytes:
-    """Encode an unsigned integer, seven bits a byte, lowest first."""
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
 
 
 class Numbers:

@@ -21,6 +21,8 @@ from ocompress.archive.wire import StoredTensor, stored_tensors
 from ocompress.archive.writer import CHUNK, OldTensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 
+_UNUSABLE = " cannot be used: "
+
 
 class Archive:
     """An archive that is open for reading; its files come first the model, then external data."""
@@ -123,6 +125,10 @@ class Archive:
         Raises:
             InvalidModelError: If the file has none there, or the archive is damaged.
         """
+        with _naming(self.path):
+            return self._read(which, start, size)
+
+    def _read(self, which: int, start: int, size: int) -> bytes:
         if which >= len(self.files) or start + size > self.files[which].size:
             fail("it is a change of bytes that the other archive does not have")
         file, parts, at = self.files[which], [], start
@@ -195,14 +201,13 @@ class Archive:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say in errors which archive is meant."""
-    where = repr(str(path))
+    """Say in errors which archive is meant, unless they say that already."""
     try:
         yield
     except (InvalidModelError, UnsupportedModelError) as error:
-        if str(error).startswith(where):
+        if _UNUSABLE in str(error):
             raise
-        msg = f"{where} cannot be used: {error}"
+        msg = f"{str(path)!r}{_UNUSABLE}{error}"
         raise type(error)(msg) from error
 
 

@@ -11,7 +11,8 @@ from typing import BinaryIO
 from ocompress.archive import nodes
 from ocompress.archive.cuts import Cut
 from ocompress.archive.forms import changed, plain_bytes, shortest
-from ocompress.archive.nodes import Node, varint
+from ocompress.archive.nodes import Node
+from ocompress.coding.varint import varint
 
 MAGIC = b"\x89OCZ\r\n\x1a\n"
 END = b"OCZ\x01"

@@ -77,6 +77,7 @@ Shape = Annotated[
     ),
 ]
 
+Archive = Annotated[Path, typer.Argument(help="The archive, an .ocz file.")]
 Base = Annotated[
     Path | None,
     valued(

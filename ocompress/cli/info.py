@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from ocompress.cli import arguments as a
 from ocompress.cli import exits
 from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
 
-Archive = Annotated[Path, typer.Argument(help="The archive, an .ocz file.")]
-
 
 def info(
-    archive: Archive,
+    archive: a.Archive,
     base: a.Base = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,

@@ -12,12 +12,11 @@ from ocompress.cli import exits
 from ocompress.cli import outputs as o
 from ocompress.cli.console import Printer
 
-Archive = Annotated[Path, typer.Argument(help="The archive, an .ocz file.")]
 Model = Annotated[Path, typer.Argument(help="Path of the model; external data go beside it.")]
 
 
 def unpack(
-    archive: Archive,
+    archive: a.Archive,
     model: Model,
     base: a.Base = None,
     quiet: o.Quiet = False,

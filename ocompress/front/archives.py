@@ -16,6 +16,7 @@ from ocompress.archive.wire import StoredTensor
 from ocompress.coding.engine import can_compile
 from ocompress.errors import ModelError, UsageError
 from ocompress.front import kinds
+from ocompress.io.archives import SUFFIX as ARCHIVE_SUFFIX
 from ocompress.ir import DType
 from ocompress.report.coded import CodedModel, CodedTensor
 from ocompress.runtime import Session
@@ -40,13 +41,17 @@ def pack(model: str | Path, archive: str | Path, *, base: str | Path | None = No
         Whether the archive was touched; one that holds the same bytes is left alone.
 
     Raises:
-        UsageError: If there is no such model, or it is an archive already.
+        UsageError: If there is no such model, it is an archive already, or the archive has another
+            ending than `.ocz`, by which `optimize` knows archives.
         ModelError: If it is not an ONNX model.
         OutputError: If the archive cannot be written; what was there before stays.
     """
     source, output = kinds.file("model", model), kinds.file("archive", archive)
     old = _base(base)
     io.check_output(output, [*io.files_to_pack(source), *([old] if old else [])])
+    if output.suffix != ARCHIVE_SUFFIX:
+        msg = f"archive {str(output)!r} does not end in {ARCHIVE_SUFFIX}; name an .ocz file"
+        raise UsageError(msg)
     return io.pack_model(source, output, old)
 
 

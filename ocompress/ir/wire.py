@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
+from ocompress.coding.varint import varint
+
 _LENGTH_DELIMITED = 2
-
-
-def varint(number: int) -> bytes:
-    """Encode an unsigned integer, seven bits a byte, lowest first."""
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
 
 
 def key(field: int, size: int) -> bytes:

@@ -6,10 +6,10 @@ are off by is seen on every sample, though. So the margin of each sample meets t
 those that the original is about as sure of, not only its own. As far as errors and margins are
 independent among such samples (a slope of all scores is not, and is taken off), the mean over pairs
 expects the same loss as that over samples. It is a U-statistic of degree two (Hoeffding, A class of
-statistics with asymptotically normal distribution, 1948), as noisy as the plain mean of several
-times as many samples. As far as they depend on each other, it is off; so it is taken no farther
-from the plain mean than noise explains, and with many samples the two are one (limited translation:
-Efron and Morris, Limiting the risk of Bayes and empirical Bayes estimators, 1971).
+statistics with asymptotically normal distribution, 1948), less noisy than the plain mean. As far as
+they depend on each other, it is off; so it is taken no farther from the plain mean than noise
+explains, and with many samples the two are one (limited translation: Efron and Morris, Limiting the
+risk of Bayes and empirical Bayes estimators, 1971).
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from onnx import TensorProto, helper
 
 from ocompress.archive import Archive, Piece, Source, is_archive, write_archive
 from ocompress.archive.cuts import inside
-from ocompress.archive.nodes import varint
 from ocompress.archive.wire import stored_tensors
 from ocompress.archive.writer import END, MAGIC, trailer
 from ocompress.coding.engine import forced
+from ocompress.coding.varint import varint
 from ocompress.errors import InvalidModelError, UnsupportedModelError
 from tests.archive.samples import small_model, tiny_model
 from tests.graphs import protos

@@ -26,6 +26,25 @@ def test_a_model_is_packed_and_unpacked(here: Path, call: Call) -> None:
     assert (here / "again.onnx").read_bytes() == (here / "in.onnx").read_bytes()
 
 
+def test_an_archive_is_not_named_like_a_model(here: Path, call: Call) -> None:
+    before = (here / "in.onnx").read_bytes()
+    ended = call("pack", "in.onnx", "out.onnx")
+    assert ended.code == 2
+    assert "archive 'out.onnx' does not end in .ocz; name an .ocz file" in ended.err
+    assert not (here / "out.onnx").exists()
+    assert (here / "in.onnx").read_bytes() == before
+
+
+def test_a_damaged_base_is_named(archive: Path, here: Path, call: Call) -> None:
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1  # in the code of a tensor, which a change reads
+    (here / "old.ocz").write_bytes(content)
+    ended = call("pack", "in.onnx", "change.ocz", "--base", "old.ocz")
+    assert ended.code == 3
+    assert "'old.ocz' cannot be used: the archive is damaged" in ended.err
+    assert not (here / "change.ocz").exists()
+
+
 def test_info_shows_sizes_and_tensors(archive: Path, here: Path, call: Call) -> None:
     ended = call("info", "in.ocz")
     assert ended.code == 0
