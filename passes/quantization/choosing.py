@@ -115,9 +115,14 @@ class Chooser:
             yield replace(fewer, refused=refused.placement, why=why)
 
     def _is_off(self, placement: Placement) -> bool:
-        """Whether a placement is too slow here, or not as fast as was predicted, or faster."""
-        if not placement.chosen or all(guard.kind != "latency" for guard in self.ctx.guards):
+        """Whether a placement is too slow here, or not as fast as was predicted, or faster.
+
+        Nothing shows whether a placement without integers is right, so that is to be measured.
+        """
+        if all(guard.kind != "latency" for guard in self.ctx.guards):
             return False
+        if not placement.chosen:
+            return True
         draft = self.drafter.draft(placement.chosen)
         verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
         if verdict is None or not verdict.held:

@@ -120,7 +120,7 @@ class Quant(LossyPass):
     costs: str = option(
         "auto",
         help="Costs that decide what pays: the target's table, times measured on this machine, "
-        "or the table unless its choice turns out too slow here (auto).",
+        "or the table unless its choice takes another time here, or is none (auto).",
         choices=("auto", "table", "measured"),
     )
     noise_price: float = option(

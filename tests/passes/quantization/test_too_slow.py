@@ -127,6 +127,16 @@ def test_layers_are_timed_when_prediction_and_measurement_part(
     assert result.records[-1].details["times"] == ("measured" if again else "table")
 
 
+def test_layers_are_timed_where_the_table_says_that_nothing_pays(timed: list[int]) -> None:
+    b = Builder()
+    b.output(b.op("Conv", b.input("x", ["n", 8, 3, 3]), b.weight(8, 8, 1, 1)))
+    model = b.model()
+    assert not integers(run(model, Clock(lambda _: 0.5), "quant{costs=table}").model)
+    assert not timed
+    assert integers(run(model, Clock(lambda _: 0.5)).model)
+    assert timed == [1]
+
+
 def test_prediction_and_measurement_part_by_more_than_an_interval() -> None:
     def verdict(low: float, high: float) -> Verdict:
         return Verdict(True, "latency", "", {"low": low, "high": high})
