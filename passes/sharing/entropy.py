@@ -7,7 +7,7 @@ from dataclasses import replace
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
-from ocompress.lossy.layer_weights import OP_TYPES, Rules, collect
+from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
@@ -95,20 +95,18 @@ class Entropy(LossyPass):
         """Return the pass that fits nothing."""
         return replace(self, fit=False) if self.fit else None
 
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the weights that may be rounded."""
+        found = self._find(model, ctx)
+        return Outcome(counts={"weights that may be rounded": len(found)} if found else {})
+
     def propose(self, model: Model, ctx: Context) -> Prices:
         """Find out what errors of weights cost.
 
         Raises:
             OptionError: If a name pattern matches nothing.
         """
-        check_patterns(model, self.exclude, self.name)
-        rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
-        found = []
-        for weight in collect(model, rules, ctx):
-            if weight.array.any():
-                found.append(weight)
-            else:
-                ctx.skip(weight.nodes[0], "all-zero", "all its weights are zero")
+        found = self._find(model, ctx)
         seen = self.fit and ctx.has_data
         data = ctx if seen else None
         return Prices(
@@ -116,6 +114,17 @@ class Entropy(LossyPass):
             priced(model, found, ctx, seen=seen),
             lambda plan: build(model, plan, data).bits,
         )
+
+    def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
+        check_patterns(model, self.exclude, self.name)
+        rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
+        found = []
+        for weight in collect(model, rules, ctx):
+            if weight.array.any():
+                found.append(weight)
+            else:
+                ctx.skip(weight.nodes[0], _NOTHING.code, _NOTHING.why)
+        return found
 
     def asked(self, proposal: Prices) -> Plan:
         """Return the rounding that takes the bits that are asked for."""
