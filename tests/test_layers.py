@@ -27,6 +27,7 @@ ALLOWED = {
     "planning": FLOOR | {"ir", "targets", "analysis", "coding"},
     "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding"},
 }
+ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis"}
 ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
@@ -60,6 +61,7 @@ FRAMEWORKS = {
     "onnx": {"ir", "io"},
     "onnxruntime": {"runtime"},
     "onnx_graphsurgeon": {"ir"},
+    "torch": {"training"},
 }
 # Copied to devices and started there by itself: the one other file with a framework, and alone.
 SHIPPED = {"ocompress/targets/runner.py": {"onnxruntime"}}

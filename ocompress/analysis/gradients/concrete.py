@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.errors import RuntimeFaultError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node, Value, reads
 from ocompress.ir.onnx_api import is_random
-from ocompress.runtime import Session
+from ocompress.runtime import Level, Session
 
 _SHAPE_OPS = ("Shape", "Size")
 
@@ -22,25 +23,26 @@ class Concrete:
     Attributes:
         shapes: Shape of each tensor of the main graph.
         arrays: Arrays of the values that do not depend on what is fed, only on its shapes, as far
-            as an operator that does depend on it reads them.
+            as an operator that does depend on it reads them, or they are outputs.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     arrays: Mapping[str, np.ndarray]
 
     @classmethod
-    def measure(cls, model: Model, feeds: Feeds) -> Concrete:
+    def measure(cls, model: Model, feeds: Feeds, varying: Collection[str] = ()) -> Concrete:
         """Run the model once and keep shapes and what depends on nothing but them.
 
         Args:
             model: Typed by inference; not changed.
             feeds: Any feed of the shapes in question.
+            varying: Initializers that are not constant, since they are trained.
 
         Raises:
             DataError: If the feed does not fit the model's inputs.
             RuntimeFailureError: If ONNX Runtime cannot run the model.
         """
-        fixed = fixed_values(model, feeds)
+        fixed = fixed_values(model, feeds, varying)
         copy = model.clone()
         values = {v.name: v for v in _tensors(copy)}
         wanted = [values[name] for name in _at_the_border(model, fixed) if name in values]
@@ -50,20 +52,35 @@ class Concrete:
         }
         copy.sort()
         extra = [*shown.values(), *(v for v in wanted if not v.is_output)]
-        session = Session(copy, threads=0, extra_outputs=extra)
+        session = _loaded(copy, extra)
         names = [s.name for s in shown.values()] + [v.name for v in wanted]
         found = session.run(feeds, names) if names else {}
         shapes = {name: tuple(int(d) for d in found[s.name]) for name, s in shown.items()}
         shapes |= {name: tuple(array.shape) for name, array in feeds.items()}
         arrays = {v.name: found[v.name] for v in wanted}
         for name, data in _constants(model, feeds).items():
-            shapes[name], arrays[name] = data.shape, data
+            shapes[name] = data.shape
+            if name not in varying:
+                arrays[name] = data
         return cls(shapes, arrays)
 
 
-def fixed_values(model: Model, feeds: Feeds) -> set[str]:
-    """Return the values of the main graph that every feed of the same shapes leaves the same."""
-    fixed = set(_constants(model, feeds))
+def _loaded(model: Model, extra: list[Value]) -> Session:
+    try:
+        return Session(model, threads=0, extra_outputs=extra)
+    except RuntimeFaultError:  # one of the runtime's optimizations breaks the model
+        return Session(model, threads=0, level=Level.DISABLED, extra_outputs=extra)
+
+
+def fixed_values(model: Model, feeds: Feeds, varying: Collection[str] = ()) -> set[str]:
+    """Return the values of the main graph that every feed of the same shapes leaves the same.
+
+    Args:
+        model: Sorted; not changed.
+        feeds: Any feed of the shapes in question.
+        varying: Initializers that are not constant, since they are trained.
+    """
+    fixed = set(_constants(model, feeds)).difference(varying)
     for node in model.graph.nodes:
         shaped = node.is_op(*_SHAPE_OPS)
         if shaped or (not is_random(node) and all(v.name in fixed for v in outer_reads(node))):
@@ -92,8 +109,9 @@ def _tensors(model: Model) -> list[Value]:
 
 
 def _at_the_border(model: Model, fixed: set[str]) -> list[str]:
-    """Name computed fixed values that a node with other inputs reads."""
-    found: dict[str, None] = {}
+    """Name computed fixed values that a node with other inputs reads, and fixed outputs."""
+    made = (v for v in model.graph.outputs if v.producer is not None)
+    found = dict.fromkeys(v.name for v in made if v.name in fixed)
     for node in model.graph.nodes:
         if all(v is None or v.name in fixed for v in node.outputs):
             continue
