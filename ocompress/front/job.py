@@ -33,6 +33,7 @@ from ocompress.io import (
 )
 from ocompress.ir import Model, to_proto
 from ocompress.pipeline import (
+    Allowance,
     Guard,
     Instrument,
     Numerics,
@@ -42,7 +43,7 @@ from ocompress.pipeline import (
     PipelineResult,
     Status,
 )
-from ocompress.profiling import ProfileResult
+from ocompress.profiling import LatencyGuard, LayerClock, ProfileResult
 from ocompress.report import Optimization, Tried
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import idle
@@ -154,6 +155,9 @@ class _Job:
         if look is None:
             self.remarks.append(UNCHECKED)
         guards, prefixes = self._guards(), Prefixes()
+        clock = None
+        if any(isinstance(guard, LatencyGuard) for guard in guards) and self._call is not None:
+            clock = LayerClock(next(iter(self._call)), threads=threads)
         store = MeasurementStore(folder=self.request.cache, data=self._samples.fit)
 
         def run_one(
@@ -164,6 +168,7 @@ class _Job:
                 data=self._samples.fit,
                 seed=seed,
                 guards=guards,
+                clock=clock,
                 instruments=(*hooks, *more),
                 equivalence=look,
                 allow_slower=self.request.allow_slower,
@@ -172,7 +177,7 @@ class _Job:
             return manager.run(pipeline, self.original, begun)
 
         asked = run_one(self.request.pipeline, (), prefixes)
-        contest = Contest(self.original, guards, run_one)
+        contest = Contest(self.original, Allowance(guards), run_one)
         result, self.tried = contest.best(self.request.pipeline, asked, prefixes)
         for record in result.records:
             why = "; ".join(v.message for v in record.verdicts if not v.held)

@@ -15,8 +15,9 @@ from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
-    Guard,
+    Allowance,
     Instrument,
+    Limit,
     Numerics,
     Pass,
     PassRecord,
@@ -58,12 +59,12 @@ class Contest:
 
     Attributes:
         original: The model that came in.
-        guards: Those of the budget; without a limit on the drop and a clock nothing is tried.
+        allowance: Without limits on drop and latency nothing is tried.
         run: Runs a pipeline on the original, but for the first passes that another run has made.
     """
 
     original: Model
-    guards: Sequence[Guard]
+    allowance: Allowance
     run: Callable[[Pipeline, Begun], PipelineResult]
 
     def best(
@@ -76,7 +77,7 @@ class Contest:
             asked: What became of it.
             prefixes: The models on the way.
         """
-        limited = any(g.kind == "max-drop" for g in self.guards)
+        limited = self.allowance.has(Limit.DROP)
         done = _that_did_anything(pipeline, asked)
         if not limited or len(done) < 2:
             return asked, []
@@ -110,9 +111,8 @@ class Contest:
         return ratio is not None and ratio > SLOWER
 
     def _ratio(self, model: Model, other: Model) -> float | None:
-        clock = next((g for g in self.guards if g.kind == "latency"), None)
-        found = clock.judge(model, other).figures if clock is not None else {}
-        return found.get("ratio")
+        verdict = self.allowance.judged(Limit.LATENCY, model, other)
+        return None if verdict is None else verdict.figures.get("ratio")
 
     def _tried(self, result: PipelineResult, kept: PipelineResult) -> Tried:
         size = serialized_bytes(result.model) / max(serialized_bytes(self.original), 1)

@@ -19,7 +19,7 @@ from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
 from ocompress.lossy.rehearsing import misled
 from ocompress.lossy.search import Search
-from ocompress.pipeline import Context, Numerics, Outcome, Pass, Verdict
+from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict
 from ocompress.planning import Move, MoveTable, Resource
 
 Plan = Mapping[str, Move]
@@ -214,16 +214,16 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         item: The pass.
         model: The model as it is.
         proposal: What could be done.
-        ctx: Has the guards.
+        ctx: Has the allowance.
 
     Returns:
         What was chosen; where nothing was, the proposal holds the reason for each part.
     """
     search = Search(item, model, proposal, ctx)
-    within = ctx.has_drop_limit
-    hurried = item.saves_time and ctx.has_latency_limit
+    within = ctx.allowance.has(Limit.DROP)
+    hurried = item.saves_time and ctx.allowance.asks_for_speed
     if not item.has_goal and proposal.searched and (within or hurried):
-        found = search.farthest() if within else search.nearest("latency")
+        found = search.farthest() if within else search.nearest(Limit.LATENCY)
         if found is None:
             code = "too-lossy" if within else "too-slow"
             return _nothing(proposal, code, f"no choice of {item.noun} stays within the limit")
@@ -248,8 +248,8 @@ def _small_enough(search: Search, chosen: Chosen) -> Chosen:
     if not search.proposal.goes_further:
         return chosen
     model = search.model if chosen.built is None else chosen.built.model
-    verdict = search.ctx.judged("size", model, search.model)
-    found = None if verdict is None or verdict.held else search.nearest("size")
+    verdict = search.ctx.allowance.judged(Limit.SIZE, model, search.model)
+    found = None if verdict is None or verdict.held else search.nearest(Limit.SIZE)
     if found is None or not search.holds(found[1].model):
         return chosen
     return Chosen(*found)
@@ -261,7 +261,7 @@ def _too_slow(
     """Return what the guard says of a model that has to be faster and is not; else None."""
     if not item.saves_time or chosen.built is None or not proposal.is_timed(chosen.plan):
         return None
-    verdict = ctx.judged("latency", chosen.built.model, model)
+    verdict = ctx.allowance.judged(Limit.LATENCY, chosen.built.model, model)
     if verdict is None or (verdict.held and verdict.figures.get("ratio", 1.0) < FASTER):
         return None
     return verdict

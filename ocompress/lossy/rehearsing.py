@@ -11,7 +11,7 @@ from ocompress.analysis.observe import has_free_batch
 from ocompress.analysis.sensitivity import Edit, sensitivity
 from ocompress.diagnostics import Diagnostics, Severity
 from ocompress.ir import Model
-from ocompress.pipeline import Context, Pass
+from ocompress.pipeline import Allowance, Context, Limit, Pass
 
 FEW = 32
 """Samples up to which a pass is rehearsed; on more, data were better than none on all our nets."""
@@ -36,7 +36,7 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
     """
     if not ctx.has_data or ctx.previewing or isinstance(ctx.data, Dealt):
         return False
-    limited = not item.has_goal and ctx.has_drop_limit
+    limited = not item.has_goal and ctx.allowance.has(Limit.DROP)
     parts = parts_of(ctx.data) if _FEWEST <= ctx.data.samples <= FEW else None
     if limited or parts is None or not has_free_batch(model):
         return False
@@ -62,7 +62,7 @@ def _run(item: Pass, data: Dealt | None, ctx: Context) -> Edit:
             analyses=AnalysisManager(data),
             diagnostics=Diagnostics(),
             following=(),
-            guards=(),
+            allowance=Allowance(),
             left_alone=[],
         )
         return bool(own.run_one(item, model))

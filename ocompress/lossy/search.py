@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ocompress.ir import Model
 from ocompress.lossy.refit import Built
-from ocompress.pipeline import Context, Verdict
+from ocompress.pipeline import Context, Limit, Verdict
 
 if TYPE_CHECKING:
     from ocompress.lossy.engine import LossyPass, Plan, Proposal
@@ -31,7 +31,7 @@ class Search:
         item: The pass.
         model: The model as it was.
         proposal: Gives a plan for every share.
-        ctx: Has the guards.
+        ctx: Has the allowance.
     """
 
     item: LossyPass
@@ -47,27 +47,27 @@ class Search:
 
     def holds(self, candidate: Model) -> bool:
         """Whether a model keeps to the limit on the drop."""
-        verdict = self.ctx.judged("max-drop", candidate, self.model)
+        verdict = self.ctx.allowance.judged(Limit.DROP, candidate, self.model)
         return verdict is None or verdict.held
 
-    def nearest(self, kind: str) -> tuple[Plan, Built] | None:
+    def nearest(self, limit: Limit) -> tuple[Plan, Built] | None:
         """Return the plan that leaves most and is fast or small enough, by halving.
 
         Args:
-            kind: Of the limit, `latency` or `size`.
+            limit: On latency or size.
 
         Returns:
             None if not even the one that leaves least is.
         """
         found: Plan | None = None
         low, high = 0.0, 1.0
-        middle = self.proposal.least if kind == "latency" else 0.0
+        middle = self.proposal.least if limit is Limit.LATENCY else 0.0
         while high - low > self.proposal.finest:
             plan = self._plan(middle)
             verdict = None
             if plan:
                 quick = self.item.build(self.model, plan, self.ctx, fit=False)
-                verdict = self.ctx.judged(kind, quick.model, self.model)
+                verdict = self.ctx.allowance.judged(limit, quick.model, self.model)
             if verdict and _is_enough(verdict):
                 found, low = plan, middle
             elif found is None:
@@ -116,7 +116,7 @@ class Search:
         key = tuple(sorted((part, id(move)) for part, move in plan.items()))
         if key not in self._seen:
             built = self.item.build(self.model, plan, self.ctx, fit=True)
-            verdict = self.ctx.judged("max-drop", built.model, self.model)
+            verdict = self.ctx.allowance.judged(Limit.DROP, built.model, self.model)
             held = verdict is None or verdict.held
             self._seen[key] = built if held else None, verdict  # what is refused is let go
         return self._seen[key]

@@ -1,8 +1,10 @@
 """Passes, their options and text form, pipelines, and the manager that runs them."""
 
+from ocompress.pipeline.allowance import Allowance
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
+from ocompress.pipeline.clock import Clock
 from ocompress.pipeline.context import Context
-from ocompress.pipeline.guard import Equivalence, Guard, Timer, Verdict
+from ocompress.pipeline.guard import Equivalence, Guard, Limit, Verdict
 from ocompress.pipeline.instruments import Dump, Instrument
 from ocompress.pipeline.manager import PassManager
 from ocompress.pipeline.options import option
@@ -11,12 +13,15 @@ from ocompress.pipeline.records import PassRecord, PipelineResult, Status
 from ocompress.pipeline.registry import all_passes, find
 
 __all__ = [
+    "Allowance",
+    "Clock",
     "Context",
     "Dump",
     "Equivalence",
     "Family",
     "Guard",
     "Instrument",
+    "Limit",
     "Numerics",
     "Outcome",
     "Pass",
@@ -25,7 +30,6 @@ __all__ = [
     "Pipeline",
     "PipelineResult",
     "Status",
-    "Timer",
     "Verdict",
     "all_passes",
     "find",

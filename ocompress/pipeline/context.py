@@ -18,8 +18,9 @@ from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import unspoken
+from ocompress.pipeline.allowance import Allowance
 from ocompress.pipeline.base import Family, Outcome, Pass
-from ocompress.pipeline.guard import Guard, Timer, Verdict
+from ocompress.pipeline.clock import Clock
 from ocompress.targets.target import Target
 
 
@@ -37,8 +38,10 @@ class Context:
     """The passes that run after it, whose statistics are gathered in the same sweep."""
     previewing: bool = False
     """Whether passes only say what they would do."""
-    guards: Sequence[Guard] = ()
-    """What will judge the model after the pass, if it is lossy."""
+    allowance: Allowance = field(default_factory=Allowance)
+    """What the model may cost after the pass, if it is lossy."""
+    clock: Clock | None = None
+    """Measures layers on the machine that the result is for; None if that is another one."""
     allow_slower: bool = False
     """Whether the user takes results that are slower."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
@@ -53,12 +56,9 @@ class Context:
         self,
         item: Pass,
         following: Sequence[Pass] = (),
-        guards: Sequence[Guard] | None = None,
     ) -> Context:
-        """Return the view of another pass, under the same guards unless others are given."""
-        judges = self.guards if guards is None else guards
-        rest = tuple(following)
-        return replace(self, item=item, following=rest, guards=judges, left_alone=[])
+        """Return the view of another pass, with the same allowance."""
+        return replace(self, item=item, following=tuple(following), left_alone=[])
 
     # -- speaking ---------------------------------------------------------------------------
 
@@ -133,29 +133,6 @@ class Context:
             known.update(observe(model, self.data, wanted, lambda d, t: self.progress(label, d, t)))
         return known
 
-    def judged(self, kind: str, candidate: Model, best: Model) -> Verdict | None:
-        """Return what the guard of a kind would say of a candidate, None if there is none.
-
-        A pass that has a choice asks before it decides.
-
-        Args:
-            kind: `max-drop`, `latency` or `size`.
-            candidate: What might become of the model.
-            best: The model as the pass was given it.
-        """
-        guard = next((g for g in self.guards if g.kind == kind), None)
-        return None if guard is None else guard.judge(candidate, best)
-
-    @property
-    def has_drop_limit(self) -> bool:
-        """Whether there is a limit on the drop to go as far as."""
-        return any(guard.kind == "max-drop" for guard in self.guards)
-
-    @property
-    def has_latency_limit(self) -> bool:
-        """Whether the model has to become faster than it is."""
-        return any(g.kind == "latency" and getattr(g, "max_ratio", 1.0) < 1 for g in self.guards)
-
     @property
     def timed_feeds(self) -> Feeds:
         """The call of the model that is timed; the first sample where nothing else is timed.
@@ -163,8 +140,7 @@ class Context:
         Raises:
             DataError: If nothing is timed and the user gave no data.
         """
-        timer = next((g for g in self.guards if isinstance(g, Timer)), None)
-        return timer.feeds if timer is not None else next(iter(self.data.take(1)))
+        return self.clock.feeds if self.clock is not None else next(iter(self.data.take(1)))
 
     def timed(self, models: Sequence[Model]) -> list[Mapping[str, float]] | None:
         """Return the milliseconds that single layers of models take, by label of the node.
@@ -173,11 +149,10 @@ class Context:
             One mapping per model; None where nothing is measured on this machine, or a model
             cannot be run.
         """
-        timer = next((g for g in self.guards if isinstance(g, Timer)), None)
-        if timer is None:
+        if self.clock is None:
             return None
         try:
-            return timer.layer_times(models)
+            return self.clock.layer_times(models)
         except RuntimeFailureError:
             return None
 

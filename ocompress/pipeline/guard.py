@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ocompress.io.dataset import Feeds
 from ocompress.ir import Model
 
 if TYPE_CHECKING:
     from ocompress.pipeline.base import Pass
+
+
+class Limit(StrEnum):
+    """What may be limited."""
+
+    DROP = "max-drop"
+    LATENCY = "latency"
+    SIZE = "size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Verdict:
 
     Attributes:
         held: Whether the model may stay as it is.
-        guard: Name of the guard (`max-drop`, `latency`, `size`).
+        guard: Name of what judged, a `Limit` mostly.
         message: One sentence with the figures that decided.
         figures: The figures by name.
     """
@@ -31,13 +39,17 @@ class Verdict:
 
 
 class Guard(Protocol):
-    """Judges candidates against the model that came in and the best one so far.
+    """Judges candidates against the model that came in and the best one so far."""
 
-    Attributes:
-        kind: What it limits: `max-drop`, `latency`, `size`.
-    """
+    @property
+    def kind(self) -> str:
+        """What it limits, a `Limit` mostly."""
+        ...
 
-    kind: str
+    @property
+    def limit(self) -> float:
+        """What it allows now: of the drop what may be lost, else a ratio to the original."""
+        ...
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Compare `candidate` with the reference this guard was made for, or with `best`."""
@@ -73,23 +85,4 @@ class Purse(Protocol):
 
     def close(self, item: Pass, kept: Model, verdict: Verdict | None) -> None:
         """End a pass, with what is kept and this guard's verdict on it, None if it was refused."""
-        ...
-
-
-@runtime_checkable
-class Timer(Protocol):
-    """A guard that measures on this machine, and can say how long single layers take.
-
-    Attributes:
-        feeds: The call that it times.
-    """
-
-    feeds: Feeds
-
-    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
-        """Return for each model the milliseconds of its layers in one run, by label of the node.
-
-        Raises:
-            RuntimeFailureError: If a model cannot be run.
-        """
         ...

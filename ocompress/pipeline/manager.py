@@ -13,7 +13,9 @@ from ocompress.diagnostics import Diagnostics, Severity
 from ocompress.errors import OcompressError, PassError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
+from ocompress.pipeline.allowance import Allowance
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
+from ocompress.pipeline.clock import Clock
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.faithful import CheckedStep, find_lie
 from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
@@ -34,6 +36,7 @@ class PassManager:
         seed: Makes everything random repeatable.
         guards: Judge the model after every pass that is not exact; the first that refuses rolls
             the pass back.
+        clock: Measures layers on the machine that the result is for, None if it is another one.
         instruments: Hooks around passes.
         equivalence: Looks at what passes made that should keep the outputs; one that did not is
             left out. None takes their word for it.
@@ -46,6 +49,7 @@ class PassManager:
     data: Dataset | None = None
     seed: int = 0
     guards: Sequence[Guard] = ()
+    clock: Clock | None = None
     instruments: Sequence[Instrument] = ()
     equivalence: Equivalence | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
@@ -73,7 +77,8 @@ class PassManager:
             analyses=AnalysisManager(self.data, self.store),
             diagnostics=self.diagnostics,
             seed=self.seed,
-            guards=self.guards,
+            allowance=Allowance(self.guards),
+            clock=self.clock,
             previewing=self.previewing,
             allow_slower=self.allow_slower,
             progress=self._progress,
@@ -134,7 +139,7 @@ class PassManager:
         if item.name in view.barred:
             record = _record(item, Outcome(), refused, 0.0, best, best)
         else:
-            view = replace(view, guards=self._open(item, best, view.following))
+            view = replace(view, allowance=self._open(item, best, view.following))
             candidate, record = self._run_one(item, best, view, records)
             record = replace(record, verdicts=(*refused, *record.verdicts))
             if record.status is Status.ROLLED_BACK:
@@ -147,13 +152,13 @@ class PassManager:
             instrument.after_pass(item, best, record)
         return best
 
-    def _open(self, item: Pass, best: Model, later: Sequence[Pass]) -> Sequence[Guard]:
-        """Return the guards that limit a pass, its share of what they allow set apart."""
+    def _open(self, item: Pass, best: Model, later: Sequence[Pass]) -> Allowance:
+        """Return the allowance of a pass, its share of what the guards allow set apart."""
         applying = [g for g in self.guards if not isinstance(g, Purse) or g.applies_to(item)]
         for guard in applying:
             if isinstance(guard, Purse):
                 guard.open(item, best, later)
-        return applying
+        return Allowance(applying)
 
     def _close(self, item: Pass, kept: Model, record: PassRecord) -> None:
         for guard in self.guards:
@@ -193,7 +198,7 @@ class PassManager:
         if not outcome or item.numerics is not Numerics.LOSSY:
             return ()
         verdicts = []
-        for guard in context.guards:
+        for guard in context.allowance.guards:
             verdicts.append(guard.judge(candidate, best))
             if not verdicts[-1].held:
                 context.remark(Severity.WARNING, "rolled-back", verdicts[-1].message)

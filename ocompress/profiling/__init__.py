@@ -2,6 +2,7 @@
 
 from ocompress.profiling.inputs import parse_shape
 from ocompress.profiling.latency_guard import NOISE, SECOND_LOOK, LatencyGuard, exceeds
+from ocompress.profiling.layer_clock import LayerClock
 from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.profile import profile
 from ocompress.profiling.result import (
@@ -23,6 +24,7 @@ __all__ = [
     "InputChoice",
     "Latency",
     "LatencyGuard",
+    "LayerClock",
     "Memory",
     "ModelProfile",
     "ProfileResult",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Feeds
-from ocompress.ir import Model, Node, fingerprint
-from ocompress.pipeline.guard import Verdict
+from ocompress.ir import Model, fingerprint
+from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.profiling.latency import interleave
-from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.result import Ratio
 from ocompress.profiling.statistics import ratio_of_medians
 from ocompress.runtime import Level, Session
@@ -48,7 +46,7 @@ class LatencyGuard:
     what those behind it may still do, and whether the goal is reached is judged at the end.
     """
 
-    kind = "latency"
+    kind = Limit.LATENCY
 
     def __init__(
         self,
@@ -72,10 +70,10 @@ class LatencyGuard:
             seconds: Time for each model in the first look.
             seed: Seeds the order of runs and the interval.
         """
-        self.max_ratio = max_ratio
+        self.limit = max_ratio
         self.margin = margin
         self._reference = reference
-        self.feeds = feeds
+        self._feeds = feeds
         self._threads = threads
         self._seconds = seconds
         self._seed = seed
@@ -83,7 +81,7 @@ class LatencyGuard:
 
     @property
     def _allowed(self) -> float:
-        return max(self.max_ratio, 1.0)
+        return max(self.limit, 1.0)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         """Time `candidate` interleaved with `best` and the reference."""
@@ -100,23 +98,8 @@ class LatencyGuard:
             if any(ratio.value > limit for ratio in ratios):
                 ratios = self._look(models, range(2, -1, -1), self._seconds * SECOND_LOOK)
         except (RuntimeFailureError, DataError) as error:
-            return Verdict(False, "latency", f"the model cannot be timed: {error}")
+            return Verdict(False, self.kind, f"the model cannot be timed: {error}")
         return self._verdict(*ratios)
-
-    def layer_times(self, models: Sequence[Model]) -> list[Mapping[str, float]]:
-        """Return for each model the milliseconds of its layers in one run, by label of the node.
-
-        Raises:
-            RuntimeFailureError: If a model cannot be run.
-        """
-        found = time_layers(
-            models,
-            self.feeds,
-            threads=self._threads,
-            rounds=_ROUNDS,
-            seconds=_TURN_SECONDS,
-        )
-        return [_by_label(times) for times in found]
 
     def _look(
         self, models: Sequence[Model], order: Sequence[int], seconds: float
@@ -134,7 +117,7 @@ class LatencyGuard:
 
     def _caller(self, model: Model) -> Callable[[], object]:
         wanted = {v.name for v in model.graph.inputs}
-        given = {n: a for n, a in self.feeds.items() if n in wanted}
+        given = {n: a for n, a in self._feeds.items() if n in wanted}
         session = Session(model, level=Level.ALL, threads=self._threads)
         return lambda: session.run(given)
 
@@ -155,14 +138,6 @@ class LatencyGuard:
             "high": best.high,
             "ratio_to_original": reference.value,
             "low_to_original": reference.low,
-            "limit": self.max_ratio,
+            "limit": self.limit,
         }
-        return Verdict(held, "latency", message, figures)
-
-
-def _by_label(times: Mapping[Node | None, float]) -> dict[str, float]:
-    """Return milliseconds by label from nanoseconds by node; nodes of one label are added up."""
-    found: dict[str, float] = defaultdict(float)
-    for node, spent in times.items():
-        found["" if node is None else node.label] += spent / 1e6
-    return dict(found)
+        return Verdict(held, self.kind, message, figures)

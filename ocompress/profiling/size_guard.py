@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
-from ocompress.pipeline.guard import Verdict
+from ocompress.pipeline.guard import Limit, Verdict
 
 
 class SizeGuard:
     """Refuses candidates whose file would be too big beside the original's; deterministic."""
 
-    kind = "size"
+    kind = Limit.SIZE
 
     def __init__(self, reference: Model, max_ratio: float = 1.0) -> None:
         """Measure the reference.
@@ -19,7 +19,7 @@ class SizeGuard:
             reference: The original.
             max_ratio: Most bytes of a candidate, as a multiple of the reference's.
         """
-        self.max_ratio = max_ratio
+        self.limit = max_ratio
         self._bytes = max(serialized_bytes(reference), 1)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
@@ -30,11 +30,11 @@ class SizeGuard:
         """
         size = serialized_bytes(candidate)
         ratio = size / self._bytes
-        held = ratio <= self.max_ratio or size <= serialized_bytes(best)
-        relation = "within" if ratio <= self.max_ratio else "more than"
+        held = ratio <= self.limit or size <= serialized_bytes(best)
+        relation = "within" if ratio <= self.limit else "more than"
         message = (
             f"the model takes {size} bytes, {ratio:.4f} times the original, {relation} the "
-            f"{self.max_ratio:g} allowed"
+            f"{self.limit:g} allowed"
         )
-        figures = {"ratio": ratio, "bytes": float(size), "limit": self.max_ratio}
-        return Verdict(held, "size", message, figures)
+        figures = {"ratio": ratio, "bytes": float(size), "limit": self.limit}
+        return Verdict(held, self.kind, message, figures)

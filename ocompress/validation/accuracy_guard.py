@@ -10,7 +10,7 @@ from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
 from ocompress.pipeline.base import Numerics, Pass
-from ocompress.pipeline.guard import Verdict
+from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.validation.drops import Drop, Meter, Named, make_meter
 from ocompress.validation.intervals import samples_needed
 from ocompress.validation.measures import LossUnit, Measure
@@ -44,7 +44,7 @@ class AccuracyGuard:
     1 % for three passes is not 1 % for the first.
     """
 
-    kind = "max-drop"
+    kind = Limit.DROP
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class AccuracyGuard:
         try:
             return self._verdict(candidate)
         except (RuntimeFailureError, DataError) as error:
-            return Verdict(False, "max-drop", f"the model no longer runs: {error}")
+            return Verdict(False, self.kind, f"the model no longer runs: {error}")
 
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
@@ -219,7 +219,7 @@ class AccuracyGuard:
             "limit": limit,
             "samples": float(drop.count),
         }
-        return Verdict(held, "max-drop", message, figures)
+        return Verdict(held, self.kind, message, figures)
 
     def _seen(self, candidate: Model) -> float:
         """Return the loss on samples that passes were fitted to; minus infinity without any."""

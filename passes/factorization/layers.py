@@ -18,7 +18,7 @@ from ocompress.ir import Model, Node, Value
 from ocompress.lossy import input_moments
 from ocompress.lossy.fisher import curvature, curvature_parts
 from ocompress.lossy.layer_weights import LayerWeight, sites_of
-from ocompress.pipeline import Context, Timer
+from ocompress.pipeline import Context
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import flattens
 
@@ -173,8 +173,7 @@ def _parts(
 def _seen(model: Model, nodes: Sequence[Node], sample: Feeds | None, ctx: Context) -> Shapes:
     """Return the shapes of values for one sample, and in the call that is timed."""
     shapes = _shapes(model, nodes, sample)
-    timed = any(isinstance(g, Timer) for g in ctx.guards)
-    call = ctx.timed_feeds if timed else sample
+    call = sample if ctx.clock is None else ctx.timed_feeds
     if call is None or _extents(call) == _extents(sample or {}):
         return {name: (shape, shape) for name, shape in shapes.items()}
     called = _shapes(model, nodes, call)

@@ -18,7 +18,7 @@ from ocompress.lossy.engine import FASTER, Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
 from ocompress.lossy.refit import Built
-from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.planning import MoveTable
 from passes import order
@@ -155,7 +155,7 @@ class Replace(LossyPass):
             ranks = ladders.variational
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
-        timed = any(g.kind == "latency" for g in ctx.guards)
+        timed = ctx.allowance.has(Limit.LATENCY)
         named = bool(self.rank)
         return offering.OfferSearch(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 

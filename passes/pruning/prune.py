@@ -14,7 +14,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 from ocompress.lossy.refit import Built
-from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_names, check_patterns
 from passes import order
 from passes.pruning import costs, magnitude, patterns, prune_rows
@@ -179,7 +179,7 @@ class Prune(LossyPass):
             if share == 0:
                 ctx.skip(candidate.nodes[0], "zero-share", "the share requested for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
-        limited = not self.has_goal and ctx.has_drop_limit
+        limited = not self.has_goal and ctx.allowance.has(Limit.DROP)
         deepest = DEEPEST if limited else self._amount
         costed = self._costed(model, wanted, criterion, deepest, ctx)
         masks = partial(self._masks, wanted, costed, criterion)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
-from ocompress.pipeline import Context
+from ocompress.pipeline import Context, Limit
 from ocompress.planning import Choice
 from passes.quantization.calibrating import Calibration
 from passes.quantization.costing import Elements, macs_of
@@ -119,12 +119,12 @@ class Chooser:
 
         Nothing shows whether a placement without integers is right, so that is to be measured.
         """
-        if all(guard.kind != "latency" for guard in self.ctx.guards):
+        if not self.ctx.allowance.has(Limit.LATENCY):
             return False
         if not placement.chosen:
             return True
         draft = self.drafter.draft(placement.chosen)
-        verdict = self.ctx.judged("latency", draft.model, self.drafter.model)
+        verdict = self.ctx.allowance.judged(Limit.LATENCY, draft.model, self.drafter.model)
         if verdict is None or not verdict.held:
             return verdict is not None
         try:
@@ -137,7 +137,7 @@ class Chooser:
 
     def _pick(self, problem: PlacementProblem, *, measured: bool) -> Choosing:
         fastest = problem.solve()
-        if not fastest.chosen or not (self.rate or self.ctx.has_drop_limit):
+        if not fastest.chosen or not (self.rate or self.ctx.allowance.has(Limit.DROP)):
             self._settle(fastest)
             return Choosing(fastest, fastest, measured=measured)
         if self._noise is None:

@@ -223,7 +223,7 @@ class Quant(LossyPass):
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", _NOTHING)
         without = {id(n) for n in excluded}
         storable = Storable(model, without, ctx) if self.rest == "int8" else None
-        limits = {"hurried": ctx.has_latency_limit, "searched": not self.keep_slower}
+        limits = {"hurried": ctx.allowance.asks_for_speed, "searched": not self.keep_slower}
         return Placements(chooser, choosing, storable, self.noise_price, **limits)
 
     def asked(self, proposal: Placements) -> Plan:

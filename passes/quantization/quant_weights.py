@@ -11,7 +11,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
 from ocompress.lossy.engine import Chosen
-from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline import Context, Limit, Outcome, option
 from passes import order
 from passes.quantization import weight_sites
 from passes.quantization.blockwise import BlockGrid
@@ -185,7 +185,7 @@ class QuantWeights(LossyPass):
         sites = sites_of(self, model, rules, ctx.skip)
         self._remark_on_rest(model, rules, ctx)
         edits = {part: StoreWeight(self, rules, part) for part in sites}
-        searched = ctx.has_drop_limit and ctx.has_data and not self.has_goal
+        searched = ctx.allowance.has(Limit.DROP) and ctx.has_data and not self.has_goal
         costs = costs_alone(model, edits, ctx) if searched else {}
         table = MoveTable()
         for part, site in sites.items():

@@ -14,6 +14,7 @@ from ocompress.front.shorter import Begun, Contest, Prefixes
 from ocompress.ir import Facet, Model, edit
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
+    Allowance,
     Context,
     Guard,
     Numerics,
@@ -50,6 +51,7 @@ class Drop:
     """Lets everything pass."""
 
     kind = "max-drop"
+    limit = 1.0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         return Verdict(True, self.kind, "", {"drop": 0.0, "limit": 1.0})
@@ -59,6 +61,7 @@ class Clock:
     """Times a model by its bytes, or by something else."""
 
     kind = "latency"
+    limit = 1.0
 
     def __init__(self, power: float = 1.0) -> None:
         self.power = power
@@ -86,7 +89,7 @@ def contest(
 
     pipeline = Pipeline.of(passes)
     asked = run(pipeline, (), prefixes)
-    kept, tried = Contest(model, guards, run).best(pipeline, asked, prefixes)
+    kept, tried = Contest(model, Allowance(guards), run).best(pipeline, asked, prefixes)
     return asked, kept, tried
 
 
@@ -167,6 +170,7 @@ class Share:
     """A purse that remembers what was closed."""
 
     kind = "max-drop"
+    limit = 1.0
 
     def __init__(self) -> None:
         self.closed: list[tuple[str, float]] = []

@@ -43,6 +43,7 @@ class Scale(Pass):
 
 class Drop:
     kind = "max-drop"
+    limit = 0.01
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -11,7 +12,7 @@ from ocompress.ir import Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal, choose
 from ocompress.lossy.refit import Built
 from ocompress.lossy.search import Search
-from ocompress.pipeline import Context, Verdict, option
+from ocompress.pipeline import Allowance, Context, Verdict, option
 from ocompress.planning import Move
 from tests.graphs import ZOO
 
@@ -47,21 +48,27 @@ BUILT: list[tuple[Model, float, bool]] = []
 """Every model that was made, the share that is left of it, and whether it was fitted."""
 
 
+@dataclass
+class Rule:
+    """A guard that knows a model by its share."""
+
+    kind: str
+    rule: Callable[[float], Verdict]
+    limit: float = 0.5
+
+    def judge(self, candidate: Model, best: Model) -> Verdict:
+        return self.rule(next(left for model, left, _ in BUILT if model is candidate))
+
+
 class Judge:
-    """A context with guards that know a model by its share."""
+    """A context with guards that go by a share."""
 
     source = "cut-shares"
-    has_drop_limit = Context.has_drop_limit
-    has_latency_limit = Context.has_latency_limit
 
     def __init__(self, **rules: Callable[[float], Verdict]) -> None:
-        self.rules = {name.replace("_", "-"): rule for name, rule in rules.items()}
-        self.guards = [type("Guard", (), {"kind": k, "max_ratio": 0.5})() for k in self.rules]
+        named = {name.replace("_", "-"): rule for name, rule in rules.items()}
+        self.allowance = Allowance([Rule(kind, rule) for kind, rule in named.items()])
         BUILT.clear()
-
-    def judged(self, kind: str, candidate: Model, _: Model) -> Verdict | None:
-        share = next(left for model, left, _ in BUILT if model is candidate)
-        return self.rules[kind](share) if kind in self.rules else None
 
 
 def clock(limit: float) -> Callable[[float], Verdict]:

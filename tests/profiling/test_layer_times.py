@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.ir import Model
-from ocompress.profiling import LatencyGuard, time_layers
+from ocompress.profiling import LayerClock, time_layers
 from ocompress.profiling.trace import kernel_times, shares, trace
 from tests.build import Builder
 
@@ -54,5 +54,5 @@ def test_tables_by_label_hold_all_there_is(names: list[str]) -> None:
     assert {r.name for r in by_layer} <= {n.label for _, n in model.nodes()} | {
         "(added by ONNX Runtime)"
     }
-    (by_label,) = LatencyGuard(model, FEEDS).layer_times([model])
+    (by_label,) = LayerClock(FEEDS).layer_times([model])
     assert {n.label for _, n in model.nodes()} <= by_label.keys()

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model, onnx_api
-from ocompress.pipeline import Context, Guard, Outcome, Pass
+from ocompress.pipeline import Allowance, Context, Guard, Outcome, Pass
 from ocompress.runtime import Level, Session
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET, check
@@ -67,7 +67,9 @@ def run(
     after = model.clone()
     onnx_api.infer_types(after)
     manager = AnalysisManager(None if data is None else InMemory(list(data)))
-    ctx = Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
+    ctx = Context(
+        target=TARGET, analyses=manager, diagnostics=Diagnostics(), allowance=Allowance(guards)
+    )
     outcome = ctx.run_one(item, after)
     check(after)
     return after, outcome, ctx

@@ -28,7 +28,6 @@ class Judge:
     kind: str
     ratio: float = 0.5
     limit: float = 1.0
-    max_ratio: float = 1.0
     judged: int = 0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:

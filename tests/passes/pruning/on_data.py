@@ -9,7 +9,7 @@ import numpy as np
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model, Node, onnx_api
-from ocompress.pipeline import Context, Guard, Outcome, Pass, Verdict
+from ocompress.pipeline import Allowance, Context, Guard, Outcome, Pass, Verdict
 from ocompress.runtime import Session
 from tests.build import InMemory
 from tests.contract.harness import TARGET, check
@@ -37,7 +37,13 @@ def context(
 ) -> Context:
     feeds = InMemory(batches(model, count=-(-samples // 16))).take(samples) if data else None
     manager = AnalysisManager(feeds)
-    return Context(target=TARGET, analyses=manager, diagnostics=Diagnostics(), guards=guards)
+    return Context(
+        target=TARGET,
+        analyses=manager,
+        diagnostics=Diagnostics(),
+        allowance=Allowance(guards),
+        clock=next((g for g in guards if isinstance(g, Stopwatch)), None),
+    )
 
 
 def run(
@@ -77,7 +83,7 @@ class Fake:
 
     def __init__(self, kind: str, rule: Callable[[Model, Model], Verdict]) -> None:
         self.kind, self.rule, self.asked = kind, rule, 0
-        self.max_ratio = 1.0
+        self.limit = 1.0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         self.asked += 1
@@ -85,7 +91,7 @@ class Fake:
 
 
 class Stopwatch(Fake):
-    """A guard that measures: a layer takes as many milliseconds as its weight has elements."""
+    """A guard and a clock: a layer takes as many milliseconds as its weight has elements."""
 
     def __init__(self, ratio: float = 0.8) -> None:
         super().__init__("latency", lambda *_: Verdict(True, "latency", "", {"ratio": ratio}))

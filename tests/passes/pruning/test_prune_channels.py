@@ -165,12 +165,12 @@ def test_a_limit_on_the_latency_takes_no_more_than_it_must() -> None:
         return Verdict(share < 0.8, "latency", "", {"ratio": share})
 
     guard = Fake("latency", rule)
-    guard.max_ratio = 0.8
+    guard.limit = 0.8
     model = net()
     after, outcome, _ = pruned(model, guards=[guard])
     assert 0.6 < after.weight_bytes / model.weight_bytes < 0.8
     never = Fake("latency", lambda *_: Verdict(False, "latency", "", {"ratio": 1.0}))
-    never.max_ratio = 0.5
+    never.limit = 0.5
     _, outcome, ctx = pruned(model, guards=[never])
     assert not outcome
     assert ctx.diagnostics.declined()["too-slow"] == 3

@@ -42,6 +42,7 @@ class AtMost:
 
     most: int
     kind: str = "max-drop"
+    limit: float = 1.0
     asked: list[int] = field(default_factory=list)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
@@ -175,7 +176,7 @@ def test_a_limit_on_the_latency_makes_noise_cheaper() -> None:
     class Fast(AtMost):
         """Allows models with at least so many integer convolutions."""
 
-        max_ratio: float = 0.5
+        limit: float = 0.5
 
         def judge(self, candidate: Model, best: Model) -> Verdict:
             found = super().judge(candidate, best)
@@ -239,6 +240,7 @@ class Untouched:
     """Allows nothing to be stored in fewer bits."""
 
     kind: str = "max-drop"
+    limit: float = 1.0
     asked: int = 0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
@@ -269,6 +271,7 @@ class Small:
     """Allows no large float weight."""
 
     kind: str = "size"
+    limit: float = 1.0
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         return Verdict(candidate.weight_bytes < 4000, self.kind, "too large", {})

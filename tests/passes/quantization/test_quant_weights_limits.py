@@ -38,6 +38,7 @@ class AtMost:
 
     most: int
     kind: str = "max-drop"
+    limit: float = 1.0
     asked: list[int] = field(default_factory=list)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:

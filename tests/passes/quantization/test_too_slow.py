@@ -32,6 +32,7 @@ class Clock:
 
     ratio: Callable[[Model], float]
     kind: str = "latency"
+    limit: float = 1.0
     judged: list[float] = field(default_factory=list)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
