@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -108,3 +108,9 @@ def cmake_folder() -> Path:
             return folder
     msg = "this installation of ocompress has no CMake module; install it from its wheel"
     raise UsageError(msg)
+
+
+def older_than(files: Sequence[Path]) -> float | None:
+    """Return a time at which a result is older than all it was made from, None if that is none."""
+    times = [f.stat().st_mtime for f in files if f.exists()]
+    return min(times) - 1 if times else None

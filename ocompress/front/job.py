@@ -11,7 +11,7 @@ from ocompress import profiling, validation
 from ocompress.analysis import MeasurementStore
 from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
-from ocompress.front.files import ModelLike, as_model, file_bytes, stage_beside
+from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
 from ocompress.front.judging import far_off, judge, too_slow
 from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
@@ -89,7 +89,7 @@ def _run(
         failed = job.broken or (request.strict and idle(result.records))
         kept = output is not None and not (failed and request.on_fail == "discard")
         if kept:
-            date = _before(files) if failed else None
+            date = older_than(files) if failed else None
             touched = stage.publish(touch=request.touch, date=date)
     source = str(path) if path is not None else ""
     settings = {"model": source, "output": str(output or ""), **request.settings()}
@@ -110,12 +110,6 @@ def _run(
         broken=tuple(job.broken),
         remarks=tuple(job.remarks),
     )
-
-
-def _before(files: Sequence[Path]) -> float | None:
-    """Return a time at which a result is older than all it was made from, None if that is none."""
-    times = [f.stat().st_mtime for f in files if f.exists()]
-    return min(times) - 1 if times else None
 
 
 @dataclass(frozen=True)
