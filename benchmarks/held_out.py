@@ -17,7 +17,7 @@ import numpy as np
 from pruning import images
 
 from ocompress import load
-from ocompress.analysis.sensitivity import divergences
+from ocompress.analysis.output_errors import divergences
 from ocompress.io import as_dataset
 from ocompress.ir import Model
 from ocompress.pipeline import PassManager, Pipeline
