@@ -18,14 +18,12 @@ from ocompress.lossy.least_squares import Fit
 from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
 from passes.sharing.descent import RoundingProblem
-from passes.sharing.offers import Rounding, precision_of, round_alone
+from passes.sharing.layer_problem import layer_problem, precision_of
+from passes.sharing.offers import Rounding, round_alone
 from passes.sharing.rounding import short, solve, step_for
 
 _STEP_BITS = 64
 """What a step takes in a file, about."""
-_DAMPING = 0.1
-"""Largest ridge, relative to the mean variance of the inputs: more would charge errors of rounding
-for what inputs hardly do."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,10 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
             return None
         if bias_place(sites[0]) is None:
             whole = whole.about_zero()
-        problem = _problem(sites[0], original, kept, fit, whole, move)
-        rounded = solve(problem)
+        layer = layer_problem(sites[0], original, fit, whole, move.priced.curvature)
+        rounded = solve(
+            RoundingProblem(**vars(layer), mask=sites[0].matrix(kept), price=move.price)
+        )
         weight = sites[0].weight(rounded.matrix).astype(original.dtype)
         matrix = sites[0].matrix(weight.astype(np.float64))
         bias = whole.bias(matrix)
@@ -126,34 +126,6 @@ def _loss(sums: Regression, matrix: np.ndarray, bias: np.ndarray, move: Rounding
     weights = alone(move.priced.curvature)
     power = max(float((weights * sums.yy).sum()), 1e-30)
     return float((weights * sums.errors(matrix, bias)).sum()) / power
-
-
-def _problem(
-    site: Site,
-    original: np.ndarray,
-    kept: np.ndarray,
-    fit: Fit,
-    sums: Regression,
-    move: Rounding,
-) -> RoundingProblem:
-    """Return what is to be rounded: the best weight for what the layer reads now."""
-    start = site.matrix(original.astype(np.float64))
-    hessian = sums.shrunk().xx
-    diagonal = np.einsum("gii->gi", hessian)
-    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
-    diagonal += level * min(_DAMPING, fit.damping or _DAMPING)
-    # what the samples do not tell about is to stay as it is
-    told = 1 - sums.shares[:, None, None]
-    wanted = told * sums.xy + (hessian - told * sums.xx) @ start
-    return RoundingProblem(
-        np.linalg.solve(hessian, wanted),
-        hessian,
-        move.priced.curvature,
-        site.matrix(kept),
-        start != 0,
-        move.price,
-        precision_of(original),
-    )
 
 
 def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Rounding) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.coding import LevelRates
-from ocompress.lossy.fisher import across, alone
+from passes.sharing.layer_problem import LayerProblem, sweep
 
 LARGEST = 2.0**15
 """Largest magnitude of a level, about."""
@@ -17,27 +17,16 @@ _STILL = 1e-4
 
 
 @dataclass(frozen=True)
-class RoundingProblem:
-    """A layer to round: tr(G D^T H D) for an error D, plus a price times the bits.
+class RoundingProblem(LayerProblem):
+    """A layer to round: the error, plus a price times the bits.
 
     Attributes:
-        target: The weight that would cost nothing, (groups, inputs, outputs), float64.
-        hessian: H, what an error does at the layer's outputs, (groups, inputs, inputs).
-        curvature: G, what errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
-            outputs).
         mask: Which weights are expected not to be zero.
-        free: Which weights may be other than zero.
         price: What a bit costs.
-        precision: Bits of a number of the weight's type.
     """
 
-    target: np.ndarray
-    hessian: np.ndarray
-    curvature: np.ndarray
     mask: np.ndarray
-    free: np.ndarray
     price: float
-    precision: int = 24
 
 
 def descend(
@@ -61,47 +50,22 @@ def _sweep(
 ) -> int:
     """Move every level to where error and bits together are least, the others as they are.
 
-    Args:
-        problem: The layer.
-        levels: Changed in place.
-        step: One number.
-        rates: Bits of levels.
-
     Returns:
         How many levels moved.
     """
-    size = float(step)
-    off = levels * size - problem.target
-    single = alone(problem.curvature)
-    moved = 0
-    for at in range(levels.shape[1]):
-        slope = across(problem.hessian[:, at : at + 1] @ off, problem.curvature)[:, 0]
-        row = _Row(
-            levels[:, at],
-            slope * size,
-            problem.hessian[:, at, at, None] * single * size**2,
-            problem.free[:, at],
-            rates.at(slice(at, at + 1)),
-            problem.price,
-        )
-        before = row.levels.copy()
-        if problem.curvature.ndim == 2:
-            row.levels[...] = row.best()[0]
-        else:
-            _one_by_one(row, problem, at, size)
-        changed = row.levels != before
-        if changed.any():
-            moved += int(changed.sum())
-            levels[:, at] = row.levels
-            off[:, at] = row.levels * size - problem.target[:, at]
-    return moved
+
+    def row(at: int, slope: np.ndarray, bend: np.ndarray) -> _Row:
+        own = rates.at(slice(at, at + 1))
+        return _Row(levels[:, at], slope, bend, problem.free[:, at], own, problem.price)
+
+    return sweep(problem, levels, float(step), row)
 
 
 @dataclass
 class _Row:
     """All levels of one input, (groups, outputs)."""
 
-    levels: np.ndarray
+    values: np.ndarray
     slope: np.ndarray
     bend: np.ndarray
     free: np.ndarray
@@ -110,31 +74,14 @@ class _Row:
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where each level would go alone, and what that changes (negative or zero)."""
-        now = self.price * self.rates.bits(self.levels[:, None])[:, 0]
-        wanted = self.levels - self.slope / np.maximum(self.bend, 1e-300)
+        now = self.price * self.rates.bits(self.values[:, None])[:, 0]
+        wanted = self.values - self.slope / np.maximum(self.bend, 1e-300)
         near = np.rint(np.clip(wanted, -LARGEST, LARGEST))
-        found, gain = self.levels, np.zeros_like(self.slope)
+        found, gain = self.values, np.zeros_like(self.slope)
         for levels in (near, near - np.sign(near), np.zeros_like(near)):
-            by = levels - self.levels
+            by = levels - self.values
             rate = self.price * self.rates.bits(levels[:, None])[:, 0] - now
             change = by * (2 * self.slope + self.bend * by) + rate
             better = (change < gain) & self.free
             found, gain = np.where(better, levels, found), np.where(better, change, gain)
         return found, gain
-
-
-_MOST_MOVES = 64
-
-
-def _one_by_one(row: _Row, problem: RoundingProblem, at: int, size: float) -> None:
-    """Move levels of one input that make up for one another, the one that gains most first."""
-    groups = np.arange(len(row.levels))
-    scale = problem.hessian[:, at, at] * size**2
-    for _ in range(_MOST_MOVES):
-        found, gain = row.best()
-        most = gain.argmin(axis=1)
-        by = found[groups, most] - row.levels[groups, most]
-        if not by.any():
-            return
-        row.levels[groups, most] += by
-        row.slope = row.slope + (scale * by)[:, None] * problem.curvature[groups, most]

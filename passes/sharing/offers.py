@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ocompress.analysis.weight_form import epsilon
 from ocompress.ir import Model, edit
 from ocompress.lossy.engine import Plan, Proposal
 from ocompress.lossy.layer_weights import LayerWeight, weight_of
 from ocompress.planning import Move
+from passes.sharing.layer_problem import precision_of
 from passes.sharing.pricing import Priced, flat, place, unflat
 from passes.sharing.rounding import plain, step_for
 
@@ -82,11 +82,6 @@ def round_alone(model: Model, move: Rounding) -> np.ndarray | None:
     made = plain(matrix, cost, move.price, precision_of(weight.array))
     edit.set_weight(weight.value, unflat(weight, made.matrix).astype(weight.array.dtype))
     return made.levels
-
-
-def precision_of(weight: np.ndarray) -> int:
-    """Return the bits of a number of a weight's type, the leading one included."""
-    return 1 - int(np.rint(np.log2(epsilon(weight.dtype))))
 
 
 class Prices(Proposal):

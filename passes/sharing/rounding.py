@@ -8,8 +8,8 @@ import numpy as np
 
 from ocompress.coding import LevelRates
 from ocompress.lossy.fisher import across, alone
-from ocompress.lossy.least_squares import conjugate_gradients
 from passes.sharing.descent import LARGEST, RoundingProblem, descend
+from passes.sharing.layer_problem import error_of, in_parts
 
 _STEP = 6 / np.log(2)
 """Squared step times what an error costs, in prices of a bit, where bits are many: an error costs
@@ -20,7 +20,6 @@ together would be less with finer steps by some per cent, on the samples that we
 to; on others, coarse ones are better (measured on LeNet-300-100 from 1 to 8)."""
 _BLOCKS = 8
 """Parts in which inputs are rounded, the others making up for each in turn."""
-_FIRST_ROUNDS, _ROUNDS, _TOLERANCE = 60, 8, 1e-3
 _DAMPING = 1e-9
 
 
@@ -108,12 +107,6 @@ def step_for(price: float, cost: float) -> float:
     return float(np.sqrt(_STEP * price / max(cost, 1e-300)))
 
 
-def error_of(problem: RoundingProblem, matrix: np.ndarray) -> float:
-    """Return what a weight, (groups, inputs, outputs), costs at the model's outputs."""
-    off = matrix - problem.target
-    return float((off * across(problem.hessian @ off, problem.curvature)).sum())
-
-
 def plain(weight: np.ndarray, cost: np.ndarray, price: float, precision: int) -> Rounded:
     """Round a weight of whose inputs nothing is known.
 
@@ -179,27 +172,18 @@ def _in_parts(
     problem: RoundingProblem, order: np.ndarray, cost: np.ndarray, step: np.ndarray
 ) -> np.ndarray:
     """Round inputs part by part, what is left fitted after each."""
-    matrix, left = problem.target, problem.mask.copy()
-    hessian = problem.hessian.astype(np.float32)
-    wanted = problem.hessian @ problem.target
-    pairs = None
-    if problem.curvature.ndim == 3:  # of the size of 1, for single precision
-        pairs = problem.curvature / max(float(alone(problem.curvature).max()), 1e-300)
-        pairs = pairs.astype(np.float32)
-    levels = np.zeros_like(matrix)
-    inputs = matrix.shape[1]
-    parts = min(_BLOCKS, inputs)
-    rates = None
-    for part, taken in enumerate(np.array_split(order, parts)):
-        rest = (wanted - problem.hessian @ (levels * step)).astype(np.float32)
-        start = (matrix * left).astype(np.float32)
-        rounds = _ROUNDS if part else _FIRST_ROUNDS
-        given = (hessian, rest, start, left, rounds, _TOLERANCE, pairs)
-        matrix = conjugate_gradients(*given).astype(np.float64)
-        rates = rates or LevelRates.of(np.rint(matrix / step))
-        near = (matrix[:, taken], step, cost[:, taken], rates.at(taken), problem.price)
+    levels = np.zeros_like(problem.target)
+    rates: list[LevelRates] = []
+
+    def place(matrix: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        if not rates:
+            rates.append(LevelRates.of(np.rint(matrix / step)))
+        near = (matrix[:, taken], step, cost[:, taken], rates[0].at(taken), problem.price)
         levels[:, taken] = _nearest(*near) * problem.mask[:, taken]
-        left[:, taken] = False
+        found: np.ndarray = levels[:, taken] * step
+        return found
+
+    in_parts(problem, problem.mask, np.array_split(order, min(_BLOCKS, len(order))), place)
     return levels
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from ocompress.coding import level_bits
 from passes.sharing.descent import RoundingProblem
-from passes.sharing.rounding import error_of, plain, short, solve
+from passes.sharing.layer_problem import error_of
+from passes.sharing.rounding import plain, short, solve
 
 
 def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> RoundingProblem:
@@ -23,7 +24,7 @@ def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> Roundi
     curvature = seen @ seen.transpose(0, 2, 1) + 0.3 * np.eye(outputs)
     curvature = curvature if pairs else np.einsum("goo->go", curvature)
     kept = weight != 0
-    return RoundingProblem(weight, hessian, curvature, kept, kept, price)
+    return RoundingProblem(weight, hessian, curvature, kept, 24, kept, price)
 
 
 def whole_cost(problem: RoundingProblem, levels: np.ndarray, step: float) -> float:

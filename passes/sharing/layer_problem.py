@@ -1,0 +1,181 @@
+"""What errors of a layer's weight cost, and moving values one at a time to where that is least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ocompress.analysis.linear_rows import Site
+from ocompress.analysis.regression import Regression
+from ocompress.analysis.weight_form import epsilon
+from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.least_squares import Fit, conjugate_gradients
+
+_DAMPING = 0.1
+"""Largest ridge, relative to the mean variance of the inputs: more would charge errors of rounding
+for what inputs hardly do."""
+_MOST_MOVES = 64
+_FIRST_ROUNDS, _ROUNDS, _TOLERANCE = 60, 8, 1e-3
+"""Of conjugate gradients, for all weights and for what is left of them."""
+
+
+@dataclass(frozen=True)
+class LayerProblem:
+    """A layer whose weight is to get other values: tr(G D^T H D) is what an error D costs.
+
+    Attributes:
+        target: The weight that would cost nothing, (groups, inputs, outputs), float64.
+        hessian: H, what an error does at the layer's outputs, (groups, inputs, inputs).
+        curvature: G, what errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
+            outputs).
+        free: Which weights may be other than zero.
+        precision: Bits of a number of the weight's type.
+    """
+
+    target: np.ndarray
+    hessian: np.ndarray
+    curvature: np.ndarray
+    free: np.ndarray
+    precision: int
+
+
+class Row(Protocol):
+    """The values of one input, (groups, outputs), and where they could go.
+
+    Attributes:
+        values: Changed in place, as they move.
+        slope: Half of what the cost grows by with each value.
+        bend: Half of what `slope` grows by.
+    """
+
+    values: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where each value would go alone, and what that changes (negative or zero)."""
+        ...
+
+
+def layer_problem(
+    site: Site, original: np.ndarray, fit: Fit, sums: Regression, curvature: np.ndarray
+) -> LayerProblem:
+    """Return what is to be approximated: the best weight for what the layer reads now.
+
+    Args:
+        site: The layer.
+        original: Its weight as it was; zeros stay.
+        fit: What fitting it found.
+        sums: What it reads, and what it should make.
+        curvature: What errors of its outputs cost.
+    """
+    start = site.matrix(original.astype(np.float64))
+    hessian = sums.shrunk().xx
+    diagonal = np.einsum("gii->gi", hessian)
+    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
+    diagonal += level * min(_DAMPING, fit.damping or _DAMPING)
+    # what the samples do not tell about is to stay as it is
+    told = 1 - sums.shares[:, None, None]
+    wanted = told * sums.xy + (hessian - told * sums.xx) @ start
+    target = np.linalg.solve(hessian, wanted)
+    return LayerProblem(target, hessian, curvature, start != 0, precision_of(original))
+
+
+def precision_of(weight: np.ndarray) -> int:
+    """Return the bits of a number of a weight's type, the leading one included."""
+    return 1 - int(np.rint(np.log2(epsilon(weight.dtype))))
+
+
+def error_of(problem: LayerProblem, matrix: np.ndarray) -> float:
+    """Return what a weight, (groups, inputs, outputs), costs at the model's outputs."""
+    off = matrix - problem.target
+    return float((off * across(problem.hessian @ off, problem.curvature)).sum())
+
+
+def in_parts(
+    problem: LayerProblem,
+    mask: np.ndarray,
+    parts: Sequence[np.ndarray],
+    place: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> None:
+    """Give inputs their values part by part, what is left fitted after each to make up for errors.
+
+    It is what optimal brain quantization does (Frantar et al., 2022), for masks of any kind, and
+    outputs that make up for one another.
+
+    Args:
+        problem: The layer.
+        mask: Which weights may be other than zero.
+        parts: Inputs of each part.
+        place: Given the weight as it is fitted and the inputs of a part, returns their values,
+            (groups, inputs of the part, outputs).
+    """
+    matrix, left = problem.target, mask.copy()
+    hessian = problem.hessian.astype(np.float32)
+    wanted = problem.hessian @ problem.target
+    pairs = None
+    if problem.curvature.ndim == 3:  # of the size of 1, for single precision
+        pairs = problem.curvature / max(float(alone(problem.curvature).max()), 1e-300)
+        pairs = pairs.astype(np.float32)
+    values = np.zeros_like(matrix)
+    for at, taken in enumerate(parts):
+        rest = (wanted - problem.hessian @ values).astype(np.float32)
+        start = (matrix * left).astype(np.float32)
+        rounds = _ROUNDS if at else _FIRST_ROUNDS
+        given = (hessian, rest, start, left, rounds, _TOLERANCE, pairs)
+        matrix = conjugate_gradients(*given).astype(np.float64)
+        values[:, taken] = place(matrix, taken)
+        left[:, taken] = False
+
+
+def sweep(
+    problem: LayerProblem,
+    values: np.ndarray,
+    unit: float,
+    row_of: Callable[[int, np.ndarray, np.ndarray], Row],
+) -> int:
+    """Move every value to where its row says that it is best, the others as they are.
+
+    Args:
+        problem: The layer.
+        values: (groups, inputs, outputs), in units; changed in place.
+        unit: What weights are multiples of.
+        row_of: Makes the row of an input, of views of `values`, given slope and bend.
+
+    Returns:
+        How many values moved.
+    """
+    off = values * unit - problem.target
+    single = alone(problem.curvature)
+    moved = 0
+    for at in range(values.shape[1]):
+        slope = across(problem.hessian[:, at : at + 1] @ off, problem.curvature)[:, 0]
+        bend = problem.hessian[:, at, at, None] * single * unit**2
+        row = row_of(at, slope * unit, bend)
+        before = row.values.copy()
+        if problem.curvature.ndim == 2:
+            row.values[...] = row.best()[0]
+        else:
+            _one_by_one(row, problem, at, unit)
+        changed = row.values != before
+        if changed.any():
+            moved += int(changed.sum())
+            off[:, at] = row.values * unit - problem.target[:, at]
+    return moved
+
+
+def _one_by_one(row: Row, problem: LayerProblem, at: int, unit: float) -> None:
+    """Move values of one input that make up for one another, the one that gains most first."""
+    groups = np.arange(len(row.values))
+    scale = problem.hessian[:, at, at] * unit**2
+    for _ in range(_MOST_MOVES):
+        found, gain = row.best()
+        most = gain.argmin(axis=1)
+        by = found[groups, most] - row.values[groups, most]
+        if not by.any():
+            return
+        row.values[groups, most] += by
+        row.slope = row.slope + (scale * by)[:, None] * problem.curvature[groups, most]
