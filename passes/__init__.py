@@ -41,6 +41,7 @@ PASSES = {
     "separable": "passes.factorization.separable:Separable",
     "group": "passes.factorization.group:Group",
     "squeeze": "passes.factorization.squeeze:Squeeze",
+    "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
     "strip-text": "passes.canonical.strip_text:StripText",

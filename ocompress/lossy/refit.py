@@ -106,9 +106,9 @@ def refit(
             mask = start != 0 if job.masked else None
             biased = bias_place(site) is not None
             made = fit(parts, whole, start, mask, biased=biased, curvature=job.curvature)
-            stored = (job.store or _store)([p.candidate for p in pairs], made, sums)
-            if stored is not None:
-                found[id(site.node)] = stored
+            kept = (job.store or stored)([p.candidate for p in pairs], made, sums)
+            if kept is not None:
+                found[id(site.node)] = kept
         ctx.progress(stage, done, len(ready))
     return found
 
@@ -123,8 +123,13 @@ def _pair(node: Node, twin: Node | None) -> Twins | None:
     return Twins(theirs, ours)
 
 
-def _store(sites: Sequence[Site], made: Fit, _: RegressionSums | None) -> Fit | None:
-    """Write a fitted weight and bias; None if the weight's type cannot hold them."""
+def stored(sites: Sequence[Site], made: Fit, _: RegressionSums | None = None) -> Fit | None:
+    """Put a fitted weight and biases in their place; None if the weight's type cannot hold them.
+
+    Args:
+        sites: The layers.
+        made: What was fitted.
+    """
     site = sites[0]
     old = site.layer.weight
     weight = rounded(site.weight(made.matrix), old.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +72,104 @@ class Question:
     rounds: int = 0
 
 
+@dataclass(frozen=True)
+class View:
+    """What data tell of a weight.
+
+    Attributes:
+        candidate: The weight.
+        site: Its first layer.
+        sums: What its layers read, with no targets.
+        curvature: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs);
+            relative to the power of the outputs where no gradient tells.
+        parts: Sums and curvature of samples to fit to and to judge by, where they are scarce.
+    """
+
+    candidate: LayerWeight
+    site: Site
+    sums: Regression
+    curvature: np.ndarray
+    parts: Parts
+
+    @property
+    def hessian(self) -> np.ndarray:
+        """What an error does at the outputs, (groups, inputs, inputs): biases make up for means."""
+        return self.sums.xx if self._biased else self.sums.about_zero().xx
+
+    def shift(self, off: np.ndarray) -> np.ndarray | None:
+        """Return what an error of the weight's shape adds to the mean of each output channel.
+
+        Returns:
+            None where there is no bias to make up for it.
+        """
+        if not self._biased:
+            return None
+        found: np.ndarray = np.einsum("gi,gio->go", self.sums.x, self.site.matrix(off))
+        return found.reshape(-1)
+
+    @property
+    def _biased(self) -> bool:
+        return bias_place(self.site) is not None
+
+
+class Views:
+    """Looks at what weights do, one after the other, in order of execution."""
+
+    def __init__(
+        self, model: Model, candidates: Sequence[LayerWeight], ctx: Context, instead: str
+    ) -> None:
+        """Sort out what cannot be seen, with a remark, and measure Fisher information.
+
+        Args:
+            model: The model as it is.
+            candidates: Weights, in order of use.
+            ctx: Has the data.
+            instead: What the others go by, for people.
+        """
+        self._model, self._ctx, self._instead = model, ctx, instead
+        self._seen: list[tuple[LayerWeight, list[Site]]] = []
+        for candidate in candidates:
+            sites = sites_of(candidate.nodes, model)
+            if isinstance(sites, Refusal):
+                self._blind(candidate, sites.code, sites.why)
+            elif sites[0].inputs > MOST_INPUTS:
+                why = f"{sites[0].inputs} inputs are too many to look at pairs of"
+                self._blind(candidate, "too-wide", why)
+            else:
+                self._seen.append((candidate, sites))
+        every = [s for _, sites in self._seen for s in sites]
+        self._curvatures = curvature(model, every, ctx)
+        self._halves = curvature_parts(model, every, ctx)
+
+    @property
+    def works(self) -> list[float]:
+        """Operations of a round of conjugate gradients for each weight."""
+        first = (sites[0] for _, sites in self._seen)
+        known = self._curvatures
+        return [
+            round_work((s.groups, s.inputs, s.outputs), known.get(s.node.output.name))
+            for s in first
+        ]
+
+    def __iter__(self) -> Iterator[View]:
+        """Yield what is seen of each; the others get a remark."""
+        for candidate, sites, sums in input_moments.look(self._model, self._seen, self._ctx):
+            if sums is None:
+                self._blind(candidate, "unseen", "nothing finite reached it")
+                continue
+            parts = []
+            for at, part in enumerate(sums.parts or ()):
+                known = {name: both[at] for name, both in self._halves.items()}
+                parts.append((part, _curvature_of(sites, part, candidate, known)))
+            own = _curvature_of(sites, sums, candidate, self._curvatures)
+            yield View(candidate, sites[0], sums, own, parts)
+
+    def _blind(self, candidate: LayerWeight, code: str, why: str) -> None:
+        """Say that data tell nothing of a weight; something is made of it all the same."""
+        message = f"{why}: falling back to {self._instead}"
+        self._ctx.remark(Severity.NOTE, code, message, candidate.nodes[0])
+
+
 def measure(
     model: Model, candidates: Sequence[LayerWeight], question: Question, ctx: Context
 ) -> dict[int, Costed]:
@@ -86,42 +184,13 @@ def measure(
     Returns:
         By id of the candidate's value; those that cannot be seen are left out, with a remark.
     """
-    seen: list[tuple[LayerWeight, list[Site]]] = []
-    for candidate in candidates:
-        sites = sites_of(candidate.nodes, model)
-        if isinstance(sites, Refusal):
-            _blind(candidate, sites.code, sites.why, ctx)
-        elif sites[0].inputs > MOST_INPUTS:
-            why = f"{sites[0].inputs} inputs are too many to look at pairs of"
-            _blind(candidate, "too-wide", why, ctx)
-        else:
-            seen.append((candidate, sites))
-    every = [s for _, sites in seen for s in sites]
-    curvatures, halves = curvature(model, every, ctx), curvature_parts(model, every, ctx)
-    first = (sites[0] for _, sites in seen)
-    works = [
-        round_work((s.groups, s.inputs, s.outputs), curvatures.get(s.node.output.name))
-        for s in first
-    ]
-    question = replace(question, rounds=obs.rounds_for(works, obs.least_kept(question.deepest)))
-    found = {}
-    for candidate, sites, sums in input_moments.look(model, seen, ctx):
-        if sums is None:
-            _blind(candidate, "unseen", "nothing finite reached it", ctx)
-            continue
-        own = _curvature_of(sites, sums, candidate, curvatures)
-        parts = []
-        for at, part in enumerate(sums.parts or ()):
-            known = {name: both[at] for name, both in halves.items()}
-            parts.append((part, _curvature_of(sites, part, candidate, known)))
-        site = sites[0]
-        found[id(candidate.value)] = _cost(candidate, site, sums, own, question, parts)
-    return found
-
-
-def _blind(candidate: LayerWeight, code: str, why: str, ctx: Context) -> None:
-    """Say that data tell nothing of a weight; it is pruned all the same."""
-    ctx.remark(Severity.NOTE, code, f"{why}: falling back to magnitude", candidate.nodes[0])
+    views = Views(model, candidates, ctx, "magnitude")
+    rounds = obs.rounds_for(views.works, obs.least_kept(question.deepest))
+    question = replace(question, rounds=rounds)
+    return {
+        id(v.candidate.value): _cost(v.candidate, v.site, v.sums, v.curvature, question, v.parts)
+        for v in views
+    }
 
 
 def _curvature_of(

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site, bias_place
-from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.analysis.regression import RegressionSums
 from ocompress.coding import level_bits
 from ocompress.ir import Model, Node, edit
-from ocompress.lossy.applying import twins_of
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
+from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
 from ocompress.pipeline import Context
 from passes.sharing.descent import RoundingProblem
-from passes.sharing.layer_problem import layer_problem, precision_of
+from passes.sharing.layer_problem import layer_problem, precision_of, relative_error
 from passes.sharing.offers import Rounding, round_alone
 from passes.sharing.rounding import short, solve, step_for
+from passes.sharing.walking import walk
 
 _STEP_BITS = 64
 """What a step takes in a file, about."""
@@ -67,26 +67,14 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
         plan: The roundings.
         ctx: Has the data that the layers are fitted to; None rounds each weight by itself.
     """
-    clone = model.clone()
-    twins = twins_of(clone, model)
-    by_label = {n.label: n for _, n in clone.nodes()}
     moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Rounding)}
-    made: dict[str, Levels] = {}
-    fits = {}
-    if ctx is not None:
-        jobs = [
-            _job(part, move, [by_label[r] for r in move.readers], made)
-            for part, move in moves.items()
-            if move.priced.seen and all(r in by_label for r in move.readers)
-        ]
-        found = refit(model, clone, twins, jobs, ctx)
-        labels = {id(n): n.label for n in clone.graph.nodes}
-        fits = {labels[key]: one for key, one in found.items()}
-    for part, move in moves.items():
-        levels = round_alone(clone, move) if part not in made else None
-        if levels is not None:
-            made[part] = _levels(levels)
+    clone, fits, made = walk(model, moves, ctx, _job, _alone)
     return BuiltLevels(clone, fits, frozenset(made), made)
+
+
+def _alone(model: Model, move: Rounding) -> Levels | None:
+    levels = round_alone(model, move)
+    return None if levels is None else _levels(levels)
 
 
 def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Levels]) -> Job:
@@ -110,7 +98,8 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
         weight = sites[0].weight(rounded.matrix).astype(original.dtype)
         matrix = sites[0].matrix(weight.astype(np.float64))
         bias = whole.bias(matrix)
-        fitted = replace(fit, matrix=matrix, bias=bias, after=_loss(whole, matrix, bias, move))
+        after = relative_error(whole, matrix, bias, move.priced.curvature)
+        fitted = replace(fit, matrix=matrix, bias=bias, after=after)
         bits = _store(sites, fitted, weight, move)
         if bits is None:
             return None
@@ -119,13 +108,6 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
         return fitted
 
     return Job(nodes, masked=False, store=store)
-
-
-def _loss(sums: Regression, matrix: np.ndarray, bias: np.ndarray, move: Rounding) -> float:
-    """Return the error of a layer's outputs relative to their variance, by what outputs cost."""
-    weights = alone(move.priced.curvature)
-    power = max(float((weights * sums.yy).sum()), 1e-30)
-    return float((weights * sums.errors(matrix, bias)).sum()) / power
 
 
 def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Rounding) -> float | None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
-from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
-from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect
+from ocompress.lossy.engine import Chosen, LossyPass, Plan
+from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
@@ -15,6 +15,7 @@ from passes.sharing import rows
 from passes.sharing.building import BuiltLevels, build
 from passes.sharing.offers import Prices
 from passes.sharing.pricing import priced
+from passes.sharing.walking import collected, finish
 
 _DEFAULT_BITS = 4.0
 """Mean bits of a weight where nothing says how many."""
@@ -118,13 +119,7 @@ class Entropy(LossyPass):
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
         rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
-        found = []
-        for weight in collect(model, rules, ctx):
-            if weight.array.any():
-                found.append(weight)
-            else:
-                ctx.skip(weight.nodes[0], _NOTHING.code, _NOTHING.why)
-        return found
+        return collected(model, rules, ctx)
 
     def asked(self, proposal: Prices) -> Plan:
         """Return the rounding that takes the bits that are asked for."""
@@ -136,22 +131,5 @@ class Entropy(LossyPass):
 
     def finish(self, model: Model, proposal: Prices, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""
-        for weight in proposal.weights:
-            if weight.name not in chosen.plan:
-                reason = proposal.reasons.get(weight.name, _NOTHING)
-                ctx.skip(weight.nodes[0], reason.code, reason.why)
         details = rows.details(model, proposal, chosen, ctx)
-        if chosen.built is None:
-            return Outcome(details=details)
-        changed = Facet.WEIGHTS
-        if _inputs(chosen.built.model) != _inputs(model):  # a bias makes up for a mean
-            changed |= Facet.TOPOLOGY | Facet.NAMES
-        model.become(chosen.built.model)
-        return Outcome(changed, {"weights rounded": len(chosen.built.done)}, details)
-
-
-def _inputs(model: Model) -> int:
-    return sum(len(node.inputs) for _, node in model.nodes())
-
-
-_NOTHING = Reason("all-zero", "all its weights are zero")
+        return finish(model, proposal.weights, proposal, chosen, ctx, details, "weights rounded")

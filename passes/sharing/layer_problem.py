@@ -91,8 +91,21 @@ def precision_of(weight: np.ndarray) -> int:
 
 def error_of(problem: LayerProblem, matrix: np.ndarray) -> float:
     """Return what a weight, (groups, inputs, outputs), costs at the model's outputs."""
-    off = matrix - problem.target
-    return float((off * across(problem.hessian @ off, problem.curvature)).sum())
+    return cost_of(problem.hessian, problem.curvature, matrix - problem.target)
+
+
+def cost_of(hessian: np.ndarray, curvature: np.ndarray, off: np.ndarray) -> float:
+    """Return what an error of a weight, (groups, inputs, outputs), costs at the model's outputs."""
+    return float((off * across(hessian @ off, curvature)).sum())
+
+
+def relative_error(
+    sums: Regression, matrix: np.ndarray, bias: np.ndarray, curvature: np.ndarray
+) -> float:
+    """Return the error of a layer's outputs relative to their variance, by what outputs cost."""
+    weights = alone(curvature)
+    power = max(float((weights * sums.yy).sum()), 1e-30)
+    return float((weights * sums.errors(matrix, bias)).sum()) / power
 
 
 def in_parts(

@@ -10,11 +10,12 @@ import numpy as np
 
 from ocompress.ir import Model, edit
 from ocompress.lossy.engine import Plan, Proposal
-from ocompress.lossy.layer_weights import LayerWeight, weight_of
+from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.planning import Move
 from passes.sharing.layer_problem import precision_of
 from passes.sharing.pricing import Priced, flat, place, unflat
 from passes.sharing.rounding import plain, step_for
+from passes.sharing.walking import read_by
 
 ZERO_BITS = 6.5
 """Bits that a weight takes that is not zero where most are: what costs less to lose is lost."""
@@ -50,6 +51,11 @@ class Rounding:
     price: float
     priced: Priced
 
+    @property
+    def seen(self) -> bool:
+        """Whether data tell what its layers read."""
+        return self.priced.seen
+
     def kept(self, weight: np.ndarray) -> np.ndarray:
         """Return which elements of a weight are worth their bits, bool of its shape."""
         found: np.ndarray = weight != 0
@@ -70,11 +76,9 @@ def round_alone(model: Model, move: Rounding) -> np.ndarray | None:
     Returns:
         The levels, (groups, inputs, outputs); None if there is no such weight.
     """
-    node = next((n for _, n in model.nodes() if n.label == move.readers[0]), None)
-    found = weight_of(node) if node is not None else None
-    if node is None or found is None:
+    weight = read_by(model, move)
+    if weight is None:
         return None
-    weight = LayerWeight(*found, [node])
     matrix = flat(weight, weight.array.astype(np.float64))
     lost = flat(weight, move.priced.costs).sum(axis=1, dtype=np.float64)
     power = np.square(matrix).sum(axis=1)

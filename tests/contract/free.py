@@ -115,6 +115,12 @@ def _on_the_grid(inputs: int, outputs: int) -> Array:
     return weight / 1024
 
 
+def nearly_sixteen_values() -> Model:
+    """Make a layer of sixteen values, and noise in the last bits of them."""
+    values = np.random.default_rng(9).choice(np.linspace(-1, 1, 16) ** 3, (64, 64)) / 4
+    return _dense(values * (1 + 2e-7 * _draw(64, 64)))
+
+
 def integers() -> Model:
     return _dense(_on_the_grid(64, 64))
 
@@ -126,6 +132,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "separable": [(one_kernel_per_channel, {"rank": 1})],
     "squeeze": [(squeezed, {"max_macs": 0.7, "layers": ("cut",)})],
     "prune": [(next_to_nothing, {"layers": {"gemm7": 0.5}})],
+    "cluster": [(nearly_sixteen_values, {"bits": 4, "smallest": 4096})],
     "entropy": [(next_to_nothing, {"bits": 16})],
     "prune-channels": [
         (unread_channels, {"ratio": 0.5, "multiple": 1}),

@@ -36,6 +36,7 @@ LEAST_DB = {
     "separable": 7.0,
     "squeeze": 6.0,
     "entropy": 5.0,
+    "cluster": 5.0,
     "factorize": 5.0,
     "group": 5.0,
     "prune-layers": 3.0,

@@ -20,6 +20,7 @@ _NO_ERROR = {"max_error": 1e-12}
 # Settings under which nothing may be lost, and graphs that the pass changes under its defaults.
 IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "equalize": (("mlp", "depthwise_residual"), [{"alpha": 0.0}, {"alpha": 1.0}]),
+    "cluster": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "entropy": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
@@ -105,5 +106,8 @@ def test_what_is_free_is_really_gone(name: str, at: int) -> None:
     elif name == "entropy":
         zeros = [sum((w == 0).sum() for w in m.weights()) for m in (run.before, run.after)]
         assert zeros[1] > zeros[0] + 100
+    elif name == "cluster":
+        most = max((w for w in run.after.weights()), key=lambda w: w.size)
+        assert len(np.unique(most)) == 16
     elif name not in CHANGES_WEIGHTS:
         assert run.after.weight_bytes < run.before.weight_bytes

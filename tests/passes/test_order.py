@@ -17,12 +17,13 @@ FIRST = {
     "quant": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "equalize": {"merge-layers", *REPLACEMENTS},
     "entropy": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
+    "cluster": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "prune": {"merge-layers", *REPLACEMENTS},
     **{name: {"merge-layers"} for name in REPLACEMENTS},
 }
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
-FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", "entropy"}
+FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", "entropy", "cluster"}
 """Which passes must not come later than each."""
 
 

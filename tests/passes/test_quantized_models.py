@@ -35,6 +35,7 @@ def dynamic() -> Model:
 
 
 PASSES = [
+    "cluster",
     "entropy",
     "prune",
     "prune-channels",

@@ -1,0 +1,136 @@
+"""Rewriting weights layer after layer, each on what the layers before it now make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from ocompress.ir import Facet, Model, Node
+from ocompress.lossy.applying import twins_of
+from ocompress.lossy.engine import Chosen, Proposal, Reason
+from ocompress.lossy.layer_weights import LayerWeight, Rules, collect, weight_of
+from ocompress.lossy.least_squares import Fit
+from ocompress.lossy.refit import Job, refit
+from ocompress.pipeline import Context, Outcome
+
+
+class Rewrite(Protocol):
+    """An edit that gives a weight other values."""
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Labels of the nodes that read the weight."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Which input of the first of them it is."""
+        ...
+
+    @property
+    def seen(self) -> bool:
+        """Whether data tell what its layers read."""
+        ...
+
+
+E = TypeVar("E", bound=Rewrite)
+R = TypeVar("R")
+
+
+def walk(
+    model: Model,
+    edits: Mapping[str, E],
+    ctx: Context | None,
+    job: Callable[[str, E, Sequence[Node], dict[str, R]], Job],
+    alone: Callable[[Model, E], R | None],
+) -> tuple[Model, dict[str, Fit], dict[str, R]]:
+    """Rewrite weights of a clone.
+
+    Args:
+        model: Not changed.
+        edits: What becomes of each part.
+        ctx: Has the data that the layers are fitted to; None rewrites each weight by itself.
+        job: Given a part, its edit, the nodes that read its weight and where to note what became
+            of it, returns what fits its layers.
+        alone: Rewrites a weight by itself and says what became of it; None if there is none.
+
+    Returns:
+        The clone, what fitting did by label, and what became of each part.
+    """
+    clone = model.clone()
+    twins = twins_of(clone, model)
+    by_label = {n.label: n for _, n in clone.nodes()}
+    made: dict[str, R] = {}
+    fits = {}
+    if ctx is not None:
+        jobs = [
+            job(part, edit, [by_label[r] for r in edit.readers], made)
+            for part, edit in edits.items()
+            if edit.seen and all(r in by_label for r in edit.readers)
+        ]
+        found = refit(model, clone, twins, jobs, ctx)
+        labels = {id(n): n.label for n in clone.graph.nodes}
+        fits = {labels[key]: one for key, one in found.items()}
+    for part, edit in edits.items():
+        row = alone(clone, edit) if part not in made else None
+        if row is not None:
+            made[part] = row
+    return clone, fits, made
+
+
+def read_by(model: Model, edit: Rewrite) -> LayerWeight | None:
+    """Return the weight that an edit rewrites; None if the model has none there."""
+    node = next((n for _, n in model.nodes() if n.label == edit.readers[0]), None)
+    found = weight_of(node) if node is not None else None
+    return None if node is None or found is None else LayerWeight(*found, [node])
+
+
+def collected(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
+    """Return the weights to rewrite, in order of first use; each other one gets a remark."""
+    found = []
+    for weight in collect(model, rules, ctx):
+        if weight.array.any():
+            found.append(weight)
+        else:
+            ctx.skip(weight.nodes[0], ALL_ZERO.code, ALL_ZERO.why)
+    return found
+
+
+ALL_ZERO = Reason("all-zero", "all its weights are zero")
+
+
+def finish(
+    model: Model,
+    weights: Sequence[LayerWeight],
+    proposal: Proposal,
+    chosen: Chosen,
+    ctx: Context,
+    details: dict[str, Any],
+    done: str,
+) -> Outcome:
+    """Say of each weight that stays why, and let the model become the new one.
+
+    Args:
+        model: As it was; changed in place.
+        weights: Those that were looked at.
+        proposal: Knows reasons.
+        chosen: What came of it.
+        ctx: Is told.
+        details: What the report holds.
+        done: What is counted, for people.
+    """
+    for weight in weights:
+        if weight.name not in chosen.plan:
+            reason = proposal.reasons.get(weight.name, ALL_ZERO)
+            ctx.skip(weight.nodes[0], reason.code, reason.why)
+    if chosen.built is None:
+        return Outcome(details=details)
+    changed = Facet.WEIGHTS
+    if _inputs(chosen.built.model) != _inputs(model):  # a bias makes up for a mean
+        changed |= Facet.TOPOLOGY | Facet.NAMES
+    model.become(chosen.built.model)
+    return Outcome(changed, {done: len(chosen.built.done)}, details)
+
+
+def _inputs(model: Model) -> int:
+    return sum(len(node.inputs) for _, node in model.nodes())
