@@ -43,6 +43,7 @@ PASSES = {
     "squeeze": "passes.factorization.squeeze:Squeeze",
     "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",
+    "binarize": "passes.sharing.binarize:Binarize",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
     "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",

@@ -19,5 +19,9 @@ TO_EQUALIZE = (*MERGES, *REPLACEMENTS)
 """New layers have channels of their own."""
 TO_QUANTIZE = (*MERGES, *REPLACEMENTS, *REMOVALS, "prune", "equalize")
 """All these change float weights, of which quantization leaves none."""
-TO_PACK = (*TO_QUANTIZE, "quant", "quant-dynamic", "quant-weights", "entropy", "cluster")
+TO_PACK = (
+    *TO_QUANTIZE,
+    *("quant", "quant-dynamic", "quant-weights"),
+    *("entropy", "cluster", "binarize"),
+)
 """What changes weights afterwards no longer finds them packed, and leaves them plain."""

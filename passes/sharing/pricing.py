@@ -88,14 +88,14 @@ def unflat(weight: LayerWeight, matrix: np.ndarray) -> np.ndarray:
 
 def _blind(model: Model, weights: Sequence[LayerWeight], ctx: Context | None) -> dict[int, Priced]:
     """Price weights by their power, put right by trying them where there are data."""
-    relative = {w.name: _relative(w) for w in weights}
+    each = {w.name: relative(w) for w in weights}
     trials = {}
     if ctx is not None:
         for weight in weights:
             matrix = flat(weight, weight.array.astype(np.float64))
             power = float(np.square(matrix).mean(axis=1).mean())
-            price = float(relative[weight.name].mean()) * power * 4.0**-_TRIED
-            made = plain(matrix, relative[weight.name], price, 24)
+            price = float(each[weight.name].mean()) * power * 4.0**-_TRIED
+            made = plain(matrix, each[weight.name], price, 24)
             array = unflat(weight, made.matrix).astype(np.float32)
             change = Change(weight.nodes[0].label, place(weight), array, None)
             trials[weight.name] = Trial([change], made.error)
@@ -103,7 +103,7 @@ def _blind(model: Model, weights: Sequence[LayerWeight], ctx: Context | None) ->
     found = {}
     for weight in weights:
         factor = times.of(weight.name) if times is not None else 1.0
-        curvature = relative[weight.name] * factor
+        curvature = each[weight.name] * factor
         squares = np.square(flat(weight, weight.array.astype(np.float64))) * curvature[:, None]
         lost = unflat(weight, squares).astype(np.float32)
         found[id(weight.value)] = Priced(lost, curvature, seen=False)
@@ -115,7 +115,7 @@ def place(weight: LayerWeight) -> int:
     return next(at for at, v in enumerate(weight.nodes[0].inputs) if v is weight.value)
 
 
-def _relative(weight: LayerWeight) -> np.ndarray:
+def relative(weight: LayerWeight) -> np.ndarray:
     """Return what squared errors of each output cost, relative to its power: (1, outputs).
 
     Rows of an embedding table are looked up one by one: there it is the power of the table.

@@ -1,0 +1,146 @@
+"""Weights of signs: one number or a few for each output, and a bit or a few for each weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.errors import OptionError
+from ocompress.lossy import Plan, TableProposal
+from ocompress.lossy.engine import Reason
+from ocompress.pipeline import option
+from passes.sharing import planes
+from passes.sharing.layers import Layer
+from passes.sharing.projected import Code
+from passes.sharing.projecting import ProjectingPass
+from passes.sharing.quadratic import Quadratic
+
+_MOST_PLANES = 4
+_DEFAULT = 2
+_SCALE_BYTES = 4
+_TERNARY_BITS = 1.6
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Sums of so many planes of signs."""
+
+    count: int
+
+    @property
+    def method(self) -> str:
+        """What it is."""
+        return "planes"
+
+    @property
+    def setting(self) -> str:
+        """How far it goes."""
+        return f"{self.count} plane{'s' if self.count > 1 else ''}"
+
+    def nbytes(self, layer: Layer) -> int:
+        """Return a bit for each weight and plane, and the scales."""
+        scales = layer.weight.form.outputs * self.count * _SCALE_BYTES
+        return -(-layer.weight.array.size * self.count // 8) + scales
+
+    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+        """Return the weight that costs least."""
+        rounds = 1 if quick else planes.ROUNDS
+        return planes.solve(problem, planes.signs_of(self.count), rounds=rounds).matrix
+
+
+@dataclass(frozen=True)
+class Ternary:
+    """A sign or zero; what is zero stays zero."""
+
+    method: str = "ternary"
+    setting: str = "a sign or zero"
+
+    def nbytes(self, layer: Layer) -> int:
+        """Return what five weights in a byte take, and the scales."""
+        scales = layer.weight.form.outputs * _SCALE_BYTES
+        return round(layer.weight.array.size * _TERNARY_BITS / 8) + scales
+
+    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+        """Return the weight that costs least."""
+        free = layer.matrix(layer.weight.array) != 0
+        rounds = 1 if quick else planes.ROUNDS
+        return planes.solve(problem, planes.TERNARY, free, rounds=rounds).matrix
+
+
+class Binarize(ProjectingPass):
+    """Make weights of signs: a bit each, times a number for each output; or a few such planes.
+
+    Before: y = Conv(x, W)
+    After:  y = Conv(x, W'), W' = a1 * B1 + a2 * B2 + ..., B of -1 and 1, a for each output channel
+
+    `pack-weights` stores a plane in a bit a weight and the numbers beside it, or a ternary weight in
+    1.6 bits, in a form that ONNX Runtime restores at load. With calibration data (no labels needed)
+    signs are taken input by input, the inputs that follow making up for each error, as in optimal
+    brain quantization, on what the layers before now make; then numbers in closed form and signs one
+    by one, in turn, where errors of outputs cost least by the Fisher information of the model's own
+    outputs. Biases are fitted, and the layers behind that keep their weights. Without data the
+    numbers are means of magnitudes, plane after plane.
+
+    How far: as `planes`, `ternary` or `bits` say (`bits` chooses for each layer); else as far as a
+    limit on the drop (`--max-drop`) allows, which chooses among all of them for each layer; else two
+    planes. Nothing is trained: one plane alone loses a lot on most nets.
+
+    Leaves alone: layers whose weights cost more than they save (not-chosen), weights below
+    `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
+    (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
+    (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
+    (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
+    (too-lossy).
+    Numerics: lossy.
+    Reference: Rastegari et al., XNOR-Net, 2016; Guo et al., Network Sketching, 2017; Li et al.,
+    Ternary Weight Networks, 2016; Frantar et al., Optimal Brain Compression, 2022.
+    """
+
+    name = "binarize"
+    goals = ("planes", "ternary", "bits")
+
+    planes: int | None = option(
+        None, help="Planes of signs of every layer.", at_least=1, at_most=_MOST_PLANES
+    )
+    ternary: bool = option(False, help="A sign or zero for every weight of every layer.")
+    bits: float | None = option(
+        None,
+        help="Mean bits of a weight; layers get as many planes as cost least.",
+        at_least=1.0,
+        at_most=32.0,
+    )
+
+    def __post_init__(self) -> None:
+        """Check that one thing is asked for."""
+        super().__post_init__()
+        if len(self.goals_given) > 1:
+            msg = f"binarize: {' and '.join(self.goals_given)} exclude each other; give one of them"
+            raise OptionError(msg)
+
+    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+        """Return planes and the ternary form, or the one that is asked for."""
+        if self.ternary:
+            return [Ternary()]
+        if self.planes is not None:
+            return [Planes(self.planes)]
+        return [Planes(1), Ternary(), *(Planes(n) for n in range(2, _MOST_PLANES + 1))]
+
+    def asked(self, proposal: TableProposal) -> Plan:
+        """Return the planes that are asked for."""
+        if self.bits is not None:
+            sizes = [proposal.table.rows[part][0].bytes for part in proposal.layers]
+            return proposal.leaving(self.bits / 32) if sizes else {}
+        if self.planes is None and not self.ternary:
+            return _with(proposal, Planes(_DEFAULT).setting)
+        return super().asked(proposal)
+
+
+def _with(proposal: TableProposal, setting: str) -> Plan:
+    found = {}
+    for part in proposal.layers:
+        rows = proposal.table.rows[part]
+        fitting = [at for at in proposal.table.open(part) if rows[at].setting == setting]
+        found[part] = fitting[0] if fitting else 0
+    return proposal.plan(found)

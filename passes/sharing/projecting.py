@@ -1,0 +1,161 @@
+"""Passes that project weights onto what takes few bits: what they have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model
+from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, applying
+from ocompress.lossy.ablation import Change, Trial, tried
+from ocompress.lossy.engine import Chosen, Reason
+from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect
+from ocompress.lossy.refit import Built
+from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.naming import check_patterns
+from passes import order
+from passes.sharing import projected
+from passes.sharing.layers import Layer, Measured, measured
+from passes.sharing.pricing import place
+from passes.sharing.projected import Code, Projection
+
+_LEAST = 0.02
+"""Share of the bytes that moves may leave."""
+
+
+class ProjectingPass(LossyPass):
+    """A pass whose moves put weights into a form that says them in few bits."""
+
+    after = order.TO_QUANTIZE
+    noun = "projections"
+    saves_time = False
+    weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
+
+    fit: bool = option(
+        True, help="With data, let weights make up for each other's errors, layer by layer."
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    op_types: tuple[str, ...] = option(
+        ("Conv", "ConvTranspose", "Gemm", "MatMul"), help="Operators whose weights are changed."
+    )
+    smallest: int = option(256, help="Leave weights with fewer elements alone.", at_least=0)
+
+    def __post_init__(self) -> None:
+        """Check operators."""
+        super().__post_init__()
+        for op_type in self.op_types:
+            if op_type not in OP_TYPES:
+                known = ", ".join(OP_TYPES)
+                msg = f"{self.name}: op_types names {op_type!r}, which is none of {known}"
+                raise OptionError(msg)
+
+    @abstractmethod
+    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+        """Return the forms that a layer may take, or why it can take none."""
+
+    def blind(self) -> LossyPass | None:
+        """Return the pass that fits nothing."""
+        return replace(self, fit=False) if self.fit else None
+
+    def propose(self, model: Model, ctx: Context) -> TableProposal:
+        """Put every layer into every form, and find out what that costs.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+        """
+        check_patterns(model, self.exclude, self.name)
+        weights = []
+        for weight in collect(model, self._rules(), ctx):
+            codes = self.codes(Layer(weight))
+            if isinstance(codes, Reason):
+                ctx.skip(weight.nodes[0], codes.code, codes.why)
+            elif not weight.array.any():
+                ctx.skip(weight.nodes[0], "all-zero", "all its weights are zero")
+            elif codes:
+                weights.append(weight)
+        data = ctx if self.fit and ctx.has_data and weights else None
+        table = _table(self, model, measured(model, weights, data), data)
+        proposal = TableProposal(
+            {w.name: [n.label for n in w.nodes] for w in weights}, table, "bytes"
+        )
+        proposal.least = _LEAST
+        return proposal
+
+    def asked(self, proposal: TableProposal) -> Plan:
+        """Return the plan that puts every layer into the form that takes fewest bytes."""
+        table = proposal.table
+        return proposal.plan({part: table.least(part, "bytes") for part in table.rows})
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model of projected layers, layer after layer fitted."""
+        return projected.build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def finish(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each weight what became of it, and change the model."""
+        before = _inputs(model)
+        outcome = applying.finish(self, model, proposal, chosen, ctx)
+        if not outcome or _inputs(model) != before:  # a bias makes up for a mean
+            return outcome
+        return replace(outcome, changed=Facet.WEIGHTS)
+
+    def _rules(self) -> Rules:
+        return Rules(self.op_types, self.exclude, False, True, self.smallest)
+
+
+def _inputs(model: Model) -> int:
+    return sum(len(node.inputs) for _, node in model.nodes())
+
+
+def _table(
+    item: ProjectingPass, model: Model, layers: Sequence[Measured], ctx: Context | None
+) -> MoveTable:
+    """Return the moves of every layer with what they cost, put right by trying them."""
+    trials, moves = {}, {}
+    for own in layers:
+        weight = own.layer.weight
+        codes = item.codes(own.layer)
+        assert not isinstance(codes, Reason)
+        rows = []
+        for code in codes:
+            matrix = code.solve(own.problem, own.layer, quick=True)
+            error = own.problem.cost(matrix)
+            rows.append((code, error))
+            if ctx is not None:
+                trials[_key(weight, code)] = _trial(own, matrix, error)
+        moves[weight.name] = own, rows
+    times = tried(model, trials, ctx) if ctx is not None else None
+    table = MoveTable()
+    for name, (own, rows) in moves.items():
+        weight = own.layer.weight
+        readers = tuple(n.label for n in weight.nodes)
+        table.add(Move(name, KEEP, "", 0.0, weight.array.nbytes, 0.0))
+        for code, error in rows:
+            factor = 1.0 if times is None else times.of(_key(weight, code))
+            edit = Projection(readers, place(weight), code, own.problem.curvature, own.seen)
+            nbytes = code.nbytes(own.layer)
+            table.add(Move(name, code.method, code.setting, error * factor, nbytes, 0.0, edit=edit))
+    table.drop_slower("bytes", "it takes no fewer bytes")
+    return table
+
+
+def _key(weight: LayerWeight, code: Code) -> str:
+    return f"{weight.name} {code.method} {code.setting}"
+
+
+def _trial(own: Measured, matrix: np.ndarray, error: float) -> Trial:
+    weight = own.layer.weight
+    array = own.layer.array(matrix).astype(weight.array.dtype)
+    shift = own.shift(matrix)
+    changes = [
+        Change(node.label, at, array, shift)
+        for node in weight.nodes
+        for at, value in enumerate(node.inputs)
+        if value is weight.value
+    ]
+    return Trial(changes, error)

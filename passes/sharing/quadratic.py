@@ -1,0 +1,125 @@
+"""What the weight of one layer may cost, and fitting numbers that many weights share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.lossy.fisher import across, alone
+
+_ROUNDS, _TOLERANCE = 40, 1e-3
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The cost of a weight W: tr(G D^T H D) for its difference D from a target.
+
+    Attributes:
+        target: The weight that would cost nothing, (groups, inputs, outputs), float64.
+        hessian: H, what an error does at the layer's outputs, (groups, inputs, inputs); None if
+            nothing is known of the inputs, which then count alike and singly.
+        curvature: G, what errors of outputs cost, (groups, outputs, outputs) in pairs, or (groups,
+            outputs).
+    """
+
+    target: np.ndarray
+    hessian: np.ndarray | None
+    curvature: np.ndarray
+
+    def slope(self, off: np.ndarray) -> np.ndarray:
+        """Return half of the gradient of the cost at a difference from the target."""
+        return across(off if self.hessian is None else self.hessian @ off, self.curvature)
+
+    def cost(self, matrix: np.ndarray) -> float:
+        """Return what a weight costs, (groups, inputs, outputs)."""
+        off = matrix - self.target
+        return float((off * self.slope(off)).sum())
+
+    def power(self) -> np.ndarray:
+        """Return what an error of each input costs by itself, outputs aside: (groups, inputs)."""
+        if self.hessian is None:
+            return np.ones(self.target.shape[:2])
+        return np.asarray(np.einsum("gii->gi", self.hessian))
+
+    def weights(self) -> np.ndarray:
+        """Return what a squared error of each weight costs by itself."""
+        return np.asarray(self.power()[:, :, None] * alone(self.curvature)[:, None])
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of some numbers each weight is made of: factor x number, summed over shares.
+
+    Attributes:
+        index: Position of the number, int, of the weight's shape or one that broadcasts to it.
+        factor: What it is multiplied by, of the same kind.
+    """
+
+    index: np.ndarray
+    factor: np.ndarray
+
+
+def weight_of(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
+    """Return the weight that shared numbers make, (groups, inputs, outputs)."""
+    return np.asarray(sum(share.factor * numbers[share.index] for share in shares))
+
+
+def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np.ndarray:
+    """Return the shared numbers that cost least: linear least squares, in closed form.
+
+    The normal equations are solved by conjugate gradients (Hestenes and Stiefel, 1952), because
+    products with H and G are cheap and the matrix of the equations is not.
+
+    Args:
+        problem: The layer.
+        shares: What every weight is made of.
+        start: Numbers to start from, [n]; those that no weight is made of stay.
+    """
+    shape, size = problem.target.shape, start.size
+
+    def gathered(slope: np.ndarray) -> np.ndarray:
+        return _sums(shares, slope, shape, size)
+
+    seen = sum(
+        np.bincount(_wide(s.index, shape), _wide(np.square(s.factor), shape, problem), size)
+        for s in shares
+    )
+    inverse = np.where(seen > 0, 1 / np.maximum(seen, 1e-300), 0.0)
+    numbers = start.astype(np.float64)
+    residual = -gathered(problem.slope(weight_of(numbers, shares) - problem.target))
+    direction = step = residual * inverse
+    power = float(residual @ step)
+    enough = _TOLERANCE**2 * power
+    for _ in range(min(_ROUNDS, 2 * size)):
+        if power <= enough or power <= 0:
+            break
+        turned = gathered(problem.slope(weight_of(direction, shares)))
+        bend = float(direction @ turned)
+        if bend <= 0:
+            break
+        numbers = numbers + power / bend * direction
+        residual = residual - power / bend * turned
+        step = residual * inverse
+        before, power = power, float(residual @ step)
+        direction = step + power / before * direction
+    return numbers
+
+
+def _sums(
+    shares: Sequence[Share], slope: np.ndarray, shape: tuple[int, ...], size: int
+) -> np.ndarray:
+    """Add up over all weights what each says of the numbers that it is made of."""
+    total = np.zeros(size)
+    for share in shares:
+        total += np.bincount(_wide(share.index, shape), (slope * share.factor).reshape(-1), size)
+    return total
+
+
+def _wide(
+    array: np.ndarray, shape: tuple[int, ...], problem: Quadratic | None = None
+) -> np.ndarray:
+    if problem is not None:
+        array = array * problem.weights()
+    return np.broadcast_to(array, shape).reshape(-1)
