@@ -46,8 +46,7 @@ class Planes:
 
     def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
-        rounds = 1 if quick else planes.ROUNDS
-        return planes.solve(problem, planes.signs_of(self.count), rounds=rounds).matrix
+        return _solved(problem, planes.signs_of(self.count), None, quick)
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,21 @@ class Ternary:
     def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         free = layer.matrix(layer.weight.array) != 0
-        rounds = 1 if quick else planes.ROUNDS
-        return planes.solve(problem, planes.TERNARY, free, rounds=rounds).matrix
+        return _solved(problem, planes.TERNARY, free, quick)
+
+
+def _solved(
+    problem: Quadratic, words: np.ndarray, free: np.ndarray | None, quick: bool
+) -> np.ndarray:
+    rounds = 1 if quick else planes.ROUNDS
+    columns = planes.columns_of(problem)
+    if columns is None:
+        return planes.solve(problem, words, free, rounds).matrix
+    own = planes.by_columns(problem, columns)
+    costs = [p.cost(planes.solve(p, words, free, rounds=0).matrix) for p in (problem, own)]
+    if costs[0] <= costs[1]:
+        return planes.solve(problem, words, free, rounds).matrix
+    return np.asarray(planes.solve(own, words, free, rounds).matrix * columns[:, :, None])
 
 
 class Binarize(ProjectingPass):
@@ -75,17 +87,18 @@ class Binarize(ProjectingPass):
     Before: y = Conv(x, W)
     After:  y = Conv(x, W'), W' = a1 * B1 + a2 * B2 + ..., B of -1 and 1, a for each output channel
 
-    `pack-weights` stores a plane in a bit a weight and the numbers beside it, or a ternary weight in
-    1.6 bits, in a form that ONNX Runtime restores at load. With calibration data (no labels needed)
-    signs are taken input by input, the inputs that follow making up for each error, as in optimal
-    brain quantization, on what the layers before now make; then numbers in closed form and signs one
-    by one, in turn, where errors of outputs cost least by the Fisher information of the model's own
+    `pack-weights` stores a plane in a bit a weight, a ternary weight in 1.6 bits, and the numbers
+    beside them, in a form that ONNX Runtime restores at load. Where many outputs share an input,
+    its weights have a number in common, too. With calibration data (no labels needed) signs are
+    taken input by input, the inputs that follow making up for each error, as in optimal brain
+    quantization, on what the layers before now make; then numbers in closed form and signs one by
+    one, in turn, where errors of outputs cost least by the Fisher information of the model's own
     outputs. Biases are fitted, and the layers behind that keep their weights. Without data the
     numbers are means of magnitudes, plane after plane.
 
     How far: as `planes`, `ternary` or `bits` say (`bits` chooses for each layer); else as far as a
-    limit on the drop (`--max-drop`) allows, which chooses among all of them for each layer; else two
-    planes. Nothing is trained: one plane alone loses a lot on most nets.
+    limit on the drop (`--max-drop`) allows, which chooses among all of them for each layer; else
+    two planes. Nothing is trained: one plane alone loses a lot on deep nets.
 
     Leaves alone: layers whose weights cost more than they save (not-chosen), weights below
     `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`

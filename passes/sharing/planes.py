@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.linear_rows import MOST_INPUTS
 from ocompress.lossy.fisher import across, alone
 from passes.sharing.quadratic import Quadratic, Share, fitted
 
@@ -16,6 +17,12 @@ _BLOCK = 64
 """Inputs whose slopes are updated one by one; the others follow block by block."""
 _MANTISSA = 11
 """Bits of a scale: it is exact in float16, and sums of several are exact in float32."""
+_FEWEST_OUTPUTS = 32
+"""Outputs that share the numbers of inputs, at least."""
+_OCTAVES = 6
+"""Half octaves that inputs may differ from the median by, up and down."""
+_SQUARE_ROOT = 23 / 16
+"""About the square root of two, in so few bits that products with words are exact."""
 
 
 def signs_of(planes: int) -> np.ndarray:
@@ -26,6 +33,42 @@ def signs_of(planes: int) -> np.ndarray:
 
 TERNARY = np.array([[0.0], [1.0], [-1.0]])
 """The words of one sign or none; code 0 is zero."""
+
+
+def columns_of(problem: Quadratic) -> np.ndarray | None:
+    """Return what weights of each input are divided by to be alike: (1, inputs); None if they are.
+
+    It takes half octaves about the median, which few bits say.
+
+    Args:
+        problem: The layer; one of several groups has none, and one of few outputs, because what
+            they would take is not worth it.
+    """
+    groups, inputs, outputs = problem.target.shape
+    if groups > 1 or outputs < _FEWEST_OUTPUTS or inputs > MOST_INPUTS:
+        return None
+    sizes = np.sqrt(np.square(problem.target).mean(axis=2))
+    level = float(np.median(sizes[sizes > 0])) if sizes.any() else 0.0
+    if level <= 0:
+        return None
+    half = np.rint(2 * np.log2(np.maximum(sizes / level, 1e-9))).clip(-_OCTAVES, _OCTAVES)
+    found = np.exp2(half // 2) * np.where(half % 2, _SQUARE_ROOT, 1.0)
+    return found if (found != found[0, 0]).any() else None
+
+
+def by_columns(problem: Quadratic, columns: np.ndarray) -> Quadratic:
+    """Return the same layer for weights that are divided by a number for each input.
+
+    Args:
+        problem: The layer.
+        columns: (groups, inputs).
+    """
+    hessian = problem.hessian
+    if hessian is None:
+        hessian = np.square(columns)[:, :, None] * np.eye(columns.shape[1])
+    else:
+        hessian = columns[:, :, None] * hessian * columns[:, None]
+    return Quadratic(problem.target / columns[:, :, None], hessian, problem.curvature)
 
 
 @dataclass(frozen=True)

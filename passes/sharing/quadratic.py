@@ -66,6 +66,10 @@ def weight_of(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
     return np.asarray(sum(share.factor * numbers[share.index] for share in shares))
 
 
+def _single_weight(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
+    return weight_of(numbers, shares).astype(np.float32)
+
+
 def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np.ndarray:
     """Return the shared numbers that cost least: linear least squares, in closed form.
 
@@ -78,6 +82,7 @@ def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np
         start: Numbers to start from, [n]; those that no weight is made of stay.
     """
     shape, size = problem.target.shape, start.size
+    problem = _single(problem)
 
     def gathered(slope: np.ndarray) -> np.ndarray:
         return _sums(shares, slope, shape, size)
@@ -88,14 +93,14 @@ def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np
     )
     inverse = np.where(seen > 0, 1 / np.maximum(seen, 1e-300), 0.0)
     numbers = start.astype(np.float64)
-    residual = -gathered(problem.slope(weight_of(numbers, shares) - problem.target))
+    residual = -gathered(problem.slope(_single_weight(numbers, shares) - problem.target))
     direction = step = residual * inverse
     power = float(residual @ step)
     enough = _TOLERANCE**2 * power
     for _ in range(min(_ROUNDS, 2 * size)):
         if power <= enough or power <= 0:
             break
-        turned = gathered(problem.slope(weight_of(direction, shares)))
+        turned = gathered(problem.slope(_single_weight(direction, shares)))
         bend = float(direction @ turned)
         if bend <= 0:
             break
@@ -105,6 +110,15 @@ def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np
         before, power = power, float(residual @ step)
         direction = step + power / before * direction
     return numbers
+
+
+def _single(problem: Quadratic) -> Quadratic:
+    """Return a problem in single precision, what outputs cost of the size of 1."""
+    costs = problem.curvature / max(float(alone(problem.curvature).max()), 1e-300)
+    hessian = problem.hessian
+    if hessian is not None:
+        hessian = (hessian / max(float(problem.power().max()), 1e-300)).astype(np.float32)
+    return Quadratic(problem.target.astype(np.float32), hessian, costs.astype(np.float32))
 
 
 def _sums(

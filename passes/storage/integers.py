@@ -17,12 +17,13 @@ import numpy as np
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
 
-_NODE = 40
+NODE = 40
 """Bytes of a node with its names."""
 _BYTE = 8
 _INT32 = int(DType.INT32)
 _TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2, 7: 2}
 """By bits, how many integers are one word of at most 16 bits."""
+_SMALL_TABLE = 1 << 11
 
 
 def shared(array: np.ndarray) -> np.ndarray:
@@ -36,6 +37,13 @@ def _number(number: int) -> np.ndarray:
 
 
 _NUMBERS = {n: _number(n) for n in (0, 1, *(1 << bits for bits in range(1, 17)))}
+
+
+def number(value: int) -> np.ndarray:
+    """Return an int32 that all constants share."""
+    return _NUMBERS.setdefault(value, _number(value))
+
+
 _FIRST, _FLAT = shared(np.zeros(1, np.int64)), shared(np.full(1, -1, np.int64))
 _COLUMN = shared(np.array([-1, 1], np.int64))
 
@@ -45,20 +53,20 @@ def bits_for(count: int) -> int:
     return max(1, math.ceil(math.log2(count))) if count > 1 else 1
 
 
-def fields(recipe: Recipe, bits: int, count: int) -> str:
-    """Write down the fields of every word, as int32 [2 ** (bits * count), count]."""
-    numbers = [recipe.leaf(_NUMBERS[n]) for n in (0, 1 << bits * count, 1)]
+def fields(recipe: Recipe, base: int, count: int) -> str:
+    """Write down the digits of every word, the lowest first, as int32 [base ** count, count]."""
+    numbers = [recipe.leaf(number(n)) for n in (0, base**count, 1)]
     words = recipe.op("Reshape", recipe.op("Range", *numbers), recipe.leaf(_COLUMN))
-    factors = (1 << bits * np.arange(count)).astype(np.int32)
+    factors = (base ** np.arange(count)).astype(np.int32)
     moved = recipe.op("Div", words, recipe.leaf(factors))
-    return recipe.op("Mod", moved, recipe.leaf(_NUMBERS[1 << bits]))
+    return recipe.op("Mod", moved, recipe.leaf(number(base)))
 
 
-def joined(values: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """Return words of so many integers, the first in the lowest bits; zeros fill the last."""
+def joined(values: np.ndarray, base: int, count: int) -> np.ndarray:
+    """Return words of so many digits, the first the lowest; zeros fill the last."""
     padded = np.zeros(-(-len(values) // count) * count, np.int64)
     padded[: len(values)] = values
-    return np.asarray((padded.reshape(-1, count) << bits * np.arange(count)).sum(1))
+    return np.asarray((padded.reshape(-1, count) * base ** np.arange(count)).sum(1))
 
 
 def shaped(recipe: Recipe, found: str, have: int, shape: tuple[int, ...]) -> str:
@@ -94,13 +102,13 @@ class Integers:
     def nbytes(self) -> int:
         """Bytes in a file, nodes included."""
         sizes = (math.ceil(self.values.size * bits / 8) for bits, _ in self._parts())
-        return sum(size + 6 * _NODE for size in sizes)
+        return sum(size + 6 * NODE for size in sizes)
 
     @property
     def together(self) -> int:
         """How many are looked up at once: as many as a table of all words is worth."""
         count = _TOGETHER.get(self.bits, 1)
-        return count if count << self.bits * count <= max(self.values.size, 1 << 11) else 1
+        return count if count << self.bits * count <= max(self.values.size, _SMALL_TABLE) else 1
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Write down how they are read out, as int32 of a shape."""
@@ -111,9 +119,9 @@ class Integers:
                 narrow = part.reshape(shape).astype(np.uint8 if bits == _BYTE else np.uint16)
                 found = recipe.op("Cast", recipe.leaf(narrow), to=_INT32)
             else:
-                table = fields(recipe, bits, _BYTE // bits)
+                table = fields(recipe, 1 << bits, _BYTE // bits)
                 if shift:
-                    table = recipe.op("Mul", table, recipe.leaf(_NUMBERS[1 << shift]))
+                    table = recipe.op("Mul", table, recipe.leaf(number(1 << shift)))
                 found = Integers(part, bits).look_up(recipe, table, _BYTE // bits, shape)
             whole = recipe.op("Add", whole, found) if whole else found
         return whole
@@ -127,10 +135,8 @@ class Integers:
             count: Integers in a word.
             shape: Shape of what is found, of as many elements.
         """
-        words = joined(self.values, self.bits, count)
-        order = Integers(words, self.bits * count).write(recipe, (len(words),))
-        found = recipe.op("Gather", table, order)
-        return shaped(recipe, found, len(words) * count, shape)
+        words = joined(self.values, 1 << self.bits, count)
+        return _looked_up(recipe, table, words, self.bits * count, count, shape)
 
     def _parts(self) -> Iterator[tuple[int, int]]:
         """Yield the fields that make an integer: bits, and how far they are shifted."""
@@ -142,3 +148,60 @@ class Integers:
             if self.bits & bits:
                 yield bits, shift
                 shift += bits
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Non-negative integers below a base that is no power of two, several in a word.
+
+    Attributes:
+        values: int [n].
+        base: What they are below.
+        together: Digits of a word.
+        width: Bits of a word, 8 or 16.
+    """
+
+    values: np.ndarray
+    base: int
+    together: int
+    width: int
+
+    @property
+    def bits(self) -> float:
+        """Bits of each."""
+        return round(self.width / self.together, 2)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file, nodes included."""
+        return Integers(self._words, self.width).nbytes
+
+    @property
+    def _words(self) -> np.ndarray:
+        return joined(self.values, self.base, self.together)
+
+    def look_up(self, recipe: Recipe, table: str, count: int, shape: tuple[int, ...]) -> str:
+        """Write down how a table says what they stand for, see `Integers.look_up`."""
+        assert count == self.together
+        return _looked_up(recipe, table, self._words, self.width, count, shape)
+
+
+def digits(values: np.ndarray, base: int) -> Digits | None:
+    """Return integers as digits of words; None if they take no fewer bits than each on its own."""
+    found = None
+    for width in (_BYTE, 16):
+        count = int(width / math.log2(base)) if base > 1 else 0
+        if count < 2 or count * base**count > max(values.size, _SMALL_TABLE):
+            continue
+        better = found is None or width / count < found.bits
+        if better and width / count < bits_for(base):
+            found = Digits(values, base, count, width)
+    return found
+
+
+def _looked_up(
+    recipe: Recipe, table: str, words: np.ndarray, bits: int, count: int, shape: tuple[int, ...]
+) -> str:
+    """Write down what words of so many integers stand for by a table of all words."""
+    order = Integers(words, bits).write(recipe, (len(words),))
+    return shaped(recipe, recipe.op("Gather", table, order), len(words) * count, shape)

@@ -15,6 +15,7 @@ from ocompress.ir.packed import Packed, Recipe
 from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
 from passes.storage import forms
+from passes.storage.kinds import Form
 
 _OPSET = 11
 _LARGEST = 1_900_000_000
@@ -84,9 +85,9 @@ class PackWeights(Pass):
         return _outcome(kept, bytes_before) if kept else Outcome()
 
 
-def _found(model: Model, least: int) -> Iterator[tuple[Value, forms.Form]]:
+def _found(model: Model, least: int) -> Iterator[tuple[Value, Form]]:
     """Yield the constants that have a smaller form, with it."""
-    known: dict[int, tuple[np.ndarray, forms.Form]] = {}  # arrays are kept, so ids stay theirs
+    known: dict[int, tuple[np.ndarray, Form]] = {}  # arrays are kept, so ids stay theirs
     for graph in model.graph.graphs():
         for value in graph.initializers.values():
             array = value.constant
@@ -101,7 +102,7 @@ def _found(model: Model, least: int) -> Iterator[tuple[Value, forms.Form]]:
                 yield value, form
 
 
-def _hold(found: Sequence[tuple[Value, forms.Form]]) -> None:
+def _hold(found: Sequence[tuple[Value, Form]]) -> None:
     """Have files hold constants in forms; those of one form share its leaves."""
     written: dict[int, Packed] = {}
     for value, form in found:
@@ -141,7 +142,7 @@ def _equal(array: np.ndarray, other: np.ndarray | None) -> bool:
     )
 
 
-def _outcome(kept: list[tuple[Value, forms.Form]], before: dict[str, int]) -> Outcome:
+def _outcome(kept: list[tuple[Value, Form]], before: dict[str, int]) -> Outcome:
     rows = [
         {
             "tensor": value.name,

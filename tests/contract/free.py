@@ -125,6 +125,11 @@ def integers() -> Model:
     return _dense(_on_the_grid(64, 64))
 
 
+def signs() -> Model:
+    """Make a layer whose weights differ from a number for each output and its signs by rounding."""
+    return _dense(np.sign(_draw(40, 48)) * np.arange(8, 56) / 256 + 1e-7 * _draw(40, 48))
+
+
 FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "equalize": [(unread_channels, {}), (block_diagonal, {})],
     "factorize": [(low_rank, {"rank": 2, "layers": ("gemm7",)})],
@@ -133,6 +138,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "squeeze": [(squeezed, {"max_macs": 0.7, "layers": ("cut",)})],
     "prune": [(next_to_nothing, {"layers": {"gemm7": 0.5}})],
     "cluster": [(nearly_sixteen_values, {"bits": 4, "smallest": 4096})],
+    "binarize": [(signs, {"planes": 1, "smallest": 1000})],
     "entropy": [(next_to_nothing, {"bits": 16})],
     "prune-channels": [
         (unread_channels, {"ratio": 0.5, "multiple": 1}),

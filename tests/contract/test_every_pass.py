@@ -35,6 +35,7 @@ LEAST_DB = {
     "prune-channels": 12.0,
     "separable": 7.0,
     "squeeze": 6.0,
+    "binarize": 5.0,
     "entropy": 5.0,
     "cluster": 5.0,
     "factorize": 5.0,

@@ -10,6 +10,7 @@ import pytest
 
 from ocompress.ir import text
 from ocompress.pipeline import Numerics, all_passes, find
+from passes.storage.forms import smallest
 from tests.contract.enrolled import GRAPHS, ran
 from tests.contract.free import FREE
 from tests.contract.harness import Run, outputs, run_pass
@@ -21,6 +22,7 @@ _NO_ERROR = {"max_error": 1e-12}
 IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "equalize": (("mlp", "depthwise_residual"), [{"alpha": 0.0}, {"alpha": 1.0}]),
     "cluster": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
+    "binarize": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "entropy": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
@@ -34,6 +36,8 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "quant-dynamic": (("wide",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
     "quant-weights": (("products",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
 }
+FEW_VALUES = {"binarize"}
+"""Passes whose weights take less only once they are packed."""
 CHANGES_WEIGHTS = {"equalize"}
 """Passes that lose nothing themselves: they rewrite weights without a change of the outputs."""
 IDENTITIES = [
@@ -109,5 +113,8 @@ def test_what_is_free_is_really_gone(name: str, at: int) -> None:
     elif name == "cluster":
         most = max((w for w in run.after.weights()), key=lambda w: w.size)
         assert len(np.unique(most)) == 16
+    elif name in FEW_VALUES:
+        sizes = [sum(smallest(w).nbytes for w in m.weights()) for m in (run.before, run.after)]
+        assert sizes[1] < 0.7 * sizes[0]
     elif name not in CHANGES_WEIGHTS:
         assert run.after.weight_bytes < run.before.weight_bytes

@@ -16,6 +16,7 @@ REMOVALS = ("prune-channels", "prune-heads", "prune-layers")
 FIRST = {
     "quant": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "equalize": {"merge-layers", *REPLACEMENTS},
+    "binarize": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "entropy": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "cluster": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "prune": {"merge-layers", *REPLACEMENTS},
@@ -23,7 +24,8 @@ FIRST = {
 }
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
-FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", "entropy", "cluster"}
+SHARING = ("entropy", "cluster", "binarize")
+FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING}
 """Which passes must not come later than each."""
 
 

@@ -36,6 +36,7 @@ def dynamic() -> Model:
 
 PASSES = [
     "cluster",
+    "binarize",
     "entropy",
     "prune",
     "prune-channels",

@@ -18,14 +18,8 @@ TARGET = Target(name="test", arch=Arch.ANY)
 MS = "com.microsoft"
 PASSES = [
     *("prune", "prune-channels", "prune-heads", "factorize", "separable", "group", "squeeze"),
-    *(
-        "quant{rest=float}",
-        "quant-weights",
-        "quant-weights{form=fp16}",
-        "quant-dynamic",
-        "entropy",
-        "cluster",
-    ),
+    *("quant{rest=float}", "quant-weights", "quant-weights{form=fp16}", "quant-dynamic"),
+    *("entropy", "cluster", "binarize"),
 ]
 
 

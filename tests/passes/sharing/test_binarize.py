@@ -1,0 +1,105 @@
+"""The pass `binarize`: weights of signs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.errors import OptionError
+from ocompress.ir import Model, Node
+from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from passes.pruning.prune import Prune
+from passes.sharing.binarize import Binarize
+from tests.passes.pruning.on_data import Fake, error, run, weight_of
+from tests.passes.pruning.test_prune_with_data import net
+
+
+def binarized(
+    model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
+) -> tuple[Model, Outcome, Context]:
+    return run(Binarize(smallest=64, **options), model, data=data, guards=guards)
+
+
+def by_output(node: Node) -> np.ndarray:
+    weight = weight_of(node)
+    assert weight is not None
+    return weight.reshape(len(weight), -1) if node.op_type == "Conv" else weight.T
+
+
+def most_values(model: Model) -> int:
+    layers = [n for n in model.graph.nodes if n.is_op("Conv")]
+    return max(len(np.unique(row)) for n in layers for row in by_output(n))
+
+
+@pytest.mark.parametrize("data", [True, False])
+@pytest.mark.parametrize(("options", "values"), [({"planes": 1}, 2), ({"planes": 3}, 8)])
+def test_every_output_has_so_many_values(data: bool, options: dict[str, Any], values: int) -> None:
+    model, outcome, _ = binarized(net(), data=data, **options)
+    assert outcome.counts == {"projections made": 3}
+    assert most_values(model) == values
+
+
+def test_a_ternary_weight_has_a_sign_or_zero_and_zeros_stay() -> None:
+    pruned, _, _ = run(Prune(protect_ends=False, smallest=0, sparsity=0.6), net())
+    model, _, _ = binarized(pruned, ternary=True)
+    for before, after in zip(pruned.graph.nodes, model.graph.nodes, strict=True):
+        if before.is_op("Conv"):
+            old, new = by_output(before), by_output(after)
+            assert not new[old == 0].any()
+            assert all(len(np.unique(np.abs(row[row != 0]))) <= 1 for row in new)
+
+
+def test_planes_lose_less_the_more_there_are_and_data_help() -> None:
+    lost = [error(net(), binarized(net(), planes=n)[0]) for n in (1, 2, 3)]
+    assert lost[0] > 2 * lost[1] > 4 * lost[2]
+    blind = error(net(), binarized(net(), planes=2, data=False)[0])
+    assert lost[1] < 0.5 * blind
+
+
+def test_bits_are_dealt_out_where_they_pay() -> None:
+    model, outcome, _ = binarized(net(), bits=2.5)
+    rows = {row["name"]: row for row in outcome.details["moves"]}
+    assert {row["method"] for row in rows.values() if "method" in row} <= {"planes", "ternary"}
+    assert len({row.get("setting") for row in rows.values()}) > 1
+    same, _, _ = binarized(net(), planes=2)
+    assert error(net(), model) < 1.2 * error(net(), same)
+
+
+def test_it_goes_as_far_as_the_limit_lets_and_names_what_stays() -> None:
+    def guard(limit: float) -> Fake:
+        def rule(candidate: Model, _: Model) -> Verdict:
+            lost = error(net(), candidate)
+            return Verdict(lost <= limit, "max-drop", "", {"drop": lost, "limit": limit})
+
+        return Fake("max-drop", rule)
+
+    found, _, _ = binarized(net(), guards=[guard(0.05)])
+    assert 0.001 < error(net(), found) <= 0.05
+    _, outcome, ctx = binarized(net(), guards=[guard(1e-9)])
+    assert not outcome
+    assert ctx.diagnostics.declined("binarize")["too-lossy"] == 3
+
+
+def test_a_shared_weight_is_projected_once() -> None:
+    model, outcome, _ = binarized(net(shared=True), planes=2)
+    assert outcome.counts == {"projections made": 3}
+    by_label = {n.label: n for n in model.graph.nodes}
+    assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
+
+
+def test_layers_behind_that_keep_their_weights_are_fitted() -> None:
+    fitted, _, _ = binarized(net(), planes=1, exclude=("c3", "y"))
+    before, after = (
+        weight_of(next(n for n in m.graph.nodes if n.label == "c3")) for m in (net(), fitted)
+    )
+    assert before is not None
+    assert after is not None
+    assert 0 < np.abs(after - before).max() < np.abs(before).max()
+
+
+def test_what_excludes_each_other_is_refused() -> None:
+    with pytest.raises(OptionError, match="planes and ternary exclude each other"):
+        Binarize(planes=2, ternary=True)
