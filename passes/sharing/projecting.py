@@ -63,29 +63,38 @@ class ProjectingPass(LossyPass):
         """Return the pass that fits nothing."""
         return replace(self, fit=False) if self.fit else None
 
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the weights that may be changed."""
+        found = self._find(model, ctx)
+        return Outcome(counts={"weights that may be changed": len(found)} if found else {})
+
     def propose(self, model: Model, ctx: Context) -> TableProposal:
         """Put every layer into every form, and find out what that costs.
 
         Raises:
             OptionError: If a name pattern matches nothing.
         """
+        weights = self._find(model, ctx)
+        data = ctx if self.fit and ctx.has_data and weights else None
+        table = _table(self, model, measured(model, weights, data), data)
+        labels = {w.name: [n.label for n in w.nodes] for w in weights}
+        proposal = TableProposal(labels, table, "bytes")
+        proposal.least = _LEAST
+        return proposal
+
+    def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
-        weights = []
-        for weight in collect(model, self._rules(), ctx):
+        rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
+        found = []
+        for weight in collect(model, rules, ctx):
             codes = self.codes(Layer(weight))
             if isinstance(codes, Reason):
                 ctx.skip(weight.nodes[0], codes.code, codes.why)
             elif not weight.array.any():
                 ctx.skip(weight.nodes[0], "all-zero", "all its weights are zero")
-            elif codes:
-                weights.append(weight)
-        data = ctx if self.fit and ctx.has_data and weights else None
-        table = _table(self, model, measured(model, weights, data), data)
-        proposal = TableProposal(
-            {w.name: [n.label for n in w.nodes] for w in weights}, table, "bytes"
-        )
-        proposal.least = _LEAST
-        return proposal
+            else:
+                found.append(weight)
+        return found
 
     def asked(self, proposal: TableProposal) -> Plan:
         """Return the plan that puts every layer into the form that takes fewest bytes."""
@@ -103,9 +112,6 @@ class ProjectingPass(LossyPass):
         if not outcome or _inputs(model) != before:  # a bias makes up for a mean
             return outcome
         return replace(outcome, changed=Facet.WEIGHTS)
-
-    def _rules(self) -> Rules:
-        return Rules(self.op_types, self.exclude, False, True, self.smallest)
 
 
 def _inputs(model: Model) -> int:

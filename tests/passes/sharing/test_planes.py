@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_signs_that_make_up_for_each_other_cost_far_less_than_the_nearest(
 def test_every_plane_costs_less_than_one_less() -> None:
     problem = layer()
     costs = [problem.cost(planes.solve(problem, signs_of(n)).matrix) for n in (1, 2, 3, 4)]
-    assert all(after < 0.7 * before for before, after in zip(costs, costs[1:], strict=False))
+    assert all(after < 0.7 * before for before, after in pairwise(costs))
     ternary = problem.cost(planes.solve(problem, TERNARY).matrix)
     assert costs[1] < ternary < costs[0]
 
