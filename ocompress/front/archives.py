@@ -16,6 +16,7 @@ from ocompress.archive.wire import StoredTensor
 from ocompress.coding.engine import can_compile
 from ocompress.errors import ModelError, UsageError
 from ocompress.front import kinds
+from ocompress.front.files import file_bytes
 from ocompress.io.archives import SUFFIX as ARCHIVE_SUFFIX
 from ocompress.ir import DType
 from ocompress.report.coded import CodedModel, CodedTensor
@@ -25,6 +26,8 @@ from ocompress.stopping import temporary_folder
 _LEVEL = 19
 _SLOW = 1 << 20
 """Bytes of a model above which coding takes seconds without numba."""
+_MOST_SHOWN = 32 << 20
+"""Bytes of a model above which nobody waits for a figure."""
 _WITHOUT_ZSTD = "install the package zstandard to see the size of .onnx.zst"
 
 
@@ -130,6 +133,26 @@ def describe(path: str | Path, *, base: str | Path | None = None) -> CodedModel:
         tensors=tuple(_coded(archive, t, pieces) for t, pieces in archive.tensors),
         remark="" if zst is not None else _WITHOUT_ZSTD,
     )
+
+
+def in_archive(path: Path) -> CodedModel | None:
+    """Return what an archive of a model holds, or an archive itself.
+
+    Args:
+        path: A model, or an archive.
+
+    Returns:
+        None for a model that takes long to code.
+    """
+    size = file_bytes(path)
+    if size > _MOST_SHOWN or (size > _SLOW and not can_compile()):
+        return None
+    if io.is_archive(path):
+        return describe(path)
+    with temporary_folder() as folder:
+        archive = folder / f"model{ARCHIVE_SUFFIX}"
+        io.pack_model(path, archive)
+        return describe(archive)
 
 
 def _base(path: str | Path | None) -> Path | None:

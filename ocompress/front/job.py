@@ -11,8 +11,9 @@ from ocompress import profiling, validation
 from ocompress.analysis import MeasurementStore
 from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
+from ocompress.front.archives import in_archive
 from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
-from ocompress.front.judging import far_off, judge, too_slow
+from ocompress.front.judging import far_off, judge, too_large, too_slow
 from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
 from ocompress.front.reference import check_domains, try_out
@@ -45,7 +46,6 @@ from ocompress.pipeline import (
 )
 from ocompress.profiling import LatencyGuard, LayerClock, ProfileResult
 from ocompress.report import Optimization, Tried
-from ocompress.report.figures import byte_text
 from ocompress.report.optimization import idle
 from ocompress.stopping import time_limit
 from ocompress.validation import AccuracyGuard, Measure
@@ -85,6 +85,7 @@ def _run(
         written = as_recorded(result.model, original)
         stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
+        coded = in_archive(stage.path) if _counts_bytes(request.pipeline, result) else None
         touched = False
         failed = job.broken or (request.strict and idle(result.records))
         kept = output is not None and not (failed and request.on_fail == "discard")
@@ -105,11 +106,19 @@ def _run(
         profile=judged.profile,
         cost=judged.cost,
         bytes=judged.bytes,
+        coded=coded,
         samples=job.samples,
         tried=tuple(job.tried),
         broken=tuple(job.broken),
         remarks=tuple(job.remarks),
     )
+
+
+def _counts_bytes(pipeline: Pipeline, result: PipelineResult) -> bool:
+    """Whether a pass changed weights so that they take less where they are coded."""
+    applied = {record.name for record in result.records if record.status is Status.APPLIED}
+    lossy = [item for item in pipeline.passes if item.numerics is Numerics.LOSSY]
+    return any(item.name in applied and not item.saves_time for item in lossy)
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,7 @@ class _Job:
         self.broken.extend(c.message for c in found.related if not c.passed)
         self.remarks.extend(found.remarks)
         sizes = (self._bytes(), file_bytes(staged))
-        self._judge_size(sizes)
+        self.broken.extend(too_large(self.request.budget, sizes))
         let_go(written)
         both = (self.original, written)
         before, after = (count_and_let_go(m, self._sample) for m in both)
@@ -284,16 +293,3 @@ class _Job:
         if self.path is not None:
             return file_bytes(self.path)
         return self.original.weight_bytes if self._large else to_proto(self.original).ByteSize()
-
-    def _judge_size(self, sizes: tuple[int, int]) -> None:
-        budget = self.request.budget
-        limit = budget.max_size_ratio
-        if limit is not None and sizes[1] > sizes[0] * budget.size_limit(sizes[0]):
-            self.broken.append(
-                f"the result has {sizes[1]} bytes, more than {limit:g} times the original's "
-                f"{sizes[0]}"
-            )
-        most = budget.max_bytes
-        if most is not None and sizes[1] > most:
-            had, allowed = byte_text(sizes[1]), byte_text(int(most))
-            self.broken.append(f"the result has {had}, more than the {allowed} allowed")

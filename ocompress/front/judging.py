@@ -12,6 +12,7 @@ from ocompress.front.request import Request
 from ocompress.io import Dataset, Unlabelled
 from ocompress.ir import Model
 from ocompress.profiling import NOISE, ProfileResult, exceeds
+from ocompress.report.figures import byte_text
 from ocompress.validation import Measure, ValidationResult
 
 _FAR_OFF_DB = 10.0
@@ -81,4 +82,24 @@ def too_slow(budget: Budget, found: ProfileResult) -> list[str]:
     taken = found.model.latency.p50_ms
     if most is not None and taken > most * (1 + NOISE):
         broken.append(f"the result takes {taken:.3g} ms, more than the {most:g} ms allowed")
+    return broken
+
+
+def too_large(budget: Budget, sizes: tuple[int, int]) -> list[str]:
+    """Return which limits on the size are broken, a sentence each.
+
+    Args:
+        budget: The limits.
+        sizes: Bytes of the original and of the result.
+    """
+    broken = []
+    before, after = sizes
+    limit = budget.max_size_ratio
+    if limit is not None and after > before * budget.size_limit(before):
+        broken.append(
+            f"the result has {after} bytes, more than {limit:g} times the original's {before}"
+        )
+    if budget.max_bytes is not None and after > budget.max_bytes:
+        had, allowed = byte_text(after), byte_text(int(budget.max_bytes))
+        broken.append(f"the result has {had}, more than the {allowed} allowed")
     return broken

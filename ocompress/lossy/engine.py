@@ -139,8 +139,6 @@ class LossyPass(Pass):
     numerics = Numerics.LOSSY
     noun: ClassVar[str] = "moves"
     """What its moves are, for people."""
-    saves_time: ClassVar[bool] = True
-    """Whether a model has to be measured faster for what the pass does."""
     overlaps: ClassVar[bool] = False
     """Whether moves change layers of other parts, so that each has to be timed alone."""
 

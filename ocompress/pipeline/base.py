@@ -78,6 +78,9 @@ class Pass(ABC):
     any the budget does."""
     appetite: ClassVar[float] = 1.0
     """Share of a limit on the drop that the pass can make use of, beside others'."""
+    saves_time: ClassVar[bool] = True
+    """Whether a model has to be faster for what a lossy pass does; if not, it has to be smaller,
+    at least where weights are coded."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Turn the subclass into a frozen, keyword-only dataclass."""

@@ -63,6 +63,12 @@ class CodedModel:
         return sum(self.files.values())
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by the ending of the file; what could not be measured is left out."""
+        known = {".onnx": self.bytes, ".onnx.zst": self.zst, ".ocz": self.archive}
+        return {ending: size for ending, size in known.items() if size is not None}
+
+    @property
     def rest(self) -> int:
         """Bytes of the archive that are no tensor's: nodes, names, small tensors, the index."""
         return self.archive - sum(t.coded for t in self.tensors)

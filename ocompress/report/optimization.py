@@ -14,6 +14,7 @@ from ocompress.ir import Facet, Model
 from ocompress.pipeline import PassRecord, PipelineResult, Status
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.profiling import ProfileResult
+from ocompress.report.coded import CodedModel
 from ocompress.validation import ValidationResult
 
 
@@ -55,6 +56,7 @@ class Optimization:
         cost: Parameters and multiply-accumulates, before and after.
         bytes: Size on disk with external data, before and after.
         samples: Samples there were, those that passes were fitted to included.
+        coded: What an archive of the result holds, None unless a pass worked for that.
         tried: What was asked for and shorter pipelines, where some were tried.
         broken: The budgets that did not hold, one sentence each.
         remarks: What else a reader must know, one sentence each.
@@ -70,6 +72,7 @@ class Optimization:
     cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
     samples: int = 0
+    coded: CodedModel | None = None
     tried: tuple[Tried, ...] = ()
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ class Optimization:
                 "bytes": self.bytes[1],
                 "cost": self.cost[1].to_json(),
             },
+            "coded": self.coded.to_json() if self.coded else None,
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "passes": [self._pass(r) for r in self.pipeline.records],
             "validation": self.validation.to_json(),

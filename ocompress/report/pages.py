@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from ocompress.profiling import ProfileResult
-from ocompress.report import tables, tables_device, tables_profile, tables_validation
+from ocompress.report import tables, tables_coded, tables_device, tables_profile, tables_validation
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Figures, Heading, facts
 from ocompress.report.tables_outcome import before_and_after, closing, quality
@@ -51,6 +51,9 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
         if speaker is None:
             yield Heading("Other remarks")
             yield from grouped(remarks, named=True)
+    if done.coded is not None and done.coded.tensors:
+        yield Heading("Where the bytes of an archive are")
+        yield tables_coded.tensors(done.coded)
     yield from _proof(done.validation)
 
 

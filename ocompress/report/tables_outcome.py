@@ -24,6 +24,7 @@ def before_and_after(done: Optimization) -> Figures:
     """Return what was gained and what it cost."""
     (cost, new_cost), (size, new_size) = done.cost, done.bytes
     rows = [_pair("file size", size, new_size, (byte_text(size), byte_text(new_size)), True)]
+    rows += _other_forms(done)
     for label, name in (("parameters", "parameters"), ("not zero", "nonzero")):
         old, new = getattr(cost, name), getattr(new_cost, name)
         rows.append(_pair(label, old, new, (count_text(old), count_text(new)), False))
@@ -36,6 +37,16 @@ def before_and_after(done: Optimization) -> Figures:
     for level in done.validation.levels[:1]:
         rows += quality(level)
     return Figures(tuple(rows))
+
+
+def _other_forms(done: Optimization) -> Iterator[Figure]:
+    """Return what the result would take in the forms that it is not in."""
+    size, new_size = done.bytes
+    sizes = {} if done.coded is None else done.coded.sizes
+    for ending, other in sizes.items():
+        if other != new_size:
+            texts = byte_text(size), byte_text(other)
+            yield _pair(f"as {ending}", size, other, texts, False)
 
 
 def _pair(label: str, old: float, new: float, texts: tuple[str, str], headline: bool) -> Figure:

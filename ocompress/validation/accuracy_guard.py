@@ -179,10 +179,10 @@ class AccuracyGuard:
         if verdict is not None:
             now = verdict.figures["drop"]
             self._used += max(0.0, now - self._base)
-            self._base = now
+            self._base = max(0.0, now)  # what was gained is chance, and owed by nobody
         elif item.numerics is Numerics.LOSSY and not self.applies_to(item):
             found = self._drop(kept).value
-            self._base = found.value
+            self._base = max(0.0, found.value)
             self._free = max(0.0, found.high - self._used)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:

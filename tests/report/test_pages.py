@@ -60,7 +60,7 @@ def test_the_page_has_everything_in_the_order_in_which_readers_ask(pruned: Optim
     tree = page_of(pruned)
     assert [h.text for h in tree.all("h2")] == [
         "What was asked", "Where it was measured", "Passes", "canonicalize", "prune",
-        "Checks", "Outputs",
+        "Where the bytes of an archive are", "Checks", "Outputs",
     ]  # fmt: skip
     labels = [e.text for e in tree.of_class("label")]
     assert labels == ["file size", "multiply-adds", "latency p50", "agreement"]

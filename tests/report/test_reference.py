@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from ocompress.cli.app import run
-from ocompress.io import save_model
+from ocompress.io import pack_model, save_model
 from tests.graphs import ZOO
 
 PAGE = Path(__file__).parents[2] / "docs" / "reports.md"
 CODE, LINK = re.compile(r"`([^`]+)`"), re.compile(r"\]\(#([a-z-]+)\)")
 
 LINES = {
-    "optimize": "optimize in.onnx q.onnx --passes prune{sparsity=0.5},quant --data d.npz "
-    "--allow-slower --allow-larger --report -",
+    "optimize": "optimize in.onnx q.onnx --passes prune{sparsity=0.5},quant{keep_slower=true} "
+    "--data d.npz --allow-slower --allow-larger --report -",
     "optimize again": "optimize in.onnx o.onnx --passes prune-channels,quant-weights --data d.npz "
     "--max-drop 90% --no-profile --allow-larger --report -",
     "validate": "validate in.onnx q.onnx --data d.npz --gate g.toml --metric own_score:f "
@@ -29,6 +29,7 @@ LINES = {
     "profile": "profile in.onnx --against q.onnx --per-node --seconds 0.02 --report -",
     "inspect": "inspect in.onnx --data d.npz --json",
     "inspect --quant": "inspect in.onnx q.onnx --quant --sensitivity --data d.npz --json",
+    "info": "info in.ocz --json",
     "passes": "passes --json",
     "passes NAME": "passes quant --json",
     "recipes": "recipes --json",
@@ -96,6 +97,7 @@ class Reader:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_model(ZOO["mlp"](), tmp_path / "in.onnx")
+    pack_model(tmp_path / "in.onnx", tmp_path / "in.ocz")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((80, 16)).astype(np.float32)
     np.savez("d.npz", x=x, labels=rng.integers(0, 10, 80))

@@ -135,6 +135,14 @@ def test_passes_share_the_limit() -> None:
     assert guard.limit == pytest.approx(0.3)
 
 
+def test_what_a_pass_gains_the_next_one_does_not_owe() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.3, metric="agreement")
+    guard.open(Lossy(), MODEL, [Lossy()])
+    guard.close(Lossy(), MODEL, Verdict(True, "max-drop", "", {"drop": -0.4}))
+    guard.open(Lossy(), MODEL, [])
+    assert guard.limit == pytest.approx(0.3)
+
+
 def test_a_goal_takes_all_that_is_left() -> None:
     guard = AccuracyGuard(MODEL, data(), 0.3, metric="agreement")
     aimed = Lossy(strength=2)
