@@ -45,6 +45,7 @@ PASSES = {
     "entropy": "passes.sharing.entropy:Entropy",
     "binarize": "passes.sharing.binarize:Binarize",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
+    "tune": "passes.tuning.tune:Tune",
     "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

@@ -27,7 +27,7 @@ ALLOWED = {
     "planning": FLOOR | {"ir", "targets", "analysis", "coding"},
     "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding"},
 }
-ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis"}
+ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis", "archive"}
 ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
@@ -55,6 +55,7 @@ PUBLIC = {
     "profiling": "latency",
     "runtime": "",
     "targets": "",
+    "training": "distillation",
 }
 
 FRAMEWORKS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
@@ -70,6 +71,8 @@ class Pass(ABC):
     """Whether the pass is a part of a family, listed below it."""
     needs_data: ClassVar[bool] = False
     """Whether `run` reads calibration data."""
+    needs_packages: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Packages that `run` imports and that need not be there, each with how it is installed."""
     weights_of: ClassVar[tuple[str, ...]] = ()
     """Standard operators whose weights the pass works on, and about which it speaks itself. Where
     there are some, every other node whose large constants stay as they are is named (no-rule)."""
@@ -115,6 +118,12 @@ class Pass(ABC):
     def observers(self, model: Model) -> Observers:
         """Say which activation statistics `run` will ask for, so that passes share one sweep."""
         return {}
+
+    @classmethod
+    def missing_packages(cls) -> dict[str, str]:
+        """Return those of `needs_packages` that are not installed."""
+        is_there = importlib.util.find_spec
+        return {name: how for name, how in cls.needs_packages if is_there(name) is None}
 
     def lowest_opset(self) -> int:
         """Return the opset that `run` needs to do its work, 0 if any will do.

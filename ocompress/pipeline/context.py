@@ -45,6 +45,8 @@ class Context:
     allow_slower: bool = False
     """Whether the user takes results that are slower."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
+    original: Model | None = None
+    """The model that the pipeline began with, which must not be changed; None without one."""
     barred: frozenset[str] = frozenset()
     """Members of a family that must not run, because they changed what they should keep."""
     watch: Callable[[Pass, Model], None] | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ocompress.analysis.manager import AnalysisManager
 from ocompress.analysis.store import MeasurementStore
 from ocompress.diagnostics import Diagnostics, Severity
-from ocompress.errors import OcompressError, PassError
+from ocompress.errors import OcompressError, PassError, UsageError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
 from ocompress.pipeline.allowance import Allowance
@@ -70,8 +70,11 @@ class PassManager:
 
         Raises:
             PassError: If a pass breaks; the message names it and those that ran before.
+            UsageError: If a pass needs a package that is not installed.
             OcompressError: Whatever a pass raises on purpose.
         """
+        if not self.previewing:
+            _check_packages(pipeline)
         context = Context(
             target=self.target,
             analyses=AnalysisManager(self.data, self.store),
@@ -82,6 +85,7 @@ class PassManager:
             previewing=self.previewing,
             allow_slower=self.allow_slower,
             progress=self._progress,
+            original=model,
         )
         views = [
             context.for_pass(item, pipeline.passes[position + 1 :])
@@ -208,6 +212,14 @@ class PassManager:
     def _progress(self, stage: str, done: int, total: int) -> None:
         for instrument in self.instruments:
             instrument.progress(stage, done, total)
+
+
+def _check_packages(pipeline: Pipeline) -> None:
+    """Check that what passes import is there, before the first of them runs."""
+    for item in pipeline.passes:
+        for package, how in item.missing_packages().items():
+            msg = f"pass {item.name!r} needs the package {package!r}, which is not installed: {how}"
+            raise UsageError(msg)
 
 
 def _is_lossy(view: Context) -> bool:

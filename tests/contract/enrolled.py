@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
+
+import pytest
 
 from ocompress.ir import Model
 from ocompress.pipeline import Numerics, Pass, all_passes, find
@@ -16,9 +18,14 @@ from tests.contract.untidy import UNTIDY
 from tests.graphs import ZOO
 
 PASSES = [cls.name for cls in all_passes()]
+RUNNABLE = [cls.name for cls in all_passes() if not cls.missing_packages()]
+"""Passes for which all packages are installed; the others are skipped."""
 GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES, **STORABLE}
-OPTIONS: dict[str, dict[str, Any]] = {"strip-text": {"strip": ("docs", "metadata")}}
-"""Options of passes that do nothing unless they are told to."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "strip-text": {"strip": ("docs", "metadata")},
+    "tune": {"epochs": 3},
+}
+"""Options of passes that do nothing unless they are told to, or work for long."""
 LEAST = 3
 """Graphs that every pass changes at least."""
 
@@ -59,4 +66,16 @@ def original_of(graph: str, before: Model) -> Model:
     return TWINS[graph]() if graph in TWINS else before
 
 
-CASES = [(p, g) for p in PASSES for g in graphs_for(p)]
+MISSING = pytest.mark.skip(reason="a package that the pass needs is not installed")
+
+
+def cases(names: Iterable[str]) -> list[Any]:
+    """Return a pair of pass and graph for every pass and every graph of it."""
+    return [
+        pytest.param(p, g, marks=() if p in RUNNABLE else MISSING)
+        for p in names
+        for g in graphs_for(p)
+    ]
+
+
+CASES = cases(PASSES)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
-from ocompress.ir import Model, onnx_api, text, to_proto
+from ocompress.ir import Model, edit, onnx_api, text, to_proto
 from ocompress.pipeline import Context, Outcome, Pass, find
 from ocompress.runtime import Level, Session
 from ocompress.targets import Arch, Target
@@ -30,7 +30,19 @@ class Run:
 
 def context(model: Model, batch: int = 3) -> Context:
     data = InMemory([feeds(model, seed, batch) for seed in range(4)])
-    return Context(target=TARGET, analyses=AnalysisManager(data), diagnostics=Diagnostics(), seed=0)
+    analyses, said = AnalysisManager(data), Diagnostics()
+    original = elder(model)
+    return Context(target=TARGET, analyses=analyses, diagnostics=said, original=original)
+
+
+def elder(model: Model) -> Model:
+    """Return what a model might have been before weights of it were changed a little."""
+    original, rng = model.clone(), np.random.default_rng(5)
+    for value in original.graph.initializers.values():
+        if value.data is not None and value.data.dtype == np.float32 and value.data.ndim:
+            noise = 0.1 * rng.standard_normal(value.data.shape)
+            edit.set_weight(value, (value.data * (1 + noise)).astype(np.float32))
+    return original
 
 
 def run_pass(item: Pass, build: Callable[[], Model], batch: int = 3) -> Run:

@@ -15,6 +15,7 @@ from tests.contract.enrolled import (
     GRAPHS,
     LEAST,
     PASSES,
+    RUNNABLE,
     graphs_for,
     original_of,
     pass_of,
@@ -41,6 +42,7 @@ LEAST_DB = {
     "factorize": 5.0,
     "group": 5.0,
     "prune-layers": 3.0,
+    "tune": 5.0,
 }
 """Signal over noise of outputs, in dB, under the defaults: what random weights lose."""
 
@@ -124,7 +126,7 @@ def test_what_is_left_alone_is_explained(name: str, graph: str) -> None:
         assert "\n" not in remark.message
 
 
-@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_every_pass_fires_on_several_graphs(name: str) -> None:
     """Or else nothing here says anything about it."""
     fired = [graph for graph in graphs_for(name) if ran(name, graph).outcome]

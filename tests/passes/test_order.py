@@ -25,7 +25,7 @@ FIRST = {
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
 SHARING = ("entropy", "cluster", "binarize")
-FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING}
+FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING, "tune"}
 """Which passes must not come later than each."""
 
 

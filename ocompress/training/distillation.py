@@ -1,0 +1,254 @@
+"""Training of a model to do what another one does, without labels."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ocompress.io.dataset import Dataset
+from ocompress.io.holdout import hold_out
+from ocompress.ir import Model
+from ocompress.runtime import Session, host_cores
+from ocompress.training.divergence import Divergence, divergences
+from ocompress.training.forms import Form
+from ocompress.training.lessons import Batch, learn
+from ocompress.training.network import Network
+from ocompress.training.structure import form_of
+
+_SHARE = 0.1
+"""Part of the samples that says when to stop."""
+_STEPS = 2000
+"""Steps where nobody says how many epochs, and how many of those there are."""
+_LEAST_EPOCHS, _MOST_EPOCHS = 4, 100
+_BATCHES = 8
+"""Batches of an epoch, at least; few samples come in smaller ones."""
+_SMALL_BATCH = 8
+_CHECKS = 25
+"""How often the held-out samples are looked at, at most."""
+_WARM = 0.05
+"""Part of the steps in which the rate rises."""
+_SMALLEST = 0.1
+"""Weights count as so large at least, in proportion to the other weights, for the rate."""
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained.
+
+    Attributes:
+        epochs: Passes over the samples; None for some two thousand steps.
+        rate: Highest learning rate, in proportion to the size of each weight.
+        batch: Samples of a step.
+        temperature: What class scores are divided by.
+        seconds: Time after which training ends; 0 for no limit.
+        seed: Makes the order of samples repeatable.
+    """
+
+    epochs: int | None = None
+    rate: float = 0.01
+    batch: int = 128
+    temperature: float = 2.0
+    seconds: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it.
+
+    Attributes:
+        values: The weights that were trained, float32, by name; empty if nothing got better.
+        forms: Form of each, its elements, and the numbers that were trained.
+        before: Divergence on held-out samples before.
+        after: The same with the best weights.
+        steps: Steps that were made.
+        epochs: Epochs that were planned.
+        samples: Samples that weights were fitted to, and those that were held out.
+        left_out: Samples for which there was no room.
+        stuck: Weights that cannot be trained, with label and operator of a node to blame.
+    """
+
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    forms: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    before: float = 0.0
+    after: float = 0.0
+    steps: int = 0
+    epochs: int = 0
+    samples: tuple[int, int] = (0, 0)
+    left_out: int = 0
+    stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def distill(
+    model: Model,
+    teacher: Model,
+    data: Dataset,
+    settings: Settings,
+    report: Report,
+    excluded: Collection[str] = (),
+) -> Tuned:
+    """Train the weights of a model so that its outputs come near those of another.
+
+    Args:
+        model: The student after `canonicalize`; not changed.
+        teacher: A model of the same inputs and outputs.
+        data: Inputs; labels are not read.
+        settings: How.
+        report: Told how far it is.
+        excluded: Initializers that keep their values.
+
+    Raises:
+        RuntimeFailureError: If ONNX Runtime cannot run one of the models.
+    """
+    with _threads():
+        return _Training(model, teacher, data, settings, report, excluded).run()
+
+
+class _Training:
+    def __init__(
+        self,
+        model: Model,
+        teacher: Model,
+        data: Dataset,
+        settings: Settings,
+        report: Report,
+        excluded: Collection[str],
+    ) -> None:
+        self._settings, self._report = settings, report
+        session = Session(teacher, threads=0)
+        split = hold_out(data, share=_SHARE, seed=settings.seed)
+        self._fit, self._held = (
+            learn(teacher, part, session) for part in (split.fit, split.held_out)
+        )
+        first = next(self._held.batches(settings.batch, None))
+        self._losses: dict[str, Divergence] = divergences(teacher, first[1], settings.temperature)
+        self._checks = divergences(teacher, first[1], 1.0)
+        self._network = Network(model, first[0])
+        arrays = {v.name: v.data for v in model.graph.initializers.values()}
+        self._forms: dict[str, Form] = {
+            name: form_of(np.asarray(arrays[name]))
+            for name in self._network.trained
+            if name not in excluded
+        }
+        self._rest = {
+            name: value
+            for name, value in self._network.initial().items()
+            if name not in self._forms
+        }
+        few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
+        self._batch = min(settings.batch, few)
+
+    def run(self) -> Tuned:
+        """Train, and return the best that was seen."""
+        steps_each = self._fit.count(self._batch)
+        epochs = self._settings.epochs
+        if epochs is None:
+            epochs = min(max(_STEPS // steps_each, _LEAST_EPOCHS), _MOST_EPOCHS)
+        told = Tuned(
+            forms={n: (f.name, f.value().numel(), f.count) for n, f in self._forms.items()},
+            epochs=epochs,
+            samples=(self._fit.samples, self._held.samples),
+            left_out=self._fit.left_out + self._held.left_out,
+            stuck=self._network.stuck,
+        )
+        if not self._forms or not self._losses or not epochs:
+            return told
+        return self._train(told, steps_each, epochs)
+
+    def _train(self, told: Tuned, steps_each: int, epochs: int) -> Tuned:
+        before = best = self.held_out()
+        kept: dict[str, np.ndarray] = {}
+        optimizer, sizes = self._optimizer()
+        rng = np.random.default_rng(self._settings.seed)
+        total, done, begun = steps_each * epochs, 0, time.monotonic()
+        every = max(1, -(-epochs // _CHECKS))
+        loss = math.nan
+        for epoch in range(1, epochs + 1):
+            for batch in self._fit.batches(self._batch, rng):
+                for group, size in zip(optimizer.param_groups, sizes, strict=True):
+                    group["lr"] = self._settings.rate * size * _schedule(done / total)
+                loss = self._step(batch, optimizer)
+                done += 1
+                self._report(_line(loss, best, done / total, begun), done, total)
+            late = self._is_late(begun)
+            if epoch % every and epoch != epochs and not late:
+                continue
+            found = self.held_out()
+            if found < best:
+                best, kept = found, {n: f.exact() for n, f in self._forms.items()}
+            if late or not math.isfinite(loss):
+                break
+        return replace(told, values=kept, before=before, after=best, steps=done)
+
+    def _is_late(self, begun: float) -> bool:
+        limit = self._settings.seconds
+        return bool(limit) and time.monotonic() - begun > limit
+
+    def _optimizer(self) -> tuple[Any, list[float]]:
+        sizes = [f.size for f in self._forms.values()]
+        least = _SMALLEST * float(np.median(sizes))
+        sizes = [max(size, least) for size in sizes]
+        groups = [{"params": [f.leaf], "lr": 0.0} for f in self._forms.values()]
+        return torch.optim.Adam(groups, eps=1e-10), sizes
+
+    def _step(self, batch: Batch, optimizer: Any) -> float:
+        values = {name: form.value() for name, form in self._forms.items()}
+        loss = self._loss(batch, {**self._rest, **values}, self._losses)
+        leaves = [form.leaf for form in self._forms.values()]
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for form, gradient in zip(self._forms.values(), gradients, strict=True):
+            form.leaf.grad = None if gradient is None else form.held(gradient)
+        optimizer.step()
+        return float(loss.detach())
+
+    def _loss(
+        self, batch: Batch, values: Mapping[str, Any], losses: Mapping[str, Divergence]
+    ) -> Any:
+        feeds, wanted = batch
+        made = self._network.run(feeds, values)
+        parts = [loss(made[name], torch.from_numpy(wanted[name])) for name, loss in losses.items()]
+        return torch.stack(parts).sum()
+
+    def held_out(self) -> float:
+        """Return the divergence on held-out samples of what would be written."""
+        values = {name: torch.from_numpy(form.exact()) for name, form in self._forms.items()}
+        total = weight = 0.0
+        with torch.no_grad():
+            for batch in self._held.batches(max(self._batch, self._settings.batch), None):
+                rows = max(len(a) if a.ndim else 1 for a in batch[0].values())
+                total += rows * float(self._loss(batch, {**self._rest, **values}, self._checks))
+                weight += rows
+        return total / max(weight, 1.0)
+
+
+def _schedule(part: float) -> float:
+    """Return the share of the highest rate: it rises shortly, then falls as a cosine does."""
+    if part < _WARM:
+        return part / _WARM
+    return 0.5 * (1 + math.cos(math.pi * (part - _WARM) / (1 - _WARM)))
+
+
+def _line(loss: float, best: float, part: float, begun: float) -> str:
+    left = (time.monotonic() - begun) * (1 / max(part, 1e-9) - 1)
+    clock = f"{int(left) // 60}:{int(left) % 60:02d}"
+    return f"tune: loss {loss:.3g}, held-out {best:.3g}, {clock} left"
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[None]:
+    """Let PyTorch use the cores that this process may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(host_cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,103 @@
+"""Inputs with what the teacher makes of them, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.analysis.observe import has_free_batch
+from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
+from ocompress.ir import Model
+from ocompress.runtime import Session
+
+MOST_BYTES = 4 << 30
+"""Bytes of inputs and outputs that are held; samples beyond are left out."""
+
+Batch = tuple[Feeds, Mapping[str, np.ndarray]]
+"""Inputs, and the teacher's outputs for them."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Inputs and what the teacher makes of them.
+
+    Attributes:
+        parts: Batches as they came: one that can be cut anywhere, or feeds that stay whole.
+        unit: Rows that stay together; 0 if feeds stay whole.
+        samples: Number of samples.
+        left_out: Samples for which there was no room.
+    """
+
+    parts: list[Batch]
+    unit: int
+    samples: int
+    left_out: int
+
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+        """Iterate once over all of them, in random order if there is a generator.
+
+        Args:
+            size: Rows of a batch. What is left over is left out in random order.
+            rng: Source of the order.
+        """
+        if not self.unit:
+            order = range(len(self.parts)) if rng is None else rng.permutation(len(self.parts))
+            yield from (self.parts[i] for i in order)
+            return
+        feeds, wanted = self.parts[0]
+        count = len(next(iter(feeds.values()))) // self.unit
+        each = max(1, size // self.unit)
+        units = np.arange(count) if rng is None else rng.permutation(count)
+        whole = count - count % each if rng is not None and count >= each else count
+        for start in range(0, whole, each):
+            rows = units[start : start + each, None] * self.unit + np.arange(self.unit)
+            yield _rows(feeds, rows.reshape(-1)), _rows(wanted, rows.reshape(-1))
+
+    def count(self, size: int) -> int:
+        """Return the number of batches of a pass over all samples in random order."""
+        if not self.unit:
+            return len(self.parts)
+        rows = len(next(iter(self.parts[0][0].values())))
+        return max(1, rows // (max(1, size // self.unit) * self.unit))
+
+
+def _rows(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+def learn(teacher: Model, data: Dataset, session: Session) -> Lessons:
+    """Run the teacher once over data.
+
+    Args:
+        teacher: The model.
+        data: Inputs.
+        session: The teacher, loaded.
+    """
+    parts: list[Batch] = []
+    held = taken = 0
+    for feed in data:
+        made = session.run(feed)
+        floats = {n: a.astype(np.float32) for n, a in made.items() if a.dtype.kind == "f"}
+        held += sum(a.nbytes for a in (*feed.values(), *floats.values()))
+        if parts and held > MOST_BYTES:
+            break
+        parts.append((feed, floats))
+        taken += samples_in(data, feed)
+    unit = cut_at(data) if has_free_batch(teacher) and not axes_of(data) else 0
+    if unit and all(_is_cut(part, unit) for part in parts):
+        parts = [(_joined([p[0] for p in parts]), _joined([p[1] for p in parts]))]
+    else:
+        unit = 0
+    return Lessons(parts, unit, taken, max(0, data.samples - taken))
+
+
+def _is_cut(part: Batch, unit: int) -> bool:
+    """Whether all arrays of a part have a row for each sample."""
+    extents = {len(a) if a.ndim else 0 for arrays in part for a in arrays.values()}
+    return len(extents) == 1 and extents.pop() % unit == 0
+
+
+def _joined(parts: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}

@@ -1,0 +1,89 @@
+"""What compression fixed of a weight, seen from its values alone, and what is left to train.
+
+Zeros stay zero. A weight on a grid keeps its integers; its steps are trained. One of few values
+keeps who shares which; the values are trained. So does one of few blocks. Whatever is written
+afterwards has the form it had, exactly.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ocompress.archive.grids import Grid, find_grid
+from ocompress.training.forms import Book, Form, Free, Stepped, Steps
+
+_LEAST = 16
+"""Elements below which a weight has no structure."""
+_SHARED = 8
+"""Elements that share a value in the mean, or a step, at least."""
+_REPEATED = 4
+"""Blocks that are the same in the mean, at least, in a weight of few blocks."""
+_BLOCKS = (16, 8, 4, 2)
+_OFFSET_LEVELS = 16
+"""Largest integer of a vector on a grid, at least: the integers of fewer say nothing."""
+_PLANES = 3
+_STEP_BITS = 12
+
+
+def form_of(array: np.ndarray) -> Form:
+    """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
+
+    Args:
+        array: The weight; float.
+    """
+    values = np.asarray(array, np.float32)
+    if values.size < _LEAST or not np.isfinite(values).all() or not values.any():
+        return Free(values)
+    if values.ndim < 2:
+        return _offsets(values)
+    for find in (_gridded, _few_values, _few_blocks):
+        found = find(values)
+        if found is not None:
+            return found
+    return Free(values, values != 0)
+
+
+def _offsets(values: np.ndarray) -> Form:
+    """Return the form of a vector: offsets on a grid go from level to level."""
+    grid = find_grid(values[None], 1, values.size)
+    if grid is None or np.abs(grid.levels).max() < _OFFSET_LEVELS:
+        return Free(values)
+    return Stepped(values, float(grid.scales[0]))
+
+
+def _gridded(values: np.ndarray) -> Form | None:
+    matrix = values.reshape(values.shape[0], -1)
+    rows, columns = matrix.shape
+    for block in ((rows, columns), (1, columns), (rows, 1)):
+        grid = find_grid(matrix, *block) if prod(block) >= _SHARED else None
+        if grid is not None:
+            return Steps(grid, values.shape, precision=_precision(grid))
+    return None
+
+
+def _precision(grid: Grid) -> int | None:
+    """Return the bits that steps have, where these are few, as multiples are exact then."""
+    mantissas, _ = np.frexp(grid.scales.astype(np.float64))
+    scaled = mantissas * (1 << _STEP_BITS)
+    return _STEP_BITS if (scaled == np.rint(scaled)).all() else None
+
+
+def _few_values(values: np.ndarray) -> Form | None:
+    distinct, index = np.unique(values, return_inverse=True)
+    if len(distinct) * _SHARED > values.size:
+        return None
+    return Book(distinct[:, None], index.reshape(-1), values.shape)
+
+
+def _few_blocks(values: np.ndarray) -> Form | None:
+    """Look for whole kernels, rows, and runs of elements that repeat."""
+    sizes = [prod(values.shape[2:])] if values.ndim >= _PLANES else []
+    for size in (*sizes, values.shape[-1], *_BLOCKS):
+        if size < 2 or values.size % size:
+            continue
+        words, index = np.unique(values.reshape(-1, size), axis=0, return_inverse=True)
+        if len(words) * _REPEATED <= values.size // size:
+            return Book(words, index.reshape(-1), values.shape)
+    return None

@@ -1,0 +1,160 @@
+"""Recovering accuracy: weights are trained to do what the original does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ocompress import training
+from ocompress.diagnostics import Severity
+from ocompress.ir import Facet, Model, Node, edit
+from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.naming import check_patterns, matches
+
+if TYPE_CHECKING:
+    from ocompress.training.distillation import Tuned
+
+
+class Tune(Pass):
+    """Train the weights to do what the original model does; what compression fixed stays fixed.
+
+    Before: y = Conv(x, W), W with zeros, shared values, or on a grid
+    After:  y = Conv(x, W'), the same zeros, the same values shared, the same integers
+
+    The model that the pipeline began with is the teacher, the calibration data are the lessons, and
+    no labels are needed. All weights are trained together by Adam, with a rate in proportion to
+    each weight's size that falls as a cosine does: class scores by the Kullback-Leibler divergence
+    at a temperature, vectors of length one by their cosine, all else by relative squared error. A
+    tenth of the data is held out, more of few; the best weights on it are kept, and none if none
+    are better than those that came in. So more data help: without labels they are cheap.
+
+    Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
+    trained, few values or blocks stay shared and are trained. Nothing of the graph changes. Let it
+    come after what prunes, factorizes or removes, and before what packs. One thread and the same
+    seed give the same weights.
+
+    Needs PyTorch: pip install 'ocompress[tune]'.
+
+    Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
+    gradient here, bodies of control flow among them (no-gradient), all if held-out samples get no
+    better (no-gain) or if there is no original (no-teacher).
+    Numerics: lossy.
+    Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
+    Compression, 2016; Esser et al., Learned Step Size Quantization, 2020.
+    """
+
+    name = "tune"
+    numerics = Numerics.LOSSY
+    may_change = Facet.WEIGHTS
+    needs_data = True
+    needs_packages = (("torch", "pip install 'ocompress[tune]'"),)
+    appetite = 0.1
+
+    epochs: int | None = option(
+        None,
+        help="Passes over the data; none: some 2,000 steps, 4 to 100 passes.",
+        at_least=0,
+    )
+    lr: float = option(
+        0.01, help="Highest learning rate, in proportion to a weight's size.", at_least=0
+    )
+    batch: int = option(
+        128, help="Samples of a step; less where that would leave fewer than 8 steps.", at_least=1
+    )
+    temperature: float = option(
+        2.0, help="What class scores are divided by before they are compared.", at_least=0.1
+    )
+    minutes: float = option(
+        0.0,
+        help="Time after which training ends with the best so far; 0: none. What comes of it then "
+        "depends on the machine.",
+        at_least=0,
+    )
+    seed: int = option(0, help="Start of the random order of samples, beside that of the run.")
+    exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
+
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the weights that may be trained."""
+        excluded = self._excluded(model)
+        found = [
+            value
+            for value in model.graph.initializers.values()
+            if value.constant is not None and value.dtype is not None and value.dtype.is_float
+            if value.constant.size > 1 and value.name not in excluded
+        ]
+        return Outcome(counts={"weights that may be trained": len(found)} if found else {})
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Train, and replace the weights if that pays."""
+        excluded = self._excluded(model)
+        for node in sorted({n.label: n for nodes in excluded.values() for n in nodes}.items()):
+            ctx.skip(node[1], "excluded", "its name matches `exclude`")
+        if ctx.original is None:
+            why = "there is no original to learn from, as the pass runs by itself"
+            ctx.remark(Severity.DECLINED, "no-teacher", why)
+            return Outcome()
+        if self.epochs == 0:
+            return Outcome()
+        training.require(f"pass {self.name!r}")
+        from ocompress.training import distillation  # it imports PyTorch
+
+        settings = distillation.Settings(
+            epochs=self.epochs,
+            rate=self.lr,
+            batch=self.batch,
+            temperature=self.temperature,
+            seconds=60 * self.minutes,
+            seed=self.seed + ctx.seed,
+        )
+        found = distillation.distill(
+            model, ctx.original, ctx.data, settings, ctx.progress, set(excluded)
+        )
+        return _finish(model, found, ctx)
+
+    def _excluded(self, model: Model) -> dict[str, list[Node]]:
+        """Return the constants that stay, with the nodes whose names say so."""
+        check_patterns(model, self.exclude, self.name)
+        found: dict[str, list[Node]] = {}
+        for value in model.graph.initializers.values():
+            nodes = [n for n, _ in value.users if matches(n.label, self.exclude)]
+            if nodes:
+                found[value.name] = nodes
+        return found
+
+
+def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
+    """Set the weights, and say what was done."""
+    by_label = {node.label: node for node in model.graph.nodes}
+    for label, op_type in sorted(set(found.stuck.values())):
+        why = f"{op_type} has no gradient here, so weights before it keep their values"
+        ctx.skip(by_label[label], "no-gradient", why)
+    if found.left_out:
+        what = f"{found.left_out} samples were left out, for which there is no room in memory"
+        ctx.remark(Severity.NOTE, "samples-left-out", what)
+    details: dict[str, Any] = {
+        "held_out": {"before": found.before, "after": found.after},
+        "samples": {"fitted": found.samples[0], "held_out": found.samples[1]},
+        "epochs": found.epochs,
+        "steps": found.steps,
+        "weights": [
+            {"weight": name, "form": form, "elements": elements, "trained": trained}
+            for name, (form, elements, trained) in found.forms.items()
+        ],
+    }
+    changed = 0
+    for name, array in found.values.items():
+        value = model.graph.initializers[name]
+        assert value.data is not None, name
+        new = array.astype(value.data.dtype)
+        if not np.array_equal(new, value.data):
+            edit.set_weight(value, new)
+            changed += 1
+    if not changed:
+        why = "on held-out samples no weights did better than those there are"
+        ctx.remark(Severity.DECLINED, "no-gain", why)
+        return Outcome(details=details)
+    shown = f"from {found.before:.3g} to {found.after:.3g}"
+    what = f"the divergence from the original on held-out samples went {shown}"
+    ctx.remark(Severity.NOTE, "tuned", what)
+    return Outcome(Facet.WEIGHTS, {"weights tuned": changed}, details)

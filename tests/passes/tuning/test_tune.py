@@ -1,0 +1,121 @@
+"""Training after pruning: nearer to the original, and nothing but values changes."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.errors import UsageError
+from ocompress.ir import Model, edit, text
+from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Status
+from ocompress.runtime import Session
+from tests.build import Builder, InMemory
+from tests.contract.harness import TARGET
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(
+    not HAS_TORCH, reason="PyTorch is not installed: pip install ocompress[tune]"
+)
+
+
+def net(outputs: str = "scores") -> Model:
+    b = Builder(4)
+    x = b.input("x", ["n", 1, 8, 8])
+    h = b.op("Relu", b.op("Conv", x, b.weight(8, 1, 3, 3), b.weight(8), strides=[2, 2]))
+    h = b.op("Relu", b.op("Gemm", b.op("Flatten", h), b.weight(72, 24), b.weight(24)))
+    last = b.op("Gemm", h, b.weight(24, 5), b.weight(5))
+    kinds = {"scores": "Identity", "shares": "Softmax", "other": "Tanh", "each": "Sigmoid"}
+    b.op(kinds[outputs], last, to="y")
+    b.output("y", ["n", 5])
+    return b.model()
+
+
+def data(samples: int = 160) -> InMemory:
+    rng = np.random.default_rng(1)
+    return InMemory([{"x": rng.standard_normal((samples, 1, 8, 8)).astype(np.float32)}])
+
+
+def tuned(model: Model, passes: str, seed: int = 0) -> PipelineResult:
+    manager = PassManager(target=TARGET, data=data(), seed=seed)
+    return manager.run(Pipeline.parse(passes), model)
+
+
+def apart(one: Model, other: Model) -> float:
+    rng = np.random.default_rng(2)
+    feeds = {"x": rng.standard_normal((500, 1, 8, 8)).astype(np.float32)}
+    a, b = (Session(m).run(feeds)["y"] for m in (one, other))
+    return float(np.square(a - b).mean())
+
+
+PRUNE = "prune{sparsity=0.7 refit=false protect_ends=false}"
+
+
+@needs_torch
+@pytest.mark.parametrize("outputs", ["scores", "shares", "other", "each"])
+def test_a_pruned_net_comes_nearer_to_the_original(outputs: str) -> None:
+    model = net(outputs)
+    pruned, after = (tuned(model, p).model for p in (PRUNE, f"{PRUNE},tune{{epochs=12}}"))
+    assert apart(model, after) < 0.8 * apart(model, pruned)
+    for one, other in zip(pruned.weights(), after.weights(), strict=True):
+        if one.ndim > 1:
+            np.testing.assert_array_equal(one == 0, other == 0)
+    for model_ in (pruned, after):  # but for their weights they are the same
+        for value in model_.graph.initializers.values():
+            edit.set_weight(value, np.zeros_like(value.data))
+    assert text(pruned) == text(after)
+
+
+@needs_torch
+def test_same_seed_gives_same_weights() -> None:
+    passes = f"{PRUNE},tune{{epochs=2}}"
+    first, again, other = (tuned(net(), passes, seed).model for seed in (3, 3, 4))
+    pairs = list(zip(first.weights(), again.weights(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(first.weights(), other.weights(), strict=True)
+    )
+
+
+@needs_torch
+def test_nothing_is_kept_that_is_no_better() -> None:
+    result = tuned(net(), "tune{epochs=2}")  # it is the original
+    assert result.records[-1].status is Status.UNCHANGED
+    assert [r.code for r in result.diagnostics] == ["no-gain"]
+
+
+@needs_torch
+def test_excluded_layers_keep_their_weights() -> None:
+    pruned = tuned(net(), PRUNE).model
+    result = tuned(net(), f"{PRUNE},tune{{epochs=2 exclude=gemm*}}")
+    for name, value in result.model.graph.initializers.items():
+        reader, _ = value.users[0]
+        was = pruned.graph.initializers[name].data
+        assert value.data is not None
+        assert was is not None
+        same = np.array_equal(value.data, was)
+        assert same == reader.label.startswith("gemm")
+
+
+@needs_torch
+def test_progress_tells_loss_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(PassManager, "_progress", lambda _, stage, *__: said.append(stage))
+    tuned(net(), f"{PRUNE},tune{{epochs=2}}")
+    lines = [line for line in said if line.startswith("tune: loss")]
+    assert lines
+    assert all("held-out" in line and "left" in line for line in lines)
+
+
+def test_a_missing_package_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+
+    def without(name: str, *rest: Any) -> Any:
+        return None if name == "torch" else find(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    monkeypatch.setattr(PassManager, "_advance", None)
+    with pytest.raises(UsageError, match=r"pass 'tune' needs the package 'torch'.*pip install"):
+        tuned(net(), f"{PRUNE},tune")

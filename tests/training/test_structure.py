@@ -1,0 +1,139 @@
+"""Whatever the values of a weight have in common, they have in common after training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
+
+from ocompress.archive.grids import find_grid
+from ocompress.training.forms import Form
+from ocompress.training.structure import form_of
+
+Array = np.ndarray
+RNG = np.random.default_rng(0)
+
+
+def _draw(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def _masked() -> Array:
+    weight = _draw(24, 16)
+    weight[np.abs(weight) < 1] = 0
+    return weight
+
+
+def _palette() -> Array:
+    values = np.array([-0.31, 0.0, 0.127, 0.55], np.float32)
+    return np.take(values, RNG.integers(0, 4, (8, 4, 3, 3)))
+
+
+def _codewords() -> Array:
+    return np.take(_draw(6, 9), RNG.integers(0, 6, 64), axis=0).reshape(8, 8, 3, 3)
+
+
+def _one_step() -> Array:
+    return (RNG.integers(-40, 41, (24, 16)) * np.float32(0.0125)).astype(np.float32)
+
+
+def _step_each(axis: int) -> Array:
+    steps = np.abs(_draw(24 if axis == 0 else 16)) + np.float32(0.5)
+    levels = RNG.integers(-90, 91, (24, 16)).astype(np.float32)
+    found: Array = levels * (steps[:, None] if axis == 0 else steps)
+    return found
+
+
+def _signs() -> Array:
+    """Make one magnitude for each output (binary weights)."""
+    found: Array = np.sign(_draw(24, 36)) * np.abs(_draw(24, 1))
+    return found
+
+
+FORMS: dict[str, tuple[Callable[[], Array], str]] = {
+    "mask": (_masked, "free"),
+    "palette": (_palette, "shared"),
+    "codewords": (_codewords, "shared"),
+    "one step": (_one_step, "grid"),
+    "a step for each row": (lambda: _step_each(0), "grid"),
+    "a step for each column": (lambda: _step_each(1), "grid"),
+    "signs": (_signs, "grid"),
+    "dense": (lambda: _draw(12, 16), "free"),
+    "offsets": (lambda: _draw(64), "free"),
+}
+
+
+def trained(form: Form) -> Array:
+    """Return what is written after random gradients moved all there is to move."""
+    gradient = torch.from_numpy(0.05 * _draw(*form.leaf.shape)).reshape(form.leaf.shape)
+    with torch.no_grad():
+        form.leaf -= form.held(gradient)
+    return form.exact()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_form_is_found_and_kept(name: str) -> None:
+    build, expected = FORMS[name]
+    before = build()
+    form = form_of(before)
+    assert form.name == expected
+    np.testing.assert_array_equal(form.exact(), before)
+    np.testing.assert_allclose(form.value().detach().numpy(), before, rtol=1e-6)
+    after = trained(form)
+    assert after.dtype == np.float32
+    assert after.shape == before.shape
+    assert not np.array_equal(after, before)
+    np.testing.assert_array_equal(after == 0, before == 0)
+    assert len(np.unique(after)) == len(np.unique(before))
+    np.testing.assert_allclose(form.value().detach().numpy(), after, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("one step", (24, 16)),
+        ("a step for each row", (1, 16)),
+        ("a step for each column", (24, 1)),
+        ("signs", (1, 36)),
+    ],
+)
+def test_integers_stay_on_their_grid(name: str, block: tuple[int, int]) -> None:
+    before = FORMS[name][0]()
+    grids = [find_grid(a, *block) for a in (before, trained(form_of(before)))]
+    assert grids[0] is not None
+    assert grids[1] is not None
+    np.testing.assert_array_equal(grids[0].levels, grids[1].levels)
+    assert not np.array_equal(grids[0].scales, grids[1].scales)
+
+
+def test_a_step_of_few_bits_stays_one() -> None:
+    before = (RNG.integers(-900, 901, (24, 16)) * (1365 / 2**17)).astype(np.float32)
+    grid = find_grid(trained(form_of(before)), 24, 16)
+    assert grid is not None
+    mantissa, _ = np.frexp(float(grid.scales[0]))
+    assert mantissa * 2**12 == round(mantissa * 2**12)
+
+
+def test_codewords_stay_as_many() -> None:
+    after = trained(form_of(_codewords()))
+    assert len(np.unique(after.reshape(-1, 9), axis=0)) <= 6
+
+
+def test_offsets_on_a_grid_go_from_level_to_level() -> None:
+    step = np.float32(0.0078125)
+    before = (RNG.integers(-200, 201, 40) * step).astype(np.float32)
+    form = form_of(before)
+    assert form.name == "levels"
+    after = trained(form)
+    assert not np.array_equal(after, before)
+    assert (after / step == np.rint(after / step)).all()
+
+
+def test_masked_weights_get_no_gradient() -> None:
+    form = form_of(_masked())
+    gradient = form.held(torch.ones(24, 16))
+    np.testing.assert_array_equal(gradient.numpy() == 0, _masked() == 0)
+    assert form.count == np.count_nonzero(_masked())
