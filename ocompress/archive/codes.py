@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.archive import nodes as n
-from ocompress.archive.nodes import Node
+from ocompress.archive.nodes import CodecNode
 from ocompress.coding import encode_integers
 from ocompress.coding.integers import LARGEST, steps_that_mix
 from ocompress.coding.octets import AFTER, MIXED, PLAIN, encode_bytes
@@ -35,25 +35,27 @@ class Plan:
     inner: int = 1
 
 
-def length(node: Node) -> int:
+def length(node: CodecNode) -> int:
     """Return the bytes that a form takes, those in the index included."""
     return node.total + len(n.written(node))
 
 
-def stored(elements: np.ndarray) -> Node:
+def stored(elements: np.ndarray) -> CodecNode:
     """Return elements as they are."""
     content = elements.tobytes()
-    return Node(n.STORED, len(elements), elements.itemsize, code=content, size=len(content))
+    return CodecNode(n.STORED, len(elements), elements.itemsize, code=content, size=len(content))
 
 
-def octets(elements: np.ndarray, model: int) -> Node:
+def octets(elements: np.ndarray, model: int) -> CodecNode:
     """Return the bytes of elements, coded."""
     code = encode_bytes(elements.tobytes(), model)
     settings = (model, len(code))
-    return Node(n.OCTETS, len(elements), elements.itemsize, settings, code=code, size=len(code))
+    return CodecNode(
+        n.OCTETS, len(elements), elements.itemsize, settings, code=code, size=len(code)
+    )
 
 
-def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> Node:
+def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED)) -> CodecNode:
     """Return a short form of bytes about which nothing is known; a part of many tells which."""
     elements = np.frombuffer(content, np.uint8)
     if len(elements) > 2 * _SAMPLE:
@@ -66,7 +68,7 @@ def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED))
     return min((stored(elements), *(octets(elements, m) for m in models)), key=length)
 
 
-def split(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def split(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     """Yield the bytes of all elements by place, the sign moved behind a float's exponent."""
     width = elements.itemsize
     if width == 1:
@@ -76,7 +78,7 @@ def split(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     turned = (elements << 1) | (elements >> (8 * width - 1)) if rotated else elements
     planes = np.ascontiguousarray(turned).view(np.uint8).reshape(-1, width)
     below = tuple(plain_bytes(planes[:, i].tobytes(), (PLAIN, AFTER)) for i in range(width))
-    yield Node(n.SPLIT, len(elements), width, (rotated,), below)
+    yield CodecNode(n.SPLIT, len(elements), width, (rotated,), below)
 
 
 def center(values: np.ndarray) -> int:
@@ -87,7 +89,7 @@ def center(values: np.ndarray) -> int:
     return least + int(np.bincount(values - least).argmax())
 
 
-def coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[Node]:
+def coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[CodecNode]:
     """Yield the integers coded in rows, and in columns if it is a matrix."""
     moved = values - bias
     if max(int(moved.max()), -int(moved.min())) > LARGEST:
@@ -99,12 +101,12 @@ def coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[Nod
     if plan.columns > 1 and 1 < rows <= n.MOST_COLUMNS:
         turned = np.ascontiguousarray(moved.reshape(rows, plan.columns).T)
         below = _integers(turned, width, 1, bias)
-        yield Node(n.TRANSPOSE, len(values), width, (plan.columns,), (below,))
+        yield CodecNode(n.TRANSPOSE, len(values), width, (plan.columns,), (below,))
 
 
-def _integers(matrix: np.ndarray, width: int, inner: int, bias: int) -> Node:
+def _integers(matrix: np.ndarray, width: int, inner: int, bias: int) -> CodecNode:
     mixed = steps_that_mix(matrix)
     code = encode_integers(matrix, inner=inner, mixed=mixed)
     zigzag = bias * 2 if bias >= 0 else -bias * 2 - 1
     settings = (matrix.shape[1], inner, mixed, zigzag, len(code))
-    return Node(n.INTEGERS, matrix.size, width, settings, code=code, size=len(code))
+    return CodecNode(n.INTEGERS, matrix.size, width, settings, code=code, size=len(code))

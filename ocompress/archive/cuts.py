@@ -22,7 +22,7 @@ _PACKED = {21: 2, 22: 2, 23: 2, 25: 4, 26: 4}
 
 
 @dataclass(frozen=True)
-class Cut:
+class TensorBytes:
     """A piece of a file, to be coded by itself.
 
     Attributes:
@@ -40,13 +40,13 @@ class Cut:
     tensor: tuple[str, int] = ("", 0)
 
 
-def inside(tensors: Iterable[StoredTensor]) -> list[Cut]:
+def inside(tensors: Iterable[StoredTensor]) -> list[TensorBytes]:
     """Return the pieces that tensors of a model file hold themselves."""
     spans = ((start, size, t) for t in tensors for start, size in t.spans)
     return _apart(spans)
 
 
-def outside(tensors: Iterable[StoredTensor], location: str, size: int) -> list[Cut]:
+def outside(tensors: Iterable[StoredTensor], location: str, size: int) -> list[TensorBytes]:
     """Return the pieces of an external data file of so many bytes."""
     spans = []
     for tensor in tensors:
@@ -62,9 +62,9 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _apart(spans: Iterable[tuple[int, int, StoredTensor]]) -> list[Cut]:
+def _apart(spans: Iterable[tuple[int, int, StoredTensor]]) -> list[TensorBytes]:
     """Return pieces that do not overlap, in order."""
-    found: list[Cut] = []
+    found: list[TensorBytes] = []
     end = 0
     for start, size, tensor in sorted(spans, key=lambda s: s[:2]):
         if start >= end and size >= _LEAST:
@@ -73,7 +73,7 @@ def _apart(spans: Iterable[tuple[int, int, StoredTensor]]) -> list[Cut]:
     return found
 
 
-def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[Cut]:
+def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[TensorBytes]:
     width = _WIDTHS.get(tensor.dtype, 1)
     if size % width:
         tensor, width = StoredTensor(tensor.name), 1  # whatever these bytes are
@@ -84,7 +84,7 @@ def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[Cut]:
         part = min(step, start + size - at)
         fits = row > 0 and part % row == 0
         of = (tensor.name, at - start)
-        yield Cut(at, part, width, plan if fits else Plan(plan.dtype), of)
+        yield TensorBytes(at, part, width, plan if fits else Plan(plan.dtype), of)
 
 
 def _plan(tensor: StoredTensor, stored: int) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocompress.archive import nodes as n
-from ocompress.archive.nodes import Node, fail
+from ocompress.archive.nodes import CodecNode, fail
 from ocompress.coding import decode_integers
 from ocompress.coding.octets import decode_bytes
 
@@ -29,7 +29,7 @@ def unsigned(width: int) -> np.dtype[Any]:
     return _UNSIGNED[width]
 
 
-def decode(node: Node, base: Base | None = None) -> np.ndarray:
+def decode(node: CodecNode, base: Base | None = None) -> np.ndarray:
     """Return the elements of a node, unsigned [count].
 
     Args:
@@ -45,16 +45,16 @@ def decode(node: Node, base: Base | None = None) -> np.ndarray:
     return _DECODERS[node.codec](node, below)
 
 
-def _stored(node: Node, _: Below) -> np.ndarray:
+def _stored(node: CodecNode, _: Below) -> np.ndarray:
     return np.frombuffer(node.code, unsigned(node.width))
 
 
-def _octets(node: Node, _: Below) -> np.ndarray:
+def _octets(node: CodecNode, _: Below) -> np.ndarray:
     content = decode_bytes(node.code, node.count * node.width, node.settings[0])
     return np.frombuffer(content, unsigned(node.width))
 
 
-def _split(node: Node, below: Below) -> np.ndarray:
+def _split(node: CodecNode, below: Below) -> np.ndarray:
     planes = np.stack(below, axis=1)
     elements: np.ndarray = np.ascontiguousarray(planes).view(unsigned(node.width)).reshape(-1)
     if node.settings[0]:
@@ -62,7 +62,7 @@ def _split(node: Node, below: Below) -> np.ndarray:
     return elements
 
 
-def _integers(node: Node, _: Below) -> np.ndarray:
+def _integers(node: CodecNode, _: Below) -> np.ndarray:
     columns, inner, mixed, bias = node.settings[:4]
     shape = (node.count // columns, columns)
     values = decode_integers(node.code, shape, inner=inner, mixed=mixed)
@@ -70,7 +70,7 @@ def _integers(node: Node, _: Below) -> np.ndarray:
     return moved.astype(unsigned(node.width))
 
 
-def _grid(node: Node, below: Below) -> np.ndarray:
+def _grid(node: CodecNode, below: Below) -> np.ndarray:
     columns, rows_each, columns_each, second, width = node.settings
     levels = below[-1].view(np.int32).reshape(-1, columns).astype(np.float64)
     scales = [array.view(_FLOATS[width]).astype(np.float64) for array in below[:-1]]
@@ -84,14 +84,14 @@ def _grid(node: Node, below: Below) -> np.ndarray:
         return (steps * levels).astype("<f4").reshape(-1).view(unsigned(4))
 
 
-def _palette(_: Node, below: Below) -> np.ndarray:
+def _palette(_: CodecNode, below: Below) -> np.ndarray:
     values, indices = below
     if len(indices) and indices.max() >= len(values):
         fail("an index is outside its palette")
     return values[indices]
 
 
-def _mask(node: Node, below: Below) -> np.ndarray:
+def _mask(node: CodecNode, below: Below) -> np.ndarray:
     mask, kept = below[0] != 0, below[1]
     if np.count_nonzero(mask) != len(kept):
         fail("a mask does not keep as many elements as there are")
@@ -100,18 +100,18 @@ def _mask(node: Node, below: Below) -> np.ndarray:
     return elements
 
 
-def _constant(node: Node, below: Below) -> np.ndarray:
+def _constant(node: CodecNode, below: Below) -> np.ndarray:
     return np.repeat(below[0], node.count)
 
 
-def _blocks(node: Node, below: Below) -> np.ndarray:
+def _blocks(node: CodecNode, below: Below) -> np.ndarray:
     book, indices = below[0].reshape(-1, node.settings[0]), below[1]
     if len(indices) and indices.max() >= len(book):
         fail("an index is outside its codebook")
     return book[indices].reshape(-1)
 
 
-def _packed(node: Node, below: Below) -> np.ndarray:
+def _packed(node: CodecNode, below: Below) -> np.ndarray:
     bits = node.settings[0]
     parts = below[0].reshape(-1, 8 // bits) & ((1 << bits) - 1)
     found = np.zeros(len(parts), np.uint8)
@@ -120,15 +120,15 @@ def _packed(node: Node, below: Below) -> np.ndarray:
     return found
 
 
-def _delta(node: Node, below: Below) -> np.ndarray:
+def _delta(node: CodecNode, below: Below) -> np.ndarray:
     return np.cumsum(below[0], dtype=unsigned(node.width))
 
 
-def _transpose(node: Node, below: Below) -> np.ndarray:
+def _transpose(node: CodecNode, below: Below) -> np.ndarray:
     return np.ascontiguousarray(below[0].reshape(node.settings[0], -1).T).reshape(-1)
 
 
-def _changed(node: Node, steps: np.ndarray, base: Base | None) -> np.ndarray:
+def _changed(node: CodecNode, steps: np.ndarray, base: Base | None) -> np.ndarray:
     if base is None:
         fail("it is a change of another archive, but does not say of which")
     old = base(node.settings[0], node.settings[1], node.count * node.width)
@@ -136,7 +136,7 @@ def _changed(node: Node, steps: np.ndarray, base: Base | None) -> np.ndarray:
     return found
 
 
-_DECODERS: dict[int, Callable[[Node, Below], np.ndarray]] = {
+_DECODERS: dict[int, Callable[[CodecNode, Below], np.ndarray]] = {
     n.STORED: _stored,
     n.OCTETS: _octets,
     n.SPLIT: _split,

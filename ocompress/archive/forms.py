@@ -21,7 +21,7 @@ from ocompress.archive.codes import (
 )
 from ocompress.archive.decoding import unsigned
 from ocompress.archive.grids import Grid, find_grid
-from ocompress.archive.nodes import Node
+from ocompress.archive.nodes import CodecNode
 from ocompress.coding.octets import MIXED, PLAIN
 
 _ENTRIES = 1 << 15
@@ -42,7 +42,7 @@ _KERNEL = 9
 _BLOCK_SIZES = (16, _KERNEL, 8, 4, 2)
 
 
-def shortest(content: bytes, width: int, plan: Plan) -> Node:
+def shortest(content: bytes, width: int, plan: Plan) -> CodecNode:
     """Return the shortest form of a piece.
 
     Args:
@@ -55,7 +55,9 @@ def shortest(content: bytes, width: int, plan: Plan) -> Node:
     return min(found, key=length)
 
 
-def changed(content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int, int]) -> Node:
+def changed(
+    content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int, int]
+) -> CodecNode:
     """Return the shortest form of a piece that another archive has in a similar form.
 
     Args:
@@ -68,15 +70,15 @@ def changed(content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int
     steps = np.frombuffer(content, unsigned(width)) - np.frombuffer(old, unsigned(width))
     plan_of_steps = plan if plan.dtype in _INTEGER else replace(plan, dtype=0)
     below = shortest(steps.tobytes(), width, plan_of_steps)
-    new = Node(n.BASE, len(steps), width, where, (below,))
+    new = CodecNode(n.BASE, len(steps), width, where, (below,))
     return min((new, shortest(content, width, plan)), key=length)
 
 
-def _forms(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _forms(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     width = elements.dtype.itemsize
     yield stored(elements)
     if len(elements) > 1 and (elements == elements[0]).all():
-        yield Node(n.CONSTANT, len(elements), width, below=(stored(elements[:1]),))
+        yield CodecNode(n.CONSTANT, len(elements), width, below=(stored(elements[:1]),))
         return
     if elements.nbytes < _WORTH:
         yield octets(elements, PLAIN)
@@ -97,7 +99,7 @@ def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
     return np.zeros(0, np.int64) if large else typed.astype(np.int64)
 
 
-def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     width = elements.itemsize
     values = _signed(elements, plan.dtype in _SIGNED)
     if not len(values):
@@ -106,20 +108,20 @@ def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
     if width == 8:
         steps = np.diff(values, prepend=0)
         for below in coded(steps, width, Plan(columns=1), 0):
-            yield Node(n.DELTA, len(values), width, below=(below,))
+            yield CodecNode(n.DELTA, len(values), width, below=(below,))
 
 
-def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[Node]:
+def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[CodecNode]:
     parts = np.stack([(elements >> (bits * i)) & ((1 << bits) - 1) for i in range(8 // bits)], 1)
     values = parts.reshape(-1).astype(np.int64)
     if plan.dtype in _SIGNED:
         values -= (values >> (bits - 1)) << bits
     columns = plan.columns if len(values) % plan.columns == 0 else 1
     for below in coded(values, 1, Plan(columns=columns, inner=plan.inner), center(values)):
-        yield Node(n.PACKED, len(elements), 1, (bits,), (below,))
+        yield CodecNode(n.PACKED, len(elements), 1, (bits,), (below,))
 
 
-def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     """Yield forms of floats, and of anything whose bits alone count: the first kind that fits."""
     if plan.dtype == _FLOAT32:
         found = [*_grids(elements, plan)]
@@ -139,7 +141,7 @@ def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
         yield from _mask(elements, plan)
 
 
-def _grids(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _grids(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     matrix = elements.view("<f4").reshape(-1, plan.columns)
     for rows_each, columns_each in _partitions(matrix, plan):
         grid = find_grid(matrix, rows_each, columns_each)
@@ -166,29 +168,29 @@ def _partitions(matrix: np.ndarray, plan: Plan) -> Iterator[tuple[int, int]]:
             yield size, 1
 
 
-def _gridded(grid: Grid, plan: Plan) -> Iterator[Node]:
+def _gridded(grid: Grid, plan: Plan) -> Iterator[CodecNode]:
     scales = grid.scales.view(unsigned(grid.scales.itemsize))
     below = min(_plainly(scales), key=length)
     settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
     for levels in coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
-        yield Node(n.GRID, grid.levels.size, 4, settings, (below, levels))
+        yield CodecNode(n.GRID, grid.levels.size, 4, settings, (below, levels))
 
 
-def _plainly(elements: np.ndarray) -> Iterator[Node]:
+def _plainly(elements: np.ndarray) -> Iterator[CodecNode]:
     yield stored(elements)
     if elements.nbytes >= _WORTH:
         yield from split(elements, Plan(_FLOAT32))
         yield octets(elements, MIXED)
 
 
-def _palette(distinct: np.ndarray, indices: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _palette(distinct: np.ndarray, indices: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     ranks = _in_order(distinct)
     values = np.empty_like(distinct)
     values[ranks] = distinct
     book = min(_plainly(values), key=length)
     places = ranks[indices.reshape(-1)].astype(np.int64)
     for below in coded(places, 2, plan, center(places)):
-        yield Node(n.PALETTE, len(places), distinct.itemsize, (len(values),), (book, below))
+        yield CodecNode(n.PALETTE, len(places), distinct.itemsize, (len(values),), (book, below))
 
 
 def _in_order(distinct: np.ndarray) -> np.ndarray:
@@ -201,14 +203,14 @@ def _in_order(distinct: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _mask(elements: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _mask(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     mask, kept = elements != 0, elements[elements != 0]
     rest = min((stored(kept), *split(kept, plan)), key=length)
     for below in coded(mask.astype(np.int64), 1, plan, 0):
-        yield Node(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
+        yield CodecNode(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
 
 
-def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[Node]:
+def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     """Yield codewords of several elements that repeat, if they are few enough to pay."""
     for size in _BLOCK_SIZES:
         if len(indices) % size or (size == _KERNEL and plan.inner != _KERNEL):
@@ -221,7 +223,7 @@ def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[N
         columns = plan.columns // size if plan.columns % size == 0 else 1
         settings = (size, len(words))
         for below in coded(places, 2, Plan(columns=columns), center(places)):
-            yield Node(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
+            yield CodecNode(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
 
 
 __all__ = ["Plan", "plain_bytes", "shortest", "stored"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress.archive import nodes as n
-from ocompress.archive.nodes import Node, Numbers, fail
+from ocompress.archive.nodes import CodecNode, Numbers, fail
 from ocompress.archive.writer import CHUNK, END, MAGIC, VERSION
 from ocompress.coding.octets import decode_bytes
 from ocompress.errors import InvalidModelError, UnsupportedModelError
@@ -33,7 +33,7 @@ class Piece:
 
     offset: int
     size: int
-    node: Node
+    node: CodecNode
     at: int
     check: int
 

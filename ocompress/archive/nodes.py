@@ -35,7 +35,7 @@ _INTEGERS_EACH, _BYTES_EACH = 1 << 15, 1 << 12
 
 
 @dataclass(frozen=True)
-class Node:
+class CodecNode:
     """A codec with its settings.
 
     Attributes:
@@ -52,11 +52,11 @@ class Node:
     count: int
     width: int
     settings: tuple[int, ...] = ()
-    below: tuple[Node, ...] = ()
+    below: tuple[CodecNode, ...] = ()
     code: bytes = b""
     size: int = 0
 
-    def leaves(self) -> Iterator[Node]:
+    def leaves(self) -> Iterator[CodecNode]:
         """Yield the nodes that hold codes, in the order in which those lie in the file."""
         if self.codec in (STORED, OCTETS, INTEGERS):
             yield self
@@ -129,7 +129,7 @@ class Numbers:
             fail("its index goes on after its end")
 
 
-def written(node: Node) -> bytes:
+def written(node: CodecNode) -> bytes:
     """Return the form of a tree in the index; count and width of the root are not in it."""
     parts = [bytes([node.codec])]
     parts += [varint(number) for number in node.settings]
@@ -137,7 +137,7 @@ def written(node: Node) -> bytes:
     return b"".join(parts)
 
 
-def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> Node:
+def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> CodecNode:
     """Read a tree from the index.
 
     Raises:
@@ -150,18 +150,18 @@ def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> Node:
         fail("its codecs are nested too deeply")
     settings = tuple(numbers.next() for _ in range(_SETTINGS[codec]))
     if codec == STORED:
-        return Node(codec, count, width, settings, size=count * width)
+        return CodecNode(codec, count, width, settings, size=count * width)
     if codec in (OCTETS, INTEGERS):
-        return _checked(Node(codec, count, width, settings, size=settings[-1]))
+        return _checked(CodecNode(codec, count, width, settings, size=settings[-1]))
     arrays = _ARRAYS[codec](settings, count, width)
     for elements, size in arrays:
         if elements * size > LARGEST_PIECE or size not in WIDTHS:
             fail(f"an array of {NAMES[codec]} has {elements} elements of {size} bytes")
     below = tuple(read(numbers, elements, size, depth + 1) for elements, size in arrays)
-    return Node(codec, count, width, settings, below)
+    return CodecNode(codec, count, width, settings, below)
 
 
-def _checked(node: Node) -> Node:
+def _checked(node: CodecNode) -> CodecNode:
     """Check a coded node; no code can be shorter, as every step costs something."""
     if node.codec == OCTETS:
         if node.settings[0] > 2 or node.count * node.width > _BYTES_EACH * (node.size + 8):

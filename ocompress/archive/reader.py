@@ -16,7 +16,7 @@ from typing import BinaryIO
 from ocompress.archive import nodes as n
 from ocompress.archive.decoding import decode
 from ocompress.archive.index import Index, PackedFile, Piece
-from ocompress.archive.nodes import Node, fail
+from ocompress.archive.nodes import CodecNode, fail
 from ocompress.archive.wire import StoredTensor, stored_tensors
 from ocompress.archive.writer import CHUNK, OldTensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
@@ -211,7 +211,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(msg) from error
 
 
-def _codes_of(codes: memoryview, node: Node) -> Iterator[bytes]:
+def _codes_of(codes: memoryview, node: CodecNode) -> Iterator[bytes]:
     """Yield the code of each leaf."""
     at = 0
     for leaf in node.leaves():
@@ -219,7 +219,7 @@ def _codes_of(codes: memoryview, node: Node) -> Iterator[bytes]:
         at += leaf.size
 
 
-def _filled(node: Node, codes: Iterator[bytes]) -> Node:
+def _filled(node: CodecNode, codes: Iterator[bytes]) -> CodecNode:
     """Return a tree with its codes in place."""
     code = next(codes) if node.codec in (n.STORED, n.OCTETS, n.INTEGERS) else b""
     return replace(node, code=code, below=tuple([_filled(b, codes) for b in node.below]))

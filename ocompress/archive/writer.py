@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ocompress.archive import nodes
-from ocompress.archive.cuts import Cut
+from ocompress.archive.cuts import TensorBytes
 from ocompress.archive.forms import changed, plain_bytes, shortest
-from ocompress.archive.nodes import Node
+from ocompress.archive.nodes import CodecNode
 from ocompress.coding.varint import varint
 
 MAGIC = b"\x89OCZ\r\n\x1a\n"
@@ -33,7 +33,7 @@ class Source:
 
     name: str
     content: memoryview
-    cuts: Sequence[Cut]
+    cuts: Sequence[TensorBytes]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class OldTensors:
     places: dict[str, tuple[int, int, int]]
     read: Callable[[int, int, int], bytes]
 
-    def of(self, cut: Cut) -> tuple[bytes, tuple[int, int]] | None:
+    def of(self, cut: TensorBytes) -> tuple[bytes, tuple[int, int]] | None:
         """Return what a piece was, and where that is, if a tensor of its name had as many bytes."""
         name, at = cut.tensor
         file, offset, size = self.places.get(name, (0, 0, 0))
@@ -136,7 +136,7 @@ def _write_file(stream: BinaryIO, source: Source, base: OldTensors | None) -> li
     return index
 
 
-def _write_node(stream: BinaryIO, node: Node) -> bytes:
+def _write_node(stream: BinaryIO, node: CodecNode) -> bytes:
     """Write the codes of a tree and return what the index says of it."""
     check = 0
     for leaf in node.leaves():

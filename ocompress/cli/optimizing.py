@@ -11,7 +11,7 @@ from ocompress.cli.progress import Bars
 from ocompress.cli.sinks import STDOUT, Sinks
 from ocompress.errors import OptionError
 from ocompress.front import Request, run
-from ocompress.front.limits import Limit, latency_limit, size_limit
+from ocompress.front.limits import GivenLimit, latency_limit, size_limit
 from ocompress.io import atomic_write, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
 from ocompress.report import Optimization, document, pages, tables, tables_outcome
@@ -76,7 +76,7 @@ def _left_behind(done: Optimization) -> str:
 
 def limit_on_latency(
     given: float | str | None, target: str, allow_slower: bool, no_profile: bool
-) -> Limit:
+) -> GivenLimit:
     """Return the limit on latency that the options mean together.
 
     Raises:
@@ -94,7 +94,7 @@ def limit_on_latency(
     return latency_limit(None if allow_slower or no_profile else given or 1.0)
 
 
-def limit_on_size(given: str, allow_larger: bool) -> Limit:
+def limit_on_size(given: str, allow_larger: bool) -> GivenLimit:
     """Return the limit on size that the options mean together.
 
     Raises:

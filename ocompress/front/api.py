@@ -12,7 +12,7 @@ from ocompress.front import kinds
 from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, PathLike
 from ocompress.front.job import run
-from ocompress.front.limits import Limit, latency_limit, size_limit
+from ocompress.front.limits import GivenLimit, latency_limit, size_limit
 from ocompress.front.request import Data, Request, storage_for
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
@@ -86,9 +86,9 @@ def optimize(
             output), `"expected"`, `"agreement"`, `"accuracy"`, `"cosine"`, `"error"`,
             `"module:function"`, or such a function itself.
         confidence: One-sided confidence at which the loss has to be within `max_drop`.
-        max_latency: Limit on the median latency of a run: a ratio to the original's (`0.5`,
+        max_latency: GivenLimit on the median latency of a run: a ratio to the original's (`0.5`,
             `"0.5x"`) or a time on this machine (`"5ms"`); None is no limit.
-        max_size: Limit on the file: a ratio (`0.25`, `"0.25x"`) or bytes (`"2MB"`); None is no
+        max_size: GivenLimit on the file: a ratio (`0.25`, `"0.25x"`) or bytes (`"2MB"`); None is no
             limit.
         budget: The limits as one object, in place of the five above.
         measure: Whether to measure latency; False lifts the limit on it.
@@ -122,7 +122,7 @@ def optimize(
     kinds.instance("instruments", instruments, "a list of instruments", list, tuple)
     if budget is None:
         size = size_limit(max_size)
-        latency = latency_limit(max_latency) if kinds.truth("measure", measure) else Limit()
+        latency = latency_limit(max_latency) if kinds.truth("measure", measure) else GivenLimit()
         budget = Budget(
             max_drop=_drop(max_drop),
             metric=_named(metric),

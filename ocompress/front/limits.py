@@ -18,7 +18,7 @@ _LARGEST_BARE = 2.0
 
 
 @dataclass(frozen=True)
-class Limit:
+class GivenLimit:
     """A limit, of one of two kinds; None is no limit of that kind.
 
     Attributes:
@@ -30,7 +30,7 @@ class Limit:
     absolute: float | None = None
 
 
-def latency_limit(given: float | str | None) -> Limit:
+def latency_limit(given: float | str | None) -> GivenLimit:
     """Read a limit on latency: a ratio (`0.5`, `0.5x`, `50%`), or a time (`5ms`, `800us`, `1s`).
 
     Raises:
@@ -39,7 +39,7 @@ def latency_limit(given: float | str | None) -> Limit:
     return _limit("max latency", given, _MILLISECONDS, "5ms")
 
 
-def size_limit(given: float | str | None) -> Limit:
+def size_limit(given: float | str | None) -> GivenLimit:
     """Read a limit on size: a ratio (`0.25`, `0.25x`, `25%`), or bytes (`2MB`, `500kB`, `1.5MiB`).
 
     Raises:
@@ -48,9 +48,11 @@ def size_limit(given: float | str | None) -> Limit:
     return _limit("max size", given, _BYTES, "2MB")
 
 
-def _limit(name: str, given: float | str | None, units: Mapping[str, float], example: str) -> Limit:
+def _limit(
+    name: str, given: float | str | None, units: Mapping[str, float], example: str
+) -> GivenLimit:
     if given is None:
-        return Limit()
+        return GivenLimit()
     found = _WRITTEN.fullmatch(str(given))
     unit = found[2].lower() if found else ""
     number = _number(found[1]) if found else None
@@ -71,8 +73,8 @@ def _limit(name: str, given: float | str | None, units: Mapping[str, float], exa
         )
         raise OptionError(msg)
     if unit in units:
-        return Limit(absolute=number * units[unit])
-    return Limit(ratio=number * _RATIOS.get(unit, 1.0))
+        return GivenLimit(absolute=number * units[unit])
+    return GivenLimit(ratio=number * _RATIOS.get(unit, 1.0))
 
 
 def _number(text: str) -> float | None:

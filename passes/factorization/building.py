@@ -17,7 +17,7 @@ from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
 from ocompress.pipeline import Context
 from passes.factorization.absorbing import absorb
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import problems_of
 from passes.factorization.rewriting import factored, holds, put
 from passes.factorization.steps import Step
@@ -29,7 +29,7 @@ _FLOPS = 6e11
 class HasForms(Protocol):
     """A pass that knows forms by their names."""
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms."""
         ...
 
@@ -115,7 +115,11 @@ def _finish(model: Model, chains: Iterable[ChainEdit]) -> None:
 
 
 def _store(
-    target: ChainEdit, form: Form, sites: Sequence[Site], made: Fit, sums: RegressionSums | None
+    target: ChainEdit,
+    form: ChainForm,
+    sites: Sequence[Site],
+    made: Fit,
+    sums: RegressionSums | None,
 ) -> Fit | None:
     """Put a chain in place of layers, as close to a fitted weight as its ranks allow."""
     site = sites[0]

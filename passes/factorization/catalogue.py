@@ -9,7 +9,7 @@ import numpy as np
 
 from passes.factorization import starts
 from passes.factorization.alternate import AXES
-from passes.factorization.forms import Form, Ranks, Starts
+from passes.factorization.forms import ChainForm, Ranks, Starts
 from passes.factorization.problem import Problem
 from passes.factorization.steps import ChainLink
 
@@ -25,7 +25,7 @@ METHODS = (
 )
 
 
-def named(names: Sequence[str]) -> list[Form]:
+def named(names: Sequence[str]) -> list[ChainForm]:
     """Return the forms of some methods; a method may have a variant for each axis."""
     return [form for form in FORMS if form.method in names]
 
@@ -211,8 +211,8 @@ def _grid_links(factors: Sequence[np.ndarray]) -> list[ChainLink]:
     ]
 
 
-def _spatial(axis: int) -> Form:
-    return Form(
+def _spatial(axis: int) -> ChainForm:
+    return ChainForm(
         method="spatial",
         axis=axis,
         ranks="r",
@@ -225,7 +225,7 @@ def _spatial(axis: int) -> Form:
 
 
 FORMS = (
-    Form(
+    ChainForm(
         method="channel",
         ranks="r",
         terms=lambda dims: ("c" + _taps(dims) + "r", "rn"),
@@ -236,7 +236,7 @@ FORMS = (
         closed=True,
         flat=True,
     ),
-    Form(
+    ChainForm(
         method="input",
         ranks="r",
         terms=lambda dims: ("cr", "r" + _taps(dims) + "n"),
@@ -248,7 +248,7 @@ FORMS = (
     ),
     _spatial(0),
     _spatial(1),
-    Form(
+    ChainForm(
         method="tucker",
         ranks="ab",
         terms=lambda dims: ("ca", "a" + _taps(dims) + "b", "bn"),
@@ -260,7 +260,7 @@ FORMS = (
             starts.spectrum(p, range(p.tensor.ndim - 1)),
         ],
     ),
-    Form(
+    ChainForm(
         method="cp",
         ranks="r",
         terms=lambda dims: ("cr", _taps(dims) + "r", "rn"),
@@ -268,7 +268,7 @@ FORMS = (
         start=_canonical_start,
         links=_canonical_links,
     ),
-    Form(
+    ChainForm(
         method="grid",
         ranks="pqr",
         terms=lambda _: ("vq", "up", "cpqr", "rn"),
@@ -278,7 +278,7 @@ FORMS = (
         flat=True,
         grid=True,
     ),
-    Form(
+    ChainForm(
         method="depthwise-first",
         ranks="s",
         terms=lambda dims: ("cs" + _taps(dims), "csn"),
@@ -286,7 +286,7 @@ FORMS = (
         start=_depthwise_start,
         links=_depthwise_links,
     ),
-    Form(
+    ChainForm(
         method="pointwise-first",
         ranks="s",
         terms=lambda dims: ("cns", "ns" + _taps(dims)),

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_rows import MOST_INPUTS
 from ocompress.lossy.fisher import MOST_OUTPUTS
 from passes.factorization.alternate import Bounds, Effort, alternate, letters, product
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.problem import Problem
 
 Masks = Callable[[Sequence[np.ndarray]], Mapping[int, np.ndarray]]
@@ -18,7 +18,7 @@ Masks = Callable[[Sequence[np.ndarray]], Mapping[int, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Direct(Form):
+class Direct(ChainForm):
     """A form whose factors are of the weight itself, its outputs neither scaled nor mixed.
 
     The curvature of pairs of outputs is one more factor, behind the others, that is never fitted.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocompress.ir import Model
 from ocompress.pipeline import Context, Outcome, option
 from passes.factorization.catalogue import METHODS, named
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.replacing import Replace
 from passes.factorization.tables import replace_tables
 
@@ -77,6 +77,6 @@ class Factorize(Replace):
         counts = {"tables replaced": len(replaced), **outcome.counts}
         return Outcome(self.may_change, counts, {**outcome.details, "tables": replaced})
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         return named(self.methods)

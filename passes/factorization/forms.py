@@ -21,7 +21,7 @@ Starts = Callable[[Ranks], list[np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class ChainForm:
     """A way to write a layer as a chain of cheaper ones.
 
     A form is multilinear: a product of factors, each an array with some axes. Letters name them:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.pipeline import option
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.group_forms import METHODS, named
 from passes.factorization.replacing import Replace
 
@@ -56,7 +56,7 @@ class Group(Replace):
     )
     groups: tuple[int, ...] = option((2, 4, 8), help="Numbers of groups to try.")
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         return named(self.methods, self.groups)
 

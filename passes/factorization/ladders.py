@@ -7,16 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from passes.factorization.evbmf import evbmf_rank
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.problem import Problem
 
-RanksOf = Callable[[Form, Problem], list[Ranks]]
+RanksOf = Callable[[ChainForm, Problem], list[Ranks]]
 """Gives the ranks that are tried of a form."""
 
 _RUNGS, _INNER_RUNGS, _HEADS = 12, 4, 5
 
 
-def ladder(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
+def ladder(multiple: int, form: ChainForm, problem: Problem) -> list[Ranks]:
     """Return ranks from few to as many as there are fewer weights with than the layer has.
 
     Args:
@@ -37,7 +37,7 @@ def ladder(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
     return sorted(found)
 
 
-def within(share: float, multiple: int, form: Form, problem: Problem) -> list[Ranks]:
+def within(share: float, multiple: int, form: ChainForm, problem: Problem) -> list[Ranks]:
     """Return the largest ranks with no more than a share of the layer's weights.
 
     Args:
@@ -60,12 +60,12 @@ def within(share: float, multiple: int, form: Form, problem: Problem) -> list[Ra
     return found
 
 
-def given(rank: int, form: Form, problem: Problem) -> list[Ranks]:
+def given(rank: int, form: ChainForm, problem: Problem) -> list[Ranks]:
     """Return one rank for every axis, as far as there are so many."""
     return form.of_rank(problem, rank)
 
 
-def variational(form: Form, problem: Problem) -> list[Ranks]:
+def variational(form: ChainForm, problem: Problem) -> list[Ranks]:
     """Return the ranks of what is no noise; none for forms that are no cut of a matrix."""
     if form.spectra is None:
         return []
@@ -78,7 +78,7 @@ def snapped(wanted: float, most: int, multiple: int) -> int:
     return min(most, max(step, int(wanted / step + 0.5) * step))
 
 
-def _heads(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
+def _heads(multiple: int, form: ChainForm, problem: Problem) -> list[Ranks]:
     """Return what all ranks but the last are tried at."""
     most = form.most(problem)[:-1]
     if not most:
@@ -88,7 +88,7 @@ def _heads(multiple: int, form: Form, problem: Problem) -> list[Ranks]:
     return sorted({tuple(snapped(m * s, m, step) for m in most) for s in shares})
 
 
-def _largest(form: Form, problem: Problem, head: Ranks, size: int) -> int:
+def _largest(form: ChainForm, problem: Problem, head: Ranks, size: int) -> int:
     """Return the largest last rank with which a form has no more weights; 0 if there is none."""
     low, high = 0, form.most(problem)[-1]
     while low < high:

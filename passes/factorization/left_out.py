@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import LayerGroup
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import factored
 
 
 def fitted_to(
-    form: Form, ranks: Ranks, problems: Sequence[Problem], effort: Effort
+    form: ChainForm, ranks: Ranks, problems: Sequence[Problem], effort: Effort
 ) -> list[list[np.ndarray]]:
     """Return the factors of a form for each group, fitted from their start."""
     found = []
@@ -26,7 +26,7 @@ def fitted_to(
 
 
 def error_of(
-    form: Form,
+    form: ChainForm,
     problems: Sequence[Problem],
     factors: Sequence[Sequence[np.ndarray]],
     judges: Sequence[Problem],
@@ -45,7 +45,7 @@ def error_of(
 
 
 def error_left_out(
-    form: Form, ranks: Ranks, layer: LayerGroup, effort: Effort, error: float
+    form: ChainForm, ranks: Ranks, layer: LayerGroup, effort: Effort, error: float
 ) -> float:
     """Return what a form costs on samples to come, going by those of the layer's parts.
 
@@ -68,7 +68,7 @@ def error_left_out(
 
 
 def fitted_apart(
-    form: Form, ranks: Ranks, layer: LayerGroup, effort: Effort
+    form: ChainForm, ranks: Ranks, layer: LayerGroup, effort: Effort
 ) -> tuple[list[Problem], list[list[np.ndarray]]]:
     """Return what the part of the samples poses that is fitted to, and the factors, by group."""
     fit = [problem for problem, _ in layer.parts]

@@ -14,7 +14,7 @@ from ocompress.lossy.ablation import Change, Trial
 from ocompress.planning import KEEP, Edit, Move
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import LayerGroup
 from passes.factorization.left_out import error_left_out, fitted_apart
@@ -64,12 +64,12 @@ class OfferSearch:
         named: Whether the user named the rank: then samples left out do not overrule that.
     """
 
-    forms: Sequence[Form]
+    forms: Sequence[ChainForm]
     ranks: RanksOf
     timed: bool
     opset: int
     seed: int
-    chain: Callable[[LayerGroup, Form, Ranks], Edit]
+    chain: Callable[[LayerGroup, ChainForm, Ranks], Edit]
     named: bool = False
 
 
@@ -121,7 +121,7 @@ class _Draft:
         judged: What it costs on others.
     """
 
-    form: Form
+    form: ChainForm
     ranks: Ranks
     factors: list[list[np.ndarray]]
     error: float
@@ -179,7 +179,7 @@ def _judged(draft: _Draft, layer: LayerGroup, effort: Effort) -> _Draft:
     return replace(draft, judged=left_out)
 
 
-def _error(layer: LayerGroup, form: Form, factors: Sequence[Sequence[np.ndarray]]) -> float:
+def _error(layer: LayerGroup, form: ChainForm, factors: Sequence[Sequence[np.ndarray]]) -> float:
     pairs = zip(layer.problems, factors, strict=True)
     return sum(form.error(problem, every) for problem, every in pairs)
 

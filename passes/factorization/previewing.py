@@ -8,12 +8,12 @@ from ocompress.analysis.work import one_sample, work_of
 from ocompress.ir import Model
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context, Outcome
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.layers import survey
 
 
 def preview(
-    model: Model, weights: Sequence[LayerWeight], forms: Sequence[Form], ctx: Context
+    model: Model, weights: Sequence[LayerWeight], forms: Sequence[ChainForm], ctx: Context
 ) -> Outcome:
     """Count the layers that a form suits, and what part of the work they are.
 

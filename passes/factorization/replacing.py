@@ -26,7 +26,7 @@ from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import ChainEdit, build
 from passes.factorization.choices import Chains
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import LayerGroup, is_too_old, survey
 from passes.factorization.previewing import preview
 
@@ -87,7 +87,7 @@ class Replace(LossyPass):
     refit: bool = option(True, help="With data, fit the factors and the layers after them.")
     data_free: bool = option(False, help="Use the weights alone, even with data.")
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         raise NotImplementedError
 
@@ -159,7 +159,7 @@ class Replace(LossyPass):
         named = bool(self.rank)
         return offering.OfferSearch(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
 
-    def _chain(self, layer: LayerGroup, form: Form, ranks: Ranks) -> ChainEdit:
+    def _chain(self, layer: LayerGroup, form: ChainForm, ranks: Ranks) -> ChainEdit:
         curvature = np.stack([p.curvature for p in layer.problems])
         labels = tuple(s.node.label for s in layer.sites)
         return ChainEdit(self, labels, form.name, ranks, curvature, layer.shape)

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Graph, Value
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.problem import Problem
 from passes.factorization.steps import ChainLink, Step, links_of, merged, trimmed
 from passes.factorization.writing import write
@@ -26,7 +26,7 @@ class Factored:
         tensors: What they stand for, group by group.
     """
 
-    form: Form
+    form: ChainForm
     factors: Sequence[Sequence[np.ndarray]]
     tensors: Sequence[np.ndarray]
 
@@ -40,7 +40,7 @@ class Factored:
 
 
 def factored(
-    form: Form, problems: Sequence[Problem], factors: Sequence[Sequence[np.ndarray]]
+    form: ChainForm, problems: Sequence[Problem], factors: Sequence[Sequence[np.ndarray]]
 ) -> Factored:
     """Return the chain of factors whose outputs the problems have scaled."""
     plain, tensors = [], []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ocompress.pipeline import option
 from passes.factorization.catalogue import METHODS, named
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.replacing import Replace
 
 
@@ -42,6 +42,6 @@ class Separable(Replace):
 
     methods: tuple[str, ...] = option(METHODS[6:], help="Forms to try.", choices=METHODS)
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         return named(self.methods)

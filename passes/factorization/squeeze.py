@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.replacing import Replace
 from passes.factorization.squeeze_forms import FIRE
 
@@ -44,6 +44,6 @@ class Squeeze(Replace):
     name = "squeeze"
     operators = ("Conv",)
 
-    def forms(self) -> Sequence[Form]:
+    def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         return [FIRE]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from passes.merging import forms
-from passes.merging.forms import Form
+from passes.merging.forms import LinearForm
 
 
 def regrouped(weight: np.ndarray, groups: int, fewer: int) -> np.ndarray:
@@ -31,14 +31,16 @@ def regrouped(weight: np.ndarray, groups: int, fewer: int) -> np.ndarray:
     return whole.reshape(outputs, tied * inputs, *taps)
 
 
-def chained(first: np.ndarray, second: np.ndarray, form: Form, reader: Form) -> np.ndarray:
+def chained(
+    first: np.ndarray, second: np.ndarray, form: LinearForm, reader: LinearForm
+) -> np.ndarray:
     """Return the weight of the convolution that does what two in a row do.
 
     Args:
         first: Weight of the one that is read, (outputs, inputs / groups, *kernel).
         second: Weight of the one that reads it, in the same layout.
-        form: Form of the one that is read.
-        reader: Form of the one that reads it.
+        form: LinearForm of the one that is read.
+        reader: LinearForm of the one that reads it.
     """
     whole = forms.chained(form, reader)
     groups = whole.window.groups
@@ -61,7 +63,7 @@ def chained(first: np.ndarray, second: np.ndarray, form: Form, reader: Form) -> 
 
 
 def _through(
-    first: np.ndarray, second: np.ndarray, form: Form, reader: Form, groups: int
+    first: np.ndarray, second: np.ndarray, form: LinearForm, reader: LinearForm, groups: int
 ) -> np.ndarray:
     """Return the product of the channels of two taps, [outputs, inputs / groups]."""
     if reader.is_depthwise:
@@ -88,7 +90,9 @@ def pushed(bias: np.ndarray, weight: np.ndarray, groups: int) -> np.ndarray:
     return np.reshape(np.einsum("goi,gi->go", sums, bias.reshape(groups, -1)), -1)
 
 
-def summed(weights: Sequence[np.ndarray], parts: Sequence[Form], whole: Form) -> np.ndarray:
+def summed(
+    weights: Sequence[np.ndarray], parts: Sequence[LinearForm], whole: LinearForm
+) -> np.ndarray:
     """Return the weight of the convolution that does what several on the same input add up to.
 
     Args:

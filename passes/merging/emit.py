@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.weight_form import rounded
 from ocompress.ir import Node, Value, edit
-from passes.merging.forms import Form
+from passes.merging.forms import LinearForm
 from passes.merging.linear import Linear
 
 
@@ -24,7 +24,7 @@ class Numbers:
         bias: One number per output channel, of the layer's type.
     """
 
-    form: Form
+    form: LinearForm
     weight: np.ndarray
     bias: np.ndarray
 
@@ -35,7 +35,7 @@ class Numbers:
 
 
 def numbers(
-    form: Form, weight: np.ndarray, bias: np.ndarray, like: np.dtype[np.generic]
+    form: LinearForm, weight: np.ndarray, bias: np.ndarray, like: np.dtype[np.generic]
 ) -> Numbers | Refusal:
     """Round the weight in the shape of the form and the bias, (outputs,), from float64 once."""
     stored, added = rounded(weight, like), rounded(bias, like)
@@ -74,7 +74,7 @@ def _stored(linear: Linear, made: Numbers) -> np.ndarray:
     return np.ascontiguousarray(split.reshape(shape))
 
 
-def _set_window(node: Node, form: Form) -> None:
+def _set_window(node: Node, form: LinearForm) -> None:
     window = form.window
     node.set_attr("group", window.groups if window.groups > 1 else None)
     if node.is_op("ConvTranspose"):  # only its channels ever change

@@ -13,7 +13,7 @@ from ocompress.ir import Dim
 
 
 @dataclass(frozen=True)
-class Form:
+class LinearForm:
     """A linear layer without its numbers.
 
     Its weight is thought of as [outputs, inputs / groups, *kernel], whatever the operator.
@@ -85,7 +85,7 @@ class Axis:
 POINT = Axis(1, 1, 1, 0, 0)
 
 
-def form_of(outputs: int, inputs: int, axes: Sequence[Axis], groups: int) -> Form:
+def form_of(outputs: int, inputs: int, axes: Sequence[Axis], groups: int) -> LinearForm:
     """Make a form from its axes."""
     window = Window(
         kernel=tuple(a.kernel for a in axes),
@@ -94,15 +94,15 @@ def form_of(outputs: int, inputs: int, axes: Sequence[Axis], groups: int) -> For
         pads=tuple((a.begin, a.end) for a in axes),
         groups=groups,
     )
-    return Form(outputs, inputs, window)
+    return LinearForm(outputs, inputs, window)
 
 
-def per_channel(channels: int, axes: Sequence[Axis]) -> Form:
+def per_channel(channels: int, axes: Sequence[Axis]) -> LinearForm:
     """Return the form of what makes every channel from itself."""
     return form_of(channels, channels, axes, channels)
 
 
-def chained(first: Form, second: Form) -> Form:
+def chained(first: LinearForm, second: LinearForm) -> LinearForm:
     """Return the form of the layer that does what two convolutions in a row do.
 
     Wherever the second one does not pad it is exact, extents included: rounding down after
@@ -130,7 +130,7 @@ def _seen(first: Axis, second: Axis) -> tuple[int, int]:
     return second.kernel, second.dilation * first.stride
 
 
-def pads_unseen(first: Form, second: Form, extents: Sequence[Dim]) -> bool:
+def pads_unseen(first: LinearForm, second: LinearForm, extents: Sequence[Dim]) -> bool:
     """Whether the first layer, without its bias, makes zeros wherever the second one pads.
 
     Args:
@@ -157,7 +157,9 @@ def _next_place(axis: Axis, extent: int) -> int:
     return axis.extent(extent) * axis.stride - axis.begin
 
 
-def areas(first: Form, second: Form, extents: Sequence[Dim]) -> tuple[Fraction, Fraction]:
+def areas(
+    first: LinearForm, second: LinearForm, extents: Sequence[Dim]
+) -> tuple[Fraction, Fraction]:
     """Return how many places two convolutions in a row have, at least in proportion.
 
     Along an axis of unknown extent the first one is taken to have as few places for each of
@@ -180,7 +182,7 @@ def least_ratio(axis: Axis) -> Fraction:
     return min(first, Fraction(axis.stride))
 
 
-def summed(one: Form, other: Form, extents: Sequence[Dim]) -> Form | Refusal:
+def summed(one: LinearForm, other: LinearForm, extents: Sequence[Dim]) -> LinearForm | Refusal:
     """Return the form of the convolution that does what two on the same input add up to.
 
     Args:
@@ -214,7 +216,7 @@ def _summed(one: Axis, other: Axis, extent: Dim) -> Axis | Refusal:
     return Axis(kernel, one.stride, dilation, first, max(one.excess, other.excess) + last)
 
 
-def places(part: Form, whole: Form) -> list[slice]:
+def places(part: LinearForm, whole: LinearForm) -> list[slice]:
     """Return where the taps of one of the layers that are added lie in the kernel of the sum."""
     found = []
     for a, b in zip(part.axes, whole.axes, strict=True):

@@ -11,7 +11,7 @@ from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Dim, Node, Value, query
 from passes.merging import affine
 from passes.merging.affine import Affine
-from passes.merging.forms import Form, form_of
+from passes.merging.forms import LinearForm, form_of
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 PRODUCTS = ("Gemm", "MatMul")
@@ -29,7 +29,7 @@ class Linear:
     """
 
     site: Site
-    form: Form
+    form: LinearForm
     bias: np.ndarray
     add: Node | None = None
 
@@ -146,9 +146,9 @@ def made_by(value: Value, opset: int) -> Linear | Refusal | None:
     return None
 
 
-def _form(site: Site) -> Form:
+def _form(site: Site) -> LinearForm:
     if site.window is not None:
-        return Form(site.layer.form.outputs, site.layer.form.inputs, site.window)
+        return LinearForm(site.layer.form.outputs, site.layer.form.inputs, site.window)
     return form_of(site.outputs, site.inputs, (), 1)
 
 

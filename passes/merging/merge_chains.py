@@ -15,7 +15,7 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import arithmetic, emit, forms, linear, worth
 from passes.merging.chains import between
 from passes.merging.emit import Numbers
-from passes.merging.forms import Form
+from passes.merging.forms import LinearForm
 from passes.merging.linear import Linear
 from passes.merging.worth import Work
 
@@ -101,7 +101,7 @@ def _match(node: Node, opset: int, block: int) -> _Match | Refusal | None:
     return refusal or _numbers(first, second, form)
 
 
-def _form(first: Linear, second: Linear) -> Form | Refusal:
+def _form(first: Linear, second: Linear) -> LinearForm | Refusal:
     """Return how the merged layer walks."""
     if first.is_product and second.is_product:
         if first.layer.out_channel != second.layer.data_channel:
@@ -116,15 +116,17 @@ def _form(first: Linear, second: Linear) -> Form | Refusal:
         why = "next to a transposed convolution only a kernel of one element can merge"
         return Refusal("transposed", why)
     groups = forms.chained(_channels(first.form), _channels(second.form)).window.groups
-    return Form(second.form.outputs, first.form.inputs, replace(walking.form.window, groups=groups))
+    return LinearForm(
+        second.form.outputs, first.form.inputs, replace(walking.form.window, groups=groups)
+    )
 
 
-def _channels(form: Form) -> Form:
+def _channels(form: LinearForm) -> LinearForm:
     """Forget how a layer walks."""
     return forms.form_of(form.outputs, form.inputs, (), form.window.groups)
 
 
-def _works(first: Linear, second: Linear, form: Form) -> tuple[list[Work], Work]:
+def _works(first: Linear, second: Linear, form: LinearForm) -> tuple[list[Work], Work]:
     """Return what both layers take and what one takes, at least in proportion."""
     if first.is_conv and second.is_conv:
         early, late = forms.areas(first.form, second.form, first.extents)
@@ -163,7 +165,7 @@ def _border(first: Linear, second: Linear) -> Refusal | None:
     return worth.padding(first.form, second.form, first.extents, first.bias)
 
 
-def _numbers(first: Linear, second: Linear, form: Form) -> _Match | Refusal:
+def _numbers(first: Linear, second: Linear, form: LinearForm) -> _Match | Refusal:
     weight, after = first.weight(), second.weight()
     bias = second.bias + arithmetic.pushed(first.bias, after, second.form.window.groups)
     whole = arithmetic.chained(weight, after, first.form, second.form)

@@ -13,7 +13,7 @@ from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import arithmetic, emit, forms, terms, worth
 from passes.merging.emit import Numbers
-from passes.merging.forms import Form
+from passes.merging.forms import LinearForm
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf, SumTree, is_root
 from passes.merging.terms import Term
@@ -119,7 +119,7 @@ def _match(usable: Sequence[Term], block: int) -> _Match | Refusal:
     for term in usable[1:]:
         sum_ = _summed(form, term.form, host)
         refusal = sum_ if isinstance(sum_, Refusal) else None
-        if isinstance(sum_, Form):
+        if isinstance(sum_, LinearForm):
             works = [made(form), *([] if term.work is None else [term.work])]
             refusal = worth.refusal(works, made(sum_), block, equal=True)
             if refusal is None:
@@ -132,14 +132,14 @@ def _match(usable: Sequence[Term], block: int) -> _Match | Refusal:
     return _numbers(taken, form, host)
 
 
-def _summed(one: Form, other: Form, host: Linear) -> Form | Refusal:
+def _summed(one: LinearForm, other: LinearForm, host: Linear) -> LinearForm | Refusal:
     if host.is_conv or host.is_product:
         return forms.summed(one, other, host.extents)
     same = (one.outputs, one.inputs) == (other.outputs, other.inputs)
     return one if same else Refusal("broadcast", "what is added does not have the same channels")
 
 
-def _numbers(taken: Sequence[Term], form: Form, host: Linear) -> _Match | Refusal:
+def _numbers(taken: Sequence[Term], form: LinearForm, host: Linear) -> _Match | Refusal:
     numbers = [term.numbers() for term in taken]
     parts = [term.form for term in taken]
     weight = arithmetic.summed([w for w, _ in numbers], parts, form)

@@ -11,10 +11,10 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.windows import window_of
 from ocompress.ir import Node
 from passes.merging import linear
-from passes.merging.forms import Axis, Form
+from passes.merging.forms import Axis, LinearForm
 
 
-def read(node: Node, channels: int) -> Form | Refusal:
+def read(node: Node, channels: int) -> LinearForm | Refusal:
     """See an AveragePool as a depthwise convolution.
 
     Args:
@@ -35,7 +35,7 @@ def read(node: Node, channels: int) -> Form | Refusal:
         dilations=node.attr("dilations"),
         pads=pads,
     )
-    form = Form(channels, channels, window)
+    form = LinearForm(channels, channels, window)
     if any(pads) and not node.attr("count_include_pad", 0):
         return Refusal(
             "uncounted-pads", f"{node.label!r} averages over fewer elements at the border"
@@ -45,12 +45,12 @@ def read(node: Node, channels: int) -> Form | Refusal:
     return form
 
 
-def weight(form: Form) -> np.ndarray:
+def weight(form: LinearForm) -> np.ndarray:
     """Return the weight of an average, [channels, 1, *kernel]."""
     return np.full(form.shape, 1 / math.prod(form.window.kernel))
 
 
-def _divides(node: Node, form: Form) -> bool:
+def _divides(node: Node, form: LinearForm) -> bool:
     value = node.inputs[0]
     if value is None:
         return False

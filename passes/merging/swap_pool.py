@@ -15,7 +15,7 @@ from ocompress.ir import Facet, Model, Node, Value, edit, query
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import emit, forms, linear
 from passes.merging.chains import between
-from passes.merging.forms import Axis, Form
+from passes.merging.forms import Axis, LinearForm
 from passes.merging.linear import Linear
 
 _AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
@@ -181,7 +181,7 @@ def _axes(average: Node) -> list[Axis] | None:
         return None
     steps = average.attr("strides")
     gaps = average.attr("dilations")
-    axes = Form(1, 1, window_of(kernel, 1, strides=steps, dilations=gaps, pads=pads)).axes
+    axes = LinearForm(1, 1, window_of(kernel, 1, strides=steps, dilations=gaps, pads=pads)).axes
     if not average.attr("ceil_mode", 0):
         return axes
     return [replace(axis, end=axis.end + axis.stride - 1) for axis in axes]

@@ -12,7 +12,7 @@ from ocompress.ir import Node
 from passes.merging import affine, forms, pools
 from passes.merging.affine import Affine
 from passes.merging.chains import between
-from passes.merging.forms import POINT, Form
+from passes.merging.forms import POINT, LinearForm
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf
 from passes.merging.worth import Work
@@ -33,7 +33,7 @@ class Term:
     """
 
     leaf: Leaf
-    form: Form
+    form: LinearForm
     work: Work | None
     nodes: tuple[Node, ...]
     layer: Linear | None = None
@@ -91,7 +91,7 @@ def other_term(leaf: Leaf, host: Linear, opset: int) -> Term | Refusal | None:
         return None
     if node.is_op("AveragePool"):
         form = pools.read(node, host.form.inputs) if host.is_conv else None
-        if not isinstance(form, Form):
+        if not isinstance(form, LinearForm):
             return form
         return Term(leaf, form, Work(form), (node,), weight=pools.weight(form))
     item = _affine(node, host, opset)
@@ -122,7 +122,7 @@ def _affine(node: Node, host: Linear, opset: int) -> Affine | None:
     return item if isinstance(item, Affine) else None
 
 
-def _diagonal(scale: np.ndarray, form: Form) -> np.ndarray:
+def _diagonal(scale: np.ndarray, form: LinearForm) -> np.ndarray:
     """Return the weight of a scale per channel, [channels, 1, *ones]."""
     return np.array(np.broadcast_to(scale.reshape(-1, *[1] * (len(form.shape) - 1)), form.shape))
 

@@ -11,7 +11,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Dim
 from passes.merging import forms
-from passes.merging.forms import Form
+from passes.merging.forms import LinearForm
 
 _NODE_BYTES = 64
 """What a node takes in a file at the very least."""
@@ -30,7 +30,7 @@ class Work:
         transposed: Whether it is a transposed convolution, whose kernel has no blocks.
     """
 
-    form: Form
+    form: LinearForm
     places: Fraction = Fraction(1)
     transposed: bool = False
 
@@ -103,7 +103,9 @@ def growth(freed: int, added: int, nodes: int) -> Refusal | None:
     return Refusal("larger", f"the file would grow by {more} bytes for no multiplication")
 
 
-def padding(first: Form, second: Form, extents: Sequence[Dim], bias: np.ndarray) -> Refusal | None:
+def padding(
+    first: LinearForm, second: LinearForm, extents: Sequence[Dim], bias: np.ndarray
+) -> Refusal | None:
     """Say why a window that reads another one pads with something else than that makes there."""
     if not any(axis.begin or axis.end for axis in second.axes):
         return None

@@ -21,7 +21,7 @@ from passes.quantization.noise import (
     noise_of,
     scaled_to,
 )
-from passes.quantization.scheme import Grid
+from passes.quantization.scheme import ActivationGrid
 from passes.quantization.units import Unit
 
 _OTHER = "minmax"
@@ -141,7 +141,10 @@ class Calibration:
         return noise_of(model, variants, macs, ctx, f"quant: {stage}", samples=most, data=data)
 
     def _try_others(
-        self, groups: Sequence[Sequence[Value]], grids: Mapping[int, Grid], noise: list[float]
+        self,
+        groups: Sequence[Sequence[Value]],
+        grids: Mapping[int, ActivationGrid],
+        noise: list[float],
     ) -> dict[str, str]:
         """Return better calibrations by name of the value; `noise` becomes what they leave."""
         order = sorted(range(len(groups)), key=lambda i: -noise[i])[:_MOST_TRIED]
@@ -157,7 +160,9 @@ class Calibration:
         return better
 
 
-def _differ(grids: Mapping[int, Grid], others: Mapping[int, Grid], value: Value) -> bool:
+def _differ(
+    grids: Mapping[int, ActivationGrid], others: Mapping[int, ActivationGrid], value: Value
+) -> bool:
     one, other = grids[id(value)].scale, others[id(value)].scale
     return abs(one - other) > _ALIKE * max(one, other)
 

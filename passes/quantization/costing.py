@@ -24,7 +24,7 @@ _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "D
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTimes:
     """Times on this machine, nanoseconds.
 
     Attributes:

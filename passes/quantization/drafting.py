@@ -14,7 +14,7 @@ from ocompress.ir import Model, Node
 from passes.quantization import matching
 from passes.quantization.emit import Emitter
 from passes.quantization.grids import assign_grids, integer_values
-from passes.quantization.scheme import Grid, Scheme, least_weight_scales
+from passes.quantization.scheme import ActivationGrid, Scheme, least_weight_scales
 from passes.quantization.units import Unit
 from passes.quantization.weights import (
     QuantizedWeight,
@@ -127,7 +127,7 @@ class Drafter:
         weights = self._weights(units, grids)
         return Scheme(grids, weights, self._biases(units, weights))
 
-    def grids(self, units: Sequence[Unit], calibration: str = AUTO) -> dict[int, Grid]:
+    def grids(self, units: Sequence[Unit], calibration: str = AUTO) -> dict[int, ActivationGrid]:
         """Return the grid of every integer value by id, if all ranges are chosen in one way."""
 
         def span(name: str) -> tuple[float, float]:
@@ -177,7 +177,7 @@ class Drafter:
         return self._ranges[key]
 
     def _weights(
-        self, units: Sequence[Unit], grids: Mapping[int, Grid]
+        self, units: Sequence[Unit], grids: Mapping[int, ActivationGrid]
     ) -> dict[int, QuantizedWeight]:
         least: dict[int, np.ndarray] = {}
         for unit in units:

@@ -11,7 +11,13 @@ from ocompress.ir import Graph, Model, Node, Value, edit
 from passes.quantization.grids import integer_values
 from passes.quantization.guards import guard_floats
 from passes.quantization.placement import owners
-from passes.quantization.scheme import Grid, Scheme, affine_grid, bias_scales, quantize_bias
+from passes.quantization.scheme import (
+    ActivationGrid,
+    Scheme,
+    affine_grid,
+    bias_scales,
+    quantize_bias,
+)
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight
 
@@ -31,7 +37,7 @@ class Emitter:
     excluded: Sequence[Node] = ()
     """Operators that the user wants in float, whatever stands around them."""
 
-    _parameters: dict[Grid, tuple[Value, Value]] = field(default_factory=dict)
+    _parameters: dict[ActivationGrid, tuple[Value, Value]] = field(default_factory=dict)
     _integers: dict[int, Value] = field(default_factory=dict)
     _zero_points: dict[tuple[int, ...], Value] = field(default_factory=dict)
     _constants: dict[int, Value] = field(default_factory=dict)
@@ -90,7 +96,7 @@ class Emitter:
             self._dequantized[key] = node.output
         return self._dequantized[key]
 
-    def _grid_values(self, grid: Grid, name: str) -> tuple[Value, Value]:
+    def _grid_values(self, grid: ActivationGrid, name: str) -> tuple[Value, Value]:
         if grid not in self._parameters:
             graph = self.model.graph
             self._parameters[grid] = (

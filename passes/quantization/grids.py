@@ -9,7 +9,7 @@ from ocompress.analysis.ranges import Histogram
 from ocompress.ir import Value
 from passes.quantization.placement import owners
 from passes.quantization.rules import Sharing
-from passes.quantization.scheme import Grid, affine_grid
+from passes.quantization.scheme import ActivationGrid, affine_grid
 from passes.quantization.units import Unit
 
 _LIKED = 1.6
@@ -79,7 +79,7 @@ def assign_grids(
     dtype: str,
     *,
     symmetric: bool,
-) -> dict[int, Grid]:
+) -> dict[int, ActivationGrid]:
     """Return the grid of every integer value, by id.
 
     Args:
@@ -130,11 +130,11 @@ def _join_liked(unit: Unit, classes: _Classes) -> None:
             classes.join(target, id(value), joined)
 
 
-def _grid(span: _Range, dtype: str, symmetric: bool) -> Grid:
+def _grid(span: _Range, dtype: str, symmetric: bool) -> ActivationGrid:
     return affine_grid(span.low, span.high, dtype, symmetric=symmetric and not span.from_zero)
 
 
-def ideal_error(histogram: Histogram, grid: Grid) -> float:
+def ideal_error(histogram: Histogram, grid: ActivationGrid) -> float:
     """Return the expected squared error of a value on its grid relative to its mean square."""
     import numpy as np
 

@@ -17,7 +17,7 @@ from ocompress.io.dataset import Dataset
 from ocompress.ir import Graph, Model, Value, edit
 from ocompress.pipeline import Context
 from passes.quantization.grids import integer_values
-from passes.quantization.scheme import Grid, Scheme
+from passes.quantization.scheme import ActivationGrid, Scheme
 from passes.quantization.units import Unit
 
 T = TypeVar("T")
@@ -81,7 +81,9 @@ def grouped_grids(
     return {id(v): nodes for v, nodes in touching.values()}, groups
 
 
-def grid_variants(groups: Sequence[Sequence[Value]], grids: Mapping[int, Grid]) -> dict[str, Edit]:
+def grid_variants(
+    groups: Sequence[Sequence[Value]], grids: Mapping[int, ActivationGrid]
+) -> dict[str, Edit]:
     """Return variants of a model in which the values of one group are on their grids.
 
     Args:
@@ -148,7 +150,7 @@ def _touching(units: Sequence[Unit], scheme: Scheme) -> dict[int, tuple[Value, s
     return {key: pair for key, pair in found.items() if id(pair[0]) in scheme.grids}
 
 
-def _round_values(values: Sequence[Value], grids: Mapping[int, Grid]) -> Edit:
+def _round_values(values: Sequence[Value], grids: Mapping[int, ActivationGrid]) -> Edit:
     named = {v.name: grids[id(v)] for v in values}
 
     def change(model: Model) -> bool:

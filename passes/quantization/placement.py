@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ocompress.ir import Node, Value
 from ocompress.planning import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
 from ocompress.targets import Target
-from passes.quantization.costing import Elements, Measured, cell, crossing_ns, scaled
+from passes.quantization.costing import Elements, MeasuredTimes, cell, crossing_ns, scaled
 from passes.quantization.guards import pool_to_guard
 from passes.quantization.units import Unit
 
@@ -54,7 +54,7 @@ class PlacementProblem:
         units: Sequence[Unit],
         elements: Elements,
         target: Target,
-        times: Measured | None = None,
+        times: MeasuredTimes | None = None,
         *,
         wariness: float = 1.0,
     ) -> None:
@@ -64,7 +64,7 @@ class PlacementProblem:
             units: Candidates.
             elements: Size of each value for one sample.
             target: Gives the costs that were not measured.
-            times: Measured; what was not is taken to scale as the rest does to the target's.
+            times: MeasuredTimes; what was not is taken to scale as the rest does to the target's.
             wariness: Factor on the costs of conversions.
         """
         self.units = units
@@ -96,7 +96,7 @@ class PlacementProblem:
                 known, seen = known + predicted.float_ns, seen + found.float_ns
         return seen / known if known else 1.0
 
-    def _conversions(self, times: Measured | None, scale: float) -> float:
+    def _conversions(self, times: MeasuredTimes | None, scale: float) -> float:
         """Return the factor on conversions that were measured where all units are integers."""
         if times is None or not self._parts.cells:
             return scale

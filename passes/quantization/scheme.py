@@ -15,7 +15,7 @@ _MOST_BIAS = 1 << 30
 
 
 @dataclass(frozen=True)
-class Grid:
+class ActivationGrid:
     """An affine grid of all the integers of a type: `real = scale * (integer - zero_point)`.
 
     Attributes:
@@ -61,12 +61,12 @@ class Scheme:
         biases: Float bias by id of the unit's node.
     """
 
-    grids: Mapping[int, Grid] = field(default_factory=dict)
+    grids: Mapping[int, ActivationGrid] = field(default_factory=dict)
     weights: MutableMapping[int, QuantizedWeight] = field(default_factory=dict)
     biases: MutableMapping[int, np.ndarray] = field(default_factory=dict)
 
 
-def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False) -> Grid:
+def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False) -> ActivationGrid:
     """Return the grid that covers a range, widened to contain zero.
 
     A range without extent gets scale 1, so that zeros stay zeros. A range from zero up has the
@@ -82,10 +82,10 @@ def affine_grid(low: float, high: float, dtype: str, *, symmetric: bool = False)
     low, high = min(0.0, float(low)), max(0.0, float(high))
     if symmetric:
         half = (info.max - info.min) // 2
-        return Grid(_usable(max(-low, high) / half), int(info.min) + half + 1, dtype)
+        return ActivationGrid(_usable(max(-low, high) / half), int(info.min) + half + 1, dtype)
     scale = _usable((high - low) / (info.max - info.min))
     zero_point = int(np.clip(np.rint(info.min - low / scale), info.min, info.max))
-    return Grid(scale, zero_point, dtype)
+    return ActivationGrid(scale, zero_point, dtype)
 
 
 def bias_scales(input_scale: float, weight_scales: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from passes.quantization.grids import ideal_error, integer_values
 from passes.quantization.matching import HISTOGRAM
 from passes.quantization.placement import Placement
 from passes.quantization.reconstruct import Reconstruction
-from passes.quantization.scheme import Grid, Scheme
+from passes.quantization.scheme import ActivationGrid, Scheme
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight, pull_pairs_in, walks_of
 
@@ -155,7 +155,7 @@ def _weight_sqnr(original: np.ndarray, weight: QuantizedWeight) -> float | None:
 
 
 def _tensors(
-    placement: Placement, grids: Mapping[int, Grid], statistics: Statistics
+    placement: Placement, grids: Mapping[int, ActivationGrid], statistics: Statistics
 ) -> list[dict[str, Any]]:
     rows = []
     for key, value in integer_values(placement.chosen).items():

@@ -9,7 +9,7 @@ from ocompress.ir import Model, Node
 from ocompress.pipeline import Verdict
 from ocompress.planning import Cell
 from ocompress.profiling import time_layers
-from passes.quantization.costing import Measured
+from passes.quantization.costing import MeasuredTimes
 from passes.quantization.drafting import Drafter
 from passes.quantization.units import Unit
 
@@ -22,7 +22,7 @@ _LOOK_SECONDS = 0.04
 _CONVERSIONS = ("DequantizeLinear", "QuantizeLinear")
 
 
-def measure_times(drafter: Drafter, units: Sequence[Unit], feeds: Feeds) -> Measured:
+def measure_times(drafter: Drafter, units: Sequence[Unit], feeds: Feeds) -> MeasuredTimes:
     """Time every unit in float and as integers, in turns.
 
     Args:
@@ -44,7 +44,7 @@ def measure_times(drafter: Drafter, units: Sequence[Unit], feeds: Feeds) -> Meas
     conversions = sum(
         spent for node, spent in int8_ns.items() if node is None or node.is_op(*_CONVERSIONS)
     )
-    return Measured(cells, conversions)
+    return MeasuredTimes(cells, conversions)
 
 
 def share_of(model: Model, units: Sequence[Unit], feeds: Feeds) -> float:

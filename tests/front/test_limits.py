@@ -5,41 +5,41 @@ from __future__ import annotations
 import pytest
 
 from ocompress.errors import OptionError
-from ocompress.front.limits import Limit, latency_limit, size_limit
+from ocompress.front.limits import GivenLimit, latency_limit, size_limit
 
 
 @pytest.mark.parametrize(
     ("given", "limit"),
     [
-        (None, Limit()),
-        (0.5, Limit(ratio=0.5)),
-        ("0.5", Limit(ratio=0.5)),
-        (".5x", Limit(ratio=0.5)),
-        ("50%", Limit(ratio=0.5)),
-        (" 3 X ", Limit(ratio=3.0)),
-        ("5ms", Limit(absolute=5.0)),
-        ("2.5 ms", Limit(absolute=2.5)),
-        ("500us", Limit(absolute=0.5)),
-        ("0.5µs", Limit(absolute=0.0005)),
-        ("1e-1s", Limit(absolute=100.0)),
+        (None, GivenLimit()),
+        (0.5, GivenLimit(ratio=0.5)),
+        ("0.5", GivenLimit(ratio=0.5)),
+        (".5x", GivenLimit(ratio=0.5)),
+        ("50%", GivenLimit(ratio=0.5)),
+        (" 3 X ", GivenLimit(ratio=3.0)),
+        ("5ms", GivenLimit(absolute=5.0)),
+        ("2.5 ms", GivenLimit(absolute=2.5)),
+        ("500us", GivenLimit(absolute=0.5)),
+        ("0.5µs", GivenLimit(absolute=0.0005)),
+        ("1e-1s", GivenLimit(absolute=100.0)),
     ],
 )
-def test_latency(given: float | str | None, limit: Limit) -> None:
+def test_latency(given: float | str | None, limit: GivenLimit) -> None:
     assert latency_limit(given) == limit
 
 
 @pytest.mark.parametrize(
     ("given", "limit"),
     [
-        ("0.25x", Limit(ratio=0.25)),
-        ("2MB", Limit(absolute=2e6)),
-        ("2mb", Limit(absolute=2e6)),
-        ("1.5MiB", Limit(absolute=1.5 * 2**20)),
-        ("500 kB", Limit(absolute=5e5)),
-        ("90b", Limit(absolute=90.0)),
+        ("0.25x", GivenLimit(ratio=0.25)),
+        ("2MB", GivenLimit(absolute=2e6)),
+        ("2mb", GivenLimit(absolute=2e6)),
+        ("1.5MiB", GivenLimit(absolute=1.5 * 2**20)),
+        ("500 kB", GivenLimit(absolute=5e5)),
+        ("90b", GivenLimit(absolute=90.0)),
     ],
 )
-def test_size(given: str, limit: Limit) -> None:
+def test_size(given: str, limit: GivenLimit) -> None:
     assert size_limit(given) == limit
 
 

@@ -11,7 +11,7 @@ from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, onnx_api
 from ocompress.runtime import Level, Session
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import Form, Ranks
+from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.grouping import in_order
 from passes.factorization.layers import problems_of
 from passes.factorization.problem import Problem, pose
@@ -39,7 +39,7 @@ def matrix_of(model: Model) -> np.ndarray:
     return site.matrix(site.layer.weight.astype(np.float64))
 
 
-def through(model: Model, form: Form, ranks: Ranks | None = None) -> Model | None:
+def through(model: Model, form: ChainForm, ranks: Ranks | None = None) -> Model | None:
     """Put a form in place of `y`, exact if no ranks are given; None if it is none for it."""
     onnx_api.infer_types(model)
     after = model.clone()
@@ -96,7 +96,7 @@ def posed(tensor: np.ndarray, seed: int = 0) -> Problem:
     return pose(tensor, rows.T @ rows / len(rows), mixed @ mixed.T)
 
 
-def cost(form: Form, problem: Problem, ranks: Ranks, effort: Effort) -> float:
+def cost(form: ChainForm, problem: Problem, ranks: Ranks, effort: Effort) -> float:
     """What a form costs, relative to leaving everything away."""
     seen = form.sees(problem)
     factors = form.fitted(seen, form.start(seen)(ranks), effort)

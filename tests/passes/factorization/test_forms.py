@@ -11,7 +11,7 @@ from ocompress.lossy.fisher import MOST_OUTPUTS
 from passes.factorization import group_forms, starts
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS, METHODS, named
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.problem import Problem, pose
 from passes.factorization.rewriting import factored
 
@@ -38,7 +38,7 @@ def problem(shape: tuple[int, ...], seed: int = 0, *, grid: tuple[int, ...] = ()
     return pose(tensor, rows.T @ rows / len(rows), mixed @ mixed.T, grid)
 
 
-def pairs() -> list[tuple[Form, Problem]]:
+def pairs() -> list[tuple[ChainForm, Problem]]:
     every = [problem(shape) for shape in SHAPES]
     every.append(problem((int(np.prod(GRID)), 9), grid=GRID))
     every += [one_by_one(problem(shape)) for shape in ((4, 3, 3, 10), (6, 12))]
@@ -51,16 +51,20 @@ def one_by_one(posed: Problem) -> Problem:
     return Problem(posed.plain(posed.tensor) * each, posed.metric, each, posed.grid)
 
 
-def approximation(form: Form, posed: Problem, ranks: tuple[int, ...], effort: Effort) -> np.ndarray:
+def approximation(
+    form: ChainForm, posed: Problem, ranks: tuple[int, ...], effort: Effort
+) -> np.ndarray:
     seen = form.sees(posed)
     factors = form.fitted(seen, form.start(seen)(ranks), effort)
     return factored(form, [posed], [factors]).tensors[0]
 
 
 @pytest.mark.parametrize(
-    ("form", "posed"), pairs(), ids=lambda x: x.name if isinstance(x, Form) else str(x.tensor.shape)
+    ("form", "posed"),
+    pairs(),
+    ids=lambda x: x.name if isinstance(x, ChainForm) else str(x.tensor.shape),
 )
-def test_full_rank_is_exact_and_fewer_cost_more(form: Form, posed: Problem) -> None:
+def test_full_rank_is_exact_and_fewer_cost_more(form: ChainForm, posed: Problem) -> None:
     seen = form.sees(posed)
     most = form.most(seen)
     assert [a.shape for a in form.start(seen)(most)] == form.shapes(seen, most)
@@ -78,9 +82,11 @@ def test_full_rank_is_exact_and_fewer_cost_more(form: Form, posed: Problem) -> N
 
 
 @pytest.mark.parametrize(
-    ("form", "posed"), pairs(), ids=lambda x: x.name if isinstance(x, Form) else str(x.tensor.shape)
+    ("form", "posed"),
+    pairs(),
+    ids=lambda x: x.name if isinstance(x, ChainForm) else str(x.tensor.shape),
 )
-def test_fitting_never_makes_it_worse(form: Form, posed: Problem) -> None:
+def test_fitting_never_makes_it_worse(form: ChainForm, posed: Problem) -> None:
     seen = form.sees(posed)
     ranks = tuple(max(1, m // 2) for m in form.most(seen))
     before = form.start(seen)(ranks)
@@ -172,7 +178,7 @@ def test_what_stands_behind_a_projection_is_solved_for() -> None:
 @pytest.mark.parametrize("seen", [True, False])
 @pytest.mark.parametrize("form", [*named(["tucker", "cp"]), *group_forms.named(["blocks"], (2, 4))])
 def test_metrics_are_inverted_once_and_only_where_there_are_any(
-    form: Form, seen: bool, monkeypatch: pytest.MonkeyPatch
+    form: ChainForm, seen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posed = problem((8, 3, 3, 12))
     if not seen:

@@ -15,7 +15,7 @@ from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS
 from passes.factorization.choices import Chains
 from passes.factorization.factorize import Factorize
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.layers import LayerGroup, survey
 from passes.factorization.left_out import error_left_out, error_of, fitted_to
 from passes.factorization.problem import pose
@@ -50,7 +50,7 @@ def layers(model: Model, samples: int) -> list[LayerGroup]:
     return list(survey(model, Factorize()._weights(model, ctx), ctx))
 
 
-def form(method: str) -> Form:
+def form(method: str) -> ChainForm:
     return next(f for f in FORMS if f.method == method)
 
 

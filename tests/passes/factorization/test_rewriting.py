@@ -10,7 +10,7 @@ import pytest
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, onnx_api
 from passes.factorization.catalogue import FORMS
-from passes.factorization.forms import Form
+from passes.factorization.forms import ChainForm
 from passes.factorization.layers import problems_of
 from passes.factorization.rewriting import factored, flattens, put
 from tests.build import Builder
@@ -60,7 +60,7 @@ def matrix(kind: str) -> Model:
     return b.model()
 
 
-def through(model: Model, label: str, form: Form) -> tuple[Model, bool]:
+def through(model: Model, label: str, form: ChainForm) -> tuple[Model, bool]:
     """Put a form at full rank in place of a layer; False if it is none for it."""
     onnx_api.infer_types(model)
     after = model.clone()
@@ -87,7 +87,7 @@ def through(model: Model, label: str, form: Form) -> tuple[Model, bool]:
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.name)
 @pytest.mark.parametrize("case", CONVS, ids=str)
 def test_convolutions_at_full_rank(
-    case: tuple[tuple[int, ...], int, dict[str, Any]], form: Form
+    case: tuple[tuple[int, ...], int, dict[str, Any]], form: ChainForm
 ) -> None:
     model = conv(*case)
     after, done = through(model, "y", form)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from passes.merging import arithmetic, forms
-from passes.merging.forms import POINT, Axis, Form
+from passes.merging.forms import POINT, Axis, LinearForm
 
 Array = np.ndarray
 
 
-def drawn(form: Form, rng: np.random.Generator) -> Array:
+def drawn(form: LinearForm, rng: np.random.Generator) -> Array:
     shape = (form.outputs, form.inputs // form.window.groups, *form.window.kernel)
     return rng.standard_normal(shape)
 
 
-def convolved(x: Array, weight: Array, form: Form) -> Array:
+def convolved(x: Array, weight: Array, form: LinearForm) -> Array:
     """Walk over the input [channels, ...] place by place."""
     padded = np.pad(x, ((0, 0), *form.window.pads))
     extents = [a.extent(e) for a, e in zip(form.axes, x.shape[1:], strict=True)]
@@ -100,7 +100,7 @@ def test_summed() -> None:
     whole = parts[0]
     for part in parts[1:]:
         total = forms.summed(whole, part, [None, None])
-        assert isinstance(total, Form)
+        assert isinstance(total, LinearForm)
         whole = total
     x = rng.standard_normal((4, 6, 7))
     expected = sum(convolved(x, w, p) for w, p in zip(weights, parts, strict=True))

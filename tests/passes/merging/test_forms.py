@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocompress.analysis.linear_layer import Refusal
 from passes.merging import forms
-from passes.merging.forms import Axis, Form
+from passes.merging.forms import Axis, LinearForm
 
 axes = st.builds(
     Axis,
@@ -23,7 +23,7 @@ axes = st.builds(
 extents = st.integers(1, 14)
 
 
-def form(axis: Axis, groups: int = 1) -> Form:
+def form(axis: Axis, groups: int = 1) -> LinearForm:
     return forms.form_of(4, 4, [axis], groups)
 
 
@@ -122,6 +122,6 @@ def test_groups_are_those_that_both_keep_apart() -> None:
     other = forms.form_of(12, 12, [forms.POINT], 6)
     assert forms.chained(one, other).window.groups == 2
     both = forms.summed(one, other, [None])
-    assert isinstance(both, Form)
+    assert isinstance(both, LinearForm)
     assert both.window.groups == 2
     assert both.weights == 12 * 12 // 2

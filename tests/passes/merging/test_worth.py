@@ -7,13 +7,13 @@ from fractions import Fraction
 import pytest
 
 from passes.merging import forms, worth
-from passes.merging.forms import Axis, Form
+from passes.merging.forms import Axis, LinearForm
 from passes.merging.worth import Work
 from tests.build import Builder
 from tests.passes.merging.merged import refused
 
 
-def square(outputs: int, inputs: int, kernel: int, groups: int = 1) -> Form:
+def square(outputs: int, inputs: int, kernel: int, groups: int = 1) -> LinearForm:
     return forms.form_of(outputs, inputs, [Axis(kernel, 1, 1, 0, 0)] * 2, groups)
 
 
@@ -30,7 +30,7 @@ def square(outputs: int, inputs: int, kernel: int, groups: int = 1) -> Form:
         (square(1, 1, 3), 8 * 9),
     ],
 )
-def test_kernels_fill_blocks_of_outputs(form: Form, effort: int) -> None:
+def test_kernels_fill_blocks_of_outputs(form: LinearForm, effort: int) -> None:
     assert Work(form).effort(8) == effort
     assert Work(form, Fraction(3)).effort(8) == 3 * effort
     assert Work(form, transposed=True).effort(8) == form.weights

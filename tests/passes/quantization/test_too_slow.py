@@ -13,7 +13,7 @@ from ocompress.pipeline import Guard, PassManager, Pipeline, PipelineResult, Ver
 from ocompress.planning import Cell
 from ocompress.targets import find
 from passes.quantization import choosing, timing
-from passes.quantization.costing import Measured
+from passes.quantization.costing import MeasuredTimes
 from passes.quantization.matching import find_units
 from passes.quantization.placement import PlacementProblem
 from passes.quantization.timing import part
@@ -54,9 +54,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Make up times of layers; return a list with an entry for each time they are asked for."""
     asked: list[int] = []
 
-    def measured(_: Any, units: Sequence[Any], __: Any) -> Measured:
+    def measured(_: Any, units: Sequence[Any], __: Any) -> MeasuredTimes:
         asked.append(len(units))
-        return Measured({id(u.node): Cell(1e6, 3e5) for u in units}, 1e4)
+        return MeasuredTimes({id(u.node): Cell(1e6, 3e5) for u in units}, 1e4)
 
     monkeypatch.setattr(choosing, "measure_times", measured)
     monkeypatch.setattr(choosing, "share_of", lambda *_: 1.0)
@@ -154,7 +154,7 @@ def test_measured_conversions_count_where_they_are() -> None:
     cells = {id(u.node): Cell(1e6, 9e5) for u in units}
 
     def problem(conversions: float) -> PlacementProblem:
-        measured = Measured(cells, conversions)
+        measured = MeasuredTimes(cells, conversions)
         return PlacementProblem(units, lambda _: 4e4, find("portable"), measured)
 
     assert problem(2e5).everything().ns == pytest.approx(2.7e6 + 2e5)
@@ -178,9 +178,9 @@ def test_times_are_of_nodes_whatever_their_names(monkeypatch: pytest.MonkeyPatch
         return list(found)
 
     monkeypatch.setattr(timing, "time_layers", times)
-    seen: list[Measured] = []
+    seen: list[MeasuredTimes] = []
 
-    def measured_times(*given: Any) -> Measured:
+    def measured_times(*given: Any) -> MeasuredTimes:
         seen.append(timing.measure_times(*given))
         return seen[-1]
 
