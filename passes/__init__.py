@@ -44,6 +44,7 @@ PASSES = {
     "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",
     "binarize": "passes.sharing.binarize:Binarize",
+    "random-code": "passes.sharing.random_code:RandomCode",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
     "tune": "passes.tuning.tune:Tune",
     "strip-text": "passes.canonical.strip_text:StripText",

@@ -14,7 +14,7 @@ from ocompress.pipeline import option
 from passes.sharing import planes
 from passes.sharing.layers import Layer
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass
+from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import Quadratic
 
 _MOST_PLANES = 4
@@ -146,14 +146,5 @@ class Binarize(ProjectingPass):
             sizes = [proposal.table.rows[part][0].bytes for part in proposal.layers]
             return proposal.leaving(self.bits / 32) if sizes else {}
         if self.planes is None and not self.ternary:
-            return _with(proposal, Planes(_DEFAULT).setting)
+            return with_setting(proposal, Planes(_DEFAULT).setting)
         return super().asked(proposal)
-
-
-def _with(proposal: TableProposal, setting: str) -> Plan:
-    found = {}
-    for part in proposal.layers:
-        rows = proposal.table.rows[part]
-        fitting = [at for at in proposal.table.open(part) if rows[at].setting == setting]
-        found[part] = fitting[0] if fitting else 0
-    return proposal.plan(found)

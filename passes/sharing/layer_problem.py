@@ -73,15 +73,26 @@ def layer_problem(
         curvature: What errors of its outputs cost.
     """
     start = site.matrix(original.astype(np.float64))
-    hessian = sums.shrunk().xx
-    diagonal = np.einsum("gii->gi", hessian)
-    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
-    diagonal += level * min(_DAMPING, fit.damping or _DAMPING)
+    hessian = damped(sums.shrunk().xx, fit.damping)
     # what the samples do not tell about is to stay as it is
     told = 1 - sums.shares[:, None, None]
     wanted = told * sums.xy + (hessian - told * sums.xx) @ start
     target = np.linalg.solve(hessian, wanted)
     return LayerProblem(target, hessian, curvature, start != 0, precision_of(original))
+
+
+def damped(hessian: np.ndarray, ridge: float | None = None) -> np.ndarray:
+    """Return products of inputs with a ridge, relative to their mean variance.
+
+    Args:
+        hessian: (groups, inputs, inputs).
+        ridge: One that proved itself; larger ones than are good for rounding are not taken.
+    """
+    found = hessian.copy()
+    diagonal = np.einsum("gii->gi", found)
+    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
+    diagonal += level * min(_DAMPING, ridge or _DAMPING)
+    return found
 
 
 def precision_of(weight: np.ndarray) -> int:

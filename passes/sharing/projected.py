@@ -9,17 +9,18 @@ from typing import Protocol
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site, bias_place
-from ocompress.analysis.regression import Regression, RegressionSums
+from ocompress.analysis.regression import RegressionSums
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy import Plan
-from ocompress.lossy.applying import jobs_behind, twins_of
-from ocompress.lossy.fisher import alone
+from ocompress.lossy.applying import jobs_behind
 from ocompress.lossy.layer_weights import LayerWeight, weight_of
 from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Built, Job, fitted_biases, refit, set_bias
+from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
 from ocompress.pipeline import Context
-from passes.sharing.layers import Layer, refitted
+from passes.sharing.layer_problem import layer_problem, relative_error
+from passes.sharing.layers import Layer
 from passes.sharing.quadratic import Quadratic
+from passes.sharing.walking import read_by, walk
 
 _FEW = 0.5
 """Part of the weights up to which different values are a form that a fit would ruin."""
@@ -73,13 +74,12 @@ class Projection:
 
     def apply(self, model: Model) -> bool:
         """Project the weight by itself."""
-        node = next((n for _, n in model.nodes() if n.label == self.readers[0]), None)
-        found = weight_of(node) if node is not None else None
-        if node is None or found is None:
+        weight = read_by(model, self)
+        if weight is None:
             return False
-        layer = Layer(LayerWeight(*found, [node]))
+        layer = Layer(weight)
         matrix = self.code.solve(layer.alone(), layer)
-        edit.set_weight(found[0], layer.array(matrix).astype(layer.weight.array.dtype))
+        edit.set_weight(weight.value, layer.array(matrix).astype(weight.array.dtype))
         return True
 
 
@@ -91,25 +91,14 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> Built:
         plan: The projections.
         ctx: Has the data that layers are fitted to; None projects each weight by itself.
     """
-    clone = model.clone()
-    twins = twins_of(clone, model)
-    by_label = {n.label: n for _, n in clone.nodes()}
     moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Projection)}
-    done: set[str] = set()
-    fits: Mapping[int, Fit] = {}
-    if ctx is not None and moves:
-        jobs = [
-            _job(part, move, [by_label[r] for r in move.readers], done)
-            for part, move in moves.items()
-            if move.seen and all(r in by_label for r in move.readers)
-        ]
-        jobs += _behind(clone, moves)
-        fits = refit(model, clone, twins, jobs, ctx)
-    labels = {id(n): n.label for n in clone.graph.nodes}
-    for part, move in moves.items():
-        if part not in done and move.apply(clone):
-            done.add(part)
-    return Built(clone, {labels[key]: one for key, one in fits.items()}, frozenset(done))
+    given = (model, moves, ctx, _job, _alone)
+    clone, fits, made = walk(*given, others=lambda clone: _behind(clone, moves))
+    return Built(clone, fits, frozenset(made))
+
+
+def _alone(model: Model, move: Projection) -> bool | None:
+    return move.apply(model) or None
 
 
 def _behind(model: Model, moves: Mapping[str, Projection]) -> list[Job]:
@@ -127,15 +116,12 @@ def _behind(model: Model, moves: Mapping[str, Projection]) -> list[Job]:
     return found
 
 
-def _job(part: str, move: Projection, nodes: Sequence[Node], done: set[str]) -> Job:
+def _job(part: str, move: Projection, nodes: Sequence[Node], made: dict[str, bool]) -> Job:
     """Return the job that puts a layer into its form."""
-    value = nodes[0].inputs[move.index]
-    assert value is not None
-    assert value.data is not None
     found = weight_of(nodes[0])
     assert found is not None
     weight = LayerWeight(*found, list(nodes))
-    original = value.data
+    original = weight.array
 
     def store(sites: Sequence[Site], fit: Fit, sums: RegressionSums | None) -> Fit | None:
         whole = sums.whole() if sums is not None else None
@@ -144,27 +130,20 @@ def _job(part: str, move: Projection, nodes: Sequence[Node], done: set[str]) -> 
         if bias_place(sites[0]) is None:
             whole = whole.about_zero()
         layer = Layer(weight, sites[0])
-        start = layer.matrix(original.astype(np.float64))
-        problem = refitted(start, whole, fit.damping, move.curvature)
-        matrix = move.code.solve(problem, layer)
-        array = layer.array(matrix).astype(original.dtype)
-        made = _made(whole, fit, layer.matrix(array.astype(np.float64)), move)
-        biases = fitted_biases(sites, made)
+        wanted = layer_problem(sites[0], original, fit, whole, move.curvature)
+        problem = Quadratic(wanted.target, wanted.hessian, wanted.curvature)
+        array = layer.array(move.code.solve(problem, layer)).astype(original.dtype)
+        matrix = layer.matrix(array.astype(np.float64))
+        bias = whole.bias(matrix)
+        after = relative_error(whole, matrix, bias, move.curvature)
+        fitted = replace(fit, matrix=matrix, bias=bias, after=after)
+        biases = fitted_biases(sites, fitted)
         if biases is None:
             return None
-        edit.set_weight(value, array)
-        for site, bias in zip(sites, biases, strict=True):
-            set_bias(site, bias)
-        done.add(part)
-        return made
+        edit.set_weight(weight.value, array)
+        for site, own in zip(sites, biases, strict=True):
+            set_bias(site, own)
+        made[part] = True
+        return fitted
 
     return Job(nodes, masked=False, store=store)
-
-
-def _made(whole: Regression, fit: Fit, matrix: np.ndarray, move: Projection) -> Fit:
-    """Return what is told of a layer: the error of its outputs, by what they cost."""
-    bias = whole.bias(matrix)
-    weights = alone(move.curvature)
-    power = max(float((weights * whole.yy).sum()), 1e-30)
-    after = float((weights * whole.errors(matrix, bias)).sum()) / power
-    return replace(fit, matrix=matrix, bias=bias, after=after)

@@ -14,7 +14,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, applying
 from ocompress.lossy.ablation import Change, Trial, tried
 from ocompress.lossy.engine import Chosen, Reason
-from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect
+from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
@@ -23,6 +23,7 @@ from passes.sharing import projected
 from passes.sharing.layers import Layer, Measured, measured
 from passes.sharing.pricing import place
 from passes.sharing.projected import Code, Projection
+from passes.sharing.walking import collected
 
 _LEAST = 0.02
 """Share of the bytes that moves may leave."""
@@ -86,12 +87,10 @@ class ProjectingPass(LossyPass):
         check_patterns(model, self.exclude, self.name)
         rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
         found = []
-        for weight in collect(model, rules, ctx):
+        for weight in collected(model, rules, ctx):
             codes = self.codes(Layer(weight))
             if isinstance(codes, Reason):
                 ctx.skip(weight.nodes[0], codes.code, codes.why)
-            elif not weight.array.any():
-                ctx.skip(weight.nodes[0], "all-zero", "all its weights are zero")
             else:
                 found.append(weight)
         return found
@@ -112,6 +111,16 @@ class ProjectingPass(LossyPass):
         if not outcome or _inputs(model) != before:  # a bias makes up for a mean
             return outcome
         return replace(outcome, changed=Facet.WEIGHTS)
+
+
+def with_setting(proposal: TableProposal, setting: str) -> Plan:
+    """Return the plan of one setting; layers that lack it take the fewest bytes."""
+    found = {}
+    for part, rows in proposal.table.rows.items():
+        places = proposal.table.open(part)[1:]
+        fitting = [at for at in places if rows[at].setting == setting]
+        found[part] = fitting[0] if fitting else proposal.table.least(part, "bytes")
+    return proposal.plan(found)
 
 
 def _inputs(model: Model) -> int:
@@ -138,12 +147,12 @@ def _table(
     times = tried(model, trials, ctx) if ctx is not None else None
     table = MoveTable()
     for name, (own, rows) in moves.items():
-        weight = own.layer.weight
+        weight, seen = own.layer.weight, own.view is not None
         readers = tuple(n.label for n in weight.nodes)
         table.add(Move(name, KEEP, "", 0.0, weight.array.nbytes, 0.0))
         for code, error in rows:
             factor = 1.0 if times is None else times.of(_key(weight, code))
-            edit = Projection(readers, place(weight), code, own.problem.curvature, own.seen)
+            edit = Projection(readers, place(weight), code, own.problem.curvature, seen)
             nbytes = code.nbytes(own.layer)
             table.add(Move(name, code.method, code.setting, error * factor, nbytes, 0.0, edit=edit))
     table.drop_slower("bytes", "it takes no fewer bytes")

@@ -43,6 +43,7 @@ def walk(
     ctx: Context | None,
     job: Callable[[str, E, Sequence[Node], dict[str, R]], Job],
     alone: Callable[[Model, E], R | None],
+    others: Callable[[Model], Sequence[Job]] = lambda _: (),
 ) -> tuple[Model, dict[str, Fit], dict[str, R]]:
     """Rewrite weights of a clone.
 
@@ -53,6 +54,7 @@ def walk(
         job: Given a part, its edit, the nodes that read its weight and where to note what became
             of it, returns what fits its layers.
         alone: Rewrites a weight by itself and says what became of it; None if there is none.
+        others: Returns what else of the clone is fitted, where there are data.
 
     Returns:
         The clone, what fitting did by label, and what became of each part.
@@ -68,7 +70,7 @@ def walk(
             for part, edit in edits.items()
             if edit.seen and all(r in by_label for r in edit.readers)
         ]
-        found = refit(model, clone, twins, jobs, ctx)
+        found = refit(model, clone, twins, [*jobs, *others(clone)], ctx)
         labels = {id(n): n.label for n in clone.graph.nodes}
         fits = {labels[key]: one for key, one in found.items()}
     for part, edit in edits.items():

@@ -7,6 +7,11 @@
 | grid | integers in a form of their own, and a scale for each row or column | Mul |
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
 | sparse | a bit for every value, and those not zero in a form of their own | CumSum, Gather |
+| tables | values of each row or column, or what they are sums of, and indices | GatherElements |
+| columns | a form of its own, and a number for each column | Mul |
+| random | the numbers of words that are counted out | Range, Mod, Gather |
+| hashed | values that places share by a hash | Range, Mod, GatherElements |
+| circulant | the first rows of blocks | Range, Mod, GatherElements |
 
 All of this is constant, so ONNX Runtime does it once, while it loads the model.
 """
@@ -20,6 +25,13 @@ import numpy as np
 from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
+from passes.storage.counted import (
+    Circulant,
+    Hashed,
+    find_circulant,
+    find_hashed,
+    find_random,
+)
 from passes.storage.integers import Digits, Integers, bits_for, digits
 from passes.storage.kinds import Columns, Form, Half, Plain, Scaled, Sparse, Words
 from passes.storage.tables import find_tables
@@ -48,6 +60,7 @@ def _all(array: np.ndarray) -> Iterator[Form]:
     if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
         return
     yield from _by_rows(array)
+    yield from _tied(array)
     for rows, shape in _matrices(array):
         found = find_columns(rows)
         if found is not None:
@@ -64,11 +77,23 @@ def _by_rows(array: np.ndarray) -> Iterator[Form]:
     for grid, shape in _grids(array):
         levels = grid.levels.astype(np.float32).reshape(-1)
         below = [Plain(levels), *_forms(levels, widths, deep=True)]
+        below += [w for width in widths if (w := find_random(levels, width)) is not None]
         yield Scaled(min(below, key=_nbytes), _of(grid.scales), shape)
     for axis, (rows, _) in enumerate(_matrices(array)):
         found = find_tables(rows, axis)
         if found is not None:
             yield found
+
+
+def _tied(array: np.ndarray) -> Iterator[Form]:
+    """Yield the forms in which many weights are one number, by rules that a file can follow."""
+    hashed = find_hashed(array.reshape(-1))
+    if hashed is not None:
+        yield Hashed(_of(hashed[0]), hashed[1], array.size)
+    rows = array.reshape(len(array), -1)
+    circulant = find_circulant(rows)
+    if circulant is not None:
+        yield Circulant(_of(circulant[0]), circulant[1], *rows.shape)
 
 
 def _of(values: np.ndarray) -> Form:

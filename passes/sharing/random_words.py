@@ -1,0 +1,229 @@
+"""Choosing words of a random table for blocks of weights: what costs least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocompress.lossy.fisher import across, alone
+from passes.sharing.planes import short
+from passes.sharing.quadratic import Quadratic, Share, fitted
+
+ROUNDS, _STILL = 4, 5e-3
+"""How often words and scales are fitted in turn, at most, and the part of the cost that a round
+has to save for another one to follow."""
+_MEAN = 0.95
+"""Deviation of the words of a block over that of its weights, about, where they are chosen."""
+_AT_ONCE = 1 << 22
+"""Numbers that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A layer of words.
+
+    Attributes:
+        table: All words, float64 [words, length].
+        chosen: The word of each block, (groups, input blocks, output blocks).
+        scales: What words are multiplied by, (groups, outputs).
+        tall: Whether a block is inputs of one output; else it is outputs of one input.
+    """
+
+    table: np.ndarray
+    chosen: np.ndarray
+    scales: np.ndarray
+    tall: bool
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Return the words in their places, (groups, inputs, outputs)."""
+        words = self.table[self.chosen]
+        groups, rows, columns, length = words.shape
+        if self.tall:
+            words = words.transpose(0, 1, 3, 2).reshape(groups, rows * length, columns)
+        return np.asarray(words.reshape(groups, -1, self.scales.shape[1]))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weight, (groups, inputs, outputs)."""
+        return np.asarray(self.levels * self.scales[:, None]) + 0.0
+
+
+def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = ROUNDS) -> Words:
+    """Find words and scales of a layer that cost little.
+
+    Blocks are taken in turn, the inputs that follow making up for each, as in optimal brain
+    quantization; then scales are fitted in closed form and words changed to where they cost least,
+    in turn.
+
+    Args:
+        problem: The layer; blocks divide its inputs or its outputs.
+        table: Words, [words, length].
+        tall: Whether a block is inputs of one output; else it is outputs of one input.
+        rounds: How often words and scales are fitted in turn, at most.
+    """
+    power = problem.power()[:, :, None]
+    total = np.maximum(power.sum(axis=1), 1e-300)
+    scales = np.sqrt((np.square(problem.target) * power).sum(axis=1) / total)
+    scales = short(_MEAN * np.maximum(scales, 1e-12) / table.std())
+    chosen = _fed_back(problem, table, scales, tall)
+    found, cost = _rescaled(problem, Words(table, chosen, scales, tall))
+    for _ in range(rounds if problem.hessian is not None else 0):
+        better, less = _rescaled(problem, _descended(problem, found))
+        if less >= cost:
+            break
+        found, before, cost = better, cost, less
+        if cost > (1 - _STILL) * before:
+            break
+    return found
+
+
+def _rescaled(problem: Quadratic, words: Words) -> tuple[Words, float]:
+    groups, outputs = words.scales.shape
+    index = np.arange(groups * outputs).reshape(groups, 1, outputs)
+    scales = fitted(problem, [Share(index, words.levels)], words.scales.reshape(-1))
+    found = Words(words.table, words.chosen, short(scales.reshape(groups, outputs)), words.tall)
+    return found, problem.cost(found.matrix)
+
+
+def _fed_back(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: bool) -> np.ndarray:
+    """Return words taken block by block, the inputs that follow making up for errors."""
+    matrix = problem.target.copy()
+    groups, inputs, outputs = matrix.shape
+    step = table.shape[1] if tall else 1
+    order = _order(problem, step)
+    matrix = matrix[:, order]
+    upper = None
+    if problem.hessian is not None:
+        turned = problem.hessian[:, order[:, None], order]
+        upper = np.linalg.cholesky(np.linalg.inv(turned)).transpose(0, 2, 1)
+    width = outputs if tall else outputs // table.shape[1]
+    chosen = np.empty((groups, inputs // step, width), np.int64)
+    for at in range(0, inputs, step):
+        end = at + step
+        corner = np.eye(step) if upper is None else upper[:, at:end, at:end]
+        # what an error costs once the inputs that follow have made up for it
+        within = np.linalg.inv(corner.swapaxes(-1, -2) @ corner) if tall else None
+        chosen[:, at // step] = _best(matrix[:, at:end], within, table, scales, problem)
+        value = _placed(table, chosen[:, at // step], tall) * scales[:, None]
+        if upper is not None:
+            lost = np.linalg.solve(corner.swapaxes(-1, -2), matrix[:, at:end] - value)
+            matrix[:, end:] -= upper[:, at:end, end:].swapaxes(-1, -2) @ lost
+    back = np.empty_like(chosen)
+    back[:, order[::step] // step] = chosen
+    return back
+
+
+def _order(problem: Quadratic, step: int) -> np.ndarray:
+    """Return inputs, those of the blocks that cost most first."""
+    power = problem.power().sum(axis=0).reshape(-1, step).sum(axis=1)
+    blocks = np.argsort(-power, kind="stable")
+    return np.asarray((blocks[:, None] * step + np.arange(step)).reshape(-1))
+
+
+def _placed(table: np.ndarray, chosen: np.ndarray, tall: bool) -> np.ndarray:
+    """Return the levels of the blocks of one row of blocks, (groups, inputs, outputs)."""
+    words = table[chosen]
+    return np.asarray(words.swapaxes(1, 2) if tall else words.reshape(len(words), 1, -1))
+
+
+def _best(
+    wanted: np.ndarray,
+    within: np.ndarray | None,
+    table: np.ndarray,
+    scales: np.ndarray,
+    problem: Quadratic,
+) -> np.ndarray:
+    """Return the words whose differences from what is wanted cost least, (groups, blocks).
+
+    Args:
+        wanted: A row of blocks, (groups, inputs, outputs).
+        within: What errors of the inputs of a block cost, (groups, length, length) or [length,
+            length]; None if a block is outputs of one input.
+        table: Words, [words, length].
+        scales: (groups, outputs).
+        problem: The layer.
+    """
+    groups = len(wanted)
+    if within is not None:
+        metric = np.broadcast_to(within, (groups, *within.shape[-2:]))
+        lean = (metric @ wanted).swapaxes(1, 2) * scales[:, :, None]
+        curve = np.einsum("wi,gij,wj->gw", table, metric, table)[:, None]
+        return _least(lean, curve * np.square(scales)[:, :, None], table)
+    length = table.shape[1]
+    costs = alone(problem.curvature).reshape(groups, -1, length)
+    sizes = scales.reshape(groups, -1, length)
+    lean = costs * sizes * wanted.reshape(groups, -1, length)
+    return _least(lean, None, table, costs * np.square(sizes))
+
+
+def _least(
+    lean: np.ndarray, curve: np.ndarray | None, table: np.ndarray, squares: np.ndarray | None = None
+) -> np.ndarray:
+    """Return which word has the least curve - 2 x lean, for each block.
+
+    Args:
+        lean: (groups, blocks, length).
+        curve: (groups, blocks, words); or None.
+        table: [words, length].
+        squares: What squares of each place cost, (groups, blocks, length), where `curve` is None.
+    """
+    groups, blocks = lean.shape[:2]
+    found = np.empty((groups, blocks), np.int64)
+    turned, squared = table.T, np.square(table).T
+    each = max(1, _AT_ONCE // (groups * len(table)))
+    for at in range(0, blocks, each):
+        some = slice(at, at + each)
+        cost = -2 * (lean[:, some] @ turned)
+        if squares is not None:
+            cost += squares[:, some] @ squared
+        else:
+            assert curve is not None
+            cost += curve[:, some]
+        found[:, some] = cost.argmin(axis=2)
+    return found
+
+
+def _descended(problem: Quadratic, words: Words) -> Words:
+    """Change the word of each block to where it costs least, the others as they are."""
+    assert problem.hessian is not None
+    table, tall = words.table, words.tall
+    step = table.shape[1] if tall else 1
+    matrix, chosen = words.matrix, words.chosen.copy()
+    single = alone(problem.curvature)
+    for row in range(chosen.shape[1]):
+        block = slice(row * step, row * step + step)
+        seen = problem.hessian[:, block]
+        within = seen[:, :, block]
+        slope = across(seen @ (matrix - problem.target), problem.curvature)
+        wanted = matrix[:, block] - np.linalg.solve(within, slope) / single[:, None]
+        metric = within if tall else None
+        best = _best(wanted, metric, table, words.scales, problem)
+        by = _placed(table, best, tall) * words.scales[:, None] - matrix[:, block]
+        taken = _together(by, slope, within, problem, 1 if tall else table.shape[1])
+        chosen[:, row] = np.where(taken, best, chosen[:, row])
+        each = taken[:, None] if tall else np.repeat(taken, table.shape[1], axis=1)[:, None]
+        matrix[:, block] += by * each
+    return Words(table, chosen, words.scales, tall)
+
+
+def _together(
+    by: np.ndarray, slope: np.ndarray, within: np.ndarray, problem: Quadratic, width: int
+) -> np.ndarray:
+    """Return which blocks of a row change together, (groups, blocks), see `planes`."""
+    groups = len(by)
+    turned = within @ by
+    single = alone(problem.curvature)[:, None]
+    gain = (by * (2 * slope + turned * single)).sum(axis=1).reshape(groups, -1, width).sum(axis=2)
+    taken = gain < 0
+    while taken.any():
+        each = np.repeat(taken, width, axis=1)[:, None]
+        change = by * each
+        seen = across(turned * each, problem.curvature)
+        whole = float((change * (2 * slope + seen)).sum())
+        if whole <= 0.5 * float((gain * taken).sum()):
+            break
+        fewer = taken & (gain < np.median(gain[taken]))
+        taken = fewer if fewer.any() else np.zeros_like(taken)
+    return np.asarray(taken)
