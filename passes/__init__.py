@@ -44,6 +44,8 @@ PASSES = {
     "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",
     "binarize": "passes.sharing.binarize:Binarize",
+    "circulant": "passes.sharing.projections:Circulant",
+    "hash": "passes.sharing.projections:Hash",
     "random-code": "passes.sharing.random_code:RandomCode",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
     "tune": "passes.tuning.tune:Tune",

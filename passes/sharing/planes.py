@@ -8,7 +8,7 @@ import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS
 from ocompress.lossy.fisher import across, alone
-from passes.sharing.quadratic import Quadratic, Share, fitted
+from passes.sharing.quadratic import FINE, ROUGH, Quadratic, Share, fitted
 
 ROUNDS, _STILL = 8, 2e-3
 """How often codes and scales are fitted in turn, at most, and the part of the cost that a round
@@ -17,6 +17,8 @@ _BLOCK = 64
 """Inputs whose slopes are updated one by one; the others follow block by block."""
 _MANTISSA = 11
 """Bits of a scale: it is exact in float16, and sums of several are exact in float32."""
+_LEAST_HALF, _MOST_HALF = 2.0**-10, 60000.0
+"""Between these, the largest number has all its bits in float16, and others as many as matter."""
 _FEWEST_OUTPUTS = 32
 """Outputs that share the numbers of inputs, at least."""
 _OCTAVES = 6
@@ -135,11 +137,17 @@ def solve(
         coded, before, cost = better, cost, less
         if cost > (1 - _STILL) * before:
             break
-    return coded
+    return min(((coded, cost), _rescaled(problem, coded, FINE)), key=lambda pair: pair[1])[0]
 
 
 def short(scales: np.ndarray) -> np.ndarray:
-    """Round scales to so few bits that float16 has them and sums of them are exact."""
+    """Round numbers to so few bits that float16 has them, and that sums of a few are exact.
+
+    Where float16 would lose more of the larger ones, only their bits are as few.
+    """
+    largest = float(np.abs(scales).max(initial=0.0))
+    if _LEAST_HALF < largest < _MOST_HALF:
+        return scales.astype(np.float16).astype(np.float64)
     mantissa, exponent = np.frexp(scales)
     return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, _MANTISSA)), exponent - _MANTISSA))
 
@@ -208,17 +216,19 @@ def _fed_back(problem: Quadratic, table: np.ndarray) -> np.ndarray:
     return back
 
 
-def _rescaled(problem: Quadratic, coded: Coded) -> tuple[Coded, float]:
+def _rescaled(problem: Quadratic, coded: Coded, tolerance: float = ROUGH) -> tuple[Coded, float]:
     """Fit the scales of given codes; return what they cost, too."""
     groups, planes, outputs = coded.scales.shape
-    numbers = np.arange(groups * outputs).reshape(groups, 1, outputs)
+    index = np.arange(groups * outputs).reshape(groups, 1, outputs)
     shares = [
-        Share(numbers + at * groups * outputs, coded.words[:, at][coded.codes])
+        Share(index + at * groups * outputs, coded.words[:, at][coded.codes])
         for at in range(planes)
     ]
     start = coded.scales.transpose(1, 0, 2).reshape(-1)
-    scales = fitted(problem, shares, start).reshape(planes, groups, outputs).transpose(1, 0, 2)
-    found = Coded(coded.words, short(scales), coded.codes)
+    given = (problem, shares, start)
+    numbers = fitted(*given, tolerance)
+    scales = short(numbers.reshape(planes, groups, outputs).transpose(1, 0, 2))
+    found = Coded(coded.words, scales, coded.codes)
     return found, problem.cost(found.matrix)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.lossy.fisher import across, alone
 
-_ROUNDS, _TOLERANCE = 40, 1e-3
+_ROUNDS, ROUGH, FINE = 60, 1e-3, 1e-6
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def _single_weight(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
     return weight_of(numbers, shares).astype(np.float32)
 
 
-def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np.ndarray:
+def fitted(
+    problem: Quadratic,
+    shares: Sequence[Share],
+    start: np.ndarray,
+    tolerance: float = ROUGH,
+) -> np.ndarray:
     """Return the shared numbers that cost least: linear least squares, in closed form.
 
     The normal equations are solved by conjugate gradients (Hestenes and Stiefel, 1952), because
@@ -80,6 +85,7 @@ def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np
         problem: The layer.
         shares: What every weight is made of.
         start: Numbers to start from, [n]; those that no weight is made of stay.
+        tolerance: Part of the gradient at the start that may be left; `FINE` for what is kept.
     """
     shape, size = problem.target.shape, start.size
     problem = _single(problem)
@@ -96,7 +102,7 @@ def fitted(problem: Quadratic, shares: Sequence[Share], start: np.ndarray) -> np
     residual = -gathered(problem.slope(_single_weight(numbers, shares) - problem.target))
     direction = step = residual * inverse
     power = float(residual @ step)
-    enough = _TOLERANCE**2 * power
+    enough = tolerance**2 * power
     for _ in range(min(_ROUNDS, 2 * size)):
         if power <= enough or power <= 0:
             break

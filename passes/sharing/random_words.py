@@ -8,7 +8,7 @@ import numpy as np
 
 from ocompress.lossy.fisher import across, alone
 from passes.sharing.planes import short
-from passes.sharing.quadratic import Quadratic, Share, fitted
+from passes.sharing.quadratic import FINE, ROUGH, Quadratic, Share, fitted
 
 ROUNDS, _STILL = 4, 5e-3
 """How often words and scales are fitted in turn, at most, and the part of the cost that a round
@@ -76,13 +76,14 @@ def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = RO
         found, before, cost = better, cost, less
         if cost > (1 - _STILL) * before:
             break
-    return found
+    return min(((found, cost), _rescaled(problem, found, FINE)), key=lambda pair: pair[1])[0]
 
 
-def _rescaled(problem: Quadratic, words: Words) -> tuple[Words, float]:
+def _rescaled(problem: Quadratic, words: Words, tolerance: float = ROUGH) -> tuple[Words, float]:
     groups, outputs = words.scales.shape
     index = np.arange(groups * outputs).reshape(groups, 1, outputs)
-    scales = fitted(problem, [Share(index, words.levels)], words.scales.reshape(-1))
+    given = (problem, [Share(index, words.levels)], words.scales.reshape(-1))
+    scales = fitted(*given, tolerance)
     found = Words(words.table, words.chosen, short(scales.reshape(groups, outputs)), words.tall)
     return found, problem.cost(found.matrix)
 
@@ -100,12 +101,14 @@ def _fed_back(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: b
         upper = np.linalg.cholesky(np.linalg.inv(turned)).transpose(0, 2, 1)
     width = outputs if tall else outputs // table.shape[1]
     chosen = np.empty((groups, inputs // step, width), np.int64)
+    chooser = _Chooser.of(problem, table, scales, tall)
     for at in range(0, inputs, step):
         end = at + step
         corner = np.eye(step) if upper is None else upper[:, at:end, at:end]
         # what an error costs once the inputs that follow have made up for it
-        within = np.linalg.inv(corner.swapaxes(-1, -2) @ corner) if tall else None
-        chosen[:, at // step] = _best(matrix[:, at:end], within, table, scales, problem)
+        within = np.linalg.inv(corner.swapaxes(-1, -2) @ corner)
+        within = np.broadcast_to(within, (groups, step, step))
+        chosen[:, at // step] = chooser.best(matrix[:, at:end], None, within)
         value = _placed(table, chosen[:, at // step], tall) * scales[:, None]
         if upper is not None:
             lost = np.linalg.solve(corner.swapaxes(-1, -2), matrix[:, at:end] - value)
@@ -128,60 +131,76 @@ def _placed(table: np.ndarray, chosen: np.ndarray, tall: bool) -> np.ndarray:
     return np.asarray(words.swapaxes(1, 2) if tall else words.reshape(len(words), 1, -1))
 
 
-def _best(
-    wanted: np.ndarray,
-    within: np.ndarray | None,
-    table: np.ndarray,
-    scales: np.ndarray,
-    problem: Quadratic,
-) -> np.ndarray:
-    """Return the words whose differences from what is wanted cost least, (groups, blocks).
+@dataclass(frozen=True)
+class _Chooser:
+    """Chooses words for rows of blocks.
 
-    Args:
-        wanted: A row of blocks, (groups, inputs, outputs).
-        within: What errors of the inputs of a block cost, (groups, length, length) or [length,
-            length]; None if a block is outputs of one input.
+    Attributes:
         table: Words, [words, length].
         scales: (groups, outputs).
-        problem: The layer.
+        metric: What errors within a block of outputs cost, (groups, blocks, length, length); None
+            if a block is inputs of one output.
+        curve: The cost of each word of such a block, (groups, blocks, words).
     """
-    groups = len(wanted)
-    if within is not None:
-        metric = np.broadcast_to(within, (groups, *within.shape[-2:]))
-        lean = (metric @ wanted).swapaxes(1, 2) * scales[:, :, None]
-        curve = np.einsum("wi,gij,wj->gw", table, metric, table)[:, None]
-        return _least(lean, curve * np.square(scales)[:, :, None], table)
-    length = table.shape[1]
-    costs = alone(problem.curvature).reshape(groups, -1, length)
-    sizes = scales.reshape(groups, -1, length)
-    lean = costs * sizes * wanted.reshape(groups, -1, length)
-    return _least(lean, None, table, costs * np.square(sizes))
+
+    table: np.ndarray
+    scales: np.ndarray
+    metric: np.ndarray | None = None
+    curve: np.ndarray | None = None
+
+    @staticmethod
+    def of(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: bool) -> _Chooser:
+        """Return what chooses for a layer."""
+        if tall:
+            return _Chooser(table, scales)
+        costs, length = problem.curvature, table.shape[1]
+        groups, outputs = costs.shape[:2]
+        blocks = outputs // length
+        places = np.arange(outputs).reshape(blocks, length)
+        if costs.ndim == 2:
+            metric = costs.reshape(groups, blocks, length)[..., None] * np.eye(length)
+        else:
+            metric = costs[:, places[:, :, None], places[:, None]]
+        sizes = scales.reshape(groups, blocks, length)
+        scaled = metric * sizes[..., None] * sizes[..., None, :]
+        curve = np.einsum("wi,gbij,wj->gbw", table, scaled, table, optimize=True)
+        return _Chooser(table, scales, metric, curve)
+
+    def best(self, wanted: np.ndarray, slope: np.ndarray | None, within: np.ndarray) -> np.ndarray:
+        """Return the words that cost least, (groups, blocks).
+
+        Args:
+            wanted: A row of blocks, (groups, inputs, outputs).
+            slope: Half of the gradient there by what outputs cost, of the same shape; None for 0.
+            within: What errors of its inputs cost, (groups, inputs, inputs).
+        """
+        groups, length = len(wanted), self.table.shape[1]
+        if self.metric is None or self.curve is None:
+            lean = (within @ wanted if slope is None else within @ wanted - slope).swapaxes(1, 2)
+            curve = np.einsum("wi,gij,wj->gw", self.table, within, self.table, optimize=True)
+            sizes = np.where(self.scales, self.scales, 1.0)[:, :, None]
+            return _least(lean / sizes, curve[:, None], self.table)
+        whole = (self.metric @ wanted.reshape(groups, -1, length, 1))[..., 0]
+        if slope is not None:
+            whole -= slope.reshape(whole.shape) / within
+        return _least(whole * self.scales.reshape(whole.shape), self.curve, self.table)
 
 
-def _least(
-    lean: np.ndarray, curve: np.ndarray | None, table: np.ndarray, squares: np.ndarray | None = None
-) -> np.ndarray:
+def _least(lean: np.ndarray, curve: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Return which word has the least curve - 2 x lean, for each block.
 
     Args:
         lean: (groups, blocks, length).
-        curve: (groups, blocks, words); or None.
+        curve: (groups, blocks or 1, words).
         table: [words, length].
-        squares: What squares of each place cost, (groups, blocks, length), where `curve` is None.
     """
     groups, blocks = lean.shape[:2]
     found = np.empty((groups, blocks), np.int64)
-    turned, squared = table.T, np.square(table).T
+    curve = np.broadcast_to(curve, (groups, blocks, len(table)))
     each = max(1, _AT_ONCE // (groups * len(table)))
     for at in range(0, blocks, each):
         some = slice(at, at + each)
-        cost = -2 * (lean[:, some] @ turned)
-        if squares is not None:
-            cost += squares[:, some] @ squared
-        else:
-            assert curve is not None
-            cost += curve[:, some]
-        found[:, some] = cost.argmin(axis=2)
+        found[:, some] = (curve[:, some] - 2 * (lean[:, some] @ table.T)).argmin(axis=2)
     return found
 
 
@@ -192,16 +211,16 @@ def _descended(problem: Quadratic, words: Words) -> Words:
     step = table.shape[1] if tall else 1
     matrix, chosen = words.matrix, words.chosen.copy()
     single = alone(problem.curvature)
+    chooser = _Chooser.of(problem, table, words.scales, tall)
     for row in range(chosen.shape[1]):
         block = slice(row * step, row * step + step)
         seen = problem.hessian[:, block]
         within = seen[:, :, block]
         slope = across(seen @ (matrix - problem.target), problem.curvature)
-        wanted = matrix[:, block] - np.linalg.solve(within, slope) / single[:, None]
-        metric = within if tall else None
-        best = _best(wanted, metric, table, words.scales, problem)
+        by_output = slope / single[:, None] if tall else slope
+        best = chooser.best(matrix[:, block], by_output, within)
         by = _placed(table, best, tall) * words.scales[:, None] - matrix[:, block]
-        taken = _together(by, slope, within, problem, 1 if tall else table.shape[1])
+        taken = _together(by, slope, within, problem, chooser)
         chosen[:, row] = np.where(taken, best, chosen[:, row])
         each = taken[:, None] if tall else np.repeat(taken, table.shape[1], axis=1)[:, None]
         matrix[:, block] += by * each
@@ -209,19 +228,21 @@ def _descended(problem: Quadratic, words: Words) -> Words:
 
 
 def _together(
-    by: np.ndarray, slope: np.ndarray, within: np.ndarray, problem: Quadratic, width: int
+    by: np.ndarray, slope: np.ndarray, within: np.ndarray, problem: Quadratic, chooser: _Chooser
 ) -> np.ndarray:
     """Return which blocks of a row change together, (groups, blocks), see `planes`."""
     groups = len(by)
     turned = within @ by
-    single = alone(problem.curvature)[:, None]
-    gain = (by * (2 * slope + turned * single)).sum(axis=1).reshape(groups, -1, width).sum(axis=2)
+    width = 1 if chooser.metric is None else chooser.table.shape[1]
+    bent = turned * alone(problem.curvature)[:, None]
+    if chooser.metric is not None:
+        bent = (chooser.metric @ turned.reshape(groups, -1, width, 1)).reshape(by.shape)
+    gain = (by * (2 * slope + bent)).sum(axis=1).reshape(groups, -1, width).sum(axis=2)
     taken = gain < 0
     while taken.any():
         each = np.repeat(taken, width, axis=1)[:, None]
-        change = by * each
         seen = across(turned * each, problem.curvature)
-        whole = float((change * (2 * slope + seen)).sum())
+        whole = float((by * each * (2 * slope + seen)).sum())
         if whole <= 0.5 * float((gain * taken).sum()):
             break
         fewer = taken & (gain < np.median(gain[taken]))

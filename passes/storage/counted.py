@@ -18,9 +18,11 @@ from passes.storage.random_numbers import MIDDLE, bells, numbers, write_bells, w
 MOST_WORD_BITS = 12
 GRAIN = 64
 """Buckets come in multiples of this, so that few numbers of them have to be tried."""
-_SPARE = 1.05
-"""By how much there are more buckets than ones that are used, at most."""
+_MOST_USED = 0.7
+"""Part of the weights up to which different magnitudes may be buckets."""
 _SAMPLE = 1 << 12
+_SAMPLES = (1 << 9, 1 << 12)
+"""Places that are looked at first: where few disagree, there is no need to look at more."""
 _FEWEST = 512
 _COLUMN, _FLAT = shared(np.array([-1, 1], np.int64)), shared(np.full(1, -1, np.int64))
 
@@ -132,15 +134,25 @@ def find_hashed(flat: np.ndarray) -> tuple[np.ndarray, int] | None:
         flat: float32 [n], in order of places.
     """
     used = len(np.unique(flat.view(np.uint32) & np.uint32(0x7FFFFFFF)))
-    if flat.size < _FEWEST or not GRAIN // 2 < used <= flat.size // 2:
+    most = int(_MOST_USED * flat.size)
+    if flat.size < _FEWEST or not GRAIN // 2 < used <= most:
         return None
     hashes = numbers(flat.size)
-    first = -(-used // GRAIN) * GRAIN
-    for buckets in range(first, int(used * _SPARE) + 2 * GRAIN, GRAIN):
-        if _values(flat[:_SAMPLE], hashes[:_SAMPLE], buckets) is not None:
+    for buckets in range(-(-used // GRAIN) * GRAIN, most + GRAIN, GRAIN):  # some may be equal
+        if all(_agree(flat[:some], hashes[:some], buckets) for some in _SAMPLES):
             found = _values(flat, hashes, buckets)
-            return None if found is None else (found, buckets)
+            if found is not None:
+                return found, buckets
     return None
+
+
+def _agree(flat: np.ndarray, hashes: np.ndarray, buckets: int) -> bool:
+    """Whether places of the same bucket have the same value, up to the sign that they say."""
+    order = hashes % (2 * buckets)
+    values = np.where(order < buckets, flat, -flat)
+    places = np.argsort(order % buckets)
+    same = np.diff((order % buckets)[places]) == 0
+    return bool((values[places][1:] == values[places][:-1])[same].all())
 
 
 def _values(flat: np.ndarray, hashes: np.ndarray, buckets: int) -> np.ndarray | None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ocompress.ir import Model
+from passes.storage.counted import buckets_of, diagonals
+from passes.storage.random_numbers import bells
 from tests.build import Builder
 from tests.passes.pruning.layouts import attention
 
@@ -130,6 +132,28 @@ def signs() -> Model:
     return _dense(np.sign(_draw(40, 48)) * np.arange(8, 56) / 256 + 1e-7 * _draw(40, 48))
 
 
+def nearly_circulant() -> Model:
+    """Make a layer of blocks whose rows are those above moved on by one, but for rounding."""
+    values = _draw(6, 8, 8).astype(np.float16)
+    blocks = values.reshape(-1)[diagonals(48, 64, 8)].astype(np.float64) / 4
+    return _dense(blocks + 1e-7 * _draw(48, 64))
+
+
+def nearly_hashed() -> Model:
+    """Make a layer of numbers that places share by their hash, but for rounding."""
+    buckets, negated = buckets_of(48 * 64, 768)
+    values = _draw(768).astype(np.float16).astype(np.float64) / 4
+    weight = (values[buckets] * np.where(negated, -1, 1)).reshape(48, 64)
+    return _dense(weight + 1e-7 * _draw(48, 64))
+
+
+def nearly_random_words() -> Model:
+    """Make a layer of words that are counted out, but for rounding."""
+    words = bells(8 << 8).reshape(-1, 8)
+    chosen = np.random.default_rng(3).integers(0, 256, (48, 8))
+    return _dense(words[chosen].reshape(48, 64) / 64 + 1e-7 * _draw(48, 64))
+
+
 FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "equalize": [(unread_channels, {}), (block_diagonal, {})],
     "factorize": [(low_rank, {"rank": 2, "layers": ("gemm7",)})],
@@ -139,6 +163,9 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "prune": [(next_to_nothing, {"layers": {"gemm7": 0.5}})],
     "cluster": [(nearly_sixteen_values, {"bits": 4, "smallest": 4096})],
     "binarize": [(signs, {"planes": 1, "smallest": 1000})],
+    "circulant": [(nearly_circulant, {"block": 8, "smallest": 1000})],
+    "hash": [(nearly_hashed, {"ratio": 4, "smallest": 1000})],
+    "random-code": [(nearly_random_words, {"bits": 8, "block": 8, "smallest": 1000})],
     "entropy": [(next_to_nothing, {"bits": 16})],
     "prune-channels": [
         (unread_channels, {"ratio": 0.5, "multiple": 1}),

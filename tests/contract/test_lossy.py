@@ -23,6 +23,9 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "equalize": (("mlp", "depthwise_residual"), [{"alpha": 0.0}, {"alpha": 1.0}]),
     "cluster": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "binarize": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
+    "circulant": (("mlp",), [{"exclude": ("*",)}, {"smallest": 2**40}]),
+    "hash": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
+    "random-code": (("mlp",), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "entropy": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
@@ -37,7 +40,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "quant-weights": (("products",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
     "tune": (("mlp", "conv_bn_relu"), [{"epochs": 0}, {"exclude": ("*",)}, {"lr": 0.0}]),
 }
-FEW_VALUES = {"binarize"}
+FEW_VALUES = {"binarize", "circulant", "hash", "random-code"}
 """Passes whose weights take less only once they are packed."""
 CHANGES_WEIGHTS = {"equalize"}
 """Passes that lose nothing themselves: they rewrite weights without a change of the outputs."""
@@ -61,8 +64,12 @@ FREE_CUTS = [
 ]
 NEVER_FREE = {"quant", "quant-dynamic", "tune"}
 """Activations lose by the grid whatever the weights are; training takes nothing away."""
-RIDGE = {("prune-channels", "twin_channels"): 1e-3, ("entropy", "next_to_nothing"): 1e-3}
-"""How near a fit comes that is damped, and rounding at 16 bits."""
+RIDGE = {
+    ("prune-channels", "twin_channels"): 1e-3,
+    ("entropy", "next_to_nothing"): 1e-3,
+    ("random-code", "nearly_random_words"): 5e-3,
+}
+"""How near a fit comes that is damped, rounding at 16 bits, and a search that may end early."""
 
 
 def error(run: Run) -> float:

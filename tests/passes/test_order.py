@@ -16,15 +16,16 @@ REMOVALS = ("prune-channels", "prune-heads", "prune-layers")
 FIRST = {
     "quant": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "equalize": {"merge-layers", *REPLACEMENTS},
-    "binarize": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "entropy": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "cluster": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "prune": {"merge-layers", *REPLACEMENTS},
     **{name: {"merge-layers"} for name in REPLACEMENTS},
 }
+PROJECTIONS = ("binarize", "circulant", "hash", "random-code")
+FIRST |= dict.fromkeys(PROJECTIONS, FIRST["entropy"])
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
-SHARING = ("entropy", "cluster", "binarize")
+SHARING = ("entropy", "cluster", *PROJECTIONS)
 FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING, "tune"}
 """Which passes must not come later than each."""
 

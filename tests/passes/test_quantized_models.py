@@ -36,7 +36,7 @@ def dynamic() -> Model:
 
 PASSES = [
     "cluster",
-    "binarize",
+    *("binarize", "circulant", "hash", "random-code"),
     "entropy",
     "prune",
     "prune-channels",

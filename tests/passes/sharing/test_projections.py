@@ -1,0 +1,142 @@
+"""The passes `circulant`, `hash` and `random-code`: what weights share is counted out at load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ocompress.ir import Model
+from ocompress.lossy.engine import LossyPass
+from passes.sharing import random_words
+from passes.sharing.projections import Circulant, Hash, project
+from passes.sharing.quadratic import Quadratic
+from passes.sharing.random_code import RandomCode
+from passes.storage.counted import buckets_of, diagonals, find_circulant, find_hashed, find_random
+from passes.storage.random_numbers import bells
+from tests.build import Builder
+from tests.passes.pruning.on_data import error, run, weight_of
+from tests.passes.pruning.test_prune_with_data import net
+from tests.passes.sharing.test_planes import layer
+
+
+def dense() -> Model:
+    """Make two dense layers that read correlated inputs."""
+    b = Builder()
+    mix = b.const(b.rng.standard_normal((32, 32)).astype(np.float32) / 4)
+    h = b.op("Tanh", b.op("Gemm", b.input("x", ["n", 32]), mix, to="first"))
+    h = b.op("Relu", b.op("Gemm", h, b.weight(32, 64), b.weight(64), to="second"))
+    b.output(b.op("Gemm", h, b.weight(64, 8), b.weight(8), to="y"), ["n", 8])
+    return b.model()
+
+
+def second(model: Model) -> np.ndarray:
+    weight = weight_of(next(n for n in model.graph.nodes if n.label == "second"))
+    assert weight is not None
+    return weight
+
+
+def test_circulant_blocks_are_found_again() -> None:
+    after, outcome, ctx = run(Circulant(block=8), dense())
+    assert outcome.counts["projections made"] == 3
+    found = find_circulant(second(after))
+    assert found is not None
+    assert found[1] == 8
+    assert np.array_equal(found[0].astype(np.float16), found[0])
+    assert ctx.diagnostics.declined("circulant") == {}
+
+
+def test_only_dense_layers_become_circulant() -> None:
+    _, outcome, ctx = run(Circulant(block=2, smallest=0), net())
+    assert outcome.counts["projections made"] == 2  # the pointwise convolution and the product
+    assert ctx.diagnostics.declined("circulant")["not-dense"] == 2
+
+
+def test_hashed_weights_are_found_again() -> None:
+    after, _, _ = run(Hash(ratio=4), dense())
+    found = find_hashed(second(after).reshape(-1))
+    assert found is not None
+    assert found[1] == 512
+    after, outcome, _ = run(Hash(ratio=4), net())
+    assert outcome.counts["projections made"] == 2  # kernels, too
+
+
+@pytest.mark.parametrize(("bits", "block"), [(8, 8), (10, 4)])
+def test_random_words_are_found_again(bits: int, block: int) -> None:
+    after, _, _ = run(RandomCode(bits=bits, block=block), dense())
+    weight = second(after)
+    for column in range(0, 64, block):
+        part = weight[:, column : column + block].astype(np.float64)
+        levels = np.stack([c / _unit(c) for c in part.T], axis=1)
+        found = find_random(levels.astype(np.float32).reshape(-1), block)
+        assert found is not None
+        assert found.order.bits <= bits
+
+
+def _unit(column: np.ndarray) -> float:
+    """Return what all numbers of a column are whole multiples of, up to 62 of it."""
+    sizes = np.abs(column[column != 0])
+    for part in range(1, 63):
+        unit = float(sizes.max()) / part
+        if np.allclose(sizes / unit, np.rint(sizes / unit), atol=1e-4):
+            found = sizes / np.rint(sizes / unit)
+            return float(np.median(found))
+    raise AssertionError("its numbers are no multiples of one")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        (Circulant(block=2), Circulant(block=8)),
+        (Hash(ratio=2), Hash(ratio=8)),
+        (RandomCode(bits=12, block=4), RandomCode(bits=8, block=8)),
+    ],
+)
+def test_fewer_bytes_lose_more_and_data_help(items: tuple[LossyPass, LossyPass]) -> None:
+    model = dense()
+    lost = [error(model, run(item, model)[0]) for item in items]
+    assert lost[0] < 0.7 * lost[1]
+    assert lost[0] < 0.9 * error(model, run(items[0], model, data=False)[0])
+
+
+def test_numbers_of_diagonals_are_means_without_data() -> None:
+    target = np.random.default_rng(0).standard_normal((1, 12, 12))
+    index = diagonals(12, 12, 4)[None]
+    problem = Quadratic(target, None, np.ones((1, 12)))
+    made = project(problem, index, np.ones(index.shape))
+    for at in range(int(index.max()) + 1):
+        assert np.allclose(made[index == at], target[index == at].mean(), rtol=1e-3)
+
+
+def test_shared_numbers_cost_least_in_the_metric() -> None:
+    problem = layer()
+    shape = problem.target.shape
+    buckets, negated = buckets_of(problem.target.size, 64)
+    factor = np.where(negated, -1.0, 1.0).reshape(shape)
+    index = buckets.reshape(shape)
+    made = project(problem, index, factor)
+    plain = project(replace(problem, hessian=None), index, factor)
+    assert problem.cost(made) < 0.9 * problem.cost(plain)
+
+
+@pytest.mark.parametrize("tall", [True, False])
+@pytest.mark.parametrize("pairs", [True, False])
+def test_words_make_up_for_each_other(tall: bool, pairs: bool) -> None:
+    problem = layer(pairs=pairs)
+    table = bells(4 << 8).reshape(-1, 4).astype(np.float64)
+    found = random_words.solve(problem, table, tall=tall)
+    alone = replace(problem, hessian=None)
+    nearest = random_words.solve(alone, table, tall=tall)
+    assert problem.cost(found.matrix) < 0.6 * problem.cost(nearest.matrix)
+    start = random_words.solve(problem, table, tall=tall, rounds=0)
+    assert problem.cost(found.matrix) < 0.97 * problem.cost(start.matrix)
+
+
+def test_what_no_block_divides_is_named() -> None:
+    b = Builder()
+    h = b.op("Conv", b.input("x", ["n", 1, 8, 8]), b.weight(64, 1, 1, 5), b.weight(64), to="odd")
+    h = b.op("Flatten", b.op("GlobalAveragePool", h))
+    b.output(b.op("Gemm", h, b.weight(64, 5), b.weight(5), to="y"), ["n", 5])
+    _, _, ctx = run(RandomCode(block=8), b.model())
+    assert ctx.diagnostics.declined("random-code")["no-block"] == 1
