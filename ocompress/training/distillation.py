@@ -16,6 +16,7 @@ from ocompress.io.dataset import Dataset
 from ocompress.io.holdout import hold_out
 from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
+from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Form
 from ocompress.training.lessons import Batch, learn
@@ -32,6 +33,11 @@ _BATCHES = 8
 _SMALL_BATCH = 8
 _CHECKS = 25
 """How often the held-out samples are looked at, at most."""
+_ASTRAY = 2.0
+"""Times the best divergence from which on training goes back to it, at a lower rate."""
+_SLOWER = 0.3
+_NOTHING = 1e-9
+"""Divergence of a model that is its teacher."""
 _WARM = 0.05
 """Part of the steps in which the rate rises."""
 _SMALLEST = 0.1
@@ -123,7 +129,7 @@ class _Training:
         report: Report,
         excluded: Collection[str],
     ) -> None:
-        self._settings, self._report = settings, report
+        self._model, self._settings, self._report = model, settings, report
         session = Session(teacher, threads=0)
         split = hold_out(data, share=_SHARE, seed=settings.seed)
         self._fit, self._held = (
@@ -134,10 +140,13 @@ class _Training:
         self._checks = divergences(teacher, first[1], 1.0)
         self._network = Network(model, first[0])
         arrays = {v.name: v.data for v in model.graph.initializers.values()}
+        biases = integer_biases(model)
+        self._biases = [b for b in biases if b.is_free]
+        tied = {name for b in biases if not b.is_free for name in (b.of_inputs, b.of_weight)}
         self._forms: dict[str, Form] = {
-            name: form_of(np.asarray(arrays[name]))
+            name: form_of(np.asarray(arrays[name]), self._network.roles[name])
             for name in self._network.trained
-            if name not in excluded
+            if name not in excluded and name not in tied
         }
         self._rest = {
             name: value
@@ -166,16 +175,19 @@ class _Training:
 
     def _train(self, told: Tuned, steps_each: int, epochs: int) -> Tuned:
         before = best = self.held_out()
+        if before <= _NOTHING:
+            return replace(told, before=before, after=before)
         kept: dict[str, np.ndarray] = {}
+        leaves = self._leaves()
         optimizer, sizes = self._optimizer()
         rng = np.random.default_rng(self._settings.seed)
         total, done, begun = steps_each * epochs, 0, time.monotonic()
-        every = max(1, -(-epochs // _CHECKS))
+        every, rate = max(1, -(-epochs // _CHECKS)), self._settings.rate
         loss = math.nan
         for epoch in range(1, epochs + 1):
             for batch in self._fit.batches(self._batch, rng):
                 for group, size in zip(optimizer.param_groups, sizes, strict=True):
-                    group["lr"] = self._settings.rate * size * _schedule(done / total)
+                    group["lr"] = rate * size * _schedule(done / total)
                 loss = self._step(batch, optimizer)
                 done += 1
                 self._report(_line(loss, best, done / total, begun), done, total)
@@ -184,10 +196,25 @@ class _Training:
                 continue
             found = self.held_out()
             if found < best:
-                best, kept = found, {n: f.exact() for n, f in self._forms.items()}
-            if late or not math.isfinite(loss):
+                best, leaves = found, self._leaves()
+                kept = {n: f.exact() for n, f in self._forms.items()}
+            elif not found < _ASTRAY * best:  # not a number, perhaps
+                rate *= _SLOWER
+                optimizer = self._restart(leaves)
+            if late:
                 break
+        kept |= rewritten(self._model, self._biases, kept)
         return replace(told, values=kept, before=before, after=best, steps=done)
+
+    def _leaves(self) -> list[torch.Tensor]:
+        return [form.leaf.detach().clone() for form in self._forms.values()]
+
+    def _restart(self, leaves: list[torch.Tensor]) -> Any:
+        """Go back to the best that was seen; return an optimizer that knows nothing."""
+        with torch.no_grad():
+            for form, leaf in zip(self._forms.values(), leaves, strict=True):
+                form.leaf.copy_(leaf)
+        return self._optimizer()[0]
 
     def _is_late(self, begun: float) -> bool:
         limit = self._settings.seconds

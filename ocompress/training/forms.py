@@ -155,3 +155,51 @@ class Stepped(Form):
         """Round."""
         levels = np.rint(self.leaf.detach().numpy().astype(np.float64) / self._step)
         return np.asarray(levels * self._step + 0.0, np.float32)
+
+
+class Scales(Form):
+    """Steps of a grid that the model itself has, in proportion to what they were."""
+
+    name = "steps"
+
+    def __init__(self, values: np.ndarray) -> None:
+        """Start with the steps there are."""
+        super().__init__(np.zeros(values.shape, np.float32))
+        self.size = _STEPS_RATE
+        self._start = torch.from_numpy(np.array(values, np.float32))
+
+    def value(self) -> Tensor:
+        """Multiply."""
+        return self._start * torch.exp(self.leaf)
+
+    def exact(self) -> np.ndarray:
+        """Multiply."""
+        found: np.ndarray = self.value().detach().numpy().copy()
+        return found
+
+
+class Codes(Form):
+    """Integers of a grid that the model itself has; gradients pass the rounding."""
+
+    name = "integers"
+
+    def __init__(self, values: np.ndarray, mask: np.ndarray | None, low: int, high: int) -> None:
+        """Start with the integers there are.
+
+        Args:
+            values: The integers, float32.
+            mask: Which of them may change; all by default.
+            low: The least that the type holds.
+            high: The largest.
+        """
+        super().__init__(values, mask)
+        self._range = low, high
+
+    def value(self) -> Tensor:
+        """Round."""
+        return torch.clamp(rounded(self.leaf), *self._range)
+
+    def exact(self) -> np.ndarray:
+        """Round."""
+        found: np.ndarray = self.value().detach().contiguous().numpy().copy()
+        return found

@@ -30,6 +30,7 @@ class Network:
 
     Attributes:
         trained: Names of the initializers that can be trained.
+        roles: What initializers are to the model.
         stuck: Weights that cannot, each with the label and operator of a node that has no gradient.
     """
 
@@ -57,7 +58,8 @@ class Network:
         self._model = typed(model)
         self._floating, self._threads = floating, threads or host_cores()
         self._programs: OrderedDict[object, Program] = OrderedDict()
-        self.trained = candidates(self._model) if names is None else list(names)
+        self.roles = candidates(self._model)
+        self.trained = list(self.roles) if names is None else list(names)
         first = self._program(feeds)
         found = blocked(first.opaque, self.trained)
         self.stuck = {name: (node.label, node.op_type) for name, node in found.items()}

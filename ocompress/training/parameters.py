@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from ocompress.analysis.gradients.concrete import outer_reads
-from ocompress.ir import Graph, Model, Node, Value
+from ocompress.ir import DType, Graph, Model, Node, Value
 
 # Inputs at which constants are weights; elsewhere they say how an operator works.
 _WEIGHTS: dict[str, tuple[int, ...]] = {
@@ -30,34 +31,72 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "Sub": (0, 1),
 }
 _GRIDS = ("DequantizeLinear", "QuantizeLinear")
+_CODED = ("INT8", "UINT8", "INT4", "UINT4", "INT2", "UINT2")
+_PAIR = 2
 _PASSING = ("Cast", "Concat", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _SCALED = ("Cast", "Reshape", "Transpose")
 
 
-def candidates(model: Model) -> list[str]:
-    """Name the initializers that are weights, in the order of the graph.
+class Role(StrEnum):
+    """What an initializer is to a model.
 
-    They are floats of the main graph that are read as weights wherever they are read: weights and
-    offsets of layers, factors, tables, and the steps of grids. Single numbers count only as steps.
+    Attributes:
+        WEIGHT: A weight or an offset of a layer, a factor, a table.
+        STEP: What the integers of a grid are multiplied with.
+        CODES: The integers of a weight on a grid.
     """
-    return [v.name for v in model.graph.initializers.values() if _is_weight(v, model.graph)]
+
+    WEIGHT = "weight"
+    STEP = "step"
+    CODES = "codes"
 
 
-def _is_weight(value: Value, graph: Graph) -> bool:
-    floating = value.dtype is not None and value.dtype.is_float
-    if value.constant is None or not floating or value.is_output or not value.users:
+def candidates(model: Model) -> dict[str, Role]:
+    """Return the initializers that can be trained, with what they are, in the order of the graph.
+
+    They are those of the main graph that are read as one and the same wherever they are read.
+    Single numbers count only as steps.
+    """
+    found = {v.name: _role(v, model.graph) for v in model.graph.initializers.values()}
+    return {name: role for name, role in found.items() if role is not None}
+
+
+def _role(value: Value, graph: Graph) -> Role | None:
+    if value.constant is None or value.dtype is None or value.is_output or not value.users:
+        return None
+    if value.dtype.name in _CODED:
+        return Role.CODES if all(_reads_codes(n, i, graph) for n, i in value.users) else None
+    if not value.dtype.is_float:
+        return None
+    if all(_reads_step(node, index, graph) for node, index in value.users):
+        return Role.STEP
+    is_weight = all(_reads_weight(node, index, value, graph) for node, index in value.users)
+    return Role.WEIGHT if is_weight else None
+
+
+def _reads_codes(node: Node, index: int, graph: Graph) -> bool:
+    if node.graph is not graph or node.domain or index:
         return False
-    return all(_reads_weight(node, index, value, graph) for node, index in value.users)
+    made = node.outputs[0].dtype if node.outputs[0] is not None else None
+    floating = made is not None and made.is_float
+    return node.op_type == "DequantizeLinear" or (node.op_type == "Cast" and floating)
+
+
+def _reads_step(node: Node, index: int, graph: Graph) -> bool:
+    if node.graph is not graph or node.domain:
+        return False
+    if node.op_type in _GRIDS:
+        source = node.input(0)  # the step of a bias of 32 bits follows from others
+        return index == 1 and (source is None or source.dtype is not DType.INT32)
+    return node.op_type == "Mul" and _is_coded(node.input(1 - index))
 
 
 def _reads_weight(node: Node, index: int, value: Value, graph: Graph) -> bool:
     assert value.data is not None, value.name
     if node.graph is not graph or node.domain:
         return False
-    if node.op_type in _GRIDS:
-        return index == 1
-    if value.data.size < 2:
-        return node.op_type == "Mul" and _is_coded(node.input(1 - index))
+    if value.data.size < _PAIR:
+        return False
     if node.op_type in _PASSING:
         made = node.output
         return not made.is_output and all(

@@ -22,7 +22,7 @@ def rounded(x: Tensor) -> Tensor:
     return x + (torch.round(x) - x).detach()
 
 
-def _range(dtype: DType | None) -> tuple[int, int]:
+def range_of(dtype: DType | None) -> tuple[int, int]:
     """Return the least and the largest integer of a type.
 
     Raises:
@@ -56,7 +56,7 @@ def quantize(call: Call) -> Function:
     zero = call.node.input(2)
     named = int(call.attr("output_dtype", 0))
     dtype = zero.dtype if zero is not None else DType(named) if named else DType.UINT8
-    low, high = _range(dtype)
+    low, high = range_of(dtype)
     spread, floating = _spread(call), call.floating
 
     def apply(x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
@@ -72,7 +72,7 @@ def quantize(call: Call) -> Function:
 def dequantize(call: Call) -> Function:
     """What the integers of a grid stand for."""
     source = call.node.input(0)
-    _range(source.dtype if source is not None else None)
+    range_of(source.dtype if source is not None else None)
     spread, floating = _spread(call), call.floating
 
     def apply(levels: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:

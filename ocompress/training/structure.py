@@ -12,7 +12,10 @@ from math import prod
 import numpy as np
 
 from ocompress.archive.grids import Grid, find_grid
-from ocompress.training.forms import Book, Form, Free, Stepped, Steps
+from ocompress.ir import DType
+from ocompress.training.forms import Book, Codes, Form, Free, Scales, Stepped, Steps
+from ocompress.training.parameters import Role
+from ocompress.training.quantization_rules import range_of
 
 _LEAST = 16
 """Elements below which a weight has no structure."""
@@ -25,15 +28,23 @@ _OFFSET_LEVELS = 16
 """Largest integer of a vector on a grid, at least: the integers of fewer say nothing."""
 _PLANES = 3
 _STEP_BITS = 12
+_DENSE = 0.5
+"""Part of the integers that are not zero from which on zero is a level like others."""
 
 
-def form_of(array: np.ndarray) -> Form:
+def form_of(array: np.ndarray, role: Role = Role.WEIGHT) -> Form:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
     Args:
-        array: The weight; float.
+        array: The weight.
+        role: What it is to the model. Steps keep their sign, integers the range of their type.
     """
-    values = np.asarray(array, np.float32)
+    values = np.asarray(array).astype(np.float32)
+    if role is Role.STEP:
+        return Scales(values)
+    if role is Role.CODES:
+        mask = values != 0
+        return Codes(values, None if mask.mean() > _DENSE else mask, *range_of(DType.of(array)))
     if values.size < _LEAST or not np.isfinite(values).all() or not values.any():
         return Free(values)
     if values.ndim < 2:

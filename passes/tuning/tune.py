@@ -30,8 +30,9 @@ class Tune(Pass):
     are better than those that came in. So more data help: without labels they are cheap.
 
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
-    trained, few values or blocks stay shared and are trained. Nothing of the graph changes. Let it
-    come after what prunes, factorizes or removes, and before what packs. One thread and the same
+    trained, few values or blocks stay shared and are trained. Of DequantizeLinear and
+    QuantizeLinear steps and integers of weights are trained, straight-through. Nothing of the graph
+    changes. Let it come after what prunes, factorizes or removes, and before what packs. One thread and the same
     seed give the same weights.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
