@@ -57,6 +57,7 @@ class Settings:
         temperature: What class scores are divided by.
         seconds: Time after which training ends; 0 for no limit.
         seed: Makes the order of samples repeatable.
+        moves_levels: Whether integers on a grid change rather than its steps.
     """
 
     epochs: int | None = None
@@ -65,6 +66,7 @@ class Settings:
     temperature: float = 2.0
     seconds: float = 0.0
     seed: int = 0
+    moves_levels: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,11 @@ class _Training:
         self._biases = [b for b in biases if b.is_free]
         tied = {name for b in biases if not b.is_free for name in (b.of_inputs, b.of_weight)}
         self._forms: dict[str, Form] = {
-            name: form_of(np.asarray(arrays[name]), self._network.roles[name])
+            name: form_of(
+                np.asarray(arrays[name]),
+                self._network.roles[name],
+                moves_levels=settings.moves_levels,
+            )
             for name in self._network.trained
             if name not in excluded and name not in tied
         }

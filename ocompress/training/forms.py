@@ -138,23 +138,32 @@ class Steps(Form):
 
 
 class Stepped(Form):
-    """Multiples of a step that stays; gradients pass the rounding to the nearest of them."""
+    """Multiples of steps that stay; gradients pass the rounding to the nearest of them."""
 
     name = "levels"
 
-    def __init__(self, values: np.ndarray, step: float) -> None:
-        """Start with the values, which are multiples of the step."""
-        super().__init__(values)
-        self._step = step
+    def __init__(
+        self, values: np.ndarray, steps: np.ndarray, mask: np.ndarray | None = None
+    ) -> None:
+        """Start with the values there are.
+
+        Args:
+            values: Multiples of the steps.
+            steps: Above zero, one for each value (broadcast).
+            mask: Which values may change; all by default.
+        """
+        super().__init__(values, mask)
+        self._exact = np.asarray(steps, np.float64)
+        self._steps = torch.from_numpy(self._exact.astype(np.float32))
 
     def value(self) -> Tensor:
         """Round."""
-        return rounded(self.leaf / self._step) * self._step
+        return rounded(self.leaf / self._steps) * self._steps
 
     def exact(self) -> np.ndarray:
         """Round."""
-        levels = np.rint(self.leaf.detach().numpy().astype(np.float64) / self._step)
-        return np.asarray(levels * self._step + 0.0, np.float32)
+        levels = np.rint(self.leaf.detach().numpy().astype(np.float64) / self._exact)
+        return np.asarray(levels * self._exact + 0.0, np.float32)
 
 
 class Scales(Form):

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from ocompress.archive.grids import Grid, find_grid
+from ocompress.archive.grids import Grid, find_grid, values_of
 from ocompress.ir import DType
 from ocompress.training.forms import Book, Codes, Form, Free, Scales, Stepped, Steps
 from ocompress.training.parameters import Role
@@ -32,12 +32,13 @@ _DENSE = 0.5
 """Part of the integers that are not zero from which on zero is a level like others."""
 
 
-def form_of(array: np.ndarray, role: Role = Role.WEIGHT) -> Form:
+def form_of(array: np.ndarray, role: Role = Role.WEIGHT, *, moves_levels: bool = False) -> Form:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
     Args:
         array: The weight.
         role: What it is to the model. Steps keep their sign, integers the range of their type.
+        moves_levels: Whether integers of a weight on a grid change rather than its steps.
     """
     values = np.asarray(array).astype(np.float32)
     if role is Role.STEP:
@@ -49,11 +50,12 @@ def form_of(array: np.ndarray, role: Role = Role.WEIGHT) -> Form:
         return Free(values)
     if values.ndim < 2:
         return _offsets(values)
-    for find in (_gridded, _few_values, _few_blocks):
-        found = find(values)
-        if found is not None:
-            return found
-    return Free(values, values != 0)
+    grid = _grid(values)
+    if grid is not None and moves_levels:
+        return Stepped(values, _steps(grid, values.shape), values != 0)
+    if grid is not None:
+        return Steps(grid, values.shape, precision=_precision(grid))
+    return _few_values(values) or _few_blocks(values) or Free(values, values != 0)
 
 
 def _offsets(values: np.ndarray) -> Form:
@@ -61,17 +63,24 @@ def _offsets(values: np.ndarray) -> Form:
     grid = find_grid(values[None], 1, values.size)
     if grid is None or np.abs(grid.levels).max() < _OFFSET_LEVELS:
         return Free(values)
-    return Stepped(values, float(grid.scales[0]))
+    return Stepped(values, _steps(grid, values.shape))
 
 
-def _gridded(values: np.ndarray) -> Form | None:
+def _grid(values: np.ndarray) -> Grid | None:
     matrix = values.reshape(values.shape[0], -1)
     rows, columns = matrix.shape
     for block in ((rows, columns), (1, columns), (rows, 1)):
         grid = find_grid(matrix, *block) if prod(block) >= _SHARED else None
         if grid is not None:
-            return Steps(grid, values.shape, precision=_precision(grid))
+            return grid
     return None
+
+
+def _steps(grid: Grid, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the step of every element; blocks of zeros only have any."""
+    ones = Grid(grid.scales, np.ones_like(grid.levels), grid.rows_each, grid.columns_each)
+    steps = values_of(ones, grid.levels.shape).reshape(shape)
+    return np.where(steps > 0, steps, 1.0)
 
 
 def _precision(grid: Grid) -> int | None:

@@ -32,8 +32,8 @@ class Tune(Pass):
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
     trained, few values or blocks stay shared and are trained. Of DequantizeLinear and
     QuantizeLinear steps and integers of weights are trained, straight-through. Nothing of the graph
-    changes. Let it come after what prunes, factorizes or removes, and before what packs. One thread and the same
-    seed give the same weights.
+    changes. Let it come after what prunes, factorizes or removes, and before what packs. One
+    thread and the same seed give the same weights.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
 
@@ -73,6 +73,11 @@ class Tune(Pass):
         at_least=0,
     )
     seed: int = option(0, help="Start of the random order of samples, beside that of the run.")
+    levels: bool = option(
+        False,
+        help="Let the integers of plain weights on a grid change, not zeros, and keep its steps. "
+        "A coded file may grow by some per cent.",
+    )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
@@ -106,6 +111,7 @@ class Tune(Pass):
             batch=self.batch,
             temperature=self.temperature,
             seconds=60 * self.minutes,
+            moves_levels=self.levels,
             seed=self.seed + ctx.seed,
         )
         found = distillation.distill(

@@ -68,7 +68,7 @@ FORMS: dict[str, tuple[Callable[[], Array], str]] = {
 
 def trained(form: Form) -> Array:
     """Return what is written after random gradients moved all there is to move."""
-    gradient = torch.from_numpy(0.05 * _draw(*form.leaf.shape)).reshape(form.leaf.shape)
+    gradient = torch.from_numpy(0.3 * form.size * _draw(*form.leaf.shape)).reshape(form.leaf.shape)
     with torch.no_grad():
         form.leaf -= form.held(gradient)
     return form.exact()
@@ -130,6 +130,24 @@ def test_offsets_on_a_grid_go_from_level_to_level() -> None:
     after = trained(form)
     assert not np.array_equal(after, before)
     assert (after / step == np.rint(after / step)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [("one step", (24, 16)), ("a step for each row", (1, 16)), ("a step for each column", (24, 1))],
+)
+def test_integers_may_move_on_the_grid_that_stays(name: str, block: tuple[int, int]) -> None:
+    before = FORMS[name][0]()
+    before[3, 4] = 0
+    form = form_of(before, moves_levels=True)
+    assert form.name == "levels"
+    after = trained(form)
+    grids = [find_grid(a, *block) for a in (before, after)]
+    assert grids[0] is not None
+    assert grids[1] is not None
+    assert not np.array_equal(grids[0].levels, grids[1].levels)
+    np.testing.assert_allclose(grids[0].scales, grids[1].scales, rtol=1e-6)
+    np.testing.assert_array_equal(after[before == 0], 0)
 
 
 def test_masked_weights_get_no_gradient() -> None:
