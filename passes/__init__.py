@@ -41,6 +41,7 @@ PASSES = {
     "separable": "passes.factorization.separable:Separable",
     "group": "passes.factorization.group:Group",
     "squeeze": "passes.factorization.squeeze:Squeeze",
+    "codebook": "passes.sharing.codebook:Codebook",
     "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",
     "binarize": "passes.sharing.binarize:Binarize",

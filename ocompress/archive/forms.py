@@ -38,8 +38,9 @@ _TWICE = 32
 """Elements to a value from which on a palette needs no rival."""
 _SEARCHED = 1 << 18
 """Elements up to which repetitions of several are looked for."""
-_KERNEL = 9
-_BLOCK_SIZES = (16, _KERNEL, 8, 4, 2)
+_BLOCK_SIZES = (16, 8, 5, 4, 3, 2)
+"""Elements of a block that are tried, beside those of a slice of a kernel."""
+_LONGEST_BLOCK = 64
 
 
 def shortest(content: bytes, width: int, plan: Plan) -> CodecNode:
@@ -129,9 +130,15 @@ def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
         if found:
             return
     distinct, indices = np.unique(elements, return_inverse=True)
+    width = elements.itemsize
     if len(distinct) <= min(_ENTRIES, len(elements) // 2):
         yield from _palette(distinct, indices, plan)
         yield from _blocks(indices, distinct, plan)
+        if 1 < plan.columns < len(elements) and plan.inner == 1:
+            turned = indices.reshape(-1, plan.columns).T
+            of_columns = replace(plan, columns=turned.shape[1])
+            for below in _blocks(turned.reshape(-1), distinct, of_columns):
+                yield CodecNode(n.TRANSPOSE, len(elements), width, (plan.columns,), (below,))
         if len(distinct) < len(elements) // _TWICE:
             return
     if len(distinct) < len(elements) // 2 and len(elements) <= _SEARCHED:
@@ -212,8 +219,8 @@ def _mask(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
 
 def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     """Yield codewords of several elements that repeat, if they are few enough to pay."""
-    for size in _BLOCK_SIZES:
-        if len(indices) % size or (size == _KERNEL and plan.inner != _KERNEL):
+    for size in dict.fromkeys((plan.inner, *_BLOCK_SIZES)):
+        if len(indices) % size or not 1 < size <= _LONGEST_BLOCK:
             continue
         words, which = np.unique(indices.reshape(-1, size), axis=0, return_inverse=True)
         if len(words) > min(_ENTRIES, len(indices) // size // 4):

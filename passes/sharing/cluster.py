@@ -153,9 +153,7 @@ class Cluster(LossyPass):
     def asked(self, proposal: Counts) -> Plan:
         """Return the clusters that are asked for."""
         if self.mean_bits is not None:
-            sizes = ((w.array.size, w.array.nbytes) for w in proposal.weights)
-            elements, size = (sum(column) for column in zip(*sizes, strict=True))
-            return proposal.taking(self.mean_bits * elements / 8 / size)
+            return proposal.taking_bits(self.mean_bits)
         bits = self.bits or _DEFAULT_BITS
         return proposal.with_bits({part: self._bits(part, bits) for part in proposal.layers})
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.fisher import alone
 from passes.sharing.layer_problem import LayerProblem, error_of, in_parts, sweep
 from passes.sharing.palettes import Palettes, find
+from passes.sharing.shared_values import fitted_values
 
 _PARTS = 16
 _ROUNDS = 4
 """How often values of palettes and places in them take turns."""
 _SWEEPS = 2
-_STEPS, _SMALL = 40, 1e-8
+_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -94,42 +95,11 @@ def cluster(problem: LayerProblem, palettes: Palettes, *, fixed: bool = False) -
 
 
 def refitted(problem: LayerProblem, palettes: Palettes, places: np.ndarray) -> Palettes:
-    """Return the palettes with the least error for given places, zeros as they are.
-
-    Outputs of the layer are linear in the values, so conjugate gradients find them.
-    """
-    count = palettes.tables.shape[1]
-    own = palettes.which[:, None] * count + places
-    size = palettes.tables.size
-
-    def gathered(matrix: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.bincount(own.reshape(-1), matrix.reshape(-1), size) * moves
-        return found
-
-    def turned(table: np.ndarray) -> np.ndarray:
-        return gathered(across(problem.hessian @ table[own], problem.curvature))
-
-    values = palettes.tables.reshape(-1).copy()
-    moves = values != 0
-    costs = np.einsum("gii->gi", problem.hessian)[:, :, None] * alone(problem.curvature)[:, None]
-    diagonal = gathered(np.broadcast_to(costs, own.shape))
-    inverse = np.where(diagonal > 0, 1 / np.where(diagonal > 0, diagonal, 1), 0)
-    off = problem.target - values[own]
-    residual = gathered(across(problem.hessian @ off, problem.curvature))
-    direction = step = residual * inverse
-    power = float(residual @ step)
-    least = _SMALL * power
-    for _ in range(min(_STEPS, 2 * size)):
-        if power <= least:
-            break
-        seen = turned(direction)
-        length = power / max(float(direction @ seen), 1e-300)
-        values += length * direction
-        residual = residual - length * seen
-        step = residual * inverse
-        before, power = power, float(residual @ step)
-        direction = step + power / before * direction
-    return replace(palettes, tables=values.reshape(palettes.tables.shape))
+    """Return the palettes with the least error for given places, zeros as they are."""
+    values = palettes.tables.reshape(-1)
+    own = palettes.which[:, None] * palettes.tables.shape[1] + places
+    found = fitted_values(problem, values, own, values != 0, min(_STEPS, 2 * values.size))
+    return replace(palettes, tables=found.reshape(palettes.tables.shape))
 
 
 def _descend(

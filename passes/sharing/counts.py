@@ -9,7 +9,7 @@ import numpy as np
 
 from ocompress.ir import Model
 from ocompress.lossy.ablation import Change, Factors, Trial, tried
-from ocompress.lossy.engine import Plan, Reason, TableProposal
+from ocompress.lossy.engine import Plan, Reason
 from ocompress.lossy.fisher import alone
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context
@@ -19,12 +19,11 @@ from passes.sharing.clusters import Share, nearest
 from passes.sharing.layer_problem import cost_of
 from passes.sharing.palettes import find
 from passes.sharing.pricing import place
+from passes.sharing.sizes import SizedProposal
 
 BITS = tuple(range(1, 9))
 _TRIED = 3
 """Bits at which each weight is tried alone, to see what errors of it really cost."""
-_COARSEST, _FINEST = 0.03, 0.3
-"""Parts of the bytes between which the search looks."""
 _PER_VALUE = 2
 """Weights to a value of a palette at least: fewer save nothing."""
 
@@ -46,24 +45,18 @@ class Wanted:
     seed: int
 
 
-class Counts(TableProposal):
+class Counts(SizedProposal):
     """Weights that may share values; each part is a weight."""
-
-    least, finest = 0.0, 0.025
 
     def __init__(self, weights: Sequence[LayerWeight], table: MoveTable, wanted: Wanted) -> None:
         """Start with the moves of each weight."""
-        super().__init__({w.name: [n.label for n in w.nodes] for w in weights}, table, "bytes")
-        self.weights, self._together = weights, wanted.together
-
-    def leaving(self, share: float) -> Plan:
-        """Return the plan at a share of the way from the fewest bytes to the most."""
-        return self.taking(_COARSEST * (_FINEST / _COARSEST) ** share)
+        super().__init__(weights, table)
+        self._together = wanted.together
 
     def taking(self, part: float) -> Plan:
         """Return the plan with the least error that takes no more than a part of the bytes."""
         if not self._together:
-            return self.within("bytes", part)
+            return super().taking(part)
         limit = part * self.table.total({}, "bytes")
         plans = [self.with_bits(dict.fromkeys(self.layers, bits)) for bits in BITS]
         sizes = [self._size(plan) for plan in plans]

@@ -33,7 +33,7 @@ from passes.storage.counted import (
     find_random,
 )
 from passes.storage.integers import Digits, Integers, bits_for, digits
-from passes.storage.kinds import Columns, Form, Half, Plain, Scaled, Sparse, Words
+from passes.storage.kinds import Columns, Form, Half, Plain, Scaled, Sparse, Turned, Words
 from passes.storage.tables import find_tables
 
 _MOST_WORDS = 1 << 16
@@ -45,7 +45,7 @@ _SAMPLE = 1 << 18
 """Values that are looked at first: where they already differ too much, all do."""
 _FEWEST = 64
 """Values below which a form of their own takes more than it saves."""
-_BLOCKS = (4, 8, 16)
+_BLOCKS = (2, 3, 4, 5, 8, 16)
 
 
 def smallest(array: np.ndarray) -> Form:
@@ -57,6 +57,10 @@ def _all(array: np.ndarray) -> Iterator[Form]:
     flat, widths = array.reshape(-1), _widths(array.shape)
     yield Plain(flat)
     yield from _forms(flat, widths, deep=True)
+    if array.ndim == 2:
+        columns = np.ascontiguousarray(array.T).reshape(-1)
+        turned = (_words(columns, width) for width in _BLOCKS)
+        yield from (Turned(words) for words in turned if words is not None)
     if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
         return
     yield from _by_rows(array)
@@ -165,6 +169,8 @@ def _words(flat: np.ndarray, width: int) -> Words | None:
         return None
     bits = _bits(flat).reshape(-1, width)
     most = min(_MOST_WORDS, len(bits) // 2)
+    if width > 1 and len(np.unique(_bits(flat)[:_SAMPLE])) > most * width:
+        return None
     if len(_distinct(bits[: _SAMPLE // width])[0]) > most:
         return None
     distinct, order = _distinct(bits)

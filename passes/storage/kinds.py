@@ -170,3 +170,24 @@ class Columns(Scaled):
     def name(self) -> str:
         """Name of the form."""
         return f"columns, {self.levels.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """The values of a matrix, column by column, in another form."""
+
+    columns: Form
+
+    @property
+    def name(self) -> str:
+        """Name of the form."""
+        return f"{self.columns.name}, by column"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.columns.nbytes + NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
+        """Turn them."""
+        return recipe.op("Transpose", self.columns.write(recipe, shape[::-1]))

@@ -123,6 +123,13 @@ def nearly_sixteen_values() -> Model:
     return _dense(values * (1 + 2e-7 * _draw(64, 64)))
 
 
+def nearly_sixteen_slices() -> Model:
+    """Make a convolution of sixteen slices of 16 bits, and noise in the last bits of them."""
+    slices = (_draw(16, 3, 3) / 4).astype(np.float16).astype(np.float64)
+    weight = slices[np.random.default_rng(9).integers(0, 16, (16, 16))]
+    return _conv(weight * (1 + 2e-7 * _draw(16, 16, 3, 3)))
+
+
 def integers() -> Model:
     return _dense(_on_the_grid(64, 64))
 
@@ -166,6 +173,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "circulant": [(nearly_circulant, {"block": 8, "smallest": 1000})],
     "hash": [(nearly_hashed, {"ratio": 4, "smallest": 1000})],
     "random-code": [(nearly_random_words, {"bits": 8, "block": 8, "smallest": 1000})],
+    "codebook": [(nearly_sixteen_slices, {"codewords": 16, "smallest": 2304})],
     "entropy": [(next_to_nothing, {"bits": 16})],
     "prune-channels": [
         (unread_channels, {"ratio": 0.5, "multiple": 1}),

@@ -42,6 +42,7 @@ LEAST_DB = {
     "random-code": 5.0,
     "entropy": 5.0,
     "cluster": 5.0,
+    "codebook": 3.0,
     "factorize": 5.0,
     "group": 5.0,
     "prune-layers": 3.0,

@@ -18,6 +18,7 @@ FIRST = {
     "equalize": {"merge-layers", *REPLACEMENTS},
     "entropy": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "cluster": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
+    "codebook": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
     "prune": {"merge-layers", *REPLACEMENTS},
     **{name: {"merge-layers"} for name in REPLACEMENTS},
 }
@@ -25,7 +26,7 @@ PROJECTIONS = ("binarize", "circulant", "hash", "random-code")
 FIRST |= dict.fromkeys(PROJECTIONS, FIRST["entropy"])
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
-SHARING = ("entropy", "cluster", *PROJECTIONS)
+SHARING = ("entropy", "cluster", "codebook", *PROJECTIONS)
 FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING, "tune"}
 """Which passes must not come later than each."""
 

@@ -37,6 +37,7 @@ def dynamic() -> Model:
 PASSES = [
     "cluster",
     *("binarize", "circulant", "hash", "random-code"),
+    "codebook",
     "entropy",
     "prune",
     "prune-channels",

@@ -1,0 +1,153 @@
+"""Weights made of words from a codebook."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ocompress.errors import OptionError
+from ocompress.ir import Facet, Model
+from ocompress.lossy import applying
+from ocompress.lossy.engine import Chosen, LossyPass, Plan
+from ocompress.lossy.layer_weights import LayerWeight, Rules
+from ocompress.pipeline import Context, Limit, Outcome, option
+from ocompress.pipeline.naming import check_patterns
+from passes import order
+from passes.sharing.codings import Asked, Codings, codings
+from passes.sharing.walking import collected, finish
+from passes.sharing.words import BuiltWords, build, details
+
+_OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_WORDS = 256
+"""Codewords where nothing says how many."""
+
+
+class Codebook(LossyPass):
+    """Make weights of words from a codebook (product quantization).
+
+    Before: y = Conv(x, W)
+    After:  y = Conv(x, W'), W' of at most `codewords` different slices of a kernel
+
+    The .onnx stays as large as it is; `--storage packed` and archives store which word each block
+    of weights is. Blocks are the slices of kernels, one for each pair of channels, or `block`
+    neighbouring inputs of an output. With calibration data (no labels needed) layers follow one
+    another: what the layer's weight should be, on what the layers before it now make, is fitted;
+    words start from expectation maximization in which errors of a block count by second moments of
+    its inputs, all other inputs making up for them, and by the Fisher information of its output;
+    blocks get their words in parts, what is left making up for the errors of each; then words are
+    fitted in closed form and blocks change from word to word, one at a time, in turns, to where
+    the model's outputs lose least, errors in pairs of outputs. Biases make up for means. Words are
+    numbers of 16 bits. Without data each block takes the nearest word of plain k-means.
+
+    How far: as `codewords` or `mean_bits` say; else as far as a limit on the drop (`--max-drop`)
+    allows, each layer with blocks and codewords of its own; else 256 codewords. There are at least
+    four blocks to a word, so small layers have fewer words. A weight that several layers share has
+    one codebook. Zeros do not stay. With up to 32 samples the pass checks whether data help; if
+    not, it does without (few-samples).
+
+    Leaves alone: weights that are too few (few-blocks), inputs that are no multiple of `block`
+    (uneven-blocks), layers without kernels under block=kernel (no-kernel), embedding tables
+    (embedding), small weights (too-small), names that match `exclude` (excluded), operators not in
+    `op_types` (op-type), recurrent ones (recurrent), quantized weights (already-quantized),
+    computed ones (dynamic-weight), ones that something else reads (shared-weight), ones with
+    infinities (non-finite), ones of zeros only (all-zero), ones in bodies of control flow
+    (in-body), stacks of matrices (batched-weight), tables (no-matrix), padding that depends on
+    unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector). By
+    itself alone, as without data, goes a weight that data cannot judge: more than 4,608 inputs
+    (too-wide), inputs that are never finite (unseen).
+    Numerics: lossy.
+    Reference: Stock et al., And the Bit Goes Down, 2020; van Baalen et al., GPTVQ, 2024; Gong et
+    al., Compressing Deep Convolutional Networks using Vector Quantization, 2014; Jegou et al.,
+    Product Quantization for Nearest Neighbor Search, 2011.
+    """
+
+    name = "codebook"
+    after = order.TO_QUANTIZE
+    noun = "codebooks"
+    saves_time = False
+    weights_of = _OP_TYPES
+    goals = ("codewords", "mean_bits")
+    may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
+
+    codewords: int | None = option(
+        None,
+        help="Words of a layer, at most; none: as few as the limit on the drop allows, or 256 "
+        "without a limit.",
+        at_least=2,
+        at_most=1 << 16,
+    )
+    mean_bits: float | None = option(
+        None,
+        help="Mean bits of a weight, words included; each layer gets what costs least.",
+        at_least=0.05,
+        at_most=32,
+    )
+    block: str = option(
+        "auto",
+        help="What a word is: a slice of a kernel (kernel), so many neighbouring inputs (a "
+        "number), or slices of kernels of up to 16 taps and else 4 inputs, or 5, 3 or 2 (auto).",
+        choices=("auto", "kernel", "2", "3", "4", "5", "8", "16"),
+    )
+    fit: bool = option(
+        True, help="With data, let weights make up for each other's errors, layer by layer."
+    )
+    exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
+    op_types: tuple[str, ...] = option(_OP_TYPES, help="Operators whose weights are encoded.")
+    smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
+
+    def __post_init__(self) -> None:
+        """Check operators, and options that contradict each other."""
+        super().__post_init__()
+        for op_type in self.op_types:
+            if op_type not in _OP_TYPES:
+                known = ", ".join(_OP_TYPES)
+                msg = f"codebook: op_types names {op_type!r}, which is none of {known}"
+                raise OptionError(msg)
+        if self.mean_bits is not None and self.codewords is not None:
+            msg = "codebook: mean_bits chooses the codewords of each layer; leave out codewords"
+            raise OptionError(msg)
+
+    def blind(self) -> Codebook | None:
+        """Return the pass that fits nothing."""
+        return replace(self, fit=False) if self.fit else None
+
+    def preview(self, model: Model, ctx: Context) -> Outcome:
+        """Count the weights that may be made of words."""
+        found = self._find(model, ctx)
+        return Outcome(counts={"weights that may be encoded": len(found)} if found else {})
+
+    def propose(self, model: Model, ctx: Context) -> Codings:
+        """Find out what each codebook costs in each layer.
+
+        Raises:
+            OptionError: If a name pattern matches nothing.
+        """
+        searched = self.mean_bits is not None or (
+            not self.has_goal and ctx.allowance.has(Limit.DROP)
+        )
+        asked = Asked(self.block, self.codewords or _WORDS, searched, ctx.seed)
+        weights = self._find(model, ctx)
+        return codings(model, weights, asked, ctx, seen=self.fit and ctx.has_data)
+
+    def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
+        check_patterns(model, self.exclude, self.name)
+        return collected(model, Rules(self.op_types, self.exclude, False, True, self.smallest), ctx)
+
+    def asked(self, proposal: Codings) -> Plan:
+        """Return the codebooks that are asked for."""
+        if self.mean_bits is not None:
+            return proposal.taking_bits(self.mean_bits)
+        return proposal.first()
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltWords:
+        """Return the model made of words, layer after layer fitted."""
+        return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def finish(self, model: Model, proposal: Codings, chosen: Chosen, ctx: Context) -> Outcome:
+        """Say of each weight what became of it, and change the model."""
+        report = {}
+        if isinstance(chosen.built, BuiltWords):
+            predicted = sum(move.error for move in chosen.plan.values())
+            report = {"codebooks": details(proposal.weights, chosen.plan, chosen.built)}
+            report |= applying.together(model, chosen.built, predicted, ctx)
+        done = "weights encoded"
+        return finish(model, proposal.weights, proposal, chosen, ctx, report, done)

@@ -1,0 +1,169 @@
+"""Codebooks: words of a few neighbouring weights, and which word each block of a layer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from passes.sharing.layer_problem import LayerProblem, cost_of, in_parts
+from passes.sharing.shared_values import fitted_values
+from passes.sharing.word_starts import BlockMetric, joined, split, start
+
+_PARTS = 16
+_TIMES, _ROUNDS = 2, 3
+"""How often all starts anew, and how often words and choices of words take turns each time."""
+_STEPS, _LAST_STEPS = 12, 60
+"""Of conjugate gradients for words, in between and at last."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A layer made of words.
+
+    Attributes:
+        words: (words, block), float64.
+        codes: Word of each block, (groups, blocks, outputs).
+    """
+
+    words: np.ndarray
+    codes: np.ndarray
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weight, (groups, inputs, outputs), float64."""
+        return joined(self.words[self.codes])
+
+
+def encode(problem: LayerProblem, block: int, count: int, seed: int = 0) -> tuple[Coded, float]:
+    """Make a layer of words.
+
+    Blocks of inputs get their words in parts, and what is left is fitted after each. Then words, in
+    closed form, and choices of words, one block at a time, take turns: neither can make the error
+    larger. With the words that this found, it begins again.
+
+    Args:
+        problem: The layer; zeros need not stay.
+        block: Inputs of a block.
+        count: Words.
+        seed: Draws.
+
+    Returns:
+        The layer, and what it costs at the model's outputs.
+    """
+    metric = BlockMetric.of(problem.hessian, problem.curvature, block)
+    words = start(split(problem.target, block), metric, count, seed)
+    best: tuple[Coded, float] | None = None
+    for _ in range(_TIMES):
+        coded = _in_parts(problem, metric, words)
+        for _ in range(_ROUNDS):
+            coded = refitted(problem, coded, _STEPS)
+            if not _descend(problem, coded):
+                break
+        coded = refitted(problem, coded, _LAST_STEPS)
+        off = coded.matrix - problem.target
+        error = cost_of(problem.hessian, problem.curvature, off)
+        if best is not None and error >= best[1]:
+            break
+        best, words = (coded, error), coded.words
+    assert best is not None
+    return best
+
+
+def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> Coded:
+    """Choose a word for each block, in parts of the inputs, what is left fitted after each."""
+    count, block = problem.target.shape[1] // words.shape[1], words.shape[1]
+    groups, _, outputs = problem.target.shape
+    codes = np.zeros((groups, count, outputs), np.intp)
+
+    def place(matrix: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        own = taken[::block] // block
+        part = replace(metric, grams=metric.grams[:, own])
+        codes[:, own], _ = part.nearest(split(matrix[:, taken], block), words)
+        return joined(words[codes[:, own]])
+
+    order = np.random.default_rng(0).permutation(count)
+    rows = order[:, None] * block + np.arange(block)
+    parts = [p.reshape(-1) for p in np.array_split(rows, min(_PARTS, len(rows)))]
+    in_parts(problem, np.ones(problem.target.shape, bool), parts, place)
+    return Coded(words, codes)
+
+
+def refitted(problem: LayerProblem, coded: Coded, steps: int) -> Coded:
+    """Return the words with the least error for given codes."""
+    block = coded.words.shape[1]
+    own = joined(coded.codes[..., None] * block + np.arange(block))
+    moves = np.ones(coded.words.size, bool)
+    values = fitted_values(problem, coded.words.reshape(-1), own, moves, steps)
+    return replace(coded, words=values.reshape(coded.words.shape))
+
+
+def _descend(problem: LayerProblem, coded: Coded) -> int:
+    """Choose the best word for each block in turn, given all others; return how many moved."""
+    block = coded.words.shape[1]
+    off = coded.matrix - problem.target
+    moved = 0
+    for group in range(len(off)):
+        for at in range(coded.codes.shape[1]):
+            rows = slice(at * block, (at + 1) * block)
+            seen = problem.hessian[group, rows] @ off[group]
+            curvature = problem.curvature[group]
+            slope = seen @ curvature if curvature.ndim == 2 else seen * curvature
+            gram = problem.hessian[group, rows, rows]
+            moved += _choose(off[group, rows], coded, (group, at), slope, gram, curvature)
+    return moved
+
+
+def _choose(
+    off: np.ndarray,
+    coded: Coded,
+    at: tuple[int, int],
+    slope: np.ndarray,
+    gram: np.ndarray,
+    curvature: np.ndarray,
+) -> int:
+    """Choose the words of one block of inputs for all outputs, one after the other.
+
+    Args:
+        off: Errors of the block, (block, outputs); changed in place.
+        coded: Whose codes are changed in place.
+        at: Group and block.
+        slope: Half of what the cost grows by with each error, (block, outputs).
+        gram: What errors in the block do, (block, block).
+        curvature: What errors of outputs cost, (outputs, outputs) or (outputs,).
+
+    Returns:
+        How many moved.
+    """
+    words, codes = coded.words, coded.codes[at]
+    single = np.diagonal(curvature) if curvature.ndim == 2 else curvature
+    turned = words @ gram
+    apart = _apart(turned @ words.T)
+    along = slope.T @ words.T
+    here = np.take_along_axis(along, codes[:, None], 1)
+    gains = 2 * (along - here) + single[:, None] * apart[codes]
+    best = gains.min(axis=1)
+    moved = 0
+    for output in np.argsort(best, kind="stable"):
+        if best[output] >= 0:
+            break
+        now, gain = codes[output], gains[output]
+        if curvature.ndim == 2 and moved:  # others that moved changed what it is worth
+            pull = words @ slope[:, output]
+            gain = 2 * (pull - pull[now]) + single[output] * apart[now]
+        word = int(gain.argmin())
+        if gain[word] >= -1e-12 * abs(best[output]):
+            continue
+        off[:, output] += words[word] - words[now]
+        codes[output] = word
+        moved += 1
+        if curvature.ndim == 2:
+            slope += np.outer(turned[word] - turned[now], curvature[output])
+    return moved
+
+
+def _apart(products: np.ndarray) -> np.ndarray:
+    """Return squared distances between words, given their products."""
+    power = np.diagonal(products)
+    found: np.ndarray = power - 2 * products + power[:, None]
+    return found

@@ -1,0 +1,224 @@
+"""The pass `codebook`: weights made of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocompress.archive.codes import Plan, length
+from ocompress.archive.forms import shortest
+from ocompress.archive.nodes import BLOCKS
+from ocompress.errors import OptionError
+from ocompress.ir import Model, to_proto
+from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from passes.sharing import codebooks
+from passes.sharing.codebook import Codebook
+from passes.sharing.codebooks import Coded
+from passes.sharing.layer_problem import LayerProblem, error_of
+from passes.sharing.word_starts import BlockMetric, joined, split, start
+from passes.storage.pack_weights import PackWeights
+from tests.build import Builder
+from tests.passes.pruning.on_data import Fake, error, run, weight_of
+from tests.passes.pruning.test_prune_with_data import net
+from tests.passes.sharing.test_palettes import problem
+
+
+def encoded(
+    model: Model, *, data: bool = True, guards: Sequence[Guard] = (), **options: Any
+) -> tuple[Model, Outcome, Context]:
+    return run(Codebook(**{"smallest": 0} | options), model, data=data, guards=guards)
+
+
+def nearest(made: LayerProblem, metric: BlockMetric, count: int) -> Coded:
+    blocks = split(made.target, 4)
+    words = start(blocks, metric, count, 0)
+    return Coded(words, metric.nearest(blocks, words)[0])
+
+
+def test_blocks_and_back() -> None:
+    matrix = np.arange(2 * 12 * 5.0).reshape(2, 12, 5)
+    blocks = split(matrix, 3)
+    assert blocks.shape == (2, 4, 5, 3)
+    np.testing.assert_array_equal(blocks[1, 2, 3], matrix[1, 6:9, 3])
+    np.testing.assert_array_equal(joined(blocks), matrix)
+
+
+def test_words_are_means_by_the_metric() -> None:
+    made = problem(groups=2)
+    metric = BlockMetric.of(made.hessian, made.curvature, 4)
+    blocks = split(made.target, 4)
+    words = start(blocks, metric, 6, 0)
+    codes, costs = metric.nearest(blocks, words)
+    best = metric.means(blocks, codes, words)
+
+    def cost(tried: np.ndarray) -> float:
+        off = blocks - tried[codes]
+        each = np.einsum("gjoa,gjab,gjob->gjo", off, metric.grams, off)
+        return float((each * metric.outputs[:, None]).sum())
+
+    assert cost(words) == pytest.approx(float(costs.sum()))
+    assert cost(best) <= cost(words)
+    for at in range(6):
+        for by in (-1e-3, 1e-3):
+            moved = best.copy()
+            moved[at, 1] += by
+            assert cost(moved) >= cost(best)
+
+
+def test_every_word_is_used() -> None:
+    made = problem()
+    metric = BlockMetric.plain(1, 6, 16, 4)
+    words = start(split(made.target, 4), metric, 16, 3)
+    codes, _ = metric.nearest(split(made.target, 4), words)
+    assert len(np.unique(codes)) == 16
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_second_order_loses_less_than_the_nearest_words(pairs: bool, groups: int) -> None:
+    made = problem(pairs=pairs, groups=groups)
+    plain = BlockMetric.plain(groups, 6, 16, 4)
+    weighted = BlockMetric.of(made.hessian, made.curvature, 4)
+    lost = [error_of(made, nearest(made, metric, 12).matrix) for metric in (plain, weighted)]
+    coded, found = codebooks.encode(made, 4, 12)
+    assert found < 0.8 * min(lost)
+    assert found == pytest.approx(error_of(made, coded.matrix))
+    assert coded.words.shape == (12, 4)
+
+
+def test_neither_words_nor_choices_are_better() -> None:
+    made = problem()
+    coded, found = codebooks.encode(made, 4, 12)
+    again = codebooks.refitted(made, coded, 60)
+    assert error_of(made, again.matrix) == pytest.approx(found, rel=1e-3)
+    for at in ((0, 2, 3), (0, 5, 15), (0, 0, 0)):
+        for word in range(12):
+            codes = coded.codes.copy()
+            codes[at] = word
+            assert error_of(made, replace(coded, codes=codes).matrix) >= found * (1 - 0.02)
+
+
+def test_slices_of_kernels_and_inputs_become_words() -> None:
+    model, outcome, _ = encoded(net(), codewords=16)
+    weights = {n.label: w for n in model.graph.nodes if (w := weight_of(n)) is not None}
+    rows = {row["name"]: row for row in outcome.details["codebooks"]}
+    assert [(r["block"], r["codewords"]) for r in rows.values()] == [
+        (9, 16),
+        (9, 16),
+        (4, 8),
+        (4, 2),
+    ]
+    for name, each in (("c0", 9), ("c1", 9), ("c3", 4)):
+        words = np.unique(weights[name].reshape(-1, each), axis=0)
+        assert len(words) == rows[name]["codewords"]
+        np.testing.assert_array_equal(words, words.astype(np.float16).astype(np.float32))
+    assert len(np.unique(weights["y"].T.reshape(-1, 4), axis=0)) == 2
+    assert outcome.counts == {"weights encoded": 4}
+
+
+def test_layers_that_make_up_for_each_other_lose_less() -> None:
+    model = net()
+    fitted = error(model, encoded(model, codewords=16)[0])
+    assert fitted < 0.6 * error(model, encoded(model, codewords=16, fit=False)[0])
+
+
+def test_more_words_lose_less() -> None:
+    models = [encoded(net(), codewords=n, exclude=("c3", "y"))[0] for n in (4, 16, 64)]
+    lost = [error(net(), model) for model in models]
+    assert lost == sorted(lost, reverse=True)
+
+
+def test_it_goes_as_far_as_the_limit_lets() -> None:
+    sizes = []
+    for limit in (0.0005, 0.02):
+
+        def rule(candidate: Model, _: Model, limit: float = limit) -> Verdict:
+            lost = error(net(), candidate)
+            return Verdict(lost <= limit, "max-drop", "", {"drop": lost, "limit": limit})
+
+        model, outcome, _ = encoded(net(), guards=[Fake("max-drop", rule)])
+        assert error(net(), model) <= limit
+        rows = outcome.details["codebooks"]
+        sizes.append(sum(r.get("bits", 32) * r["weights"] for r in rows))
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_mean_bits_are_kept() -> None:
+    _, outcome, _ = encoded(net(), mean_bits=2.0)
+    rows = outcome.details["codebooks"]
+    size = sum(r.get("bits", 32) * r["weights"] for r in rows)
+    assert 1.2 < size / sum(r["weights"] for r in rows) <= 2.0
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_a_shared_weight_has_one_codebook(data: bool) -> None:
+    model, outcome, _ = encoded(net(shared=True), codewords=16, data=data)
+    assert outcome.counts == {"weights encoded": 4}
+    by_label = {n.label: n for n in model.graph.nodes}
+    assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
+
+
+@pytest.mark.parametrize(
+    ("block", "codes"),
+    [("kernel", {"c3": "no-kernel", "y": "no-kernel"}), ("5", {"c0": "uneven-blocks"})],
+)
+def test_what_does_not_fit_is_named(block: str, codes: dict[str, str]) -> None:
+    _, _, ctx = encoded(net(), block=block, data=False)
+    found = {r.node: r.code for r in ctx.diagnostics.of("codebook")}
+    assert codes.items() <= found.items()
+
+
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_grouped_layers_of_either_type(op_type: str, dtype: type[np.floating[Any]]) -> None:
+    b = Builder(4)
+    x = b.input("x", ["n", 16, 6, 6], 1 if dtype is np.float32 else 10)
+    draw = np.random.default_rng(0).standard_normal((16, 8, 3, 3)) / 4
+    y = b.op(op_type, x, b.const(draw.astype(dtype)), to="y", group=2)
+    b.output(y, ["n", 16, 4, 4] if op_type == "Conv" else ["n", 16, 8, 8])
+    model, _, _ = encoded(b.model(), codewords=16, data=dtype is np.float32)
+    (weight,) = (w for n in model.graph.nodes if (w := weight_of(n)) is not None)
+    assert weight.dtype == dtype
+    assert len(np.unique(weight.reshape(-1, 9), axis=0)) == 16
+
+
+def wide(op_type: str) -> Model:
+    b = Builder(4)
+    x = b.input("x", ["n", 64, 6, 6] if op_type == "Conv" else ["n", 256])
+    weight = b.weight(128, 64, 3, 3) if op_type == "Conv" else b.weight(256, 512)
+    b.output(
+        b.op(op_type, x, weight, to="y"), ["n", 128, 4, 4] if op_type == "Conv" else ["n", 512]
+    )
+    return b.model()
+
+
+@pytest.mark.parametrize("op_type", ["Conv", "MatMul"])
+def test_packed_and_archived_they_take_their_bits(op_type: str) -> None:
+    model, outcome, _ = encoded(wide(op_type), data=False, codewords=64)
+    (row,) = outcome.details["codebooks"]
+    wanted = row["bits"] * row["weights"] / 8
+    packed, _, _ = run(PackWeights(), model)
+    assert sum(len(i.raw_data) for i in to_proto(packed).graph.initializer) <= 1.02 * wanted + 100
+    weight = weight_of(model.graph.nodes[0])
+    assert weight is not None
+    columns, inner = weight.size // len(weight), int(np.prod(weight.shape[2:]))
+    node = shortest(weight.tobytes(), 4, Plan(1, columns=columns, inner=inner))
+    assert BLOCKS in (node.codec, *(below.codec for below in node.below))
+    assert length(node) <= 1.02 * wanted + 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"op_types": ("Gather",)}, "op_types names 'Gather'"),
+        ({"block": "1"}, "block='1' is not one of"),
+        ({"codewords": 16, "mean_bits": 1.0}, "leave out codewords"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Codebook(**options)
