@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ocompress import errors
-    from ocompress.front import Budget, load, load_archive, optimize, profile, save, validate
+    from ocompress.front import (
+        Budget,
+        load,
+        load_archive,
+        optimize,
+        pack,
+        profile,
+        save,
+        unpack,
+        validate,
+    )
     from ocompress.ir import Model
     from ocompress.pipeline import Context, Outcome, Pass, Pipeline, option
 
@@ -30,8 +40,10 @@ __all__ = [
     "load_archive",
     "optimize",
     "option",
+    "pack",
     "profile",
     "save",
+    "unpack",
     "validate",
 ]
 
@@ -41,8 +53,10 @@ _HOMES = {
         "load",
         "load_archive",
         "optimize",
+        "pack",
         "profile",
         "save",
+        "unpack",
         "validate",
     ),
     "ocompress.ir": ("Model",),

@@ -1,7 +1,7 @@
 """The public front: load, save, optimize, validate, profile."""
 
 from ocompress.front.api import optimize
-from ocompress.front.archives import load_archive
+from ocompress.front.archives import load_archive, pack, unpack
 from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
@@ -14,10 +14,12 @@ __all__ = [
     "load",
     "load_archive",
     "optimize",
+    "pack",
     "profile",
     "run",
     "save",
     "storage_for",
+    "unpack",
     "validate",
     "validate_on",
 ]
