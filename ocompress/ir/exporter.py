@@ -95,7 +95,7 @@ class _Writer:
                 write(proto.sparse_initializer[-1].values, "name", value.name)
             else:
                 proto.initializer.append(_tensor(value, self.store))
-        written: dict[int, str] = {}
+        written: dict[object, str] = {}
         for value in packed:
             assert self.unpacker is not None
             self.unpacker.write(value, proto, self.store, written)
@@ -130,7 +130,7 @@ class _Writer:
 
 
 class _Unpacker:
-    """Writes packed constants as leaves and nodes, each leaf once in every graph."""
+    """Writes packed constants as leaves and nodes, those that are alike once in every graph."""
 
     def __init__(self, model: Model) -> None:
         self._values = set[str]()
@@ -145,29 +145,33 @@ class _Unpacker:
                     self._nodes.add(node.name)
                     self._values.update(v.name for v in node.outputs if v is not None)
 
-    def write(self, value: Value, proto: GraphProto, store: Store, written: dict[int, str]) -> None:
+    def write(
+        self, value: Value, proto: GraphProto, store: Store, written: dict[object, str]
+    ) -> None:
         """Write one into the graph that holds it.
 
         Args:
             value: The constant.
             proto: The graph.
             store: Says how its leaves are written.
-            written: Names of the leaves that are in the graph, by id of array; added to.
+            written: Names of what is in the graph already, leaves by id of array or by content,
+                results of nodes by what makes them; added to.
         """
         packed = value.packed
         assert packed is not None, value.name
         renamed: dict[str, str] = {}
         for leaf in packed.leaves:
-            known = self._main.get(id(leaf.data)) or written.get(id(leaf.data))
-            if known is None:
-                known = written[id(leaf.data)] = _fresh(leaf.name, self._values)
-                same = leaf if leaf.name == known else Value(known, data=leaf.data)
-                proto.initializer.append(_tensor(same, store))
-            renamed[leaf.name] = known
-        for node in packed.nodes[:-1]:
-            renamed.update((n, _fresh(n, self._values)) for n in map(decoded, node.output))
-        renamed[decoded(packed.nodes[-1].output[0])] = value.name
+            renamed[leaf.name] = self._leaf(leaf, packed.is_code, proto, store, written)
+        last = packed.nodes[-1]
         for node in packed.nodes:
+            key = _key(node, renamed) if packed.is_code and node is not last else None
+            if key is not None and key in written:
+                renamed[decoded(node.output[0])] = written[key]
+                continue
+            if node is last:
+                renamed[decoded(node.output[0])] = value.name
+            else:
+                renamed.update((n, _fresh(n, self._values)) for n in map(decoded, node.output))
             made = proto.node.add()
             made.CopyFrom(node)
             if node.name:
@@ -175,7 +179,43 @@ class _Unpacker:
             for field, names in (("input", node.input), ("output", node.output)):
                 made.ClearField(field)
                 extend(made, field, (renamed.get(n, n) for n in map(decoded, names)))
+            if key is not None:
+                written[key] = renamed[decoded(node.output[0])]
         proto.value_info.append(_info(value))
+
+    def _leaf(
+        self,
+        leaf: Value,
+        is_code: bool,
+        proto: GraphProto,
+        store: Store,
+        written: dict[object, str],
+    ) -> str:
+        """Return the name of a leaf in a graph; it is written if there is none like it."""
+        array = leaf.data
+        keys: list[object] = [id(array)]
+        if is_code and array is not None and array.nbytes <= _SMALL:
+            keys.append((array.dtype.str, array.shape, array.tobytes()))
+        known = self._main.get(id(array)) or next((written[k] for k in keys if k in written), None)
+        if known is None:
+            known = _fresh(leaf.name, self._values)
+            same = leaf if leaf.name == known else Value(known, data=array)
+            proto.initializer.append(_tensor(same, store))
+        written.update(dict.fromkeys(keys, known))
+        return known
+
+
+_SMALL = 256
+"""Bytes of a leaf up to which others with the same content are looked for."""
+
+
+def _key(node: NodeProto, renamed: dict[str, str]) -> object | None:
+    """Return what a node of one output makes of what; None if that cannot be told apart."""
+    if node.name or len(node.output) != 1 or any(a.g.node or a.graphs for a in node.attribute):
+        return None
+    attributes = tuple(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
+    inputs = tuple(renamed.get(n, n) for n in map(decoded, node.input))
+    return node.op_type, node.domain, inputs, attributes
 
 
 def _fresh(name: str, taken: set[str]) -> str:

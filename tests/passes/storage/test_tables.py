@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from ocompress.runtime import Session
 from passes.storage import forms
 from passes.storage.columns import find_columns
 from passes.storage.integers import digits
 from passes.storage.tables import find_tables
+from tests.build import Builder, feeds
 from tests.passes.storage.test_pack_weights import after_bytes, draw, net, normal, packed, same
 
 
@@ -113,3 +116,24 @@ def test_counts_that_are_no_powers_of_two_share_words(
 ) -> None:
     check(draw(normal(count), 601, 401), f"palette, {each:g} bits", each + 0.02, tmp_path)
     assert digits(np.zeros(99, np.int64), 1 << 2) is None
+
+
+def test_what_two_weights_are_made_with_is_in_a_file_once(tmp_path: Path) -> None:
+    sizes, nodes = [], []
+    for count in (1, 2, 3):
+        b = Builder()
+        x = b.input("x", ["n", 64])
+        for at in range(count):
+            w = b.const(draw(normal(2), 64, 64, seed=at) * np.float32(1 + at), f"w{at}")
+            x = b.op("MatMul", x, w, to="y" if at == count - 1 else f"h{at}")
+        b.output("y", ["n", 64])
+        ran = packed(b.model(), tmp_path / "p.onnx")
+        assert ran.outcome.counts["weights packed"] == count
+        want, got = (Session(m).run(feeds(ran.before))["y"] for m in (ran.before, ran.after))
+        assert want.tobytes() == got.tobytes()
+        written = onnx.load(tmp_path / "p.onnx").graph
+        nodes.append([n.op_type for n in written.node])
+        sizes.append((tmp_path / "p.onnx").stat().st_size)
+    assert all(ops.count("Range") == 1 for ops in nodes)  # the fields of all bytes
+    assert nodes[2].count("Gather") - nodes[1].count("Gather") == 2
+    assert sizes[2] - sizes[1] < 64 * 64 / 8 + 600
