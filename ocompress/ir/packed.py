@@ -63,8 +63,14 @@ class Recipe:
     are the same array are stored once in every graph.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, *, nibbles: bool = False) -> None:
+        """Begin with nothing.
+
+        Args:
+            nibbles: Whether the runtimes that read it know integers of 4 bits, and the model's
+                operator set does.
+        """
+        self.nibbles = nibbles
         self._leaves: list[Value] = []
         self._nodes: list[NodeProto] = []
         self._known: dict[int, tuple[np.ndarray, str]] = {}  # arrays are kept, so ids stay theirs

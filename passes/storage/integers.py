@@ -19,7 +19,8 @@ from ocompress.ir.packed import Recipe
 
 NODE = 40
 """Bytes of a node with its names."""
-_BYTE = 8
+_BYTE, _NIBBLE = 8, 4
+_UINT4 = DType.UINT4.numpy
 _INT32 = int(DType.INT32)
 _TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2, 7: 2}
 """By bits, how many integers are one word of at most 16 bits."""
@@ -110,9 +111,17 @@ class Integers:
         count = _TOGETHER.get(self.bits, 1)
         return count if count << self.bits * count <= max(self.values.size, _SMALL_TABLE) else 1
 
+    def is_nibbles(self, recipe: Recipe) -> bool:
+        """Whether a file holds them in a type of their own, so that nothing is looked up."""
+        return self.bits == _NIBBLE and recipe.nibbles
+
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Write down how they are read out, as int32 of a shape."""
         whole = ""
+        if self.is_nibbles(recipe):
+            return recipe.op(
+                "Cast", recipe.leaf(self.values.reshape(shape).astype(_UINT4)), to=_INT32
+            )
         for bits, shift in self._parts():
             part = self.values >> shift & (1 << bits) - 1
             if bits in (_BYTE, 16):

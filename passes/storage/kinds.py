@@ -90,6 +90,8 @@ class Words:
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Look them up."""
         together = self.order.together
+        if isinstance(self.order, Integers) and self.order.is_nibbles(recipe):
+            together = 1
         if together > 1 and self.width == 1:
             table = self.words.write(recipe, (self.count,))
             every = fields(recipe, self.count, together)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ocompress.diagnostics import Severity
-from ocompress.errors import RuntimeFailureError
+from ocompress.errors import OptionError, RuntimeFailureError
 from ocompress.io.loaded import Loaded, as_loaded
 from ocompress.ir import Facet, Model, Value
 from ocompress.ir.packed import Packed, Recipe
@@ -18,6 +19,10 @@ from passes.storage import forms
 from passes.storage.kinds import Form
 
 _OPSET = 11
+_OLDEST, _NIBBLES = (1, 15), (1, 23)
+"""The oldest ONNX Runtime that was seen to restore every form, and the first one that casts
+integers of 4 bits."""
+_NIBBLES_OPSET = 21
 _LARGEST = 1_900_000_000
 """Bytes of weights above which the runtime cannot write down what it made of a model."""
 _DTYPES = (np.float32, np.float16, np.int8, np.uint8)
@@ -34,12 +39,17 @@ class PackWeights(Pass):
     made sure of: a model is loaded both ways, and a weight that is not there again, bit for bit,
     stays as it was.
 
+    Every form loads and folds in ONNX Runtime 1.15 and later. If 1.23 is the oldest that has to
+    load the file (`min_ort`) and the model has opset 21 or later, integers of 4 bits are stored as
+    such, which loads faster.
+
     Before: Conv(x, W), with 256 different 3 x 3 slices in W
     After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
     Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
     float32, float16 and integers of 8 bits, and what a file holds in a smaller form already; what
     the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large); models of
-    an opset below 11 (opset).
+    an opset below 11 (opset); everything where an ONNX Runtime before 1.15 has to load the file
+    (old-runtime).
     Numerics: exact.
     """
 
@@ -49,6 +59,22 @@ class PackWeights(Pass):
     after = TO_PACK
 
     smallest: int = option(1024, help="Bytes below which a constant stays as it is.", at_least=1)
+    min_ort: str = option(
+        "1.15",
+        help="The oldest ONNX Runtime that has to load the file; later ones know types that load "
+        "faster.",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the version.
+
+        Raises:
+            OptionError: If it is none.
+        """
+        super().__post_init__()
+        if not re.fullmatch(r"\d+\.\d+(\.\d+)?", self.min_ort):
+            msg = f"pack-weights: min_ort is {self.min_ort!r}; give a version such as 1.23"
+            raise OptionError(msg)
 
     def lowest_opset(self) -> int:
         """Return the opset that brought GatherElements, CumSum and Range."""
@@ -56,20 +82,17 @@ class PackWeights(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Find forms, write them down, and see what the runtime makes of them."""
-        if model.opset < _OPSET:
-            why = f"opset {model.opset} has no operators that restore packed weights; {_OPSET} has"
-            ctx.remark(Severity.NOTE, "opset", why)
-            return Outcome()
-        if model.loaded_bytes > _LARGEST:
-            why = "its weights take more than the runtime can show again; nothing is packed"
-            ctx.remark(Severity.NOTE, "too-large", why)
+        refusal = self._refusal(model)
+        if refusal is not None:
+            ctx.remark(*refusal)
             return Outcome()
         found = list(_found(model, self.smallest))
         if not found:
             return Outcome()
         plain = as_loaded(model)
         bytes_before = {value.name: value.file_bytes for value, _ in found}
-        _hold(found)
+        nibbles = self._version >= _NIBBLES and model.opset >= _NIBBLES_OPSET
+        _hold(found, nibbles=nibbles)
         lost = _not_restored(model, plain, {value.name for value, _ in found})
         for value, _ in found:
             if value.name in lost:
@@ -83,6 +106,25 @@ class PackWeights(Pass):
                 why = f"{value.name}: the runtime does not restore it while it loads the model"
                 ctx.remark(Severity.NOTE, "not-restored", why)
         return _outcome(kept, bytes_before) if kept else Outcome()
+
+    def _refusal(self, model: Model) -> tuple[Severity, str, str] | None:
+        """Return how and why a model is left alone; None if it is not."""
+        if model.opset < _OPSET:
+            why = f"opset {model.opset} has no operators that restore packed weights; {_OPSET} has"
+            return Severity.NOTE, "opset", why
+        if self._version < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            why = f"{oldest} is the oldest that is known to restore packed weights"
+            why = f"nothing is packed for ONNX Runtime {self.min_ort}: {why}"
+            return Severity.WARNING, "old-runtime", why
+        if model.loaded_bytes > _LARGEST:
+            why = "its weights take more than the runtime can show again; nothing is packed"
+            return Severity.NOTE, "too-large", why
+        return None
+
+    @property
+    def _version(self) -> tuple[int, ...]:
+        return tuple(map(int, self.min_ort.split(".")[:2]))
 
 
 def _found(model: Model, least: int) -> Iterator[tuple[Value, Form]]:
@@ -102,13 +144,18 @@ def _found(model: Model, least: int) -> Iterator[tuple[Value, Form]]:
                 yield value, form
 
 
-def _hold(found: Sequence[tuple[Value, Form]]) -> None:
-    """Have files hold constants in forms; those of one form share its leaves."""
+def _hold(found: Sequence[tuple[Value, Form]], *, nibbles: bool) -> None:
+    """Have files hold constants in forms; those of one form share its leaves.
+
+    Args:
+        found: The constants.
+        nibbles: Whether integers of 4 bits may be used.
+    """
     written: dict[int, Packed] = {}
     for value, form in found:
         if id(form) not in written:
             assert value.constant is not None, value.name
-            recipe = Recipe()
+            recipe = Recipe(nibbles=nibbles)
             form.write(recipe, value.constant.shape)
             written[id(form)] = recipe.packed()
         value.set_packed(written[id(form)])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.cost import count
+from ocompress.errors import OptionError
 from ocompress.io import load_model, save_model
 from ocompress.io.loaded import Loaded, as_loaded
 from ocompress.ir import Model
@@ -207,3 +208,33 @@ def test_small_ones_and_old_opsets_stay_plain(tmp_path: Path) -> None:
     ran = packed(net(weight, opset=10), tmp_path / "p.onnx")
     assert not ran.outcome
     assert "opset" in ran.codes
+
+
+@pytest.mark.parametrize(
+    ("min_ort", "opset", "native"),
+    [
+        ("1.15", 21, False),
+        ("1.22.1", 21, False),
+        ("1.23", 21, True),
+        ("1.23", 20, False),
+    ],
+)
+def test_the_oldest_runtime_chooses_the_type_of_four_bits(
+    min_ort: str, opset: int, native: bool, tmp_path: Path
+) -> None:
+    model = net(draw(normal(16), 100, 101), opset)
+    ran = packed(model, tmp_path / "p.onnx", min_ort=min_ort)
+    same(model, tmp_path / "p.onnx")
+    value = ran.after.graph.initializers["weight"]
+    assert value.packed is not None
+    kinds = {str(leaf.data.dtype) for leaf in value.packed.leaves if leaf.data is not None}
+    assert ("uint4" in kinds) is native
+    assert after_bytes(tmp_path / "p.onnx", model, tmp_path) < 100 * 101 / 2 + 1000
+
+
+def test_nothing_is_packed_for_runtimes_that_were_not_tried(tmp_path: Path) -> None:
+    ran = packed(net(draw(normal(16), 100, 100)), tmp_path / "p.onnx", min_ort="1.14")
+    assert not ran.outcome
+    assert "old-runtime" in ran.codes
+    with pytest.raises(OptionError, match="give a version such as"):
+        module.PackWeights(min_ort="new")
