@@ -83,6 +83,7 @@ class Tuned:
         samples: Samples that weights were fitted to, and those that were held out.
         left_out: Samples for which there was no room.
         stuck: Weights that cannot be trained, with label and operator of a node to blame.
+        unknown: Weights whose values have a form that would not be kept.
     """
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Tuned:
     samples: tuple[int, int] = (0, 0)
     left_out: int = 0
     stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def distill(
@@ -145,7 +147,7 @@ class _Training:
         biases = integer_biases(model)
         self._biases = [b for b in biases if b.is_free]
         tied = {name for b in biases if not b.is_free for name in (b.of_inputs, b.of_weight)}
-        self._forms: dict[str, Form] = {
+        found = {
             name: form_of(
                 np.asarray(arrays[name]),
                 self._network.roles[name],
@@ -154,6 +156,8 @@ class _Training:
             for name in self._network.trained
             if name not in excluded and name not in tied
         }
+        self._forms: dict[str, Form] = {n: f for n, f in found.items() if f is not None}
+        self._unknown = tuple(n for n, f in found.items() if f is None)
         self._rest = {
             name: value
             for name, value in self._network.initial().items()
@@ -174,6 +178,7 @@ class _Training:
             samples=(self._fit.samples, self._held.samples),
             left_out=self._fit.left_out + self._held.left_out,
             stuck=self._network.stuck,
+            unknown=self._unknown,
         )
         if not self._forms or not self._losses or not epochs:
             return told

@@ -21,6 +21,10 @@ _LEAST = 16
 """Elements below which a weight has no structure."""
 _SHARED = 8
 """Elements that share a value in the mean, or a step, at least."""
+_MOST_VALUES = 1024
+"""Different values that are taken for numbers of their own."""
+_MOST_LEVELS = 1024
+"""Largest integer of a weight with several steps; larger ones are of numbers of many bits."""
 _REPEATED = 4
 """Blocks that are the same in the mean, at least, in a weight of few blocks."""
 _BLOCKS = (16, 8, 4, 2)
@@ -32,8 +36,13 @@ _DENSE = 0.5
 """Part of the integers that are not zero from which on zero is a level like others."""
 
 
-def form_of(array: np.ndarray, role: Role = Role.WEIGHT, *, moves_levels: bool = False) -> Form:
+def form_of(
+    array: np.ndarray, role: Role = Role.WEIGHT, *, moves_levels: bool = False
+) -> Form | None:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
+
+    None if it has one that is not known: its values repeat, but they are so many that they are
+    likely made of fewer numbers, as sums of signs are, and would no longer be if each was trained.
 
     Args:
         array: The weight.
@@ -51,10 +60,15 @@ def form_of(array: np.ndarray, role: Role = Role.WEIGHT, *, moves_levels: bool =
     if values.ndim < 2:
         return _offsets(values)
     grid = _grid(values)
+    if grid is not None and grid.scales.size > 1 and np.abs(grid.levels).max() > _MOST_LEVELS:
+        return None
     if grid is not None and moves_levels:
         return Stepped(values, _steps(grid, values.shape), values != 0)
     if grid is not None:
         return Steps(grid, values.shape, precision=_precision(grid))
+    distinct = len(np.unique(values))
+    if distinct > _MOST_VALUES and distinct * _SHARED <= values.size:
+        return _few_blocks(values)
     return _few_values(values) or _few_blocks(values) or Free(values, values != 0)
 
 

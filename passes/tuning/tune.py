@@ -38,8 +38,9 @@ class Tune(Pass):
     Needs PyTorch: pip install 'ocompress[tune]'.
 
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
-    gradient here, bodies of control flow among them (no-gradient), all if held-out samples get no
-    better (no-gain) or if there is no original (no-teacher).
+    gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
+    a way that training would not keep, as sums of signs (unknown-form), all if held-out samples get
+    no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
     Compression, 2016; Esser et al., Learned Step Size Quantization, 2020.
@@ -136,6 +137,10 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
     for label, op_type in sorted(set(found.stuck.values())):
         why = f"{op_type} has no gradient here, so weights before it keep their values"
         ctx.skip(by_label[label], "no-gradient", why)
+    for name in found.unknown:
+        node, _ = model.graph.initializers[name].users[0]
+        why = f"the values of {name!r} repeat in a way that training would not keep"
+        ctx.skip(node, "unknown-form", why)
     if found.left_out:
         what = f"{found.left_out} samples were left out, for which there is no room in memory"
         ctx.remark(Severity.NOTE, "samples-left-out", what)

@@ -10,11 +10,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
 
 from ocompress.archive.grids import find_grid
+from ocompress.training import structure
 from ocompress.training.forms import Form
-from ocompress.training.structure import form_of
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
+
+
+def form_of(array: Array, *, moves_levels: bool = False) -> Form:
+    form = structure.form_of(array, moves_levels=moves_levels)
+    assert form is not None
+    return form
 
 
 def _draw(*shape: int) -> Array:
@@ -148,6 +154,12 @@ def test_integers_may_move_on_the_grid_that_stays(name: str, block: tuple[int, i
     assert not np.array_equal(grids[0].levels, grids[1].levels)
     np.testing.assert_allclose(grids[0].scales, grids[1].scales, rtol=1e-6)
     np.testing.assert_array_equal(after[before == 0], 0)
+
+
+def test_sums_of_signs_are_left_alone() -> None:
+    numbers, signs = np.abs(_draw(200, 3)), np.sign(_draw(200, 3, 128))
+    weight = np.einsum("rp,rpc->rc", numbers, signs).astype(np.float32)
+    assert structure.form_of(weight) is None
 
 
 def test_masked_weights_get_no_gradient() -> None:
