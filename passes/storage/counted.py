@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ocompress.ir.packed import Recipe
-from passes.storage.integers import NODE, Integers, bits_for, number, shared
+from passes.storage.integers import NODE, Integers, bits_for, count_distinct, number, shared
 from passes.storage.kinds import Form, Words
 from passes.storage.random_numbers import MIDDLE, bells, numbers, write_bells, write_numbers
 
@@ -133,7 +133,7 @@ def find_hashed(flat: np.ndarray) -> tuple[np.ndarray, int] | None:
     Args:
         flat: float32 [n], in order of places.
     """
-    used = len(np.unique(flat.view(np.uint32) & np.uint32(0x7FFFFFFF)))
+    used = count_distinct(flat.view(np.uint32) & np.uint32(0x7FFFFFFF))
     most = int(_MOST_USED * flat.size)
     if flat.size < _FEWEST or not GRAIN // 2 < used <= most:
         return None

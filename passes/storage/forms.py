@@ -32,7 +32,7 @@ from passes.storage.counted import (
     find_hashed,
     find_random,
 )
-from passes.storage.integers import Digits, Integers, bits_for, digits
+from passes.storage.integers import Digits, Integers, bits_for, count_distinct, digits
 from passes.storage.kinds import Columns, Form, Half, Plain, Scaled, Sparse, Turned, Words
 from passes.storage.tables import find_tables
 
@@ -59,7 +59,7 @@ def _all(array: np.ndarray) -> Iterator[Form]:
     yield from _forms(flat, widths, deep=True)
     if array.ndim == 2:
         columns = np.ascontiguousarray(array.T).reshape(-1)
-        turned = (_words(columns, width) for width in _BLOCKS)
+        turned = (_words(columns, width, _different(columns)) for width in _BLOCKS)
         yield from (Turned(words) for words in turned if words is not None)
     if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
         return
@@ -138,8 +138,9 @@ def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator
         return
     if flat.dtype == np.float32 and _is_half(flat):
         yield Half(flat)
+    different = _different(flat)
     for width in (1, *widths):
-        found = _words(flat, width)
+        found = _words(flat, width, different)
         if found is not None:
             yield found
     if deep:
@@ -163,15 +164,26 @@ def _is_half(flat: np.ndarray) -> bool:
     return bool((_bits(again) == _bits(flat)).all())
 
 
-def _words(flat: np.ndarray, width: int) -> Words | None:
-    """Return the distinct words of so many values, None if there are too many of them."""
+def _different(flat: np.ndarray) -> int:
+    """Count the different ones of the first values."""
+    return count_distinct(_bits(flat)[:_SAMPLE])
+
+
+def _words(flat: np.ndarray, width: int, different: int) -> Words | None:
+    """Return the distinct words of so many values, None if there are too many of them.
+
+    Args:
+        flat: The values, [n].
+        width: Values of a word.
+        different: Distinct ones of the first `_SAMPLE` values.
+    """
     if flat.size % width or flat.size // width < _FEWEST:
         return None
     bits = _bits(flat).reshape(-1, width)
     most = min(_MOST_WORDS, len(bits) // 2)
-    if width > 1 and len(np.unique(_bits(flat)[:_SAMPLE])) > most * width:
+    if different > most * width:
         return None
-    if len(_distinct(bits[: _SAMPLE // width])[0]) > most:
+    if width > 1 and len(_distinct(bits[: _SAMPLE // width])[0]) > most:
         return None
     distinct, order = _distinct(bits)
     if len(distinct) > most:
