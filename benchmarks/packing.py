@@ -1,11 +1,12 @@
 """What packed weights cost: bytes, processor time to load, time to run; beside the plain file.
 
-python benchmarks/packing.py
+python benchmarks/packing.py [WORDS ...]    # only rows that have one of these words
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import ocompress
+from passes.storage.counted import buckets_of, diagonals
+from passes.storage.random_numbers import bells
 
 LAYERS, WIDTH, ROUNDS = 12, 1024, 5
 
@@ -41,6 +44,48 @@ def halves(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((WIDTH, WIDTH)).astype(np.float16).astype(np.float32)
 
 
+def scales(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Draw numbers that are exact in float16."""
+    return rng.uniform(0.5, 2, shape).astype(np.float16).astype(np.float32)
+
+
+def planes(count: int, *, columns: bool = False) -> Callable[[np.random.Generator], np.ndarray]:
+    """Return what draws sums of signs, each times a number of the column."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        total = np.zeros((WIDTH, WIDTH), np.float32)
+        for at in range(count):
+            total += rng.choice(np.float32([-1, 1]), total.shape) * scales(rng, WIDTH) / 2**at
+        return total * rng.choice(np.float32([0.5, 1, 2]), (WIDTH, 1)) if columns else total
+
+    return draw
+
+
+def ternary(rng: np.random.Generator) -> np.ndarray:
+    """Draw signs or zeros, times a number of the column."""
+    return rng.choice(np.float32([-1, 0, 1]), (WIDTH, WIDTH)) * scales(rng, WIDTH)
+
+
+def random_words(rng: np.random.Generator) -> np.ndarray:
+    """Draw words of eight values that are counted out, times a number of the column."""
+    words = bells(8 << 8).reshape(-1, 8).astype(np.float32)
+    return words[rng.integers(0, 256, WIDTH * WIDTH // 8)].reshape(WIDTH, WIDTH) * scales(
+        rng, WIDTH
+    )
+
+
+def hashed(rng: np.random.Generator) -> np.ndarray:
+    """Draw numbers that four weights share by a hash of their place."""
+    buckets, negated = buckets_of(WIDTH * WIDTH, WIDTH * WIDTH // 4)
+    values = scales(rng, WIDTH * WIDTH // 4)[buckets]
+    return np.where(negated, -values, values).reshape(WIDTH, WIDTH)
+
+
+def circulant(rng: np.random.Generator) -> np.ndarray:
+    """Draw circulant blocks of four rows."""
+    return scales(rng, WIDTH * WIDTH // 4)[diagonals(WIDTH, WIDTH, 4)]
+
+
 CASES = {
     "palette of 16 values": palette(16),
     "palette of 8 values": palette(8),
@@ -48,6 +93,13 @@ CASES = {
     "blocks of 8 values, 256 of them": palette(256, 8),
     "exact in float16": halves,
     "nine in ten zero, palette of 16 values": sparse,
+    "a plane of signs": planes(1),
+    "a plane of signs, numbers of rows and columns": planes(1, columns=True),
+    "three planes of signs": planes(3),
+    "signs or zeros": ternary,
+    "random words of 8 values, 8 bits": random_words,
+    "hashed, 4 weights a number": hashed,
+    "circulant blocks of 4": circulant,
 }
 
 
@@ -90,6 +142,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = Path(folder) / "plain.onnx", Path(folder) / "packed.onnx"
         for name, draw in CASES.items():
+            if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+                continue
             net(draw, plain)
             ocompress.optimize(plain, packed, storage="packed", measure=False)
             rounds = [(*times(plain), *times(packed)) for _ in range(ROUNDS)]  # in turns

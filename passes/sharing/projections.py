@@ -15,7 +15,7 @@ from passes.sharing.planes import short
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import FINE, Quadratic, Share, fitted, weight_of
-from passes.storage.counted import GRAIN, buckets_of, diagonals
+from passes.storage.counted import buckets_of, diagonals, near
 
 _BLOCKS = (2, 4, 8, 16)
 _RATIOS = (2, 4, 8, 16)
@@ -94,7 +94,7 @@ class HashedPlaces:
         return project(problem, layer.matrix(buckets.reshape(array.shape)), layer.matrix(factor))
 
     def _buckets(self, layer: Layer) -> int:
-        return max(1, round(layer.weight.array.size / self.ratio / GRAIN)) * GRAIN
+        return near(layer.weight.array.size / self.ratio)
 
 
 class Circulant(ProjectingPass):

@@ -22,7 +22,9 @@ _CHOICES = ((8, 16), (8, 8), (12, 8), (8, 4), (12, 4))
 """Bits of a word's number and weights of a word that are offered."""
 _DEFAULT = (12, 8)
 _LENGTHS = (4, 8, 16)
-_LONGEST = 32
+_SHORTEST, _LONGEST = 3, 32
+_MORE = 1.5
+"""By how much a word may be longer than is asked for."""
 _SCALE_BYTES = 2
 
 
@@ -66,9 +68,10 @@ def _length(layer: Layer, wanted: int) -> int | None:
     """Return about so many weights that divide a row of the weight; None if nothing does."""
     array = layer.weight.array
     row = array[0].size
-    kernel = int(np.prod(array.shape[2:]))
-    lengths = [n for n in {*_LENGTHS, kernel} if n <= _LONGEST and n > 2 and row % n == 0]
-    return min(lengths, key=lambda n: abs(n - wanted)) if lengths else None
+    slices = {int(np.prod(array.shape[at:])) for at in range(1, array.ndim)}
+    most = min(_MORE * wanted, _LONGEST)
+    lengths = [n for n in {*_LENGTHS, *slices} if _SHORTEST <= n <= most and row % n == 0]
+    return min(lengths, key=lambda n: (abs(n - wanted), n)) if lengths else None
 
 
 class RandomCode(ProjectingPass):
@@ -85,8 +88,8 @@ class RandomCode(ProjectingPass):
 
     How far: as `bits` and `block` say; else as far as a limit on the drop (`--max-drop`) allows,
     which chooses from 0.5 to 3 bits a weight for each layer; else 12 bits for 8 weights. Where
-    `block` does not divide a row of the weight, the length nearest to it of 4, 8, 16 and the taps
-    of a kernel is taken.
+    `block` does not divide a row of the weight, a length near it is taken: 4, 8, 16, the taps of a
+    kernel or those of a row of it.
 
     Leaves alone: layers whose rows none of these divides (no-block), transposed and grouped
     convolutions (no-rows), layers whose weights cost more than they save (not-chosen), weights
@@ -119,7 +122,7 @@ class RandomCode(ProjectingPass):
             if length is not None:
                 found[bits, length] = RandomWords(bits, length)
         if not found:
-            return Reason("no-block", "no block of 4, 8 or 16 weights divides its rows")
+            return Reason("no-block", "nothing near `block` weights divides its rows")
         return list(found.values())
 
     def asked(self, proposal: TableProposal) -> Plan:

@@ -16,11 +16,14 @@ from passes.storage.kinds import Form, Words
 from passes.storage.random_numbers import MIDDLE, bells, numbers, write_bells, write_numbers
 
 MOST_WORD_BITS = 12
-GRAIN = 64
-"""Buckets come in multiples of this, so that few numbers of them have to be tried."""
+_LEADING = 4
+"""Bits of the number of buckets that are not zero: few numbers of them have to be tried."""
+_FEWEST_BUCKETS = 64
 _MOST_USED = 0.7
 """Part of the weights up to which different magnitudes may be buckets."""
 _SAMPLE = 1 << 12
+_DRAWN = 1 << 16
+"""Places among which some share a bucket for sure."""
 _SAMPLES = (1 << 9, 1 << 12)
 """Places that are looked at first: where few disagree, there is no need to look at more."""
 _FEWEST = 512
@@ -121,6 +124,12 @@ class Hashed:
         return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
 
 
+def near(buckets: float) -> int:
+    """Return about so many buckets, as many as a file may have."""
+    shift = max(int(max(buckets, _FEWEST_BUCKETS)).bit_length() - _LEADING, 0)
+    return max(round(buckets / (1 << shift)), 1 << _LEADING - 1) << shift
+
+
 def buckets_of(count: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the bucket of every place, int [count], and whether its value is negated there."""
     found = numbers(count) % (2 * buckets)
@@ -133,12 +142,16 @@ def find_hashed(flat: np.ndarray) -> tuple[np.ndarray, int] | None:
     Args:
         flat: float32 [n], in order of places.
     """
-    used = count_distinct(flat.view(np.uint32) & np.uint32(0x7FFFFFFF))
+    some = flat[:_DRAWN].view(np.uint32) & np.uint32(0x7FFFFFFF)
+    used = count_distinct(some)
     most = int(_MOST_USED * flat.size)
-    if flat.size < _FEWEST or not GRAIN // 2 < used <= most:
+    if flat.size < _FEWEST or used == len(some):
         return None
     hashes = numbers(flat.size)
-    for buckets in range(-(-used // GRAIN) * GRAIN, most + GRAIN, GRAIN):  # some may be equal
+    counts = (n << shift for shift in range(30) for n in range(1 << _LEADING - 1, 1 << _LEADING))
+    for buckets in counts:
+        if not max(used, _FEWEST_BUCKETS) <= buckets <= most:  # values of some may be equal
+            continue
         if all(_agree(flat[:some], hashes[:some], buckets) for some in _SAMPLES):
             found = _values(flat, hashes, buckets)
             if found is not None:

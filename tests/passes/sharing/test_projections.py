@@ -133,10 +133,19 @@ def test_words_make_up_for_each_other(tall: bool, pairs: bool) -> None:
     assert problem.cost(found.matrix) < 0.97 * problem.cost(start.matrix)
 
 
-def test_what_no_block_divides_is_named() -> None:
+def test_blocks_divide_rows_or_the_layer_is_named() -> None:
     b = Builder()
-    h = b.op("Conv", b.input("x", ["n", 1, 8, 8]), b.weight(64, 1, 1, 5), b.weight(64), to="odd")
+    x = b.input("x", ["n", 1, 8, 8])
+    h = b.op("Conv", x, b.weight(64, 1, 5, 5), b.weight(64), to="rows", pads=[2, 2, 2, 2])
+    h = b.op("Conv", h, b.weight(16, 64, 1, 1), b.weight(16), to="eight")
+    h = b.op("Conv", h, b.weight(7, 16, 7, 1), b.weight(7), to="seven")
     h = b.op("Flatten", b.op("GlobalAveragePool", h))
-    b.output(b.op("Gemm", h, b.weight(64, 5), b.weight(5), to="y"), ["n", 5])
-    _, _, ctx = run(RandomCode(block=8), b.model())
+    b.output(b.op("Gemm", h, b.weight(7, 41), b.weight(41), to="odd"), ["n", 41])
+    _, outcome, ctx = run(RandomCode(block=8), b.model())
+    found = {row["name"]: row["setting"] for row in outcome.details["moves"] if "setting" in row}
+    assert found == {
+        "rows": "12 bits for 5 weights",
+        "eight": "12 bits for 8 weights",
+        "seven": "12 bits for 8 weights",
+    }
     assert ctx.diagnostics.declined("random-code")["no-block"] == 1

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from passes.storage import forms
-from passes.storage.counted import buckets_of, diagonals, find_circulant, find_hashed, find_random
+from passes.storage.counted import (
+    buckets_of,
+    diagonals,
+    find_circulant,
+    find_hashed,
+    find_random,
+    near,
+)
 from passes.storage.random_numbers import bells, numbers
 from tests.passes.storage.test_pack_weights import normal
 from tests.passes.storage.test_tables import check, scales
@@ -51,8 +58,9 @@ def test_random_words_of_columns_and_of_kernels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(96, 200), (32, 16, 3, 3)])
 def test_hashed_values_take_their_bytes(shape: tuple[int, ...], tmp_path: Path) -> None:
     size = int(np.prod(shape))
-    buckets, negated = buckets_of(size, size // 8 // 64 * 64)
-    values = halves(size // 8 // 64 * 64)
+    count = near(size / 8)
+    buckets, negated = buckets_of(size, count)
+    values = halves(count)
     weight = np.where(negated, -values[buckets], values[buckets]).reshape(shape)
     check(weight, "hashed, half", 2 + 9000 / size * 0.9, tmp_path)
 
@@ -86,3 +94,10 @@ def test_what_differs_in_one_bit_has_none_of_these_forms() -> None:
     assert find_circulant(circulant) is None
     other = find_hashed(hashed)
     assert other is None or other[1] > 512  # a multiple of so many buckets may tell it apart
+
+
+def test_buckets_come_in_few_numbers() -> None:
+    counts = [near(n) for n in np.geomspace(64, 1e6, 500)]
+    assert len(set(counts)) < 120
+    assert all(0.93 < near(n) / n < 1.07 for n in np.geomspace(64, 1e6, 500))
+    assert all(near(n) == n for n in counts)
