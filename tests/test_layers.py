@@ -55,7 +55,7 @@ PUBLIC = {
     "profiling": "latency",
     "runtime": "",
     "targets": "",
-    "training": "distillation",
+    "training": "distillation settings",
 }
 
 FRAMEWORKS = {

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from ocompress.runtime import Session, host_cores
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Form
-from ocompress.training.lessons import Batch, learn
+from ocompress.training.lessons import Batch, floats_of, learn, mixed
 from ocompress.training.network import Network
+from ocompress.training.settings import Settings, Tuned
 from ocompress.training.structure import form_of
 
 _SHARE = 0.1
@@ -38,64 +39,17 @@ _ASTRAY = 2.0
 _SLOWER = 0.3
 _NOTHING = 1e-9
 """Divergence of a model that is its teacher."""
+_OFTEN = 10
+"""Epochs beyond which samples are mixed. LeNet-300-100 with 5 % of its weights, divergence on
+held-out samples without and with mixing: 0.0541 and 0.0477 (740 samples, 100 epochs), 0.0474 and
+0.0424 (9,000, 20), but 0.0477 and 0.0520 (54,000, 5)."""
+_CALM = {"session.intra_op.allow_spinning": "0"}
 _WARM = 0.05
 """Part of the steps in which the rate rises."""
 _SMALLEST = 0.1
 """Weights count as so large at least, in proportion to the other weights, for the rate."""
 
 Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is trained.
-
-    Attributes:
-        epochs: Passes over the samples; None for some two thousand steps.
-        rate: Highest learning rate, in proportion to the size of each weight.
-        batch: Samples of a step.
-        temperature: What class scores are divided by.
-        seconds: Time after which training ends; 0 for no limit.
-        seed: Makes the order of samples repeatable.
-        moves_levels: Whether integers on a grid change rather than its steps.
-    """
-
-    epochs: int | None = None
-    rate: float = 0.01
-    batch: int = 128
-    temperature: float = 2.0
-    seconds: float = 0.0
-    seed: int = 0
-    moves_levels: bool = False
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What came of it.
-
-    Attributes:
-        values: The weights that were trained, float32, by name; empty if nothing got better.
-        forms: Form of each, its elements, and the numbers that were trained.
-        before: Divergence on held-out samples before.
-        after: The same with the best weights.
-        steps: Steps that were made.
-        epochs: Epochs that were planned.
-        samples: Samples that weights were fitted to, and those that were held out.
-        left_out: Samples for which there was no room.
-        stuck: Weights that cannot be trained, with label and operator of a node to blame.
-        unknown: Weights whose values have a form that would not be kept.
-    """
-
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
-    forms: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
-    before: float = 0.0
-    after: float = 0.0
-    steps: int = 0
-    epochs: int = 0
-    samples: tuple[int, int] = (0, 0)
-    left_out: int = 0
-    stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
 
 
 def distill(
@@ -134,7 +88,7 @@ class _Training:
         excluded: Collection[str],
     ) -> None:
         self._model, self._settings, self._report = model, settings, report
-        session = Session(teacher, threads=0)
+        self._teacher = session = Session(teacher, threads=0, config=_CALM)
         split = hold_out(data, share=_SHARE, seed=settings.seed)
         self._fit, self._held = (
             learn(teacher, part, session) for part in (split.fit, split.held_out)
@@ -194,11 +148,12 @@ class _Training:
         rng = np.random.default_rng(self._settings.seed)
         total, done, begun = steps_each * epochs, 0, time.monotonic()
         every, rate = max(1, -(-epochs // _CHECKS)), self._settings.rate
-        loss = math.nan
+        loss, mixes = math.nan, self._mixes(epochs)
         for epoch in range(1, epochs + 1):
-            for batch in self._fit.batches(self._batch, rng):
+            for lesson in self._fit.batches(self._batch, rng):
                 for group, size in zip(optimizer.param_groups, sizes, strict=True):
                     group["lr"] = rate * size * _schedule(done / total)
+                batch = self._mixed(lesson, rng) if mixes else lesson
                 loss = self._step(batch, optimizer)
                 done += 1
                 self._report(_line(loss, best, done / total, begun), done, total)
@@ -226,6 +181,14 @@ class _Training:
             for form, leaf in zip(self._forms.values(), leaves, strict=True):
                 form.leaf.copy_(leaf)
         return self._optimizer()[0]
+
+    def _mixes(self, epochs: int) -> bool:
+        wanted = self._settings.mixup
+        return self._fit.can_be_mixed and (epochs > _OFTEN if wanted is None else wanted)
+
+    def _mixed(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        feeds = mixed(batch[0], rng)
+        return feeds, floats_of(self._teacher.run(feeds))
 
     def _is_late(self, begun: float) -> bool:
         limit = self._settings.seconds

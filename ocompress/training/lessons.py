@@ -55,6 +55,11 @@ class Lessons:
             rows = units[start : start + each, None] * self.unit + np.arange(self.unit)
             yield _rows(feeds, rows.reshape(-1)), _rows(wanted, rows.reshape(-1))
 
+    @property
+    def can_be_mixed(self) -> bool:
+        """Whether sums of samples are samples: all inputs are floats, with a row for each."""
+        return self.unit == 1 and all(a.dtype.kind == "f" for a in self.parts[0][0].values())
+
     def count(self, size: int) -> int:
         """Return the number of batches of a pass over all samples in random order."""
         if not self.unit:
@@ -65,6 +70,27 @@ class Lessons:
 
 def _rows(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: array[rows] for name, array in arrays.items()}
+
+
+def floats_of(made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs that are floats, float32."""
+    return {n: a.astype(np.float32) for n, a in made.items() if a.dtype.kind == "f"}
+
+
+def mixed(feeds: Feeds, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return sums of two samples each, in random shares (mixup; Zhang et al., 2018).
+
+    Args:
+        feeds: Floats, a row for each sample.
+        rng: Source of pairs and shares.
+    """
+    rows = len(next(iter(feeds.values())))
+    other, share = rng.permutation(rows), rng.random(rows)
+    found = {}
+    for name, array in feeds.items():
+        part = share.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
+        found[name] = part * array + (1 - part) * array[other]
+    return found
 
 
 def learn(teacher: Model, data: Dataset, session: Session) -> Lessons:
@@ -79,7 +105,7 @@ def learn(teacher: Model, data: Dataset, session: Session) -> Lessons:
     held = taken = 0
     for feed in data:
         made = session.run(feed)
-        floats = {n: a.astype(np.float32) for n, a in made.items() if a.dtype.kind == "f"}
+        floats = floats_of(made)
         held += sum(a.nbytes for a in (*feed.values(), *floats.values()))
         if parts and held > MOST_BYTES:
             break

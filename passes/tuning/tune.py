@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns, matches
-
-if TYPE_CHECKING:
-    from ocompress.training.distillation import Tuned
+from ocompress.training.settings import Settings, Tuned
 
 
 class Tune(Pass):
@@ -28,6 +26,8 @@ class Tune(Pass):
     at a temperature, vectors of length one by their cosine, all else by relative squared error. A
     tenth of the data is held out, more of few; the best weights on it are kept, and none if none
     are better than those that came in. So more data help: without labels they are cheap.
+    If few samples are seen often, sums of pairs in random shares take their place, for which the
+    teacher is asked anew (mixup).
 
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
     trained, few values or blocks stay shared and are trained. Of DequantizeLinear and
@@ -74,6 +74,10 @@ class Tune(Pass):
         at_least=0,
     )
     seed: int = option(0, help="Start of the random order of samples, beside that of the run.")
+    mixup: bool | None = option(
+        None,
+        help="Mix samples in pairs, for inputs of floats; none: if there are more than 10 passes.",
+    )
     levels: bool = option(
         False,
         help="Let the integers of plain weights on a grid change, not zeros, and keep its steps. "
@@ -106,13 +110,14 @@ class Tune(Pass):
         training.require(f"pass {self.name!r}")
         from ocompress.training import distillation  # it imports PyTorch
 
-        settings = distillation.Settings(
+        settings = Settings(
             epochs=self.epochs,
             rate=self.lr,
             batch=self.batch,
             temperature=self.temperature,
             seconds=60 * self.minutes,
             moves_levels=self.levels,
+            mixup=self.mixup,
             seed=self.seed + ctx.seed,
         )
         found = distillation.distill(

@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.ir import Model, edit
 from ocompress.runtime import Session
-from ocompress.training.distillation import Settings, Tuned, distill
+from ocompress.training.distillation import distill
 from ocompress.training.network import Network
+from ocompress.training.settings import Settings, Tuned
 from tests.build import Builder, InMemory
 
 Array = np.ndarray

@@ -100,6 +100,29 @@ def test_excluded_layers_keep_their_weights() -> None:
 
 
 @needs_torch
+def test_samples_that_are_seen_often_are_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ocompress.training.lessons import mixed
+
+    seen: list[int] = []
+
+    def noted(feeds: Any, rng: Any) -> Any:
+        found = mixed(feeds, rng)
+        assert found["x"].shape == feeds["x"].shape
+        assert found["x"].dtype == np.float32
+        assert not np.array_equal(found["x"], feeds["x"])
+        seen.append(len(found["x"]))
+        return found
+
+    monkeypatch.setattr("ocompress.training.distillation.mixed", noted)
+    tuned(net(), f"{PRUNE},tune{{epochs=11}}")
+    assert seen
+    seen.clear()
+    tuned(net(), f"{PRUNE},tune{{epochs=2}}")
+    tuned(net(), f"{PRUNE},tune{{epochs=11 mixup=false}}")
+    assert not seen
+
+
+@needs_torch
 def test_progress_tells_loss_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(PassManager, "_progress", lambda _, stage, *__: said.append(stage))

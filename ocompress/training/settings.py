@@ -1,0 +1,62 @@
+"""What is asked of training, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained.
+
+    Attributes:
+        epochs: Passes over the samples; None for some two thousand steps.
+        rate: Highest learning rate, in proportion to the size of each weight.
+        batch: Samples of a step.
+        temperature: What class scores are divided by.
+        seconds: Time after which training ends; 0 for no limit.
+        seed: Makes the order of samples repeatable.
+        moves_levels: Whether integers on a grid change rather than its steps.
+        mixup: Whether samples are mixed in pairs; None where all are seen more than ten times.
+    """
+
+    epochs: int | None = None
+    rate: float = 0.01
+    batch: int = 128
+    temperature: float = 2.0
+    seconds: float = 0.0
+    seed: int = 0
+    moves_levels: bool = False
+    mixup: bool | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it.
+
+    Attributes:
+        values: The weights that were trained, float32, by name; empty if nothing got better.
+        forms: Form of each, its elements, and the numbers that were trained.
+        before: Divergence on held-out samples before.
+        after: The same with the best weights.
+        steps: Steps that were made.
+        epochs: Epochs that were planned.
+        samples: Samples that weights were fitted to, and those that were held out.
+        left_out: Samples for which there was no room.
+        stuck: Weights that cannot be trained, with label and operator of a node to blame.
+        unknown: Weights whose values have a form that would not be kept.
+    """
+
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    forms: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    before: float = 0.0
+    after: float = 0.0
+    steps: int = 0
+    epochs: int = 0
+    samples: tuple[int, int] = (0, 0)
+    left_out: int = 0
+    stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
