@@ -58,8 +58,9 @@ def count(
 ) -> Cost:
     """Count parameters, bytes and multiply-accumulates.
 
-    Multiply-accumulates are those of one run. Bodies of control flow count once, as if their
-    condition held and their loop ran a single time. Quantized models count like float ones.
+    Multiply-accumulates are those of one run; what is computed of constants alone is done at load.
+    Bodies of control flow count once, as if their condition held and their loop ran a single time.
+    Quantized models count like float ones.
 
     Args:
         model: Not changed.
@@ -94,7 +95,18 @@ def count(
 
 
 def _amounts(model: Model, shapes: Shapes) -> list[tuple[Node, int | None]]:
-    return [(node, macs(node, shapes)) for _, node in model.nodes()]
+    """Return the multiply-accumulates of every node; none of those that are done at load."""
+    done: set[int] = set()
+    found: list[tuple[Node, int | None]] = []
+    for _, node in model.nodes():
+        inputs = [v for v in node.inputs if v is not None]
+        constant = all(v.constant is not None or id(v) in done for v in inputs)
+        if inputs and constant and not node.bodies:
+            done.update(id(v) for v in node.outputs if v is not None)
+            found.append((node, 0))
+        else:
+            found.append((node, macs(node, shapes)))
+    return found
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -43,6 +43,14 @@ def test_macs(model: Model, macs: int) -> None:
     assert count(model).unknown == ()
 
 
+def test_what_is_computed_of_constants_counts_nothing() -> None:
+    b = Builder()
+    weight = b.op("Relu", b.op("MatMul", b.weight(7, 3), b.weight(3, 5)))
+    b.op("MatMul", b.input("x", ["n", 7]), weight, to="y")
+    b.output("y", ["n", 5])
+    assert count(b.model()).total_macs == 35
+
+
 def test_recurrent_nets_count_every_step() -> None:
     b = Builder()
     w, r = b.weight(1, 12, 4), b.weight(1, 12, 3)
