@@ -21,6 +21,8 @@ _LEAST_HALF, _MOST_HALF = 2.0**-10, 60000.0
 """Between these, the largest number has all its bits in float16, and others as many as matter."""
 _FEWEST_OUTPUTS = 32
 """Outputs that share the numbers of inputs, at least."""
+_MOST_BLIND = 1024
+"""Inputs that get numbers without data, at most: a matrix of their pairs is made only for that."""
 _OCTAVES = 6
 """Half octaves that inputs may differ from the median by, up and down."""
 _SQUARE_ROOT = 23 / 16
@@ -47,7 +49,8 @@ def columns_of(problem: Quadratic) -> np.ndarray | None:
             they would take is not worth it.
     """
     groups, inputs, outputs = problem.target.shape
-    if groups > 1 or outputs < _FEWEST_OUTPUTS or inputs > MOST_INPUTS:
+    most = MOST_INPUTS if problem.hessian is not None else _MOST_BLIND
+    if groups > 1 or outputs < _FEWEST_OUTPUTS or inputs > most:
         return None
     sizes = np.sqrt(np.square(problem.target).mean(axis=2))
     level = float(np.median(sizes[sizes > 0])) if sizes.any() else 0.0

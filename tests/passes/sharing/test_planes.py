@@ -98,6 +98,10 @@ def test_inputs_have_numbers_of_their_own_where_many_outputs_share_them() -> Non
     assert own.cost(made) < 0.7 * uneven.cost(planes.solve(uneven, signs_of(1)).matrix)
     assert planes.columns_of(layer(outputs=16)) is None
     assert planes.columns_of(layer(groups=2, outputs=48)) is None
+    target = np.random.default_rng(0).standard_normal((1, 1100, 32)) * np.arange(1, 1101)[:, None]
+    for inputs, is_none in ((1000, False), (1100, True)):
+        blind = Quadratic(target[:, :inputs], None, np.ones((1, 32)))
+        assert (planes.columns_of(blind) is None) is is_none
 
 
 def test_shared_numbers_are_those_of_least_squares() -> None:
