@@ -208,7 +208,8 @@ class _Job:
         sizes = (self._bytes(), file_bytes(staged))
         self.broken.extend(too_large(self.request.budget, sizes))
         let_go(written)
-        both = (self.original, written)
+        # of the file, packed weights would count as the parts they are made of
+        both = (self.original, result.model)
         before, after = (count_and_let_go(m, self._sample) for m in both)
         self.remarks.extend(far_off(self.request.budget, found))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)

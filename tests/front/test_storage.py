@@ -24,6 +24,7 @@ def test_packed_is_smaller_and_the_same(tmp_path: Path) -> None:
             path, tmp_path / name, passes="canonicalize", storage=storage, measure=False
         )
         assert done.held
+        assert done.cost[0].parameters == done.cost[1].parameters
         assert done.settings["storage"] == storage
     plain, packed = tmp_path / "plain", tmp_path / "packed"
     assert packed.stat().st_size < 0.5 * plain.stat().st_size
