@@ -2,6 +2,6 @@
 
 from ocompress.archive.index import PackedFile, Piece, is_archive
 from ocompress.archive.reader import Archive
-from ocompress.archive.writer import Source, write_archive
+from ocompress.archive.writer import SourceFile, write_archive
 
-__all__ = ["Archive", "PackedFile", "Piece", "Source", "is_archive", "write_archive"]
+__all__ = ["Archive", "PackedFile", "Piece", "SourceFile", "is_archive", "write_archive"]

@@ -22,7 +22,7 @@ CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file to pack.
 
     Attributes:
@@ -60,7 +60,7 @@ class OldTensors:
 
 
 def write_archive(
-    stream: BinaryIO, sources: Sequence[Source], base: OldTensors | None = None
+    stream: BinaryIO, sources: Sequence[SourceFile], base: OldTensors | None = None
 ) -> None:
     """Write an archive of files; the bytes depend on the files and their cuts only.
 
@@ -87,7 +87,7 @@ def trailer(index: bytes) -> bytes:
     return node.code + fixed + check + END
 
 
-def gaps(source: Source) -> Iterator[memoryview]:
+def gaps(source: SourceFile) -> Iterator[memoryview]:
     """Yield what lies before, between and after the pieces of a file."""
     at = 0
     for cut in source.cuts:
@@ -96,14 +96,14 @@ def gaps(source: Source) -> Iterator[memoryview]:
     yield source.content[at:]
 
 
-def _write_rest(stream: BinaryIO, sources: Sequence[Source]) -> list[bytes]:
+def _write_rest(stream: BinaryIO, sources: Sequence[SourceFile]) -> list[bytes]:
     total = sum(len(gap) for source in sources for gap in gaps(source))
     index = [varint(total)]
     index += [_write_node(stream, plain_bytes(chunk)) for chunk in _chunks(sources)]
     return index
 
 
-def _chunks(sources: Sequence[Source]) -> Iterator[bytes]:
+def _chunks(sources: Sequence[SourceFile]) -> Iterator[bytes]:
     kept = bytearray()
     for source in sources:
         for gap in gaps(source):
@@ -116,7 +116,7 @@ def _chunks(sources: Sequence[Source]) -> Iterator[bytes]:
         yield bytes(kept)
 
 
-def _write_file(stream: BinaryIO, source: Source, base: OldTensors | None) -> list[bytes]:
+def _write_file(stream: BinaryIO, source: SourceFile, base: OldTensors | None) -> list[bytes]:
     name = source.name.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(source.content).digest()
     index = [varint(len(name)), name, varint(len(source.content)), digest]

@@ -7,7 +7,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ocompress.archive import Archive, Source, is_archive, write_archive
+from ocompress.archive import Archive, SourceFile, is_archive, write_archive
 from ocompress.archive.cuts import inside, outside
 from ocompress.archive.wire import StoredTensor, stored_tensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
@@ -125,12 +125,12 @@ def _scanned(model: Path) -> tuple[memoryview, list[StoredTensor]]:
         raise InvalidModelError(msg) from error
 
 
-def _sources(model: Path) -> Iterator[Source]:
+def _sources(model: Path) -> Iterator[SourceFile]:
     content, tensors = _scanned(model)
-    yield Source(model.name, content, inside(tensors))
+    yield SourceFile(model.name, content, inside(tensors))
     for location in _locations(model, tensors):
         data = _mapped(named_file(model, location, ""))
-        yield Source(location, data, outside(tensors, location, len(data)))
+        yield SourceFile(location, data, outside(tensors, location, len(data)))
 
 
 def _locations(model: Path, tensors: Sequence[StoredTensor]) -> list[str]:

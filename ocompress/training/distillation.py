@@ -18,7 +18,7 @@ from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
-from ocompress.training.forms import Form
+from ocompress.training.forms import TiedForm
 from ocompress.training.lessons import Batch, floats_of, learn, mixed
 from ocompress.training.network import Network
 from ocompress.training.settings import Settings, Tuned
@@ -110,7 +110,7 @@ class _Training:
             for name in self._network.trained
             if name not in excluded and name not in tied
         }
-        self._forms: dict[str, Form] = {n: f for n, f in found.items() if f is not None}
+        self._forms: dict[str, TiedForm] = {n: f for n, f in found.items() if f is not None}
         self._unknown = tuple(n for n, f in found.items() if f is None)
         self._rest = {
             name: value

@@ -17,7 +17,7 @@ _STEPS_RATE = 0.1
 """Steps move that much more slowly, in proportion, than single weights: all levels go with them."""
 
 
-class Form(ABC):
+class TiedForm(ABC):
     """A weight of a form.
 
     Attributes:
@@ -61,7 +61,7 @@ class Form(ABC):
         return gradient if self._mask is None else gradient * self._mask
 
 
-class Free(Form):
+class Free(TiedForm):
     """Every element for itself; zeros stay where there is a mask."""
 
     name = "free"
@@ -76,7 +76,7 @@ class Free(Form):
         return found
 
 
-class Book(Form):
+class Book(TiedForm):
     """Few values, or blocks of values, and who has which; zeros in them stay."""
 
     name = "shared"
@@ -96,7 +96,7 @@ class Book(Form):
         return found
 
 
-class Steps(Form):
+class TrainedSteps(TiedForm):
     """Integers on a grid that stay, times steps that are trained, in proportion."""
 
     name = "grid"
@@ -105,7 +105,7 @@ class Steps(Form):
         """Start with the steps there are.
 
         Args:
-            grid: Steps of blocks, and integers.
+            grid: TrainedSteps of blocks, and integers.
             shape: Shape of the weight.
             precision: Bits that steps are rounded to, None for all of float32.
         """
@@ -137,7 +137,7 @@ class Steps(Form):
         return values_of(new, grid.levels.shape).reshape(self._shape)
 
 
-class Stepped(Form):
+class Stepped(TiedForm):
     """Multiples of steps that stay; gradients pass the rounding to the nearest of them."""
 
     name = "levels"
@@ -166,7 +166,7 @@ class Stepped(Form):
         return np.asarray(levels * self._exact + 0.0, np.float32)
 
 
-class Scales(Form):
+class TrainedScales(TiedForm):
     """Steps of a grid that the model itself has, in proportion to what they were."""
 
     name = "steps"
@@ -187,7 +187,7 @@ class Scales(Form):
         return found
 
 
-class Codes(Form):
+class Codes(TiedForm):
     """Integers of a grid that the model itself has; gradients pass the rounding."""
 
     name = "integers"

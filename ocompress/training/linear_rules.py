@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ocompress.training.registry import Call, Function, UnsupportedError, rule
-from ocompress.training.windows import Window, padding
+from ocompress.training.windows import SlidingWindow, padding
 
 _CONVS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _PLANES = 2
@@ -68,7 +68,7 @@ def _channels_last(x: Tensor, w: Tensor, b: Tensor | None, **given: Any) -> Tens
 @rule("Conv")
 def conv(call: Call) -> Function:
     """Convolutions of one to three axes."""
-    window = Window.of(call, call.shape(1)[2:])
+    window = SlidingWindow.of(call, call.shape(1)[2:])
     apply = _CONVS.get(window.axes)
     if apply is None:
         msg = f"convolutions of {window.axes} axes are not known"

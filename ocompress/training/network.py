@@ -14,7 +14,7 @@ from ocompress.ir import Model
 from ocompress.runtime import host_cores
 from ocompress.training.dtypes import to_array, to_held, to_torch
 from ocompress.training.parameters import blocked, candidates
-from ocompress.training.program import Program
+from ocompress.training.program import TrainableProgram
 from ocompress.training.typed import typed
 
 _OF_PLANES = 4
@@ -57,7 +57,7 @@ class Network:
         """
         self._model = typed(model)
         self._floating, self._threads = floating, threads or host_cores()
-        self._programs: OrderedDict[object, Program] = OrderedDict()
+        self._programs: OrderedDict[object, TrainableProgram] = OrderedDict()
         self.roles = candidates(self._model)
         self.trained = list(self.roles) if names is None else list(names)
         first = self._program(feeds)
@@ -88,11 +88,11 @@ class Network:
         given = {name: to_held(array, self._floating) for name, array in feeds.items()}
         return self._program(feeds).run({**given, **values})
 
-    def _program(self, feeds: Mapping[str, Any]) -> Program:
+    def _program(self, feeds: Mapping[str, Any]) -> TrainableProgram:
         key = tuple((name, np.shape(feeds[name])) for name in sorted(feeds))
         if key not in self._programs:
             arrays = {n: a if isinstance(a, np.ndarray) else to_array(a) for n, a in feeds.items()}
-            made = Program(
+            made = TrainableProgram(
                 self._model, arrays, self.trained, floating=self._floating, threads=self._threads
             )
             self._programs[key] = made

@@ -37,7 +37,7 @@ _PASSING = ("Cast", "Concat", "Expand", "Identity", "Reshape", "Squeeze", "Trans
 _SCALED = ("Cast", "Reshape", "Transpose")
 
 
-class Role(StrEnum):
+class ParameterRole(StrEnum):
     """What an initializer is to a model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Role(StrEnum):
     CODES = "codes"
 
 
-def candidates(model: Model) -> dict[str, Role]:
+def candidates(model: Model) -> dict[str, ParameterRole]:
     """Return the initializers that can be trained, with what they are, in the order of the graph.
 
     They are those of the main graph that are read as one and the same wherever they are read.
@@ -61,17 +61,19 @@ def candidates(model: Model) -> dict[str, Role]:
     return {name: role for name, role in found.items() if role is not None}
 
 
-def _role(value: Value, graph: Graph) -> Role | None:
+def _role(value: Value, graph: Graph) -> ParameterRole | None:
     if value.constant is None or value.dtype is None or value.is_output or not value.users:
         return None
     if value.dtype.name in _CODED:
-        return Role.CODES if all(_reads_codes(n, i, graph) for n, i in value.users) else None
+        return (
+            ParameterRole.CODES if all(_reads_codes(n, i, graph) for n, i in value.users) else None
+        )
     if not value.dtype.is_float:
         return None
     if all(_reads_step(node, index, graph) for node, index in value.users):
-        return Role.STEP
+        return ParameterRole.STEP
     is_weight = all(_reads_weight(node, index, value, graph) for node, index in value.users)
-    return Role.WEIGHT if is_weight else None
+    return ParameterRole.WEIGHT if is_weight else None
 
 
 def _reads_codes(node: Node, index: int, graph: Graph) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ocompress.training.registry import Call, Function, UnsupportedError, rule
-from ocompress.training.windows import Window, padding
+from ocompress.training.windows import SlidingWindow, padding
 
 _MAXIMA: dict[int, Any] = {
     1: functional.max_pool1d,
@@ -25,12 +25,12 @@ _MEANS: dict[int, Any] = {
 _CONVS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
-def _window(call: Call) -> tuple[Window, tuple[int, ...]]:
+def _window(call: Call) -> tuple[SlidingWindow, tuple[int, ...]]:
     """Return the windows of a pooling, and how many there are; ONNX Runtime's own count if known.
 
     Whether a last window that begins in the padding counts has changed between versions.
     """
-    window = Window.of(call, [int(k) for k in call.attr("kernel_shape")])
+    window = SlidingWindow.of(call, [int(k) for k in call.attr("kernel_shape")])
     if window.axes not in _MAXIMA:
         msg = f"pooling along {window.axes} axes is not known"
         raise UnsupportedError(msg)
@@ -100,7 +100,7 @@ def average_pool(call: Call) -> Function:
     return lambda x: sums(functional.pad(x, around)) * share
 
 
-def _sums(window: Window, floating: torch.dtype) -> Function:
+def _sums(window: SlidingWindow, floating: torch.dtype) -> Function:
     """Return the sums of windows, the gaps between taps left out."""
     ones = torch.ones(1, 1, *window.kernel, dtype=floating)
     conv, given = _CONVS[window.axes], {"stride": window.strides, "dilation": window.dilations}

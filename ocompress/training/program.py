@@ -73,7 +73,7 @@ def _of_inputs(node: Node, opaque: Opaque) -> Function:
     return lambda *given: opaque(*(given[i] for i in places))
 
 
-class Program:
+class TrainableProgram:
     """The steps of a model.
 
     Attributes:

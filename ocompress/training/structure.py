@@ -13,8 +13,16 @@ import numpy as np
 
 from ocompress.archive.grids import Grid, find_grid, values_of
 from ocompress.ir import DType
-from ocompress.training.forms import Book, Codes, Form, Free, Scales, Stepped, Steps
-from ocompress.training.parameters import Role
+from ocompress.training.forms import (
+    Book,
+    Codes,
+    Free,
+    Stepped,
+    TiedForm,
+    TrainedScales,
+    TrainedSteps,
+)
+from ocompress.training.parameters import ParameterRole
 from ocompress.training.quantization_rules import range_of
 
 _LEAST = 16
@@ -37,8 +45,8 @@ _DENSE = 0.5
 
 
 def form_of(
-    array: np.ndarray, role: Role = Role.WEIGHT, *, moves_levels: bool = False
-) -> Form | None:
+    array: np.ndarray, role: ParameterRole = ParameterRole.WEIGHT, *, moves_levels: bool = False
+) -> TiedForm | None:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
     None if it has one that is not known: its values repeat, but they are so many that they are
@@ -50,9 +58,9 @@ def form_of(
         moves_levels: Whether integers of a weight on a grid change rather than its steps.
     """
     values = np.asarray(array).astype(np.float32)
-    if role is Role.STEP:
-        return Scales(values)
-    if role is Role.CODES:
+    if role is ParameterRole.STEP:
+        return TrainedScales(values)
+    if role is ParameterRole.CODES:
         mask = values != 0
         return Codes(values, None if mask.mean() > _DENSE else mask, *range_of(DType.of(array)))
     if values.size < _LEAST or not np.isfinite(values).all() or not values.any():
@@ -65,14 +73,14 @@ def form_of(
     if grid is not None and moves_levels:
         return Stepped(values, _steps(grid, values.shape), values != 0)
     if grid is not None:
-        return Steps(grid, values.shape, precision=_precision(grid))
+        return TrainedSteps(grid, values.shape, precision=_precision(grid))
     distinct = len(np.unique(values))
     if distinct > _MOST_VALUES and distinct * _SHARED <= values.size:
         return _few_blocks(values)
     return _few_values(values) or _few_blocks(values) or Free(values, values != 0)
 
 
-def _offsets(values: np.ndarray) -> Form:
+def _offsets(values: np.ndarray) -> TiedForm:
     """Return the form of a vector: offsets on a grid go from level to level."""
     grid = find_grid(values[None], 1, values.size)
     if grid is None or np.abs(grid.levels).max() < _OFFSET_LEVELS:
@@ -104,14 +112,14 @@ def _precision(grid: Grid) -> int | None:
     return _STEP_BITS if (scaled == np.rint(scaled)).all() else None
 
 
-def _few_values(values: np.ndarray) -> Form | None:
+def _few_values(values: np.ndarray) -> TiedForm | None:
     distinct, index = np.unique(values, return_inverse=True)
     if len(distinct) * _SHARED > values.size:
         return None
     return Book(distinct[:, None], index.reshape(-1), values.shape)
 
 
-def _few_blocks(values: np.ndarray) -> Form | None:
+def _few_blocks(values: np.ndarray) -> TiedForm | None:
     """Look for whole kernels, rows, and runs of elements that repeat."""
     sizes = [prod(values.shape[2:])] if values.ndim >= _PLANES else []
     for size in (*sizes, values.shape[-1], *_BLOCKS):

@@ -9,7 +9,7 @@ from ocompress.training.registry import Call
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """Where the windows of a convolution or pooling lie.
 
     Attributes:
@@ -28,7 +28,7 @@ class Window:
     ends: tuple[int, ...]
 
     @classmethod
-    def of(cls, call: Call, kernel: Sequence[int]) -> Window:
+    def of(cls, call: Call, kernel: Sequence[int]) -> SlidingWindow:
         """Read the attributes of a node whose first input is [batch, channels, *axes]."""
         axes = len(kernel)
         strides = tuple(int(s) for s in call.attr("strides", [1] * axes))

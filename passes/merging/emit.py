@@ -15,7 +15,7 @@ from passes.merging.linear import Linear
 
 
 @dataclass(frozen=True)
-class Numbers:
+class WeightNumbers:
     """What a layer is to become.
 
     Attributes:
@@ -36,15 +36,15 @@ class Numbers:
 
 def numbers(
     form: LinearForm, weight: np.ndarray, bias: np.ndarray, like: np.dtype[np.generic]
-) -> Numbers | Refusal:
+) -> WeightNumbers | Refusal:
     """Round the weight in the shape of the form and the bias, (outputs,), from float64 once."""
     stored, added = rounded(weight, like), rounded(bias, like)
     if stored is None or added is None:
         return Refusal("non-finite", "the merged values would overflow or lose precision")
-    return Numbers(form, stored, added)
+    return WeightNumbers(form, stored, added)
 
 
-def write(linear: Linear, made: Numbers) -> Value:
+def write(linear: Linear, made: WeightNumbers) -> Value:
     """Let a layer compute with other numbers; what it reads and its operator stay.
 
     Returns:
@@ -60,7 +60,7 @@ def write(linear: Linear, made: Numbers) -> Value:
     return _set_bias(linear, made.bias)
 
 
-def _stored(linear: Linear, made: Numbers) -> np.ndarray:
+def _stored(linear: Linear, made: WeightNumbers) -> np.ndarray:
     """Lay a weight out as the operator stores it."""
     if linear.is_conv:
         return made.weight

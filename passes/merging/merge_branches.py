@@ -12,7 +12,7 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model, Node, Value, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import emit, forms, linear, worth
-from passes.merging.emit import Numbers
+from passes.merging.emit import WeightNumbers
 from passes.merging.linear import Linear
 from passes.merging.tails import Tail, tail_of
 
@@ -22,7 +22,7 @@ class _Match:
     """Branches in neighbouring positions of a Concat, in order."""
 
     tails: tuple[Tail, ...]
-    made: Numbers
+    made: WeightNumbers
 
 
 class MergeBranches(Pass):

@@ -14,17 +14,17 @@ from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import arithmetic, emit, forms, linear, worth
 from passes.merging.chains import between
-from passes.merging.emit import Numbers
+from passes.merging.emit import WeightNumbers
 from passes.merging.forms import LinearForm
 from passes.merging.linear import Linear
-from passes.merging.worth import Work
+from passes.merging.worth import LayerWork
 
 
 @dataclass(frozen=True)
 class _Match:
     first: Linear
     second: Linear
-    made: Numbers
+    made: WeightNumbers
 
 
 class MergeChains(Pass):
@@ -126,7 +126,7 @@ def _channels(form: LinearForm) -> LinearForm:
     return forms.form_of(form.outputs, form.inputs, (), form.window.groups)
 
 
-def _works(first: Linear, second: Linear, form: LinearForm) -> tuple[list[Work], Work]:
+def _works(first: Linear, second: Linear, form: LinearForm) -> tuple[list[LayerWork], LayerWork]:
     """Return what both layers take and what one takes, at least in proportion."""
     if first.is_conv and second.is_conv:
         early, late = forms.areas(first.form, second.form, first.extents)
@@ -137,8 +137,8 @@ def _works(first: Linear, second: Linear, form: LinearForm) -> tuple[list[Work],
         early, late = _spread(first)
         whole = early
     sides = ((first, early), (second, late))
-    works = [Work(layer.form, places, layer.is_transposed) for layer, places in sides]
-    return works, Work(form, whole, any(work.transposed for work in works))
+    works = [LayerWork(layer.form, places, layer.is_transposed) for layer, places in sides]
+    return works, LayerWork(form, whole, any(work.transposed for work in works))
 
 
 def _spread(layer: Linear) -> tuple[Fraction, Fraction]:

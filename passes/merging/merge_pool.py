@@ -11,15 +11,15 @@ from ocompress.ir import Facet, Model, Node, edit
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import arithmetic, emit, forms, linear, pools, worth
 from passes.merging.chains import between
-from passes.merging.emit import Numbers
+from passes.merging.emit import WeightNumbers
 from passes.merging.linear import Linear
-from passes.merging.worth import Work
+from passes.merging.worth import LayerWork
 
 
 @dataclass(frozen=True)
 class _Match:
     conv: Linear
-    made: Numbers
+    made: WeightNumbers
     behind: bool
     """Whether the average reads the convolution."""
 
@@ -92,7 +92,9 @@ def _behind(pool: Node, conv: Linear, block: int) -> _Match | Refusal:
     early, late = forms.areas(conv.form, form, conv.extents)
     refusal = (
         between(conv.output, pool.graph)
-        or worth.refusal([Work(conv.form, early), Work(form, late)], Work(whole, late), block)
+        or worth.refusal(
+            [LayerWork(conv.form, early), LayerWork(form, late)], LayerWork(whole, late), block
+        )
         or worth.padding(conv.form, form, conv.extents, conv.bias)
         or conv.layer.weight_refusal()
     )
@@ -114,7 +116,9 @@ def _in_front(pool: Node, conv: Linear, block: int) -> _Match | Refusal:
     early, late = forms.areas(form, conv.form, extents)
     refusal = (
         between(pool.output, conv.node.graph)
-        or worth.refusal([Work(form, early), Work(conv.form, late)], Work(whole, late), block)
+        or worth.refusal(
+            [LayerWork(form, early), LayerWork(conv.form, late)], LayerWork(whole, late), block
+        )
         or worth.padding(form, conv.form, extents, np.zeros(1))
         or conv.layer.weight_refusal()
     )

@@ -12,12 +12,12 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.merging import arithmetic, emit, forms, terms, worth
-from passes.merging.emit import Numbers
+from passes.merging.emit import WeightNumbers
 from passes.merging.forms import LinearForm
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf, SumTree, is_root
 from passes.merging.terms import Term
-from passes.merging.worth import Work
+from passes.merging.worth import LayerWork
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Match:
     host: Linear
     leaf: Leaf
     others: tuple[Term, ...]
-    made: Numbers
+    made: WeightNumbers
 
 
 class MergeSums(Pass):
@@ -113,7 +113,7 @@ def _match(usable: Sequence[Term], block: int) -> _Match | Refusal:
     """Let the first term, a layer, take over what it can of the others."""
     first, host = usable[0], usable[0].layer
     assert host is not None
-    made = partial(Work, transposed=host.is_transposed)
+    made = partial(LayerWork, transposed=host.is_transposed)
     form, taken = first.form, [first]
     refused: Refusal | None = None
     for term in usable[1:]:

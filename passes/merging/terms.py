@@ -15,7 +15,7 @@ from passes.merging.chains import between
 from passes.merging.forms import POINT, LinearForm
 from passes.merging.linear import Linear
 from passes.merging.sum_tree import Leaf
-from passes.merging.worth import Work
+from passes.merging.worth import LayerWork
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Term:
 
     leaf: Leaf
     form: LinearForm
-    work: Work | None
+    work: LayerWork | None
     nodes: tuple[Node, ...]
     layer: Linear | None = None
     weight: np.ndarray | None = None
@@ -67,7 +67,7 @@ def layer_term(leaf: Leaf) -> Term | Refusal:
     if refusal is not None:
         return refusal
     nodes = (layer.node,) if layer.add is None else (layer.add, layer.node)
-    work = Work(layer.form, transposed=layer.is_transposed)
+    work = LayerWork(layer.form, transposed=layer.is_transposed)
     return Term(leaf, layer.form, work, nodes, layer)
 
 
@@ -93,7 +93,7 @@ def other_term(leaf: Leaf, host: Linear, opset: int) -> Term | Refusal | None:
         form = pools.read(node, host.form.inputs) if host.is_conv else None
         if not isinstance(form, LinearForm):
             return form
-        return Term(leaf, form, Work(form), (node,), weight=pools.weight(form))
+        return Term(leaf, form, LayerWork(form), (node,), weight=pools.weight(form))
     item = _affine(node, host, opset)
     if item is None:
         return None

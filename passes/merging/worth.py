@@ -21,7 +21,7 @@ the blocks of channels (measured: 2 to 4 and 1.2 to 1.7)."""
 
 
 @dataclass(frozen=True)
-class Work:
+class LayerWork:
     """A layer and how often it multiplies by its weights, in proportion.
 
     Attributes:
@@ -61,7 +61,7 @@ def _whole(channels: int, block: int) -> int:
 
 
 def refusal(
-    before: Sequence[Work], after: Work, block: int, *, equal: bool = False
+    before: Sequence[LayerWork], after: LayerWork, block: int, *, equal: bool = False
 ) -> Refusal | None:
     """Say why one layer is no cheaper than what it would stand for.
 

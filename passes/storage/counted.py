@@ -12,7 +12,7 @@ import numpy as np
 
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import NODE, Integers, bits_for, count_distinct, number, shared
-from passes.storage.kinds import Form, Words
+from passes.storage.kinds import StoredForm, Words
 from passes.storage.random_numbers import MIDDLE, bells, numbers, write_bells, write_numbers
 
 MOST_WORD_BITS = 12
@@ -100,7 +100,7 @@ class Hashed:
         count: Places.
     """
 
-    values: Form
+    values: StoredForm
     buckets: int
     count: int
 
@@ -187,7 +187,7 @@ class Circulant:
         columns: Columns of the matrix.
     """
 
-    values: Form
+    values: StoredForm
     size: int
     rows: int
     columns: int

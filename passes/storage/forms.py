@@ -33,7 +33,7 @@ from passes.storage.counted import (
     find_random,
 )
 from passes.storage.integers import Digits, Integers, bits_for, count_distinct, digits
-from passes.storage.kinds import Columns, Form, Half, Plain, Scaled, Sparse, Turned, Words
+from passes.storage.kinds import Columns, Half, Plain, Scaled, Sparse, StoredForm, Turned, Words
 from passes.storage.tables import find_tables
 
 _MOST_WORDS = 1 << 16
@@ -48,12 +48,12 @@ _FEWEST = 64
 _BLOCKS = (2, 3, 4, 5, 8, 16)
 
 
-def smallest(array: np.ndarray) -> Form:
+def smallest(array: np.ndarray) -> StoredForm:
     """Return the smallest form of an array of whole bytes; `Plain` if none is smaller."""
     return min(_all(np.ascontiguousarray(array)), key=_nbytes)
 
 
-def _all(array: np.ndarray) -> Iterator[Form]:
+def _all(array: np.ndarray) -> Iterator[StoredForm]:
     flat, widths = array.reshape(-1), _widths(array.shape)
     yield Plain(flat)
     yield from _forms(flat, widths, deep=True)
@@ -75,7 +75,7 @@ def _all(array: np.ndarray) -> Iterator[Form]:
                 yield Columns(min(below, key=_nbytes), _of(found[0]), shape)
 
 
-def _by_rows(array: np.ndarray) -> Iterator[Form]:
+def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms of a matrix or kernels that have scales or tables for each row or column."""
     widths = _widths(array.shape)
     for grid, shape in _grids(array):
@@ -89,7 +89,7 @@ def _by_rows(array: np.ndarray) -> Iterator[Form]:
             yield found
 
 
-def _tied(array: np.ndarray) -> Iterator[Form]:
+def _tied(array: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms in which many weights are one number, by rules that a file can follow."""
     hashed = find_hashed(array.reshape(-1))
     if hashed is not None:
@@ -100,12 +100,12 @@ def _tied(array: np.ndarray) -> Iterator[Form]:
         yield Circulant(_of(circulant[0]), circulant[1], *rows.shape)
 
 
-def _of(values: np.ndarray) -> Form:
+def _of(values: np.ndarray) -> StoredForm:
     """Return the smallest form of few values."""
     return min([Plain(values), *_forms(values, (), deep=False)], key=_nbytes)
 
 
-def _nbytes(form: Form) -> int:
+def _nbytes(form: StoredForm) -> int:
     return form.nbytes
 
 
@@ -133,7 +133,7 @@ def _grids(array: np.ndarray) -> Iterator[tuple[Grid, tuple[int, ...]]]:
             yield grid, shape
 
 
-def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[Form]:
+def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[StoredForm]:
     if flat.size < _FEWEST:
         return
     if flat.dtype == np.float32 and _is_half(flat):
@@ -196,7 +196,7 @@ def _words(flat: np.ndarray, width: int, different: int) -> Words | None:
         indices, count = packed_digits, len(distinct)
     table = np.zeros(count * width, flat.dtype)  # words may say what there is none of
     table[: distinct.size] = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
-    words: Form = Plain(table)
+    words: StoredForm = Plain(table)
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
     return Words(words, count, width, indices)

@@ -14,7 +14,7 @@ from passes.storage.integers import NODE, Digits, Integers, fields, shaped, shar
 _ZERO = shared(np.array(0, np.int64))
 
 
-class Form(Protocol):
+class StoredForm(Protocol):
     """How a file holds the values of one constant."""
 
     @property
@@ -71,7 +71,7 @@ class Half:
 class Words:
     """Words of a few values, [words, values], in an order, int [n]; single values too."""
 
-    words: Form
+    words: StoredForm
     count: int
     width: int
     order: Integers | Digits
@@ -111,7 +111,7 @@ class Sparse:
     """A bit for every value, and a zero before those that are not zero."""
 
     used: np.ndarray
-    others: Form
+    others: StoredForm
     count: int
 
     @property
@@ -144,8 +144,8 @@ class Scaled:
         shape: Shape of the scales, which broadcasts with that of the constant.
     """
 
-    levels: Form
-    scales: Form
+    levels: StoredForm
+    scales: StoredForm
     shape: tuple[int, ...]
 
     @property
@@ -178,7 +178,7 @@ class Columns(Scaled):
 class Turned:
     """The values of a matrix, column by column, in another form."""
 
-    columns: Form
+    columns: StoredForm
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from ocompress.ir.packed import Packed, Recipe
 from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
 from passes.storage import forms
-from passes.storage.kinds import Form
+from passes.storage.kinds import StoredForm
 
 _OPSET = 11
 _OLDEST, _NIBBLES = (1, 15), (1, 23)
@@ -127,9 +127,9 @@ class PackWeights(Pass):
         return tuple(map(int, self.min_ort.split(".")[:2]))
 
 
-def _found(model: Model, least: int) -> Iterator[tuple[Value, Form]]:
+def _found(model: Model, least: int) -> Iterator[tuple[Value, StoredForm]]:
     """Yield the constants that have a smaller form, with it."""
-    known: dict[int, tuple[np.ndarray, Form]] = {}  # arrays are kept, so ids stay theirs
+    known: dict[int, tuple[np.ndarray, StoredForm]] = {}  # arrays are kept, so ids stay theirs
     for graph in model.graph.graphs():
         for value in graph.initializers.values():
             array = value.constant
@@ -144,7 +144,7 @@ def _found(model: Model, least: int) -> Iterator[tuple[Value, Form]]:
                 yield value, form
 
 
-def _hold(found: Sequence[tuple[Value, Form]], *, nibbles: bool) -> None:
+def _hold(found: Sequence[tuple[Value, StoredForm]], *, nibbles: bool) -> None:
     """Have files hold constants in forms; those of one form share its leaves.
 
     Args:
@@ -189,7 +189,7 @@ def _equal(array: np.ndarray, other: np.ndarray | None) -> bool:
     )
 
 
-def _outcome(kept: list[tuple[Value, Form]], before: dict[str, int]) -> Outcome:
+def _outcome(kept: list[tuple[Value, StoredForm]], before: dict[str, int]) -> Outcome:
     rows = [
         {
             "tensor": value.name,

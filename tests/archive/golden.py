@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from ocompress.archive import Archive, Source, write_archive
+from ocompress.archive import Archive, SourceFile, write_archive
 from ocompress.archive.cuts import inside
 from ocompress.archive.wire import stored_tensors
 from tests.archive.samples import PIECES, changed_model, small_model
@@ -37,7 +37,7 @@ def model_of(array: np.ndarray, dtype: int, columns: int) -> bytes:
 def archive_of(content: bytes, base: Archive | None = None) -> bytes:
     """Return the archive of a model file, as a change of another one if that is given."""
     view, stream = memoryview(content), io.BytesIO()
-    sources = [Source("m.onnx", view, inside(stored_tensors(view)))]
+    sources = [SourceFile("m.onnx", view, inside(stored_tensors(view)))]
     write_archive(stream, sources, base.old_tensors() if base else None)
     return stream.getvalue()
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from ocompress.archive import Archive, Piece, Source, is_archive, write_archive
+from ocompress.archive import Archive, Piece, SourceFile, is_archive, write_archive
 from ocompress.archive.cuts import inside
 from ocompress.archive.wire import stored_tensors
 from ocompress.archive.writer import END, MAGIC, trailer
@@ -27,7 +27,7 @@ PROTOS = protos()
 def packed(content: bytes) -> bytes:
     view = memoryview(content)
     stream = io.BytesIO()
-    write_archive(stream, [Source("m.onnx", view, inside(stored_tensors(view)))])
+    write_archive(stream, [SourceFile("m.onnx", view, inside(stored_tensors(view)))])
     return stream.getvalue()
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto as T
 from ocompress.ir import Model
 from ocompress.runtime import Session
 from ocompress.training.dtypes import to_held
-from ocompress.training.program import Program
+from ocompress.training.program import TrainableProgram
 from ocompress.training.typed import typed
 from tests.build import Builder, feeds
 
@@ -192,11 +192,11 @@ def chosen(b: Builder) -> None:
     b.op("Add", b.op("ReduceMax", table, b.const(np.array([1])), keepdims=0), h, to="y")
 
 
-def program_of(model: Model, given: Mapping[str, Array], floating: torch.dtype) -> Program:
-    return Program(typed(model), given, (), floating=floating, threads=1)
+def program_of(model: Model, given: Mapping[str, Array], floating: torch.dtype) -> TrainableProgram:
+    return TrainableProgram(typed(model), given, (), floating=floating, threads=1)
 
 
-def apart(model: Model, given: Mapping[str, Array]) -> tuple[float, Program]:
+def apart(model: Model, given: Mapping[str, Array]) -> tuple[float, TrainableProgram]:
     """Return the largest difference to ONNX Runtime, relative above one; shapes must agree."""
     expected = Session(model).run(given)
     program = program_of(model, given, torch.float32)

@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.archive.grids import find_grid
 from ocompress.training import structure
-from ocompress.training.forms import Form
+from ocompress.training.forms import TiedForm
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
 
 
-def form_of(array: Array, *, moves_levels: bool = False) -> Form:
+def form_of(array: Array, *, moves_levels: bool = False) -> TiedForm:
     form = structure.form_of(array, moves_levels=moves_levels)
     assert form is not None
     return form
@@ -72,7 +72,7 @@ FORMS: dict[str, tuple[Callable[[], Array], str]] = {
 }
 
 
-def trained(form: Form) -> Array:
+def trained(form: TiedForm) -> Array:
     """Return what is written after random gradients moved all there is to move."""
     gradient = torch.from_numpy(0.3 * form.size * _draw(*form.leaf.shape)).reshape(form.leaf.shape)
     with torch.no_grad():

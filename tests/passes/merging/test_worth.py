@@ -8,7 +8,7 @@ import pytest
 
 from passes.merging import forms, worth
 from passes.merging.forms import Axis, LinearForm
-from passes.merging.worth import Work
+from passes.merging.worth import LayerWork
 from tests.build import Builder
 from tests.passes.merging.merged import refused
 
@@ -31,28 +31,28 @@ def square(outputs: int, inputs: int, kernel: int, groups: int = 1) -> LinearFor
     ],
 )
 def test_kernels_fill_blocks_of_outputs(form: LinearForm, effort: int) -> None:
-    assert Work(form).effort(8) == effort
-    assert Work(form, Fraction(3)).effort(8) == 3 * effort
-    assert Work(form, transposed=True).effort(8) == form.weights
+    assert LayerWork(form).effort(8) == effort
+    assert LayerWork(form, Fraction(3)).effort(8) == 3 * effort
+    assert LayerWork(form, transposed=True).effort(8) == form.weights
 
 
-def _code(before: list[Work], after: Work, *, equal: bool = False) -> str:
+def _code(before: list[LayerWork], after: LayerWork, *, equal: bool = False) -> str:
     found = worth.refusal(before, after, 8, equal=equal)
     return found.code if found is not None else ""
 
 
 def test_multiplications_must_fall() -> None:
-    small, large = Work(square(8, 8, 1)), Work(square(8, 8, 3))
+    small, large = LayerWork(square(8, 8, 1)), LayerWork(square(8, 8, 3))
     assert _code([large], small) == ""
     assert _code([small], large) == "not-cheaper"
     assert _code([small], small) == "not-cheaper"
     assert _code([small], small, equal=True) == ""
-    assert _code([small], Work(small.form, Fraction(2)), equal=True) == "not-cheaper"
+    assert _code([small], LayerWork(small.form, Fraction(2)), equal=True) == "not-cheaper"
 
 
 def test_so_must_what_kernels_make_of_them() -> None:
-    pair = [Work(square(64, 64, 3, 64)), Work(square(1, 64, 1))]
-    one = Work(square(1, 64, 3))
+    pair = [LayerWork(square(64, 64, 3, 64)), LayerWork(square(1, 64, 1))]
+    one = LayerWork(square(1, 64, 3))
     assert one.macs < pair[0].macs + pair[1].macs
     assert _code(pair, one) == "slower"
 
