@@ -22,6 +22,7 @@ from ocompress.report.tables_cuts import cuts
 from ocompress.report.tables_outcome import before_and_after
 from ocompress.report.tables_quant import placements, stored
 from ocompress.report.tables_remarks import grouped
+from ocompress.report.tables_shared import shared
 
 _STYLES = {
     Status.APPLIED: STYLES[Tone.GOOD],
@@ -65,6 +66,7 @@ def layers(record: PassRecord, *, every: bool) -> Iterator[RenderableType]:
     if every:
         yield from placements(record)
         yield from stored(record)
+        yield from shared(record)
 
 
 def tried(done: Optimization) -> Iterator[RenderableType]:
