@@ -69,7 +69,7 @@ def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]
         if not node.bodies:
             continue
         bodies = {
-            decoded(a.name): list(a.graphs) or [a.g]
+            decoded(a.name): [a.g] if a.type == AttributeProto.GRAPH else list(a.graphs)
             for a in node_proto.attribute
             if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
         }

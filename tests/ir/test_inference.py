@@ -193,3 +193,11 @@ def test_what_is_beyond_all_memory_stays_as_it_was(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes", infer_shapes)
     assert not inference.infer_types(sliced(1))
+
+
+def test_an_attribute_of_no_graphs_has_no_bodies() -> None:
+    b = Builder()
+    b.output(b.op("MaxPool", b.input("x", [1, 2, 4, 4]), kernel_shape=[2, 2]))
+    proto = to_proto(b.model())
+    proto.graph.node[0].attribute.add(name="pads", type=onnx.AttributeProto.GRAPHS)
+    inference.infer_types(from_proto(proto))  # no error
