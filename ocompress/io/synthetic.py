@@ -91,13 +91,22 @@ def synthetic_choices(
 def _check_size(spec: InputSpec, shape: tuple[int, ...]) -> None:
     """Refuse what would take too much memory before any is taken."""
     # an empty array of endless extents is refused, too: numpy cannot make it
-    size = prod(max(extent, 1) for extent in shape) * spec.dtype.numpy.itemsize
+    size = prod(max(extent, 1) for extent in shape) * _drawn_bytes(spec.dtype)
     if size > LARGEST:
         msg = (
             f"random numbers for input {spec.name!r} of shape {list(shape)} would take "
             f"{size:,} bytes; give data with --data"
         )
         raise DataError(msg)
+
+
+def _drawn_bytes(dtype: DType) -> int:
+    """Return what an element takes while it is drawn: small numbers are made of larger ones."""
+    if dtype is DType.STRING:
+        return np.dtype("U8").itemsize
+    if dtype is DType.UINT8:
+        return 1
+    return max(dtype.numpy.itemsize, 4 if dtype.is_float else 8)
 
 
 def _guess(spec: InputSpec, batch: int) -> tuple[int, ...]:

@@ -579,3 +579,9 @@ def test_synthetic_data_that_nobody_can_hold_are_refused(shape: list[int]) -> No
     b.output(b.op("Relu", b.input("x", shape), to="y"), shape)
     with pytest.raises(DataError, match="would take"):
         next(iter(synthetic_data(b.model(), 1)))
+
+
+def test_small_integers_are_refused_for_what_drawing_them_takes() -> None:
+    wanted = model(x=([1, (1 << 29) + 1], T.INT8))  # 0.5 GiB, made of 4 GiB
+    with pytest.raises(DataError, match=r"would take 4,294,967,304 bytes"):
+        next(iter(synthetic_data(wanted, 1)))
