@@ -1,4 +1,4 @@
-"""Checking that patterns of node names name something."""
+"""Checking that options name something."""
 
 from __future__ import annotations
 
@@ -46,3 +46,15 @@ def check_names(
 def matches(label: str, patterns: Sequence[str]) -> bool:
     """Whether a node's label matches one of some globs."""
     return any(fnmatchcase(label, pattern) for pattern in patterns)
+
+
+def check_known(given: Sequence[str], known: Sequence[str], source: str, option: str) -> None:
+    """Check that an option names nothing but what there is.
+
+    Raises:
+        OptionError: Naming what there is.
+    """
+    for name in given:
+        if name not in known:
+            msg = f"{source}: {option} names {name!r}, which is none of {', '.join(known)}"
+            raise OptionError(msg)

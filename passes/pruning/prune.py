@@ -15,7 +15,7 @@ from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Limit, Outcome, option
-from ocompress.pipeline.naming import check_names, check_patterns
+from ocompress.pipeline.naming import check_known, check_names, check_patterns
 from passes import order
 from passes.pruning import costs, magnitude, patterns, prune_rows
 from passes.pruning.corrected_costs import corrected
@@ -139,11 +139,7 @@ class Prune(LossyPass):
             if not 0 <= share < 1:
                 msg = f"prune: {name}={share!r} is outside 0..1 (1 excluded)"
                 raise OptionError(msg)
-        for op_type in self.op_types:
-            if op_type not in OP_TYPES:
-                known = ", ".join(OP_TYPES)
-                msg = f"prune: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, OP_TYPES, self.name, "op_types")
         self._check_fixed(pattern.fixed_sparsity)
 
     def _check_fixed(self, fixed: float | None) -> None:

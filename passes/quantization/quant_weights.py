@@ -12,6 +12,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
 from ocompress.lossy.engine import Chosen
 from ocompress.pipeline import Context, Limit, Outcome, option
+from ocompress.pipeline.naming import check_known
 from passes import order
 from passes.quantization import weight_sites
 from passes.quantization.blockwise import BlockGrid
@@ -127,11 +128,7 @@ class QuantWeights(LossyPass):
         if self.block is not None and self.block not in allowed:
             msg = f"quant-weights: block={self.block} is none of {', '.join(map(str, allowed))}"
             raise OptionError(msg)
-        for op_type in self.op_types:
-            if op_type not in weight_sites.OP_TYPES:
-                known = ", ".join(weight_sites.OP_TYPES)
-                msg = f"quant-weights: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, weight_sites.OP_TYPES, self.name, "op_types")
         if self.accuracy_level is not None and not self.is_contrib:
             msg = (
                 "quant-weights: accuracy_level is an attribute of MatMulNBits; give "

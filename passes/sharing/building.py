@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import Site, bias_place
-from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.linear_rows import Site
 from ocompress.coding import level_bits
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
@@ -16,10 +15,12 @@ from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
 from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
 from ocompress.pipeline import Context
+from passes.sharing import rounding
 from passes.sharing.descent import RoundingProblem
-from passes.sharing.layer_problem import layer_problem, precision_of, relative_error
+from passes.sharing.fitting import fitting
+from passes.sharing.layer_problem import LayerProblem, precision_of
 from passes.sharing.offers import Rounding, round_alone
-from passes.sharing.rounding import short, solve, step_for
+from passes.sharing.rounding import short, step_for
 from passes.sharing.walking import walk
 
 _STEP_BITS = 64
@@ -79,45 +80,31 @@ def _alone(model: Model, move: Rounding) -> Levels | None:
 
 def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Levels]) -> Job:
     """Return the job that fits a layer, and puts it on levels, the cheapest weights zero."""
-    value = nodes[0].inputs[move.index]
-    assert value is not None
-    assert value.data is not None
-    original = value.data
-    kept = move.kept(original)
 
-    def store(sites: Sequence[Site], fit: Fit, sums: RegressionSums | None) -> Fit | None:
-        whole = sums.whole() if sums is not None else None
-        if whole is None:
-            return None
-        if bias_place(sites[0]) is None:
-            whole = whole.about_zero()
-        layer = layer_problem(sites[0], original, fit, whole, move.priced.curvature)
-        rounded = solve(
-            RoundingProblem(**vars(layer), mask=sites[0].matrix(kept), price=move.price)
-        )
-        weight = sites[0].weight(rounded.matrix).astype(original.dtype)
-        matrix = sites[0].matrix(weight.astype(np.float64))
-        bias = whole.bias(matrix)
-        after = relative_error(whole, matrix, bias, move.priced.curvature)
-        fitted = replace(fit, matrix=matrix, bias=bias, after=after)
-        bits = _store(sites, fitted, weight, move)
-        if bits is None:
-            return None
-        row = _levels(rounded.levels)
-        made[part] = replace(row, bits=row.bits + bits, error=rounded.error)
-        return fitted
+    def solve(layer: LayerProblem, site: Site) -> tuple[np.ndarray, Levels]:
+        original = site.layer.weight
+        mask = site.matrix(move.kept(original))
+        rounded = rounding.solve(RoundingProblem(**vars(layer), mask=mask, price=move.price))
+        weight = site.weight(rounded.matrix).astype(original.dtype)
+        row = replace(_levels(rounded.levels), error=rounded.error)
+        return site.matrix(weight.astype(np.float64)), row
 
-    return Job(nodes, masked=False, store=store)
+    def write(sites: Sequence[Site], fitted: Fit, row: Levels) -> Levels | None:
+        bits = _store(sites, fitted, move)
+        return None if bits is None else replace(row, bits=row.bits + bits)
+
+    return fitting(part, move, nodes, made, move.priced.curvature, solve, write)
 
 
-def _store(sites: Sequence[Site], fitted: Fit, weight: np.ndarray, move: Rounding) -> float | None:
+def _store(sites: Sequence[Site], fitted: Fit, move: Rounding) -> float | None:
     """Set a weight and the biases, and return the bits of the biases; None if they do not fit."""
     biases = fitted_biases(sites, fitted)
     if biases is None:
         return None
-    value = sites[0].node.inputs[sites[0].layer.weight_at]
+    site = sites[0]
+    value = site.node.inputs[site.layer.weight_at]
     assert value is not None
-    edit.set_weight(value, weight)
+    edit.set_weight(value, site.weight(fitted.matrix).astype(site.layer.weight.dtype))
     cost = alone(move.priced.curvature).mean()
     exact = step_for(move.price, float(cost))
     bits = 0.0

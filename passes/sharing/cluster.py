@@ -11,11 +11,12 @@ from ocompress.lossy import applying
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, weight_of
 from ocompress.pipeline import Context, Outcome, option
-from ocompress.pipeline.naming import check_names, check_patterns
+from ocompress.pipeline.naming import check_known, check_names, check_patterns
 from passes import order
-from passes.sharing.clusters import BuiltClusters, build, details
+from passes.sharing.clusters import BuiltClusters, build, described
 from passes.sharing.counts import BITS, Counts, Wanted, counts
 from passes.sharing.palettes import STARTS
+from passes.sharing.rows import coded_rows
 from passes.sharing.walking import collected, finish
 
 _DEFAULT_BITS = 4
@@ -111,11 +112,7 @@ class Cluster(LossyPass):
     def __post_init__(self) -> None:
         """Check operators, bits, and options that contradict each other."""
         super().__post_init__()
-        for op_type in self.op_types:
-            if op_type not in OP_TYPES:
-                known = ", ".join(OP_TYPES)
-                msg = f"cluster: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, OP_TYPES, self.name, "op_types")
         for pattern, bits in self.layers.items():
             if bits not in BITS:
                 msg = f"cluster: layers gives {pattern!r} {bits} bits, not {BITS[0]} to {BITS[-1]}"
@@ -170,7 +167,9 @@ class Cluster(LossyPass):
         report = {}
         if isinstance(chosen.built, BuiltClusters):
             predicted = sum(move.error for move in chosen.plan.values())
-            report = {"clusters": details(proposal.weights, chosen.plan, chosen.built)}
+            report = {
+                "clusters": coded_rows(proposal.weights, chosen, chosen.built.rows, described)
+            }
             report |= applying.together(model, chosen.built, predicted, ctx)
         done = "weights clustered"
         return finish(model, proposal.weights, proposal, chosen, ctx, report, done)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import Site, bias_place
-from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
-from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Built, Job, stored
+from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
 from passes.sharing import clustering
-from passes.sharing.layer_problem import LayerProblem, layer_problem, relative_error
+from passes.sharing.fitting import fitting
+from passes.sharing.layer_problem import LayerProblem
 from passes.sharing.palettes import Palettes, find
 from passes.sharing.pricing import flat, unflat
 from passes.sharing.walking import read_by, walk
@@ -165,57 +164,19 @@ def _zeros(move: Share) -> np.ndarray:
 
 def _job(part: str, move: Share, nodes: Sequence[Node], made: dict[str, Shared]) -> Job:
     """Return the job that fits a layer, and puts it on palettes."""
-    value = nodes[0].inputs[move.index]
-    assert value is not None
-    assert value.data is not None
-    original = value.data
     assert move.curvature is not None
-    curvature = move.curvature
 
-    def store(sites: Sequence[Site], fit: Fit, sums: RegressionSums | None) -> Fit | None:
-        whole = sums.whole() if sums is not None else None
-        if whole is None:
-            return None
-        if bias_place(sites[0]) is None:
-            whole = whole.about_zero()
-        problem = layer_problem(sites[0], original, fit, whole, curvature)
+    def solve(problem: LayerProblem, site: Site) -> tuple[np.ndarray, Shared]:
         fixed = move.table is not None
         found = clustering.cluster(problem, move.palettes(problem), fixed=fixed)
-        matrix = found.palettes.rounded(original.dtype).values(found.places)
-        if not np.isfinite(matrix).all():
-            return None
-        bias = whole.bias(matrix) if bias_place(sites[0]) is not None else np.zeros_like(whole.y)
-        after = relative_error(whole, matrix, bias, curvature)
-        fitted = stored(sites, replace(fit, matrix=matrix, bias=bias, after=after))
-        if fitted is not None:
-            count = len(found.palettes.tables)
-            made[part] = Shared(len(np.unique(matrix)), count, move.bits, found.error)
-        return fitted
+        palettes = found.palettes.rounded(site.layer.weight.dtype)
+        matrix = palettes.values(found.places)
+        different = len(np.unique(matrix))
+        return matrix, Shared(different, len(palettes.tables), move.bits, found.error)
 
-    return Job(nodes, masked=False, store=store)
+    return fitting(part, move, nodes, made, move.curvature, solve)
 
 
-def details(
-    weights: Sequence[LayerWeight], plan: Plan, built: BuiltClusters
-) -> list[dict[str, Any]]:
-    """Return a row for every weight that was looked at.
-
-    Args:
-        weights: The weights.
-        plan: The moves.
-        built: What came of them.
-    """
-    found = []
-    for weight in weights:
-        row: dict[str, Any] = {"name": weight.name, "weights": weight.array.size}
-        made = built.rows.get(weight.name)
-        if made is not None:
-            row |= {"values": made.values, "palettes": made.palettes, "index_bits": made.bits}
-            row["bits"] = 8 * plan[weight.name].bytes / weight.array.size
-            if made.error is not None:
-                row["predicted_error"] = made.error
-        fit = next((built.fits[n.label] for n in weight.nodes if n.label in built.fits), None)
-        if fit is not None:
-            row |= {"output_error": fit.before, "refitted_error": fit.after}
-        found.append(row)
-    return found
+def described(made: Shared) -> dict[str, Any]:
+    """Return what the report says of a weight."""
+    return {"values": made.values, "palettes": made.palettes, "index_bits": made.bits}

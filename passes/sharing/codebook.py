@@ -10,11 +10,12 @@ from ocompress.lossy import applying
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import LayerWeight, Rules
 from ocompress.pipeline import Context, Limit, Outcome, option
-from ocompress.pipeline.naming import check_patterns
+from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing.codings import Asked, Codings, codings
+from passes.sharing.rows import coded_rows
 from passes.sharing.walking import collected, finish
-from passes.sharing.words import BuiltWords, build, details
+from passes.sharing.words import BuiltWords, build, described
 
 _OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WORDS = 256
@@ -97,11 +98,7 @@ class Codebook(LossyPass):
     def __post_init__(self) -> None:
         """Check operators, and options that contradict each other."""
         super().__post_init__()
-        for op_type in self.op_types:
-            if op_type not in _OP_TYPES:
-                known = ", ".join(_OP_TYPES)
-                msg = f"codebook: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, _OP_TYPES, self.name, "op_types")
         if self.mean_bits is not None and self.codewords is not None:
             msg = "codebook: mean_bits chooses the codewords of each layer; leave out codewords"
             raise OptionError(msg)
@@ -147,7 +144,9 @@ class Codebook(LossyPass):
         report = {}
         if isinstance(chosen.built, BuiltWords):
             predicted = sum(move.error for move in chosen.plan.values())
-            report = {"codebooks": details(proposal.weights, chosen.plan, chosen.built)}
+            report = {
+                "codebooks": coded_rows(proposal.weights, chosen, chosen.built.rows, described)
+            }
             report |= applying.together(model, chosen.built, predicted, ctx)
         done = "weights encoded"
         return finish(model, proposal.weights, proposal, chosen, ctx, report, done)

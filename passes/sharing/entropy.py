@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.pipeline import Context, Outcome, option
-from ocompress.pipeline.naming import check_patterns
+from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import rows
 from passes.sharing.building import BuiltLevels, build
@@ -86,11 +85,7 @@ class Entropy(LossyPass):
     def __post_init__(self) -> None:
         """Check operators."""
         super().__post_init__()
-        for op_type in self.op_types:
-            if op_type not in OP_TYPES:
-                known = ", ".join(OP_TYPES)
-                msg = f"entropy: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, OP_TYPES, self.name, "op_types")
 
     def blind(self) -> Entropy | None:
         """Return the pass that fits nothing."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import Site, bias_place
-from ocompress.analysis.regression import RegressionSums
+from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy import Plan
 from ocompress.lossy.applying import jobs_behind
 from ocompress.lossy.layer_weights import LayerWeight, weight_of
-from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
+from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
-from passes.sharing.layer_problem import layer_problem, relative_error
+from passes.sharing.fitting import fitting
+from passes.sharing.layer_problem import LayerProblem
 from passes.sharing.layers import Layer
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.walking import read_by, walk
@@ -121,29 +120,11 @@ def _job(part: str, move: Projection, nodes: Sequence[Node], made: dict[str, boo
     found = weight_of(nodes[0])
     assert found is not None
     weight = LayerWeight(*found, list(nodes))
-    original = weight.array
 
-    def store(sites: Sequence[Site], fit: Fit, sums: RegressionSums | None) -> Fit | None:
-        whole = sums.whole() if sums is not None else None
-        if whole is None:
-            return None
-        if bias_place(sites[0]) is None:
-            whole = whole.about_zero()
-        layer = Layer(weight, sites[0])
-        wanted = layer_problem(sites[0], original, fit, whole, move.curvature)
+    def solve(wanted: LayerProblem, site: Site) -> tuple[np.ndarray, bool]:
+        layer = Layer(weight, site)
         problem = Quadratic(wanted.target, wanted.hessian, wanted.curvature)
-        array = layer.array(move.code.solve(problem, layer)).astype(original.dtype)
-        matrix = layer.matrix(array.astype(np.float64))
-        bias = whole.bias(matrix)
-        after = relative_error(whole, matrix, bias, move.curvature)
-        fitted = replace(fit, matrix=matrix, bias=bias, after=after)
-        biases = fitted_biases(sites, fitted)
-        if biases is None:
-            return None
-        edit.set_weight(weight.value, array)
-        for site, own in zip(sites, biases, strict=True):
-            set_bias(site, own)
-        made[part] = True
-        return fitted
+        array = layer.array(move.code.solve(problem, layer)).astype(weight.array.dtype)
+        return layer.matrix(array.astype(np.float64)), True
 
-    return Job(nodes, masked=False, store=store)
+    return fitting(part, move, nodes, made, move.curvature, solve)

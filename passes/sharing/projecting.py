@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, applying
 from ocompress.lossy.ablation import Change, Trial, tried
@@ -17,7 +16,7 @@ from ocompress.lossy.engine import Chosen, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Outcome, option
-from ocompress.pipeline.naming import check_patterns
+from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import projected
 from passes.sharing.layers import Layer, Measured, measured
@@ -50,11 +49,7 @@ class ProjectingPass(LossyPass):
     def __post_init__(self) -> None:
         """Check operators."""
         super().__post_init__()
-        for op_type in self.op_types:
-            if op_type not in OP_TYPES:
-                known = ", ".join(OP_TYPES)
-                msg = f"{self.name}: op_types names {op_type!r}, which is none of {known}"
-                raise OptionError(msg)
+        check_known(self.op_types, OP_TYPES, self.name, "op_types")
 
     @abstractmethod
     def codes(self, layer: Layer) -> Sequence[Code] | Reason:
