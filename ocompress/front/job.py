@@ -196,7 +196,7 @@ class _Job:
             found = judge_large(self.original, written, staged, self.request.pipeline.domains())
         else:
             found, notes = judge(
-                self.request, self.original, written, self._samples.judged_on, self._measures
+                self.request, self.original, written, self._samples, self._measures
             )
             self.remarks.extend(notes)
         wrong = next((c.message for c in found.structure if not c.passed), "")

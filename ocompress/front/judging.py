@@ -9,7 +9,8 @@ from ocompress import validation
 from ocompress.errors import DataError
 from ocompress.front.budget import Budget
 from ocompress.front.request import Request
-from ocompress.io import Dataset, Unlabelled
+from ocompress.front.samples import Samples
+from ocompress.io import Unlabelled
 from ocompress.ir import Model
 from ocompress.profiling import NOISE, ProfileResult, exceeds
 from ocompress.report.figures import byte_text
@@ -23,7 +24,7 @@ def judge(
     request: Request,
     original: Model,
     written: Model,
-    data: Dataset | None,
+    samples: Samples,
     measures: Mapping[str, Measure],
 ) -> tuple[ValidationResult, list[str]]:
     """Validate a result, without labels if they do not fit and nobody asked for them.
@@ -32,7 +33,7 @@ def judge(
         request: What was asked.
         original: What came in.
         written: What came out.
-        data: Evaluation data.
+        samples: What is judged on, and what was drawn with it.
         measures: How losses of outputs are counted, as far as a limit decided that.
 
     Returns:
@@ -41,10 +42,12 @@ def judge(
     Raises:
         DataError: If labels or a metric that were asked for do not fit.
     """
+    data = samples.judged_on
     own = request.budget.user_metric()
     how: dict[str, Any] = {
         "threads": request.threads,
         "domains": request.pipeline.domains(),
+        "beside": samples.beside,
         "measures": measures if request.budget.metric in ("auto", "expected") else {},
     }
     try:

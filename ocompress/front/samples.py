@@ -20,12 +20,19 @@ class Samples:
         judged_on: What results are judged on; no pass has seen it unless `remarks` say so.
         announcements: What to say before work starts, one sentence each.
         remarks: What a reader of the result must know, one sentence each.
+        alike: Whether both parts were drawn from the same data.
     """
 
     fit: Dataset | None
     judged_on: Dataset | None
     announcements: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    alike: bool = False
+
+    @property
+    def beside(self) -> Dataset | None:
+        """Samples drawn with those that are judged on, which passes saw; None without any."""
+        return self.fit if self.alike else None
 
 
 def open_samples(request: Request, original: Model, *, apart: bool) -> Samples:
@@ -81,4 +88,4 @@ def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:
         f"{data.samples} samples: {parts.fit.samples} to fit to, {parts.held_out.samples} held "
         "out to judge on"
     )
-    return Samples(parts.fit, parts.held_out, [said], remarks)
+    return Samples(parts.fit, parts.held_out, [said], remarks, alike=True)

@@ -15,7 +15,13 @@ from ocompress.validation.intervals import wilson
 from ocompress.validation.losses import LossSum
 from ocompress.validation.measures import Measure, choose_measures
 from ocompress.validation.numeric import NumericSum
-from ocompress.validation.result import LevelResult, OutputComparison, ScoreComparison, WorstSample
+from ocompress.validation.result import (
+    Interval,
+    LevelResult,
+    OutputComparison,
+    ScoreComparison,
+    WorstSample,
+)
 
 MOST_WORST = 5
 """Worst samples that are kept."""
@@ -61,11 +67,14 @@ class OutputSum:
         self._counted += len(shares)
         return ratios, shares
 
+    def beside(self, reference: np.ndarray, samples: int) -> None:
+        """Take in the reference's output of a feed that the candidate does not run on."""
+        self._lost.beside(self.measure.prepare(reference), samples)
+
     def result(self) -> OutputComparison:
         """Return the comparison."""
         numbers = self.numbers
         rule = self.measure.rule if self._lost.decides else None
-        share = self._agreed / max(self._counted, 1)
         return OutputComparison(
             name=self.name,
             elements=numbers.elements,
@@ -75,11 +84,14 @@ class OutputSum:
             shape_changes=numbers.shape_changes,
             changed_nonfinite=numbers.changed_nonfinite,
             nonfinite=numbers.elements - numbers.compared,
-            agreement=wilson(share, self._counted) if rule is not None and self._counted else None,
+            agreement=self._agreement() if rule is not None and self._counted else None,
             decision=rule.describe(True) if rule is not None else "",
             worst_sample=numbers.worst[0],
             losses=tuple(self._lost.results()),
         )
+
+    def _agreement(self) -> Interval:
+        return self._lost.agreement(wilson(self._agreed / self._counted, self._counted))
 
 
 @dataclass(slots=True)
@@ -122,6 +134,12 @@ class Comparer:
         for index, (ratio, name) in enumerate(lowest):
             if name and ratio < np.inf:
                 self._keep((-float(ratio), -(first + index), name, bool(agrees[index])))
+
+    def beside(self, reference: dict[str, np.ndarray], samples: int) -> None:
+        """Take in the reference's outputs of a feed that the candidate does not run on."""
+        for name, output in self._outputs.items():
+            if name in reference:
+                output.beside(reference[name], samples)
 
     def _keep(self, entry: tuple[float, int, str, bool]) -> None:
         if len(self._worst) < MOST_WORST:

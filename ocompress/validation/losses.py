@@ -12,7 +12,7 @@ from ocompress.validation.decisions import Kind
 from ocompress.validation.exchange import Exchange
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.measures import LossUnit, Measure
-from ocompress.validation.result import Loss
+from ocompress.validation.result import Interval, Loss
 
 _SELDOM = 0.05
 """A probability that is on one side of a half more rarely than this decides nothing."""
@@ -118,6 +118,15 @@ class LossSum:
             for part, row in zip(self.measure.parts, losses, strict=True)
             for found in [mean_interval(row, margin, confidence)]
         ]
+
+    def beside(self, prepared: np.ndarray, samples: int) -> None:
+        """Take in the original's output of a feed that the candidate does not run on."""
+        if self.measure.unit is LossUnit.EXPECTED:
+            self._exchange.watch(prepared, self.measure.temperature, samples)
+
+    def agreement(self, plain: Interval) -> Interval:
+        """Return the share of equal decisions to be expected; `plain` is the share as it is."""
+        return self._exchange.agreement(plain)
 
     @property
     def margin(self) -> float:

@@ -17,7 +17,7 @@ class Interval(Finding):
         value: The estimate.
         low: Lower end.
         high: Upper end.
-        method: How the interval was made (`wilson`, `agresti-min`, `bootstrap`).
+        method: How the interval was made (`wilson`, `agresti-min`, `bootstrap`, `pairs`).
     """
 
     value: float

@@ -29,6 +29,11 @@ from ocompress.validation.temperature import corrected
 
 Outputs = dict[str, np.ndarray]
 
+_FEW = 512
+"""Samples above which decisions that differ are many enough to count them as they are."""
+_MOST_BESIDE = 1024
+"""Samples on which only the reference runs, at most."""
+
 
 @dataclass(slots=True)
 class LevelRun:
@@ -125,7 +130,12 @@ class Runner:
         return labels
 
     def run(
-        self, reference: Model, candidate: Model, threads: int, opener: SourceOpener | None = None
+        self,
+        reference: Model,
+        candidate: Model,
+        threads: int,
+        opener: SourceOpener | None = None,
+        beside: Dataset | None = None,
     ) -> Comparison:
         """Compare over all the data.
 
@@ -134,6 +144,7 @@ class Runner:
             candidate: What became of it.
             threads: Threads within an operator.
             opener: Where outputs come from, if not from sessions of this process.
+            beside: More samples of the same kind, on which only the reference runs.
 
         Raises:
             DataError: If the data do not fit the reference, or the labels its outputs.
@@ -159,7 +170,16 @@ class Runner:
                 self._first(reference, outputs, samples)
             self._feed(outputs, feeds, slice(first, first + samples))
             first += samples
+        if beside is not None and not aside and first <= _FEW:
+            self._beside(source, beside.take(_MOST_BESIDE))
         return self._finish(first)
+
+    def _beside(self, source: Source, data: Dataset) -> None:
+        comparers = [run.comparer for run in self._runs if run.comparer is not None]
+        for feeds in data:
+            outputs = source.outputs(feeds)
+            for comparer in comparers:
+                comparer.beside(outputs, samples_in(data, feeds))
 
     def _corrected(self, reference: Model, threads: int) -> dict[str, Measure]:
         """Return what is known of measures; with labels, also what they say of probabilities."""

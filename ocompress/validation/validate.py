@@ -31,6 +31,7 @@ def validate(
     opener: SourceOpener | None = None,
     measures: Mapping[str, Measure] | None = None,
     domains: Collection[str] = (),
+    beside: Dataset | None = None,
 ) -> ValidationResult:
     """Compare a candidate with the model it was made from.
 
@@ -49,6 +50,9 @@ def validate(
         measures: How the loss of outputs is counted, where that was decided.
         domains: Operator domains that the passes which made the candidate declare; a gate that
             names some decides alone.
+        beside: More samples of the same kind, those that the candidate was fitted to, say. Where
+            `data` has few, the original's decisions on these, too, tell how many of samples like
+            them would be decided otherwise; None counts those of `data` as they are.
 
     Raises:
         DataError: If the data do not fit the reference, or the metric fails.
@@ -60,7 +64,9 @@ def validate(
     if data is None:
         found = Comparison([_loads(candidate, level, threads) for level in levels])
     else:
-        found = Runner(data, metric, levels, measures).run(reference, candidate, threads, opener)
+        found = Runner(data, metric, levels, measures).run(
+            reference, candidate, threads, opener, beside
+        )
     verdicts: tuple[Check, ...] = ()
     if gate is not None:
         taken = footprint or serialized_footprint(reference, candidate)

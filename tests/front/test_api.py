@@ -218,3 +218,10 @@ def test_validate_says_how_far_it_is() -> None:
     feeds = [{"x": x[None]} for x in X[:3]]
     found = ocompress.validate(model, model, feeds, progress=lambda *at: told.append(at))
     assert told[: found.feeds + 1] == [(at, found.feeds) for at in range(found.feeds + 1)]
+
+
+def test_agreement_of_few_held_out_samples_leans_on_margins_of_the_others() -> None:
+    drawn = small(passes="prune{sparsity=0.5}")
+    given = small(passes="prune{sparsity=0.5}", eval_data=X)
+    ways = [done.validation.levels[0].agreement for done in (drawn, given)]
+    assert [way.method for way in ways] == ["pairs", "wilson"]

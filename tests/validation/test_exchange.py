@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.validation.exchange import Exchange
+from ocompress.validation.intervals import wilson
 
 CLASSES = 12
 
@@ -81,3 +82,49 @@ def test_nothing_off_is_no_loss() -> None:
     for size in (1, 1000):  # of scores that large all but one are impossible
         found, _ = losses(size * logits, 7 * logits - 3)
         assert np.abs(found).max() == 0
+
+
+def agreements(seed: int, held: int = 32, beside: int = 64, noise: float = 0.15) -> list[float]:
+    """Return agreement by pairs and as it is, and the ends of the interval by pairs."""
+    logits, other = draw(held + beside, seed, noise)
+    p = softmax(logits)
+    exchange = Exchange()
+    exchange.update(p[:held], other[:held], 1.0, held)
+    exchange.watch(p[held:], 1.0, beside)
+    alike = logits[:held].argmax(1) == other[:held].argmax(1)
+    found = exchange.agreement(wilson(float(alike.mean()), held))
+    return [found.value, float(alike.mean()), found.low, found.high]
+
+
+def test_agreement_of_few_samples_is_that_of_many_with_margins_of_samples_beside() -> None:
+    logits, other = draw(50_000, 0)
+    truth = float((logits.argmax(1) == other.argmax(1)).mean())
+    found = np.array([agreements(seed) for seed in range(1, 121)])
+    ours, plain = found[:, 0] - truth, found[:, 1] - truth
+    assert abs(ours.mean()) < 0.01
+    assert ours.std() < 0.65 * plain.std()
+    assert (np.abs(ours) <= 0.04).mean() > 0.85 > (np.abs(plain) <= 0.04).mean() + 0.1
+    covered = (found[:, 2] <= truth) & (truth <= found[:, 3])
+    assert 0.9 <= covered.mean() < 1
+
+
+def test_agreement_is_counted_as_it_is_without_margins_of_samples_beside() -> None:
+    logits, other = draw(40, 1)
+    p, plain = softmax(logits), wilson(0.5, 40)
+    exchange = Exchange()
+    exchange.update(p, other, 1.0, 40)
+    assert exchange.agreement(plain) is plain
+    exchange.watch(p, 1.0, 20)  # two decisions a sample cannot be paired
+    assert exchange.agreement(plain) is plain
+    exchange.watch(p * np.nan, 1.0, 40)
+    assert exchange.agreement(plain) is plain
+
+
+def test_agreement_stays_near_what_was_counted() -> None:
+    logits, _ = draw(96, 2)
+    p = softmax(logits)
+    exchange = Exchange()
+    exchange.update(p[:32], logits[:32], 1.0, 32)
+    exchange.watch(p[32:], 1.0, 64)
+    found = exchange.agreement(wilson(0.75, 32))  # errors that pairs do not explain
+    assert found.value == 0.75
