@@ -39,7 +39,7 @@ PASSES = {
     "prune-layers": "passes.pruning.prune_layers:PruneLayers",
     "factorize": "passes.factorization.factorize:Factorize",
     "separable": "passes.factorization.separable:Separable",
-    "group": "passes.factorization.group:Group",
+    "group": "passes.factorization.group:GroupConvolutions",
     "squeeze": "passes.factorization.squeeze:Squeeze",
     "codebook": "passes.sharing.codebook:Codebook",
     "cluster": "passes.sharing.cluster:Cluster",

@@ -77,7 +77,7 @@ class Site:
         """Choose places of every item at which the layer's outputs are looked at.
 
         Args:
-            data: A batch of what the layer reads.
+            data: A batch of what the layer reads, in the shape in which it reads it.
             share: Part of all rows that are wanted which this batch is to give.
             rng: Draws them.
         """
@@ -88,7 +88,7 @@ class Site:
         """Return at how many places of every item it takes a look for a share of the rows wanted.
 
         Args:
-            batch: What the layer reads, or what it makes.
+            batch: What the layer reads, or what it makes, [items, ...].
             share: Part of all rows that are wanted which this batch is to give.
         """
         items = max(1, len(batch)) if batch.ndim > 2 else 1
@@ -117,7 +117,8 @@ class Site:
     def corresponds(self, data: np.ndarray, output: np.ndarray) -> bool:
         """Whether an output has a row for every row of the data, of as many channels as are made.
 
-        Two models need not agree on that: one may lack channels that are places here.
+        Two models need not agree on that: one may lack channels that are places here. Arrays of
+        any other shape correspond to nothing.
         """
         if output.ndim != self.layer.out_rank or data.ndim != self.layer.data_rank:
             return False

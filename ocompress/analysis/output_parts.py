@@ -58,7 +58,7 @@ class Spread:
     _seen: Running = field(default_factory=Running)
 
     def update(self, output: np.ndarray) -> None:
-        """Take in one feed's output; values that are not finite do not count."""
+        """Take in one feed's output, any shape; values that are not finite do not count."""
         self._seen.update(self.part.of(output))
 
     @property
@@ -84,7 +84,7 @@ def parts_of(output: np.ndarray, seeding: Seeding | Joined) -> tuple[OutputPart,
        differ most, see `scales_of`.
 
     Args:
-        output: What the original makes of some data, any float type.
+        output: What the original makes of some data, any shape and float type.
         seeding: What kind of output it is, see `seeding_of`.
     """
     values = np.nan_to_num(np.asarray(output, np.float64), posinf=0.0, neginf=0.0)

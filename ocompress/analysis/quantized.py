@@ -54,7 +54,7 @@ class TensorGrid:
         return found
 
     def rounded(self, array: np.ndarray) -> np.ndarray:
-        """Return the numbers of the grid that an array is rounded to, float32."""
+        """Return the numbers of the grid that an array is rounded to, float32 in its shape."""
         kept = self.codes(array).clip(*self.ends) - np.float32(self.zero_point)
         found: np.ndarray = kept * np.float32(self.scale)
         return found

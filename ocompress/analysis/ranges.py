@@ -203,7 +203,7 @@ class ChannelMeansAccumulator(Accumulator):
         self._count = 0
 
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch; one whose channel count differs from the first is ignored."""
+        """Take in one batch, any shape; one with another number of channels is ignored."""
         if batch.size == 0 or not -batch.ndim <= self._axis < batch.ndim:
             return
         kept = self._axis % batch.ndim
@@ -259,7 +259,7 @@ class ChannelRangesAccumulator(Accumulator):
         self._whole = True
 
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch; one whose channel count differs from the first spoils the result."""
+        """Take in one batch, any shape; one with another number of channels spoils the result."""
         if batch.size == 0:
             return
         if not -batch.ndim <= self._axis < batch.ndim:

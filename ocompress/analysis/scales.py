@@ -61,7 +61,12 @@ def scales_along(values: np.ndarray, axis: int, gap: float = GAP) -> Scales | No
 
 
 def scales_of(values: np.ndarray, gap: float = GAP) -> Scales | None:
-    """Group channels by size along the axis on which they differ most, the first left out."""
+    """Group channels by size along the axis on which they differ most, the first left out.
+
+    Args:
+        values: Any shape, the first axis that of samples.
+        gap: How many times larger the next group has to be.
+    """
     return widest(scales_along(values, axis, gap) for axis in range(-values.ndim + 1, 0))
 
 

@@ -146,7 +146,11 @@ class Moments:
         return found
 
     def power(self, columns: np.ndarray) -> np.ndarray:
-        """Return the mean square of rows times columns, (groups, inputs, columns), for each."""
+        """Return the mean square of rows times each column, (groups, columns).
+
+        Args:
+            columns: (groups, inputs, columns).
+        """
         count = max(1, self.count)
         off, mean = (np.einsum("gi,gic->gc", a, columns) for a in (self.x / count, self.mean))
         about = (columns * (self.xx @ columns)).sum(axis=1) / count
@@ -227,7 +231,7 @@ class SecondMomentsAccumulator(Accumulator):
         self._finite = True
 
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch; one whose rows are of another width than the first is ignored."""
+        """Take in one batch, any shape; one whose rows are not as wide as before is ignored."""
         if batch.size == 0 or batch.ndim == 0:
             return
         rows = self._window_rows(batch) if self._window is not None else self._plain_rows(batch)

@@ -20,7 +20,7 @@ class Accumulator(ABC):
 
     @abstractmethod
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch as the runtime made it; it may be empty."""
+        """Take in one batch as the runtime made it, in any shape; it may be empty."""
 
     @abstractmethod
     def result(self) -> Any:

@@ -71,7 +71,7 @@ class MeasurementStore:
         return known
 
     def put(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
-        """Keep arrays, which must not be changed from then on; False if there is no room."""
+        """Keep arrays of any shape, not to be changed from then on; False if there is no room."""
         if self._folder is not None:
             file = io.BytesIO()
             np.savez(file, *arrays)

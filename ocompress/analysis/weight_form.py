@@ -78,7 +78,7 @@ class WeightForm:
 
 
 def rounded(exact: np.ndarray, like: np.dtype[np.generic]) -> np.ndarray | None:
-    """Round float64 values once to another float type.
+    """Round float64 values of any shape once to another float type.
 
     Returns:
         None where that overflows, is not a number, or loses more than rounding because values

@@ -82,7 +82,7 @@ def split(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
 
 
 def center(values: np.ndarray) -> int:
-    """Return the most frequent integer of a small range, which codes best as zero."""
+    """Return the most frequent integer of a small range, [n], which codes best as zero."""
     least, most = int(values.min()), int(values.max())
     if most - least > 1 << 16:
         return 0
@@ -90,7 +90,7 @@ def center(values: np.ndarray) -> int:
 
 
 def coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[CodecNode]:
-    """Yield the integers coded in rows, and in columns if it is a matrix."""
+    """Yield the integers, [n], coded in rows, and in columns if the plan is a matrix's."""
     moved = values - bias
     if max(int(moved.max()), -int(moved.min())) > LARGEST:
         return

@@ -33,7 +33,7 @@ class Grid:
 
 
 def find_grid(matrix: np.ndarray, rows_each: int, columns_each: int) -> Grid | None:
-    """Return the grid of a float32 matrix with a scale for each block, None if it has none.
+    """Return the grid of a float32 matrix [rows, columns] with a scale for each block, if any.
 
     What it returns gives back every bit of the matrix.
     """

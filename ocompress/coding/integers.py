@@ -54,7 +54,7 @@ def decode_integers(
 
 
 def code_bits(matrix: np.ndarray, *, inner: int = 1, mixed: int | None = None) -> float:
-    """Return the bits that `encode_integers` would take, to about a byte."""
+    """Return the bits that `encode_integers` would take for [rows, columns], to about a byte."""
     return float(symbol_bits(matrix, inner=inner, mixed=mixed).sum())
 
 
@@ -74,7 +74,7 @@ def symbol_bits(matrix: np.ndarray, *, inner: int = 1, mixed: int | None = None)
 
 
 def steps_that_mix(matrix: np.ndarray) -> int:
-    """Return how many steps are worth mixing: all of them where magnitudes are small."""
+    """Return how many steps are worth mixing in [rows, columns]: all if magnitudes are small."""
     wide = matrix.size > 0 and np.abs(matrix).mean() > _WIDE
     return 2 if wide else MOST_MIXED
 

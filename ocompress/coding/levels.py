@@ -36,13 +36,13 @@ class LevelRates:
 
     @classmethod
     def of(cls, levels: np.ndarray) -> LevelRates:
-        """Look at levels, (groups, inputs, outputs), whole numbers."""
+        """Look at levels, whole numbers in the shape (groups, inputs, outputs)."""
         used = levels != 0
         odds = _log_odds(used, 2) + _log_odds(used, 1) - _log_odds(used, (1, 2))
         return cls(_bits(odds), _bits(-odds), _sizes(np.abs(levels[used]).astype(np.int64)))
 
     def at(self, inputs: np.ndarray | slice) -> LevelRates:
-        """Return those of some inputs."""
+        """Return those of some inputs, given as indices (inputs,)."""
         return replace(self, zero=self.zero[:, inputs], other=self.other[:, inputs])
 
     def bits(self, levels: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class LevelRates:
 
 
 def level_bits(levels: np.ndarray) -> float:
-    """Estimate the bits of a whole matrix of levels, (groups, inputs, outputs), learning included.
+    """Estimate the bits of levels in the shape (groups, inputs, outputs), learning included.
 
     Zero flags go input by input; each is predicted from the share of levels that are no zeros so
     far, in its row and in its column, and magnitudes from those so far.

@@ -191,7 +191,7 @@ def picked(source: ArraySource, keep: np.ndarray, axis: int = 0) -> ArraySource:
 
     Args:
         source: The array.
-        keep: Which, bool; what lies behind its end is left out.
+        keep: Which, bool [rows]; what lies behind its end is left out.
         axis: Axis of the rows; along another than the first the array is read as a whole.
     """
     if isinstance(source, HeldArray) or axis:

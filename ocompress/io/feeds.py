@@ -192,6 +192,12 @@ def from_function(
 ) -> FeedDataset:
     """Use what `module:function` returns: feeds, or an object with `get_next()`.
 
+    Args:
+        spec: `module:function`.
+        specs: What the model reads.
+        labels: Labels, [samples, ...], None without any.
+        limit: Samples to use at most.
+
     Raises:
         DataError: If it cannot be imported, or raises.
     """
@@ -237,7 +243,15 @@ def from_zoo(
     labels: np.ndarray | None,
     limit: int | None,
 ) -> FeedDataset:
-    """Use `input_N.pb` files as the ONNX model zoo lays them out, one folder a feed."""
+    """Use `input_N.pb` files as the ONNX model zoo lays them out, one folder a feed.
+
+    Args:
+        folder: Where they lie.
+        sets: The folders, one a feed.
+        specs: What the model reads.
+        labels: Labels, [samples, ...], None without any.
+        limit: Samples to use at most.
+    """
     return FeedDataset(
         str(folder), specs, lambda: (_zoo_feed(s, specs) for s in sets), labels, limit
     )

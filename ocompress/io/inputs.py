@@ -170,7 +170,7 @@ def check_dtype(source: str, spec: InputSpec, dtype: np.dtype) -> None:
 
 
 def convert(source: str, spec: InputSpec, array: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-    """Return a batch in the input's element type, after checking its values.
+    """Return a batch, any shape, in the input's element type, after checking its values.
 
     Args:
         source: Where the data came from, for messages.

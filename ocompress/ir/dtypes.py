@@ -60,7 +60,7 @@ class DType(IntEnum):
 
     @staticmethod
     def of(array: np.ndarray) -> DType:
-        """Return the element type that holds `array`."""
+        """Return the element type that holds `array`, whatever its shape."""
         if array.dtype.kind in "OUST":
             return DType.STRING
         return DType(onnx.helper.np_dtype_to_tensor_dtype(array.dtype))

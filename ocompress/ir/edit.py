@@ -12,7 +12,7 @@ from ocompress.ir.value import Value
 
 
 def set_weight(value: Value, array: np.ndarray) -> None:
-    """Replace the array of a constant for all its readers; arrays are never edited in place."""
+    """Replace the array of a constant, any shape, for all its readers; none is edited in place."""
     value.data = np.asarray(array, order="C")
 
 

@@ -126,7 +126,7 @@ class Graph:
         return self.add(Node(op_type, inputs, values, domain=domain, name=label, attrs=attrs))
 
     def constant(self, name: str, array: np.ndarray) -> Value:
-        """Add an initializer; its name starts with `name` and is made unique."""
+        """Add an initializer, any shape; its name starts with `name` and is made unique."""
         value = Value(self.names.fresh(name), data=np.asarray(array))
         self.initializers[value.name] = value
         return value

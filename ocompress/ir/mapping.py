@@ -8,7 +8,7 @@ import numpy as np
 
 
 def release(array: np.ndarray) -> None:
-    """Let go of the memory that a mapped array's file takes; it is read again when needed."""
+    """Let go of the memory of a mapped array of any shape; it is read again when needed."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base

@@ -76,7 +76,7 @@ class Recipe:
         self._known: dict[int, tuple[np.ndarray, str]] = {}  # arrays are kept, so ids stay theirs
 
     def leaf(self, array: np.ndarray) -> str:
-        """Take in a constant that the file holds as it is; return its name.
+        """Take in a constant of any shape that the file holds as it is; return its name.
 
         Read-only arrays are shared with other constants that are made of the same ones.
         """
@@ -130,7 +130,7 @@ def pack(value: Value, array: np.ndarray, nodes: list[Node], home: Graph) -> Non
 
     Args:
         value: No formal output; its readers, all of them at or inside `home`, go on reading it.
-        array: What it is.
+        array: What it is, any shape.
         nodes: Its `recipe`; those that nobody else reads are removed.
         home: The graph that gets the constant.
     """
@@ -163,7 +163,7 @@ def unpacked(model: Model) -> Model:
 
 
 def is_exact(array: np.ndarray, dtype: DType) -> bool:
-    """Whether every element of a float array is one of a narrower type as well."""
+    """Whether all elements of a float array are some of a narrower type as well."""
     with np.errstate(all="ignore"):
         return bool(np.array_equal(array.astype(dtype.numpy).astype(array.dtype), array))
 

@@ -29,7 +29,7 @@ def read_tensor(tensor: TensorProto) -> np.ndarray:
 
 
 def write_tensor(array: np.ndarray) -> TensorProto:
-    """Return the tensor of an array, its content inside."""
+    """Return the tensor of an array of any shape, its content inside."""
     if array.dtype.kind == "O" and not all(map(_is_plain, array.reshape(-1))):
         tensor = TensorProto(dims=array.shape, data_type=TensorProto.STRING)
         tensor.string_data.extend(encoded(text) for text in array.reshape(-1))

@@ -158,7 +158,7 @@ def shift_bias(site: Site, shift: np.ndarray) -> None:
 
     Args:
         site: The layer.
-        shift: One number per output channel.
+        shift: One number per output channel, [channels].
     """
     place = bias_place(site)
     if place is None:
@@ -192,7 +192,7 @@ def set_bias(site: Site, bias: np.ndarray) -> None:
 
     Args:
         site: The layer.
-        bias: One number per output channel; empty for none.
+        bias: One number per output channel, [channels]; empty for none.
     """
     place = bias_place(site)
     if place is None or not bias.size:

@@ -175,7 +175,7 @@ def store(path: str, outputs: dict[str, Any], skipped: list[str]) -> dict[str, A
 
 
 def plain(array: np.ndarray) -> np.ndarray:
-    """Return an array in a type that the file format knows: text and small floats are not."""
+    """Return an array of any shape in a type of the file format: no text, no small floats."""
     if array.dtype.kind == "O":
         return array.astype(np.str_)
     return array.astype(np.float32) if array.dtype.kind == "V" else array

@@ -43,7 +43,7 @@ def torch_type(dtype: DType | None, floating: torch.dtype) -> torch.dtype:
 
 
 def to_torch(array: np.ndarray, floating: torch.dtype) -> torch.Tensor:
-    """Return a tensor of an array; it may share the array's memory.
+    """Return a tensor in the shape of an array; it may share the array's memory.
 
     Raises:
         UnsupportedError: If there are no such tensors.

@@ -50,7 +50,7 @@ class OutputSum:
     def update(
         self, reference: np.ndarray, candidate: np.ndarray, first: int, samples: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Take in one feed.
+        """Take in one feed: arrays [samples, ...], or a single result of any shape.
 
         Returns:
             Decibels per sample (or a single one), and shares of equal decisions, all 1 where the
@@ -68,7 +68,7 @@ class OutputSum:
         return ratios, shares
 
     def beside(self, reference: np.ndarray, samples: int) -> None:
-        """Take in the reference's output of a feed that the candidate does not run on."""
+        """Take in the reference's output, [samples, ...], where the candidate does not run."""
         self._lost.beside(self.measure.prepare(reference), samples)
 
     def result(self) -> OutputComparison:

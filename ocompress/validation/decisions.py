@@ -56,7 +56,7 @@ class DecisionRule:
         return cls(Kind.TOP_1, axis)
 
     def decide(self, array: np.ndarray) -> np.ndarray:
-        """Return the decisions in a compact form that `agree` and `labels_of` understand."""
+        """Return the decisions of [samples, ...] in the form that `agree` and `labels_of` know."""
         if self.kind is Kind.EQUAL:
             return array
         values = as_float(array)

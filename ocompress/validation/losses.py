@@ -69,7 +69,13 @@ class LossSum:
         return self if believed else self._instead
 
     def update(self, prepared: np.ndarray, candidate: np.ndarray | None, samples: int) -> None:
-        """Take in one feed; None for an output that is no longer there."""
+        """Take in one feed.
+
+        Args:
+            prepared: What the measure made of the original's output, [samples, ...].
+            candidate: The candidate's output, [samples, ...]; None if it is no longer there.
+            samples: Samples of the feed.
+        """
         unit = self.measure.unit
         if self._instead is not None:
             self._instead.update(self.measure.decided_by(prepared), candidate, samples)
@@ -87,7 +93,7 @@ class LossSum:
         self.watch(prepared, samples)
 
     def watch(self, prepared: np.ndarray, samples: int) -> None:
-        """Take in the original's output of a feed, for what a flip would cost."""
+        """Take in the original's output, [samples, ...], for what a flip would cost."""
         self._margins.append(self.measure.margins(prepared, samples))
         if self.measure.unit is LossUnit.EXPECTED:
             best = np.nan_to_num(prepared.max(-1))
@@ -120,7 +126,7 @@ class LossSum:
         ]
 
     def beside(self, prepared: np.ndarray, samples: int) -> None:
-        """Take in the original's output of a feed that the candidate does not run on."""
+        """Take in the original's output, [samples, ...], where the candidate does not run."""
         if self.measure.unit is LossUnit.EXPECTED:
             self._exchange.watch(prepared, self.measure.temperature, samples)
 

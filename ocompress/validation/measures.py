@@ -139,7 +139,7 @@ class Measure:
         return np.stack([_squared(p.of(prepared), p.of(other), samples) for p in self.parts])
 
     def decided_by(self, prepared: np.ndarray) -> np.ndarray:
-        """Return what the measure that counts instead is given, of probabilities."""
+        """Return what the measure that counts instead is given, of [samples, ..., classes]."""
         assert self.rule is not None
         if self.rule.kind is Kind.THRESHOLD:
             return np.asarray(prepared[..., 1])

@@ -37,7 +37,7 @@ class ValueSum:
     pairs: dict[str, PairSums] = field(default_factory=dict)
 
     def update(self, reference: np.ndarray, candidate: np.ndarray) -> None:
-        """Take in what both models made of a batch."""
+        """Take in what both models made of a batch, arrays of any shape."""
         if self.rounds and self.grid is not None:
             candidate = self.grid.rounded(candidate)
         for left, right in _chunks(reference, candidate):

@@ -83,7 +83,7 @@ def _picked(reader: Node, shape: Shape) -> np.ndarray | None:
 
 
 def gathered(shape: Shape, indices: np.ndarray | None) -> np.ndarray | None:
-    """Return the extents at `indices` in the form of `indices`, None if one is not known."""
+    """Return the extents at `indices` in the shape of `indices`, None if one is not known."""
     if indices is None or np.any((indices < -len(shape)) | (indices >= len(shape))):
         return None
     numbers = known(tuple(shape[int(i)] for i in indices.reshape(-1)))

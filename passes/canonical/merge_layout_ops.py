@@ -75,7 +75,7 @@ def _reshape(node: Node) -> bool:
 
 
 def without_copies(target: np.ndarray, shape: tuple[object, ...] | None) -> np.ndarray | None:
-    """Return a Reshape target with its zeros replaced by the extents they copy.
+    """Return a Reshape target, [axes], with its zeros replaced by the extents they copy.
 
     Returns:
         None if one of those extents is not known or is itself 0.

@@ -12,7 +12,7 @@ from passes.factorization.group_forms import METHODS, named
 from passes.factorization.replacing import Replace
 
 
-class Group(Replace):
+class GroupConvolutions(Replace):
     """Replace convolutions by grouped ones, fitted to data.
 
     Before: y = Conv(x, W, b), W of 128 x 128 x 1 x 1

@@ -74,12 +74,12 @@ class Problem:
         return found
 
     def scaled(self, array: np.ndarray) -> np.ndarray:
-        """Multiply the last axis of an array by S."""
+        """Multiply the last axis of an array [..., outputs] by S."""
         found: np.ndarray = array * self.scale if self.scale.ndim == 1 else array @ self.scale
         return found
 
     def plain(self, array: np.ndarray) -> np.ndarray:
-        """Undo the scaling of the last axis of an array."""
+        """Undo the scaling of the last axis of an array [..., outputs]."""
         if self.scale.ndim == 1:
             divided: np.ndarray = array / self.scale
             return divided

@@ -123,7 +123,7 @@ def tails(steps: Sequence[Step], order: np.ndarray) -> list[tuple[ChainLink, np.
 
     Args:
         steps: The chain.
-        order: What the outputs of the chain are called.
+        order: What the outputs of the chain are called, [outputs].
     """
     for step in reversed(steps):
         if isinstance(step, ChainLink):

@@ -129,7 +129,7 @@ def _batch_norm(
 def batch_norm(
     gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return scale and shift per channel of an inference-time batch normalization."""
+    """Return scale and shift of an inference-time batch normalization; all are [channels]."""
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + epsilon)
         return scale, beta - mean * scale

@@ -106,7 +106,14 @@ def growth(freed: int, added: int, nodes: int) -> Refusal | None:
 def padding(
     first: LinearForm, second: LinearForm, extents: Sequence[Dim], bias: np.ndarray
 ) -> Refusal | None:
-    """Say why a window that reads another one pads with something else than that makes there."""
+    """Say why a window that reads another one pads with something else than that makes there.
+
+    Args:
+        first: The window that is read.
+        second: The one that reads it.
+        extents: Of what the first reads.
+        bias: Of the first, [channels].
+    """
     if not any(axis.begin or axis.end for axis in second.axes):
         return None
     if np.any(bias):

@@ -45,7 +45,7 @@ class Reader:
         return found
 
     def plain(self, scaled: np.ndarray) -> np.ndarray:
-        """Undo the scaling of a matrix."""
+        """Undo the scaling of a matrix [rows, outputs]."""
         if self.curvature.ndim == 1:
             divided: np.ndarray = scaled / self._root
             return divided

@@ -20,7 +20,7 @@ _RATIO = 0.3
 """Share of the channels that goes if nothing says how many."""
 
 
-class Asked(Protocol):
+class ChannelGoal(Protocol):
     """The options that say how many channels go."""
 
     @property
@@ -69,7 +69,7 @@ class Cuts(Proposal):
 
     def __init__(
         self,
-        item: Asked,
+        item: ChannelGoal,
         multiple: int,
         places: Sequence[int],
         groups: Sequence[Group],

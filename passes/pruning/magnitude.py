@@ -78,7 +78,7 @@ def _position(histogram: np.ndarray, count: int) -> tuple[int, int]:
 
 
 def magnitudes(weight: np.ndarray) -> np.ndarray:
-    """Return absolute values as float32, in one dimension."""
+    """Return absolute values of a weight of any shape as float32, flat."""
     return np.abs(weight.astype(np.float32, copy=False).reshape(-1))
 
 

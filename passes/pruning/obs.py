@@ -70,7 +70,7 @@ class Units:
     sizes: np.ndarray | None = None
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean over each unit, in one dimension."""
+        """Return the mean over each unit, [units], of values in the shape of the weight."""
         if self.number is None or self.sizes is None:
             return values.reshape(-1)
         sums = np.bincount(self.number.reshape(-1), values.reshape(-1), len(self.sizes))

@@ -28,7 +28,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounding:
+class GridRounding:
     """How numbers become integers.
 
     Attributes:
@@ -115,7 +115,7 @@ class Drafter:
     model: Model
     find: Callable[[Model], Sequence[Unit]]
     statistics: Statistics
-    rounding: Rounding
+    rounding: GridRounding
     excluded: Sequence[Node] = ()
     calibrations: Mapping[str, str] = field(default_factory=dict)
     _ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from ocompress.targets import Target
 from passes import order
 from passes.quantization import matching, tables
 from passes.quantization.choosing import Chooser
-from passes.quantization.drafting import Drafter, Rounding
+from passes.quantization.drafting import Drafter, GridRounding
 from passes.quantization.mixing import apart
 from passes.quantization.proposal import INTEGERS, Placements, Quantized, ToIntegers, integers_of
 from passes.quantization.reconstruct import Reconstruction
@@ -195,8 +195,8 @@ class Quant(LossyPass):
             op_types=self.op_types,
         )
 
-    def _rounding(self, target: Target) -> Rounding:
-        return Rounding(
+    def _rounding(self, target: Target) -> GridRounding:
+        return GridRounding(
             calibration=self.calibration,
             percentile=self.percentile,
             dtype=target.activation_dtype if self.activations == "auto" else self.activations,

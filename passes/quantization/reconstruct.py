@@ -40,7 +40,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class RoundingProblem:
+class ReconstructionProblem:
     """A layer to round.
 
     Attributes:
@@ -61,7 +61,7 @@ class RoundingProblem:
     bias: np.ndarray | None
 
 
-def reconstruct(problem: RoundingProblem, moments: Folded) -> Reconstruction:
+def reconstruct(problem: ReconstructionProblem, moments: Folded) -> Reconstruction:
     """Choose integers by second order.
 
     Each input is rounded in turn and those to come make up for its error, by the Cholesky factor
@@ -104,7 +104,7 @@ def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
 class _Solver:
     """Works on weights of shape (groups, inputs, channels / groups)."""
 
-    def __init__(self, problem: RoundingProblem) -> None:
+    def __init__(self, problem: ReconstructionProblem) -> None:
         self.problem = problem
         self.biased = problem.bias is not None
         self.weight = self.split(problem.weight.astype(np.float64))

@@ -10,11 +10,11 @@ from ocompress.analysis.second_moments import Folded, SecondMoments
 from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.windows import Window, window_of
 from ocompress.pipeline import Context
-from passes.quantization.drafting import Draft, Rounding
+from passes.quantization.drafting import Draft, GridRounding
 from passes.quantization.reconstruct import (
     MOST_INPUTS,
     Reconstruction,
-    RoundingProblem,
+    ReconstructionProblem,
     reconstruct,
 )
 from passes.quantization.scheme import Scheme
@@ -30,7 +30,7 @@ def refit(
     draft: Draft,
     units: Sequence[Unit],
     scheme: Scheme,
-    rounding: Rounding,
+    rounding: GridRounding,
     ctx: Context,
 ) -> dict[int, Reconstruction]:
     """Round the weights of units anew, in `scheme`, to what the layers before them leave.
@@ -130,7 +130,7 @@ def _window(unit: Unit) -> Window | None:
     )
 
 
-def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> RoundingProblem:
+def _problem(unit: Unit, scheme: Scheme, rounding: GridRounding) -> ReconstructionProblem:
     assert unit.weight is not None
     assert unit.weight.constant is not None
     rounded = scheme.weights[id(unit.weight)]
@@ -142,7 +142,7 @@ def _problem(unit: Unit, scheme: Scheme, rounding: Rounding) -> RoundingProblem:
     if unit.rule.bias is not None and rounding.bias_correction:
         value = unit.node.input(unit.rule.bias)
         bias = value.constant if value is not None else np.zeros(len(weight))
-    return RoundingProblem(weight, unit.groups, first, rounding.limit, walks, bias)
+    return ReconstructionProblem(weight, unit.groups, first, rounding.limit, walks, bias)
 
 
 def _take(unit: Unit, scheme: Scheme, made: Reconstruction) -> None:

@@ -246,7 +246,7 @@ def _is_part(node: Node) -> bool:
 
 
 def check_array(array: np.ndarray, rules: SiteRules) -> Refusal | None:
-    """Say why an array cannot be stored in the form that the rules ask for."""
+    """Say why an array of any shape cannot be stored in the form that the rules ask for."""
     if array.size < max(1, rules.smallest):
         why = f"its weight has {array.size} elements, fewer than {rules.smallest}"
         return Refusal("too-small", why)

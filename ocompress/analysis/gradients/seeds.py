@@ -102,7 +102,7 @@ class Joined:
     parts: Sequence[Seeding | Joined]
 
     def draw(self, output: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the gradient at an output, as `Seeding.draw` does."""
+        """Draw the gradient at an output, in its shape, as `Seeding.draw` does."""
         pieces = [np.take(np.asarray(output), there, self.axis) for there in self.channels]
         drawn = [s.draw(a, samples, rng) for s, a in zip(self.parts, pieces, strict=True)]
         back = np.argsort(np.concatenate(self.channels), kind="stable")
@@ -157,7 +157,12 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
 
 
 def seeding_as(currency: Currency, output: np.ndarray) -> Seeding:
-    """Return the seeding for a currency that somebody chose, along the usual class axis."""
+    """Return the seeding for a currency that somebody chose, along an output's usual class axis.
+
+    Args:
+        currency: What was chosen.
+        output: What the model makes of some data, any shape.
+    """
     axis = class_axis(output.shape)
     return Seeding(currency, -1 if axis is None else axis)
 

@@ -12,7 +12,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Model
 from passes.factorization.alternate import Effort
 from passes.factorization.direct import Direct
-from passes.factorization.group import Group
+from passes.factorization.group import GroupConvolutions
 from passes.factorization.group_forms import named
 from passes.factorization.problem import pose
 from tests.build import Builder
@@ -193,7 +193,7 @@ def points(seed: int = 3) -> Model:
 
 def test_pass_keeps_the_work_and_the_names() -> None:
     model = points()
-    after, outcome, ctx = run(Group(max_macs=0.65), model, data=batches(0))
+    after, outcome, ctx = run(GroupConvolutions(max_macs=0.65), model, data=batches(0))
     assert 0.4 * work(model) < work(after) <= 0.68 * work(model)
     assert outcome.counts["layers replaced"] == 2
     assert error(model, after) < 5e-3
@@ -203,26 +203,28 @@ def test_pass_keeps_the_work_and_the_names() -> None:
     assert codes["depthwise"] == codes["op-type"] == codes["too-small"] == 1
     used = {v.name for n in after.graph.nodes for v in n.inputs if v is not None}
     assert set(after.graph.initializers) <= used
-    blind = run(Group(max_macs=0.65, data_free=True), model, data=batches(0))[0]
+    blind = run(GroupConvolutions(max_macs=0.65, data_free=True), model, data=batches(0))[0]
     assert error(model, after) < error(model, blind)
 
 
 def test_orders_move_into_the_layers_around() -> None:
     """Only what the residual sum reads has to be put in order by a node, and between groups."""
     model = points()
-    item = Group(max_macs=0.65, methods=("blocks",), groups=(2,))
+    item = GroupConvolutions(max_macs=0.65, methods=("blocks",), groups=(2,))
     after, outcome, _ = run(item, model, data=batches(0))
     taken = {r["name"]: r["method"] for r in outcome.details["candidates"] if r["taken"]}
     assert taken == {"expand": "blocks", "project": "blocks"}
     assert kinds(after).count("Gather") == 3
     assert error(model, after) < 5e-3
-    alone = run(Group(max_weights=0.6, methods=("blocks",), layers=("expand",)), model)[0]
+    alone = run(GroupConvolutions(max_weights=0.6, methods=("blocks",), layers=("expand",)), model)[
+        0
+    ]
     assert kinds(alone).count("Gather") == 1  # what it reads is read by the sum too
 
 
 def test_default_spends_a_small_error_alone() -> None:
     for model in (points(), net()):
-        after, outcome, _ = run(Group(), model, data=batches(0))
+        after, outcome, _ = run(GroupConvolutions(), model, data=batches(0))
         rows = outcome.details.get("candidates", [])
         assert sum(r["error"] for r in rows if r["taken"]) <= 0.01
         assert error(model, after) < 0.02
@@ -231,13 +233,16 @@ def test_default_spends_a_small_error_alone() -> None:
 def test_what_is_not_faster_or_too_lossy_is_given_up() -> None:
     model = points()
     slow, outcome, ctx = run(
-        Group(max_macs=0.65), model, data=batches(0), guards=[Judge("latency", ratio=1.0)]
+        GroupConvolutions(max_macs=0.65),
+        model,
+        data=batches(0),
+        guards=[Judge("latency", ratio=1.0)],
     )
     assert not outcome
     assert work(slow) == work(model)
     assert ctx.diagnostics.declined()["not-faster"] >= 1
     none, outcome, ctx = run(
-        Group(), model, data=batches(0), guards=[Judge("max-drop", limit=-1.0)]
+        GroupConvolutions(), model, data=batches(0), guards=[Judge("max-drop", limit=-1.0)]
     )
     assert not outcome
     assert work(none) == work(model)
@@ -246,10 +251,12 @@ def test_what_is_not_faster_or_too_lossy_is_given_up() -> None:
 
 def test_refusal_codes() -> None:
     model = points()
-    _, _, ctx = run(Group(exclude=("expand",), layers=("exp*", "stem"), max_macs=0.9), model)
+    _, _, ctx = run(
+        GroupConvolutions(exclude=("expand",), layers=("exp*", "stem"), max_macs=0.9), model
+    )
     codes = ctx.diagnostics.declined()
     assert codes["excluded"] == codes["not-named"] == 1
-    _, _, ctx = run(Group(groups=(5,)), model)
+    _, _, ctx = run(GroupConvolutions(groups=(5,)), model)
     assert ctx.diagnostics.declined()["no-form"] == 2
 
 
@@ -269,16 +276,16 @@ def test_refusal_codes() -> None:
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
-        run(Group(**options), points())
+        run(GroupConvolutions(**options), points())
 
 
 def test_rules_for_each_layer() -> None:
     model = points()
-    given_rank = run(Group(rank=3), model)[1].details["candidates"]
+    given_rank = run(GroupConvolutions(rank=3), model)[1].details["candidates"]
     taken = [r for r in given_rank if r["taken"] and r["method"] != "keep"]
     assert taken
     assert {r["setting"] for r in taken} == {"rank 3"}
-    small = run(Group(max_weights=0.3), model)[1].details["candidates"]
+    small = run(GroupConvolutions(max_weights=0.3), model)[1].details["candidates"]
     whole = {r["name"]: r["bytes"] for r in small if r["method"] == "keep"}
     taken = [r for r in small if r["taken"] and r["method"] != "keep"]
     assert len(taken) == 2

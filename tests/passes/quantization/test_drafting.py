@@ -11,7 +11,7 @@ from ocompress.analysis.observe import observe
 from ocompress.ir import Model
 from ocompress.ir.onnx_api import infer_types
 from passes.quantization import drafting, matching
-from passes.quantization.drafting import Drafter, Rounding
+from passes.quantization.drafting import Drafter, GridRounding
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight, quantize_weight
 from tests.build import Builder, InMemory
@@ -31,7 +31,7 @@ def test_weights_are_rounded_anew_only_where_a_bias_needs_larger_scales(
     infer_types(model)
     outlier = RNG.standard_normal((400, 16)).astype(np.float32)
     outlier[0, 0] = 50.0
-    rounding = Rounding(
+    rounding = GridRounding(
         calibration="auto",
         percentile=99.0,
         dtype="uint8",

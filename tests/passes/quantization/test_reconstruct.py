@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.second_moments import Folded, Moments, SecondMoments
-from passes.quantization.reconstruct import Reconstruction, RoundingProblem, reconstruct
+from passes.quantization.reconstruct import Reconstruction, ReconstructionProblem, reconstruct
 from passes.quantization.weights import (
     QuantizedWeight,
     WeightGrid,
@@ -37,16 +37,16 @@ def moments(rows: np.ndarray) -> Folded:
 
 def solve(
     weight: np.ndarray, rows: np.ndarray, grid: WeightGrid, biased: bool = True
-) -> tuple[RoundingProblem, Reconstruction]:
+) -> tuple[ReconstructionProblem, Reconstruction]:
     rounded = quantize_weight(weight, 0, grid, orders=[(0,)])
     walks = walks_of(weight.shape[1:], [(0,)]) if grid is WeightGrid.PAIRS else []
     limit = 64 if grid is WeightGrid.SEVEN else 127
     bias = np.zeros(len(weight)) if biased else None
-    problem = RoundingProblem(weight, 1, rounded, limit, walks, bias)
+    problem = ReconstructionProblem(weight, 1, rounded, limit, walks, bias)
     return problem, reconstruct(problem, moments(rows))
 
 
-def error(problem: RoundingProblem, found: Reconstruction | None, rows: np.ndarray) -> float:
+def error(problem: ReconstructionProblem, found: Reconstruction | None, rows: np.ndarray) -> float:
     """Return the mean squared output error on data, biases as they would be fitted."""
     weight = problem.rounded if found is None else found.weight
     off = rows @ (weight.dequantize() - problem.weight).T
@@ -102,13 +102,14 @@ def test_groups_are_solved_each_by_itself() -> None:
         return Moments(chosen[0].count, x, xx, pivot)
 
     together = reconstruct(
-        RoundingProblem(weight, 4, rounded, 127, [], np.zeros(4)),
+        ReconstructionProblem(weight, 4, rounded, 127, [], np.zeros(4)),
         Folded(joined("fit"), joined("judge")),
     )
     for index in range(4):
         own = quantize_weight(weight[index : index + 1], 0, WeightGrid.FULL, orders=[(0, 1, 2)])
         alone = reconstruct(
-            RoundingProblem(weight[index : index + 1], 1, own, 127, [], np.zeros(1)), parts[index]
+            ReconstructionProblem(weight[index : index + 1], 1, own, 127, [], np.zeros(1)),
+            parts[index],
         )
         np.testing.assert_array_equal(together.weight.integers[index], alone.weight.integers[0])
 

@@ -7,7 +7,7 @@ import pytest
 
 from ocompress.analysis.second_moments import Folded
 from passes.quantization import refit
-from passes.quantization.reconstruct import Reconstruction, RoundingProblem
+from passes.quantization.reconstruct import Reconstruction, ReconstructionProblem
 from passes.quantization.weights import QuantizedWeight
 from tests.build import Builder
 from tests.passes.quantization.runs import quantized
@@ -21,7 +21,7 @@ def test_the_second_layer_sees_the_fitted_first(monkeypatch: pytest.MonkeyPatch)
     b.output(h, ["n", 8, 2, 2])
     seen: list[Folded] = []
 
-    def without_weights(problem: RoundingProblem, moments: Folded) -> Reconstruction:
+    def without_weights(problem: ReconstructionProblem, moments: Folded) -> Reconstruction:
         seen.append(moments)
         old = problem.rounded
         nothing = QuantizedWeight(np.zeros_like(old.integers), old.scales, old.axis)
@@ -44,7 +44,7 @@ def test_the_second_layer_sees_the_new_bias_of_the_first(monkeypatch: pytest.Mon
     seen: list[Folded] = []
     wanted = np.linspace(1, 2, 8)
 
-    def of_bias_alone(problem: RoundingProblem, moments: Folded) -> Reconstruction:
+    def of_bias_alone(problem: ReconstructionProblem, moments: Folded) -> Reconstruction:
         seen.append(moments)
         old = problem.rounded
         nothing = QuantizedWeight(np.zeros_like(old.integers), old.scales, old.axis)
