@@ -146,11 +146,7 @@ class Moments:
         return found
 
     def power(self, columns: np.ndarray) -> np.ndarray:
-        """Return the mean square of rows times each column, (groups, columns).
-
-        Args:
-            columns: (groups, inputs, columns).
-        """
+        """Return the mean square of rows times columns (groups, inputs, columns), for each."""
         count = max(1, self.count)
         off, mean = (np.einsum("gi,gic->gc", a, columns) for a in (self.x / count, self.mean))
         about = (columns * (self.xx @ columns)).sum(axis=1) / count
