@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ocompress import __version__
 from ocompress.cli import exits, signals
+from ocompress.cli.distill import distill
 from ocompress.cli.examples import EXIT_CODES, epilog
 from ocompress.cli.info import info
 from ocompress.cli.inspect import inspect
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (optimize, validate, profile, inspect, pack, unpack, info, passes, recipes)
+COMMANDS = (optimize, distill, validate, profile, inspect, pack, unpack, info, passes, recipes)
 
 
 class _Command(TyperCommand):

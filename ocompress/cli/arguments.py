@@ -130,6 +130,16 @@ Recipe = Annotated[
         text="A recipe (TOML file or built-in name), instead of --passes.",
     ),
 ]
+Student = Annotated[
+    str,
+    valued(
+        "--student",
+        kind="STUDENT",
+        panel=PASSES,
+        text="What the model becomes before --passes train it: separable, fire, shuffle, "
+        "width=0.5, macs=0.5, an ONNX file with the same inputs and outputs, or passes.",
+    ),
+]
 Target = Annotated[
     str,
     valued(

@@ -10,6 +10,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress optimize in.onnx out.onnx --recipe int8 -d calib.npz \\\n  --report out.html",
         "ocompress optimize in.onnx out.ocz --passes quant --data calib.npz",
     ),
+    "distill": (
+        "ocompress distill in.onnx out.onnx --student width=0.5 --data calib.npz",
+        "ocompress distill in.onnx out.onnx --student separable -d calib.npz \\\n"
+        "  --passes 'tune{epochs=5},quant' --report out.html",
+    ),
     "validate": (
         "ocompress validate in.onnx out.onnx --data test.npz",
         "ocompress validate in.onnx out.onnx -d test.npz --gate gate.toml \\\n  --junit gate.xml",

@@ -21,6 +21,7 @@ def optimize(
     held_out: a.HeldOut = 0.2,
     passes: a.Passes = "",
     recipe: a.Recipe = "",
+    student: a.Student = "",
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -76,6 +77,7 @@ def optimize(
     request = Request(
         passes=passes,
         recipe=recipe or None,
+        student=student or None,
         data=data or None,
         labels=labels,
         preprocess=preprocess,

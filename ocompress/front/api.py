@@ -27,6 +27,7 @@ def optimize(
     *,
     passes: str | Pipeline | Pass | Sequence[str | Pass] = "",
     recipe: PathLike | None = None,
+    student: PathLike | None = None,
     data: Data | None = None,
     labels: object = None,
     eval_data: Data | None = None,
@@ -68,6 +69,9 @@ def optimize(
             texts and of passes (`["prune", "quant"]`), or a pipeline.
         recipe: A TOML recipe in place of `passes`: a file, or the name of one that comes with the
             package.
+        student: What the model is turned into before `passes` train it (`"tune"`): a form
+            (`"separable"`, `"fire"`, `"shuffle"`, `"width=0.5"`, `"macs=0.5"`), another ONNX file
+            with the same inputs and outputs, or passes.
         data: Inputs to calibrate on and to judge by: a file, a folder, `"module:function"`, an
             array of samples if the model has one input (shape [samples, ...]), a dict of such
             arrays by input name, or a list of feeds.
@@ -140,6 +144,7 @@ def optimize(
     request = Request(
         passes=_passes(passes),
         recipe=kinds.file("recipe", recipe, optional=True),
+        student=os.fspath(student) if student is not None else None,
         data=Path(data) if isinstance(data, os.PathLike) else data,
         labels=labels,
         eval_data=Path(eval_data) if isinstance(eval_data, os.PathLike) else eval_data,

@@ -14,7 +14,8 @@ import numpy as np
 from ocompress import targets
 from ocompress.errors import DataError, OptionError, RecipeError
 from ocompress.front.budget import Budget
-from ocompress.io import Dataset, data_files, module_files
+from ocompress.front.students import Student, students
+from ocompress.io import Dataset, data_files, model_files, module_files
 from ocompress.io.archives import SUFFIX as ARCHIVE
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Pass, Pipeline, find
@@ -37,6 +38,8 @@ class Request:
         passes: Text form (`prune{sparsity=0.5},quant`), a pipeline, or passes.
         recipe: A TOML recipe instead of `passes`: a file, or the name of one that comes with
             the package.
+        student: What the model is turned into before those passes: a form (`separable`,
+            `width=0.5`), another ONNX file, or passes, see `ocompress.front.students`.
         data: Calibration data: a file, a folder, `module:function`, arrays by input name, feeds.
         labels: A file of labels, or an array with one label a sample; a negative one is unknown.
         eval_data: Other data that results are judged on; passes then see all of `data`.
@@ -64,6 +67,7 @@ class Request:
 
     passes: str | Pipeline | Sequence[Pass] = ""
     recipe: str | Path | None = None
+    student: str | Path | None = None
     data: Data | None = None
     labels: object = None
     eval_data: Data | None = None
@@ -147,14 +151,22 @@ class Request:
         if self.storage == "plain":
             return self._given
         packing = find("pack-weights")()
-        if not self.passes and self.recipe is None:
+        if not self.passes and self.recipe is None and self.student is None:
             return Pipeline.of([packing])
         given = self._given.passes
         known = {p.name for p in given}
         return Pipeline(given if packing.name in known else (*given, packing))
 
-    @property
+    @cached_property
     def _given(self) -> Pipeline:
+        given = self._named
+        if self.student is None:
+            return given
+        canonical, *rest = given.passes
+        return Pipeline.of([canonical, *students(str(self.student)), *rest])
+
+    @property
+    def _named(self) -> Pipeline:
         if isinstance(self.passes, Pipeline):
             return self.passes
         if self.recipe is not None:
@@ -195,6 +207,8 @@ class Request:
         """The files it reads beside the model; results must not replace them."""
         named = (self.data, self.eval_data, self.labels, self.preprocess, self.recipe)
         found = [path for spec in named for path in data_files(spec)]
+        files = [Path(p.file) for p in self.pipeline.passes if isinstance(p, Student)]
+        found += [part for file in files for part in model_files(file)]
         return [*found, *module_files(self.data, self.eval_data, self.budget.metric)]
 
     def check(self) -> None:
@@ -221,6 +235,7 @@ class Request:
         return {
             "passes": str(self.pipeline),
             "recipe": str(self.recipe) if self.recipe is not None else None,
+            "student": str(self.student) if self.student is not None else None,
             "data": _name(self.data) if self.data is not None else _synthetic(self.synthetic),
             "eval_data": _name(self.eval_data),
             "labels": _name(self.labels),

@@ -50,7 +50,11 @@ class Prefixes(Instrument):
         its last run counts.
         """
         models = {id(record): model for record, model in self.after}
-        return [(record, models[id(record)]) for record in result.records]
+        found: list[tuple[PassRecord, Model]] = []
+        for record in result.records:  # one that was taken back later is another record
+            kept = models.get(id(record))
+            found.append((record, kept if kept is not None else found[-1][1]))
+        return found
 
 
 @dataclass
@@ -82,7 +86,8 @@ class Contest:
         if not limited or len(done) < 2:
             return asked, []
         after = prefixes.of(asked)
-        others = [_cut(asked, at + 1, after[at][1]) for at in done[:-1]]
+        ends = [at for at in done[:-1] if not asked.records[at].waits]
+        others = [_cut(asked, at + 1, after[at][1]) for at in ends]
         others += [self._run(pipeline, asked, after, out) for out in _left_out(done)]
         others = [o for o in others if _ran(o) and o.held]
         worse = [other for other in others if self._is_worse(asked.model, other.model)]
@@ -96,6 +101,8 @@ class Contest:
         """Run a pipeline without some passes, from the model before the first of them on."""
         shorter = Pipeline.of([p for at, p in enumerate(pipeline.passes) if at not in out])
         begun = after[: out[0]]
+        while begun and begun[-1][0].waits:  # for a pass that may be left out
+            begun = begun[:-1]
         found = self.run(shorter, begun)
         said = Diagnostics()
         for name in dict.fromkeys(record.name for record, _ in begun):

@@ -79,6 +79,9 @@ class Pass(ABC):
     goals: ClassVar[tuple[str, ...]] = ()
     """Options that say how far the pass shall go, where they are not at their default; without
     any the budget does."""
+    recovers: ClassVar[bool] = False
+    """Whether the pass makes good what passes before it lost. Those that were given a goal are
+    judged together with it."""
     appetite: ClassVar[float] = 1.0
     """Share of a limit on the drop that the pass can make use of, beside others'."""
     saves_time: ClassVar[bool] = True

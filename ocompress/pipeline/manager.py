@@ -22,6 +22,7 @@ from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
+from ocompress.pipeline.recovery import Unjudged, is_made_good
 from ocompress.pipeline.storage import keep_narrow
 from ocompress.targets.target import Target
 
@@ -66,7 +67,8 @@ class PassManager:
             pipeline: The passes.
             model: The original.
             begun: What another run made of the first passes of the pipeline, which are not run
-                again: their records, and the model after each.
+                again: their records, and the model after each. None of the last waits to be
+                judged with a pass that is still to run.
 
         Raises:
             PassError: If a pass breaks; the message names it and those that ran before.
@@ -98,10 +100,11 @@ class PassManager:
             self._close(item, kept, record)
         best = begun[-1][1] if begun else model.clone()
         records = [record for record, _ in begun]
+        unjudged = Unjudged()
         for lossy, group in itertools.groupby(views[len(begun) :], _is_lossy):
             if lossy:
                 for view in group:
-                    best = self._advance(view, best, records)
+                    best = self._advance(view, best, records, unjudged=unjudged)
             else:
                 best = self._run_faithful(list(group), best, records)
         return PipelineResult(model=best, records=tuple(records), diagnostics=self.diagnostics)
@@ -134,34 +137,48 @@ class PassManager:
         best: Model,
         records: list[PassRecord],
         refused: tuple[Verdict, ...] = (),
+        unjudged: Unjudged | None = None,
     ) -> Model:
         """Run one pass, record it, and return the model that the next one begins with."""
-        item = view.item
+        item, unjudged = view.item, unjudged or Unjudged()
         assert item is not None  # every view here is of a pass
         for verdict in refused:
             view.remark(Severity.WARNING, "outputs-changed", verdict.message)
         if item.name in view.barred:
             record = _record(item, Outcome(), refused, 0.0, best, best)
         else:
-            view = replace(view, allowance=self._open(item, best, view.following))
-            candidate, record = self._run_one(item, best, view, records)
+            view = replace(view, allowance=self._open(item, best, view.following, unjudged))
+            candidate, record = self._run_one(item, best, view, records, unjudged)
             record = replace(record, verdicts=(*refused, *record.verdicts))
             if record.status is Status.ROLLED_BACK:
                 view.analyses.invalidate(Facet.ALL)
+                if unjudged.model is not None and not record.waits:
+                    best = unjudged.roll_back(records)
             elif record.status is Status.APPLIED:
+                if record.waits:
+                    unjudged.add(best, len(records))
                 best = candidate
+            if item.numerics is Numerics.LOSSY and not record.waits:
+                unjudged.model = None
             self._close(item, best, record)
         records.append(record)
         for instrument in self.instruments:
             instrument.after_pass(item, best, record)
         return best
 
-    def _open(self, item: Pass, best: Model, later: Sequence[Pass]) -> Allowance:
-        """Return the allowance of a pass, its share of what the guards allow set apart."""
+    def _open(
+        self, item: Pass, best: Model, later: Sequence[Pass], unjudged: Unjudged
+    ) -> Allowance:
+        """Return the allowance of a pass, its share of what the guards allow set apart.
+
+        One that is judged with a later pass spends from what both may, and is not limited itself.
+        """
         applying = [g for g in self.guards if not isinstance(g, Purse) or g.applies_to(item)]
         for guard in applying:
-            if isinstance(guard, Purse):
+            if isinstance(guard, Purse) and unjudged.model is None:
                 guard.open(item, best, later)
+        if is_made_good(item, later):
+            applying = [g for g in applying if not isinstance(g, Purse)]
         return Allowance(applying)
 
     def _close(self, item: Pass, kept: Model, record: PassRecord) -> None:
@@ -172,7 +189,12 @@ class PassManager:
                 guard.close(item, kept, found[0] if held else None)
 
     def _run_one(
-        self, item: Pass, best: Model, context: Context, done: Sequence[PassRecord]
+        self,
+        item: Pass,
+        best: Model,
+        context: Context,
+        done: Sequence[PassRecord],
+        unjudged: Unjudged,
     ) -> tuple[Model, PassRecord]:
         for instrument in self.instruments:
             instrument.before_pass(item, best)
@@ -193,13 +215,17 @@ class PassManager:
             )
             raise PassError(msg) from error
         seconds = time.perf_counter() - start
-        verdicts = self._judge(item, outcome, candidate, best, context)
-        return candidate, _record(item, outcome, verdicts, seconds, best, candidate)
+        limited = [g for g in self.guards if isinstance(g, Purse) and g.applies_to(item)]
+        waits = bool(limited) and is_made_good(item, context.following)
+        judged = bool(outcome) or (unjudged.model is not None and not waits)
+        verdicts = self._judge(item, candidate, best, context) if judged else ()
+        record = _record(item, outcome, verdicts, seconds, best, candidate)
+        return candidate, replace(record, waits=waits)
 
     def _judge(
-        self, item: Pass, outcome: Outcome, candidate: Model, best: Model, context: Context
+        self, item: Pass, candidate: Model, best: Model, context: Context
     ) -> tuple[Verdict, ...]:
-        if not outcome or item.numerics is not Numerics.LOSSY:
+        if item.numerics is not Numerics.LOSSY:
             return ()
         verdicts = []
         for guard in context.allowance.guards:

@@ -36,6 +36,7 @@ class PassRecord:
         nodes: Number of nodes before and after, bodies included.
         weight_bytes: Bytes of constants before and after.
         members: Of a family: the passes that speak for it.
+        waits: Whether its drop is judged with a later pass, which makes it good.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PassRecord:
     nodes: tuple[int, int] = (0, 0)
     weight_bytes: tuple[int, int] = (0, 0)
     members: tuple[str, ...] = ()
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

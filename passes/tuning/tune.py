@@ -52,6 +52,7 @@ class Tune(Pass):
     needs_data = True
     needs_packages = (("torch", "pip install 'ocompress[tune]'"),)
     appetite = 0.1
+    recovers = True
 
     epochs: int | None = option(
         None,

@@ -257,7 +257,8 @@ OTHERS = [
     (
         "wibble",
         USAGE,
-        "there are optimize, validate, profile, inspect, pack, unpack, info, passes, recipes",
+        "there are optimize, distill, validate, profile, inspect, pack, unpack, info, passes, "
+        "recipes",
     ),
 ]
 

@@ -13,7 +13,11 @@ from tests.cli.conftest import Call
 
 COMMANDS = [["target", name] if name == "setup" else [name.replace("_", "-")] for name in EXAMPLES]
 PANELS = ["Arguments", "Input", "Passes", "Budget", "Measuring", "Output"]
-BRIEF = {"optimize": ["--no-profile"], "profile": ["--seconds", "0.02"]}
+BRIEF = {
+    "optimize": ["--no-profile"],
+    "distill": ["--allow-slower"],
+    "profile": ["--seconds", "0.02"],
+}
 """What is added to the examples so that they take no time."""
 
 
@@ -60,6 +64,8 @@ def folder(here: Path, call: Call) -> Path:
     [(name, line) for name, lines in EXAMPLES.items() for line in lines if name != "setup"],
 )
 def test_examples_work(command: str, example: str, call: Call) -> None:
+    if command == "distill":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
     program, *words = shlex.split(example.replace("\\\n", "").partition(" > ")[0])
     assert program == "ocompress"
     ended = call(*words, *BRIEF.get(command, ()))
