@@ -15,6 +15,7 @@ from passes.quantization import matching
 from passes.quantization.drafting import Drafter
 from passes.quantization.noise import (
     Noise,
+    OutputHarm,
     grid_variants,
     grouped_grids,
     measure_weights,
@@ -70,7 +71,8 @@ class Calibration:
         scheme = self._stand_in.scheme(self.units)
         touching, groups = grouped_grids(self.drafter.model, scheme, self.units)
         variants = grid_variants(groups, scheme.grids)
-        noise = list(self._noise_of(variants, "quantizing one tensor at a time").values())
+        found = self._noise_of(variants, "quantizing one tensor at a time")
+        noise = [harm.noise for harm in found.values()]
         better: dict[str, str] = {}
         if self.drafter.rounding.chooses_ranges:
             better = self._try_others(groups, scheme.grids, noise)
@@ -80,7 +82,7 @@ class Calibration:
         parts += measure_weights(self.drafter.model, scheme, self.units, self.macs, self.ctx)
         return scaled_to(Noise(parts), chosen, self.settle(chosen, better))
 
-    def settle(self, chosen: Sequence[Unit], better: Mapping[str, str]) -> float:
+    def settle(self, chosen: Sequence[Unit], better: Mapping[str, str]) -> OutputHarm:
         """Take the ranges that leave a quantized model the least noise, on more samples.
 
         In the running are the least squared error for all, the whole range for all, and the
@@ -92,7 +94,7 @@ class Calibration:
                 error is better.
 
         Returns:
-            The noise that is left.
+            What is left of noise.
         """
         choices: list[Mapping[str, str]] = [{}]
         if self.drafter.rounding.chooses_ranges:
@@ -105,7 +107,7 @@ class Calibration:
         work = max(1.0, self.macs * len(variants))
         samples = int(min(_SAMPLES, max(4, _MOST_WORK / work)))
         found = self._noise_of(variants, "comparing ranges", samples)
-        least = min(found, key=lambda name: found[name])
+        least = min(found, key=lambda name: found[name].noise)
         self.drafter.recalibrate(choices[int(least)])
         return found[least]
 
@@ -133,7 +135,7 @@ class Calibration:
 
     def _noise_of(
         self, variants: Mapping[str, Edit], stage: str, samples: int = 0
-    ) -> dict[str, float]:
+    ) -> dict[str, OutputHarm]:
         data = None if self._split is None else self._split.held_out
         most = samples or (_FEW_TRIED if data is not None else _TRIED)
         macs = 0.0 if samples else self.macs
@@ -153,9 +155,9 @@ class Calibration:
         variants = grid_variants([groups[i] for i in tried], others)
         found = self._noise_of(variants, f"ranges by {_OTHER}")
         better: dict[str, str] = {}
-        for i, own in zip(tried, found.values(), strict=True):
-            if own < _BETTER * noise[i]:
-                noise[i] = own
+        for i, harm in zip(tried, found.values(), strict=True):
+            if harm.noise < _BETTER * noise[i]:
+                noise[i] = harm.noise
                 better |= dict.fromkeys((v.name for v in groups[i]), _OTHER)
         return better
 

@@ -60,6 +60,10 @@ class Choosing:
             return None
         return self.noise.total(placement.chosen) if self.noise else 0.0
 
+    def cost_of(self, placement: Placement) -> float:
+        """Return what a placement costs in the currency of all moves, 0 if it was not measured."""
+        return self.noise.total(placement.chosen) * self.noise.worth if self.noise else 0.0
+
 
 @dataclass
 class Chooser:

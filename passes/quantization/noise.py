@@ -31,6 +31,23 @@ _MOST_WORK = 1e11
 
 
 @dataclass(frozen=True)
+class OutputHarm:
+    """What a variant of a model does to its outputs.
+
+    Attributes:
+        noise: Noise over signal power of the part that is worst off, by which `quant` chooses.
+        cost: The same harm in the currency of all moves, see `ocompress.planning.Move`.
+    """
+
+    noise: float
+    cost: float
+
+    def part(self, share: float) -> OutputHarm:
+        """Return a share of it."""
+        return OutputHarm(self.noise * share, self.cost * share)
+
+
+@dataclass(frozen=True)
 class Noise:
     """Noise over signal power of the part of the outputs that is worst off.
 
@@ -38,9 +55,11 @@ class Noise:
         parts: Units, by id of their nodes, and the noise that is there if any of them is an
             integer operator: of the grid of a value for all that make or read it, of a weight for
             its unit.
+        worth: What a unit of noise costs in the currency of all moves.
     """
 
     parts: Sequence[tuple[Collection[int], float]]
+    worth: float = 1.0
 
     def of(self, unit: Unit) -> float:
         """Return the noise if a unit alone were an integer operator."""
@@ -109,13 +128,13 @@ def measure_weights(
     variants = {f"w{i}": _round_weights(group, scheme) for i, group in enumerate(groups)}
     found = noise_of(model, variants, macs, ctx, "quant: quantizing one weight at a time")
     return [
-        ((id(u.node),), found[f"w{i}"] / len(group))
+        ((id(u.node),), found[f"w{i}"].noise / len(group))
         for i, group in enumerate(groups)
         for u in group
     ]
 
 
-def scaled_to(noise: Noise, units: Sequence[Unit], there: float) -> Noise:
+def scaled_to(noise: Noise, units: Sequence[Unit], there: OutputHarm) -> Noise:
     """Return noise that adds up to what a quantized model really has.
 
     Where layers suppress what the ones before them did, the parts add up to far too much.
@@ -123,11 +142,12 @@ def scaled_to(noise: Noise, units: Sequence[Unit], there: float) -> Noise:
     Args:
         noise: Of parts one at a time.
         units: What is quantized.
-        there: The noise with all of them quantized.
+        there: What is there with all of them quantized.
     """
-    added = noise.total(units)
-    scale = min(2.0, max(0.05, there / added)) if added > 0 and there > 0 else 1.0
-    return Noise([(nodes, part * scale) for nodes, part in noise.parts])
+    added, known = noise.total(units), there.noise > 0
+    scale = min(2.0, max(0.05, there.noise / added)) if added > 0 and known else 1.0
+    worth = there.cost / there.noise if known else 1.0
+    return Noise([(nodes, part * scale) for nodes, part in noise.parts], worth)
 
 
 def _touching(units: Sequence[Unit], scheme: Scheme) -> dict[int, tuple[Value, set[int]]]:
@@ -207,8 +227,8 @@ def noise_of(
     unmade: float = 0.0,
     samples: int = _SAMPLES,
     data: Dataset | None = None,
-) -> dict[str, float]:
-    """Return noise over signal power of the worst output for each variant of a model.
+) -> dict[str, OutputHarm]:
+    """Return what each variant of a model does to its outputs.
 
     Args:
         model: Not changed.
@@ -226,7 +246,7 @@ def noise_of(
     def progress(done: int, total: int) -> None:
         ctx.progress(stage, done, total)
 
-    noise = dict.fromkeys(variants, unmade)
+    noise = dict.fromkeys(variants, OutputHarm(unmade, unmade))
     if not variants:
         return noise
     try:
@@ -237,5 +257,6 @@ def noise_of(
         return noise
     for name, one in found.items():
         worst = max(one.sqnr_db, _LOWEST_DB)
-        noise[name] = 1.0 if math.isnan(worst) else float(10 ** (-worst / 10))
+        there = 1.0 if math.isnan(worst) else float(10 ** (-worst / 10))
+        noise[name] = OutputHarm(there, one.cost if math.isfinite(one.cost) else there)
     return noise

@@ -129,7 +129,8 @@ class Placements(Proposal):
                 noise = self.choosing.noise_of(placement)
                 setting, ms = f"{len(placement.chosen)} operators", placement.ns / 1e6
                 edit = ToIntegers(self.chooser.drafter, placement)
-                found[INTEGERS] = Move(INTEGERS, "int8", setting, noise or 0.0, 0, 0.0, ms, edit)
+                cost = self.choosing.cost_of(placement)
+                found[INTEGERS] = Move(INTEGERS, "int8", setting, cost, 0, 0.0, ms, edit)
             if self.storable is not None:
                 inside = integers_of(found)
                 found |= self.storable.moves(inside, share * addable(noise, self._rate))

@@ -12,7 +12,7 @@ from ocompress.ir import Model, Node, edit
 from ocompress.lossy import Move
 from ocompress.pipeline import Context
 from passes.quantization import weight_sites
-from passes.quantization.noise import grouped, noise_of
+from passes.quantization.noise import OutputHarm, grouped, noise_of
 from passes.quantization.selection import tolerable
 from passes.quantization.storing import others, pays, store, to_int8
 from passes.quantization.weight_emit import WeightEmitter
@@ -77,7 +77,7 @@ class Storable:
                 self._untold.append((node, f"its weight stays float32: {why}"))
 
         self.sites = [s for s in _sites(model, skip) if not _touches(s, without)]
-        self._measured: list[tuple[Sequence[WeightSite], float]] = []
+        self._measured: list[tuple[Sequence[WeightSite], OutputHarm]] = []
 
     def moves(self, integers: Set[int], allowed: float) -> dict[str, Move]:
         """Return the moves of the weights that the outputs hardly notice, by name of the weight.
@@ -89,13 +89,13 @@ class Storable:
             allowed: Noise over signal power that may be added, see `addable`.
         """
         found: dict[str, Move] = {}
-        for group, cost in sorted(self._groups(integers), key=lambda pair: _per_byte(*pair)):
-            allowed -= cost
+        for group, harm in sorted(self._groups(integers), key=lambda pair: _per_byte(*pair)):
+            allowed -= harm.noise
             if allowed < 0:
                 break
             for site in group:
                 name, size = site.value.name, site.array.size
-                row = (cost / len(group), size, 0.0)
+                row = (harm.cost / len(group), size, 0.0)
                 found[name] = Move(name, "int8", _SETTING, *row, edit=StoreInt8(name))
         return found
 
@@ -112,18 +112,18 @@ class Storable:
         for node, said in (*told, *((s.nodes[0], why) for s in left)):
             self._ctx.remark(Severity.NOTE, "float-weight", said, node)
 
-    def _groups(self, integers: Set[int]) -> list[tuple[Sequence[WeightSite], float]]:
-        """Return weights of float operators that were measured together, and what they cost."""
+    def _groups(self, integers: Set[int]) -> list[tuple[Sequence[WeightSite], OutputHarm]]:
+        """Return weights of float operators that were measured together, and what they do."""
         sites = [s for s in self.sites if not _touches(s, integers)]
         known = {id(s) for group, _ in self._measured for s in group}
         fresh = grouped([s for s in sites if id(s) not in known], self._model, _MOST_VARIANTS)
         variants = {str(i): _rounded(group) for i, group in enumerate(fresh)}
         stage = "quant: rounding weights that stay float"
-        costs = noise_of(self._model, variants, 0.0, self._ctx, stage, unmade=1.0)
-        self._measured += zip(fresh, costs.values(), strict=True)
+        harms = noise_of(self._model, variants, 0.0, self._ctx, stage, unmade=1.0)
+        self._measured += zip(fresh, harms.values(), strict=True)
         wanted = {id(s) for s in sites}
-        parts = ((g, [s for s in g if id(s) in wanted], cost) for g, cost in self._measured)
-        return [(there, cost * len(there) / len(group)) for group, there, cost in parts if there]
+        parts = ((g, [s for s in g if id(s) in wanted], harm) for g, harm in self._measured)
+        return [(there, h.part(len(there) / len(group))) for group, there, h in parts if there]
 
 
 def store_named(model: Model, names: Container[str]) -> list[dict[str, Any]]:
@@ -158,8 +158,8 @@ def _sites(model: Model, skip: Skip = lambda *_: None) -> list[WeightSite]:
     return [s for s in sites if pays(s)]
 
 
-def _per_byte(group: Sequence[WeightSite], cost: float) -> float:
-    return cost / sum(s.array.nbytes for s in group)
+def _per_byte(group: Sequence[WeightSite], harm: OutputHarm) -> float:
+    return harm.noise / sum(s.array.nbytes for s in group)
 
 
 def _rounded(sites: Sequence[WeightSite]) -> Edit:

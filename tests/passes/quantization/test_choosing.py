@@ -184,9 +184,9 @@ def test_a_limit_on_the_latency_makes_noise_cheaper() -> None:
 
     free = run(model, "quant")
     assert int8_count(free) < 5
-    bound = run(model, "quant", Fast(5, kind="latency"))
+    bound = run(model, "quant{costs=table}", Fast(5, kind="latency"))
     assert int8_count(bound) == 5
-    torn = run(model, "quant", Fast(5, kind="latency"), AtMost(3))
+    torn = run(model, "quant{costs=table}", Fast(5, kind="latency"), AtMost(3))
     assert str(torn.records[-1].status) == "rolled-back"  # both at once cannot be had
 
 
