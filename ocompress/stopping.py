@@ -84,6 +84,52 @@ def stop_everything() -> None:
         one.stop()
 
 
+# -- an early end ---------------------------------------------------------------------------
+
+
+class EarlyEnd:
+    """Whether long work, whose best so far is worth something, shall end.
+
+    Attributes:
+        is_asked: Whether somebody asked for it.
+        is_noticed: Whether a program's watch has seen that.
+    """
+
+    def __init__(self) -> None:
+        """Start with nobody having asked."""
+        self.is_asked = False
+        self.is_noticed = False
+
+
+_ends: list[EarlyEnd] = []
+
+
+@contextlib.contextmanager
+def early_end() -> Iterator[EarlyEnd]:
+    """Let the first interrupt of a program end the work inside, and not the program."""
+    _ends.append(EarlyEnd())
+    try:
+        yield _ends[-1]
+    finally:
+        _ends.pop()
+
+
+def ask_for_early_end() -> bool:
+    """Ask for it; False if there is nothing to end early, or it was asked for before."""
+    if not _ends or _ends[-1].is_asked:
+        return False
+    _ends[-1].is_asked = True
+    return True
+
+
+def notice_early_end() -> bool:
+    """Whether an interrupt is one that asks for an early end; the watch of a program calls it."""
+    if not _ends or _ends[-1].is_noticed:
+        return False
+    _ends[-1].is_noticed = True
+    return True
+
+
 # -- limits ---------------------------------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 Python runs handlers of signals between its own instructions. While a library computes (a model
 that runs, a matrix that is factorized) there are none. So the signal is also noticed by a thread:
 it stops what runs, gives the program time to unwind, and else removes what must not be left
-behind and ends the process itself.
+behind and ends the process itself. Where work may end early with its best so far, the first SIGINT
+asks for that alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def install() -> None:
     wakes.setblocking(False)
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
     stopping.on_overrun.append(_give_up)
     threading.Thread(target=_watch, args=(noticed, wakes), daemon=True).start()
 
@@ -38,12 +39,21 @@ def _terminate(_: int, __: FrameType | None) -> None:
     raise exits.Terminated
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End early what can, or else everything."""
+    if not stopping.ask_for_early_end():
+        signal.default_int_handler(number, frame)
+
+
 def _watch(noticed: socket.socket, _: socket.socket) -> None:
     """Wait for a signal; the other end of the pair is passed to keep it open."""
     codes = {int(signal.SIGINT): exits.INTERRUPTED, int(signal.SIGTERM): exits.TERMINATED}
     code = None
     while code is None:
-        code = codes.get(noticed.recv(1)[0])
+        found = noticed.recv(1)[0]
+        if found == signal.SIGINT and stopping.notice_early_end():
+            continue
+        code = codes.get(found)
     until = time.monotonic() + _UNWIND_SECONDS
     while time.monotonic() < until:  # the program may load or run the next model
         stopping.stop_everything()

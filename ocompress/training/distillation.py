@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,11 @@ from ocompress.io.dataset import Dataset
 from ocompress.io.holdout import hold_out
 from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
-from ocompress.training.biases import integer_biases, rewritten
-from ocompress.training.divergence import Divergence, divergences
-from ocompress.training.forms import TiedForm
-from ocompress.training.lessons import Batch, floats_of, learn, mixed
-from ocompress.training.network import Network
+from ocompress.stopping import EarlyEnd, early_end
+from ocompress.training.lessons import Batch, altered, floats_of, learn
 from ocompress.training.settings import Settings, Tuned
-from ocompress.training.structure import form_of
+from ocompress.training.thinning import Thinning
+from ocompress.training.trained import TrainedModel
 
 _SHARE = 0.1
 """Part of the samples that says when to stop."""
@@ -46,8 +44,6 @@ held-out samples without and with mixing: 0.0541 and 0.0477 (740 samples, 100 ep
 _CALM = {"session.intra_op.allow_spinning": "0"}
 _WARM = 0.05
 """Part of the steps in which the rate rises."""
-_SMALLEST = 0.1
-"""Weights count as so large at least, in proportion to the other weights, for the rate."""
 
 Report = Callable[[str, int, int], None]
 
@@ -73,8 +69,64 @@ def distill(
     Raises:
         RuntimeFailureError: If ONNX Runtime cannot run one of the models.
     """
-    with _threads():
-        return _Training(model, teacher, data, settings, report, excluded).run()
+    with _threads(), early_end() as ending:
+        return _Training(model, teacher, data, settings, report, excluded).run(ending)
+
+
+class _Best:
+    """The best weights that held-out samples have seen."""
+
+    def __init__(self, student: TrainedModel, distance: float) -> None:
+        self._student, self.distance = student, distance
+        self.kept: dict[str, np.ndarray] = {}
+        self.state = student.state()
+
+    def offer(self, distance: float) -> bool:
+        """Keep the weights there are if they are better than the best; say whether they are."""
+        if not distance < self.distance:
+            return False
+        self.distance, self.kept, self.state = (
+            distance,
+            self._student.written(),
+            self._student.state(),
+        )
+        return True
+
+
+class _Course:
+    """Steps of Adam, whose rate rises shortly and then falls as a cosine does."""
+
+    def __init__(self, student: TrainedModel, total: int, rate: float) -> None:
+        self._student, self.total, self._rate = student, total, rate
+        self.optimizer, self._sizes = student.optimizer()
+        self.done, self.begun = 0, time.monotonic()
+
+    def step(self, batch: Batch) -> float:
+        """Make a step; return the loss before it."""
+        for group, size in zip(self.optimizer.param_groups, self._sizes, strict=True):
+            group["lr"] = self._rate * size * _schedule(self.done / self.total)
+        self.done += 1
+        return self._student.step(batch, self.optimizer)
+
+    def restart(self, best: _Best) -> None:
+        """Go back to the best, and on at a lower rate with an optimizer that knows nothing."""
+        self._rate *= _SLOWER
+        self._student.restore(best.state)
+        self.optimizer, _ = self._student.optimizer()
+
+    def line(self, loss: float, best: float) -> str:
+        """Return how far it is, for people."""
+        part = self.done / self.total
+        left = (time.monotonic() - self.begun) * (1 / part - 1)
+        held = f", held-out {best:.3g}" if math.isfinite(best) else ""
+        return f"tune: loss {loss:.3g}{held}, {int(left) // 60}:{int(left) % 60:02d} left"
+
+
+def _schedule(part: float) -> float:
+    """Return the share of the highest rate."""
+    if part < _WARM:
+        return part / _WARM
+    return 0.5 * (1 + math.cos(math.pi * (part - _WARM) / (1 - _WARM)))
 
 
 class _Training:
@@ -87,161 +139,89 @@ class _Training:
         report: Report,
         excluded: Collection[str],
     ) -> None:
-        self._model, self._settings, self._report = model, settings, report
+        self._settings, self._report = settings, report
         self._teacher = session = Session(teacher, threads=0, config=_CALM)
         split = hold_out(data, share=_SHARE, seed=settings.seed)
         self._fit, self._held = (
             learn(teacher, part, session) for part in (split.fit, split.held_out)
         )
-        first = next(self._held.batches(settings.batch, None))
-        self._losses: dict[str, Divergence] = divergences(teacher, first[1], settings.temperature)
-        self._checks = divergences(teacher, first[1], 1.0)
-        self._network = Network(model, first[0])
-        arrays = {v.name: v.data for v in model.graph.initializers.values()}
-        biases = integer_biases(model)
-        self._biases = [b for b in biases if b.is_free]
-        tied = {name for b in biases if not b.is_free for name in (b.of_inputs, b.of_weight)}
-        found = {
-            name: form_of(
-                np.asarray(arrays[name]),
-                self._network.roles[name],
-                moves_levels=settings.moves_levels,
-            )
-            for name in self._network.trained
-            if name not in excluded and name not in tied
-        }
-        self._forms: dict[str, TiedForm] = {n: f for n, f in found.items() if f is not None}
-        self._unknown = tuple(n for n, f in found.items() if f is None)
-        self._rest = {
-            name: value
-            for name, value in self._network.initial().items()
-            if name not in self._forms
-        }
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
+        first = next(self._held.batches(settings.batch, None))
+        self._student = TrainedModel(model, teacher, first, settings, excluded)
+        thinned = self._student.thinned() if settings.sparsity is not None else {}
+        self._thinning = Thinning(thinned, settings.sparsity or 0.0)
 
-    def run(self) -> Tuned:
+    def run(self, ending: EarlyEnd) -> Tuned:
         """Train, and return the best that was seen."""
         steps_each = self._fit.count(self._batch)
         epochs = self._settings.epochs
         if epochs is None:
             epochs = min(max(_STEPS // steps_each, _LEAST_EPOCHS), _MOST_EPOCHS)
+        forms, thin = self._student.forms, not self._thinning.is_done
         told = Tuned(
-            forms={n: (f.name, f.value().numel(), f.count) for n, f in self._forms.items()},
+            forms={n: (f.name, f.value().numel(), f.count) for n, f in forms.items()},
             epochs=epochs,
             samples=(self._fit.samples, self._held.samples),
             left_out=self._fit.left_out + self._held.left_out,
-            stuck=self._network.stuck,
-            unknown=self._unknown,
+            stuck=self._student.network.stuck,
+            unknown=self._student.unknown,
         )
-        if not self._forms or not self._losses or not epochs:
+        if not forms or not self._student.losses or not epochs:
             return told
-        return self._train(told, steps_each, epochs)
-
-    def _train(self, told: Tuned, steps_each: int, epochs: int) -> Tuned:
-        before = best = self.held_out()
-        if before <= _NOTHING:
+        before = self._distance()
+        if before <= _NOTHING and not thin:
             return replace(told, before=before, after=before)
-        kept: dict[str, np.ndarray] = {}
-        leaves = self._leaves()
-        optimizer, sizes = self._optimizer()
-        rng = np.random.default_rng(self._settings.seed)
-        total, done, begun = steps_each * epochs, 0, time.monotonic()
-        every, rate = max(1, -(-epochs // _CHECKS)), self._settings.rate
-        loss, mixes = math.nan, self._mixes(epochs)
+        found = self._train(before, steps_each, epochs, ending)
+        zeros = self._thinning.zeros if thin else None
+        return replace(told, before=before, zeros=zeros, ended_early=ending.is_asked, **found)
+
+    def _train(
+        self, before: float, steps_each: int, epochs: int, ending: EarlyEnd
+    ) -> dict[str, Any]:
+        """Train for some epochs; return the best weights and what became of the divergence."""
+        best = _Best(self._student, before if self._thinning.is_done else math.inf)
+        course = _Course(self._student, steps_each * epochs, self._settings.rate)
+        every = max(1, -(-epochs // _CHECKS))
         for epoch in range(1, epochs + 1):
-            for lesson in self._fit.batches(self._batch, rng):
-                for group, size in zip(optimizer.param_groups, sizes, strict=True):
-                    group["lr"] = rate * size * _schedule(done / total)
-                batch = self._mixed(lesson, rng) if mixes else lesson
-                loss = self._step(batch, optimizer)
-                done += 1
-                self._report(_line(loss, best, done / total, begun), done, total)
-            late = self._is_late(begun)
-            if epoch % every and epoch != epochs and not late:
-                continue
-            found = self.held_out()
-            if found < best:
-                best, leaves = found, self._leaves()
-                kept = {n: f.exact() for n, f in self._forms.items()}
-            elif not found < _ASTRAY * best:  # not a number, perhaps
-                rate *= _SLOWER
-                optimizer = self._restart(leaves)
+            self._epoch([self._settings.seed, epoch], epochs, course, best, ending)
+            late = self._is_late(course.begun) or ending.is_asked
+            if late:
+                self._thinning.finish(course.optimizer)
+            if self._thinning.is_done and (late or epoch == epochs or not epoch % every):
+                found = self._distance()
+                if not best.offer(found) and not found < _ASTRAY * best.distance:
+                    course.restart(best)  # it may be no number at all
             if late:
                 break
-        kept |= rewritten(self._model, self._biases, kept)
-        return replace(told, values=kept, before=before, after=best, steps=done)
+        return {"values": best.kept, "after": best.distance, "steps": course.done}
 
-    def _leaves(self) -> list[torch.Tensor]:
-        return [form.leaf.detach().clone() for form in self._forms.values()]
+    def _epoch(
+        self, seed: list[int], epochs: int, course: _Course, best: _Best, ending: EarlyEnd
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        for lesson in self._fit.batches(self._batch, rng):
+            loss = course.step(self._altered(lesson, epochs, rng))
+            self._thinning.step(course.done, course.total, course.optimizer)
+            self._report(course.line(loss, best.distance), course.done, course.total)
+            if ending.is_asked:
+                break
 
-    def _restart(self, leaves: list[torch.Tensor]) -> Any:
-        """Go back to the best that was seen; return an optimizer that knows nothing."""
-        with torch.no_grad():
-            for form, leaf in zip(self._forms.values(), leaves, strict=True):
-                form.leaf.copy_(leaf)
-        return self._optimizer()[0]
-
-    def _mixes(self, epochs: int) -> bool:
-        wanted = self._settings.mixup
-        return self._fit.can_be_mixed and (epochs > _OFTEN if wanted is None else wanted)
-
-    def _mixed(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        feeds = mixed(batch[0], rng)
+    def _altered(self, batch: Batch, epochs: int, rng: np.random.Generator) -> Batch:
+        """Return the batch, or other samples that are made of it, with what the teacher says."""
+        wanted, augment = self._settings.mixup, self._settings.augment
+        mixes = self._fit.can_be_mixed and (epochs > _OFTEN if wanted is None else wanted)
+        if not mixes and not augment:
+            return batch
+        feeds = altered(batch[0], rng, mixes=mixes, augment=augment)
         return feeds, floats_of(self._teacher.run(feeds))
+
+    def _distance(self) -> float:
+        return self._student.distance(self._held, max(self._batch, self._settings.batch))
 
     def _is_late(self, begun: float) -> bool:
         limit = self._settings.seconds
         return bool(limit) and time.monotonic() - begun > limit
-
-    def _optimizer(self) -> tuple[Any, list[float]]:
-        sizes = [f.size for f in self._forms.values()]
-        least = _SMALLEST * float(np.median(sizes))
-        sizes = [max(size, least) for size in sizes]
-        groups = [{"params": [f.leaf], "lr": 0.0} for f in self._forms.values()]
-        return torch.optim.Adam(groups, eps=1e-10), sizes
-
-    def _step(self, batch: Batch, optimizer: Any) -> float:
-        values = {name: form.value() for name, form in self._forms.items()}
-        loss = self._loss(batch, {**self._rest, **values}, self._losses)
-        leaves = [form.leaf for form in self._forms.values()]
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
-        for form, gradient in zip(self._forms.values(), gradients, strict=True):
-            form.leaf.grad = None if gradient is None else form.held(gradient)
-        optimizer.step()
-        return float(loss.detach())
-
-    def _loss(
-        self, batch: Batch, values: Mapping[str, Any], losses: Mapping[str, Divergence]
-    ) -> Any:
-        feeds, wanted = batch
-        made = self._network.run(feeds, values)
-        parts = [loss(made[name], torch.from_numpy(wanted[name])) for name, loss in losses.items()]
-        return torch.stack(parts).sum()
-
-    def held_out(self) -> float:
-        """Return the divergence on held-out samples of what would be written."""
-        values = {name: torch.from_numpy(form.exact()) for name, form in self._forms.items()}
-        total = weight = 0.0
-        with torch.no_grad():
-            for batch in self._held.batches(max(self._batch, self._settings.batch), None):
-                rows = max(len(a) if a.ndim else 1 for a in batch[0].values())
-                total += rows * float(self._loss(batch, {**self._rest, **values}, self._checks))
-                weight += rows
-        return total / max(weight, 1.0)
-
-
-def _schedule(part: float) -> float:
-    """Return the share of the highest rate: it rises shortly, then falls as a cosine does."""
-    if part < _WARM:
-        return part / _WARM
-    return 0.5 * (1 + math.cos(math.pi * (part - _WARM) / (1 - _WARM)))
-
-
-def _line(loss: float, best: float, part: float, begun: float) -> str:
-    left = (time.monotonic() - begun) * (1 / max(part, 1e-9) - 1)
-    clock = f"{int(left) // 60}:{int(left) % 60:02d}"
-    return f"tune: loss {loss:.3g}, held-out {best:.3g}, {clock} left"
 
 
 @contextlib.contextmanager

@@ -17,54 +17,85 @@ _STEPS_RATE = 0.1
 """Steps move that much more slowly, in proportion, than single weights: all levels go with them."""
 
 
+class Leaf:
+    """Numbers that are trained.
+
+    Attributes:
+        tensor: The numbers, float32.
+        size: About how large they are; what a learning rate is multiplied with.
+        mask: Which of them may change; None for all.
+    """
+
+    def __init__(
+        self, values: np.ndarray, mask: np.ndarray | None = None, size: float | None = None
+    ) -> None:
+        """Start with the values there are; their size is their root mean square by default."""
+        self.tensor = torch.from_numpy(np.array(values, np.float32))
+        if self.tensor.dim() == _PLANES:
+            self.tensor = self.tensor.contiguous(memory_format=torch.channels_last)
+        self.tensor.requires_grad_()
+        self.mask = None if mask is None or mask.all() else torch.from_numpy(mask)
+        moving = values if mask is None else values[mask]
+        mean = float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0
+        self.size = mean if size is None else size
+
+    @property
+    def count(self) -> int:
+        """Numbers that may change."""
+        return int(self.tensor.numel() if self.mask is None else self.mask.sum())
+
+    def held(self, gradient: Tensor) -> Tensor:
+        """Return a gradient without what must not move."""
+        return gradient if self.mask is None else gradient * self.mask
+
+
 class TiedForm(ABC):
     """A weight of a form.
 
     Attributes:
-        leaf: The tensor that is trained.
-        size: About how large its elements are; what a learning rate is multiplied with.
+        leaves: What is trained of it.
     """
 
     name: ClassVar[str]
     """The field's word for it, for reports."""
 
-    def __init__(self, leaf: np.ndarray, mask: np.ndarray | None = None) -> None:
-        """Start with the values there are.
+    def __init__(self, *leaves: Leaf) -> None:
+        """Start with what is trained."""
+        self.leaves = leaves
 
-        Args:
-            leaf: What is trained, float32.
-            mask: Which elements of it may change; all by default.
-        """
-        self.leaf = torch.from_numpy(np.array(leaf, np.float32))
-        if self.leaf.dim() == _PLANES:
-            self.leaf = self.leaf.contiguous(memory_format=torch.channels_last)
-        self.leaf.requires_grad_()
-        self._mask = None if mask is None or mask.all() else torch.from_numpy(mask)
-        moving = leaf if mask is None else leaf[mask]
-        self.size = float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0
+    @property
+    def leaf(self) -> Tensor:
+        """The numbers of the first leaf."""
+        return self.leaves[0].tensor
 
     @property
     def count(self) -> int:
         """Numbers that are trained."""
-        return int(self.leaf.numel() if self._mask is None else self._mask.sum())
+        return self.leaves[0].count
 
     @abstractmethod
     def value(self) -> Tensor:
-        """Return the weight, through which gradients reach the leaf."""
+        """Return the weight, through which gradients reach the leaves."""
 
     @abstractmethod
     def exact(self) -> np.ndarray:
         """Return the weight as it is written, float32, of the form it had."""
-
-    def held(self, gradient: Tensor) -> Tensor:
-        """Return a gradient of the leaf without what must not move."""
-        return gradient if self._mask is None else gradient * self._mask
 
 
 class Free(TiedForm):
     """Every element for itself; zeros stay where there is a mask."""
 
     name = "free"
+
+    def __init__(self, values: np.ndarray, mask: np.ndarray | None = None) -> None:
+        """Start with the values there are, of which those of a mask may change."""
+        super().__init__(Leaf(values, mask))
+
+    def keep(self, mask: Tensor) -> None:
+        """Set what is not in a mask to zero, for good."""
+        with torch.no_grad():
+            self.leaf.mul_(mask)
+        self.leaves[0].mask = mask
 
     def value(self) -> Tensor:
         """Return the leaf."""
@@ -83,7 +114,7 @@ class Book(TiedForm):
 
     def __init__(self, words: np.ndarray, index: np.ndarray, shape: tuple[int, ...]) -> None:
         """Start with the words [words, elements of a block] and the word of each block."""
-        super().__init__(words, words != 0)
+        super().__init__(Leaf(words, words != 0))
         self._index, self._shape = torch.from_numpy(index.astype(np.int64)), shape
 
     def value(self) -> Tensor:
@@ -109,8 +140,7 @@ class TrainedSteps(TiedForm):
             shape: Shape of the weight.
             precision: Bits that steps are rounded to, None for all of float32.
         """
-        super().__init__(np.zeros(grid.scales.shape, np.float32))
-        self.size = _STEPS_RATE
+        super().__init__(Leaf(np.zeros(grid.scales.shape), size=_STEPS_RATE))
         self._grid, self._shape, self._precision = grid, shape, precision
         rows, columns = grid.levels.shape
         down = -(-rows // grid.rows_each)
@@ -122,7 +152,11 @@ class TrainedSteps(TiedForm):
     def value(self) -> Tensor:
         """Multiply."""
         steps = self._start * torch.exp(self.leaf.reshape(self._start.shape))
-        return (self._levels * steps[:, None, :, None]).reshape(self._shape)
+        return (self.levels() * steps[:, None, :, None]).reshape(self._shape)
+
+    def levels(self) -> Tensor:
+        """Return the integers, [blocks down, rows of each, blocks across, columns of each]."""
+        return self._levels
 
     def exact(self) -> np.ndarray:
         """Multiply steps of a few bits, or of float32."""
@@ -133,8 +167,14 @@ class TrainedSteps(TiedForm):
             scaled = np.rint(np.ldexp(mantissa, self._precision))
             steps = np.ldexp(scaled, exponent - self._precision)
         grid = self._grid
-        new = Grid(steps.astype(np.float32), grid.levels, grid.rows_each, grid.columns_each)
-        return values_of(new, grid.levels.shape).reshape(self._shape)
+        levels = self.levels().detach().numpy().reshape(grid.levels.shape)
+        new = Grid(
+            steps.astype(np.float32),
+            levels.astype(grid.levels.dtype),
+            grid.rows_each,
+            grid.columns_each,
+        )
+        return values_of(new, grid.levels.shape).reshape(self._shape) + np.float32(0)
 
 
 class Stepped(TiedForm):
@@ -152,7 +192,7 @@ class Stepped(TiedForm):
             steps: Above zero, one for each value (broadcast).
             mask: Which values may change; all by default.
         """
-        super().__init__(values, mask)
+        super().__init__(Leaf(values, mask))
         self._exact = np.asarray(steps, np.float64)
         self._steps = torch.from_numpy(self._exact.astype(np.float32))
 
@@ -173,8 +213,7 @@ class TrainedScales(TiedForm):
 
     def __init__(self, values: np.ndarray) -> None:
         """Start with the steps there are."""
-        super().__init__(np.zeros(values.shape, np.float32))
-        self.size = _STEPS_RATE
+        super().__init__(Leaf(np.zeros(values.shape), size=_STEPS_RATE))
         self._start = torch.from_numpy(np.array(values, np.float32))
 
     def value(self) -> Tensor:
@@ -201,7 +240,7 @@ class Codes(TiedForm):
             low: The least that the type holds.
             high: The largest.
         """
-        super().__init__(values, mask)
+        super().__init__(Leaf(values, mask))
         self._range = low, high
 
     def value(self) -> Tensor:

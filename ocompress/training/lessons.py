@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,13 +77,53 @@ def floats_of(made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {n: a.astype(np.float32) for n, a in made.items() if a.dtype.kind == "f"}
 
 
-def mixed(feeds: Feeds, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return sums of two samples each, in random shares (mixup; Zhang et al., 2018).
+_AUGMENTED, _SHIFT, _NOISE = 4, 0.1, 0.05
+"""Axes of a batch of images; part of their extent that they are moved by, and noise in proportion
+to their deviation, at most."""
+
+
+def altered(
+    feeds: Feeds, rng: np.random.Generator, *, mixes: bool, augment: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Return other samples that are made of some.
 
     Args:
-        feeds: Floats, a row for each sample.
-        rng: Source of pairs and shares.
+        feeds: Arrays, a row for each sample. Only floats are changed, and only images, with two
+            axes of planes, are flipped, moved and made noisy.
+        rng: Source of all choices.
+        mixes: Whether to add two samples each, in random shares (mixup; Zhang et al., 2018).
+        augment: `flip`, from left to right, every other; `shift`, by up to a tenth, edges going
+            on outside; `noise`.
     """
+    found = {name: np.asarray(array) for name, array in feeds.items()}
+    for name, array in found.items():
+        if augment and array.ndim == _AUGMENTED and array.dtype.kind == "f":
+            found[name] = _augmented(array, rng, augment)
+    return _mixed(found, rng) if mixes else found
+
+
+def _augmented(images: np.ndarray, rng: np.random.Generator, kinds: Collection[str]) -> np.ndarray:
+    down, across = (1, 2) if images.shape[3] < min(images.shape[1:3]) else (2, 3)  # NHWC or NCHW
+    rows = np.arange(len(images))
+    found = images
+    if "flip" in kinds:
+        turned = rng.random(len(rows)) < 0.5
+        found = np.where(turned[:, None, None, None], np.flip(found, across), found)
+    if "shift" in kinds:
+        for axis in (down, across):
+            extent = found.shape[axis]
+            most = max(1, int(_SHIFT * extent))
+            by = rng.integers(-most, most + 1, len(rows))
+            places = (np.arange(extent) + by[:, None]).clip(0, extent - 1)
+            shape = [len(rows) if a == 0 else extent if a == axis else 1 for a in range(4)]
+            found = np.take_along_axis(found, places.reshape(shape), axis)
+    if "noise" in kinds:
+        size = _NOISE * float(found.std()) * rng.random((len(rows), 1, 1, 1))
+        found = found + size * rng.standard_normal(found.shape)
+    return np.ascontiguousarray(found, images.dtype)
+
+
+def _mixed(feeds: Feeds, rng: np.random.Generator) -> dict[str, np.ndarray]:
     rows = len(next(iter(feeds.values())))
     other, share = rng.permutation(rows), rng.random(rows)
     found = {}

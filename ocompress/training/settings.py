@@ -19,8 +19,11 @@ class Settings:
         temperature: What class scores are divided by.
         seconds: Time after which training ends; 0 for no limit.
         seed: Makes the order of samples repeatable.
-        moves_levels: Whether integers on a grid change rather than its steps.
+        moves_levels: Whether integers, signs, and who shares which value change, too.
         mixup: Whether samples are mixed in pairs; None where all are seen more than ten times.
+        augment: What else is done to images: `flip`, `shift`, `noise`.
+        sparsity: Part of the weights of layers that becomes zero meanwhile; None for no more than
+            there are.
     """
 
     epochs: int | None = None
@@ -31,6 +34,8 @@ class Settings:
     seed: int = 0
     moves_levels: bool = False
     mixup: bool | None = None
+    augment: tuple[str, ...] = ()
+    sparsity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Tuned:
         left_out: Samples for which there was no room.
         stuck: Weights that cannot be trained, with label and operator of a node to blame.
         unknown: Weights whose values have a form that would not be kept.
+        zeros: Part of the weights of layers that is zero, where more became so.
+        ended_early: Whether somebody asked for the end before it was there.
     """
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -60,3 +67,5 @@ class Tuned:
     left_out: int = 0
     stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    zeros: float | None = None
+    ended_early: bool = False

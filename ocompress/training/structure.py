@@ -1,8 +1,9 @@
 """What compression fixed of a weight, seen from its values alone, and what is left to train.
 
 Zeros stay zero. A weight on a grid keeps its integers; its steps are trained. One of few values
-keeps who shares which; the values are trained. So does one of few blocks. Whatever is written
-afterwards has the form it had, exactly.
+keeps who shares which; the values are trained. So does one of few blocks. Sums of signs keep the
+signs; their scales are trained. Where integers, choices and signs may move, they are trained along
+with the rest. Whatever is written afterwards has the form it had, exactly.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from ocompress.training.forms import (
     TrainedScales,
     TrainedSteps,
 )
+from ocompress.training.moving_forms import MovingLevels, Nearest, Signs
 from ocompress.training.parameters import ParameterRole
 from ocompress.training.quantization_rules import range_of
+from ocompress.training.sign_planes import find_planes
 
 _LEAST = 16
 """Elements below which a weight has no structure."""
@@ -33,6 +36,9 @@ _MOST_VALUES = 1024
 """Different values that are taken for numbers of their own."""
 _MOST_LEVELS = 1024
 """Largest integer of a weight with several steps; larger ones are of numbers of many bits."""
+_SMALL_LEVELS = 7
+"""Largest integer of a grid up to which nothing else is looked for: scales of few bits are all
+multiples of one tiny step."""
 _REPEATED = 4
 """Blocks that are the same in the mean, at least, in a weight of few blocks."""
 _BLOCKS = (16, 8, 4, 2)
@@ -55,7 +61,7 @@ def form_of(
     Args:
         array: The weight.
         role: What it is to the model. Steps keep their sign, integers the range of their type.
-        moves_levels: Whether integers of a weight on a grid change rather than its steps.
+        moves_levels: Whether integers, signs, and who shares which value change, too.
     """
     values = np.asarray(array).astype(np.float32)
     if role is ParameterRole.STEP:
@@ -67,17 +73,31 @@ def form_of(
         return Free(values)
     if values.ndim < 2:
         return _offsets(values)
+    return _of_matrix(values, moves_levels)
+
+
+def _of_matrix(values: np.ndarray, moves_levels: bool) -> TiedForm | None:
     grid = _grid(values)
+    if grid is None or np.abs(grid.levels).max() > _SMALL_LEVELS:
+        matrix = values.reshape(values.shape[0], -1)
+        for turned in (False, True):  # outputs are rows, or columns
+            planes = find_planes(matrix.T if turned else matrix)
+            if planes is not None:
+                return Signs(*planes, values.shape, turned=turned, moves=moves_levels)
     if grid is not None and grid.scales.size > 1 and np.abs(grid.levels).max() > _MOST_LEVELS:
         return None
-    if grid is not None and moves_levels:
-        return Stepped(values, _steps(grid, values.shape), values != 0)
     if grid is not None:
-        return TrainedSteps(grid, values.shape, precision=_precision(grid))
+        kind = MovingLevels if moves_levels else TrainedSteps
+        return kind(grid, values.shape, precision=_precision(grid))
+    shared = Nearest if moves_levels else Book
     distinct = len(np.unique(values))
-    if distinct > _MOST_VALUES and distinct * _SHARED <= values.size:
-        return _few_blocks(values)
-    return _few_values(values) or _few_blocks(values) or Free(values, values != 0)
+    known = [_few_blocks(values)]
+    if distinct <= _MOST_VALUES:
+        known.append(_few_values(values))
+    elif known == [None] and distinct * _SHARED <= values.size:
+        return None
+    found = min((k for k in known if k is not None), key=_bits, default=None)
+    return Free(values, values != 0) if found is None else shared(*found, values.shape)
 
 
 def _offsets(values: np.ndarray) -> TiedForm:
@@ -112,14 +132,24 @@ def _precision(grid: Grid) -> int | None:
     return _STEP_BITS if (scaled == np.rint(scaled)).all() else None
 
 
-def _few_values(values: np.ndarray) -> TiedForm | None:
+Words = tuple[np.ndarray, np.ndarray]
+"""Values of blocks [words, elements of a block], and the word of each block."""
+
+
+def _bits(found: Words) -> float:
+    """Return about what words and choices take, each as it is."""
+    words, index = found
+    return 32 * words.size + len(index) * float(np.log2(max(len(words), 2)))
+
+
+def _few_values(values: np.ndarray) -> Words | None:
     distinct, index = np.unique(values, return_inverse=True)
     if len(distinct) * _SHARED > values.size:
         return None
-    return Book(distinct[:, None], index.reshape(-1), values.shape)
+    return distinct[:, None], index.reshape(-1)
 
 
-def _few_blocks(values: np.ndarray) -> TiedForm | None:
+def _few_blocks(values: np.ndarray) -> Words | None:
     """Look for whole kernels, rows, and runs of elements that repeat."""
     sizes = [prod(values.shape[2:])] if values.ndim >= _PLANES else []
     for size in (*sizes, values.shape[-1], *_BLOCKS):
@@ -127,5 +157,5 @@ def _few_blocks(values: np.ndarray) -> TiedForm | None:
             continue
         words, index = np.unique(values.reshape(-1, size), axis=0, return_inverse=True)
         if len(words) * _REPEATED <= values.size // size:
-            return Book(words, index.reshape(-1), values.shape)
+            return words, index.reshape(-1)
     return None

@@ -27,23 +27,27 @@ class Tune(Pass):
     tenth of the data is held out, more of few; the best weights on it are kept, and none if none
     are better than those that came in. So more data help: without labels they are cheap.
     If few samples are seen often, sums of pairs in random shares take their place, for which the
-    teacher is asked anew (mixup).
+    teacher is asked anew (mixup). `sparsity` prunes meanwhile: what costs least goes, by the square
+    of the weight times the mean square of its gradient.
 
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
-    trained, few values or blocks stay shared and are trained. Of DequantizeLinear and
-    QuantizeLinear steps and integers of weights are trained, straight-through. Nothing of the graph
-    changes. Let it come after what prunes, factorizes or removes, and before what packs. One
-    thread and the same seed give the same weights.
+    trained, few values or blocks stay shared and are trained, sums of signs keep the signs and
+    their scales are trained; with `levels` integers, signs and choices are trained, too,
+    straight-through. Of DequantizeLinear and QuantizeLinear steps and integers of weights are.
+    Nothing of the graph changes. Let it come after what prunes, factorizes or removes, and before
+    what packs. One thread and the same seed give the same weights.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
 
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
     gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
-    a way that training would not keep, as sums of signs (unknown-form), all if held-out samples get
+    a way that training would not keep, as hashed ones (unknown-form), all if held-out samples get
     no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
-    Compression, 2016; Esser et al., Learned Step Size Quantization, 2020.
+    Compression, 2016; Zhu and Gupta, To Prune, or Not to Prune, 2017; LeCun et al., Optimal Brain
+    Damage, 1990; Hubara et al., Binarized Neural Networks, 2016; Esser et al., Learned Step Size
+    Quantization, 2020.
     """
 
     name = "tune"
@@ -53,6 +57,7 @@ class Tune(Pass):
     needs_packages = (("torch", "pip install 'ocompress[tune]'"),)
     appetite = 0.1
     recovers = True
+    goals = ("sparsity",)
 
     epochs: int | None = option(
         None,
@@ -79,10 +84,23 @@ class Tune(Pass):
         None,
         help="Mix samples in pairs, for inputs of floats; none: if there are more than 10 passes.",
     )
+    augment: tuple[str, ...] = option(
+        (),
+        help="What else is done to images before the teacher sees them: flip, shift, noise.",
+        choices=("flip", "shift", "noise"),
+    )
+    sparsity: float | None = option(
+        None,
+        help="Share of the weights of convolutions and products to set to zero on the way, more "
+        "and more of them in the first 60 % of the steps; none: those that are zero stay the only "
+        "ones.",
+        at_least=0,
+        at_most=1,
+    )
     levels: bool = option(
         False,
-        help="Let the integers of plain weights on a grid change, not zeros, and keep its steps. "
-        "A coded file may grow by some per cent.",
+        help="Train, beside steps, values and scales, which integer, sign or shared value each "
+        "weight has; zeros stay. A coded file may grow by some per cent.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
 
@@ -119,6 +137,8 @@ class Tune(Pass):
             seconds=60 * self.minutes,
             moves_levels=self.levels,
             mixup=self.mixup,
+            augment=self.augment,
+            sparsity=self.sparsity,
             seed=self.seed + ctx.seed,
         )
         found = distillation.distill(
@@ -150,6 +170,9 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
     if found.left_out:
         what = f"{found.left_out} samples were left out, for which there is no room in memory"
         ctx.remark(Severity.NOTE, "samples-left-out", what)
+    if found.ended_early:
+        what = f"training ended on request after {found.steps} steps, with the best weights so far"
+        ctx.remark(Severity.NOTE, "ended-early", what)
     details: dict[str, Any] = {
         "held_out": {"before": found.before, "after": found.after},
         "samples": {"fitted": found.samples[0], "held_out": found.samples[1]},
@@ -160,6 +183,8 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
             for name, (form, elements, trained) in found.forms.items()
         ],
     }
+    if found.zeros is not None:
+        details["sparsity"] = found.zeros
     changed = 0
     for name, array in found.values.items():
         value = model.graph.initializers[name]

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from ocompress.archive.grids import find_grid
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
+from ocompress.training.sign_planes import find_planes
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
@@ -72,11 +73,12 @@ FORMS: dict[str, tuple[Callable[[], Array], str]] = {
 }
 
 
-def trained(form: TiedForm) -> Array:
+def trained(form: TiedForm, by: float = 0.3) -> Array:
     """Return what is written after random gradients moved all there is to move."""
-    gradient = torch.from_numpy(0.3 * form.size * _draw(*form.leaf.shape)).reshape(form.leaf.shape)
     with torch.no_grad():
-        form.leaf -= form.held(gradient)
+        for leaf in form.leaves:
+            drawn = torch.from_numpy(by * leaf.size * _draw(*leaf.tensor.shape))
+            leaf.tensor -= leaf.held(drawn)
     return form.exact()
 
 
@@ -142,7 +144,7 @@ def test_offsets_on_a_grid_go_from_level_to_level() -> None:
     ("name", "block"),
     [("one step", (24, 16)), ("a step for each row", (1, 16)), ("a step for each column", (24, 1))],
 )
-def test_integers_may_move_on_the_grid_that_stays(name: str, block: tuple[int, int]) -> None:
+def test_integers_and_steps_move_together(name: str, block: tuple[int, int]) -> None:
     before = FORMS[name][0]()
     before[3, 4] = 0
     form = form_of(before, moves_levels=True)
@@ -152,18 +154,92 @@ def test_integers_may_move_on_the_grid_that_stays(name: str, block: tuple[int, i
     assert grids[0] is not None
     assert grids[1] is not None
     assert not np.array_equal(grids[0].levels, grids[1].levels)
-    np.testing.assert_allclose(grids[0].scales, grids[1].scales, rtol=1e-6)
+    assert not np.array_equal(grids[0].scales, grids[1].scales)
+    assert np.abs(grids[1].levels).max() <= np.abs(grids[0].levels).max()
     np.testing.assert_array_equal(after[before == 0], 0)
 
 
-def test_sums_of_signs_are_left_alone() -> None:
-    numbers, signs = np.abs(_draw(200, 3)), np.sign(_draw(200, 3, 128))
-    weight = np.einsum("rp,rpc->rc", numbers, signs).astype(np.float32)
+def _planes(count: int, *, columns: bool = False, rows: int = 40) -> Array:
+    """Make sums of planes of signs, with numbers of 11 bits; columns have numbers of 5."""
+    rng = np.random.default_rng(count)
+    numbers = 2.0 ** -np.arange(count) * (1 + rng.integers(0, 1024, (rows, count)) / 1024) / 8
+    found = np.einsum("rp,rpc->rc", numbers, np.sign(rng.standard_normal((rows, count, 90))))
+    if columns:
+        found *= np.array([0.5, 1.0, 23 / 16, 2.0])[rng.integers(0, 4, 90)]
+    made: Array = found.astype(np.float32)
+    return made
+
+
+def _ternary() -> Array:
+    found: Array = np.where(RNG.random((40, 90)) < 0.6, _planes(1), np.float32(0))
+    return found
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: _planes(1, columns=True),
+        lambda: _planes(2),
+        lambda: _planes(2, columns=True),
+        lambda: _planes(3),
+        lambda: _planes(2, rows=10),
+        lambda: np.ascontiguousarray(_planes(2).T),
+        _ternary,
+    ],
+)
+@pytest.mark.parametrize("moves", [False, True])
+def test_sums_of_signs_stay_sums_of_signs(build: Callable[[], Array], moves: bool) -> None:
+    before = build()
+    form = form_of(before, moves_levels=moves)
+    assert form.name == "signs"
+    np.testing.assert_array_equal(form.exact(), before)
+    np.testing.assert_allclose(form.value().detach().numpy(), before, rtol=1e-6)
+    after = trained(form, 0.8 if moves else 0.1)
+    rows = [a if find_planes(a) is not None else a.T for a in (before, after)]
+    planes = [find_planes(a) for a in rows]
+    assert planes[0] is not None
+    assert planes[1] is not None
+    assert len(planes[0][1]) == len(planes[1][1])
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(after == 0, before == 0)
+    pairs = [a[:, :, None] == a[:, None] for a in rows]  # which weights are the same
+    if (planes[0][2] == 1).all():  # some are the same by chance, and with others many
+        assert (np.mean(pairs[0] == pairs[1]) > 0.99) != moves
+    np.testing.assert_allclose(form.value().detach().numpy(), after, atol=3e-4)
+
+
+def test_what_repeats_otherwise_is_left_alone() -> None:
+    buckets = _draw(1200)
+    weight = np.take(buckets, RNG.integers(0, 1200, (200, 128)))
     assert structure.form_of(weight) is None
+
+
+@pytest.mark.parametrize("build", [_palette, _codewords])
+def test_elements_choose_anew(build: Callable[[], Array]) -> None:
+    before = build()
+    form = form_of(before, moves_levels=True)
+    after = trained(form, 0.8)
+    form.value()  # looks who is nearest
+    again = form.exact()
+    words = len(np.unique(before.reshape(-1, 9), axis=0))
+    assert len(np.unique(again.reshape(-1, 9), axis=0)) <= words or build is _palette
+    assert len(np.unique(again)) <= len(np.unique(before))
+    assert not np.array_equal(again, after)  # choices differ, and not the values alone
+    if build is _palette:
+        np.testing.assert_array_equal(again == 0, before == 0)
+
+
+def test_signs_without_zeros_stay_signs() -> None:
+    before = _signs()
+    after = trained(form_of(before, moves_levels=True), 0.8)
+    assert (after != 0).all()
+    assert (np.sign(after) != np.sign(before)).any()
+    sizes = np.abs(after)
+    np.testing.assert_array_equal(sizes, np.broadcast_to(sizes[:, :1], sizes.shape))
 
 
 def test_masked_weights_get_no_gradient() -> None:
     form = form_of(_masked())
-    gradient = form.held(torch.ones(24, 16))
+    gradient = form.leaves[0].held(torch.ones(24, 16))
     np.testing.assert_array_equal(gradient.numpy() == 0, _masked() == 0)
     assert form.count == np.count_nonzero(_masked())

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ocompress import stopping
 from ocompress.errors import UsageError
 from ocompress.ir import Model, edit, text
-from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Status
+from ocompress.pipeline import Instrument, PassManager, Pipeline, PipelineResult, Status
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET
@@ -101,19 +102,19 @@ def test_excluded_layers_keep_their_weights() -> None:
 
 @needs_torch
 def test_samples_that_are_seen_often_are_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ocompress.training.lessons import mixed
+    from ocompress.training.lessons import altered
 
     seen: list[int] = []
 
-    def noted(feeds: Any, rng: Any) -> Any:
-        found = mixed(feeds, rng)
+    def noted(feeds: Any, rng: Any, **how: Any) -> Any:
+        found = altered(feeds, rng, **how)
         assert found["x"].shape == feeds["x"].shape
         assert found["x"].dtype == np.float32
         assert not np.array_equal(found["x"], feeds["x"])
         seen.append(len(found["x"]))
         return found
 
-    monkeypatch.setattr("ocompress.training.distillation.mixed", noted)
+    monkeypatch.setattr("ocompress.training.distillation.altered", noted)
     tuned(net(), f"{PRUNE},tune{{epochs=11}}")
     assert seen
     seen.clear()
@@ -142,3 +143,98 @@ def test_a_missing_package_is_named_before_anything_runs(monkeypatch: pytest.Mon
     monkeypatch.setattr(PassManager, "_advance", None)
     with pytest.raises(UsageError, match=r"pass 'tune' needs the package 'torch'.*pip install"):
         tuned(net(), f"{PRUNE},tune")
+
+
+def zeros(model: Model) -> tuple[int, int]:
+    """Return the zeros of matrices and kernels, and all of their elements."""
+    weights = [w for w in model.weights() if w.ndim > 1]
+    return sum(int((w == 0).sum()) for w in weights), sum(w.size for w in weights)
+
+
+@needs_torch
+@pytest.mark.parametrize("ends", ["", " minutes=0.00001"])
+def test_weights_go_on_the_way(ends: str) -> None:
+    model = net()
+    result = tuned(model, f"tune{{sparsity=0.7 epochs=12{ends}}}")
+    gone, total = zeros(result.model)
+    assert gone == round(0.7 * total)
+    assert result.records[-1].details["sparsity"] == pytest.approx(0.7, abs=1 / total)
+    if not ends:
+        at_once = tuned(model, "prune{sparsity=0.7 criterion=l1 refit=false protect_ends=false}")
+        assert apart(model, result.model) < 0.5 * apart(model, at_once.model)
+
+
+@needs_torch
+def test_zeros_that_are_there_stay_and_count() -> None:
+    pruned = tuned(net(), PRUNE).model
+    after = tuned(net(), f"{PRUNE},tune{{sparsity=0.8 epochs=4}}").model
+    for one, other in zip(pruned.weights(), after.weights(), strict=True):
+        assert not (other[one == 0] != 0).any() or one.ndim == 1
+    gone, total = zeros(after)
+    assert gone == round(0.8 * total)
+    fewer = tuned(net(), f"{PRUNE},tune{{sparsity=0.5 epochs=2}}").model
+    assert zeros(fewer) == zeros(pruned)
+
+
+class Impatient(Instrument):
+    """Asks for the end of training after some steps."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Ask."""
+        if done == 30:
+            assert stopping.ask_for_early_end()
+            assert not stopping.ask_for_early_end()
+
+
+@needs_torch
+@pytest.mark.parametrize("passes", [f"{PRUNE},tune{{epochs=90}}", "tune{sparsity=0.7 epochs=90}"])
+def test_the_best_so_far_is_kept_when_training_ends_early(passes: str) -> None:
+    manager = PassManager(target=TARGET, data=data(), instruments=[Impatient()])
+    result = manager.run(Pipeline.parse(passes), net())
+    assert result.records[-1].status is Status.APPLIED
+    assert result.records[-1].details["steps"] == 30
+    assert "ended-early" in [r.code for r in result.diagnostics.of("tune")]
+    if "sparsity=0.7 epochs" in passes:
+        gone, total = zeros(result.model)
+        assert gone == round(0.7 * total)
+    assert not stopping.ask_for_early_end()  # nothing runs that could
+
+
+@needs_torch
+def test_images_are_augmented() -> None:
+    from ocompress.training.lessons import altered
+
+    rng = np.random.default_rng(0)
+    image = rng.random((64, 3, 10, 12)).astype(np.float32)
+    feeds = {"x": image, "n": np.arange(64), "y": np.ones((64, 5), np.float32)}
+    for kind in ("flip", "shift", "noise"):
+        for turned in (False, True):
+            given = {**feeds, "x": np.moveaxis(image, 1, 3) if turned else image}
+            found = altered(given, np.random.default_rng(1), mixes=False, augment=(kind,))
+            assert found["n"] is feeds["n"]
+            assert found["y"] is feeds["y"]
+            assert found["x"].dtype == np.float32
+            made = np.moveaxis(found["x"], 3, 1) if turned else found["x"]
+            assert made.shape == image.shape
+            same = np.array([np.array_equal(a, b) for a, b in zip(made, image, strict=True)])
+            assert not same.all()
+            if kind == "flip":
+                assert 10 < same.sum() < 54
+                np.testing.assert_array_equal(made[~same], image[~same][..., ::-1])
+            if kind == "shift":
+                assert np.isin(made, image).all()
+            if kind == "noise":
+                assert np.abs(made - image).max() < 0.3 * image.std()
+
+
+@needs_torch
+def test_signs_and_choices_move_with_levels() -> None:
+    for passes in ("binarize{planes=1 smallest=64 fit=false}", "cluster{bits=2 smallest=64}"):
+        ends = [
+            tuned(net(), f"{passes},tune{{epochs=40 lr=0.03{more}}}")
+            for more in ("", " levels=true")
+        ]
+        scales, signs = (end.records[-1].details["held_out"] for end in ends)
+        assert signs["after"] < 0.97 * scales["after"] < 0.97 * scales["before"]
+        for one, other in zip(*(end.model.weights() for end in ends), strict=True):
+            assert len(np.unique(other)) <= len(np.unique(one)) or one.ndim == 1

@@ -1,0 +1,140 @@
+"""A model whose weights are trained, each in its form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ocompress.ir import Model
+from ocompress.training.biases import integer_biases, rewritten
+from ocompress.training.divergence import Divergence, divergences
+from ocompress.training.forms import Free, Leaf, TiedForm
+from ocompress.training.lessons import Batch, Lessons
+from ocompress.training.network import Network
+from ocompress.training.settings import Settings
+from ocompress.training.structure import form_of
+
+_SMALLEST = 0.1
+"""Weights count as so large at least, in proportion to the other weights, for the rate."""
+_THINNED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+class TrainedModel:
+    """A student, what of it is trained, and how far it is from its teacher.
+
+    Attributes:
+        network: What computes it.
+        forms: Weights that are trained, by name.
+        unknown: Weights whose values have a form that would not be kept.
+        losses: What is made small, by output.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        teacher: Model,
+        batch: Batch,
+        settings: Settings,
+        excluded: Collection[str],
+    ) -> None:
+        """Find out what can be trained.
+
+        Args:
+            model: The student after `canonicalize`; not changed.
+            teacher: A model of the same inputs and outputs.
+            batch: Some inputs, and the teacher's outputs.
+            settings: How it is trained.
+            excluded: Initializers that keep their values.
+        """
+        self._model = model
+        self.losses: dict[str, Divergence] = divergences(teacher, batch[1], settings.temperature)
+        self._checks = divergences(teacher, batch[1], 1.0)
+        self.network = Network(model, batch[0])
+        biases = integer_biases(model)
+        self._biases = [b for b in biases if b.is_free]
+        tied = {name for b in biases if not b.is_free for name in (b.of_inputs, b.of_weight)}
+        found = {
+            name: form_of(
+                np.asarray(model.graph.initializers[name].data),
+                self.network.roles[name],
+                moves_levels=settings.moves_levels,
+            )
+            for name in self.network.trained
+            if name not in excluded and name not in tied
+        }
+        self.forms: dict[str, TiedForm] = {n: f for n, f in found.items() if f is not None}
+        self.unknown = tuple(n for n, f in found.items() if f is None)
+        initial = self.network.initial().items()
+        self._rest = {name: value for name, value in initial if name not in self.forms}
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """All that is trained."""
+        return [leaf for form in self.forms.values() for leaf in form.leaves]
+
+    def thinned(self) -> dict[str, Free]:
+        """Return the matrices and kernels of layers, whose elements may become zero."""
+        found = {}
+        for name, form in self.forms.items():
+            value = self._model.graph.initializers[name]
+            layers = all(node.is_op(*_THINNED) for node, _ in value.users)
+            if isinstance(form, Free) and form.leaf.dim() > 1 and layers:
+                found[name] = form
+        return found
+
+    def optimizer(self) -> tuple[Any, list[float]]:
+        """Return Adam, and what the rate of each leaf is multiplied with."""
+        leaves = self.leaves
+        sizes = [leaf.size for leaf in leaves]
+        least = _SMALLEST * float(np.median(sizes))
+        groups = [{"params": [leaf.tensor], "lr": 0.0} for leaf in leaves]
+        return torch.optim.Adam(groups, eps=1e-10), [max(size, least) for size in sizes]
+
+    def step(self, batch: Batch, optimizer: Any) -> float:
+        """Make a step, and return the loss before it."""
+        values = {name: form.value() for name, form in self.forms.items()}
+        loss = self._loss(batch, {**self._rest, **values}, self.losses)
+        leaves = self.leaves
+        tensors = [leaf.tensor for leaf in leaves]
+        gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.tensor.grad = None if gradient is None else leaf.held(gradient)
+        optimizer.step()
+        return float(loss.detach())
+
+    def distance(self, lessons: Lessons, rows: int) -> float:
+        """Return the divergence from the teacher of what would be written."""
+        values = {name: torch.from_numpy(form.exact()) for name, form in self.forms.items()}
+        total = weight = 0.0
+        with torch.no_grad():
+            for batch in lessons.batches(rows, None):
+                count = max(len(a) if a.ndim else 1 for a in batch[0].values())
+                found = self._loss(batch, {**self._rest, **values}, self._checks)
+                total, weight = total + count * float(found), weight + count
+        return total / max(weight, 1.0)
+
+    def written(self) -> dict[str, np.ndarray]:
+        """Return the weights as they are written, and what follows from them, by name."""
+        found = {name: form.exact() for name, form in self.forms.items()}
+        return found | rewritten(self._model, self._biases, found)
+
+    def state(self) -> list[np.ndarray]:
+        """Return a copy of all numbers that are trained."""
+        return [leaf.tensor.detach().contiguous().numpy().copy() for leaf in self.leaves]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Go back to numbers that `state` returned."""
+        with torch.no_grad():
+            for leaf, kept in zip(self.leaves, state, strict=True):
+                leaf.tensor.copy_(torch.from_numpy(kept))
+
+    def _loss(
+        self, batch: Batch, values: Mapping[str, Any], losses: Mapping[str, Divergence]
+    ) -> Any:
+        feeds, wanted = batch
+        made = self.network.run(feeds, values)
+        parts = [loss(made[name], torch.from_numpy(wanted[name])) for name, loss in losses.items()]
+        return torch.stack(parts).sum()
