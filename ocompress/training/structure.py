@@ -94,7 +94,7 @@ def _of_matrix(values: np.ndarray, moves_levels: bool) -> TiedForm | None:
     known = [_few_blocks(values)]
     if distinct <= _MOST_VALUES:
         known.append(_few_values(values))
-    elif known == [None] and distinct * _SHARED <= values.size:
+    elif known == [None] and distinct * _SHARED <= np.count_nonzero(values):
         return None
     found = min((k for k in known if k is not None), key=_bits, default=None)
     return Free(values, values != 0) if found is None else shared(*found, values.shape)
@@ -144,7 +144,7 @@ def _bits(found: Words) -> float:
 
 def _few_values(values: np.ndarray) -> Words | None:
     distinct, index = np.unique(values, return_inverse=True)
-    if len(distinct) * _SHARED > values.size:
+    if np.count_nonzero(distinct) * _SHARED > np.count_nonzero(values):  # zeros are a mask's
         return None
     return distinct[:, None], index.reshape(-1)
 
@@ -156,6 +156,7 @@ def _few_blocks(values: np.ndarray) -> Words | None:
         if size < 2 or values.size % size:
             continue
         words, index = np.unique(values.reshape(-1, size), axis=0, return_inverse=True)
-        if len(words) * _REPEATED <= values.size // size:
+        filled = np.count_nonzero(words, axis=1) > 0
+        if np.count_nonzero(filled) * _REPEATED <= np.count_nonzero(filled[index.reshape(-1)]):
             return words, index.reshape(-1)
     return None

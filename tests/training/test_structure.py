@@ -208,6 +208,16 @@ def test_sums_of_signs_stay_sums_of_signs(build: Callable[[], Array], moves: boo
     np.testing.assert_allclose(form.value().detach().numpy(), after, atol=3e-4)
 
 
+@pytest.mark.parametrize("share", [0.85, 0.95, 0.99])
+def test_zeros_alone_share_nothing(share: float) -> None:
+    weight = np.where(
+        np.random.default_rng(3).random((64, 96)) < share, np.float32(0), _draw(64, 96)
+    )
+    form = form_of(weight)
+    assert form.name == "free"
+    assert form.count == np.count_nonzero(weight)
+
+
 def test_what_repeats_otherwise_is_left_alone() -> None:
     buckets = _draw(1200)
     weight = np.take(buckets, RNG.integers(0, 1200, (200, 128)))

@@ -206,7 +206,11 @@ def test_images_are_augmented() -> None:
 
     rng = np.random.default_rng(0)
     image = rng.random((64, 3, 10, 12)).astype(np.float32)
-    feeds = {"x": image, "n": np.arange(64), "y": np.ones((64, 5), np.float32)}
+    feeds: dict[str, np.ndarray] = {
+        "x": image,
+        "n": np.arange(64),
+        "y": np.ones((64, 5), np.float32),
+    }
     for kind in ("flip", "shift", "noise"):
         for turned in (False, True):
             given = {**feeds, "x": np.moveaxis(image, 1, 3) if turned else image}
