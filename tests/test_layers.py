@@ -32,7 +32,8 @@ ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
 ALLOWED["profiling"] = ALLOWED["validation"]
-ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling"}
+ALLOWED["auto"] = ALLOWED["validation"] - {"runtime"} | {"validation", "profiling"}
+ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling", "auto"}
 ALLOWED["front"] = ALLOWED["report"] | {"report", "archive", "coding"}
 ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 
@@ -71,6 +72,7 @@ LONGEST = 50
 # They take dozens of options, one a line: here the lines of the body alone count.
 LISTS_OF_OPTIONS = {
     ("ocompress/cli/optimize.py", "optimize"),
+    ("ocompress/cli/plan.py", "plan"),
     ("ocompress/front/api.py", "optimize"),
 }
 FILES = sorted(p for top in ("ocompress", "passes") for p in (ROOT / top).rglob("*.py"))

@@ -21,6 +21,7 @@ from ocompress.cli.optimize import optimize
 from ocompress.cli.pack import pack
 from ocompress.cli.panels import OUTPUT
 from ocompress.cli.passes import passes
+from ocompress.cli.plan import plan
 from ocompress.cli.profile import profile
 from ocompress.cli.quoting import hint
 from ocompress.cli.recipes import cmake_dir, recipes
@@ -48,7 +49,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (optimize, distill, validate, profile, inspect, pack, unpack, info, passes, recipes)
+COMMANDS = (
+    optimize,
+    plan,
+    distill,
+    validate,
+    profile,
+    inspect,
+    pack,
+    unpack,
+    info,
+    passes,
+    recipes,
+)
 
 
 class _Command(TyperCommand):

@@ -15,6 +15,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress distill in.onnx out.onnx --student separable -d calib.npz \\\n"
         "  --passes 'tune{epochs=5},quant' --report out.html",
     ),
+    "plan": (
+        "ocompress plan in.onnx --data calib.npz --time 20s -o plan.toml",
+        "ocompress plan in.onnx -d calib.npz --for size --families channels,int8 \\\n"
+        "  --max-drop 0.01 --time 20s",
+    ),
     "validate": (
         "ocompress validate in.onnx out.onnx --data test.npz",
         "ocompress validate in.onnx out.onnx -d test.npz --gate gate.toml \\\n  --junit gate.xml",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ocompress.cli import arguments as a
 from ocompress.cli import outputs as o
+from ocompress.cli import plan_arguments as p
 from ocompress.cli.console import Printer
 from ocompress.stopping import RUN_SECONDS
 
@@ -22,6 +23,10 @@ def optimize(
     passes: a.Passes = "",
     recipe: a.Recipe = "",
     student: a.Student = "",
+    auto: p.Auto = False,
+    goal: p.For = "",
+    families: p.Families = "",
+    time: p.Time = "",
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -30,6 +35,7 @@ def optimize(
     max_latency: a.MaxLatency = "",
     max_latency_ratio: a.MaxLatencyRatio = None,
     max_size: a.MaxSize = "",
+    max_memory: p.MaxMemory = "",
     allow_slower: a.AllowSlower = False,
     allow_larger: a.AllowLarger = False,
     strict: a.Strict = False,
@@ -54,25 +60,20 @@ def optimize(
     no_color: o.NoColor = False,
 ) -> int:
     """Run passes over a model and write the smaller one, validated and measured."""
-    from ocompress.cli.optimizing import files_of, limit_on_latency, limit_on_size, perform
+    from ocompress.cli import budgets
+    from ocompress.cli.optimizing import files_of, perform
     from ocompress.cli.sinks import Sinks
-    from ocompress.front import Budget, Request, storage_for
+    from ocompress.front import Request, storage_for
 
     files = files_of(model, output, model_option, output_option)
     sinks = Sinks(
         report=report, form=report_format, summary=summary, depfile=depfile, as_json=as_json
     )
     given = max_latency or max_latency_ratio
-    latency = limit_on_latency(given, target, allow_slower, no_profile)
-    size = limit_on_size(max_size, allow_larger)
-    budget = Budget(
-        max_drop=max_drop,
-        metric=metric,
-        confidence=confidence,
-        max_latency_ratio=latency.ratio,
-        max_latency_ms=latency.absolute,
-        max_size_ratio=size.ratio,
-        max_bytes=size.absolute,
+    latency = budgets.limit_on_latency(given, target, allow_slower, no_profile)
+    size = budgets.limit_on_size(max_size, allow_larger)
+    planning = budgets.planning_if(
+        auto, goal, time, families, max_memory, allow_slower=allow_slower
     )
     request = Request(
         passes=passes,
@@ -86,7 +87,7 @@ def optimize(
         eval_data=eval_data or None,
         held_out=held_out,
         target=target,
-        budget=budget,
+        budget=budgets.budget_of(max_drop, metric, confidence, latency, size),
         seed=seed,
         threads=threads,
         batch=batch,
@@ -102,4 +103,4 @@ def optimize(
     printer = Printer(
         quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
     )
-    return perform(request, files, sinks, printer, dump=dump)
+    return perform(request, files, sinks, printer, dump=dump, planning=planning)

@@ -10,8 +10,7 @@ from ocompress.cli.console import Printer
 from ocompress.cli.progress import Bars
 from ocompress.cli.sinks import STDOUT, Sinks
 from ocompress.errors import OptionError
-from ocompress.front import Request, run
-from ocompress.front.limits import GivenLimit, latency_limit, size_limit
+from ocompress.front import Planning, Request, optimize_planned, run
 from ocompress.io import atomic_write, depfile, model_files
 from ocompress.pipeline import Dump, Instrument
 from ocompress.report import Optimization, document, pages, tables, tables_outcome
@@ -32,19 +31,29 @@ def perform(
     printer: Printer,
     *,
     dump: Path | None = None,
+    planning: Planning | None = None,
 ) -> int:
     """Optimize, write the reports, print the summary, and return the exit code."""
-    request.check()
+    checked(request, planning)
     sources = [*model_files(files.model), *request.files]
     weights = files.output.with_name(f"{files.output.name}.data")
     sinks.check([*sources, files.output, weights])
-    shown = {"model": str(files.model), "output": str(files.output), **request.settings()}
+    wanted = {} if planning is None else planning.settings()
+    shown = {
+        "model": str(files.model),
+        "output": str(files.output),
+        **request.settings(planned=planning is not None),
+        **wanted,
+    }
     printer.say(tables.settings(shown))
     with Bars(printer) as bars:
         hooks: list[Instrument] = [bars]
         if dump is not None:
             hooks.append(Dump(dump))
-        done = run(request, files.model, files.output, instruments=hooks)
+        if planning is None:
+            done = run(request, files.model, files.output, instruments=hooks)
+        else:
+            done = optimize_planned(request, planning, files.model, files.output, instruments=hooks)
     failures = [*done.broken, *(_idle(done) if request.strict else ())]
     report = document("optimize", {**done.settings, "strict": request.strict}, done.to_json())
     title = f"ocompress optimize {files.model}"
@@ -60,6 +69,18 @@ def perform(
     return exits.OVER_BUDGET if failures else exits.DONE
 
 
+def checked(request: Request, planning: Planning | None) -> None:
+    """Check a request before work starts.
+
+    Raises:
+        UsageError: If it cannot be done.
+    """
+    if planning is None:
+        request.check()
+    else:
+        planning.check(request)
+
+
 def _idle(done: Optimization) -> list[str]:
     names = ", ".join(r.name for r in done.idle)
     return [f"with --strict every pass must change something, but {names} did not"] if names else []
@@ -72,38 +93,6 @@ def _left_behind(done: Optimization) -> str:
         f"the best result reached is in {str(done.output)!r}, dated before its inputs so that a "
         "build makes it again"
     )
-
-
-def limit_on_latency(
-    given: float | str | None, target: str, allow_slower: bool, no_profile: bool
-) -> GivenLimit:
-    """Return the limit on latency that the options mean together.
-
-    Raises:
-        OptionError: If they contradict each other.
-    """
-    reasons = {
-        "--allow-slower": allow_slower,
-        "--no-profile": no_profile,
-        f"--target {target}, which cannot be timed here": target != "host",
-    }
-    for reason, there in reasons.items():
-        if given and there:
-            msg = f"--max-latency contradicts {reason}; leave one of them out"
-            raise OptionError(msg)
-    return latency_limit(None if allow_slower or no_profile else given or 1.0)
-
-
-def limit_on_size(given: str, allow_larger: bool) -> GivenLimit:
-    """Return the limit on size that the options mean together.
-
-    Raises:
-        OptionError: If they contradict each other.
-    """
-    if given and allow_larger:
-        msg = "--max-size contradicts --allow-larger; leave one of them out"
-        raise OptionError(msg)
-    return size_limit(None if allow_larger else given or 1.0)
 
 
 def files_of(

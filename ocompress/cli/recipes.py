@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(help="Recipe whose file to print.", show_de
 
 def recipes(name: Name = "", as_json: o.Json = False, no_color: o.NoColor = False) -> int:
     """List the recipes that come with ocompress, or print one to start your own from."""
-    from ocompress.front.request import find_recipe, known_recipes
+    from ocompress.front.recipe_files import find_recipe, known_recipes
     from ocompress.pipeline import Pipeline
     from ocompress.report import document, tables_recipes
 

@@ -6,14 +6,22 @@ from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
 from ocompress.front.job import run
+from ocompress.front.planning import find_plan, optimize_planned
+from ocompress.front.plans import SECONDS as PLAN_SECONDS
+from ocompress.front.plans import Planning, goal_named
 from ocompress.front.request import Request, storage_for
 
 __all__ = [
+    "PLAN_SECONDS",
     "Budget",
+    "Planning",
     "Request",
+    "find_plan",
+    "goal_named",
     "load",
     "load_archive",
     "optimize",
+    "optimize_planned",
     "pack",
     "profile",
     "run",

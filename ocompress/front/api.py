@@ -12,7 +12,15 @@ from ocompress.front import kinds
 from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, PathLike
 from ocompress.front.job import run
-from ocompress.front.limits import GivenLimit, latency_limit, size_limit
+from ocompress.front.limits import (
+    GivenLimit,
+    duration,
+    latency_limit,
+    memory_limit,
+    size_limit,
+)
+from ocompress.front.planning import optimize_planned
+from ocompress.front.plans import SECONDS, Planning, goal_named
 from ocompress.front.request import Data, Request, storage_for
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
@@ -28,6 +36,10 @@ def optimize(
     passes: str | Pipeline | Pass | Sequence[str | Pass] = "",
     recipe: PathLike | None = None,
     student: PathLike | None = None,
+    auto: bool = False,
+    goal: str = "latency",
+    time: float | str = SECONDS,
+    families: Sequence[str] = (),
     data: Data | None = None,
     labels: object = None,
     eval_data: Data | None = None,
@@ -42,6 +54,7 @@ def optimize(
     confidence: float | None = None,
     max_latency: float | str | None = 1.0,
     max_size: float | str | None = 1.0,
+    max_memory: float | str | None = None,
     budget: Budget | None = None,
     measure: bool = True,
     threads: int = 1,
@@ -72,6 +85,11 @@ def optimize(
         student: What the model is turned into before `passes` train it (`"tune"`): a form
             (`"separable"`, `"fire"`, `"shuffle"`, `"width=0.5"`, `"macs=0.5"`), another ONNX file
             with the same inputs and outputs, or passes.
+        auto: Whether the best passes and settings are found by measuring, in place of `passes`.
+        goal: What `auto` makes small: `"latency"`, `"size"` (of the .onnx), `"archive"` (of the
+            .ocz) or `"memory"`.
+        time: Time for `auto`, seconds or a text such as `"15m"`; the best so far is kept.
+        families: What `auto` may use, such as `["channels", "int8"]`; none means all.
         data: Inputs to calibrate on and to judge by: a file, a folder, `"module:function"`, an
             array of samples if the model has one input (shape [samples, ...]), a dict of such
             arrays by input name, or a list of feeds.
@@ -94,7 +112,8 @@ def optimize(
             `"0.5x"`) or a time on this machine (`"5ms"`); None is no limit.
         max_size: GivenLimit on the file: a ratio (`0.25`, `"0.25x"`) or bytes (`"2MB"`); None is no
             limit.
-        budget: The limits as one object, in place of the five above.
+        max_memory: For `auto`: the most memory that a run may take, bytes or a text (`"200MB"`).
+        budget: The limits as one object, in place of the five before `max_memory`.
         measure: Whether to measure latency; False lifts the limit on it.
         threads: Threads within an operator when measuring; 0 takes all cores.
         batch: Samples in a call that is timed, if the model leaves its batch free.
@@ -124,22 +143,8 @@ def optimize(
     """
     kinds.instance("target", target, "the name of a target, or one", str, Target)
     kinds.instance("instruments", instruments, "a list of instruments", list, tuple)
-    if budget is None:
-        size = size_limit(max_size)
-        latency = latency_limit(max_latency) if kinds.truth("measure", measure) else GivenLimit()
-        budget = Budget(
-            max_drop=_drop(max_drop),
-            metric=_named(metric),
-            confidence=kinds.number("confidence", confidence, optional=True),
-            max_latency_ratio=latency.ratio,
-            max_latency_ms=latency.absolute,
-            max_size_ratio=size.ratio,
-            max_bytes=size.absolute,
-        )
-    elif (max_drop, metric, confidence, max_latency, max_size) != (None, "auto", None, 1.0, 1.0):
-        msg = "a budget and single limits are mutually exclusive; give one"
-        raise OptionError(msg)
-    kinds.instance("budget", budget, "an ocompress.Budget", Budget)
+    limits = (max_drop, metric, confidence, max_latency, max_size)
+    budget = budget_from(budget, *limits, measure=kinds.truth("measure", measure))
     where = kinds.file("output", output, optional=True)
     request = Request(
         passes=_passes(passes),
@@ -165,7 +170,80 @@ def optimize(
         on_fail=on_fail,
         touch=kinds.truth("touch", touch),
     )
-    return run(request, model, where, instruments=instruments)
+    if not kinds.truth("auto", auto):
+        _no_plan(goal, time, families, max_memory)
+        return run(request, model, where, instruments=instruments)
+    planning = planning_from(goal, time, families, max_memory)
+    return optimize_planned(request, planning, model, where, instruments=instruments)
+
+
+def budget_from(
+    budget: Budget | None,
+    max_drop: object,
+    metric: str | Callable[..., Any],
+    confidence: object,
+    max_latency: float | str | None,
+    max_size: float | str | None,
+    *,
+    measure: bool,
+) -> Budget:
+    """Return the limits of a call, given one by one or as one object; see `optimize`.
+
+    Raises:
+        UsageError: If one makes no sense, or both are given.
+    """
+    if budget is not None:
+        kinds.instance("budget", budget, "an ocompress.Budget", Budget)
+        if (max_drop, metric, confidence, max_latency, max_size) != (None, "auto", None, 1.0, 1.0):
+            msg = "a budget and single limits are mutually exclusive; give one"
+            raise OptionError(msg)
+        return budget
+    size = size_limit(max_size)
+    latency = latency_limit(max_latency) if measure else GivenLimit()
+    return Budget(
+        max_drop=_drop(max_drop),
+        metric=_named(metric),
+        confidence=kinds.number("confidence", confidence, optional=True),
+        max_latency_ratio=latency.ratio,
+        max_latency_ms=latency.absolute,
+        max_size_ratio=size.ratio,
+        max_bytes=size.absolute,
+    )
+
+
+def planning_from(
+    goal: str, time: float | str, families: Sequence[str], max_memory: float | str | None
+) -> Planning:
+    """Return how a plan is looked for; see `optimize`.
+
+    Raises:
+        UsageError: If one makes no sense.
+    """
+    kinds.instance("families", families, "a list of names", list, tuple)
+    return Planning(
+        goal=goal_named(goal),
+        seconds=duration(time),
+        families=tuple(families),
+        max_memory=memory_limit(max_memory),
+    )
+
+
+def _no_plan(goal: object, time: object, families: object, max_memory: object) -> None:
+    """Refuse what only plans take where none is asked for.
+
+    Raises:
+        OptionError: Naming it.
+    """
+    given = {
+        "goal": goal != "latency",
+        "time": time != SECONDS,
+        "families": families != (),
+        "max_memory": max_memory is not None,
+    }
+    for name, there in given.items():
+        if there:
+            msg = f"{name} is for plans; give auto=True, or leave it out"
+            raise OptionError(msg)
 
 
 def _drop(given: object) -> float | str | None:

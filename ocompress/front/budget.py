@@ -170,7 +170,7 @@ class Budget:
                     threads=threads,
                 )
             )
-        limit = None if feeds is None else self._latency_ratio(original, feeds, threads)
+        limit = None if feeds is None else self.latency_ratio(original, feeds, threads)
         if limit is not None and feeds is not None:
             guard = LatencyGuard(
                 original,
@@ -183,7 +183,7 @@ class Budget:
             made.append(guard)
         return made
 
-    def _latency_ratio(self, original: Model, feeds: Feeds, threads: int) -> float | None:
+    def latency_ratio(self, original: Model, feeds: Feeds, threads: int) -> float | None:
         """Return the limit on latency as a ratio; one in milliseconds takes a measurement."""
         limits = [self.max_latency_ratio] if self.max_latency_ratio is not None else []
         if self.max_latency_ms is not None:

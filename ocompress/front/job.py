@@ -12,26 +12,14 @@ from ocompress.analysis import MeasurementStore
 from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
+from ocompress.front.bench import Bench, watched
 from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
 from ocompress.front.judging import far_off, judge, too_large, too_slow
-from ocompress.front.large import LARGE, Release, count_and_let_go, judge_large, let_go
+from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
-from ocompress.front.reference import check_domains, try_out
 from ocompress.front.request import Request
-from ocompress.front.samples import open_samples
-from ocompress.front.shorter import Contest, Prefixes
-from ocompress.front.witness import UNCHECKED, witness
-from ocompress.io import (
-    Dataset,
-    Feeds,
-    as_dataset,
-    check_output,
-    load_model,
-    model_files,
-    one_call,
-    stage_model,
-    synthetic_data,
-)
+from ocompress.front.shorter import Contest
+from ocompress.io import check_output, load_model, model_files, stage_model
 from ocompress.ir import Model, to_proto
 from ocompress.pipeline import (
     Allowance,
@@ -42,13 +30,14 @@ from ocompress.pipeline import (
     PassRecord,
     Pipeline,
     PipelineResult,
+    Prefixes,
     Status,
 )
 from ocompress.profiling import LatencyGuard, LayerClock, ProfileResult
 from ocompress.report import Optimization, Tried
 from ocompress.report.optimization import idle
 from ocompress.stopping import time_limit
-from ocompress.validation import AccuracyGuard, Measure
+from ocompress.validation import Measure
 
 _SECONDS = 1.0
 """Time for each model when the result is measured."""
@@ -64,35 +53,58 @@ def run(
     """Do what a request asks; see `ocompress.optimize`."""
     request.check()
     with time_limit(request.timeout):
-        return _run(request, model, output, instruments)
+        files = files_read(request, model, output)
+        original, path = as_model(model)
+        lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
+        bench = Bench(request, original, path, instruments, lossy=lossy)
+        return attempt(bench, request, output, files)
 
 
-def _run(
-    request: Request,
-    model: ModelLike,
-    output: Path | None,
-    instruments: Sequence[Instrument],
-) -> Optimization:
+def files_read(request: Request, model: ModelLike, output: Path | None) -> list[Path]:
+    """Return the files that are read, which results must not replace.
+
+    Raises:
+        UsageError: If the output would replace one.
+    """
     files = [*request.files]
     if isinstance(model, str | os.PathLike):
         files += model_files(os.fspath(model))
     if output is not None:
         check_output(output, files)
-    original, path = as_model(model)
-    job = _Job(request, original, path, tuple(instruments))
+    return files
+
+
+def attempt(
+    bench: Bench,
+    request: Request,
+    output: Path | None,
+    files: Sequence[Path],
+    *,
+    last: bool = True,
+) -> Optimization:
+    """Run the pipeline of a request, judge its result and write it.
+
+    Args:
+        bench: The original and what judges look at.
+        request: What to run on it.
+        output: Where the result goes, None for nowhere.
+        files: What must survive.
+        last: Whether a result that breaks its budget is written nevertheless, as the request says.
+    """
+    job = _Job(bench, request)
     result = job.run_passes()
     with stage_beside(output) as stage:
-        written = as_recorded(result.model, original)
+        written = as_recorded(result.model, bench.original)
         stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
         coded = in_archive(stage.path) if _counts_bytes(request.pipeline, result) else None
         touched = False
         failed = job.broken or (request.strict and idle(result.records))
-        kept = output is not None and not (failed and request.on_fail == "discard")
+        kept = output is not None and not (failed and (request.on_fail == "discard" or not last))
         if kept:
             date = older_than(files) if failed else None
             touched = stage.publish(touch=request.touch, date=date)
-    source = str(path) if path is not None else ""
+    source = str(bench.path) if bench.path is not None else ""
     settings = {"model": source, "output": str(output or ""), **request.settings()}
     settings["limit"] = job.limit or None
     return Optimization(
@@ -130,37 +142,33 @@ class _Judged:
 
 
 class _Job:
-    """One optimization between reading and writing."""
+    """One run of a pipeline between reading and writing."""
 
-    def __init__(
-        self, request: Request, original: Model, path: Path | None, hooks: tuple[Instrument, ...]
-    ) -> None:
-        self.request, self.original, self.path, self._hooks = request, original, path, hooks
+    def __init__(self, bench: Bench, request: Request) -> None:
+        self.bench, self.request, self.original = bench, request, bench.original
         self.broken: list[str] = []
-        self.remarks: list[str] = []
         self.limit = ""
         self.tried: list[Tried] = []
         self._measures: Mapping[str, Measure] = {}
-        self._large = original.weight_bytes > LARGE
+        self._samples, self._call = bench.samples, bench.call
+        self._own_remarks: list[str] = []
         self._lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
-        self._samples = open_samples(request, original, apart=self._lossy)
-        self.remarks.extend(self._samples.remarks)
-        for sentence in self._samples.announcements:
-            self._announce(sentence)
-        self._sample = self._try_out()
-        self._call = self._timed_call()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know."""
+        return [*self.bench.remarks, *self._own_remarks]
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
-        hooks = (*self._hooks, Release(self.original)) if self._large else self._hooks
-        threads, seed = self.request.threads, self.request.seed
-        look = witness(self.original, self._samples.fit, self._sample, threads=threads, seed=seed)
-        if look is None:
-            self.remarks.append(UNCHECKED)
+        hooks = self.bench.hooks
+        if self.bench.large:
+            hooks = (*hooks, Release(self.original))
+        look = self.bench.witness()
         guards, prefixes = self._guards(), Prefixes()
         clock = None
         if any(isinstance(guard, LatencyGuard) for guard in guards) and self._call is not None:
-            clock = LayerClock(next(iter(self._call)), threads=threads)
+            clock = LayerClock(next(iter(self._call)), threads=self.request.threads)
         store = MeasurementStore(folder=self.request.cache, data=self._samples.fit)
 
         def run_one(
@@ -169,7 +177,7 @@ class _Job:
             manager = PassManager(
                 target=self.request.device,
                 data=self._samples.fit,
-                seed=seed,
+                seed=self.request.seed,
                 guards=guards,
                 clock=clock,
                 instruments=(*hooks, *more),
@@ -192,26 +200,26 @@ class _Job:
     def judge(self, result: PipelineResult, staged: Path) -> _Judged:
         """Validate and measure the file as it was written."""
         written = load_model(staged)
-        if self._large and self._samples.judged_on is None:
+        if self.bench.large and self._samples.judged_on is None:
             found = judge_large(self.original, written, staged, self.request.pipeline.domains())
         else:
             found, notes = judge(
                 self.request, self.original, written, self._samples, self._measures
             )
-            self.remarks.extend(notes)
+            self._own_remarks.extend(notes)
         wrong = next((c.message for c in found.structure if not c.passed), "")
         if wrong:
             msg = f"the optimized model is invalid, so it was not written: {wrong}"
             raise PassError(msg)
         self.broken.extend(c.message for c in found.related if not c.passed)
-        self.remarks.extend(found.remarks)
+        self._own_remarks.extend(found.remarks)
         sizes = (self._bytes(), file_bytes(staged))
         self.broken.extend(too_large(self.request.budget, sizes))
         let_go(written)
         # of the file, packed weights would count as the parts they are made of
         both = (self.original, result.model)
-        before, after = (count_and_let_go(m, self._sample) for m in both)
-        self.remarks.extend(far_off(self.request.budget, found))
+        before, after = (count_and_let_go(m, self.bench.sample) for m in both)
+        self._own_remarks.extend(far_off(self.request.budget, found))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
 
     @property
@@ -221,55 +229,29 @@ class _Job:
         both = () if fit is None else (fit,) if judged is fit else (fit, judged)
         return sum(data.samples for data in both if data is not None)
 
-    def _announce(self, sentence: str) -> None:
-        for hook in self._hooks:
-            hook.announce(sentence)
-
-    def _try_out(self) -> Feeds | None:
-        if self._large:
-            check_domains(self.original)
-            self.remarks.append("the model is too large to be timed here; use ocompress profile")
-            return None
-        feeds, why = try_out(self.original, self._samples.fit, threads=self.request.threads)
-        if feeds is None:
-            self.remarks.append(f"latency was not measured: {why}")
-        return feeds
-
-    def _timed_call(self) -> Dataset | None:
-        """Return the feed that is timed as data of one call, None if nothing can be run."""
-        if self._sample is None:
-            return None
-        batch = self.request.batch
-        if batch == 1:
-            return as_dataset([self._sample], self.original)
-        fit = self._samples.fit
-        data = fit if fit is not None else synthetic_data(self.original, batch)
-        return one_call(self.original, data, batch, threads=self.request.threads)
-
     def _guards(self) -> list[Guard]:
         if not self._lossy:
             return []
-        timed = self.request.device.is_host and self.request.measure
-        guards = self.request.limits.guards(
+        request, samples = self.request, self._samples
+        guards = request.limits.guards(
             self.original,
-            None if self.request.synthetic else self._samples.judged_on,
-            next(iter(self._call)) if timed and self._call is not None else None,
-            self.request.pipeline.passes,
-            fitted=self._samples.fit,
-            threads=self.request.threads,
-            seed=self.request.seed,
+            None if request.synthetic else samples.judged_on,
+            None if request.pipeline.fixed else self.bench.timed,  # then the result alone is timed
+            request.pipeline.passes,
+            fitted=samples.fit,
+            threads=request.threads,
+            seed=request.seed,
         )
-        for guard in guards:
-            if isinstance(guard, AccuracyGuard):
-                self.limit, self._measures = guard.meaning, guard.measures
-                self._announce(f"limit: {guard.meaning}")
-                if guard.too_few:
-                    self.remarks.append(guard.too_few)
+        guard, self._measures = watched(guards)
+        if guard is not None:
+            self.limit = guard.meaning
+            self.bench.announce(f"limit: {guard.meaning}")
+            if guard.too_few:
+                self._own_remarks.append(guard.too_few)
         return guards
 
     def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
-        request = self.request
-        if self._call is None or not request.measure or not request.device.is_host:
+        if self.bench.timed is None:
             return None
         found = self._profile(written, staged, _SECONDS)
         if too_slow(self.request.limits, found):  # a longer look, as the guards take one
@@ -286,11 +268,13 @@ class _Job:
             seconds=seconds,
             memory=False,
             path=staged,
-            against_path=self.path,
+            against_path=self.bench.path,
             seed=self.request.seed,
         )
 
     def _bytes(self) -> int:
-        if self.path is not None:
-            return file_bytes(self.path)
-        return self.original.weight_bytes if self._large else to_proto(self.original).ByteSize()
+        if self.bench.path is not None:
+            return file_bytes(self.bench.path)
+        return (
+            self.original.weight_bytes if self.bench.large else to_proto(self.original).ByteSize()
+        )

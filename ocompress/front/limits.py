@@ -12,6 +12,7 @@ from ocompress.errors import OptionError
 _WRITTEN = re.compile(r"\s*([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zµμ%]*)\s*", re.IGNORECASE)
 _RATIOS = {"x": 1.0, "%": 0.01}
 _MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _LARGEST_BARE = 2.0
 """Numbers from here on, written without a unit, are taken for milliseconds or bytes by mistake."""
@@ -46,6 +47,39 @@ def size_limit(given: float | str | None) -> GivenLimit:
         OptionError: If it is neither, or not above 0.
     """
     return _limit("max size", given, _BYTES, "2MB")
+
+
+def memory_limit(given: float | str | None) -> float | None:
+    """Read a limit on memory in bytes (`200MB`, `1.5GiB`); None is none.
+
+    Raises:
+        OptionError: If it is no number of bytes, or not above 0.
+    """
+    if given is None:
+        return None
+    written = _WRITTEN.fullmatch(str(given))
+    if written is not None and written[2].lower() not in _BYTES:
+        msg = f"max memory {given} is no number of bytes; write one with a unit, such as 200MB"
+        raise OptionError(msg)
+    return _limit("max memory", given, _BYTES, "200MB").absolute
+
+
+def duration(given: float | str) -> float:
+    """Read a time in seconds (`90`, `90s`, `15m`, `1h`).
+
+    Raises:
+        OptionError: If it is none, or not above 0.
+    """
+    found = _WRITTEN.fullmatch(str(given))
+    number = _number(found[1]) if found else None
+    unit = found[2].lower() if found else ""
+    if isinstance(given, bool) or number is None or unit not in _SECONDS:
+        msg = f"time {given!r} is no time; write seconds or a unit, such as 90s or 15m"
+        raise OptionError(msg)
+    if not 0 < number < math.inf:
+        msg = f"time {given} must be above 0"
+        raise OptionError(msg)
+    return number * _SECONDS[unit]
 
 
 def _limit(

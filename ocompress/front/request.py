@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ocompress import targets
-from ocompress.errors import DataError, OptionError, RecipeError
+from ocompress.errors import DataError, OptionError
 from ocompress.front.budget import Budget
+from ocompress.front.recipe_files import find_recipe
 from ocompress.front.students import Student, students
 from ocompress.io import Dataset, data_files, model_files, module_files
 from ocompress.io.archives import SUFFIX as ARCHIVE
@@ -155,7 +155,8 @@ class Request:
             return Pipeline.of([packing])
         given = self._given.passes
         known = {p.name for p in given}
-        return Pipeline(given if packing.name in known else (*given, packing))
+        fixed = self._given.fixed
+        return Pipeline(given if packing.name in known else (*given, packing), fixed)
 
     @cached_property
     def _given(self) -> Pipeline:
@@ -163,7 +164,7 @@ class Request:
         if self.student is None:
             return given
         canonical, *rest = given.passes
-        return Pipeline.of([canonical, *students(str(self.student)), *rest])
+        return Pipeline.of([canonical, *students(str(self.student)), *rest], fixed=given.fixed)
 
     @property
     def _named(self) -> Pipeline:
@@ -207,7 +208,9 @@ class Request:
         """The files it reads beside the model; results must not replace them."""
         named = (self.data, self.eval_data, self.labels, self.preprocess, self.recipe)
         found = [path for spec in named for path in data_files(spec)]
-        files = [Path(p.file) for p in self.pipeline.passes if isinstance(p, Student)]
+        named_passes = self.passes or self.recipe or self.student
+        passes = self.pipeline.passes if named_passes else ()
+        files = [Path(p.file) for p in passes if isinstance(p, Student)]
         found += [part for file in files for part in model_files(file)]
         return [*found, *module_files(self.data, self.eval_data, self.budget.metric)]
 
@@ -229,11 +232,15 @@ class Request:
         if self.data is None:
             self.budget.check_data(None)
 
-    def settings(self) -> dict[str, Any]:
-        """Return the resolved settings, JSON-able, for people and reports."""
-        budget = self.limits
+    def settings(self, *, planned: bool = False) -> dict[str, Any]:
+        """Return the resolved settings, JSON-able, for people and reports.
+
+        Args:
+            planned: Whether the passes are still to be found.
+        """
+        budget = self.budget if planned else self.limits
         return {
-            "passes": str(self.pipeline),
+            "passes": None if planned else str(self.pipeline),
             "recipe": str(self.recipe) if self.recipe is not None else None,
             "student": str(self.student) if self.student is not None else None,
             "data": _name(self.data) if self.data is not None else _synthetic(self.synthetic),
@@ -264,27 +271,6 @@ def storage_for(storage: str, output: Path | None) -> str:
     if storage != "auto":
         return storage
     return "plain" if output is not None and output.suffix == ARCHIVE else "packed"
-
-
-def find_recipe(text: str) -> Path:
-    """Return the file of a recipe: a path, or the name of one in the package.
-
-    Raises:
-        RecipeError: Naming the recipes there are.
-    """
-    if Path(text).is_file():
-        return Path(text)
-    known = {path.stem: path for path in known_recipes()}
-    if text in known:
-        return known[text]
-    msg = f"recipe {text!r} is not a file nor one of {', '.join(known)}"
-    raise RecipeError(msg)
-
-
-def known_recipes() -> list[Path]:
-    """Return the recipes that come with the package, by name."""
-    folder = Path(str(resources.files("ocompress") / "recipes"))
-    return sorted(folder.glob("*.toml"))
 
 
 def _name(source: object) -> str | None:

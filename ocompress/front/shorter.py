@@ -9,20 +9,19 @@ model before it on. What was asked for stays unless something shorter is faster 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
     Allowance,
-    Instrument,
     Limit,
     Numerics,
-    Pass,
     PassRecord,
     Pipeline,
     PipelineResult,
+    Prefixes,
     Status,
 )
 from ocompress.report import Tried
@@ -31,30 +30,6 @@ Begun = Sequence[tuple[PassRecord, Model]]
 """Records of the first passes of a pipeline, each with the model after it."""
 SLOWER, LARGER = 1.03, 1.01
 """Factors of time and bytes by which one model has to be worse than another, both at once."""
-
-
-@dataclass
-class Prefixes(Instrument):
-    """Keeps the model after every pass."""
-
-    after: list[tuple[PassRecord, Model]] = field(default_factory=list)
-
-    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
-        """Keep it."""
-        self.after.append((record, model))
-
-    def of(self, result: PipelineResult) -> list[tuple[PassRecord, Model]]:
-        """Return the records of a result, each with the model after it.
-
-        A pass that made something else than it should runs again with those before it, and only
-        its last run counts.
-        """
-        models = {id(record): model for record, model in self.after}
-        found: list[tuple[PassRecord, Model]] = []
-        for record in result.records:  # one that was taken back later is another record
-            kept = models.get(id(record))
-            found.append((record, kept if kept is not None else found[-1][1]))
-        return found
 
 
 @dataclass
@@ -81,7 +56,7 @@ class Contest:
             asked: What became of it.
             prefixes: The models on the way.
         """
-        limited = self.allowance.has(Limit.DROP)
+        limited = self.allowance.has(Limit.DROP) and not pipeline.fixed
         done = _that_did_anything(pipeline, asked)
         if not limited or len(done) < 2:
             return asked, []

@@ -102,6 +102,12 @@ class Model:
             raise ValueError(msg)
         return _unpickled, (proto.SerializeToString(),)
 
+    def alias(self) -> Model:
+        """Return another model of the very same content, nodes included; `become` parts them."""
+        other = Model(self.graph, self.opsets)
+        other.become(self)
+        return other
+
     def become(self, other: Model) -> None:
         """Take over the content of `other`, which must not be used afterwards."""
         self.graph, self.opsets = other.graph, other.opsets

@@ -17,7 +17,7 @@ from ocompress.ir import Model
 from ocompress.lossy import applying
 from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
-from ocompress.lossy.rehearsing import misled
+from ocompress.lossy.remembering import proposed
 from ocompress.lossy.search import Search
 from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict
 from ocompress.planning import Move, MoveTable, Resource
@@ -75,6 +75,9 @@ class Proposal(ABC):
         """Whether a plan is worth nothing where the model does not measure faster for it."""
         return bool(plan)
 
+    def serve(self, item: Any) -> None:  # noqa: B027
+        """Take the options of a pass that differs in nothing but `LossyPass.aims`."""
+
     def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
         """Learn that the move of a part does not pay; by default nothing follows from that."""
 
@@ -122,12 +125,7 @@ class TableProposal(Proposal):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What came of a proposal.
-
-    Attributes:
-        plan: The moves that were made.
-        built: The model of them; None if nothing changes.
-    """
+    """What came of a proposal: the moves that were made, and the model (None: as it was)."""
 
     plan: Plan = field(default_factory=dict)
     built: Built | None = None
@@ -139,6 +137,8 @@ class LossyPass(Pass):
     numerics = Numerics.LOSSY
     noun: ClassVar[str] = "moves"
     """What its moves are, for people."""
+    aims: ClassVar[tuple[str, ...]] = ()
+    """Goals that only `asked` looks at, so that one proposal serves all settings."""
     overlaps: ClassVar[bool] = False
     """Whether moves change layers of other parts, so that each has to be timed alone."""
 
@@ -199,10 +199,12 @@ class LossyPass(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Propose, choose, build and prove."""
-        blind = self.blind()
-        item = blind if blind is not None and misled(self, blind, model, ctx) else self
-        proposal = item.propose(model, ctx)
-        return item.finish(model, proposal, choose(item, model, proposal, ctx), ctx)
+        item, subject, proposal = proposed(self, model, ctx)
+        face = model if subject is model else subject.alias()
+        outcome = item.finish(face, proposal, choose(item, subject, proposal, ctx), ctx)
+        if face.graph is not subject.graph:
+            model.become(face)
+        return outcome
 
 
 def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> Chosen:

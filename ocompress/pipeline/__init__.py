@@ -5,8 +5,9 @@ from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.clock import Clock
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.guard import Equivalence, Guard, Limit, Verdict
-from ocompress.pipeline.instruments import Dump, Instrument
+from ocompress.pipeline.instruments import Dump, Instrument, Prefixes
 from ocompress.pipeline.manager import PassManager
+from ocompress.pipeline.memo import ProposalMemo
 from ocompress.pipeline.options import option
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
@@ -29,6 +30,8 @@ __all__ = [
     "PassRecord",
     "Pipeline",
     "PipelineResult",
+    "Prefixes",
+    "ProposalMemo",
     "Status",
     "Verdict",
     "all_passes",

@@ -21,6 +21,7 @@ from ocompress.pipeline import unspoken
 from ocompress.pipeline.allowance import Allowance
 from ocompress.pipeline.base import Family, Outcome, Pass
 from ocompress.pipeline.clock import Clock
+from ocompress.pipeline.memo import ProposalMemo
 from ocompress.targets.target import Target
 
 
@@ -38,6 +39,10 @@ class Context:
     """The passes that run after it, whose statistics are gathered in the same sweep."""
     previewing: bool = False
     """Whether passes only say what they would do."""
+    fixed: bool = False
+    """Whether the pass does what its options say, whatever is allowed, see `Pipeline.fixed`."""
+    proposals: ProposalMemo | None = None
+    """What passes of fixed pipelines proposed for models before; None remembers nothing."""
     allowance: Allowance = field(default_factory=Allowance)
     """What the model may cost after the pass, if it is lossy."""
     clock: Clock | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from ocompress.ir import Model, text
 
 if TYPE_CHECKING:
     from ocompress.pipeline.base import Pass
-    from ocompress.pipeline.records import PassRecord
+    from ocompress.pipeline.records import PassRecord, PipelineResult
 
 
 class Instrument:
@@ -56,3 +58,33 @@ class Dump(Instrument):
         if record.changed:
             path = self._folder / f"{self._count:02d}-{item.name}.txt"
             atomic_write(path, text(model))
+
+
+@dataclass
+class Prefixes(Instrument):
+    """Keeps the model after every pass."""
+
+    after: list[tuple[PassRecord, Model]] = field(default_factory=list)
+
+    def after_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        """Keep it."""
+        self.after.append((record, model))
+
+    def of(
+        self, result: PipelineResult, begun: Sequence[tuple[PassRecord, Model]] = ()
+    ) -> list[tuple[PassRecord, Model]]:
+        """Return the records of a result, each with the model after it.
+
+        A pass that made something else than it should runs again with those before it, and only
+        its last run counts.
+
+        Args:
+            result: What became of the pipeline.
+            begun: What it began with.
+        """
+        models = {id(record): model for record, model in (*begun, *self.after)}
+        found: list[tuple[PassRecord, Model]] = []
+        for record in result.records:  # one that was taken back later is another record
+            kept = models.get(id(record))
+            found.append((record, kept if kept is not None else found[-1][1]))
+        return found

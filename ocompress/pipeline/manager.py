@@ -20,6 +20,7 @@ from ocompress.pipeline.context import Context
 from ocompress.pipeline.faithful import CheckedStep, find_lie
 from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
 from ocompress.pipeline.instruments import Instrument
+from ocompress.pipeline.memo import ProposalMemo
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
 from ocompress.pipeline.recovery import Unjudged, is_made_good
@@ -44,6 +45,7 @@ class PassManager:
         previewing: Whether passes only say what they would do, see `Pass.preview`.
         allow_slower: Whether the user takes results that are slower.
         store: What was measured on the data; given to several managers, they share it.
+        proposals: What passes of fixed pipelines proposed; shared in the same way.
     """
 
     target: Target
@@ -57,6 +59,7 @@ class PassManager:
     previewing: bool = False
     allow_slower: bool = False
     store: MeasurementStore = field(default_factory=MeasurementStore)
+    proposals: ProposalMemo | None = None
 
     def run(
         self, pipeline: Pipeline, model: Model, begun: Sequence[tuple[PassRecord, Model]] = ()
@@ -83,7 +86,9 @@ class PassManager:
             diagnostics=self.diagnostics,
             seed=self.seed,
             allowance=Allowance(self.guards),
-            clock=self.clock,
+            clock=None if pipeline.fixed else self.clock,
+            proposals=self.proposals if pipeline.fixed else None,
+            fixed=pipeline.fixed,
             previewing=self.previewing,
             allow_slower=self.allow_slower,
             progress=self._progress,
@@ -201,7 +206,8 @@ class PassManager:
         candidate = best.clone()
         start = time.perf_counter()
         try:
-            outcome = context.run_one(item, candidate)
+            seen = replace(context, allowance=Allowance()) if context.fixed else context
+            outcome = seen.run_one(item, candidate)
             if outcome and item.numerics is Numerics.LOSSY:
                 _keep_storage(best, candidate, context)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,25 @@ FIRST = "canonicalize"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Passes in the order they run; `canonicalize` is put first if it is not there."""
+    """Passes in the order they run; `canonicalize` is put first if it is not there.
+
+    Attributes:
+        passes: The passes.
+        fixed: Whether passes do what their options say and nothing else: limits and this machine's
+            clock judge what they made, and choose nothing. So the same bytes come out whatever the
+            machine is busy with.
+    """
 
     passes: tuple[Pass, ...]
+    fixed: bool = False
 
     @staticmethod
-    def of(passes: Sequence[Pass]) -> Pipeline:
+    def of(passes: Sequence[Pass], *, fixed: bool = False) -> Pipeline:
         """Make a pipeline.
+
+        Args:
+            passes: The passes.
+            fixed: Whether limits and clocks choose nothing.
 
         Raises:
             OptionError: If a pass stands before one that must not come later.
@@ -38,7 +51,7 @@ class Pipeline:
                     better = ",".join(str(i) for i in _ordered(items) if i.name != FIRST)
                     msg = f"pass {later.name!r} must come before {item.name!r}; say {better!r}"
                     raise OptionError(msg)
-        return Pipeline(tuple(items))
+        return Pipeline(tuple(items), fixed)
 
     @staticmethod
     def parse(text: str) -> Pipeline:
@@ -60,7 +73,7 @@ class Pipeline:
 
     @staticmethod
     def from_recipe(path: Path) -> Pipeline:
-        """Read a TOML recipe: one `[[pass]]` table per pass, `name` and its options.
+        """Read a TOML recipe: one `[[pass]]` table per pass, `name` and its options; and `fixed`.
 
         Raises:
             RecipeError: If the file does not parse or has other entries.
@@ -72,11 +85,25 @@ class Pipeline:
             raise RecipeError(msg) from error
         tables = content.pop("pass", [])
         content.pop("description", None)
+        fixed = content.pop("fixed", False)
+        if not isinstance(fixed, bool):
+            msg = f"recipe {path}: fixed is true or false, not {fixed!r}"
+            raise RecipeError(msg)
         if content or not isinstance(tables, list) or not tables:
             other = f"; unknown entry {next(iter(content))!r}" if content else ""
             msg = f"recipe {path} must hold one or more [[pass]] tables{other}"
             raise RecipeError(msg)
-        return Pipeline.of([_from_table(path, t) for t in tables])
+        return Pipeline.of([_from_table(path, t) for t in tables], fixed=fixed)
+
+    def to_recipe(self, description: str = "") -> str:
+        """Return the pipeline as a recipe, every option written out."""
+        lines = [f"description = {_toml(description)}"] if description else []
+        lines += ["fixed = true"] if self.fixed else []
+        for item in self.passes:
+            lines += ["", "[[pass]]", f"name = {_toml(item.name)}"]
+            given = {key: value for key, value in item.settings().items() if value is not None}
+            lines += [f"{key} = {_toml(value)}" for key, value in given.items()]
+        return "\n".join(lines).lstrip("\n") + "\n"
 
     def domains(self) -> frozenset[str]:
         """Return the operator domains that the passes may bring into a model."""
@@ -105,6 +132,17 @@ def _first(items: Sequence[Pass]) -> Pass:
     if spec is None or wanted <= spec.default or wanted > (spec.info.at_most or wanted):
         return cls()
     return cls.from_options({"opset": wanted})
+
+
+def _toml(value: object) -> str:
+    """Return the value of an option as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):  # the escapes of JSON are all TOML's
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _from_table(path: Path, table: object) -> Pass:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocompress.analysis.cost import Cost
+from ocompress.auto import Plan
 from ocompress.diagnostics import Remark
 from ocompress.ir import Facet, Model
 from ocompress.pipeline import PassRecord, PipelineResult, Status
@@ -60,6 +61,7 @@ class Optimization:
         tried: What was asked for and shorter pipelines, where some were tried.
         broken: The budgets that did not hold, one sentence each.
         remarks: What else a reader must know, one sentence each.
+        plan: How the passes were chosen, None if they were given.
     """
 
     settings: Mapping[str, Any]
@@ -77,6 +79,7 @@ class Optimization:
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     discarded: bool = False
+    plan: Plan | None = None
 
     @property
     def model(self) -> Model:
@@ -116,6 +119,7 @@ class Optimization:
                 "cost": self.cost[1].to_json(),
             },
             "coded": self.coded.to_json() if self.coded else None,
+            "plan": self.plan.to_json() if self.plan else None,
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "passes": [self._pass(r) for r in self.pipeline.records],
             "validation": self.validation.to_json(),

@@ -7,11 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import RenderableType
+from rich.text import Text
 
+from ocompress.auto import Plan
 from ocompress.profiling import ProfileResult
-from ocompress.report import tables, tables_coded, tables_device, tables_profile, tables_validation
+from ocompress.report import (
+    tables,
+    tables_coded,
+    tables_device,
+    tables_plan,
+    tables_profile,
+    tables_validation,
+)
 from ocompress.report.optimization import Optimization
-from ocompress.report.parts import Figures, Heading, facts
+from ocompress.report.parts import Figures, Heading, Note, facts
 from ocompress.report.tables_outcome import before_and_after, closing, quality
 from ocompress.report.tables_remarks import grouped
 from ocompress.validation import DeviceValidation, ValidationResult
@@ -35,6 +44,8 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
     yield from tables.notes(done)
     yield from _asked(asked)
     yield from _measured(done.validation, done.profile)
+    if done.plan is not None:
+        yield from tables_plan.plan(done.plan, every=True)
     yield Heading("Passes")
     yield tables.passes(done)
     yield from tables.tried(done)
@@ -55,6 +66,22 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
         yield Heading("Where the bytes of an archive are")
         yield tables_coded.tensors(done.coded)
     yield from _proof(done.validation)
+
+
+def plan(found: Plan, asked: Mapping[str, Any]) -> Parts:
+    """Return the page of a plan.
+
+    Args:
+        found: The plan.
+        asked: The settings.
+    """
+    yield tables_plan.closing(found, None)
+    for sentence in found.remarks:
+        yield Note(sentence)
+    yield from tables_plan.plan(found, every=True)
+    yield from _asked(asked)
+    yield Heading("Recipe")
+    yield Text(found.recipe())
 
 
 def optimization_summary(done: Optimization, failures: Sequence[str]) -> Parts:

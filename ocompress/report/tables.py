@@ -13,6 +13,7 @@ from rich.text import Text
 from ocompress.diagnostics import Remark
 from ocompress.errors import UnknownPassError
 from ocompress.pipeline import Family, PassRecord, Status, Verdict, find
+from ocompress.report import tables_plan
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import STYLES, Heading, Note, Tone, facts
@@ -49,6 +50,8 @@ def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[Rende
             yield Heading(f"{name}, node by node", 3)
             yield from grouped(said, named=speaker is None)
     yield from tried(done)
+    if done.plan is not None:
+        yield from tables_plan.plan(done.plan, every=verbose)
     yield Text("")
     yield before_and_after(done)
     yield from notes(done)

@@ -217,6 +217,7 @@ class AccuracyGuard:
             "low": found.low,
             "high": found.high,
             "limit": limit,
+            "bound": bound,
             "samples": float(drop.count),
         }
         return Verdict(held, self.kind, message, figures)

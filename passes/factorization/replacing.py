@@ -46,6 +46,7 @@ class Replace(LossyPass):
     noun = "forms"
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
+    aims = ("max_macs", "max_error")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     max_macs: float = option(

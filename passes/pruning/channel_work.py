@@ -107,6 +107,10 @@ class Cuts(Proposal):
         super().__init__(dict(zip(self.parts, near, strict=True)))
         self._moves: dict[tuple[int, int], Move] = {}
 
+    def serve(self, item: ChannelGoal) -> None:
+        """Take the options of another pass."""
+        self._item = item
+
     def leaving(self, share: float) -> Plan:
         """Return the plan that costs least of those that leave a share of the work."""
         return self._plan(self._counts(Goal(None, share)))

@@ -70,6 +70,7 @@ class PruneChannels(LossyPass):
     overlaps = True
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("ratio", "max_macs")
+    aims = goals
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
 
     ratio: float = option(

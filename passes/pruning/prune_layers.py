@@ -103,6 +103,7 @@ class PruneLayers(LossyPass):
     name = "prune-layers"
     noun = "branches"
     goals = ("count",)
+    aims = goals
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
     needs_data = True
 

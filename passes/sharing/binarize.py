@@ -113,6 +113,7 @@ class Binarize(ProjectingPass):
 
     name = "binarize"
     goals = ("planes", "ternary", "bits")
+    aims = ("bits",)
 
     planes: int | None = option(
         None, help="Planes of signs of every layer.", at_least=1, at_most=_MOST_PLANES

@@ -68,6 +68,7 @@ class Cluster(LossyPass):
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("bits", "mean_bits", "layers")
+    aims = goals
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
     bits: int | None = option(

@@ -67,6 +67,7 @@ class Codebook(LossyPass):
     saves_time = False
     weights_of = _OP_TYPES
     goals = ("codewords", "mean_bits")
+    aims = ("mean_bits",)
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
     codewords: int | None = option(

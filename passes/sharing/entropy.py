@@ -64,6 +64,7 @@ class Entropy(LossyPass):
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("bits",)
+    aims = goals
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
     bits: float | None = option(

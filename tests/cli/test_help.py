@@ -16,6 +16,7 @@ PANELS = ["Arguments", "Input", "Passes", "Budget", "Measuring", "Output"]
 BRIEF = {
     "optimize": ["--no-profile"],
     "distill": ["--allow-slower"],
+    "plan": ["--families", "int8", "--no-profile"],
     "profile": ["--seconds", "0.02"],
 }
 """What is added to the examples so that they take no time."""

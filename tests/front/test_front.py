@@ -190,7 +190,7 @@ def test_size_limit_forgives_names_but_not_weights() -> None:
 def test_large_models_are_judged_by_their_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ocompress.front.job.LARGE", 1000)
+    monkeypatch.setattr("ocompress.front.bench.LARGE", 1000)
     ocompress.save(ZOO["mlp"](), tmp_path / "in.onnx", external_data=True)
     done = ocompress.optimize(
         tmp_path / "in.onnx", tmp_path / "out.onnx", passes="prune", external_data=True
@@ -204,7 +204,7 @@ def test_large_models_are_judged_by_their_file(
 def test_a_model_the_runtime_cannot_load_is_refused_even_when_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ocompress.front.job.LARGE", 0)
+    monkeypatch.setattr("ocompress.front.bench.LARGE", 0)
     b = Builder()
     b.op("Relu", b.op("MatMul", b.input("x", ["n", 4]), b.weight(5, 3)), to="y")
     b.output("y", ["n", 3])

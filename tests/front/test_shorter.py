@@ -10,7 +10,7 @@ import pytest
 
 from ocompress import targets
 from ocompress.diagnostics import Severity
-from ocompress.front.shorter import Begun, Contest, Prefixes
+from ocompress.front.shorter import Begun, Contest
 from ocompress.ir import Facet, Model, edit
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
@@ -23,6 +23,7 @@ from ocompress.pipeline import (
     PassManager,
     Pipeline,
     PipelineResult,
+    Prefixes,
     Verdict,
     option,
 )

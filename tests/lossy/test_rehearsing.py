@@ -11,7 +11,7 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.ir import Facet, Model, edit, onnx_api
-from ocompress.lossy import engine
+from ocompress.lossy import remembering
 from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context, Guard, Numerics, Outcome, Pass, Verdict, option
 from passes.pruning.prune import Prune
@@ -102,7 +102,7 @@ def test_pruning_goes_by_the_weights_then(
         told.append(blind)
         return True
 
-    monkeypatch.setattr(engine, "misled", say)
+    monkeypatch.setattr(remembering, "misled", say)
     goal: dict[str, Any] = {"sparsity": 0.5} if kind is Prune else {"ratio": 0.5}
     model = net()
     with_data, without = (run(kind(**goal), model, data=data)[0] for data in (True, False))

@@ -47,3 +47,21 @@ def test_a_bad_recipe_is_refused_with_a_sentence(text: str, words: str, tmp_path
     path.write_text(text)
     with pytest.raises(UsageError, match=words):
         Pipeline.from_recipe(path)
+
+
+def test_a_pipeline_written_as_a_recipe_is_the_same(tmp_path: Path) -> None:
+    text = 'prune{sparsity=0.5 exclude=["a \\"b\\"", "/x\\\\y"]},cluster{layers={"/a/*"=3}},quant'
+    written = Pipeline.of(Pipeline.parse(text).passes, fixed=True)
+    path = tmp_path / "plan.toml"
+    path.write_text(written.to_recipe('As "planned".'))
+    assert Pipeline.from_recipe(path) == written
+    table = tomllib.loads(path.read_text())["pass"][-1]
+    assert table["noise_price"] == 0.06  # every option is written out
+    assert not Pipeline.parse(text).fixed
+
+
+def test_fixed_is_true_or_false(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("fixed = 3\n[[pass]]\nname = 'quant'\n")
+    with pytest.raises(UsageError, match="fixed is true or false, not 3"):
+        Pipeline.from_recipe(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from ocompress.front.shorter import Contest, Prefixes
+from ocompress.front.shorter import Contest
 from ocompress.ir import Facet, Model, edit
 from ocompress.pipeline import (
     Allowance,
@@ -21,6 +21,7 @@ from ocompress.pipeline import (
     PassRecord,
     Pipeline,
     PipelineResult,
+    Prefixes,
     Status,
     Verdict,
     option,

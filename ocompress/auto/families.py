@@ -1,0 +1,159 @@
+"""The families of passes that a plan is made of, and how far each can go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from ocompress.auto.goal import Goal
+from ocompress.errors import OptionError
+from ocompress.pipeline import Pass, find
+
+
+class Kind(IntEnum):
+    """What a family changes; plans hold families in this order."""
+
+    MERGE = 0
+    """Fewer layers that compute the same."""
+    STRUCTURE = 1
+    """Smaller layers."""
+    NUMBERS = 2
+    """Weights, and what computes with them, in fewer bits; a plan has at most one of these."""
+    STORAGE = 3
+    """The same numbers in fewer bytes."""
+
+
+@dataclass(frozen=True)
+class Lever:
+    """The option that says how far a pass goes, as a level: the lower, the less is left.
+
+    Attributes:
+        option: Its name.
+        first: The level that is tried first.
+        low: The lowest level.
+        high: Where next to nothing is lost.
+        whole: Whether it counts things that go: level n means n of them, and more is lower.
+        removed: Whether the option is the share that goes, so that a level is what stays.
+        finest: Levels whose ratio is nearer to 1 than this are alike.
+    """
+
+    option: str
+    first: float
+    low: float
+    high: float = 1.0
+    whole: bool = False
+    removed: bool = False
+    finest: float = 0.05
+
+    def value(self, level: float) -> float | int:
+        """Return the value of the option at a level."""
+        if self.whole:
+            return round(level)
+        return round(1 - level if self.removed else level, 3)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way to make models smaller.
+
+    Attributes:
+        name: What users call it.
+        kind: What it changes.
+        item: Name of the pass.
+        goals: Which goals it serves.
+        options: Options that are set whatever the level.
+        lever: How far it goes; None for a pass that has one way to go.
+        place: Its place among those of the same kind in a chain.
+    """
+
+    name: str
+    kind: Kind
+    item: str
+    goals: frozenset[Goal]
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    lever: Lever | None = None
+    place: int = 0
+
+    def make(self, level: float | None) -> Pass:
+        """Return the pass that goes to a level."""
+        options = dict(self.options)
+        if self.lever is not None and level is not None:
+            options[self.lever.option] = self.lever.value(level)
+        return find(self.item).from_options(options)
+
+
+_ALL = frozenset(Goal)
+_RUN = frozenset({Goal.LATENCY, Goal.MEMORY})
+_FILE = frozenset({Goal.SIZE})
+_CODED = frozenset({Goal.SIZE, Goal.ARCHIVE})
+_WORK = Lever("max_macs", first=0.55, low=0.03)
+
+
+def _bits(option: str, first: float, low: float, high: float) -> Lever:
+    return Lever(option, first, low, high, finest=0.06)
+
+
+_FILES = _RUN | _FILE
+
+FAMILIES: tuple[Family, ...] = (
+    Family("merge", Kind.MERGE, "merge-layers", _ALL),
+    Family("layers", Kind.STRUCTURE, "prune-layers", _ALL, {}, Lever("count", 1, 64, 0, True)),
+    Family(
+        *("heads", Kind.STRUCTURE, "prune-heads", _ALL, {}),
+        Lever("ratio", 0.75, 0.1, removed=True),
+        1,
+    ),
+    Family("channels", Kind.STRUCTURE, "prune-channels", _ALL, {}, _WORK, 2),
+    Family("factorize", Kind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3),
+    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _WORK, 4),
+    Family("int8", Kind.NUMBERS, "quant", _FILES),
+    Family("int8", Kind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
+    Family("dynamic", Kind.NUMBERS, "quant-dynamic", _FILES),
+    Family("weights", Kind.NUMBERS, "quant-weights", _FILE, {"form": "int8"}),
+    Family(
+        *("entropy", Kind.NUMBERS, "entropy", _CODED, {}),
+        _bits("bits", first=1.2, low=0.05, high=8.0),
+    ),
+    Family(
+        *("cluster", Kind.NUMBERS, "cluster", _CODED, {}),
+        _bits("mean_bits", first=2.5, low=1.0, high=8.0),
+    ),
+    Family(
+        *("codebook", Kind.NUMBERS, "codebook", _CODED, {}),
+        _bits("mean_bits", first=1.6, low=0.1, high=8.0),
+    ),
+    Family("pack", Kind.STORAGE, "pack-weights", _FILE),
+)
+
+
+def chosen_families(goal: Goal, named: Sequence[str] = ()) -> list[Family]:
+    """Return the families that serve a goal, in the order in which plans hold them.
+
+    Args:
+        goal: The goal.
+        named: Names of the families that may take part; none means all.
+
+    Raises:
+        OptionError: If a name is unknown, or none of the named ones serves the goal.
+    """
+    known = list(dict.fromkeys(f.name for f in FAMILIES))
+    for name in named:
+        if name not in known:
+            msg = f"family {name!r} is none of {', '.join(known)}"
+            raise OptionError(msg)
+    found = [f for f in FAMILIES if goal in f.goals and (not named or f.name in named)]
+    if not found:
+        able = dict.fromkeys(f.name for f in FAMILIES if goal in f.goals)
+        msg = f"families {', '.join(named)} do nothing for {goal}; name some of {', '.join(able)}"
+        raise OptionError(msg)
+    return found
+
+
+def between(lever: Lever, low: float, high: float, part: float) -> float:
+    """Return the level that lies at a part of the way from a low one to a high one."""
+    if lever.whole:
+        return round(low + (high - low) * part)
+    return math.exp(math.log(low) + (math.log(high) - math.log(low)) * part)

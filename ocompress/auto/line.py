@@ -1,0 +1,143 @@
+"""How far one lever may go: a search along a line, a trial at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ocompress.auto.chain import Chain
+from ocompress.auto.families import Family, Lever
+from ocompress.auto.trial import Trial
+
+_AIM = 0.93
+"""Part of what may be lost that the next level is aimed at."""
+_LEAST, _MOST = 1e-6, 1e6
+"""Figures beyond count as these."""
+_SLOPE = 4.0
+"""How many times as fast as the level falls, in logarithms, what is lost tends to rise."""
+_INNER = 0.12
+"""Share of what is still open that the next level keeps from both of its ends."""
+
+
+@dataclass
+class Line:
+    """Looks for the lowest level of a family at which a chain still holds.
+
+    Attributes:
+        family: Has the lever.
+        make: Returns the chain of a level.
+        first: The level that is tried first.
+        most: Trials, at most.
+        trials: What was tried, in order.
+    """
+
+    family: Family
+    make: Callable[[float], Chain]
+    first: float
+    most: int = 6
+    trials: list[Trial] = field(default_factory=list)
+    done: bool = False
+    _levels: list[float] = field(default_factory=list)
+
+    @property
+    def lever(self) -> Lever:
+        """The lever."""
+        assert self.family.lever is not None
+        return self.family.lever
+
+    def ask(self) -> Chain:
+        """Return the chain to try next."""
+        level = self._next()
+        self._levels.append(level)
+        return self.make(level)
+
+    def tell(self, trial: Trial) -> None:
+        """Learn what became of it."""
+        self.trials.append(trial)
+        self.done = len(self.trials) >= self.most or self._is_found()
+
+    def best(self) -> Trial | None:
+        """Return the trial of the lowest level that holds and does something."""
+        held = [t for t in self.trials if self._counts(t)]
+        return min(held, key=self._key, default=None)
+
+    def level_for(self, share: float) -> float | None:
+        """Return the level at which about a share is lost of what its best trial loses.
+
+        None if nothing is known.
+        """
+        best = self.best()
+        if best is None or best.drop is None:
+            return None
+        level = self._level_at(share * best.drop, lambda t: t.drop or 0.0)
+        if level is None:
+            return None
+        return round(level) if self.lever.whole else min(max(level, self.lever.low), 1.0)
+
+    def _level_at(self, wanted: float, of: Callable[[Trial], float]) -> float | None:
+        """Return the level at which a figure of trials has about a value."""
+        lowest: dict[float, float] = {}  # one model may come of several levels
+        for trial in self.trials:
+            if trial.drop is not None and self.family.item not in trial.idle:
+                lost, level = min(max(of(trial), _LEAST), _MOST), self._level(trial)
+                lowest[lost] = min(level, lowest.get(lost, level))
+        if not lowest:
+            return None
+        return _interpolated(sorted((level, lost) for lost, level in lowest.items()), wanted)
+
+    def _counts(self, trial: Trial) -> bool:
+        return trial.held and self.family.item not in trial.idle
+
+    def _level(self, trial: Trial) -> float:
+        return self._levels[self.trials.index(trial)]
+
+    def _key(self, trial: Trial) -> float:
+        level = self._level(trial)
+        return -level if self.lever.whole else level
+
+    def _ends(self) -> tuple[float, float]:
+        """Return the highest level that fails and the lowest one that holds."""
+        fails = [self._level(t) for t in self.trials if not self._counts(t)]
+        holds = [self._level(t) for t in self.trials if self._counts(t)]
+        low = max([x for x in fails if not holds or x < min(holds)], default=self.lever.low)
+        return low, min(holds, default=self.lever.high)
+
+    def _is_found(self) -> bool:
+        if self.lever.whole:
+            return not self._counts(self.trials[-1])
+        low, high = self._ends()
+        return high / low < 1 + self.lever.finest or low >= self.lever.high * 0.93
+
+    def _next(self) -> float:
+        if not self.trials:
+            return self.first
+        if self.lever.whole:
+            return self._levels[-1] + 1
+        low, high = self._ends()
+        wanted = self._level_at(_AIM, lambda t: t.strain)
+        start, end = math.log(low), math.log(high)
+        room = _INNER * (end - start)
+        middle = (start + end) / 2 if wanted is None else math.log(wanted)
+        return math.exp(min(max(middle, start + room), end - room))
+
+
+def _interpolated(points: list[tuple[float, float]], drop: float) -> float:
+    """Return the level of a drop: between two points, or beyond the nearest two or one.
+
+    The logarithm of what is lost is taken to be linear in that of the level.
+    """
+    logs = [(math.log(level), math.log(lost)) for level, lost in points]
+    wanted = math.log(max(drop, _LEAST))
+    below = [p for p in logs if p[1] >= wanted]
+    above = [p for p in logs if p[1] < wanted]
+    if below and above:
+        (x0, y0), (x1, y1) = max(below), min(above)
+    elif len(logs) > 1:
+        (x0, y0), (x1, y1) = (logs[0], logs[1]) if below == [] else (logs[-2], logs[-1])
+    else:
+        x0, y0 = logs[0]
+        return math.exp(x0 - (wanted - y0) / _SLOPE)
+    if abs(y0 - y1) < 1e-9 or x0 == x1:
+        return math.exp((x0 + x1) / 2)
+    return math.exp(x0 + (wanted - y0) * (x1 - x0) / (y1 - y0))

@@ -1,0 +1,84 @@
+"""A finished plan: what was chosen, what else was tried, and what was predicted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocompress.auto.goal import Goal
+from ocompress.auto.trial import Trial, front
+from ocompress.pipeline import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a search found.
+
+    Attributes:
+        goal: What was made small.
+        chosen: The trial that the plan follows.
+        trials: All that were made, in order.
+        noun: What drops are measured in, for people.
+        seconds: How long the search took.
+        ended: Why it ended before it was through; empty if it was not.
+        passed_over: Better trials whose pipeline did not hold on the samples that judge.
+        original_bytes: Bytes of the original.
+    """
+
+    goal: Goal
+    chosen: Trial
+    trials: tuple[Trial, ...]
+    noun: str
+    seconds: float
+    original_bytes: int
+    ended: str = ""
+    passed_over: tuple[Trial, ...] = ()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The passes of the plan."""
+        return self.chosen.chain.pipeline()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the result must know, one sentence each."""
+        said = []
+        if self.ended:
+            said.append(f"the search ended early: {self.ended}; the best plan so far was taken")
+        if not self.chosen.chain.steps:
+            said.append(
+                f"nothing pays: of {len(self.trials)} plans none that keeps to the limits is "
+                f"better for {self.goal}, so the model is only put in order"
+            )
+        said += [
+            f"on the samples that judge, {trial.chain} did not hold; the next best plan was taken"
+            for trial in self.passed_over
+        ]
+        return tuple(said)
+
+    @property
+    def front(self) -> Sequence[Trial]:
+        """The trials that no other beats in both drop and goal."""
+        return front(self.trials, self.goal)
+
+    def recipe(self) -> str:
+        """Return the plan as a recipe."""
+        lost = "" if self.chosen.drop is None else f", {100 * self.chosen.drop:.2f} points of "
+        lost += self.noun if lost else ""
+        said = f"Planned for {self.goal}{lost} predicted; `fixed` keeps clocks out of it."
+        return self.pipeline.to_recipe(said)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what reports hold of it."""
+        return {
+            "goal": self.goal.value,
+            "passes": str(self.pipeline),
+            "predicted": self.chosen.to_json(),
+            "metric": self.noun,
+            "seconds": round(self.seconds, 3),
+            "ended": self.ended,
+            "passed_over": [t.to_json() for t in self.passed_over],
+            "trials": [t.to_json() for t in self.trials],
+            "front": [str(t.chain) for t in self.front],
+        }

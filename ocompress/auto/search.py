@@ -1,0 +1,246 @@
+"""The outer search: families share what may be lost, and every point is a model that is measured.
+
+What is cheap and known to be strong comes first: each way to hold numbers, then each structural
+family as far as it goes with the best of these on top, then pairs and triples that share the limit,
+then small steps around the best chain. So the best chain so far improves at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ocompress.auto.chain import Chain, Step
+from ocompress.auto.families import Family, Kind
+from ocompress.auto.goal import Goal
+from ocompress.auto.laboratory import Laboratory
+from ocompress.auto.line import Line
+from ocompress.auto.trial import Trial
+
+_BETTER = 0.99
+"""A trial is better than another if its figure is below this part of the other's."""
+_HOPELESS = 1.35
+"""A line whose best is worse than the best of all by this factor ends after two trials."""
+_SHARES = (0.35, 0.65)
+"""Parts of the limit that the first of two families is given."""
+_STEPS = (0.94, 1.06)
+"""Factors on levels in small steps around the best chain."""
+_MOST_STEPS = 10
+"""Trials of small steps."""
+_PARTNERS = 2
+"""Families that are tried beside the best one."""
+
+
+@dataclass
+class Search:
+    """Looks for the best chain.
+
+    Attributes:
+        laboratory: Builds and measures chains.
+        goal: What is made small.
+        families: What chains are made of.
+        told: Is told of every better chain, and the trial that it was better than.
+    """
+
+    laboratory: Laboratory
+    goal: Goal
+    families: Sequence[Family]
+    told: Callable[[Trial, Trial | None], None] = lambda *_: None
+    best: Trial | None = None
+    _lines: dict[Family, Line] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Search until nothing better is likely.
+
+        Raises:
+            OutOfTimeError: If the time is over before; what was found is in `best`.
+        """
+        base = self._base()
+        self._numbers(base)
+        self._structures(self._at_best(base))
+        self._pairs()
+        self._other_numbers()
+        self._steps()
+
+    def finalists(self) -> list[Trial]:
+        """Return trials from the best on, each losing clearly less than the one before it.
+
+        Where none keeps all limits, it is the one that comes nearest to doing so.
+        """
+        found: list[Trial] = []
+        trials = self.laboratory.trials.values()
+        for trial in sorted((t for t in trials if t.held), key=lambda t: t.value(self.goal)):
+            if not found or _lost(trial) < 0.8 * _lost(found[-1]):
+                found.append(trial)
+        if found:
+            return found
+        return sorted(trials, key=lambda t: (max(t.strain, 1.0), t.value(self.goal)))[:1]
+
+    def _evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
+        found = self.laboratory.evaluate(chains)
+        for trial in found:
+            if trial.held and (self.best is None or self._is_better(trial, self.best)):
+                before, self.best = self.best, trial
+                self.told(trial, before)
+        return found
+
+    def _is_better(self, trial: Trial, other: Trial) -> bool:
+        return trial.value(self.goal) < other.value(self.goal) * _BETTER
+
+    def _of(self, *kinds: Kind) -> list[Family]:
+        return [f for f in self.families if f.kind in kinds]
+
+    # -- what comes first -------------------------------------------------------------------
+
+    def _base(self) -> Chain:
+        """Return what every chain begins and ends with: merged layers, packed weights."""
+        (plain,) = self._evaluate([Chain()])
+        base = plain
+        for family in self._of(Kind.MERGE, Kind.STORAGE):
+            (trial,) = self._evaluate([base.chain.having(Step(family))])
+            does = trial.held and family.item not in trial.idle
+            if does and trial.value(self.goal) <= base.value(self.goal):
+                base = trial
+        packing = [Step(f) for f in self._of(Kind.STORAGE)]  # pays once numbers are few
+        return Chain.of([*base.chain.steps, *(s for s in packing if s not in base.chain.steps)])
+
+    def _numbers(self, base: Chain) -> None:
+        """Try each way to hold numbers alone."""
+        families = self._of(Kind.NUMBERS)
+        self._evaluate([base.having(Step(f)) for f in families if f.lever is None])
+        self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
+
+    def _at_best(self, base: Chain) -> Chain:
+        """Return the base with the best way to hold numbers, milder so that structure may go."""
+        step = self.best.chain.numbers if self.best is not None else None
+        if step is None:
+            return base
+        if step.level is None:
+            return base.having(step)
+        milder = self._lines[step.family].level_for(1 / 3) or step.level
+        return base.having(Step(step.family, milder))
+
+    def _structures(self, base: Chain) -> None:
+        """Go along each structural family, all side by side."""
+        families = self._of(Kind.STRUCTURE)
+        self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
+
+    # -- sharing ----------------------------------------------------------------------------
+
+    def _pairs(self) -> None:
+        """Let families share the limit: the best one goes less far, another one joins it."""
+        for _ in range(2):
+            best = self.best
+            lead = self._lead(best.chain) if best is not None else None
+            if best is None or lead is None:
+                return
+            partners = self._partners(best.chain)[:_PARTNERS]
+            lines = [
+                line
+                for family in partners
+                for share in _SHARES
+                for line in self._shared(best, lead, family, share)
+            ]
+            self._go(lines)
+            if self.best is best:
+                return
+
+    def _lead(self, chain: Chain) -> Step | None:
+        """Return the step of a chain that takes most of the limit, as far as is known."""
+        known = [s for s in chain.levers if s.family in self._lines]
+        return min(known, key=lambda s: s.level or 0.0, default=None)
+
+    def _partners(self, chain: Chain) -> list[Family]:
+        """Return families that did something by themselves, the most promising first."""
+        used = {s.family for s in chain.steps}
+        found: list[tuple[float, int, Family]] = []
+        for family, line in self._lines.items():
+            best = line.best()
+            other = chain.numbers is not None and family.kind is Kind.NUMBERS
+            if best is not None and family not in used and not other:
+                found.append((best.value(self.goal), len(found), family))
+        return [family for _, _, family in sorted(found)]
+
+    def _shared(self, best: Trial, lead: Step, family: Family, share: float) -> list[Line]:
+        """Return the line of a family beside one that gets a share of the limit."""
+        milder = self._lines[lead.family].level_for(share)
+        start = self._lines[family].level_for(1 - share)
+        if milder is None or start is None:
+            return []
+        base = best.chain.at(lead.family, milder)
+        return [Line(family, lambda level: base.having(Step(family, level)), start, most=4)]
+
+    # -- around the best --------------------------------------------------------------------
+
+    def _other_numbers(self) -> None:
+        """Try the other ways to hold numbers on the structure that was found."""
+        if self.best is None:
+            return
+        chain = self.best.chain
+        others = [f for f in self._of(Kind.NUMBERS) if f.lever is None]
+        now = chain.numbers
+        if now is not None and now.level is None:
+            self._evaluate([chain.having(Step(f)) for f in others if f != now.family])
+            self._evaluate([chain.without(now.family)])
+
+    def _steps(self) -> None:
+        """Move the levels of the best chain a little, one or two at a time, while that helps."""
+        spent, seen = 0, set[str]()
+        while self.best is not None and spent < _MOST_STEPS:
+            best = self.best
+            near = [c for c in _around(best.chain) if str(c) not in seen]
+            for chain in near:
+                seen.add(str(chain))
+                self._evaluate([chain])
+                spent += 1
+                if self.best is not best or spent >= _MOST_STEPS:
+                    break
+            if self.best is best:
+                return
+
+    # -- lines ------------------------------------------------------------------------------
+
+    def _line(self, family: Family, having: Callable[[Step], Chain], first: float) -> Line:
+        line = Line(family, lambda level: having(Step(family, level)), first)
+        self._lines[family] = line
+        return line
+
+    def _go(self, lines: Sequence[Line]) -> None:
+        """Go along lines side by side, a trial of each at a time."""
+        going = list(lines)
+        while going:
+            trials = self._evaluate([line.ask() for line in going])
+            for line, trial in zip(going, trials, strict=True):
+                line.tell(trial)
+            going = [line for line in going if not line.done and self._is_hopeful(line)]
+
+    def _is_hopeful(self, line: Line) -> bool:
+        """Whether more trials may be worth it: the family does something, and gains something."""
+        if len(line.trials) < 2:
+            return True
+        active = [t for t in line.trials if line.family.item not in t.idle]
+        if not active or self.best is None:
+            return bool(active)
+        limit = self.best.value(self.goal) * _HOPELESS
+        return min(t.value(self.goal) for t in active) <= limit
+
+
+def _around(chain: Chain) -> list[Chain]:
+    """Return the chains near to one: one level lower, or one lower and another one higher."""
+    down, up = _STEPS
+    levers = [s for s in chain.levers if s.family.lever is not None and not s.family.lever.whole]
+    found = []
+    for step in levers:
+        assert step.level is not None
+        lower = chain.at(step.family, step.level * down)
+        found.append(lower)
+        found += [
+            lower.at(other.family, other.level * up)
+            for other in levers
+            if other is not step and other.level is not None
+        ]
+    return found
+
+
+def _lost(trial: Trial) -> float:
+    return max(trial.drop or 0.0, 0.0)

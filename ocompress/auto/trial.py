@@ -1,0 +1,77 @@
+"""What a chain turned out to be worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocompress.auto.chain import Chain
+from ocompress.auto.goal import Goal
+
+_ALIKE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A chain that was built and measured.
+
+    Attributes:
+        chain: What it was.
+        held: Whether it keeps all limits.
+        drop: What it lost, in units of the metric; None if it could not be measured.
+        strain: What it lost, or the upper end of that, over what is allowed: the larger of both.
+        latency: Its time over the original's, None if it was not measured.
+        size: Bytes of its file.
+        archive: Bytes of its archive, None if that was not made.
+        memory: Bytes of memory that a run takes, None if that was not measured.
+        seconds: How long its passes took, those that earlier trials ran included.
+        idle: Names of passes that changed nothing.
+        why: Why it does not hold, one sentence; empty if it does.
+    """
+
+    chain: Chain
+    held: bool
+    drop: float | None = None
+    strain: float = float("inf")
+    latency: float | None = None
+    size: int = 0
+    archive: int | None = None
+    memory: int | None = None
+    seconds: float = 0.0
+    idle: tuple[str, ...] = ()
+    why: str = ""
+
+    def value(self, goal: Goal) -> float:
+        """Return what the goal makes small; infinite where it is not known."""
+        found = {
+            Goal.LATENCY: self.latency,
+            Goal.SIZE: self.size or None,
+            Goal.ARCHIVE: self.archive,
+            Goal.MEMORY: self.memory,
+        }[goal]
+        return float("inf") if found is None else float(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what reports hold of it."""
+        return {
+            "passes": str(self.chain),
+            "held": self.held,
+            "drop": self.drop,
+            "latency_ratio": self.latency,
+            "bytes": self.size,
+            "archive_bytes": self.archive,
+            "memory_bytes": self.memory,
+            "seconds": round(self.seconds, 3),
+            "why": self.why,
+        }
+
+
+def front(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+    """Return the trials that no other one beats in both drop and goal, the least drop first."""
+    known = [t for t in trials if t.drop is not None and t.value(goal) < float("inf")]
+    found: list[Trial] = []
+    for trial in sorted(known, key=lambda t: (max(t.drop or 0.0, 0.0), t.value(goal))):
+        if not found or trial.value(goal) < found[-1].value(goal) * (1 - _ALIKE):
+            found.append(trial)
+    return found

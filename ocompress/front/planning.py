@@ -1,0 +1,283 @@
+"""Planning: from a model and limits to the pipeline that serves a goal best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ocompress.analysis import MeasurementStore
+from ocompress.auto import (
+    Bounds,
+    Goal,
+    Laboratory,
+    Meters,
+    OutOfTimeError,
+    Plan,
+    Search,
+    Trial,
+    chosen_families,
+)
+from ocompress.front.bench import Bench, watched
+from ocompress.front.budget import Budget
+from ocompress.front.files import ModelLike, as_model
+from ocompress.front.job import attempt, files_read
+from ocompress.front.measuring import archive_bytes, memory_meter, predicted_ratio
+from ocompress.front.plans import Planning
+from ocompress.front.request import Request
+from ocompress.io import Split, hold_out
+from ocompress.io.holdout import SHARE
+from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.pipeline import Guard, Instrument, find
+from ocompress.profiling import NOISE, LatencyGuard
+from ocompress.report import Optimization
+from ocompress.report.tables_plan import described
+from ocompress.stopping import early_end, time_limit
+from ocompress.validation import AccuracyGuard
+
+_LOOK_SECONDS = 0.3
+"""Time for each model in a trial's look at the clock."""
+_RESERVE = 1.5
+"""The result takes its trial's time again, times this, as it is fitted to more samples."""
+_CLOSING_SECONDS = 2.0
+"""Time that judging and writing take about, at the least."""
+_ANY = 1e9
+"""A ratio that nothing exceeds."""
+_LARGEST_SHARE = 0.34
+"""Part of the samples to fit to that plans are chosen on, at most."""
+_MOST_ATTEMPTS = 5
+"""Finalists that are run on all samples and judged, at most, until one holds."""
+
+
+@dataclass
+class _Watch(Instrument):
+    """Ends a search in the middle of a pass if its time is over."""
+
+    laboratory: Laboratory | None = None
+    off: bool = False
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Look at the clock."""
+        if self.laboratory is not None and self.laboratory.is_over and not self.off:
+            msg = "the search for a plan is over"
+            raise OutOfTimeError(msg)
+
+
+def optimize_planned(
+    request: Request,
+    planning: Planning,
+    model: ModelLike,
+    output: Path | None,
+    *,
+    instruments: Sequence[Instrument] = (),
+) -> Optimization:
+    """Find the best pipeline and do what it says; see `ocompress.optimize`.
+
+    The result is what the plan's recipe makes of all the samples that passes may see, judged as any
+    result is on samples that the search did not know. Where it does not hold there, the next best
+    chain that loses clearly less is run.
+    """
+    planning.check(request)
+    with time_limit(request.timeout):
+        files = files_read(request, model, output)
+        original, path = as_model(model)
+        bench = Bench(request, original, path, instruments, lossy=True)
+        session = _Session(bench, planning)
+        session.search()
+        return session.finish(output, files)
+
+
+def find_plan(
+    request: Request,
+    planning: Planning,
+    model: ModelLike,
+    *,
+    instruments: Sequence[Instrument] = (),
+) -> Plan:
+    """Find the best pipeline without applying it.
+
+    Raises:
+        UsageError: If the request or the data do not fit.
+        ModelError: If the model cannot be used.
+    """
+    planning.check(request)
+    with time_limit(request.timeout):
+        original, path = as_model(model)
+        bench = Bench(request, original, path, instruments, lossy=True)
+        session = _Session(bench, planning)
+        session.search()
+        return session.plan(next(iter(session.search_.finalists())))
+
+
+class _Session:
+    """One search and what follows from it."""
+
+    def __init__(self, bench: Bench, planning: Planning) -> None:
+        self.bench, self.planning = bench, planning
+        self._start = time.monotonic()
+        self._ended = ""
+        self._watch = _Watch()
+        self.guard, self.budget, split = self._judge_of_choice()
+        self.laboratory = self._laboratory(split)
+        self.search_ = Search(
+            self.laboratory,
+            planning.goal,
+            chosen_families(planning.goal, planning.families),
+            told=self._improved,
+        )
+
+    def search(self) -> None:
+        """Search until it is through, time is over, or somebody asks for an early end."""
+        self._watch.laboratory = self.laboratory
+        with early_end() as ending:
+            self.laboratory.asked = lambda: ending.is_asked
+            try:
+                self.search_.run()
+            except OutOfTimeError:
+                self._ended = f"its {self.planning.seconds:g} s were over"
+            except KeyboardInterrupt:  # where no program watches
+                if not self.laboratory.trials:
+                    raise
+                ending.is_asked = True
+        if ending.is_asked:
+            self._ended = "it was interrupted"
+            self.bench.announce("interrupted: the best plan so far is carried out")
+        self._watch.off = True
+        self._seconds = time.monotonic() - self._start
+
+    def plan(self, chosen: Trial, passed_over: Sequence[Trial] = ()) -> Plan:
+        """Return the record of the search."""
+        return Plan(
+            goal=self.planning.goal,
+            chosen=chosen,
+            trials=tuple(self.laboratory.trials.values()),
+            noun=self.guard.noun,
+            seconds=self._seconds,
+            original_bytes=self.laboratory.original_bytes,
+            ended=self._ended,
+            passed_over=tuple(passed_over),
+        )
+
+    def finish(self, output: Path | None, files: Sequence[Path]) -> Optimization:
+        """Run the finalists on all samples, the best first, until one holds, and write it."""
+        passed: list[Trial] = []
+        finalists = self.search_.finalists()
+        finalists = [*finalists[: _MOST_ATTEMPTS - 1], *finalists[_MOST_ATTEMPTS - 1 :][-1:]]
+        for trial in finalists:
+            last = trial is finalists[-1]
+            request = self._request(trial)
+            done = attempt(self.bench, request, output, files, last=last)
+            if done.held or last:
+                break
+            passed.append(trial)
+        plan = self.plan(trial, passed)
+        return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+
+    def _request(self, trial: Trial) -> Request:
+        return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
+
+    def _judge_of_choice(self) -> tuple[AccuracyGuard, Budget, Split]:
+        """Return what judges trials, the budget with its limit on the drop, and the samples.
+
+        Trials are chosen on samples that neither passes nor the final verdict see.
+        """
+        bench = self.bench
+        assert bench.samples.fit is not None  # there are data
+        split = hold_out(bench.samples.fit, share=self._share(), seed=bench.request.seed)
+        budget = bench.request.budget
+        if budget.max_drop is None:
+            budget = replace(budget, max_drop=self._default_drop(split))
+        guard = _accuracy(budget.guards(**self._guarding(split)))
+        bench.announce(
+            f"plans are chosen on {split.held_out.samples} of the samples to fit to, which passes "
+            "see only once the plan is made"
+        )
+        return guard, budget, split
+
+    def _share(self) -> float:
+        """Return the part of the samples to fit to that makes as many as the verdict has."""
+        fit, judged = self.bench.samples.fit, self.bench.samples.judged_on
+        assert fit is not None
+        as_many = SHARE if judged is None else judged.samples / max(fit.samples, 1)
+        return min(max(as_many, SHARE), _LARGEST_SHARE)
+
+    def _default_drop(self, split: Split) -> float:
+        """Return the limit on the drop where nobody set one, which depends on the metric."""
+        budget = replace(self.bench.request.budget, max_drop=None)
+        lossy = (find("quant")(),)
+        return _accuracy(budget.guards(**self._guarding(split) | {"passes": lossy})).max_drop
+
+    def _guarding(self, split: Split) -> dict[str, Any]:
+        bench = self.bench
+        return {
+            "original": bench.original,
+            "data": split.held_out,
+            "feeds": None,
+            "passes": (),
+            "fitted": split.fit,
+            "threads": bench.request.threads,
+            "seed": bench.request.seed,
+        }
+
+    def _laboratory(self, split: Split) -> Laboratory:
+        bench, request = self.bench, self.bench.request
+        return Laboratory(
+            original=bench.original,
+            target=request.device,
+            data=split.fit,
+            meters=self._meters(),
+            bounds=self._bounds(),
+            seed=request.seed,
+            equivalence=bench.witness(),
+            store=MeasurementStore(folder=request.cache, data=split.fit),
+            instruments=(*bench.hooks, self._watch),
+            deadline=self._start + self.planning.seconds,
+        )
+
+    def _meters(self) -> Meters:
+        bench, goal = self.bench, self.planning.goal
+        timed, original = bench.timed, bench.original
+        guard = None
+        if timed is not None:
+            threads, seed = bench.request.threads, bench.request.seed
+            guard = LatencyGuard(
+                original, timed, _ANY, threads=threads, seconds=_LOOK_SECONDS, seed=seed
+            )
+        predicted = predicted_ratio(original, bench.request.device, bench.sample)
+        weighs = goal is Goal.MEMORY or self.planning.max_memory is not None
+        feeds = bench.sample if weighs else None
+        return Meters(
+            drop=self.guard,
+            latency=guard,
+            predicted=None if guard is not None else predicted,
+            archive=archive_bytes if goal is Goal.ARCHIVE else None,
+            memory=None if feeds is None else memory_meter(feeds, bench.request.threads),
+        )
+
+    def _bounds(self) -> Bounds:
+        bench, timed = self.bench, self.bench.timed
+        size = self.budget.size_limit(serialized_bytes(bench.original))
+        latency = None
+        if timed is not None:
+            latency = self.budget.latency_ratio(bench.original, timed, bench.request.threads)
+        return Bounds(
+            latency=None if latency is None else latency * (1 + NOISE),
+            size=size if size < _ANY else None,
+            memory=self.planning.max_memory,
+        )
+
+    def _improved(self, trial: Trial, before: Trial | None) -> None:
+        """Say what is the best so far, and keep time for carrying it out."""
+        reserve = max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
+        self.laboratory.deadline = self._start + self.planning.seconds - reserve
+        if before is not None:
+            goal = self.planning.goal
+            self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
+
+
+def _accuracy(guards: Sequence[Guard]) -> AccuracyGuard:
+    guard, _ = watched(guards)
+    assert guard is not None  # there are data and a limit
+    return guard

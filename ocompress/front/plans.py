@@ -1,0 +1,85 @@
+"""What plans are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocompress.auto import Goal, chosen_families
+from ocompress.errors import DataError, OptionError
+from ocompress.front.request import Request
+
+SECONDS = 600.0
+"""Time for a plan, unless the user says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """How a plan is looked for.
+
+    Attributes:
+        goal: What is made small.
+        seconds: Time that the whole takes about, at most.
+        families: Names of the families that take part; none means all.
+        max_memory: Bytes of memory that a run may take, None for any.
+    """
+
+    goal: Goal = Goal.LATENCY
+    seconds: float = SECONDS
+    families: Sequence[str] = ()
+    max_memory: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges and names.
+
+        Raises:
+            OptionError: If one makes no sense.
+        """
+        if not 0 < self.seconds < float("inf"):
+            msg = f"time {self.seconds:g} s must be above 0"
+            raise OptionError(msg)
+        chosen_families(self.goal, self.families)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the resolved settings, JSON-able, for people and reports."""
+        return {
+            "for": self.goal.value,
+            "time": f"{self.seconds:g} s",
+            "families": ", ".join(self.families) or None,
+            "max_memory": self.max_memory,
+        }
+
+    def check(self, request: Request) -> None:
+        """See that a request leaves the choice to a plan, and can be judged.
+
+        Raises:
+            UsageError: If it contradicts that.
+        """
+        if request.passes or request.recipe is not None or request.student is not None:
+            msg = (
+                "a plan chooses the passes itself; leave out --passes, --recipe and --student, or "
+                "--auto"
+            )
+            raise OptionError(msg)
+        if request.data is None:
+            what = "random numbers do not show" if request.synthetic else "nothing shows"
+            msg = f"a plan needs data to measure what is lost, which {what}; give some with --data"
+            raise DataError(msg)
+        if self.goal is Goal.MEMORY and not request.measure:
+            msg = "a plan for memory has to run models; leave out --no-profile"
+            raise OptionError(msg)
+        _ = request.device
+        request.budget.user_metric()
+
+
+def goal_named(name: str) -> Goal:
+    """Return a goal by its name.
+
+    Raises:
+        OptionError: If there is none of that name.
+    """
+    if name not in list(Goal):
+        msg = f"goal {name!r} is none of {', '.join(Goal)}"
+        raise OptionError(msg)
+    return Goal(name)

@@ -1,0 +1,61 @@
+"""One proposal for many goals: what a pass found out about a model serves its next run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ocompress.ir import Model, fingerprint
+from ocompress.lossy.rehearsing import misled
+from ocompress.pipeline import Context
+
+if TYPE_CHECKING:
+    from ocompress.lossy.engine import LossyPass, Proposal, Reason
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A proposal, the model that it is about, and whether data were looked at for it."""
+
+    model: Model
+    proposal: Proposal
+    reasons: Mapping[str, Reason]
+    sighted: bool
+
+
+def proposed(item: LossyPass, model: Model, ctx: Context) -> tuple[LossyPass, Model, Proposal]:
+    """Return what a pass proposes for a model.
+
+    Args:
+        item: The pass.
+        model: The model as it is.
+        ctx: Has the memory, where there is one.
+
+    Returns:
+        The pass that goes on, which may be the one that goes by the weights alone; the model that
+        the proposal is about, whose nodes it names; the proposal. That model is another one of the
+        same content if the proposal was known.
+    """
+    if ctx.proposals is None:
+        able = _seeing(item, model, ctx)
+        return able, model, able.propose(model, ctx)
+    settings = tuple((k, repr(v)) for k, v in item.settings().items() if k not in item.aims)
+    what = (item.name, settings, item.goals_given)
+    key = (*what, fingerprint(model), ctx.target.name, ctx.seed)
+    known = ctx.proposals.get(key)
+    if known is None:
+        able, subject = _seeing(item, model, ctx), model.alias()
+        proposal = able.propose(subject, ctx)
+        known = _Remembered(subject, proposal, dict(proposal.reasons), able is item)
+        ctx.proposals.put(key, known)
+    able = item if known.sighted else item.blind() or item
+    known.proposal.reasons = dict(known.reasons)
+    known.proposal.serve(able)
+    return able, known.model, known.proposal
+
+
+def _seeing(item: LossyPass, model: Model, ctx: Context) -> LossyPass:
+    """Return the pass, or the one that goes by the weights alone where data mislead it."""
+    blind = item.blind()
+    return blind if blind is not None and misled(item, blind, model, ctx) else item

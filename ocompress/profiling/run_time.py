@@ -1,0 +1,136 @@
+"""What a whole model takes on a target, by its table of costs, where nothing can be timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ocompress.analysis.macs import macs, resolver
+from ocompress.analysis.shapes import with_shapes
+from ocompress.io import Feeds
+from ocompress.ir import Model, Node, Value
+from ocompress.ir.query import made_by
+from ocompress.targets import Target
+
+_LARGE, _THIN, _ROWS = 800_000, 4, 8
+_PADDED = ("Conv.dense", "Conv.thin")
+_DYNAMIC = ("MatMulInteger", "ConvInteger")
+_FUSED = ("Relu", "Clip", "Cast", "Mul", "Add")
+"""Operators that ONNX Runtime makes part of the integer operator before them."""
+_MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
+
+Elements = Callable[[Value | None], float]
+
+
+def run_ns(model: Model, target: Target, sample: Feeds | None) -> float:
+    """Return about how long a run takes on one thread, nanoseconds.
+
+    Only ratios mean something: the table is of one machine, and operators that it does not know
+    cost nothing.
+
+    Args:
+        model: Any model, in float, with integer operators between QuantizeLinear and
+            DequantizeLinear, or with dynamic ones.
+        target: Has the costs.
+        sample: A feed of one sample, which says how large free extents are.
+    """
+    shapes = {name: array.shape for name, array in (sample or {}).items()}
+    typed = with_shapes(model, shapes)
+    resolve = resolver(typed, {})
+
+    def elements(value: Value | None) -> float:
+        shape = resolve(value)
+        return 0.0 if shape is None else float(math.prod(shape))
+
+    total = 0.0
+    for _, node in typed.nodes():
+        total += _node_ns(node, macs(node, resolve) or 0, elements, target)
+    return total
+
+
+def _node_ns(node: Node, work: int, elements: Elements, target: Target) -> float:
+    if node.is_op("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
+        return _border_ns(node, elements, target)
+    integers = _is_integer(node)
+    if node.is_op(*_FUSED) and _follows_integers(node):
+        return 0.0
+    kind = _kind(node, elements)
+    cost = (target.int8_costs if integers else target.float_costs).get(kind)
+    if cost is None:
+        return 0.0
+    size = elements(node.outputs[0] if node.outputs else None)
+    return cost.time_ns(work * _padding(node, kind, target), size)
+
+
+def _border_ns(node: Node, elements: Elements, target: Target) -> float:
+    """Return what a change of types takes: only where one side of it computes in float."""
+    name = "enter"
+    if node.is_op("DequantizeLinear"):
+        name = "leave"
+        output = node.outputs[0]
+        readers = [] if output is None else [user for user, _ in output.users]
+        if readers and all(map(_is_integer, readers)):  # part of the operator
+            return 0.0
+    elif node.is_op("QuantizeLinear"):
+        maker = node.inputs[0].producer if node.inputs and node.inputs[0] is not None else None
+        if maker is not None and (_is_integer(maker) or _follows_integers(maker)):
+            return 0.0
+    cost = target.int8_costs.get(name)
+    return 0.0 if cost is None else cost.time_ns(0, elements(node.inputs[0]))
+
+
+def _is_integer(node: Node) -> bool:
+    return node.is_op(*_DYNAMIC) or made_by(node.input(0), "DequantizeLinear") is not None
+
+
+def _follows_integers(node: Node) -> bool:
+    value = node.input(0)
+    maker = None if value is None else value.producer
+    return maker is not None and _is_integer(maker) and not maker.is_op("QuantizeLinear")
+
+
+def _kind(node: Node, elements: Elements) -> str:
+    op_type = node.op_type.removesuffix("Integer")
+    if op_type in _MOVES:
+        return "move"
+    if op_type not in ("Conv", "Gemm", "MatMul"):
+        return op_type
+    weight = _weight(node)
+    if weight is None:
+        return "MatMul.dynamic" if op_type == "MatMul" else op_type
+    if op_type == "Conv":
+        return _conv_kind(node, weight, elements)
+    rows = elements(node.outputs[0]) / max(weight[-1], 1)
+    return f"{op_type}.rows" if rows >= _ROWS else f"{op_type}.row"
+
+
+def _conv_kind(node: Node, weight: tuple[int, ...], elements: Elements) -> str:
+    groups = int(node.attr("group", 1))
+    if groups > 1 and weight[1] == 1:
+        large = elements(node.outputs[0]) > _LARGE
+        return "Conv.depthwise-large" if large else "Conv.depthwise"
+    if groups > 1:
+        return "Conv.grouped"
+    if weight[1] <= _THIN:
+        return "Conv.thin"
+    return "Conv.pointwise" if np.prod(weight[2:]) == 1 else "Conv.dense"
+
+
+def _weight(node: Node) -> tuple[int, ...] | None:
+    """Return the shape of a constant second factor, that of integers behind their scales too."""
+    value = node.input(1)
+    while value is not None and value.constant is None:
+        maker = value.producer
+        if maker is None or not maker.is_op("DequantizeLinear", "Mul", "Cast"):
+            return None
+        value = maker.input(0)
+    return None if value is None or value.constant is None else value.constant.shape
+
+
+def _padding(node: Node, kind: str, target: Target) -> float:
+    weight = _weight(node) if kind in _PADDED else None
+    if not weight or not weight[0]:
+        return 1.0
+    return -(-weight[0] // target.channel_multiple) * target.channel_multiple / weight[0]

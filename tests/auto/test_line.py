@@ -1,0 +1,75 @@
+"""How far one lever may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ocompress.auto.chain import Chain, Step
+from ocompress.auto.families import FAMILIES, Family
+from ocompress.auto.line import Line
+from ocompress.auto.trial import Trial
+
+CHANNELS = next(f for f in FAMILIES if f.name == "channels")
+LAYERS = next(f for f in FAMILIES if f.name == "layers")
+
+
+def line_of(family: Family, most: int = 6) -> Line:
+    assert family.lever is not None
+    return Line(family, lambda x: Chain.of([Step(family, x)]), family.lever.first, most)
+
+
+def walked(line: Line, loss: Callable[[float], float], idle: bool = False) -> list[float]:
+    """Walk along a line on which a level strains the limit by so much; return the levels."""
+    levels = []
+    while not line.done:
+        chain = line.ask()
+        level = chain.steps[0].level
+        assert level is not None
+        levels.append(level)
+        strain = loss(level)
+        names = (line.family.item,) if idle else ()
+        line.tell(
+            Trial(chain=chain, held=strain <= 1, drop=strain / 100, strain=strain, idle=names)
+        )
+    return levels
+
+
+@pytest.mark.parametrize("edge", [0.1, 0.3, 0.5, 0.8])
+def test_the_edge_is_found_in_few_trials(edge: float) -> None:
+    line = line_of(CHANNELS)
+    levels = walked(line, lambda x: (edge / x) ** 4)
+    best = line.best()
+    assert best is not None
+    assert len(levels) <= 6
+    assert edge <= (best.chain.steps[0].level or 0) < 1.08 * edge
+
+
+def test_an_upper_end_that_fails_sends_it_back() -> None:
+    line = line_of(CHANNELS)
+    levels = walked(line, lambda x: 1.2 if x < 0.7 else 0.9)
+    best = line.best()
+    assert best is not None
+    assert min(x for x in levels if x >= 0.7) == best.chain.steps[0].level
+
+
+def test_counts_go_up_until_one_fails() -> None:
+    assert walked(line_of(LAYERS), lambda count: count / 2.5) == [1, 2, 3]
+
+
+def test_what_does_nothing_does_not_count() -> None:
+    line = line_of(CHANNELS, most=3)
+    walked(line, lambda _: 0.0, idle=True)
+    assert line.best() is None
+    assert line.level_for(0.5) is None
+
+
+def test_a_share_of_the_loss_is_a_milder_level() -> None:
+    line = line_of(CHANNELS)
+    walked(line, lambda x: (0.4 / x) ** 4)
+    best, half = line.best(), line.level_for(0.5)
+    assert best is not None
+    assert half is not None
+    level = best.chain.steps[0].level or 0
+    assert half == pytest.approx(level * 2**0.25, rel=0.05)

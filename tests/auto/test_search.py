@@ -1,0 +1,116 @@
+"""What is tried, and what is taken, in a world of known costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from ocompress.auto import Chain, Goal, Laboratory, OutOfTimeError, Search, Trial, chosen_families
+from ocompress.errors import OptionError
+
+
+@dataclass
+class World:
+    """Chains lose and gain as formulas say; whatever has no formula changes nothing.
+
+    Attributes:
+        power: By family, how strongly its level counts for the time, and how much it loses.
+        most: Trials that there is time for.
+    """
+
+    power: dict[str, tuple[float, float]]
+    most: int = 1000
+    trials: dict[str, Trial] = field(default_factory=dict)
+
+    def evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
+        return [self._one(chain) for chain in chains]
+
+    def _one(self, chain: Chain) -> Trial:
+        if len(self.trials) >= self.most:
+            raise OutOfTimeError
+        time, strain, idle = 1.0, 0.0, []
+        for step in chain.steps:
+            if step.family.name not in self.power:
+                idle.append(step.family.item)
+                continue
+            gain, loss = self.power[step.family.name]
+            level = 0.4 if step.level is None else step.level
+            time *= level**gain
+            strain += loss * (1 / level - 1) ** 2
+        found = Trial(
+            chain=chain,
+            held=strain <= 1,
+            drop=strain / 100,
+            strain=strain,
+            latency=time,
+            size=1000,
+            idle=tuple(idle),
+        )
+        self.trials[str(chain)] = found
+        return found
+
+
+def searched(world: World, *names: str) -> Search:
+    search = Search(cast("Laboratory", world), Goal.LATENCY, chosen_families(Goal.LATENCY, names))
+    search.run()
+    return search
+
+
+def test_structure_goes_below_integers() -> None:
+    best = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)})).best
+    assert best is not None
+    assert [s.family.name for s in best.chain.steps] == ["channels", "int8"]
+    assert best.strain > 0.8
+
+
+def test_two_families_share_what_may_be_lost() -> None:
+    world = World({"channels": (1.0, 0.3), "factorize": (0.9, 0.3)})
+    best = searched(world).best
+    assert best is not None
+    alone = [t.latency or 1 for t in world.trials.values() if t.held and len(t.chain.steps) == 1]
+    assert {s.family.name for s in best.chain.steps} == {"channels", "factorize"}
+    assert (best.latency or 1) < 0.9 * min(alone)
+
+
+def test_the_best_is_never_worse_than_any_that_held() -> None:
+    world = World({"int8": (1.0, 0.4), "dynamic": (0.5, 0.0), "channels": (1.0, 0.5)})
+    best = searched(world).best
+    assert best is not None
+    held = [t.latency or 1 for t in world.trials.values() if t.held]
+    assert (best.latency or 1) <= min(held) / 0.99
+
+
+def test_nothing_pays() -> None:
+    best = searched(World({"channels": (1.0, 1e9)})).best
+    assert best is not None
+    assert best.chain.steps == ()
+
+
+def test_what_was_found_before_time_was_over_stays() -> None:
+    world = World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}, most=5)
+    search = Search(cast("Laboratory", world), Goal.LATENCY, chosen_families(Goal.LATENCY))
+    with pytest.raises(OutOfTimeError):
+        search.run()
+    assert search.best is not None
+    assert search.best.chain.numbers is not None
+
+
+def test_finalists_lose_less_and_less() -> None:
+    search = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}))
+    drops = [t.drop or 0 for t in search.finalists()]
+    assert len(drops) > 2
+    assert drops == sorted(drops, reverse=True)
+    assert search.finalists()[0] is min(
+        (t for t in search.laboratory.trials.values() if t.held), key=lambda t: t.latency or 1
+    )
+
+
+def test_families_are_known_by_name() -> None:
+    assert {f.name for f in chosen_families(Goal.SIZE, ["cluster", "pack"])} == {"cluster", "pack"}
+    with pytest.raises(OptionError, match="'chanels' is none of merge"):
+        chosen_families(Goal.LATENCY, ["chanels"])
+    with pytest.raises(OptionError, match="entropy do nothing for latency"):
+        chosen_families(Goal.LATENCY, ["entropy"])

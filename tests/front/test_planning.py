@@ -1,0 +1,210 @@
+"""Plans from data to a file, on a small net."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ocompress
+from ocompress import stopping
+from ocompress.auto import Goal, Laboratory, Plan
+from ocompress.errors import UsageError
+from ocompress.front import (
+    Budget,
+    Planning,
+    Request,
+    find_plan,
+    measuring,
+    optimize_planned,
+    planning,
+)
+from ocompress.front.job import attempt
+from ocompress.io import as_dataset
+from ocompress.ir import Model, fingerprint
+from ocompress.pipeline import Pipeline
+from ocompress.report import Optimization
+from tests.build import Builder
+
+DATA = np.random.default_rng(1).standard_normal((240, 32)).astype(np.float32)
+
+
+def net() -> Model:
+    """Return an MLP of which half the hidden channels say next to nothing."""
+    b = Builder(seed=3)
+    x = b.input("x", ["n", 32])
+    first = b.rng.standard_normal((32, 64)).astype(np.float32)
+    first[:, 24:] *= 0.01
+    hidden = b.op("Relu", b.op("Gemm", x, b.const(first), b.weight(64)))
+    b.op("Gemm", hidden, b.weight(64, 10, scale=0.5), b.weight(10), to="y")
+    b.output("y", ["n", 10])
+    return b.model()
+
+
+def planned(tmp_path: Path | None = None, **more: Any) -> Optimization:
+    settings: dict[str, Any] = {"families": ("channels", "int8"), "seconds": 60.0} | more
+    request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05))
+    output = None if tmp_path is None else tmp_path / "out.onnx"
+    return optimize_planned(request, Planning(**settings), net(), output)
+
+
+def test_a_plan_is_found_and_its_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    done = planned(tmp_path)
+    assert done.held
+    plan = done.plan
+    assert isinstance(plan, Plan)
+    assert "prune-channels{max_macs=" in str(plan.chosen.chain)
+    assert (plan.chosen.latency or 1) < 1  # predicted, as nothing is timed for another target
+    (tmp_path / "plan.toml").write_text(plan.recipe())
+    again = ocompress.optimize(
+        net(), tmp_path / "b.onnx", recipe=tmp_path / "plan.toml", data=DATA, target="portable"
+    )
+    assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "out.onnx").read_bytes()
+    assert again.held
+    document = done.to_json()["plan"]
+    assert document["front"]
+    assert len(document["trials"]) == len(plan.trials)
+
+
+def test_the_same_plan_is_found_again_without_a_clock() -> None:
+    request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05))
+    how = Planning(families=("channels", "int8"))
+    first, second = (find_plan(request, how, net()) for _ in range(2))
+    assert first.recipe() == second.recipe()
+    assert [str(t.chain) for t in first.trials] == [str(t.chain) for t in second.trials]
+
+
+def test_trials_are_chosen_on_samples_that_judges_do_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[np.ndarray] = []
+    original = Laboratory
+
+    def watched(**settings: Any) -> Laboratory:
+        seen.append(np.concatenate([f["x"] for f in settings["data"]]))
+        return original(**settings)
+
+    monkeypatch.setattr(planning, "Laboratory", watched)
+    done = planned()
+    rows = {row.tobytes() for row in seen[0]}
+    total = as_dataset(DATA, net()).samples
+    assert len(rows) + done.validation.samples < total - 30  # the rest is what plans are chosen on
+
+
+def test_a_result_that_does_not_hold_gives_way_to_a_milder_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = attempt, list[str]()
+
+    def tried(*given: Any, **more: Any) -> Any:
+        done = real(*given, **more)
+        calls.append(str(given[1].passes))
+        return done if len(calls) > 1 else _broken(done)
+
+    monkeypatch.setattr(planning, "attempt", tried)
+    done = planned()
+    assert done.held
+    assert len(calls) == 2
+    assert done.plan is not None
+    assert [str(t.chain.pipeline()) for t in done.plan.passed_over] == calls[:1]
+    assert any("did not hold" in sentence for sentence in done.remarks)
+
+
+def _broken(done: Any) -> Any:
+    return replace(done, broken=("more was lost",))
+
+
+def test_where_nothing_pays_the_model_is_put_in_order() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4])
+    b.op("Relu", x, to="y")
+    b.output("y", ["n", 4])
+    request = Request(data=DATA[:, :4], target="portable")
+    done = optimize_planned(request, Planning(), b.model(), None)
+    assert done.held
+    assert any("nothing pays" in sentence for sentence in done.remarks)
+    assert str(done.plan and done.plan.pipeline) == "canonicalize"
+
+
+@pytest.mark.parametrize("program", [True, False])
+def test_an_interruption_keeps_the_best_so_far(
+    program: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Laboratory._measure
+    count = []
+
+    def measure(*given: Any) -> Any:
+        count.append(1)
+        if len(count) == 3:
+            if not program:
+                raise KeyboardInterrupt
+            assert stopping.ask_for_early_end()
+        return real(*given)
+
+    monkeypatch.setattr(Laboratory, "_measure", measure)
+    done = planned()
+    assert done.held
+    assert len(count) == 3
+    assert any("interrupted" in sentence for sentence in done.remarks)
+    assert not stopping.ask_for_early_end()  # carrying it out can be interrupted as anything
+
+
+def test_no_time_is_enough_for_the_model_as_it_is() -> None:
+    begun = time.monotonic()
+    done = planned(seconds=1e-3)
+    assert time.monotonic() - begun < 30
+    assert done.held
+    assert any("ended early" in sentence for sentence in done.remarks)
+
+
+@pytest.mark.parametrize("goal", [Goal.SIZE, Goal.ARCHIVE])
+def test_bytes_are_what_a_plan_for_them_makes_few(
+    goal: Goal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_QUICK", 0)
+    monkeypatch.setattr(measuring, "can_compile", lambda: False)
+    request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05))
+    plan = find_plan(request, Planning(goal=goal, families=("cluster", "pack")), net())
+    plain = plan.trials[0]
+    assert "cluster" in str(plan.chosen.chain)
+    assert plan.chosen.value(goal) < 0.6 * plain.value(goal)
+
+
+def test_limits_that_nothing_keeps_are_broken_by_the_nearest(tmp_path: Path) -> None:
+    request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05, max_bytes=100))
+    planned = Planning(families=("int8",), goal=Goal.SIZE)
+    done = optimize_planned(request, planned, net(), tmp_path / "out.onnx")
+    assert not done.held
+    assert "more than the 100 B allowed" in done.broken[-1]
+    assert done.plan is not None
+    assert done.plan.chosen.chain.numbers is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"passes": "quant", "data": DATA}, "leave out --passes"),
+        ({"synthetic": 4}, "needs data to measure what is lost, which random numbers do not show"),
+        ({}, "needs data to measure what is lost"),
+    ],
+)
+def test_what_no_plan_can_do_is_said(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        optimize_planned(Request(**more), Planning(), net(), None)
+
+
+def test_from_python() -> None:
+    done = ocompress.optimize(
+        net(), auto=True, families=["channels"], data=DATA, target="portable", max_drop=0.05
+    )
+    assert done.plan is not None
+    assert isinstance(done.plan.pipeline, Pipeline)
+    with pytest.raises(UsageError, match="goal is for plans"):
+        ocompress.optimize(net(), passes="quant", goal="size", data=DATA)
+    with pytest.raises(UsageError, match="goal 'speed' is none of latency"):
+        ocompress.optimize(net(), auto=True, goal="speed", data=DATA)
+    assert fingerprint(done.model) != fingerprint(net())
