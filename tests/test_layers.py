@@ -56,7 +56,7 @@ PUBLIC = {
     "profiling": "latency",
     "runtime": "",
     "targets": "",
-    "training": "distillation settings",
+    "training": "course distillation settings",
 }
 
 FRAMEWORKS = {

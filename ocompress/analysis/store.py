@@ -72,14 +72,32 @@ class MeasurementStore:
 
     def put(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
         """Keep arrays of any shape, not to be changed from then on; False if there is no room."""
-        if self._folder is not None:
-            file = io.BytesIO()
-            np.savez(file, *arrays)
-            try:
-                atomic_write(self._file(model, what), file.getvalue())
-            except OutputError:
-                self._folder = None  # a full disk costs the next run time, not this one its result
+        self._write(model, what, arrays)
         return self._hold(model, what, arrays)
+
+    def save(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
+        """Keep arrays in the folder alone, in place of others of that name; False without one."""
+        self._write(model, what, arrays)
+        return self.has_folder
+
+    def saved(self, model: str, what: Hashable) -> tuple[np.ndarray, ...] | None:
+        """Return what `save` kept, perhaps in an earlier run; None if nothing is there."""
+        return _read(self._file(model, what)) if self.has_folder else None
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether anything is kept for later runs."""
+        return self._folder is not None
+
+    def _write(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> None:
+        if self._folder is None:
+            return
+        file = io.BytesIO()
+        np.savez(file, *arrays)
+        try:
+            atomic_write(self._file(model, what), file.getvalue())
+        except OutputError:
+            self._folder = None  # a full disk costs the next run time, not this one its result
 
     def _file(self, model: str, what: Hashable) -> Path:
         assert self._folder is not None

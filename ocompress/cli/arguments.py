@@ -262,6 +262,7 @@ Cache = Annotated[
         "--cache",
         kind="DIR",
         panel=MEASURING,
-        text="Folder that keeps measurements of models for later runs on the same data.",
+        text="Folder that keeps measurements of models, and how far training was, for later runs "
+        "on the same data.",
     ),
 ]

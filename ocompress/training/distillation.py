@@ -17,6 +17,7 @@ from ocompress.io.holdout import hold_out
 from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
 from ocompress.stopping import EarlyEnd, early_end
+from ocompress.training.course import Best, Checkpoints, Course
 from ocompress.training.lessons import Batch, altered, floats_of, learn
 from ocompress.training.settings import Settings, Tuned
 from ocompress.training.thinning import Thinning
@@ -34,7 +35,6 @@ _CHECKS = 25
 """How often the held-out samples are looked at, at most."""
 _ASTRAY = 2.0
 """Times the best divergence from which on training goes back to it, at a lower rate."""
-_SLOWER = 0.3
 _NOTHING = 1e-7
 """Divergence of a model that is its teacher, but for rounding."""
 _OFTEN = 10
@@ -42,8 +42,6 @@ _OFTEN = 10
 held-out samples without and with mixing: 0.0541 and 0.0477 (740 samples, 100 epochs), 0.0474 and
 0.0424 (9,000, 20), but 0.0477 and 0.0520 (54,000, 5)."""
 _CALM = {"session.intra_op.allow_spinning": "0"}
-_WARM = 0.05
-"""Part of the steps in which the rate rises."""
 
 Report = Callable[[str, int, int], None]
 
@@ -55,6 +53,7 @@ def distill(
     settings: Settings,
     report: Report,
     excluded: Collection[str] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> Tuned:
     """Train the weights of a model so that its outputs come near those of another.
 
@@ -65,68 +64,14 @@ def distill(
         settings: How.
         report: Told how far it is.
         excluded: Initializers that keep their values.
+        checkpoints: Where the state is kept after every epoch, and found again.
 
     Raises:
         RuntimeFailureError: If ONNX Runtime cannot run one of the models.
     """
     with _threads(), early_end() as ending:
-        return _Training(model, teacher, data, settings, report, excluded).run(ending)
-
-
-class _Best:
-    """The best weights that held-out samples have seen."""
-
-    def __init__(self, student: TrainedModel, distance: float) -> None:
-        self._student, self.distance = student, distance
-        self.kept: dict[str, np.ndarray] = {}
-        self.state = student.state()
-
-    def offer(self, distance: float) -> bool:
-        """Keep the weights there are if they are better than the best; say whether they are."""
-        if not distance < self.distance:
-            return False
-        self.distance, self.kept, self.state = (
-            distance,
-            self._student.written(),
-            self._student.state(),
-        )
-        return True
-
-
-class _Course:
-    """Steps of Adam, whose rate rises shortly and then falls as a cosine does."""
-
-    def __init__(self, student: TrainedModel, total: int, rate: float) -> None:
-        self._student, self.total, self._rate = student, total, rate
-        self.optimizer, self._sizes = student.optimizer()
-        self.done, self.begun = 0, time.monotonic()
-
-    def step(self, batch: Batch) -> float:
-        """Make a step; return the loss before it."""
-        for group, size in zip(self.optimizer.param_groups, self._sizes, strict=True):
-            group["lr"] = self._rate * size * _schedule(self.done / self.total)
-        self.done += 1
-        return self._student.step(batch, self.optimizer)
-
-    def restart(self, best: _Best) -> None:
-        """Go back to the best, and on at a lower rate with an optimizer that knows nothing."""
-        self._rate *= _SLOWER
-        self._student.restore(best.state)
-        self.optimizer, _ = self._student.optimizer()
-
-    def line(self, loss: float, best: float) -> str:
-        """Return how far it is, for people."""
-        part = self.done / self.total
-        left = (time.monotonic() - self.begun) * (1 / part - 1)
-        held = f", held-out {best:.3g}" if math.isfinite(best) else ""
-        return f"tune: loss {loss:.3g}{held}, {int(left) // 60}:{int(left) % 60:02d} left"
-
-
-def _schedule(part: float) -> float:
-    """Return the share of the highest rate."""
-    if part < _WARM:
-        return part / _WARM
-    return 0.5 * (1 + math.cos(math.pi * (part - _WARM) / (1 - _WARM)))
+        training = _Training(model, teacher, data, settings, report, excluded)
+        return training.run(ending, checkpoints)
 
 
 class _Training:
@@ -152,7 +97,7 @@ class _Training:
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
 
-    def run(self, ending: EarlyEnd) -> Tuned:
+    def run(self, ending: EarlyEnd, checkpoints: Checkpoints | None) -> Tuned:
         """Train, and return the best that was seen."""
         steps_each = self._fit.count(self._batch)
         epochs = self._settings.epochs
@@ -172,32 +117,47 @@ class _Training:
         before = self._distance()
         if before <= _NOTHING and not thin:
             return replace(told, before=before, after=before)
-        found = self._train(before, steps_each, epochs, ending)
+        found = self._train(before, steps_each, epochs, ending, checkpoints)
         zeros = self._thinning.zeros if thin else None
         return replace(told, before=before, zeros=zeros, ended_early=ending.is_asked, **found)
 
     def _train(
-        self, before: float, steps_each: int, epochs: int, ending: EarlyEnd
+        self,
+        before: float,
+        steps_each: int,
+        epochs: int,
+        ending: EarlyEnd,
+        checkpoints: Checkpoints | None,
     ) -> dict[str, Any]:
         """Train for some epochs; return the best weights and what became of the divergence."""
-        best = _Best(self._student, before if self._thinning.is_done else math.inf)
-        course = _Course(self._student, steps_each * epochs, self._settings.rate)
+        thinning = self._thinning
+        best = Best(self._student, before if thinning.is_done else math.inf)
+        course = Course(self._student, steps_each * epochs, self._settings.rate)
+        known = checkpoints.load() if checkpoints is not None else None
+        if known is not None:
+            course.resume(known, best, thinning)
         every = max(1, -(-epochs // _CHECKS))
-        for epoch in range(1, epochs + 1):
+        for epoch in range(course.done // steps_each + 1, epochs + 1):
             self._epoch([self._settings.seed, epoch], epochs, course, best, ending)
             late = self._is_late(course.begun) or ending.is_asked
             if late:
-                self._thinning.finish(course.optimizer)
-            if self._thinning.is_done and (late or epoch == epochs or not epoch % every):
-                found = self._distance()
-                if not best.offer(found) and not found < _ASTRAY * best.distance:
-                    course.restart(best)  # it may be no number at all
+                thinning.finish(course.optimizer)
+            if thinning.is_done and (late or epoch == epochs or not epoch % every):
+                self._look(course, best)
             if late:
                 break
+            if checkpoints is not None and (checkpoints.is_due() or epoch == epochs):
+                checkpoints.put(course.state(best, thinning))
         return {"values": best.kept, "after": best.distance, "steps": course.done}
 
+    def _look(self, course: Course, best: Best) -> None:
+        """Keep the weights if held-out samples come out better; go back if far worse."""
+        found = self._distance()
+        if not best.offer(found) and not found < _ASTRAY * best.distance:
+            course.restart(best)  # it may be no number at all
+
     def _epoch(
-        self, seed: list[int], epochs: int, course: _Course, best: _Best, ending: EarlyEnd
+        self, seed: list[int], epochs: int, course: Course, best: Best, ending: EarlyEnd
     ) -> None:
         rng = np.random.default_rng(seed)
         for lesson in self._fit.batches(self._batch, rng):

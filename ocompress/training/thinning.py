@@ -24,6 +24,7 @@ class Thinning:
     """Zeros of several weights together, whose share grows as a cubic does, fast at first.
 
     Attributes:
+        forms: The weights.
         is_done: Whether as many are zero as shall be.
     """
 
@@ -34,15 +35,15 @@ class Thinning:
             forms: The weights.
             share: Part of their elements that is zero in the end; no zero is ever undone.
         """
-        self._forms, self._share = list(forms.values()), share
-        self._total = sum(form.leaf.numel() for form in self._forms)
+        self.forms, self._share = list(forms.values()), share
+        self._total = sum(form.leaf.numel() for form in self.forms)
         self._start = self.zeros
         self.is_done = self._start >= share
 
     @property
     def zeros(self) -> float:
         """Part of the elements that is zero for good."""
-        left = sum(form.count for form in self._forms)
+        left = sum(form.count for form in self.forms)
         return 1 - left / self._total if self._total else 1.0
 
     def step(self, done: int, total: int, optimizer: Any) -> None:
@@ -67,14 +68,14 @@ class Thinning:
             self.is_done = True
 
     def _cut(self, share: float, optimizer: Any) -> None:
-        states = [optimizer.state.get(form.leaf, {}) for form in self._forms]
-        costs = torch.cat([_costs(f, s) for f, s in zip(self._forms, states, strict=True)])
+        states = [optimizer.state.get(form.leaf, {}) for form in self.forms]
+        costs = torch.cat([_costs(f, s) for f, s in zip(self.forms, states, strict=True)])
         keep = self._total - round(share * self._total)
         kept = torch.zeros(self._total, dtype=torch.bool)
         kept[torch.topk(costs, keep).indices] = True
         kept &= costs >= 0
-        sizes = [form.leaf.numel() for form in self._forms]
-        for form, state, part in zip(self._forms, states, kept.split(sizes), strict=True):
+        sizes = [form.leaf.numel() for form in self.forms]
+        for form, state, part in zip(self.forms, states, kept.split(sizes), strict=True):
             mask = part.reshape(form.leaf.shape)
             form.keep(mask)
             for name in ("exp_avg", "exp_avg_sq"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ocompress import training
 from ocompress.diagnostics import Severity
-from ocompress.ir import Facet, Model, Node, edit
+from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.training.settings import Settings, Tuned
@@ -35,7 +36,8 @@ class Tune(Pass):
     their scales are trained; with `levels` integers, signs and choices are trained, too,
     straight-through. Of DequantizeLinear and QuantizeLinear steps and integers of weights are.
     Nothing of the graph changes. Let it come after what prunes, factorizes or removes, and before
-    what packs. One thread and the same seed give the same weights.
+    what packs. One thread and the same seed give the same weights. With --cache, a training that
+    was ended goes on where it was.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
 
@@ -128,6 +130,7 @@ class Tune(Pass):
             return Outcome()
         training.require(f"pass {self.name!r}")
         from ocompress.training import distillation  # it imports PyTorch
+        from ocompress.training.course import Checkpoints
 
         settings = Settings(
             epochs=self.epochs,
@@ -141,8 +144,19 @@ class Tune(Pass):
             sparsity=self.sparsity,
             seed=self.seed + ctx.seed,
         )
+        whose = fingerprint(model)
+        key = ("tune", fingerprint(ctx.original), repr(settings), tuple(sorted(excluded)))
+        checkpoints = Checkpoints(
+            partial(ctx.store.saved, whose, key), partial(ctx.store.save, whose, key)
+        )
         found = distillation.distill(
-            model, ctx.original, ctx.data, settings, ctx.progress, set(excluded)
+            model,
+            ctx.original,
+            ctx.data,
+            settings,
+            ctx.progress,
+            set(excluded),
+            checkpoints if ctx.store.has_folder else None,
         )
         return _finish(model, found, ctx)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ocompress import stopping
+from ocompress.analysis import MeasurementStore
 from ocompress.errors import UsageError
 from ocompress.ir import Model, edit, text
 from ocompress.pipeline import Instrument, PassManager, Pipeline, PipelineResult, Status
@@ -242,3 +244,39 @@ def test_signs_and_choices_move_with_levels() -> None:
         assert signs["after"] < 0.97 * scales["after"] < 0.97 * scales["before"]
         for one, other in zip(*(end.model.weights() for end in ends), strict=True):
             assert len(np.unique(other)) <= len(np.unique(one)) or one.ndim == 1
+
+
+@needs_torch
+@pytest.mark.parametrize("passes", [f"{PRUNE},tune{{epochs=12}}", "tune{sparsity=0.6 epochs=12}"])
+def test_training_goes_on_where_it_ended(
+    passes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ocompress.training import course
+
+    def run(folder: Path | None, *hooks: Instrument) -> PipelineResult:
+        samples = data()
+        store = MeasurementStore(folder=folder, data=samples)
+        manager = PassManager(target=TARGET, data=samples, store=store, instruments=hooks)
+        return manager.run(Pipeline.parse(passes), net())
+
+    monkeypatch.setattr(course, "_SAVE_SECONDS", 0.0)
+    whole = run(None)
+    run(tmp_path, Impatient())
+    counted = Counter()
+    again = run(tmp_path, counted)
+    assert counted.steps < whole.records[-1].details["steps"]
+    for one, other in zip(whole.model.weights(), again.model.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    counted.steps = 0
+    run(tmp_path, counted)  # nothing is left to do
+    assert not counted.steps
+
+
+class Counter(Instrument):
+    """Counts steps of training."""
+
+    steps = 0
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Count."""
+        self.steps += stage.startswith("tune: loss")

@@ -1,0 +1,148 @@
+"""The steps of a training, the best that came of them, and how to go on after an interruption."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ocompress.training.lessons import Batch
+from ocompress.training.thinning import Thinning
+from ocompress.training.trained import TrainedModel
+
+_SLOWER = 0.3
+_WARM = 0.05
+"""Part of the steps in which the rate rises."""
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_SAVE_SECONDS = 30.0
+"""Time between two checkpoints, at least."""
+
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass
+class Checkpoints:
+    """Where the state of a training is kept, so that a later run goes on where it ended.
+
+    Attributes:
+        load: Returns what is kept, None if nothing is.
+        save: Keeps other arrays.
+    """
+
+    load: Callable[[], Arrays | None]
+    save: Callable[[Arrays], object]
+    _saved: float = 0.0
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is some time ago."""
+        return time.monotonic() - self._saved > _SAVE_SECONDS
+
+    def put(self, arrays: Arrays) -> None:
+        """Keep the state there is."""
+        self.save(arrays)
+        self._saved = time.monotonic()
+
+
+class Best:
+    """The best weights that held-out samples have seen."""
+
+    def __init__(self, student: TrainedModel, distance: float) -> None:
+        """Start with the weights there are and their distance; infinity if they do not count."""
+        self._student, self.distance = student, distance
+        self.kept: dict[str, np.ndarray] = {}
+        self.state = student.state()
+
+    def offer(self, distance: float) -> bool:
+        """Keep the weights there are if they are better than the best; say whether they are."""
+        if not distance < self.distance:
+            return False
+        self.distance, self.kept, self.state = (
+            distance,
+            self._student.written(),
+            self._student.state(),
+        )
+        return True
+
+
+class Course:
+    """Steps of Adam, whose rate rises shortly and then falls as a cosine does."""
+
+    def __init__(self, student: TrainedModel, total: int, rate: float) -> None:
+        """Start.
+
+        Args:
+            student: What is trained.
+            total: Steps there will be.
+            rate: Highest rate, in proportion to the size of each weight.
+        """
+        self._student, self.total, self._rate = student, total, rate
+        self.optimizer, self._sizes = student.optimizer()
+        self.done, self.begun, self._begun_at = 0, time.monotonic(), 0.0
+
+    def step(self, batch: Batch) -> float:
+        """Make a step; return the loss before it."""
+        for group, size in zip(self.optimizer.param_groups, self._sizes, strict=True):
+            group["lr"] = self._rate * size * _schedule(self.done / self.total)
+        self.done += 1
+        return self._student.step(batch, self.optimizer)
+
+    def restart(self, best: Best) -> None:
+        """Go back to the best, and on at a lower rate with an optimizer that knows nothing."""
+        self._rate *= _SLOWER
+        self._student.restore(best.state)
+        self.optimizer, _ = self._student.optimizer()
+
+    def state(self, best: Best, thinning: Thinning) -> Arrays:
+        """Return all that going on takes, as arrays."""
+        numbers = [self.done, self.total, self._rate, best.distance, thinning.is_done]
+        moments = [
+            np.asarray(self.optimizer.state.get(leaf.tensor, {}).get(name, np.zeros(0)), np.float32)
+            for leaf in self._student.leaves
+            for name in _MOMENTS
+        ]
+        masks = [form.leaves[0].mask for form in thinning.forms]
+        gone = [np.zeros(0, bool) if m is None else m.numpy() for m in masks]
+        names = sorted(best.kept)
+        kept = [best.kept[name] for name in names]
+        now = self._student.state()
+        return (np.array(numbers), np.array(names), *now, *best.state, *moments, *gone, *kept)
+
+    def resume(self, arrays: Arrays, best: Best, thinning: Thinning) -> None:
+        """Go on from what `state` returned of the same training."""
+        numbers, names, *rest = arrays
+        self.done, self._rate = int(numbers[0]), float(numbers[2])
+        self._begun_at = self.done / self.total
+        best.distance, thinning.is_done = float(numbers[3]), bool(numbers[4])
+        leaves = self._student.leaves
+        parts = iter(rest)
+        self._student.restore([next(parts) for _ in leaves])
+        best.state = [next(parts) for _ in leaves]
+        for leaf in leaves:
+            moments = [torch.from_numpy(np.array(next(parts))) for _ in _MOMENTS]
+            if moments[0].numel():
+                known = zip(_MOMENTS, moments, strict=True)
+                self.optimizer.state[leaf.tensor] = dict(known)
+        for form in thinning.forms:
+            mask = next(parts)
+            if mask.size:
+                form.keep(torch.from_numpy(np.array(mask)))
+        best.kept = dict(zip(names.tolist(), parts, strict=True))
+
+    def line(self, loss: float, best: float) -> str:
+        """Return how far it is, for people."""
+        part = self.done / self.total
+        taken = max(part - self._begun_at, 1e-9)
+        left = (time.monotonic() - self.begun) * (1 - part) / taken
+        held = f", held-out {best:.3g}" if math.isfinite(best) else ""
+        return f"tune: loss {loss:.3g}{held}, {int(left) // 60}:{int(left) % 60:02d} left"
+
+
+def _schedule(part: float) -> float:
+    """Return the share of the highest rate."""
+    if part < _WARM:
+        return part / _WARM
+    return 0.5 * (1 + math.cos(math.pi * (part - _WARM) / (1 - _WARM)))
