@@ -14,7 +14,7 @@ from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
 
-DRAWS = 512
+DRAWS = 2048
 """Random scalars over all samples, at least."""
 SAMPLES = 4096
 _FEW_SAMPLES, _FEW_OUTPUTS = 1024, 1024

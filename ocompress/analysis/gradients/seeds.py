@@ -3,8 +3,11 @@
 With a seed s at the outputs and g the gradient that it leads to at some value, E[g g'] over the
 draws is the Gauss-Newton form of the Fisher information of the model's own predictions
 (Martens, "New Insights and Perspectives on the Natural Gradient Method", 2020): a small change dy
-of the value costs about E[(g . dy)^2] / 2. No label is needed, as the classes are drawn from the
-model's own distribution.
+of the value costs about E[(g . dy)^2] / 2. No label is needed.
+
+Seeds are random signs times a root of the covariance of p - y, y a class drawn from the model's own
+distribution p. Classes that are drawn give the same mean of products, but of a model that is sure
+most of them say nothing and a rare one says it all: at one draw a sample, far fewer samples count.
 """
 
 from __future__ import annotations
@@ -78,13 +81,14 @@ class Seeding:
             return _squares(values, samples, rng)
         if self.currency is Currency.BERNOULLI:
             p = np.clip(values, _TINY, 1 - _TINY)
-            hit = rng.random(values.shape) < values
-            return np.asarray(np.where(hit, 1 / p, -1 / (1 - p)), np.float32)
-        p = values if self.currency is Currency.PROBABILITIES else _softmax(values, self.axis)
-        drawn = _one_hot(p, self.axis, rng)
+            return np.asarray(_signs(p.shape, rng) / np.sqrt(p * (1 - p)), np.float32)
         if self.currency is Currency.PROBABILITIES:
-            return np.asarray(-drawn / np.maximum(p, _TINY), np.float32)
-        return np.asarray(p - drawn, np.float32)
+            root = np.sqrt(np.maximum(values, _TINY))
+            drawn = _signs(root.shape, rng) / root
+            return np.asarray(np.where(values > _TINY, drawn, 0), np.float32)
+        p = _softmax(values, self.axis)
+        drawn = _signs(p.shape, rng) * np.sqrt(p)
+        return np.asarray(drawn - p * drawn.sum(self.axis, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True)
@@ -271,15 +275,9 @@ def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
-def _one_hot(p: np.ndarray, axis: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a class along an axis at every position and mark it with a 1."""
-    last = np.moveaxis(p, axis, -1)
-    limits = np.cumsum(last, axis=-1)
-    at = rng.random((*last.shape[:-1], 1)) * limits[..., -1:]
-    drawn = np.minimum((limits <= at).sum(axis=-1, keepdims=True), last.shape[-1] - 1)
-    marked = np.zeros(last.shape)
-    np.put_along_axis(marked, drawn, 1, axis=-1)
-    return np.moveaxis(marked, -1, axis)
+def _signs(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    found: np.ndarray = rng.integers(0, 2, shape) * 2.0 - 1
+    return found
 
 
 def _squares(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:

@@ -71,7 +71,7 @@ def test_bernoulli_draws() -> None:
     p = np.full((1, 1, 40, 50), 0.2)
     seeds = Seeding(Currency.BERNOULLI).draw(p, 1, rng)
     np.testing.assert_allclose(np.mean(seeds.astype(np.float64) ** 2), 1 / (0.2 * 0.8), rtol=0.1)
-    assert set(np.unique(seeds)) == {F(-1.25), F(5)}
+    assert set(np.unique(seeds)) == {F(-2.5), F(2.5)}
     assert np.isfinite(Seeding(Currency.BERNOULLI).draw(np.array([0.0, 1.0]), 1, rng)).all()
 
 
@@ -85,13 +85,24 @@ def test_square_draws_stand_for_the_relative_squared_error() -> None:
     np.testing.assert_allclose(np.mean(scores, axis=0), expected, rtol=0.2)
 
 
-def test_classes_are_drawn_along_their_axis() -> None:
+def test_seeds_of_probabilities_lead_to_those_of_their_scores() -> None:
     rng = np.random.default_rng(5)
     p = softmax(rng.standard_normal((2, 5, 3))).transpose(0, 2, 1)
-    seeds = Seeding(Currency.PROBABILITIES, axis=1).draw(p, 2, rng)
-    assert ((seeds != 0).sum(axis=1) == 1).all()
-    drawn = seeds != 0
-    np.testing.assert_allclose(seeds[drawn], -1 / p[drawn], rtol=1e-5)
+    p[0, :, 0] = [0, 1, 0]  # a class that never comes has no gradient
+    scores = [Seeding(Currency.PROBABILITIES, axis=1).draw(p, 2, rng) for _ in range(2000)]
+    seeds = np.array(scores, np.float64)
+    assert np.isfinite(seeds).all()
+    at_scores = p * (seeds - (p * seeds).sum(axis=2, keepdims=True))
+    found = np.einsum("nbcq,nbdq->bqcd", at_scores, at_scores) / len(seeds)
+    exact = p.transpose(0, 2, 1)[..., None] * (np.eye(3) - p.transpose(0, 2, 1)[:, :, None])
+    np.testing.assert_allclose(found, exact, atol=0.02)
+
+
+def test_one_draw_of_a_sure_model_tells_as_much_as_any_other() -> None:
+    rng = np.random.default_rng(6)
+    z = np.array([[9.0, 0.0, 0.0]])
+    squares = [np.square(Seeding(Currency.LOGITS).draw(z, 1, rng)).sum() for _ in range(50)]
+    assert max(squares) < 3 * np.mean(squares)
 
 
 def _ending(shape: list[int], *ops: tuple[str, dict[str, Any]], linear: str = "") -> Model:
