@@ -10,8 +10,8 @@
 #endif
 
 enum { STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE, MASK, CONSTANT, BLOCKS, PACKED, DELTA,
-       TRANSPOSE, BASE, CODECS };
-static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2};
+       TRANSPOSE, BASE, COSINES, CODECS };
+static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2, 4};
 
 #define VERSION 1
 #define CHUNK ((uint64_t)1 << 22)
@@ -22,6 +22,7 @@ static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2};
 #define LARGEST_NUMBER ((uint64_t)1 << 48)
 #define MOST_COLUMNS ((uint64_t)1 << 20)
 #define MOST_ENTRIES ((uint64_t)1 << 15)
+#define LARGEST_EXTENT 64
 #define DEEPEST 8
 
 static const uint8_t MAGIC[8] = {0x89, 'O', 'C', 'Z', '\r', '\n', 0x1a, '\n'};
@@ -721,6 +722,56 @@ static void from_transpose(const node *n, const uint8_t *turned_over, uint8_t *o
                n->width);
 }
 
+/* The whole number that stands for the cosine of pi (2 place + 1) wave / (2 extent). */
+static uint32_t cosine(uint64_t extent, uint64_t place, uint64_t wave)
+{
+    if (extent == 1 || !wave)
+        return extent == 1 ? 1 : 64;
+    uint64_t turn = (2 * place + 1) * wave % (4 * extent);
+    if (turn > 2 * extent)
+        turn = 4 * extent - turn;
+    int negative = turn > extent;
+    double angle = 1.57079632679489662 * (double)(negative ? 2 * extent - turn : turn) / (double)extent;
+    double sum = 1, term = 1;
+    for (int i = 1; i < 14; i++)
+        sum += term *= -angle * angle / ((2 * i - 1) * (2 * i));
+    uint32_t size = (uint32_t)(64 * 1.41421356237309505 * sum + 0.5);
+    return negative ? 0 - size : size;
+}
+
+/* Sums of cosines along both axes of each plane, modulo 2^32. */
+static void from_cosines(const node *n, const uint8_t *waves, uint8_t *out)
+{
+    uint64_t down = n->settings[1], across = n->settings[2], apart = n->settings[3];
+    uint64_t places = down * across;
+    uint32_t first[LARGEST_EXTENT][LARGEST_EXTENT], second[LARGEST_EXTENT][LARGEST_EXTENT];
+    uint32_t part[LARGEST_EXTENT][LARGEST_EXTENT];
+    for (uint64_t y = 0; y < down; y++)
+        for (uint64_t v = 0; v < down; v++)
+            first[y][v] = cosine(down, y, v);
+    for (uint64_t x = 0; x < across; x++)
+        for (uint64_t u = 0; u < across; u++)
+            second[x][u] = cosine(across, x, u);
+    for (uint64_t plane = 0; plane < n->count / places; plane++) {
+        uint64_t start = plane / apart * places * apart + plane % apart;
+        for (uint64_t v = 0; v < down; v++)
+            for (uint64_t x = 0; x < across; x++) {
+                part[v][x] = 0;
+                for (uint64_t u = 0; u < across; u++) {
+                    uint64_t at = start + (v * across + u) * apart;
+                    part[v][x] += second[x][u] * (uint32_t)get(waves + 4 * at, 4);
+                }
+            }
+        for (uint64_t y = 0; y < down; y++)
+            for (uint64_t x = 0; x < across; x++) {
+                uint32_t sum = 0;
+                for (uint64_t v = 0; v < down; v++)
+                    sum += first[y][v] * part[v][x];
+                put(out + 4 * (start + (y * across + x) * apart), 4, sum);
+            }
+    }
+}
+
 static const char *combine(const node *n, uint8_t *const *below, uint8_t *out)
 {
     switch (n->codec) {
@@ -745,6 +796,9 @@ static const char *combine(const node *n, uint8_t *const *below, uint8_t *out)
         return NULL;
     case DELTA:
         from_delta(n, below[0], out);
+        return NULL;
+    case COSINES:
+        from_cosines(n, below[0], out);
         return NULL;
     default:
         from_transpose(n, below[0], out);
@@ -911,6 +965,13 @@ static int arrays_below(const node *n, arrays *a)
         return 1;
     case DELTA:
     case BASE:
+        wants(a, count, width);
+        return 1;
+    case COSINES:
+        if (width != 4 || !s[0] || count % s[0] || s[0] > MOST_COLUMNS || !s[1] || s[1] > LARGEST_EXTENT)
+            return 0;
+        if (!s[2] || s[2] > LARGEST_EXTENT || !s[3] || s[3] > s[0] || s[0] % (s[1] * s[2] * s[3]))
+            return 0;
         wants(a, count, width);
         return 1;
     default:

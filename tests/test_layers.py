@@ -43,7 +43,7 @@ PUBLIC = {
     "analysis": "calibrators channels linear_layer linear_rows observe one_layer padding quantized "
     "ranges regression running scales second_moments segment_runner sensitivity shapes spill_store "
     "statistics weight_form windows work",
-    "archive": "grids",
+    "archive": "cosines grids",
     "coding": "",
     "diagnostics": "",
     "errors": "",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocompress.archive import nodes as n
+from ocompress.archive.cosines import Plane, summed
 from ocompress.archive.nodes import CodecNode, fail
 from ocompress.coding import decode_integers
 from ocompress.coding.octets import decode_bytes
@@ -128,6 +129,12 @@ def _transpose(node: CodecNode, below: Below) -> np.ndarray:
     return np.ascontiguousarray(below[0].reshape(node.settings[0], -1).T).reshape(-1)
 
 
+def _cosines(node: CodecNode, below: Below) -> np.ndarray:
+    columns, *plane = node.settings
+    coefficients = below[0].view(np.int32).reshape(-1, columns).astype(np.int64)
+    return summed(coefficients, Plane(*plane)).reshape(-1).astype(np.uint32)
+
+
 def _changed(node: CodecNode, steps: np.ndarray, base: Base | None) -> np.ndarray:
     if base is None:
         fail("it is a change of another archive, but does not say of which")
@@ -149,4 +156,5 @@ _DECODERS: dict[int, Callable[[CodecNode, Below], np.ndarray]] = {
     n.PACKED: _packed,
     n.DELTA: _delta,
     n.TRANSPOSE: _transpose,
+    n.COSINES: _cosines,
 }

@@ -19,6 +19,7 @@ from ocompress.archive.codes import (
     split,
     stored,
 )
+from ocompress.archive.cosines import find_cosines
 from ocompress.archive.decoding import unsigned
 from ocompress.archive.grids import Grid, find_grid
 from ocompress.archive.nodes import CodecNode
@@ -150,6 +151,7 @@ def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
 
 def _grids(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     matrix = elements.view("<f4").reshape(-1, plan.columns)
+    yield from _waves(matrix)
     for rows_each, columns_each in _partitions(matrix, plan):
         grid = find_grid(matrix, rows_each, columns_each)
         if grid is not None:
@@ -181,6 +183,28 @@ def _gridded(grid: Grid, plan: Plan) -> Iterator[CodecNode]:
     settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
     for levels in coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
         yield CodecNode(n.GRID, grid.levels.size, 4, settings, (below, levels))
+
+
+def _waves(matrix: np.ndarray) -> Iterator[CodecNode]:
+    """Yield the forms of sums of cosines along rows, or along columns."""
+    for turned in (False, True):
+        rows = np.ascontiguousarray(matrix.T) if turned else matrix
+        found = find_cosines(rows) if 1 < rows.shape[1] <= n.MOST_COLUMNS else None
+        if found is None:
+            continue
+        scale = np.array([found.step], np.float32)
+        scale = scale if scale[0] == found.step else np.array([found.step])
+        plane = found.plane
+        inner = plane.across if plane.apart == 1 else plane.apart
+        settings = (rows.shape[1], plane.down, plane.across, plane.apart)
+        grid = (matrix.shape[1], *matrix.shape, 0, scale.itemsize)
+        flat, plan = found.levels.reshape(-1), Plan(columns=rows.shape[1], inner=inner)
+        for levels in coded(flat, 4, plan, 0):
+            node = CodecNode(n.COSINES, flat.size, 4, settings, (levels,))
+            if turned:
+                node = CodecNode(n.TRANSPOSE, flat.size, 4, (matrix.shape[1],), (node,))
+            below = (stored(scale.view(unsigned(scale.itemsize))), node)
+            yield CodecNode(n.GRID, flat.size, 4, grid, below)
 
 
 def _plainly(elements: np.ndarray) -> Iterator[CodecNode]:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ocompress.archive.cosines import LARGEST_EXTENT
 from ocompress.coding.varint import varint
 from ocompress.errors import InvalidModelError
 
 STORED, OCTETS, SPLIT, INTEGERS, GRID, PALETTE = 0, 1, 2, 3, 4, 5
-MASK, CONSTANT, BLOCKS, PACKED, DELTA, TRANSPOSE, BASE = 6, 7, 8, 9, 10, 11, 12
+MASK, CONSTANT, BLOCKS, PACKED, DELTA, TRANSPOSE, BASE, COSINES = 6, 7, 8, 9, 10, 11, 12, 13
 NAMES = (
     "stored", "octets", "split", "integers", "grid", "palette",
-    "mask", "constant", "blocks", "packed", "delta", "transpose", "base",
+    "mask", "constant", "blocks", "packed", "delta", "transpose", "base", "cosines",
 )  # fmt: skip
-_SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2)
+_SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2, 4)
 """Numbers that each codec has."""
 
 WIDTHS = (1, 2, 4, 8)
@@ -231,6 +232,17 @@ def _transpose(settings: tuple[int, ...], count: int, width: int) -> Arrays:
     return [(count, width)]
 
 
+def _cosines(settings: tuple[int, ...], count: int, width: int) -> Arrays:
+    columns, down, across, apart = settings
+    if width != 4 or not columns or count % columns or columns > MOST_COLUMNS:
+        fail("sums of cosines do not fit their tensor")
+    if not (0 < down <= LARGEST_EXTENT and 0 < across <= LARGEST_EXTENT and apart):
+        fail(f"sums of cosines have planes of {down} x {across}")
+    if columns % (down * across * apart):
+        fail(f"{columns} columns are no planes of {down} x {across}")
+    return [(count, 4)]
+
+
 _ARRAYS: dict[int, Callable[[tuple[int, ...], int, int], Arrays]] = {
     SPLIT: _split,
     GRID: _grid,
@@ -242,4 +254,5 @@ _ARRAYS: dict[int, Callable[[tuple[int, ...], int, int], Arrays]] = {
     DELTA: lambda _, count, width: [(count, width)],
     TRANSPOSE: _transpose,
     BASE: lambda _, count, width: [(count, width)],
+    COSINES: _cosines,
 }

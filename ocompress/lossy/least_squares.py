@@ -209,8 +209,10 @@ def _solve(
     diagonal += ridge
     wanted = sums.xy + ridge[:, :, None] * start
     if mask is None:
-        found: np.ndarray = np.linalg.solve(hessian, wanted)
-        return found
+        try:
+            return np.asarray(np.linalg.solve(hessian, wanted))
+        except np.linalg.LinAlgError:  # rounding ate the ridge: nothing can be told of it
+            return start
     a, b, first = (array.astype(np.float32) for array in (hessian, wanted, start))
     each = None
     if curvature is not None:  # of the size of 1, for single precision

@@ -15,13 +15,13 @@ from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
 from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
 from ocompress.pipeline import Context
-from passes.sharing import rounding
 from passes.sharing.descent import RoundingProblem
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem, precision_of
 from passes.sharing.offers import Rounding, round_alone
 from passes.sharing.rounding import short, step_for
 from passes.sharing.walking import walk
+from passes.sharing.waves import solve_best
 
 _STEP_BITS = 64
 """What a step takes in a file, about."""
@@ -84,8 +84,9 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
     def solve(layer: LayerProblem, site: Site) -> tuple[np.ndarray, Levels]:
         original = site.layer.weight
         mask = site.matrix(move.kept(original))
-        rounded = rounding.solve(RoundingProblem(**vars(layer), mask=mask, price=move.price))
-        weight = site.weight(rounded.matrix).astype(original.dtype)
+        problem = RoundingProblem(**vars(layer), mask=mask, price=move.price)
+        rounded, matrix = solve_best(problem, site if move.waves else None)
+        weight = site.weight(matrix).astype(original.dtype)
         row = replace(_levels(rounded.levels), error=rounded.error)
         return site.matrix(weight.astype(np.float64)), row
 

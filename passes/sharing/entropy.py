@@ -7,7 +7,7 @@ from dataclasses import replace
 from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
-from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline import Context, Numerics, Outcome, option
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import rows
@@ -36,6 +36,10 @@ class Entropy(LossyPass):
     level goes where error plus price of the bits are least, given all others, with rates that
     follow. Without data the nearest level, the one before it or zero is taken, by squared error
     relative to the power of the output channel, which gets a step of its own.
+
+    Weights over pictures, behind a Flatten or of kernels of 4 x 4 and more, may be sums of cosines,
+    as in JPEG: their coefficients are rounded then, if that takes less. They are whole numbers too,
+    so archives and `pack-weights` find them by looking.
 
     How far: as `bits` says; else as far as a limit on the drop (`--max-drop`) allows, by search;
     else 4 bits a weight. Zeros stay zero, so `prune` may come before. A weight that several layers
@@ -77,6 +81,12 @@ class Entropy(LossyPass):
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
     )
+    cosines: bool = option(
+        True,
+        help="Round layers that read flattened pictures, and kernels of 4 x 4 and more, by their "
+        "coefficients as sums of cosines where that takes fewer bits; never before another lossy "
+        "pass, which would not keep them.",
+    )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     op_types: tuple[str, ...] = option(
         ("Conv", "ConvTranspose", "Gemm", "MatMul"), help="Operators whose weights are rounded."
@@ -110,6 +120,7 @@ class Entropy(LossyPass):
             found,
             priced(model, found, ctx, seen=seen),
             lambda plan: build(model, plan, data).bits,
+            waves=self.cosines and not any(p.numerics is Numerics.LOSSY for p in ctx.following),
         )
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:

@@ -33,6 +33,8 @@ class LayerProblem:
             outputs).
         free: Which weights may be other than zero.
         precision: Bits of a number of the weight's type.
+        ridge: What the diagonal of H has beside products of inputs, (groups,).
+        rows: Rows that these are means over.
     """
 
     target: np.ndarray
@@ -40,6 +42,8 @@ class LayerProblem:
     curvature: np.ndarray
     free: np.ndarray
     precision: int
+    ridge: np.ndarray
+    rows: int
 
 
 class Row(Protocol):
@@ -73,12 +77,15 @@ def layer_problem(
         curvature: What errors of its outputs cost.
     """
     start = site.matrix(original.astype(np.float64))
-    hessian = damped(sums.shrunk().xx, fit.damping)
+    products = sums.shrunk().xx
+    hessian = damped(products, fit.damping)
+    ridge = hessian[:, 0, 0] - products[:, 0, 0]
     # what the samples do not tell about is to stay as it is
     told = 1 - sums.shares[:, None, None]
     wanted = told * sums.xy + (hessian - told * sums.xx) @ start
     target = np.linalg.solve(hessian, wanted)
-    return LayerProblem(target, hessian, curvature, start != 0, precision_of(original))
+    precision = precision_of(original)
+    return LayerProblem(target, hessian, curvature, start != 0, precision, ridge, sums.count)
 
 
 def damped(hessian: np.ndarray, ridge: float | None = None) -> np.ndarray:

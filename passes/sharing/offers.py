@@ -14,11 +14,9 @@ from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.planning import Move
 from passes.sharing.layer_problem import precision_of
 from passes.sharing.pricing import Priced, flat, place, unflat
-from passes.sharing.rounding import plain, step_for
+from passes.sharing.rounding import ZERO_BITS, plain, step_for
 from passes.sharing.walking import read_by
 
-ZERO_BITS = 6.5
-"""Bits that a weight takes that is not zero where most are: what costs less to lose is lost."""
 _COARSEST, _FINEST = 0.002, 0.4
 """Parts of the bits of float32 between which the search looks."""
 _FLOAT_BITS = 32
@@ -44,12 +42,14 @@ class Rounding:
         index: Input of the first of them.
         price: What a bit may cost.
         priced: What errors cost.
+        waves: Whether weights may be sums of cosines whose coefficients are rounded.
     """
 
     readers: tuple[str, ...]
     index: int
     price: float
     priced: Priced
+    waves: bool = False
 
     @property
     def seen(self) -> bool:
@@ -102,6 +102,8 @@ class Prices(Proposal):
         weights: Sequence[LayerWeight],
         priced: dict[int, Priced],
         bits_of: Callable[[Plan], float],
+        *,
+        waves: bool,
     ) -> None:
         """Name the parts.
 
@@ -109,9 +111,10 @@ class Prices(Proposal):
             weights: Those that may be rounded.
             priced: What errors cost, by id of a weight's value.
             bits_of: Builds the model of a plan, and says how many bits its weights take.
+            waves: Whether weights may be sums of cosines.
         """
         super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
-        self.weights, self.priced, self._bits_of = weights, priced, bits_of
+        self.weights, self.priced, self._bits_of, self._waves = weights, priced, bits_of, waves
         self._forecasts = {
             w.name: Forecast(w.array, p.costs)
             for w in weights
@@ -161,7 +164,8 @@ class Prices(Proposal):
             if forecast is None or not weight.array.any():
                 continue
             readers = tuple(n.label for n in weight.nodes)
-            own = Rounding(readers, place(weight), price, self.priced[id(weight.value)])
+            of = self.priced[id(weight.value)]
+            own = Rounding(readers, place(weight), price, of, self._waves)
             size = round(forecast.bits(price) / 8)
             what = f"about {8 * size / weight.array.size:.2g} bits a weight"
             row = (weight.name, "levels", what, forecast.error(price), size, 0.0)

@@ -11,6 +11,8 @@ from ocompress.lossy.fisher import across, alone
 from passes.sharing.descent import LARGEST, RoundingProblem, descend
 from passes.sharing.layer_problem import error_of, in_parts
 
+ZERO_BITS = 6.5
+"""Bits that a weight takes that is not zero where most are: what costs less to lose is lost."""
 _STEP = 6 / np.log(2)
 """Squared step times what an error costs, in prices of a bit, where bits are many: an error costs
 as much as the bits that a finer step takes."""

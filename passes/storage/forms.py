@@ -12,6 +12,7 @@
 | random | the numbers of words that are counted out | Range, Mod, Gather |
 | hashed | values that places share by a hash | Range, Mod, GatherElements |
 | circulant | the first rows of blocks | Range, Mod, GatherElements |
+| cosines | coefficients in a form of their own | MatMul, Mul |
 
 All of this is constant, so ONNX Runtime does it once, while it loads the model.
 """
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ocompress.archive.cosines import find_cosines
 from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
@@ -35,6 +37,7 @@ from passes.storage.counted import (
 from passes.storage.integers import Digits, Integers, bits_for, count_distinct, digits
 from passes.storage.kinds import Columns, Half, Plain, Scaled, Sparse, StoredForm, Turned, Words
 from passes.storage.tables import find_tables
+from passes.storage.waves import Waves
 
 _MOST_WORDS = 1 << 16
 _MOST_BITS = 12
@@ -65,6 +68,7 @@ def _all(array: np.ndarray) -> Iterator[StoredForm]:
         return
     yield from _by_rows(array)
     yield from _tied(array)
+    yield from _of_waves(array, widths)
     for rows, shape in _matrices(array):
         found = find_columns(rows)
         if found is not None:
@@ -98,6 +102,17 @@ def _tied(array: np.ndarray) -> Iterator[StoredForm]:
     circulant = find_circulant(rows)
     if circulant is not None:
         yield Circulant(_of(circulant[0]), circulant[1], *rows.shape)
+
+
+def _of_waves(array: np.ndarray, widths: tuple[int, ...]) -> Iterator[StoredForm]:
+    """Yield the forms that are sums of cosines along rows, or along columns of a matrix."""
+    for turned, (rows, _) in enumerate(_matrices(array)):
+        found = find_cosines(rows)
+        if found is None or found.plane.apart > 1 or np.float32(found.step) != found.step:
+            continue
+        levels = found.levels.astype(np.float32).reshape(-1)
+        below = min([Plain(levels), *_forms(levels, widths, deep=True)], key=_nbytes)
+        yield Waves(below, found.step, found.plane, bool(turned))
 
 
 def _of(values: np.ndarray) -> StoredForm:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ocompress.archive.cosines import Plane, summed
 from ocompress.archive.forms import Plan
 
 FLOAT, INT8, UINT8, INT64, UINT4, INT4, HALF = 1, 3, 2, 7, 21, 22, 10
@@ -25,6 +26,13 @@ def grid(scales: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return values on grids; scales broadcast against [12, 40]."""
     values: np.ndarray = scales.astype(np.float64) * levels(seed, (12, 40))
     return _positive_zero(values)
+
+
+def _waves(plane: Plane, *, turned: bool = False) -> np.ndarray:
+    """Return values [12, 24] that are sums of few cosines."""
+    rows = summed(levels(15, (24, 12) if turned else (12, 24), 0.4), plane)
+    values: np.ndarray = np.float32(0.0117 // 2**-16 * 2**-16) * rows.astype(np.float64)
+    return np.ascontiguousarray(_positive_zero(values).T if turned else _positive_zero(values))
 
 
 def striped(seed: int) -> np.ndarray:
@@ -60,6 +68,11 @@ PIECES: dict[str, Callable[[], tuple[np.ndarray, Plan, str]]] = {
     "grid by block": lambda: (
         np.concatenate([grid(_draw(s).uniform(0.01, 0.1, (12, 1)), s)[:, :32] for s in (7, 8)], 1),
         Plan(FLOAT, 64), "grid"),
+    "cosines": lambda: (_waves(Plane(4, 6)), Plan(FLOAT, 24), "grid(stored cosines"),
+    "cosines of channels": lambda: (
+        _waves(Plane(4, 3, 2)), Plan(FLOAT, 24), "grid(stored cosines"),
+    "cosines by column": lambda: (
+        _waves(Plane(3, 4), turned=True), Plan(FLOAT, 24), "grid(stored transpose(cosines"),
     "palette": lambda: (
         _draw(9).standard_normal(20).astype(np.float32)[_draw(8).integers(0, 20, (20, 30))],
         Plan(FLOAT, 30), "palette"),

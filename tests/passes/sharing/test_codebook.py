@@ -106,12 +106,9 @@ def test_slices_of_kernels_and_inputs_become_words() -> None:
     model, outcome, _ = encoded(net(), codewords=16)
     weights = {n.label: w for n in model.graph.nodes if (w := weight_of(n)) is not None}
     rows = {row["name"]: row for row in outcome.details["codebooks"]}
-    assert [(r["block"], r["codewords"]) for r in rows.values()] == [
-        (9, 16),
-        (9, 16),
-        (4, 8),
-        (4, 2),
-    ]
+    assert [r["block"] for r in rows.values()] == [9, 9, 4, 4]
+    asked = [16, 16, 8, 2]  # words that nothing is left of are dropped
+    assert all(n - 1 <= r["codewords"] <= n for r, n in zip(rows.values(), asked, strict=True))
     for name, each in (("c0", 9), ("c1", 9), ("c3", 4)):
         words = np.unique(weights[name].reshape(-1, each), axis=0)
         assert len(words) == rows[name]["codewords"]

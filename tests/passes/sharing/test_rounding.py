@@ -24,7 +24,8 @@ def layer(*, pairs: bool = True, groups: int = 1, price: float = 0.02) -> Roundi
     curvature = seen @ seen.transpose(0, 2, 1) + 0.3 * np.eye(outputs)
     curvature = curvature if pairs else np.einsum("goo->go", curvature)
     kept = weight != 0
-    return RoundingProblem(weight, hessian, curvature, kept, 24, kept, price)
+    ridge = np.zeros(groups)
+    return RoundingProblem(weight, hessian, curvature, kept, 24, ridge, 400, kept, price)
 
 
 def whole_cost(problem: RoundingProblem, levels: np.ndarray, step: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.cost import count
+from ocompress.archive.cosines import Plane, summed
 from ocompress.errors import OptionError
 from ocompress.io import load_model, save_model
 from ocompress.io.loaded import Loaded, as_loaded
@@ -33,6 +34,11 @@ def normal(*shape: int) -> np.ndarray:
 def sparse(values: np.ndarray, share: float, *shape: int) -> np.ndarray:
     kept = np.random.default_rng(2).random(shape) < share
     return np.asarray(np.where(kept, draw(values, *shape), np.float32(0)), np.float32)
+
+
+def waves(shape: tuple[int, int], plane: Plane) -> np.ndarray:
+    levels = sparse(np.array([-2, -1, 1], np.float32), 0.2, *shape).astype(np.int64)
+    return np.asarray(summed(levels, plane) * 2.0**-18, np.float32)
 
 
 def odd(array: np.ndarray) -> np.ndarray:
@@ -136,6 +142,15 @@ CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     "a scale a filter": lambda: (
         sparse(np.arange(1, 4, dtype=np.float32), 0.1, 32, 16, 3, 3) * np.abs(normal(32, 1, 1, 1)),
         "grid, sparse, palette, 2 bits",
+    ),
+    "cosines": lambda: (waves((64, 96), Plane(8, 12)), "cosines, sparse, palette, 2 bits"),
+    "cosines by column": lambda: (
+        waves((64, 128), Plane(8, 8)).T.copy(),
+        "cosines, sparse, palette, 2 bits",
+    ),
+    "cosines of kernels": lambda: (
+        waves((64, 200), Plane(5, 5)).reshape(64, 8, 5, 5),
+        "cosines, sparse, palette, 2 bits",
     ),
     "equal rows": lambda: (np.repeat(normal(1, 64), 300, 0), "blocks of 64, 1 bits"),
     "few floats": lambda: (normal(40, 50), "plain"),
