@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         pack,
         profile,
         save,
+        sweep,
         unpack,
         validate,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "pack",
     "profile",
     "save",
+    "sweep",
     "unpack",
     "validate",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
         "pack",
         "profile",
         "save",
+        "sweep",
         "unpack",
         "validate",
     ),

@@ -14,6 +14,7 @@ OcompressError              4  anything below; never raised itself
 ├── RuntimeFailureError     4  ONNX Runtime refused or broke
 │   └── RuntimeFaultError   4  it broke what it runs without optimizing it: a fault of its own
 ├── TimeLimitError          4  a run of a model took longer than it may
+├── WorkerLostError         4  worker after worker that ran a call was killed
 └── PassError               4  a pass broke; names it and the passes before it
 ```
 
@@ -77,6 +78,10 @@ class RuntimeFailureError(OcompressError):
 
 class TimeLimitError(OcompressError):
     """A run of a model took longer than it may, and was stopped."""
+
+
+class WorkerLostError(OcompressError):
+    """Worker after worker that ran a call was killed."""
 
 
 class RuntimeFaultError(RuntimeFailureError):

@@ -20,6 +20,7 @@ ALLOWED = {
     "archive": FLOOR | {"coding"},
     "ir": FLOOR | {"coding"},
     "io": FLOOR | {"ir", "runtime", "archive"},
+    "workers": FLOOR,
     "failures": set(),
     "runtime": FLOOR | {"ir", "failures"},
     "targets": FLOOR | {"ir", "io", "runtime"},
@@ -34,7 +35,7 @@ ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}
 ALLOWED["profiling"] = ALLOWED["validation"]
 ALLOWED["auto"] = ALLOWED["validation"] - {"runtime"} | {"validation", "profiling"}
 ALLOWED["report"] = ALLOWED["validation"] | {"validation", "profiling", "auto"}
-ALLOWED["front"] = ALLOWED["report"] | {"report", "archive", "coding"}
+ALLOWED["front"] = ALLOWED["report"] | {"report", "archive", "coding", "workers"}
 ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 
 # What passes stand on, ours like anybody's: by room, its modules ("" is the room itself). The short
@@ -64,6 +65,7 @@ FRAMEWORKS = {
     "onnxruntime": {"runtime"},
     "onnx_graphsurgeon": {"ir"},
     "torch": {"training"},
+    "distributed": {"workers"},
 }
 # Copied to devices and started there by itself: the one other file with a framework, and alone.
 SHIPPED = {"ocompress/targets/runner.py": {"onnxruntime"}}

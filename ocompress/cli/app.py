@@ -25,6 +25,7 @@ from ocompress.cli.plan import plan
 from ocompress.cli.profile import profile
 from ocompress.cli.quoting import hint
 from ocompress.cli.recipes import cmake_dir, recipes
+from ocompress.cli.sweep import sweep
 from ocompress.cli.target import setup, target
 from ocompress.cli.unpack import unpack
 from ocompress.cli.validate import validate
@@ -53,6 +54,7 @@ COMMANDS = (
     optimize,
     plan,
     distill,
+    sweep,
     validate,
     profile,
     inspect,

@@ -20,6 +20,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocompress plan in.onnx -d calib.npz --for size --families channels,int8 \\\n"
         "  --max-drop 0.01 --time 20s",
     ),
+    "sweep": (
+        "ocompress sweep jobs.toml",
+        "ocompress sweep jobs.toml --workers 2 --report jobs.html",
+    ),
     "validate": (
         "ocompress validate in.onnx out.onnx --data test.npz",
         "ocompress validate in.onnx out.onnx -d test.npz --gate gate.toml \\\n  --junit gate.xml",

@@ -1,4 +1,4 @@
-"""The public front: load, save, optimize, validate, profile."""
+"""The public front: load, save, optimize, sweep, validate, profile."""
 
 from ocompress.front.api import optimize
 from ocompress.front.archives import load_archive, pack, unpack
@@ -10,6 +10,7 @@ from ocompress.front.planning import find_plan, optimize_planned
 from ocompress.front.plans import SECONDS as PLAN_SECONDS
 from ocompress.front.plans import Planning, goal_named
 from ocompress.front.request import Request, storage_for
+from ocompress.front.sweeping import sweep
 
 __all__ = [
     "PLAN_SECONDS",
@@ -27,6 +28,7 @@ __all__ = [
     "run",
     "save",
     "storage_for",
+    "sweep",
     "unpack",
     "validate",
     "validate_on",

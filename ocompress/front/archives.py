@@ -24,8 +24,9 @@ from ocompress.runtime import Session
 from ocompress.stopping import temporary_folder
 
 _LEVEL = 19
-_SLOW = 1 << 20
-"""Bytes of a model above which coding takes seconds without numba."""
+_SLOW, _QUICK = 1 << 17, 1 << 15
+"""Bytes of a model above which coding takes many seconds without numba, and below which a figure
+that nobody asked for is worth the wait."""
 _MOST_SHOWN = 32 << 20
 """Bytes of a model above which nobody waits for a figure."""
 _WITHOUT_ZSTD = "install the package zstandard to see the size of .onnx.zst"
@@ -145,7 +146,7 @@ def in_archive(path: Path) -> CodedModel | None:
         None for a model that takes long to code.
     """
     size = file_bytes(path)
-    if size > _MOST_SHOWN or (size > _SLOW and not can_compile()):
+    if size > (_MOST_SHOWN if can_compile() else _QUICK):
         return None
     if io.is_archive(path):
         return describe(path)

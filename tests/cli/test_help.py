@@ -53,6 +53,8 @@ def folder(here: Path, call: Call) -> Path:
     for name in ("calib", "test"):
         (here / f"{name}.npz").write_bytes((here / "d.npz").read_bytes())
     (here / "gate.toml").write_text("max_size_ratio = 1.5\n")
+    job = "[[job]]\nmodel = 'in.onnx'\npasses = 'quant-weights'\nmeasure = false\n"
+    (here / "jobs.toml").write_text(job)
     assert call("optimize", "in.onnx", "out.onnx", "-p", "quant", "--data", "d.npz",
                 "--no-profile").code == 0  # fmt: skip
     assert call("pack", "in.onnx", "in.ocz").code == 0

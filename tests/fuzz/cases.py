@@ -19,7 +19,10 @@ LONG = 8
 """Every so many cases, another command is run on the model, too."""
 _LOSSY = (
     "prune{sparsity=0.5}", "quant", "quant-weights", "quant-dynamic", "factorize{max_weights=0.5}",
-    "prune-channels{ratio=0.5}", "equalize", "merge-layers",
+    "prune-channels{ratio=0.5}", "equalize", "merge-layers", "prune-heads{ratio=0.5}",
+    "separable{max_macs=0.7}", "group{max_macs=0.7}", "squeeze{max_macs=0.7}", "entropy{bits=2}",
+    "cluster{bits=2}", "codebook", "binarize{planes=2}", "hash", "circulant", "random-code",
+    "pack-weights", "prune{sparsity=0.5},cluster{bits=3},pack-weights",
 )  # fmt: skip
 _LIMIT = ("--timeout", "3")
 
@@ -74,6 +77,8 @@ def _through(content: bytes, rng: Rng, number: int, folder: Path) -> Outcome:
     served = ended.code == 0
     if number % LONG:
         return Outcome("", served)
+    if number % (4 * LONG) == 0:
+        return Outcome(_archived(source, folder), served)
     lines = (
         ("inspect", str(source), *_LIMIT),
         ("profile", str(source), "--seconds", "0.02", *_LIMIT),
@@ -82,3 +87,16 @@ def _through(content: bytes, rng: Rng, number: int, folder: Path) -> Outcome:
          "--synthetic-data", "4", "--allow-slower", "--allow-larger", *quiet),
     )  # fmt: skip
     return Outcome(call(*pick(rng, lines)).fault, served)
+
+
+def _archived(source: Path, folder: Path) -> str:
+    """Pack a file and unpack it; return what is wrong, for one, another file that comes back."""
+    archive, back = folder / "in.ocz", folder / "back.onnx"
+    packed = call("pack", str(source), str(archive), "-q")
+    if packed.fault or packed.code != 0:
+        return packed.fault
+    unpacked = call("unpack", str(archive), str(back), "-q")
+    if unpacked.fault or unpacked.code != 0:
+        return unpacked.fault or f"unpack: {unpacked.sentence}"
+    same = back.read_bytes() == source.read_bytes()
+    return "" if same else "unpack: the file that comes back is another one"

@@ -1,0 +1,57 @@
+"""What all workers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from ocompress.workers.parcels import Parcel
+
+TRIES = 3
+"""Workers that a call may lose before it is given up: it is likely what kills them."""
+
+
+class Workers(Protocol):
+    """A pool of workers, open from `with` to its end.
+
+    Attributes:
+        count: How many calls run at a time.
+        here: Whether workers see the files of this machine.
+    """
+
+    count: int
+    here: bool
+
+    def submit(self, call: Callable[..., Any], *args: Any, timed: bool = False) -> Future[Any]:
+        """Have a call run.
+
+        Args:
+            call: A function of a module.
+            args: What it gets; all can be pickled. A `Parcel` goes to each worker once.
+            timed: Whether it measures time: nothing else runs beside it, or, on a cluster, a
+                worker runs it that says it may (`timer`).
+
+        Returns:
+            Its result, or what it raised; `WorkerLostError` if worker after worker died of it.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End; calls that have not begun never will."""
+        ...
+
+
+def sent(args: tuple[Any, ...]) -> list[Parcel]:
+    """Return the parcels among arguments."""
+    return [arg for arg in args if isinstance(arg, Parcel)]

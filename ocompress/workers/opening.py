@@ -1,0 +1,31 @@
+"""Choosing workers by what the user says."""
+
+from __future__ import annotations
+
+from ocompress.errors import OptionError
+from ocompress.workers.base import Workers
+from ocompress.workers.local import Processes, ThisProcess
+
+
+def open_workers(count: int = 1, scheduler: str = "") -> Workers:
+    """Return workers: this process, processes beside it, or a cluster.
+
+    Args:
+        count: Calls that run at a time on this machine; 1 runs them in this process.
+        scheduler: Address of a Dask scheduler (`tcp://host:port`), whose workers run all; empty
+            for this machine.
+
+    Raises:
+        UsageError: If these contradict each other, or the cluster cannot be used.
+    """
+    if count < 1:
+        msg = f"workers {count} must be 1 or more"
+        raise OptionError(msg)
+    if not scheduler:
+        return ThisProcess() if count == 1 else Processes(count)
+    if count != 1:
+        msg = "--workers contradicts --scheduler, which has workers of its own; leave one out"
+        raise OptionError(msg)
+    from ocompress.workers.cluster import Cluster
+
+    return Cluster(scheduler)
