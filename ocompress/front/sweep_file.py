@@ -104,8 +104,8 @@ def _one_each(table: Mapping[str, Any], home: Path, where: str) -> Iterator[dict
         raise RecipeError(msg)
     lists = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
     lists["model"] = _models(lists["model"], home, where)
-    for name, values in lists.items():
-        if not values:
+    for name, given in lists.items():
+        if not given:
             msg = f"{where}: {name} is an empty list; leave it out, or fill it"
             raise RecipeError(msg)
     for values in itertools.product(*lists.values()):

@@ -134,7 +134,7 @@ def test_version_and_no_command(call: Call) -> None:
     assert call("--version").out == f"ocompress {__version__}\n"
     ended = call()
     assert ended.code == 2
-    assert "optimize, plan, distill, validate" in ended.complaint
+    assert "optimize, plan, distill, sweep, validate" in ended.complaint
 
 
 # -- how it ends ----------------------------------------------------------------------------
