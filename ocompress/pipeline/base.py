@@ -109,6 +109,11 @@ class Pass(ABC):
         """Whether its options say that the result may be slower, as the user may for all passes."""
         return bool(getattr(self, "keep_slower", False))
 
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether weights keep what an archive finds in them: levels, signs, sums of cosines."""
+        return self.numerics is not Numerics.LOSSY
+
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Say in little time what `run` would do, for a survey of all passes.
 

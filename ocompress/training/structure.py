@@ -12,8 +12,10 @@ from math import prod
 
 import numpy as np
 
+from ocompress.archive.cosines import find_cosines
 from ocompress.archive.grids import Grid, find_grid, values_of
 from ocompress.ir import DType
+from ocompress.training.cosine_form import Cosines
 from ocompress.training.forms import (
     Book,
     Codes,
@@ -81,7 +83,11 @@ def _of_matrix(values: np.ndarray, moves_levels: bool) -> TiedForm | None:
     if grid is None or np.abs(grid.levels).max() > _SMALL_LEVELS:
         matrix = values.reshape(values.shape[0], -1)
         for turned in (False, True):  # outputs are rows, or columns
-            planes = find_planes(matrix.T if turned else matrix)
+            rows = matrix.T if turned else matrix
+            waves = find_cosines(rows) if rows.shape[1] > 1 else None
+            if waves is not None:
+                return Cosines(waves, values.shape, turned=turned) if moves_levels else None
+            planes = find_planes(rows)
             if planes is not None:
                 return Signs(*planes, values.shape, turned=turned, moves=moves_levels)
     if grid is not None and grid.scales.size > 1 and np.abs(grid.levels).max() > _MOST_LEVELS:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
-from ocompress.pipeline import Context, Numerics, Outcome, option
+from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import rows
@@ -85,7 +85,7 @@ class Entropy(LossyPass):
         True,
         help="Round layers that read flattened pictures, and kernels of 4 x 4 and more, by their "
         "coefficients as sums of cosines where that takes fewer bits; never before another lossy "
-        "pass, which would not keep them.",
+        "pass that would not keep them, as tune{levels=true} does.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     op_types: tuple[str, ...] = option(
@@ -120,7 +120,7 @@ class Entropy(LossyPass):
             found,
             priced(model, found, ctx, seen=seen),
             lambda plan: build(model, plan, data).bits,
-            waves=self.cosines and not any(p.numerics is Numerics.LOSSY for p in ctx.following),
+            waves=self.cosines and all(p.keeps_weights for p in ctx.following),
         )
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:

@@ -43,7 +43,8 @@ class Tune(Pass):
 
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
     gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
-    a way that training would not keep, as hashed ones (unknown-form), all if held-out samples get
+    a way that training would not keep, as hashed ones and, without `levels`, sums of cosines
+    (unknown-form), all if held-out samples get
     no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
@@ -102,9 +103,15 @@ class Tune(Pass):
     levels: bool = option(
         False,
         help="Train, beside steps, values and scales, which integer, sign or shared value each "
-        "weight has; zeros stay. A coded file may grow by some per cent.",
+        "weight has, and coefficients of sums of cosines; zeros stay. A coded file may grow by "
+        "some per cent.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether all forms are trained as what they are; coefficients are only with `levels`."""
+        return self.levels
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may be trained."""

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
 
+from ocompress.archive.cosines import Plane, find_cosines, summed
 from ocompress.archive.grids import find_grid
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
@@ -253,3 +254,25 @@ def test_masked_weights_get_no_gradient() -> None:
     gradient = form.leaves[0].held(torch.ones(24, 16))
     np.testing.assert_array_equal(gradient.numpy() == 0, _masked() == 0)
     assert form.count == np.count_nonzero(_masked())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_sums_of_cosines_keep_few_coefficients(turned: bool) -> None:
+    rng = np.random.default_rng(5)
+    levels = np.where(rng.random((40, 64)) < 0.2, rng.integers(-9, 10, (40, 64)), 0)
+    plane = Plane(8, 8)
+    weight = (summed(levels, plane) * 2.0**-14).astype(np.float32)
+    before: Array = np.ascontiguousarray(weight.T if turned else weight)
+    assert structure.form_of(before) is None
+    form = form_of(before, moves_levels=True)
+    assert form.name == "cosines"
+    assert form.count == np.count_nonzero(levels)
+    np.testing.assert_array_equal(form.exact(), before)
+    np.testing.assert_allclose(form.value().detach().numpy(), before, atol=1e-6)
+    after = trained(form)
+    found = find_cosines(after.T if turned else after)
+    assert found is not None
+    times = 2.0**-14 / found.step
+    assert (found.levels != times * levels).any()
+    assert not found.levels[levels == 0].any()
+    assert np.abs(found.levels).max() <= times * np.abs(levels).max()

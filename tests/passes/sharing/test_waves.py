@@ -14,6 +14,7 @@ from ocompress.pipeline import Pass
 from ocompress.runtime import Session
 from passes.pruning.prune import Prune
 from passes.sharing.entropy import Entropy
+from passes.tuning.tune import Tune
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context, weight_of
 
@@ -74,3 +75,9 @@ def test_an_encoder_finds_the_coefficients(turned: bool) -> None:
 
 def test_a_lossy_pass_behind_it_keeps_weights() -> None:
     assert found(rounded(net(), Prune(sparsity=0.5))) is None
+
+
+def test_training_of_coefficients_may_follow() -> None:
+    assert found(rounded(net(), Tune(levels=True))) is not None
+    assert found(rounded(net(), Tune())) is None
+    assert found(rounded(net(), Tune(levels=True), Prune(sparsity=0.1))) is None
