@@ -22,6 +22,8 @@ class Settings:
         moves_levels: Whether integers, signs, and who shares which value change, too.
         mixup: Whether samples are mixed in pairs; None where all are seen more than ten times.
         augment: What else is done to images: `flip`, `shift`, `noise`.
+        cosines: Whether dense weights over pictures are trained by their coefficients as sums of
+            cosines.
         sparsity: Part of the weights of layers that becomes zero meanwhile; None for no more than
             there are.
     """
@@ -36,6 +38,7 @@ class Settings:
     mixup: bool | None = None
     augment: tuple[str, ...] = ()
     sparsity: float | None = None
+    cosines: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Free, Leaf, TiedForm
 from ocompress.training.lessons import Batch, Lessons
 from ocompress.training.network import Network
+from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
 from ocompress.training.structure import form_of
 
@@ -67,8 +68,18 @@ class TrainedModel:
         }
         self.forms: dict[str, TiedForm] = {n: f for n, f in found.items() if f is not None}
         self.unknown = tuple(n for n, f in found.items() if f is None)
+        if settings.cosines:
+            self._look_at_pictures()
         initial = self.network.initial().items()
         self._rest = {name: value for name, value in initial if name not in self.forms}
+
+    def _look_at_pictures(self) -> None:
+        """Train dense weights over pictures by their coefficients."""
+        for name, form in self.forms.items():
+            value = self._model.graph.initializers[name]
+            seen = plane_of(value)
+            if seen is not None and type(form) is Free and form.leaves[0].mask is None:
+                self.forms[name] = FreeCosines(form.exact(), seen[0], turned=seen[1])
 
     @property
     def leaves(self) -> list[Leaf]:

@@ -100,6 +100,12 @@ class Tune(Pass):
         at_least=0,
         at_most=1,
     )
+    cosines: bool = option(
+        False,
+        help="Train dense weights over pictures, behind a Flatten or of kernels of 4 x 4 and more, "
+        "by their coefficients as sums of cosines; `sparsity` counts these then. For entropy to "
+        "round.",
+    )
     levels: bool = option(
         False,
         help="Train, beside steps, values and scales, which integer, sign or shared value each "
@@ -149,6 +155,7 @@ class Tune(Pass):
             mixup=self.mixup,
             augment=self.augment,
             sparsity=self.sparsity,
+            cosines=self.cosines,
             seed=self.seed + ctx.seed,
         )
         whose = fingerprint(model)

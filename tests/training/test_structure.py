@@ -11,9 +11,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.archive.cosines import Plane, find_cosines, summed
 from ocompress.archive.grids import find_grid
+from ocompress.ir import onnx_api
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
+from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.sign_planes import find_planes
+from tests.build import Builder
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
@@ -276,3 +279,31 @@ def test_sums_of_cosines_keep_few_coefficients(turned: bool) -> None:
     assert (found.levels != times * levels).any()
     assert not found.levels[levels == 0].any()
     assert np.abs(found.levels).max() <= times * np.abs(levels).max()
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_weights_over_pictures_are_trained_by_coefficients(transposed: int) -> None:
+    b = Builder(2)
+    x = b.input("x", ["n", 2, 6, 5])
+    h = b.op("Conv", x, b.weight(3, 2, 4, 4), pads=[1, 1, 2, 2])
+    flat = b.op("Flatten", h)
+    y = b.op("Gemm", flat, b.weight(*((7, 90), (90, 7))[1 - transposed]), transB=transposed)
+    b.op("MatMul", y, b.weight(7, 4), to="y")
+    b.output("y", ["n", 4])
+    model = b.model()
+    onnx_api.infer_types(model)
+    found = [plane_of(v) for v in model.graph.initializers.values()]
+    assert found == [(Plane(4, 4), False), (Plane(6, 5), not transposed), None]
+    for value, seen in zip(model.graph.initializers.values(), found, strict=True):
+        if seen is None or value.data is None:
+            continue
+        form = FreeCosines(value.data, seen[0], turned=seen[1])
+        np.testing.assert_allclose(form.exact(), value.data, atol=2e-6)
+        constant = form.leaf.detach().numpy().reshape(-1, seen[0].places)[:, 0]
+        rows = value.data.T if seen[1] else value.data
+        means = rows.reshape(-1, seen[0].places).sum(1)
+        assert np.corrcoef(constant, means)[0, 1] > 0.999
+        mask = torch.zeros_like(form.leaf, dtype=torch.bool)
+        mask[0, 0] = True
+        form.keep(mask)
+        assert np.count_nonzero(form.exact()) == seen[0].places  # a mean is the same everywhere
