@@ -56,6 +56,7 @@ PUBLIC = {
     "planning": "partition",
     "profiling": "latency",
     "runtime": "",
+    "stopping": "",
     "targets": "",
     "training": "course distillation settings",
 }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ocompress.errors import OptionError
+from ocompress.io import pack_model, save_model
 from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_known, check_patterns
+from ocompress.stopping import temporary_folder
 from passes import order
 from passes.sharing import rows
 from passes.sharing.building import BuiltLevels, build
@@ -41,10 +44,11 @@ class Entropy(LossyPass):
     as in JPEG: their coefficients are rounded then, if that takes less. They are whole numbers too,
     so archives and `pack-weights` find them by looking.
 
-    How far: as `bits` says; else as far as a limit on the drop (`--max-drop`) allows, by search;
-    else 4 bits a weight. Zeros stay zero, so `prune` may come before. A weight that several layers
-    share is rounded once. With up to 32 samples the pass checks whether data help; if not, it does
-    without (few-samples).
+    How far: as `bits` or `max_size` says; else as far as a limit on the drop (`--max-drop`) allows,
+    by search; else 4 bits a weight. Zeros stay zero, so `prune` may come before. A weight that
+    several layers share is rounded once. With up to 32 samples the pass checks whether data help;
+    if not, it does without (few-samples). If no rounding that was tried takes so few bytes, weights
+    stay (too-large).
 
     Leaves alone: embedding tables unless `op_types` names Gather (embedding), small weights
     (too-small), names that match `exclude` (excluded), operators not in `op_types` (op-type),
@@ -67,7 +71,7 @@ class Entropy(LossyPass):
     noun = "roundings"
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-    goals = ("bits",)
+    goals = ("bits", "max_size")
     aims = goals
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
 
@@ -77,6 +81,12 @@ class Entropy(LossyPass):
         "drop allows, or 4 without a limit.",
         at_least=0.01,
         at_most=16,
+    )
+    max_size: int | None = option(
+        None,
+        help="Bytes that the archive (.ocz) of the whole model may take, instead of `bits`; no "
+        "other pass should follow.",
+        at_least=1,
     )
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
@@ -97,6 +107,9 @@ class Entropy(LossyPass):
         """Check operators."""
         super().__post_init__()
         check_known(self.op_types, OP_TYPES, self.name, "op_types")
+        if self.bits is not None and self.max_size is not None:
+            msg = "entropy has both bits and max_size; give one of them"
+            raise OptionError(msg)
 
     def blind(self) -> Entropy | None:
         """Return the pass that fits nothing."""
@@ -120,6 +133,7 @@ class Entropy(LossyPass):
             found,
             priced(model, found, ctx, seen=seen),
             lambda plan: build(model, plan, data).bits,
+            lambda plan: _archived(build(model, plan, data).model),
             waves=self.cosines and all(p.keeps_weights for p in ctx.following),
         )
 
@@ -130,6 +144,8 @@ class Entropy(LossyPass):
 
     def asked(self, proposal: Prices) -> Plan:
         """Return the rounding that takes the bits that are asked for."""
+        if self.max_size is not None:
+            return proposal.fitting(self.max_size)
         return proposal.taking(self.bits or _DEFAULT_BITS)
 
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltLevels:
@@ -140,3 +156,11 @@ class Entropy(LossyPass):
         """Say of each weight what became of it, and change the model."""
         details = rows.details(model, proposal, chosen, ctx)
         return finish(model, proposal.weights, proposal, chosen, ctx, details, "weights rounded")
+
+
+def _archived(model: Model) -> int:
+    """Return the bytes of a model's archive."""
+    with temporary_folder() as folder:
+        save_model(model, folder / "model.onnx")
+        pack_model(folder / "model.onnx", folder / "model.ocz")
+        return (folder / "model.ocz").stat().st_size

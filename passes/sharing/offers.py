@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from ocompress.ir import Model, edit
-from ocompress.lossy.engine import Plan, Proposal
+from ocompress.lossy.engine import Plan, Proposal, Reason
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.planning import Move
 from passes.sharing.layer_problem import precision_of
@@ -29,6 +29,8 @@ _TIMES = 4.0
 _HALVINGS = 40
 _CORRECTIONS, _NEAR = 4, 0.02
 """How often a forecast of the bits is corrected, and how near is near enough."""
+_AIM, _ARCHIVES = 0.98, 8
+"""Part of a size that is aimed at, and how many archives are made to come near it."""
 _MANY = 256
 """Prices that are remembered."""
 
@@ -102,6 +104,7 @@ class Prices(Proposal):
         weights: Sequence[LayerWeight],
         priced: dict[int, Priced],
         bits_of: Callable[[Plan], float],
+        archived: Callable[[Plan], int],
         *,
         waves: bool,
     ) -> None:
@@ -111,10 +114,12 @@ class Prices(Proposal):
             weights: Those that may be rounded.
             priced: What errors cost, by id of a weight's value.
             bits_of: Builds the model of a plan, and says how many bits its weights take.
+            archived: Builds the model of a plan, and returns the bytes of its archive.
             waves: Whether weights may be sums of cosines.
         """
         super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
         self.weights, self.priced, self._bits_of, self._waves = weights, priced, bits_of, waves
+        self._archived = archived
         self._forecasts = {
             w.name: Forecast(w.array, p.costs)
             for w in weights
@@ -147,6 +152,31 @@ class Prices(Proposal):
             plan = self.plan(self.price_of(wanted))
         return plan
 
+    def fitting(self, most: int) -> Plan:
+        """Return the finest rounding whose archive takes at most so many bytes, about.
+
+        Args:
+            most: Those bytes.
+
+        Returns:
+            Nothing if none is found; the reason is noted then.
+        """
+        sizes: dict[float, int] = {}
+        best: tuple[int, Plan] = (0, {})
+        wanted = _AIM * 8 * most / max(self.elements, 1)
+        for _ in range(_ARCHIVES):
+            plan = self.plan(self.price_of(wanted))
+            size = sizes[wanted] = self._archived(plan)
+            if best[0] < size <= most:
+                best = size, plan
+            if _AIM * most - (1 - _AIM) * most <= size <= most:
+                break
+            wanted = _next(sizes, _AIM * most)
+        if not best[0]:
+            why = f"no rounding that was tried makes the archive as small as {most} bytes"
+            self.reasons |= dict.fromkeys(self.layers, Reason("too-large", why))
+        return best[1]
+
     def price_of(self, bits: float) -> float:
         """Return about the price at which weights take so many bits in the mean."""
         low, high = -200.0, 100.0  # in powers of two
@@ -171,6 +201,17 @@ class Prices(Proposal):
             row = (weight.name, "levels", what, forecast.error(price), size, 0.0)
             found[weight.name] = Move(*row, edit=own)
         return found
+
+
+def _next(sizes: dict[float, int], wanted: float) -> float:
+    """Return the bits that are likely to make a size: a power of them between two, else alike."""
+    below = max((p for p in sizes.items() if p[1] <= wanted), default=None, key=lambda p: p[1])
+    above = min((p for p in sizes.items() if p[1] > wanted), default=None, key=lambda p: p[1])
+    if below and above and below[0] < above[0]:
+        part = np.log(wanted / below[1]) / np.log(above[1] / below[1])
+        return float(below[0] * (above[0] / below[0]) ** min(max(part, 0.05), 0.95))
+    bits, size = below or above or (1.0, 1)
+    return float(bits * min(max(wanted / size, 1 / 8), 8))
 
 
 class Forecast:

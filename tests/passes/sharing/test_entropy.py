@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 
 from ocompress.archive.grids import find_grid
 from ocompress.errors import OptionError
+from ocompress.io import pack_model, save_model
 from ocompress.ir import Model
+from ocompress.lossy.engine import Plan
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.pruning.prune import Prune
 from passes.sharing.entropy import Entropy
 from tests.build import Builder
-from tests.passes.pruning.on_data import Fake, error, run, weight_of
+from tests.passes.pruning.on_data import Fake, context, error, run, weight_of
 from tests.passes.pruning.test_prune_with_data import net
 
 
@@ -144,3 +147,33 @@ def test_weights_that_are_zero_are_left_alone() -> None:
 def test_unknown_operators_are_refused() -> None:
     with pytest.raises(OptionError, match="op_types names 'Add'"):
         Entropy(op_types=("Add",))
+
+
+def test_the_archive_takes_the_bytes_that_are_asked_for(tmp_path: Path) -> None:
+    model, outcome, _ = rounded(net(), data=False, max_size=1800)
+    assert outcome.counts == {"weights rounded": 4}
+    save_model(model, tmp_path / "m.onnx")
+    pack_model(tmp_path / "m.onnx", tmp_path / "m.ocz")
+    assert 0.9 * 1800 < (tmp_path / "m.ocz").stat().st_size <= 1800
+
+
+def test_the_finest_rounding_of_a_size_is_found() -> None:
+    model = net()
+    found = Entropy(smallest=0).propose(model, context(model, data=False))
+    tried = []
+
+    def archived(plan: Plan) -> int:
+        tried.append(sum(move.bytes for move in plan.values()) + 400)
+        return tried[-1]
+
+    found._archived = archived
+    for most in (700, 1500, 3000):
+        assert 0.95 * most < archived(found.fitting(most)) <= most
+    assert len(tried) < 24
+    assert found.fitting(300) == {}
+    assert {reason.code for reason in found.reasons.values()} == {"too-large"}
+
+
+def test_bits_and_bytes_are_not_both_asked_for() -> None:
+    with pytest.raises(OptionError, match="both bits and max_size"):
+        Entropy(bits=1.0, max_size=1000)
