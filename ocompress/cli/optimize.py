@@ -63,7 +63,7 @@ def optimize(
     from ocompress.cli import budgets
     from ocompress.cli.optimizing import files_of, perform
     from ocompress.cli.sinks import Sinks
-    from ocompress.front import Request, storage_for
+    from ocompress.front import Request, in_archive, storage_for
 
     files = files_of(model, output, model_option, output_option)
     sinks = Sinks(
@@ -97,6 +97,7 @@ def optimize(
         external_data=external_data or None,
         strict=strict,
         storage=storage_for(storage, files.output),
+        archive=in_archive(files.output),
         on_fail=on_fail,
         touch=not no_touch,
     )

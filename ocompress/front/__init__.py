@@ -9,7 +9,7 @@ from ocompress.front.job import run
 from ocompress.front.planning import find_plan, optimize_planned
 from ocompress.front.plans import SECONDS as PLAN_SECONDS
 from ocompress.front.plans import Planning, goal_named
-from ocompress.front.request import Request, storage_for
+from ocompress.front.request import Request, in_archive, storage_for
 from ocompress.front.sweeping import sweep
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Request",
     "find_plan",
     "goal_named",
+    "in_archive",
     "load",
     "load_archive",
     "optimize",

@@ -21,7 +21,7 @@ from ocompress.front.limits import (
 )
 from ocompress.front.planning import optimize_planned
 from ocompress.front.plans import SECONDS, Planning, goal_named
-from ocompress.front.request import Data, Request, storage_for
+from ocompress.front.request import Data, Request, in_archive, storage_for
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
 from ocompress.report import Optimization
@@ -167,6 +167,7 @@ def optimize(
         measure=kinds.truth("measure", measure),
         external_data=kinds.truth("external_data", external_data, optional=True),
         storage=storage_for(storage, where),
+        archive=in_archive(where),
         on_fail=on_fail,
         touch=kinds.truth("touch", touch),
     )

@@ -14,6 +14,7 @@ from ocompress import targets
 from ocompress.errors import DataError, OptionError
 from ocompress.front.budget import Budget
 from ocompress.front.recipe_files import find_recipe
+from ocompress.front.sizing import sized
 from ocompress.front.students import Student, students
 from ocompress.io import Dataset, data_files, model_files, module_files
 from ocompress.io.archives import SUFFIX as ARCHIVE
@@ -60,6 +61,7 @@ class Request:
         strict: Whether it is a failure if a pass changes nothing.
         storage: How weights are stored: `plain`, as passes leave them; `packed`, in the smallest
             form that stock operators restore to the bit; `auto`, packed but in archives.
+        archive: Whether the result becomes an archive, so that limits in bytes are of that.
         on_fail: What becomes of the best result there was where a budget fails: `keep` writes it,
             dated before its inputs so that build tools make it again; `discard` writes nothing.
         touch: Whether an output that has these bytes already gets a new time of change.
@@ -86,6 +88,7 @@ class Request:
     external_data: bool | None = None
     strict: bool = False
     storage: str = "plain"
+    archive: bool = False
     on_fail: str = "keep"
     touch: bool = True
 
@@ -149,7 +152,7 @@ class Request:
             UsageError: If there are none, or one is unknown.
         """
         if self.storage == "plain":
-            return self._given
+            return sized(self._given, self.budget.max_bytes if self.archive else None)
         packing = find("pack-weights")()
         if not self.passes and self.recipe is None and self.student is None:
             return Pipeline.of([packing])
@@ -263,6 +266,11 @@ class Request:
         }
 
 
+def in_archive(output: Path | None) -> bool:
+    """Return whether an output is an archive, by its name."""
+    return output is not None and output.suffix == ARCHIVE
+
+
 def storage_for(storage: str, output: Path | None) -> str:
     """Return how weights are stored in an output: `auto` packs them, but not for an archive.
 
@@ -270,7 +278,7 @@ def storage_for(storage: str, output: Path | None) -> str:
     """
     if storage != "auto":
         return storage
-    return "plain" if output is not None and output.suffix == ARCHIVE else "packed"
+    return "plain" if in_archive(output) else "packed"
 
 
 def _name(source: object) -> str | None:

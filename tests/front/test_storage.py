@@ -9,7 +9,7 @@ import pytest
 
 import ocompress
 from ocompress.errors import OptionError
-from ocompress.front import storage_for
+from ocompress.front import Budget, Request, in_archive, storage_for
 from ocompress.io import save_model
 from ocompress.runtime import Session
 from tests.build import feeds
@@ -51,3 +51,14 @@ def test_other_words_are_refused(tmp_path: Path) -> None:
     save_model(palette(), tmp_path / "in.onnx")
     with pytest.raises(OptionError, match="none of plain, packed, auto"):
         ocompress.optimize(tmp_path / "in.onnx", passes="quant", storage="small")
+
+
+@pytest.mark.parametrize("output", ["out.ocz", "out.onnx"])
+def test_a_limit_in_bytes_is_a_goal_where_an_archive_is_written(output: str) -> None:
+    passes = "prune{sparsity=0.5},entropy"
+    budget = Budget(max_bytes=2000.9)
+    request = Request(passes=passes, budget=budget, archive=in_archive(Path(output)))
+    (item,) = (p for p in request.pipeline.passes if p.name == "entropy")
+    assert item.settings()["max_size"] == (2000 if output == "out.ocz" else None)
+    own = Request(passes="entropy{bits=2}", budget=budget, archive=True).pipeline.passes[-1]
+    assert own.settings()["max_size"] is None
