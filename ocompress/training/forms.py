@@ -127,6 +127,28 @@ class Book(TiedForm):
         return found
 
 
+class Tied(TiedForm):
+    """Numbers that many places share, each with a sign of its own; zeros stay."""
+
+    name = "tied"
+
+    def __init__(self, values: np.ndarray) -> None:
+        """Start with the magnitudes there are: places of the same one share it."""
+        sizes, index = np.unique(np.abs(values), return_inverse=True)
+        super().__init__(Leaf(sizes, sizes != 0))
+        self._index = torch.from_numpy(index.reshape(-1).astype(np.int64))
+        self._signs = torch.from_numpy(np.sign(values).astype(np.float32))
+
+    def value(self) -> Tensor:
+        """Look every place up."""
+        return self.leaf.index_select(0, self._index).reshape(self._signs.shape) * self._signs
+
+    def exact(self) -> np.ndarray:
+        """Look every place up."""
+        found: np.ndarray = (self.value().detach() + 0.0).numpy()
+        return found
+
+
 class TrainedSteps(TiedForm):
     """Integers on a grid that stay, times steps that are trained, in proportion."""
 

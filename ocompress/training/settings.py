@@ -19,7 +19,8 @@ class Settings:
         temperature: What class scores are divided by.
         seconds: Time after which training ends; 0 for no limit.
         seed: Makes the order of samples repeatable.
-        moves_levels: Whether integers, signs, and who shares which value change, too.
+        moves_levels: Whether integers, signs, and who shares which value change, too; None for
+            signs and shared values alone.
         mixup: Whether samples are mixed in pairs; None where all are seen more than ten times.
         augment: What else is done to images: `flip`, `shift`, `noise`.
         cosines: Whether dense weights over pictures are trained by their coefficients as sums of
@@ -34,7 +35,7 @@ class Settings:
     temperature: float = 2.0
     seconds: float = 0.0
     seed: int = 0
-    moves_levels: bool = False
+    moves_levels: bool | None = None
     mixup: bool | None = None
     augment: tuple[str, ...] = ()
     sparsity: float | None = None

@@ -21,6 +21,7 @@ from ocompress.training.forms import (
     Codes,
     Free,
     Stepped,
+    Tied,
     TiedForm,
     TrainedScales,
     TrainedSteps,
@@ -43,6 +44,11 @@ _SMALL_LEVELS = 7
 multiples of one tiny step."""
 _REPEATED = 4
 """Blocks that are the same in the mean, at least, in a weight of few blocks."""
+_PAIRS = 2
+"""Places that share a magnitude in the mean, at least, in a weight of tied numbers."""
+_EVEN = 3.0
+"""Variance of how many do, in proportion to that mean; 1 of a hash."""
+_BFLOAT16 = DType.BFLOAT16.numpy
 _BLOCKS = (16, 8, 4, 2)
 _OFFSET_LEVELS = 16
 """Largest integer of a vector on a grid, at least: the integers of fewer say nothing."""
@@ -53,7 +59,10 @@ _DENSE = 0.5
 
 
 def form_of(
-    array: np.ndarray, role: ParameterRole = ParameterRole.WEIGHT, *, moves_levels: bool = False
+    array: np.ndarray,
+    role: ParameterRole = ParameterRole.WEIGHT,
+    *,
+    moves_levels: bool | None = None,
 ) -> TiedForm | None:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
@@ -63,7 +72,8 @@ def form_of(
     Args:
         array: The weight.
         role: What it is to the model. Steps keep their sign, integers the range of their type.
-        moves_levels: Whether integers, signs, and who shares which value change, too.
+        moves_levels: Whether integers, signs, and who shares which value change, too; None where
+            that costs a coded file nothing: signs and shared values.
     """
     values = np.asarray(array).astype(np.float32)
     if role is ParameterRole.STEP:
@@ -78,7 +88,7 @@ def form_of(
     return _of_matrix(values, moves_levels)
 
 
-def _of_matrix(values: np.ndarray, moves_levels: bool) -> TiedForm | None:
+def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None:
     grid = _grid(values)
     if grid is None or np.abs(grid.levels).max() > _SMALL_LEVELS:
         matrix = values.reshape(values.shape[0], -1)
@@ -89,21 +99,38 @@ def _of_matrix(values: np.ndarray, moves_levels: bool) -> TiedForm | None:
                 return Cosines(waves, values.shape, turned=turned) if moves_levels else None
             planes = find_planes(rows)
             if planes is not None:
-                return Signs(*planes, values.shape, turned=turned, moves=moves_levels)
+                return Signs(*planes, values.shape, turned=turned, moves=moves_levels is not False)
     if grid is not None and grid.scales.size > 1 and np.abs(grid.levels).max() > _MOST_LEVELS:
         return None
     if grid is not None:
-        kind = MovingLevels if moves_levels else TrainedSteps
+        signs_move = moves_levels is None and np.abs(grid.levels).max() == 1
+        kind = MovingLevels if moves_levels or signs_move else TrainedSteps
         return kind(grid, values.shape, precision=_precision(grid))
-    shared = Nearest if moves_levels else Book
+    shared = Book if moves_levels is False else Nearest
     distinct = len(np.unique(values))
     known = [_few_blocks(values)]
     if distinct <= _MOST_VALUES:
         known.append(_few_values(values))
-    elif known == [None] and distinct * _SHARED <= np.count_nonzero(values):
-        return None
+    elif known == [None]:
+        return _tied(values, distinct)
     found = min((k for k in known if k is not None), key=_bits, default=None)
     return Free(values, values != 0) if found is None else shared(*found, values.shape)
+
+
+def _tied(values: np.ndarray, distinct: int) -> TiedForm | None:
+    """Return the form of many values that repeat: tied, free, or none that is known.
+
+    Places that share numbers by design, by a hash or along diagonals, do so about evenly. Numbers
+    of few bits repeat as well, the larger ones far more often, and mean nothing by it.
+    """
+    sizes = np.abs(values[values != 0])
+    _, counts = np.unique(sizes, return_counts=True)
+    if len(counts) * _PAIRS <= sizes.size and np.var(counts) <= _EVEN * np.mean(counts):
+        return Tied(values)
+    is_short = any((values.astype(kind) == values).all() for kind in (np.float16, _BFLOAT16))
+    if distinct * _SHARED <= sizes.size and not is_short:
+        return None
+    return Free(values, values != 0)
 
 
 def _offsets(values: np.ndarray) -> TiedForm:

@@ -32,18 +32,19 @@ class Tune(Pass):
     of the weight times the mean square of its gradient.
 
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
-    trained, few values or blocks stay shared and are trained, sums of signs keep the signs and
-    their scales are trained; with `levels` integers, signs and choices are trained, too,
-    straight-through. Of DequantizeLinear and QuantizeLinear steps and integers of weights are.
-    Nothing of the graph changes. Let it come after what prunes, factorizes or removes, and before
-    what packs. One thread and the same seed give the same weights. With --cache, a training that
-    was ended goes on where it was.
+    trained, few values or blocks are trained, and who has which, signs and their scales are, and
+    numbers that places share by a hash or along diagonals; with
+    `levels` integers are, too, straight-through, without it nothing but what is shared. Of
+    DequantizeLinear and QuantizeLinear steps and integers of weights are. Nothing of the graph
+    changes. Let it come after what prunes, factorizes or removes, and before what packs. One
+    thread and the same seed give the same weights. With --cache, a training that was ended goes on
+    where it was.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
 
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
     gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
-    a way that training would not keep, as hashed ones and, without `levels`, sums of cosines
+    a way that training would not keep, as, without `levels`, sums of cosines
     (unknown-form), all if held-out samples get
     no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
@@ -106,18 +107,18 @@ class Tune(Pass):
         "by their coefficients as sums of cosines; `sparsity` counts these then. For entropy to "
         "round.",
     )
-    levels: bool = option(
-        False,
+    levels: bool | None = option(
+        None,
         help="Train, beside steps, values and scales, which integer, sign or shared value each "
         "weight has, and coefficients of sums of cosines; zeros stay. A coded file may grow by "
-        "some per cent.",
+        "some per cent; none: only signs and shared values, where it hardly does.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
 
     @property
     def keeps_weights(self) -> bool:
         """Whether all forms are trained as what they are; coefficients are only with `levels`."""
-        return self.levels
+        return bool(self.levels)
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may be trained."""

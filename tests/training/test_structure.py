@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.archive.cosines import Plane, find_cosines, summed
 from ocompress.archive.grids import find_grid
-from ocompress.ir import onnx_api
+from ocompress.ir import DType, onnx_api
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
 from ocompress.training.picture_form import FreeCosines, plane_of
@@ -222,9 +223,44 @@ def test_zeros_alone_share_nothing(share: float) -> None:
     assert form.count == np.count_nonzero(weight)
 
 
+def _hashed() -> Array:
+    made: Array = np.take(_draw(6000), RNG.integers(0, 6000, (200, 128))) * np.sign(_draw(200, 128))
+    return made
+
+
+def _circulant() -> Array:
+    rows, columns = np.arange(64)[:, None] % 4, np.arange(96)[None] % 4
+    block = np.arange(64)[:, None] // 4 * 24 + np.arange(96)[None] // 4
+    made: Array = np.take(_draw(16 * 24 * 4), block * 4 + (columns - rows) % 4)
+    return made
+
+
+@pytest.mark.parametrize("build", [_hashed, _circulant])
+def test_numbers_that_places_share_stay_tied(build: Callable[[], Array]) -> None:
+    before = build()
+    form = form_of(before)
+    assert form.name == "tied"
+    assert form.count == len(np.unique(np.abs(before)))
+    np.testing.assert_array_equal(form.exact(), before)
+    after = trained(form, 0.1)
+    assert not np.array_equal(after, before)
+    _, one = np.unique(np.abs(before), return_inverse=True)
+    _, other = np.unique(np.abs(after), return_inverse=True)
+    assert one.max() == other.max()
+    pairs = np.unique(np.stack([one.reshape(-1), other.reshape(-1)]), axis=1)
+    assert pairs.shape[1] == one.max() + 1  # the same places share
+
+
+@pytest.mark.parametrize("kind", [np.float16, DType.BFLOAT16.numpy])
+def test_numbers_of_few_bits_are_free(kind: Any) -> None:
+    weight = _draw(400, 300).astype(kind).astype(np.float32)
+    assert len(np.unique(np.abs(weight))) * 8 < weight.size
+    assert form_of(weight).name == "free"
+
+
 def test_what_repeats_otherwise_is_left_alone() -> None:
-    buckets = _draw(1200)
-    weight = np.take(buckets, RNG.integers(0, 1200, (200, 128)))
+    often = np.concatenate([np.arange(3000), np.repeat(np.arange(20), 1000)])
+    weight = np.take(_draw(3000), RNG.permutation(np.resize(often, 200 * 128))).reshape(200, 128)
     assert structure.form_of(weight) is None
 
 

@@ -234,11 +234,11 @@ def test_images_are_augmented() -> None:
 
 
 @needs_torch
-def test_signs_and_choices_move_with_levels() -> None:
+def test_signs_and_choices_move_unless_told_otherwise() -> None:
     for passes in ("binarize{planes=1 smallest=64 fit=false}", "cluster{bits=2 smallest=64}"):
         ends = [
             tuned(net(), f"{passes},tune{{epochs=40 lr=0.03{more}}}")
-            for more in ("", " levels=true")
+            for more in (" levels=false", "")
         ]
         scales, signs = (end.records[-1].details["held_out"] for end in ends)
         assert signs["after"] < 0.97 * scales["after"] < 0.97 * scales["before"]
