@@ -54,7 +54,7 @@ PUBLIC = {
     "layer_weights least_squares refit",
     "pipeline": "naming",
     "planning": "partition",
-    "profiling": "latency",
+    "profiling": "latency run_time",
     "runtime": "",
     "stopping": "",
     "targets": "",

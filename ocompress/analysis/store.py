@@ -45,7 +45,7 @@ class MeasurementStore:
             OptionError: If there can be no such folder.
         """
         self._folder = folder if data is not None else None
-        self._whose = _digest(data) if self._folder is not None and data is not None else ""
+        self._whose = digest_of(data) if self._folder is not None and data is not None else ""
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class MeasurementStore:
         return True
 
 
-def _digest(data: Dataset) -> str:
+def digest_of(data: Dataset) -> str:
     """Return a digest of all feeds."""
     found = hashlib.sha256()
     for feed in data:

@@ -4,6 +4,7 @@ from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FAMILIES, Family, chosen_families
 from ocompress.auto.goal import Bounds, Goal
 from ocompress.auto.laboratory import Laboratory, Meters, OutOfTimeError
+from ocompress.auto.ledger import Ledger
 from ocompress.auto.plan import Plan
 from ocompress.auto.search import Search
 from ocompress.auto.trial import Trial
@@ -15,6 +16,7 @@ __all__ = [
     "Family",
     "Goal",
     "Laboratory",
+    "Ledger",
     "Meters",
     "OutOfTimeError",
     "Plan",

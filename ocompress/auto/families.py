@@ -76,6 +76,8 @@ class Family:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     lever: Lever | None = None
     place: int = 0
+    integers: bool | None = None
+    """Whether it goes with integer operators after it, or without; None for either."""
 
     def make(self, level: float | None) -> Pass:
         """Return the pass that goes to a level."""
@@ -90,6 +92,7 @@ _RUN = frozenset({Goal.LATENCY, Goal.MEMORY})
 _FILE = frozenset({Goal.SIZE})
 _CODED = frozenset({Goal.SIZE, Goal.ARCHIVE})
 _WORK = Lever("max_macs", first=0.55, low=0.03)
+_TIME = Lever("max_time", first=0.8, low=0.2, finest=0.03)
 
 
 def _bits(option: str, first: float, low: float, high: float) -> Lever:
@@ -107,8 +110,10 @@ FAMILIES: tuple[Family, ...] = (
         1,
     ),
     Family("channels", Kind.STRUCTURE, "prune-channels", _ALL, {}, _WORK, 2),
-    Family("factorize", Kind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3),
-    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _WORK, 4),
+    Family("factorize", Kind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3, integers=False),
+    Family("factorize", Kind.STRUCTURE, "factorize", _FILES, {}, _TIME, 3, integers=True),
+    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),
+    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _TIME, 4, integers=True),
     Family("int8", Kind.NUMBERS, "quant", _FILES),
     Family("int8", Kind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
     Family("dynamic", Kind.NUMBERS, "quant-dynamic", _FILES),

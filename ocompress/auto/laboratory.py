@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ocompress.analysis.store import MeasurementStore
 from ocompress.auto.chain import Chain
 from ocompress.auto.goal import Bounds
+from ocompress.auto.ledger import Ledger
 from ocompress.auto.trial import Trial
 from ocompress.errors import OcompressError
 from ocompress.io.dataset import Dataset
@@ -74,6 +75,7 @@ class Laboratory:
         instruments: Hooks around passes.
         deadline: When no further trial begins, in seconds of `time.monotonic`.
         asked: Says whether somebody asked for an early end.
+        ledger: Trials of earlier searches.
     """
 
     original: Model
@@ -87,6 +89,7 @@ class Laboratory:
     instruments: Sequence[Instrument] = ()
     deadline: float = float("inf")
     asked: Callable[[], bool] = lambda: False
+    ledger: Ledger = field(default_factory=lambda: Ledger(None))
     trials: dict[str, Trial] = field(default_factory=dict)
     """All that were made, by text of the chain."""
     _measured: dict[str, Trial] = field(default_factory=dict)
@@ -117,8 +120,23 @@ class Laboratory:
     def _known(self, chain: Chain) -> Trial:
         text = str(chain)  # levels are rounded there
         if text not in self.trials:
-            self.trials[text] = self._try(chain)
+            self.trials[text] = self._remembered(chain) or self._try(chain)
         return self.trials[text]
+
+    def _remembered(self, chain: Chain) -> Trial | None:
+        """Return the trial of an earlier search, as today's limits judge it."""
+        figures = self.ledger.get(str(chain))
+        if figures is None:
+            return None
+        found = Trial.of_figures(chain, figures)
+        for meter, figure in (
+            (self.meters.archive, found.archive),
+            (self.meters.memory, found.memory),
+            (self.meters.latency or self.meters.predicted, found.latency),
+        ):
+            if meter is not None and figure is None:
+                return None
+        return self._limited(found)
 
     def _try(self, chain: Chain) -> Trial:
         if self.is_over:
@@ -136,7 +154,10 @@ class Laboratory:
         key = fingerprint(result.model)
         if key not in self._measured:
             self._measured[key] = self._measure(chain, result.model)
-        return replace(self._measured[key], chain=chain, idle=idle, seconds=seconds)
+        found = replace(self._measured[key], chain=chain, idle=idle, seconds=seconds)
+        if found.drop is not None:
+            self.ledger.put(str(chain), found.figures())
+        return self._limited(found)
 
     def _run(self, pipeline: Pipeline) -> PipelineResult:
         """Run a pipeline, from the longest known beginning of it on."""
@@ -183,7 +204,7 @@ class Laboratory:
         verdict = meters.drop.judge(model, self.original)
         if "drop" not in verdict.figures:
             return Trial(chain=chain, held=False, size=size, why=verdict.message)
-        found = Trial(
+        return Trial(
             chain=chain,
             held=verdict.held,
             drop=verdict.figures["drop"],
@@ -194,8 +215,11 @@ class Laboratory:
             memory=None if meters.memory is None else meters.memory(model),
             why="" if verdict.held else verdict.message,
         )
-        over = "" if found.why else self._beyond(found)
-        return replace(found, held=False, why=over) if over else found
+
+    def _limited(self, found: Trial) -> Trial:
+        """Hold a trial against the other limits."""
+        over = self._beyond(found)
+        return replace(found, held=False, over=over, why=found.why or over) if over else found
 
     def _latency(self, model: Model) -> float | None:
         if self.meters.latency is not None:

@@ -86,6 +86,12 @@ class Line:
             return None
         return _interpolated(sorted((level, lost) for lost, level in lowest.items()), wanted)
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is nothing in the model that the family could take away."""
+        takes = self.lever.whole or self.lever.removed
+        return takes and all(self.family.item in t.idle for t in self.trials)
+
     def _counts(self, trial: Trial) -> bool:
         return trial.held and self.family.item not in trial.idle
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ocompress.auto.goal import Goal
@@ -22,6 +22,8 @@ class Plan:
         noun: What drops are measured in, for people.
         seconds: How long the search took.
         ended: Why it ended before it was through; empty if it was not.
+        measured: What carrying it out gave, by the names that trials have: drop, latency ratio,
+            bytes, archive bytes.
         passed_over: Better trials whose pipeline did not hold on the samples that judge.
         original_bytes: Bytes of the original.
     """
@@ -33,6 +35,7 @@ class Plan:
     seconds: float
     original_bytes: int
     ended: str = ""
+    measured: Mapping[str, float | None] = field(default_factory=dict)
     passed_over: tuple[Trial, ...] = ()
 
     @property
@@ -75,6 +78,7 @@ class Plan:
             "goal": self.goal.value,
             "passes": str(self.pipeline),
             "predicted": self.chosen.to_json(),
+            "measured": dict(self.measured),
             "metric": self.noun,
             "seconds": round(self.seconds, 3),
             "ended": self.ended,

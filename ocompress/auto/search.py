@@ -21,12 +21,19 @@ _BETTER = 0.99
 """A trial is better than another if its figure is below this part of the other's."""
 _HOPELESS = 1.35
 """A line whose best is worse than the best of all by this factor ends after two trials."""
+_FAR = 2.0
+"""The same factor after one trial."""
 _SHARES = (0.35, 0.65)
 """Parts of the limit that the first of two families is given."""
 _STEPS = (0.94, 1.06)
 """Factors on levels in small steps around the best chain."""
-_MOST_STEPS = 10
+_MOST_STEPS = 6
 """Trials of small steps."""
+_BOLD, _CLEARLY, _MOST_BOLD = 1.5, 0.97, 2
+"""Strain up to which a trial may be carried out nevertheless, the part of the best figure that it
+has to be below, and how many are, at most."""
+_NEAR = 1.3
+"""A family joins the best one only if by itself it comes this near to it."""
 _PARTNERS = 2
 """Families that are tried beside the best one."""
 
@@ -63,18 +70,24 @@ class Search:
         self._steps()
 
     def finalists(self) -> list[Trial]:
-        """Return trials from the best on, each losing clearly less than the one before it.
+        """Return trials in the order in which they are carried out until one holds.
 
-        Where none keeps all limits, it is the one that comes nearest to doing so.
+        First those that are clearly better than the best and lost only a little too much: they
+        were fitted to fewer samples than the result will be, and few samples tell little. Then
+        from the best on, each losing clearly less than the one before it. Where none keeps all
+        limits, it is the one that comes nearest to doing so.
         """
+        trials = sorted(self.laboratory.trials.values(), key=lambda t: t.value(self.goal))
         found: list[Trial] = []
-        trials = self.laboratory.trials.values()
-        for trial in sorted((t for t in trials if t.held), key=lambda t: t.value(self.goal)):
-            if not found or _lost(trial) < 0.8 * _lost(found[-1]):
+        for trial in trials:
+            if trial.held and (not found or _lost(trial) < 0.8 * _lost(found[-1])):
                 found.append(trial)
-        if found:
-            return found
-        return sorted(trials, key=lambda t: (max(t.strain, 1.0), t.value(self.goal)))[:1]
+        if not found:
+            return sorted(trials, key=lambda t: (bool(t.over), max(t.strain, 1.0)))[:1]
+        limit = found[0].value(self.goal) * _CLEARLY
+        bold = [t for t in trials if 1 < t.strain <= _BOLD and not t.over]
+        bold = [t for t in bold if t.drop is not None and t.value(self.goal) < limit]
+        return [*bold[:_MOST_BOLD], *found]
 
     def _evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
         found = self.laboratory.evaluate(chains)
@@ -122,7 +135,9 @@ class Search:
 
     def _structures(self, base: Chain) -> None:
         """Go along each structural family, all side by side."""
-        families = self._of(Kind.STRUCTURE)
+        numbers = base.numbers
+        integers = numbers is not None and numbers.family.item == "quant"
+        families = [f for f in self._of(Kind.STRUCTURE) if f.integers in (None, integers)]
         self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
 
     # -- sharing ----------------------------------------------------------------------------
@@ -157,7 +172,9 @@ class Search:
         for family, line in self._lines.items():
             best = line.best()
             other = chain.numbers is not None and family.kind is Kind.NUMBERS
-            if best is not None and family not in used and not other:
+            if best is None or family in used or other:
+                continue
+            if self.best is None or best.value(self.goal) <= _NEAR * self.best.value(self.goal):
                 found.append((best.value(self.goal), len(found), family))
         return [family for _, _, family in sorted(found)]
 
@@ -168,7 +185,7 @@ class Search:
         if milder is None or start is None:
             return []
         base = best.chain.at(lead.family, milder)
-        return [Line(family, lambda level: base.having(Step(family, level)), start, most=4)]
+        return [Line(family, lambda level: base.having(Step(family, level)), start, most=3)]
 
     # -- around the best --------------------------------------------------------------------
 
@@ -216,8 +233,13 @@ class Search:
 
     def _is_hopeful(self, line: Line) -> bool:
         """Whether more trials may be worth it: the family does something, and gains something."""
+        first = line.trials[0]
         if len(line.trials) < 2:
-            return True
+            nothing = line.is_absent
+            far = self.best is not None and first.value(self.goal) > _FAR * self.best.value(
+                self.goal
+            )
+            return not nothing and not far
         active = [t for t in line.trials if line.family.item not in t.idle]
         if not active or self.best is None:
             return bool(active)

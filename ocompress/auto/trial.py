@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from ocompress.auto.chain import Chain
 from ocompress.auto.goal import Goal
 
 _ALIKE = 1e-9
+_FIGURES = (
+    *("held", "drop", "strain", "latency", "size", "archive", "memory", "seconds", "idle", "why"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Trial:
         memory: Bytes of memory that a run takes, None if that was not measured.
         seconds: How long its passes took, those that earlier trials ran included.
         idle: Names of passes that changed nothing.
+        over: Which limit beside that on the drop it breaks, one sentence; empty if none.
         why: Why it does not hold, one sentence; empty if it does.
     """
 
@@ -40,6 +44,7 @@ class Trial:
     memory: int | None = None
     seconds: float = 0.0
     idle: tuple[str, ...] = ()
+    over: str = ""
     why: str = ""
 
     def value(self, goal: Goal) -> float:
@@ -51,6 +56,16 @@ class Trial:
             Goal.MEMORY: self.memory,
         }[goal]
         return float("inf") if found is None else float(found)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what of it does not depend on limits but that on the drop, JSON-able."""
+        return {name: getattr(self, name) for name in _FIGURES}
+
+    @staticmethod
+    def of_figures(chain: Chain, figures: Mapping[str, Any]) -> Trial:
+        """Return the trial that `figures` told of."""
+        known = {name: figures.get(name) for name in _FIGURES}
+        return Trial(chain=chain, **known | {"idle": tuple(known["idle"] or ())})
 
     def to_json(self) -> dict[str, Any]:
         """Return what reports hold of it."""

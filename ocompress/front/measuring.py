@@ -6,23 +6,76 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ocompress.auto import Bounds, Goal, Meters
 from ocompress.coding.engine import can_compile
 from ocompress.errors import OcompressError
+from ocompress.front.bench import Bench
+from ocompress.front.budget import Budget
+from ocompress.front.plans import Planning
 from ocompress.io import Feeds, pack_model, save_model
 from ocompress.io.archives import SUFFIX as ARCHIVE_SUFFIX
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
-from ocompress.profiling import memory
+from ocompress.profiling import NOISE, LatencyGuard, memory
 from ocompress.profiling.run_time import run_ns
 from ocompress.stopping import temporary_folder
 from ocompress.targets import Target
+from ocompress.validation import AccuracyGuard
 
+_LOOK_SECONDS = 0.3
+"""Time for each model in a trial's look at the clock."""
+_ANY = 1e9
+"""A ratio that nothing exceeds."""
 _QUICK = 1 << 18
 """Bytes of weights up to which an archive is made even where no kernel can be compiled."""
 _MOST_VALUES = 1 << 16
 """Different values of a tensor from which on it is not coded."""
 _PLAIN = 0.93
 """Part of its bytes that a tensor of floats takes in an archive."""
+
+
+def meters(bench: Bench, guard: AccuracyGuard, planning: Planning) -> Meters:
+    """Return what measures the trials of a plan.
+
+    Args:
+        bench: The original and the call that is timed.
+        guard: Judges what they lost.
+        planning: What the plan is for.
+    """
+    timed, threads = bench.timed, bench.request.threads
+    clock = None
+    if timed is not None:
+        clock = LatencyGuard(
+            bench.original,
+            timed,
+            _ANY,
+            threads=threads,
+            seconds=_LOOK_SECONDS,
+            seed=bench.request.seed,
+        )
+    predicted = predicted_ratio(bench.original, bench.request.device, bench.sample)
+    weighs = planning.goal is Goal.MEMORY or planning.max_memory is not None
+    feeds = bench.sample if weighs else None
+    return Meters(
+        drop=guard,
+        latency=clock,
+        predicted=None if clock is not None else predicted,
+        archive=archive_bytes if planning.goal is Goal.ARCHIVE else None,
+        memory=None if feeds is None else memory_meter(feeds, threads),
+    )
+
+
+def bounds(bench: Bench, budget: Budget, planning: Planning) -> Bounds:
+    """Return the limits on trials beside that on the drop."""
+    size, timed = budget.size_limit(serialized_bytes(bench.original)), bench.timed
+    latency = None
+    if timed is not None:
+        latency = budget.latency_ratio(bench.original, timed, bench.request.threads)
+    return Bounds(
+        latency=None if latency is None else latency * (1 + NOISE),
+        size=size if size < _ANY else None,
+        memory=planning.max_memory,
+    )
 
 
 def archive_bytes(model: Model) -> int:

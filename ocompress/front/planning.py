@@ -10,10 +10,7 @@ from typing import Any
 
 from ocompress.analysis import MeasurementStore
 from ocompress.auto import (
-    Bounds,
-    Goal,
     Laboratory,
-    Meters,
     OutOfTimeError,
     Plan,
     Search,
@@ -24,27 +21,22 @@ from ocompress.front.bench import Bench, watched
 from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.job import attempt, files_read
-from ocompress.front.measuring import archive_bytes, memory_meter, predicted_ratio
+from ocompress.front.measuring import bounds, meters
 from ocompress.front.plans import Planning
+from ocompress.front.remembered import ledger
 from ocompress.front.request import Request
 from ocompress.io import Split, hold_out
 from ocompress.io.holdout import SHARE
-from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Instrument, find
-from ocompress.profiling import NOISE, LatencyGuard
 from ocompress.report import Optimization
 from ocompress.report.tables_plan import described
 from ocompress.stopping import early_end, time_limit
 from ocompress.validation import AccuracyGuard
 
-_LOOK_SECONDS = 0.3
-"""Time for each model in a trial's look at the clock."""
 _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
-_ANY = 1e9
-"""A ratio that nothing exceeds."""
 _LARGEST_SHARE = 0.34
 """Part of the samples to fit to that plans are chosen on, at most."""
 _MOST_ATTEMPTS = 5
@@ -96,7 +88,7 @@ def find_plan(
     *,
     instruments: Sequence[Instrument] = (),
 ) -> Plan:
-    """Find the best pipeline without applying it.
+    """Find the best pipeline and see that it holds, without writing a model.
 
     Raises:
         UsageError: If the request or the data do not fit.
@@ -108,7 +100,9 @@ def find_plan(
         bench = Bench(request, original, path, instruments, lossy=True)
         session = _Session(bench, planning)
         session.search()
-        return session.plan(next(iter(session.search_.finalists())))
+        plan = session.finish(None, ()).plan
+        assert plan is not None
+        return plan
 
 
 class _Session:
@@ -162,18 +156,28 @@ class _Session:
 
     def finish(self, output: Path | None, files: Sequence[Path]) -> Optimization:
         """Run the finalists on all samples, the best first, until one holds, and write it."""
+        finalists = self._affordable(self.search_.finalists())
         passed: list[Trial] = []
-        finalists = self.search_.finalists()
-        finalists = [*finalists[: _MOST_ATTEMPTS - 1], *finalists[_MOST_ATTEMPTS - 1 :][-1:]]
         for trial in finalists:
             last = trial is finalists[-1]
-            request = self._request(trial)
-            done = attempt(self.bench, request, output, files, last=last)
+            done = attempt(self.bench, self._request(trial), output, files, last=last)
             if done.held or last:
                 break
             passed.append(trial)
-        plan = self.plan(trial, passed)
+        plan = replace(self.plan(trial, passed), measured=_measured(done))
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+
+    def _affordable(self, finalists: Sequence[Trial]) -> list[Trial]:
+        """Return those that there is time for: one that holds as far as is known, at least."""
+        sure = [t for t in finalists if t.held] or list(finalists)
+        left = self._start + self.planning.seconds - time.monotonic() - _reserve(sure[0])
+        bold: list[Trial] = []
+        for trial in finalists:
+            if trial in sure or self._ended or _reserve(trial) > left:
+                continue
+            left -= _reserve(trial)
+            bold.append(trial)
+        return [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
 
     def _request(self, trial: Trial) -> Request:
         return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
@@ -227,54 +231,39 @@ class _Session:
             original=bench.original,
             target=request.device,
             data=split.fit,
-            meters=self._meters(),
-            bounds=self._bounds(),
+            meters=meters(bench, self.guard, self.planning),
+            bounds=bounds(bench, self.budget, self.planning),
             seed=request.seed,
             equivalence=bench.witness(),
             store=MeasurementStore(folder=request.cache, data=split.fit),
             instruments=(*bench.hooks, self._watch),
+            ledger=ledger(bench, self.budget, split),
             deadline=self._start + self.planning.seconds,
-        )
-
-    def _meters(self) -> Meters:
-        bench, goal = self.bench, self.planning.goal
-        timed, original = bench.timed, bench.original
-        guard = None
-        if timed is not None:
-            threads, seed = bench.request.threads, bench.request.seed
-            guard = LatencyGuard(
-                original, timed, _ANY, threads=threads, seconds=_LOOK_SECONDS, seed=seed
-            )
-        predicted = predicted_ratio(original, bench.request.device, bench.sample)
-        weighs = goal is Goal.MEMORY or self.planning.max_memory is not None
-        feeds = bench.sample if weighs else None
-        return Meters(
-            drop=self.guard,
-            latency=guard,
-            predicted=None if guard is not None else predicted,
-            archive=archive_bytes if goal is Goal.ARCHIVE else None,
-            memory=None if feeds is None else memory_meter(feeds, bench.request.threads),
-        )
-
-    def _bounds(self) -> Bounds:
-        bench, timed = self.bench, self.bench.timed
-        size = self.budget.size_limit(serialized_bytes(bench.original))
-        latency = None
-        if timed is not None:
-            latency = self.budget.latency_ratio(bench.original, timed, bench.request.threads)
-        return Bounds(
-            latency=None if latency is None else latency * (1 + NOISE),
-            size=size if size < _ANY else None,
-            memory=self.planning.max_memory,
         )
 
     def _improved(self, trial: Trial, before: Trial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out."""
-        reserve = max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
-        self.laboratory.deadline = self._start + self.planning.seconds - reserve
+        self.laboratory.deadline = self._start + self.planning.seconds - _reserve(trial)
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
+
+
+def _reserve(trial: Trial) -> float:
+    """Return the seconds that carrying out a trial takes about."""
+    return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
+
+
+def _measured(done: Optimization) -> dict[str, float | None]:
+    """Return what a result turned out to be, under the names that trials have."""
+    verdicts = [v for r in done.pipeline.records for v in r.verdicts if "drop" in v.figures]
+    ratio = done.profile.ratio if done.profile is not None else None
+    return {
+        "drop": verdicts[-1].figures["drop"] if verdicts else None,
+        "latency_ratio": None if ratio is None else ratio.value,
+        "bytes": done.bytes[1],
+        "archive_bytes": None if done.coded is None else done.coded.archive,
+    }
 
 
 def _accuracy(guards: Sequence[Guard]) -> AccuracyGuard:

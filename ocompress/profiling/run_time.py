@@ -24,7 +24,9 @@ _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "D
 Elements = Callable[[Value | None], float]
 
 
-def run_ns(model: Model, target: Target, sample: Feeds | None) -> float:
+def run_ns(
+    model: Model, target: Target, sample: Feeds | None, *, as_integers: bool = False
+) -> float:
     """Return about how long a run takes on one thread, nanoseconds.
 
     Only ratios mean something: the table is of one machine, and operators that it does not know
@@ -35,6 +37,8 @@ def run_ns(model: Model, target: Target, sample: Feeds | None) -> float:
             DequantizeLinear, or with dynamic ones.
         target: Has the costs.
         sample: A feed of one sample, which says how large free extents are.
+        as_integers: Whether a float model is priced as if it were quantized, wherever the target
+            has integer kernels.
     """
     shapes = {name: array.shape for name, array in (sample or {}).items()}
     typed = with_shapes(model, shapes)
@@ -46,22 +50,28 @@ def run_ns(model: Model, target: Target, sample: Feeds | None) -> float:
 
     total = 0.0
     for _, node in typed.nodes():
-        total += _node_ns(node, macs(node, resolve) or 0, elements, target)
+        work = macs(node, resolve) or 0
+        total += _node_ns(node, work, elements, target, as_integers=as_integers)
     return total
 
 
-def _node_ns(node: Node, work: int, elements: Elements, target: Target) -> float:
+def _node_ns(
+    node: Node, work: int, elements: Elements, target: Target, *, as_integers: bool
+) -> float:
     if node.is_op("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         return _border_ns(node, elements, target)
     integers = _is_integer(node)
     if node.is_op(*_FUSED) and _follows_integers(node):
         return 0.0
     kind = _kind(node, elements)
-    cost = (target.int8_costs if integers else target.float_costs).get(kind)
+    cost = target.int8_costs.get(kind) if integers or as_integers else None
+    if cost is None and not integers:
+        cost = target.float_costs.get(kind)
     if cost is None:
         return 0.0
     size = elements(node.outputs[0] if node.outputs else None)
-    return cost.time_ns(work * _padding(node, kind, target), size)
+    rows = _rows(node, size) if kind.startswith("Conv.") else 0.0
+    return cost.time_ns(work * _padding(node, kind, target), size, rows=rows)
 
 
 def _border_ns(node: Node, elements: Elements, target: Target) -> float:
@@ -127,6 +137,14 @@ def _weight(node: Node) -> tuple[int, ...] | None:
             return None
         value = maker.input(0)
     return None if value is None or value.constant is None else value.constant.shape
+
+
+def _rows(node: Node, size: float) -> float:
+    """Return how many runs of memory an integer convolution copies: places times kernel rows."""
+    weight = _weight(node)
+    if weight is None or len(weight) < 3 or not weight[0]:
+        return 0.0
+    return size / weight[0] * float(np.prod(weight[2:] if len(weight) > 4 else weight[2:-1]))
 
 
 def _padding(node: Node, kind: str, target: Target) -> float:

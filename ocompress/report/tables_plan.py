@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -11,7 +11,7 @@ from rich.text import Text
 from ocompress.auto import Goal, Plan, Trial
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.figures import byte_text
-from ocompress.report.parts import Bar, Closing, Fold, Heading, Note, Tone
+from ocompress.report.parts import Bar, Closing, Figure, Figures, Fold, Heading, Note, Tone
 from ocompress.report.sheet import Sheet
 
 _MOST_ROWS = 12
@@ -37,7 +37,11 @@ def plan(found: Plan, *, every: bool = False) -> Iterator[RenderableType]:
     yield Heading("Plan")
     yield _passes(found)
     count, seconds = len(found.trials), found.seconds
+    if found.measured:
+        yield _compared(found)
     yield Text(f"for {found.goal}, the best of {count} models measured in {seconds:.0f} s")
+    yield Heading("Family by family", 3)
+    yield _families(found)
     best = found.front
     if best:
         yield Heading("Best for each drop", 3)
@@ -57,6 +61,60 @@ def _passes(found: Plan) -> Sheet:
             options = str(item).removeprefix(item.name).strip("{}")
             table.add_row(Text(item.name), Text(options or "as by default"))
     return table
+
+
+def _compared(found: Plan) -> Figures:
+    """Return what was predicted of the plan beside what came of it."""
+    rows = []
+    trial, measured = found.chosen, found.measured
+    kinds: list[tuple[str, float | None, str, Callable[[float], str]]] = [
+        ("latency over the original's", trial.latency, "latency_ratio", "{:.3f}".format),
+        (f"points of {found.noun} lost", trial.drop, "drop", lambda v: f"{100 * v:.2f}"),
+        ("file size", float(trial.size) or None, "bytes", lambda v: byte_text(int(v))),
+        ("archive", trial.archive, "archive_bytes", lambda v: byte_text(int(v))),
+    ]
+    for label, before, name, text in kinds:
+        after = measured.get(name)
+        if before is not None and after is not None:
+            ratio = f"{after / before:.2f}" if before > 0 and name != "drop" else ""
+            rows.append(Figure(label, text(after), text(before), ratio))
+    return Figures(tuple(rows), heads=("predicted", "measured", "ratio"))
+
+
+def _families(found: Plan) -> Sheet:
+    """Return for each family what was chosen of it, or the best with it and why that lost."""
+    table = Sheet()
+    table.add_column("family", no_wrap=True)
+    table.add_column("chosen", overflow="fold")
+    table.add_column("the best otherwise", overflow="fold")
+    table.add_column("why", overflow="fold")
+    by_name: dict[str, list[Trial]] = {}
+    for trial in found.trials:
+        for name in dict.fromkeys(s.family.name for s in trial.chain.steps):
+            by_name.setdefault(name, []).append(trial)
+    for name, trials in by_name.items():
+        table.add_row(*map(Text, (name, *_explained(found, name, trials))))
+    return table
+
+
+def _explained(found: Plan, name: str, trials: Sequence[Trial]) -> tuple[str, str, str]:
+    chosen = next((str(s) for s in found.chosen.chain.steps if s.family.name == name), "")
+    items = {s.family.item for t in trials for s in t.chain.steps if s.family.name == name}
+    does = [t for t in trials if not items & set(t.idle)]
+    if not does:
+        return chosen, "", "it changes nothing in this model"
+    others = [t for t in does if t is not found.chosen]
+    ranked = sorted(others, key=lambda t: (not t.held, t.value(found.goal)))
+    if not ranked:
+        return chosen, "", ""
+    best = ranked[0]
+    told = f"{best.chain}: {described(best, found.goal)}"
+    if not best.held:
+        return chosen, told, best.why
+    now, then = found.chosen.value(found.goal), best.value(found.goal)
+    if then >= now:
+        return chosen, told, f"{then / max(now, 1e-30) - 1:.0%} more than the plan"
+    return chosen, told, "it did not hold on the samples that judge"
 
 
 def _trials(found: Plan, shown: Sequence[Trial]) -> Sheet:

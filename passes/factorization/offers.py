@@ -12,6 +12,8 @@ from ocompress.analysis.work import work_of
 from ocompress.ir import Model
 from ocompress.lossy.ablation import Change, Trial
 from ocompress.planning import KEEP, Edit, Move
+from ocompress.profiling.run_time import run_ns
+from ocompress.targets import Target
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
 from passes.factorization.forms import ChainForm, Ranks
@@ -71,6 +73,8 @@ class OfferSearch:
     seed: int
     chain: Callable[[LayerGroup, ChainForm, Ranks], Edit]
     named: bool = False
+    priced: Target | None = None
+    """Where times are those of integers by this target's table instead of measured."""
 
 
 def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
@@ -107,7 +111,11 @@ def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
         found.append(row)
     if search.timed:
         models = [plain, *(d.model for d in drafts)]
-        found = _timed(found, models, layer, search.seed)
+        if search.priced is None:
+            times = milliseconds(models, layer.called, search.seed)
+        else:
+            times = [_priced(model, search.priced) for model in models]
+        found = _timed(found, times, layer)
     probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.judged, default=None)
     return Offers(found, power, None if probe is None else _trial(layer, probe, effort))
 
@@ -203,16 +211,18 @@ def _work(model: Model | None) -> float:
     return 0.0 if model is None else sum(work_of(model, None).values())
 
 
-def _timed(
-    found: Sequence[Move], models: Sequence[Model | None], layer: LayerGroup, seed: int
-) -> list[Move]:
-    times = milliseconds(models, layer.called, seed)
+def _timed(found: Sequence[Move], times: Sequence[float], layer: LayerGroup) -> list[Move]:
     each = len(layer.sites)
     return [
         replace(move, ms=ms * each if np.isfinite(ms) else None)
         for move, ms in zip(found, times, strict=True)
         if move.edit is None or np.isfinite(ms)
     ]
+
+
+def _priced(model: Model | None, target: Target) -> float:
+    """Return the milliseconds of a layer or chain as integers, by the target's table."""
+    return np.inf if model is None else run_ns(model, target, None, as_integers=True) / 1e6
 
 
 def _effort(problem: Problem, count: int) -> Effort:

@@ -20,7 +20,7 @@ from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_patterns, matches
-from ocompress.planning import MoveTable
+from ocompress.planning import MoveTable, Resource
 from passes import order
 from passes.factorization import ladders
 from passes.factorization import offers as offering
@@ -45,13 +45,20 @@ class Replace(LossyPass):
     after = order.TO_REPLACE
     noun = "forms"
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-    goals = ("max_macs", "max_error", "max_weights", "rank", "energy", "evbmf")
-    aims = ("max_macs", "max_error")
+    goals = ("max_macs", "max_time", "max_error", "max_weights", "rank", "energy", "evbmf")
+    aims = ("max_macs", "max_time", "max_error")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     max_macs: float = option(
         0.0,
         help="Largest share of multiply-accumulates to keep; 0 sets no limit.",
+        at_least=0,
+        at_most=1,
+    )
+    max_time: float = option(
+        0.0,
+        help="Largest share to keep of the time that these layers take, once quantized, by the "
+        "table of the target; 0 sets no limit. For `quant` after it.",
         at_least=0,
         at_most=1,
     )
@@ -156,9 +163,16 @@ class Replace(LossyPass):
             ranks = ladders.variational
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
-        timed = ctx.allowance.has(Limit.LATENCY)
-        named = bool(self.rank)
-        return offering.OfferSearch(self.forms(), ranks, timed, opset, ctx.seed, self._chain, named)
+        return offering.OfferSearch(
+            self.forms(),
+            ranks,
+            timed=ctx.allowance.has(Limit.LATENCY) or bool(self.max_time),
+            opset=opset,
+            seed=ctx.seed,
+            chain=self._chain,
+            named=bool(self.rank),
+            priced=ctx.target if self.max_time else None,
+        )
 
     def _chain(self, layer: LayerGroup, form: ChainForm, ranks: Ranks) -> ChainEdit:
         curvature = np.stack([p.curvature for p in layer.problems])
@@ -197,8 +211,8 @@ class Replace(LossyPass):
     def asked(self, proposal: Chains) -> Plan:
         """Return the plan that the options ask for."""
         table = proposal.table
-        if self.max_macs:
-            return self._within_macs(proposal)
+        if self.max_macs or self.max_time:
+            return self._within(proposal)
         if set(self.goals_given) - {"max_error"}:
             fastest = bool(self.energy or self.evbmf)
             return proposal.plan(
@@ -211,17 +225,23 @@ class Replace(LossyPass):
             )
         return proposal.plan(table.cheapest(proposal.by, self.max_error or _ERROR))
 
-    def _within_macs(self, proposal: Chains) -> Plan:
-        """Return the plan for `max_macs`; none if even the cheapest forms leave more."""
-        plan = proposal.within("macs", self.max_macs)
-        rest = proposal.rest["macs"]
-        rows = proposal.table.rows
-        whole = rest + sum(r[0].macs for r in rows.values())
-        left = rest + sum(plan.get(part, r[0]).macs for part, r in rows.items())
-        if left <= self.max_macs * whole * (1 + 1e-9):
+    def _within(self, proposal: Chains) -> Plan:
+        """Return the plan for `max_macs` or `max_time`; none if even the cheapest forms leave more.
+
+        The work of other layers counts, their time does not.
+        """
+        by: Resource = "macs" if self.max_macs else "ms"
+        share, rows = self.max_macs or self.max_time, proposal.table.rows
+        plan = proposal.within(by, share)
+        rest = proposal.rest.get(by, 0.0)
+        whole = rest + sum(r[0].of(by) for r in rows.values())
+        left = rest + sum(plan.get(part, r[0]).of(by) for part, r in rows.items())
+        if left <= share * whole * (1 + 1e-9):
             return plan
         forms = "forms that are measured faster" if proposal.by == "ms" else "cheapest forms"
-        why = f"the {forms} leave {left / whole:.1%} of the work, more than max_macs allows"
+        what, goal = ("work", "max_macs") if self.max_macs else ("time", "max_time")
+        part = left / max(whole, 1e-30)
+        why = f"the {forms} leave {part:.1%} of the {what}, more than {goal} allows"
         proposal.reasons.update(dict.fromkeys(rows, Reason("not-reached", why)))
         return {}
 

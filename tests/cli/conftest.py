@@ -50,6 +50,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with `in.onnx` and `d.npz`."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OCOMPRESS_CACHE", str(tmp_path / "cache"))
     save_model(ZOO["mlp"](), tmp_path / "in.onnx")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 16)).astype(np.float32)

@@ -33,6 +33,13 @@ from tests.build import Builder
 DATA = np.random.default_rng(1).standard_normal((240, 32)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what plans remember in a folder of the test."""
+    monkeypatch.setenv("OCOMPRESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def net() -> Model:
     """Return an MLP of which half the hidden channels say next to nothing."""
     b = Builder(seed=3)
@@ -76,6 +83,23 @@ def test_the_same_plan_is_found_again_without_a_clock() -> None:
     first, second = (find_plan(request, how, net()) for _ in range(2))
     assert first.recipe() == second.recipe()
     assert [str(t.chain) for t in first.trials] == [str(t.chain) for t in second.trials]
+
+
+def test_the_same_job_again_runs_its_last_step_only(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = planned()
+    files = list((cache / "plans").glob("*.json"))
+    assert first.plan is not None
+    assert len(files) == sum(t.drop is not None for t in first.plan.trials)
+    monkeypatch.setattr(Laboratory, "_measure", None)  # nothing is measured again
+    second = planned()
+    assert second.plan is not None
+    assert second.plan.recipe() == first.plan.recipe()
+    files[0].write_text("{")  # a damaged file is as none
+    monkeypatch.undo()
+    monkeypatch.setenv("OCOMPRESS_CACHE", str(cache))
+    assert planned().plan is not None
 
 
 def test_trials_are_chosen_on_samples_that_judges_do_not_see(

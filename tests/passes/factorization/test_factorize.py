@@ -13,6 +13,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.lossy import fisher
 from ocompress.pipeline import PassManager, Pipeline, Verdict
+from ocompress.profiling.run_time import run_ns
 from ocompress.targets import find
 from passes.factorization import problem
 from passes.factorization.factorize import Factorize
@@ -226,3 +227,19 @@ def test_ranks_are_multiples_of_what_the_target_likes(target: str, rank: int) ->
     result = PassManager(target=find(target)).run(Pipeline((item,)), b.model())
     shapes = [v.data.shape for v in result.model.graph.initializers.values() if v.data is not None]
     assert (rank, 32) in [shape[:2] for shape in shapes]
+
+
+def test_time_once_quantized_may_be_limited() -> None:
+    b = Builder(seed=2)
+    x = b.input("x", ["n", 128, 24, 24])
+    low = b.rng.standard_normal((128, 16)) @ b.rng.standard_normal((16, 128 * 9))
+    weight = (low / 100).astype(np.float32).reshape(128, 128, 3, 3)
+    b.op("Conv", x, b.const(weight), b.weight(128), pads=[1] * 4, to="y")
+    b.output("y", ["n", 128, 24, 24])
+    model, target = b.model(), find("x86-vnni")
+    whole = run_ns(model, target, None, as_integers=True)
+    for share, limit in ((0.95, 0.95), (0.01, 1.0)):  # nothing is as fast as that
+        item = Factorize(max_time=share)
+        result = PassManager(target=target).run(Pipeline((item,)), model).model
+        assert run_ns(result, target, None, as_integers=True) <= limit * whole * 1.0001
+        assert (len(result.graph.nodes) > 1) == (share > 0.5)

@@ -1,0 +1,65 @@
+"""Where plans keep their trials, and what these depend on."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import ocompress
+from ocompress.analysis.store import digest_of
+from ocompress.auto import Ledger
+from ocompress.front.bench import Bench
+from ocompress.front.budget import Budget
+from ocompress.io import Split
+from ocompress.ir import fingerprint
+from ocompress.pipeline import all_passes
+from ocompress.profiling.environment import environment
+from ocompress.targets.sysroot import cache_folder
+
+
+def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
+    """Return where trials are remembered, by all that their figures depend on.
+
+    A metric of the user's own may change at any time, so nothing is remembered with one.
+
+    Args:
+        bench: The original, and what was asked.
+        budget: The limits, that on the drop included.
+        split: The samples that passes see, and those that plans are chosen on.
+    """
+    if ":" in budget.metric:
+        return Ledger(None)
+    request, parts = bench.request, (split.fit, split.held_out)
+    labels = [None if d.labels is None else np.asarray(d.labels).tolist() for d in parts]
+    job = (
+        _code(),
+        fingerprint(bench.original),
+        [digest_of(data) for data in parts],
+        labels,
+        request.device.name,
+        request.seed,
+        (budget.max_drop, budget.metric, budget.confidence),
+        (environment(request.threads), request.batch) if bench.timed is not None else None,
+    )
+    folder = request.cache if request.cache is not None else cache_folder()
+    found = Ledger(folder / "plans", repr(job))
+    found.trim()
+    return found
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of the program and its passes: what they make changes with them."""
+    modules = {cls.__module__.partition(".")[0] for cls in all_passes()}
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in ("ocompress", *modules)]
+    folders = sorted({Path(file).parent for file in files if file})
+    found = hashlib.sha256(ocompress.__version__.encode())
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            known = path.stat()
+            found.update(f"{path} {known.st_size} {known.st_mtime_ns}".encode())
+    return found.hexdigest()

@@ -1,0 +1,45 @@
+"""What models take by a target's table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ocompress
+from ocompress import targets
+from ocompress.ir import Model
+from ocompress.profiling.run_time import run_ns
+from tests.build import Builder
+from tests.graphs import ZOO
+
+VNNI = targets.find("x86-vnni")
+
+
+def conv(channels: int = 64) -> Model:
+    b = Builder()
+    x = b.input("x", ["n", channels, 16, 16])
+    y = b.op("Conv", x, b.weight(channels, channels, 3, 3), b.weight(channels), pads=[1] * 4)
+    b.op("Relu", y, to="y")
+    b.output("y", ["n", channels, 16, 16])
+    return b.model()
+
+
+def test_time_grows_with_work() -> None:
+    small, large = (run_ns(conv(channels), VNNI, None) for channels in (16, 64))
+    assert 4 < large / small < 16
+
+
+def test_integers_are_faster_where_there_is_much_to_multiply() -> None:
+    model = conv()
+    data = np.random.default_rng(0).standard_normal((64, 64, 16, 16)).astype(np.float32)
+    quantized = ocompress.optimize(
+        model, passes="quant{costs=table}", data=data, target="x86-vnni"
+    ).model
+    plain, integers = run_ns(model, VNNI, None), run_ns(model, VNNI, None, as_integers=True)
+    assert integers < 0.6 * plain
+    assert integers < run_ns(quantized, VNNI, None) < plain  # borders take time
+
+
+@pytest.mark.parametrize("name", ["attention", "already_quantized", "if_bodies", "zero_nodes"])
+def test_any_model_has_a_time(name: str) -> None:
+    assert 0 <= run_ns(ZOO[name](), VNNI, None) < 1e9
