@@ -12,7 +12,7 @@ from ocompress.archive.wire import StoredTensor
 
 _LEAST = 96
 """Bytes below which a tensor stays among the rest."""
-_MOST = 1 << 24
+_MOST = 1 << 22
 """Bytes of a piece; larger tensors are cut at rows, so that memory stays bounded."""
 _WIDTHS = {
     1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 14: 4, 15: 8, 16: 2,
