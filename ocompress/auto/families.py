@@ -119,16 +119,16 @@ FAMILIES: tuple[Family, ...] = (
     Family("dynamic", Kind.NUMBERS, "quant-dynamic", _FILES),
     Family("weights", Kind.NUMBERS, "quant-weights", _FILE, {"form": "int8"}),
     Family(
-        *("entropy", Kind.NUMBERS, "entropy", _CODED, {}),
-        _bits("bits", first=1.2, low=0.05, high=8.0),
-    ),
-    Family(
         *("cluster", Kind.NUMBERS, "cluster", _CODED, {}),
         _bits("mean_bits", first=2.5, low=1.0, high=8.0),
     ),
     Family(
         *("codebook", Kind.NUMBERS, "codebook", _CODED, {}),
         _bits("mean_bits", first=1.6, low=0.1, high=8.0),
+    ),
+    Family(
+        *("entropy", Kind.NUMBERS, "entropy", _CODED, {}),
+        _bits("bits", first=1.2, low=0.05, high=8.0),
     ),
     Family("pack", Kind.STORAGE, "pack-weights", _FILE),
 )

@@ -90,8 +90,10 @@ class Search:
         return [*bold[:_MOST_BOLD], *found]
 
     def _evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
-        found = self.laboratory.evaluate(chains)
-        for trial in found:
+        found: list[Trial] = []
+        for chain in chains:
+            (trial,) = self.laboratory.evaluate([chain])
+            found.append(trial)
             if trial.held and (self.best is None or self._is_better(trial, self.best)):
                 before, self.best = self.best, trial
                 self.told(trial, before)
