@@ -40,9 +40,9 @@ class Entropy(LossyPass):
     follow. Without data the nearest level, the one before it or zero is taken, by squared error
     relative to the power of the output channel, which gets a step of its own.
 
-    Weights over pictures, behind a Flatten or of kernels of 4 x 4 and more, may be sums of cosines,
-    as in JPEG: their coefficients are rounded then, if that takes less. They are whole numbers too,
-    so archives and `pack-weights` find them by looking.
+    Weights over pictures, behind a Flatten or of kernels, of 8 x 8 places and more, may be sums of
+    cosines, as in JPEG: their coefficients are rounded then, if that takes less. They are whole
+    numbers too, so archives and `pack-weights` find them by looking.
 
     How far: as `bits` or `max_size` says; else as far as a limit on the drop (`--max-drop`) allows,
     by search; else 4 bits a weight. Zeros stay zero, so `prune` may come before. A weight that
@@ -93,7 +93,7 @@ class Entropy(LossyPass):
     )
     cosines: bool = option(
         True,
-        help="Round layers that read flattened pictures, and kernels of 4 x 4 and more, by their "
+        help="Round layers that read flattened pictures, and kernels of 8 x 8 and more, by their "
         "coefficients as sums of cosines where that takes fewer bits; never before another lossy "
         "pass that would not keep them, as tune{levels=true} does.",
     )
