@@ -20,6 +20,15 @@ def constant(node: Node, index: int) -> np.ndarray | None:
     return None if value is None else value.constant
 
 
+def numbers(node: Node, index: int) -> np.ndarray | None:
+    """Return constant input `index` if it is a list of numbers, [n], else None.
+
+    Axes, extents and bounds should be lists; files may hold a scalar in their place.
+    """
+    array = constant(node, index)
+    return array if array is not None and array.ndim == 1 and array.dtype.kind in "iu" else None
+
+
 def scalar(node: Node, index: int) -> float | None:
     """Return constant input `index` if it has exactly one element, else None."""
     array = constant(node, index)

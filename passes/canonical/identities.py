@@ -54,22 +54,22 @@ def transpose(node: Node) -> Value | None:
 
 def pad(node: Node) -> Value | None:
     """By nothing."""
-    pads = query.constant(node, 1)
+    pads = query.numbers(node, 1)
     return node.input(0) if pads is not None and not pads.any() else None
 
 
 def slice_(node: Node) -> Value | None:
     """From the first to the last element, one by one."""
     x = node.input(0)
-    starts, ends, steps = (query.constant(node, i) for i in (1, 2, 4))
+    starts, ends, steps = (query.numbers(node, i) for i in (1, 2, 4))
     if x is None or starts is None or ends is None or starts.any():
         return None
     if node.input(4) is not None and (steps is None or np.any(steps != 1)):
         return None
     if np.all(ends >= _TO_THE_END):
         return x
-    axes = query.constant(node, 3) if node.input(3) is not None else np.arange(len(ends))
-    if axes is None or x.shape is None:
+    axes = query.numbers(node, 3) if node.input(3) is not None else np.arange(len(ends))
+    if axes is None or x.shape is None or len(axes) != len(ends):
         return None
     extents = [x.shape[int(axis)] for axis in axes]
     covered = (isinstance(n, int) and end >= n for n, end in zip(extents, ends, strict=True))
@@ -103,7 +103,7 @@ def _known(before: object, after: object) -> bool:
 
 def _reshapes_to_own(node: Node) -> bool:
     """Whether the target of a Reshape spells the shape of its input."""
-    x, target = node.input(0), query.constant(node, 1)
+    x, target = node.input(0), query.numbers(node, 1)
     if not node.is_op("Reshape") or x is None:
         return False
     if _is_shape_of(node.input(1), x):
@@ -122,7 +122,7 @@ def _is_shape_of(value: Value | None, x: Value) -> bool:
 
 def expand(node: Node) -> Value | None:
     """To the shape it has, or to ones."""
-    x, target = node.input(0), query.constant(node, 1)
+    x, target = node.input(0), query.numbers(node, 1)
     if x is None:
         return None
     if target is not None and x.rank is not None and len(target) <= x.rank and np.all(target == 1):
@@ -136,7 +136,7 @@ def expand(node: Node) -> Value | None:
 
 def tile(node: Node) -> Value | None:
     """Once along every axis."""
-    repeats = query.constant(node, 1)
+    repeats = query.numbers(node, 1)
     return node.input(0) if repeats is not None and np.all(repeats == 1) else None
 
 

@@ -61,7 +61,7 @@ def composed(first: list[int], second: list[int]) -> list[int]:
 
 def _reshape(node: Node) -> bool:
     before = query.made_by(node.input(0), *_RENAMING)
-    target = query.constant(node, 1)
+    target = query.numbers(node, 1)
     if before is None or before.graph is None or target is None:
         return False
     if not node.attr("allowzero") and not target.all():
@@ -94,7 +94,7 @@ def _opposite(op_type: str) -> Callable[[Node], bool]:
         before = query.made_by(node.input(0), op_type)
         if before is None or node.graph is None or before.input(0) is None:
             return False
-        here, there = query.constant(node, 1), query.constant(before, 1)
+        here, there = query.numbers(node, 1), query.numbers(before, 1)
         if here is None or there is None or not here.size or not np.array_equal(here, there):
             return False
         source = before.inputs[0]

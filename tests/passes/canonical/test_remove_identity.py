@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto as T
 
 from ocompress.ir import Model
-from passes.canonical.identities import same_extents
+from passes.canonical.identities import STAND_INS, same_extents
 from tests.build import Builder
 from tests.passes.canonical.exact import run
 
@@ -132,3 +132,23 @@ def test_same_extents() -> None:
     assert not same_extents((2, 3), (3, 2))
     assert not same_extents((6,), (2, 3))
     assert not same_extents(None, (2,))
+
+
+@pytest.mark.parametrize(
+    ("op", "operands"),
+    [
+        ("Slice", (_ints(0), _ints(3), np.int64(1), _ints(1))),
+        ("Slice", (np.int64(0), np.int64(3))),
+        ("Slice", (_ints(0, 0), _ints(3, 4), _ints(1), _ints(1, 1))),
+        ("Reshape", (np.int64(24),)),
+        ("Expand", (np.int64(1),)),
+        ("Tile", (np.int64(1),)),
+        ("Pad", (np.int64(0),)),
+    ],
+)
+def test_what_holds_a_number_in_place_of_a_list_is_left_alone(
+    op: str, operands: tuple[Any, ...]
+) -> None:
+    model = _model(op, *map(np.asarray, operands))
+    node = next(n for _, n in model.nodes() if n.is_op(op))
+    assert STAND_INS[op](node) is None
