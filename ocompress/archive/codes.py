@@ -21,7 +21,7 @@ FEW = 4096
 
 
 @dataclass(frozen=True)
-class Plan:
+class PieceFacts:
     """What is known of a piece beside its bytes.
 
     Attributes:
@@ -68,7 +68,7 @@ def plain_bytes(content: bytes, models: tuple[int, ...] = (PLAIN, AFTER, MIXED))
     return min((stored(elements), *(octets(elements, m) for m in models)), key=length)
 
 
-def split(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def split(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     """Yield the bytes of all elements by place, the sign moved behind a float's exponent."""
     width = elements.itemsize
     if width == 1:
@@ -89,7 +89,7 @@ def center(values: np.ndarray) -> int:
     return least + int(np.bincount(values - least).argmax())
 
 
-def coded(values: np.ndarray, width: int, plan: Plan, bias: int) -> Iterator[CodecNode]:
+def coded(values: np.ndarray, width: int, plan: PieceFacts, bias: int) -> Iterator[CodecNode]:
     """Yield the integers, [n], coded in rows, and in columns if the plan is a matrix's."""
     moved = values - bias
     if max(int(moved.max()), -int(moved.min())) > LARGEST:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
-from ocompress.archive.forms import Plan
+from ocompress.archive.forms import PieceFacts
 from ocompress.archive.nodes import MOST_COLUMNS
 from ocompress.archive.wire import StoredTensor
 
@@ -36,7 +36,7 @@ class TensorBytes:
     offset: int
     size: int
     width: int
-    plan: Plan
+    plan: PieceFacts
     tensor: tuple[str, int] = ("", 0)
 
 
@@ -84,14 +84,14 @@ def _pieces(start: int, size: int, tensor: StoredTensor) -> Iterator[TensorBytes
         part = min(step, start + size - at)
         fits = row > 0 and part % row == 0
         of = (tensor.name, at - start)
-        yield TensorBytes(at, part, width, plan if fits else Plan(plan.dtype), of)
+        yield TensorBytes(at, part, width, plan if fits else PieceFacts(plan.dtype), of)
 
 
-def _plan(tensor: StoredTensor, stored: int) -> Plan:
+def _plan(tensor: StoredTensor, stored: int) -> PieceFacts:
     dims, elements = tensor.dims, stored * _PACKED.get(tensor.dtype, 1)
     if len(dims) < 2 or prod(dims) != elements or not elements:
-        return Plan(tensor.dtype)
+        return PieceFacts(tensor.dtype)
     columns = elements // dims[0]
     if columns > MOST_COLUMNS:
-        return Plan(tensor.dtype)
-    return Plan(tensor.dtype, columns=columns, inner=prod(dims[2:]))
+        return PieceFacts(tensor.dtype)
+    return PieceFacts(tensor.dtype, columns=columns, inner=prod(dims[2:]))

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.archive import nodes as n
 from ocompress.archive.codes import (
     FEW,
-    Plan,
+    PieceFacts,
     center,
     coded,
     length,
@@ -44,7 +44,7 @@ _BLOCK_SIZES = (16, 8, 5, 4, 3, 2)
 _LONGEST_BLOCK = 64
 
 
-def shortest(content: bytes, width: int, plan: Plan) -> CodecNode:
+def shortest(content: bytes, width: int, plan: PieceFacts) -> CodecNode:
     """Return the shortest form of a piece.
 
     Args:
@@ -58,7 +58,7 @@ def shortest(content: bytes, width: int, plan: Plan) -> CodecNode:
 
 
 def changed(
-    content: bytes, width: int, plan: Plan, old: bytes, where: tuple[int, int]
+    content: bytes, width: int, plan: PieceFacts, old: bytes, where: tuple[int, int]
 ) -> CodecNode:
     """Return the shortest form of a piece that another archive has in a similar form.
 
@@ -76,7 +76,7 @@ def changed(
     return min((new, shortest(content, width, plan)), key=length)
 
 
-def _forms(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _forms(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     width = elements.dtype.itemsize
     yield stored(elements)
     if len(elements) > 1 and (elements == elements[0]).all():
@@ -88,7 +88,7 @@ def _forms(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     bits = _PACKED_BITS.get(plan.dtype)
     if bits and width == 1:
         yield from _packed(elements, bits, plan)
-        plan = Plan(plan.dtype)
+        plan = PieceFacts(plan.dtype)
     found = [*(_as_integers if plan.dtype in _INTEGER else _as_numbers)(elements, plan)]
     yield from found
     if not found or len(elements) <= FEW:
@@ -101,7 +101,7 @@ def _signed(elements: np.ndarray, is_signed: bool) -> np.ndarray:
     return np.zeros(0, np.int64) if large else typed.astype(np.int64)
 
 
-def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _as_integers(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     width = elements.itemsize
     values = _signed(elements, plan.dtype in _SIGNED)
     if not len(values):
@@ -109,21 +109,21 @@ def _as_integers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
     yield from coded(values, width, plan, center(values))
     if width == 8:
         steps = np.diff(values, prepend=0)
-        for below in coded(steps, width, Plan(columns=1), 0):
+        for below in coded(steps, width, PieceFacts(columns=1), 0):
             yield CodecNode(n.DELTA, len(values), width, below=(below,))
 
 
-def _packed(elements: np.ndarray, bits: int, plan: Plan) -> Iterator[CodecNode]:
+def _packed(elements: np.ndarray, bits: int, plan: PieceFacts) -> Iterator[CodecNode]:
     parts = np.stack([(elements >> (bits * i)) & ((1 << bits) - 1) for i in range(8 // bits)], 1)
     values = parts.reshape(-1).astype(np.int64)
     if plan.dtype in _SIGNED:
         values -= (values >> (bits - 1)) << bits
     columns = plan.columns if len(values) % plan.columns == 0 else 1
-    for below in coded(values, 1, Plan(columns=columns, inner=plan.inner), center(values)):
+    for below in coded(values, 1, PieceFacts(columns=columns, inner=plan.inner), center(values)):
         yield CodecNode(n.PACKED, len(elements), 1, (bits,), (below,))
 
 
-def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _as_numbers(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     """Yield forms of floats, and of anything whose bits alone count: the first kind that fits."""
     if plan.dtype == _FLOAT32:
         found = [*_grids(elements, plan)]
@@ -149,7 +149,7 @@ def _as_numbers(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
         yield from _mask(elements, plan)
 
 
-def _grids(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _grids(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     matrix = elements.view("<f4").reshape(-1, plan.columns)
     yield from _waves(matrix)
     for rows_each, columns_each in _partitions(matrix, plan):
@@ -159,7 +159,7 @@ def _grids(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
             return
 
 
-def _partitions(matrix: np.ndarray, plan: Plan) -> Iterator[tuple[int, int]]:
+def _partitions(matrix: np.ndarray, plan: PieceFacts) -> Iterator[tuple[int, int]]:
     """Yield blocks to try, the largest first."""
     rows, columns = matrix.shape
     yield rows, columns
@@ -177,7 +177,7 @@ def _partitions(matrix: np.ndarray, plan: Plan) -> Iterator[tuple[int, int]]:
             yield size, 1
 
 
-def _gridded(grid: Grid, plan: Plan) -> Iterator[CodecNode]:
+def _gridded(grid: Grid, plan: PieceFacts) -> Iterator[CodecNode]:
     scales = grid.scales.view(unsigned(grid.scales.itemsize))
     below = min(_plainly(scales), key=length)
     settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
@@ -198,7 +198,7 @@ def _waves(matrix: np.ndarray) -> Iterator[CodecNode]:
         inner = plane.across if plane.apart == 1 else plane.apart
         settings = (rows.shape[1], plane.down, plane.across, plane.apart)
         grid = (matrix.shape[1], *matrix.shape, 0, scale.itemsize)
-        flat, plan = found.levels.reshape(-1), Plan(columns=rows.shape[1], inner=inner)
+        flat, plan = found.levels.reshape(-1), PieceFacts(columns=rows.shape[1], inner=inner)
         for levels in coded(flat, 4, plan, 0):
             node = CodecNode(n.COSINES, flat.size, 4, settings, (levels,))
             if turned:
@@ -210,11 +210,11 @@ def _waves(matrix: np.ndarray) -> Iterator[CodecNode]:
 def _plainly(elements: np.ndarray) -> Iterator[CodecNode]:
     yield stored(elements)
     if elements.nbytes >= _WORTH:
-        yield from split(elements, Plan(_FLOAT32))
+        yield from split(elements, PieceFacts(_FLOAT32))
         yield octets(elements, MIXED)
 
 
-def _palette(distinct: np.ndarray, indices: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _palette(distinct: np.ndarray, indices: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     ranks = _in_order(distinct)
     values = np.empty_like(distinct)
     values[ranks] = distinct
@@ -234,14 +234,14 @@ def _in_order(distinct: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _mask(elements: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _mask(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     mask, kept = elements != 0, elements[elements != 0]
     rest = min((stored(kept), *split(kept, plan)), key=length)
     for below in coded(mask.astype(np.int64), 1, plan, 0):
         yield CodecNode(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
 
 
-def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[CodecNode]:
+def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     """Yield codewords of several elements that repeat, if they are few enough to pay."""
     for size in dict.fromkeys((plan.inner, *_BLOCK_SIZES)):
         if len(indices) % size or not 1 < size <= _LONGEST_BLOCK:
@@ -253,8 +253,8 @@ def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: Plan) -> Iterator[C
         places = which.reshape(-1).astype(np.int64)
         columns = plan.columns // size if plan.columns % size == 0 else 1
         settings = (size, len(words))
-        for below in coded(places, 2, Plan(columns=columns), center(places)):
+        for below in coded(places, 2, PieceFacts(columns=columns), center(places)):
             yield CodecNode(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
 
 
-__all__ = ["Plan", "plain_bytes", "shortest", "stored"]
+__all__ = ["PieceFacts", "plain_bytes", "shortest", "stored"]

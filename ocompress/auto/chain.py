@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ocompress.auto.families import Family, Kind
+from ocompress.auto.families import FamilyKind, PlanFamily
 from ocompress.pipeline import Pipeline
 
 
@@ -18,7 +18,7 @@ class Step:
         level: How far it goes; None for a family without a lever.
     """
 
-    family: Family
+    family: PlanFamily
     level: float | None = None
 
     def __str__(self) -> str:
@@ -42,11 +42,11 @@ class Chain:
         kept = [s for s in self.steps if not _collide(s.family, step.family)]
         return Chain.of([*kept, step])
 
-    def without(self, family: Family) -> Chain:
+    def without(self, family: PlanFamily) -> Chain:
         """Return the chain without a family."""
         return Chain(tuple(s for s in self.steps if s.family != family))
 
-    def at(self, family: Family, level: float) -> Chain:
+    def at(self, family: PlanFamily, level: float) -> Chain:
         """Return the chain with another level of a family that it has."""
         return Chain(
             tuple(replace(s, level=level) if s.family == family else s for s in self.steps)
@@ -60,7 +60,7 @@ class Chain:
     @property
     def numbers(self) -> Step | None:
         """The step that changes how numbers are held, None without one."""
-        return next((s for s in self.steps if s.family.kind is Kind.NUMBERS), None)
+        return next((s for s in self.steps if s.family.kind is FamilyKind.NUMBERS), None)
 
     def pipeline(self) -> Pipeline:
         """Return its passes."""
@@ -71,6 +71,6 @@ class Chain:
         return ",".join(map(str, self.steps)) or "canonicalize"
 
 
-def _collide(one: Family, other: Family) -> bool:
-    both = one.kind is Kind.NUMBERS and other.kind is Kind.NUMBERS
+def _collide(one: PlanFamily, other: PlanFamily) -> bool:
+    both = one.kind is FamilyKind.NUMBERS and other.kind is FamilyKind.NUMBERS
     return both or one == other

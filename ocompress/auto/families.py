@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from ocompress.auto.goal import Goal
+from ocompress.auto.goal import PlanGoal
 from ocompress.errors import OptionError
 from ocompress.pipeline import Pass, find
 
 
-class Kind(IntEnum):
+class FamilyKind(IntEnum):
     """What a family changes; plans hold families in this order."""
 
     MERGE = 0
@@ -56,7 +56,7 @@ class Lever:
 
 
 @dataclass(frozen=True)
-class Family:
+class PlanFamily:
     """One way to make models smaller.
 
     Attributes:
@@ -70,9 +70,9 @@ class Family:
     """
 
     name: str
-    kind: Kind
+    kind: FamilyKind
     item: str
-    goals: frozenset[Goal]
+    goals: frozenset[PlanGoal]
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     lever: Lever | None = None
     place: int = 0
@@ -87,10 +87,10 @@ class Family:
         return find(self.item).from_options(options)
 
 
-_ALL = frozenset(Goal)
-_RUN = frozenset({Goal.LATENCY, Goal.MEMORY})
-_FILE = frozenset({Goal.SIZE})
-_CODED = frozenset({Goal.SIZE, Goal.ARCHIVE})
+_ALL = frozenset(PlanGoal)
+_RUN = frozenset({PlanGoal.LATENCY, PlanGoal.MEMORY})
+_FILE = frozenset({PlanGoal.SIZE})
+_CODED = frozenset({PlanGoal.SIZE, PlanGoal.ARCHIVE})
 _WORK = Lever("max_macs", first=0.55, low=0.03)
 _TIME = Lever("max_time", first=0.8, low=0.2, finest=0.03)
 
@@ -101,40 +101,42 @@ def _bits(option: str, first: float, low: float, high: float) -> Lever:
 
 _FILES = _RUN | _FILE
 
-FAMILIES: tuple[Family, ...] = (
-    Family("merge", Kind.MERGE, "merge-layers", _ALL),
-    Family("layers", Kind.STRUCTURE, "prune-layers", _ALL, {}, Lever("count", 1, 64, 0, True)),
-    Family(
-        *("heads", Kind.STRUCTURE, "prune-heads", _ALL, {}),
+FAMILIES: tuple[PlanFamily, ...] = (
+    PlanFamily("merge", FamilyKind.MERGE, "merge-layers", _ALL),
+    PlanFamily(
+        "layers", FamilyKind.STRUCTURE, "prune-layers", _ALL, {}, Lever("count", 1, 64, 0, True)
+    ),
+    PlanFamily(
+        *("heads", FamilyKind.STRUCTURE, "prune-heads", _ALL, {}),
         Lever("ratio", 0.75, 0.1, removed=True),
         1,
     ),
-    Family("channels", Kind.STRUCTURE, "prune-channels", _ALL, {}, _WORK, 2),
-    Family("factorize", Kind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3, integers=False),
-    Family("factorize", Kind.STRUCTURE, "factorize", _FILES, {}, _TIME, 3, integers=True),
-    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),
-    Family("separable", Kind.STRUCTURE, "separable", _RUN, {}, _TIME, 4, integers=True),
-    Family("int8", Kind.NUMBERS, "quant", _FILES),
-    Family("int8", Kind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
-    Family("dynamic", Kind.NUMBERS, "quant-dynamic", _FILES),
-    Family("weights", Kind.NUMBERS, "quant-weights", _FILE, {"form": "int8"}),
-    Family(
-        *("cluster", Kind.NUMBERS, "cluster", _CODED, {}),
+    PlanFamily("channels", FamilyKind.STRUCTURE, "prune-channels", _ALL, {}, _WORK, 2),
+    PlanFamily("factorize", FamilyKind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3, integers=False),
+    PlanFamily("factorize", FamilyKind.STRUCTURE, "factorize", _FILES, {}, _TIME, 3, integers=True),
+    PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),
+    PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _TIME, 4, integers=True),
+    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES),
+    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
+    PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES),
+    PlanFamily("weights", FamilyKind.NUMBERS, "quant-weights", _FILE, {"form": "int8"}),
+    PlanFamily(
+        *("cluster", FamilyKind.NUMBERS, "cluster", _CODED, {}),
         _bits("mean_bits", first=2.5, low=1.0, high=8.0),
     ),
-    Family(
-        *("codebook", Kind.NUMBERS, "codebook", _CODED, {}),
+    PlanFamily(
+        *("codebook", FamilyKind.NUMBERS, "codebook", _CODED, {}),
         _bits("mean_bits", first=1.6, low=0.1, high=8.0),
     ),
-    Family(
-        *("entropy", Kind.NUMBERS, "entropy", _CODED, {}),
+    PlanFamily(
+        *("entropy", FamilyKind.NUMBERS, "entropy", _CODED, {}),
         _bits("bits", first=1.2, low=0.05, high=8.0),
     ),
-    Family("pack", Kind.STORAGE, "pack-weights", _FILE),
+    PlanFamily("pack", FamilyKind.STORAGE, "pack-weights", _FILE),
 )
 
 
-def chosen_families(goal: Goal, named: Sequence[str] = ()) -> list[Family]:
+def chosen_families(goal: PlanGoal, named: Sequence[str] = ()) -> list[PlanFamily]:
     """Return the families that serve a goal, in the order in which plans hold them.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Goal(StrEnum):
+class PlanGoal(StrEnum):
     """What is made as small as it can be."""
 
     LATENCY = "latency"
@@ -20,7 +20,7 @@ class Goal(StrEnum):
 
 
 @dataclass(frozen=True)
-class Bounds:
+class PlanBounds:
     """Limits beside that on the drop; None is no limit.
 
     Attributes:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from ocompress.analysis.store import MeasurementStore
 from ocompress.auto.chain import Chain
-from ocompress.auto.goal import Bounds
+from ocompress.auto.goal import PlanBounds
 from ocompress.auto.ledger import Ledger
-from ocompress.auto.trial import Trial
+from ocompress.auto.trial import PlanTrial
 from ocompress.errors import OcompressError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, fingerprint
@@ -82,7 +82,7 @@ class Laboratory:
     target: Target
     data: Dataset
     meters: Meters
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: PlanBounds = field(default_factory=PlanBounds)
     seed: int = 0
     equivalence: Equivalence | None = None
     store: MeasurementStore = field(default_factory=MeasurementStore)
@@ -90,9 +90,9 @@ class Laboratory:
     deadline: float = float("inf")
     asked: Callable[[], bool] = lambda: False
     ledger: Ledger = field(default_factory=lambda: Ledger(None))
-    trials: dict[str, Trial] = field(default_factory=dict)
+    trials: dict[str, PlanTrial] = field(default_factory=dict)
     """All that were made, by text of the chain."""
-    _measured: dict[str, Trial] = field(default_factory=dict)
+    _measured: dict[str, PlanTrial] = field(default_factory=dict)
     _begun: OrderedDict[tuple[str, ...], tuple[PassRecord, Model]] = field(
         default_factory=OrderedDict
     )
@@ -109,7 +109,7 @@ class Laboratory:
         """Whether the search shall end; never before there is a first trial."""
         return bool(self.trials) and (time.monotonic() > self.deadline or self.asked())
 
-    def evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
+    def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         """Build and measure chains.
 
         Raises:
@@ -117,18 +117,18 @@ class Laboratory:
         """
         return [self._known(chain) for chain in chains]
 
-    def _known(self, chain: Chain) -> Trial:
+    def _known(self, chain: Chain) -> PlanTrial:
         text = str(chain)  # levels are rounded there
         if text not in self.trials:
             self.trials[text] = self._remembered(chain) or self._try(chain)
         return self.trials[text]
 
-    def _remembered(self, chain: Chain) -> Trial | None:
+    def _remembered(self, chain: Chain) -> PlanTrial | None:
         """Return the trial of an earlier search, as today's limits judge it."""
         figures = self.ledger.get(str(chain))
         if figures is None:
             return None
-        found = Trial.of_figures(chain, figures)
+        found = PlanTrial.of_figures(chain, figures)
         for meter, figure in (
             (self.meters.archive, found.archive),
             (self.meters.memory, found.memory),
@@ -138,7 +138,7 @@ class Laboratory:
                 return None
         return self._limited(found)
 
-    def _try(self, chain: Chain) -> Trial:
+    def _try(self, chain: Chain) -> PlanTrial:
         if self.is_over:
             msg = "the search for a plan is over"
             raise OutOfTimeError(msg)
@@ -147,7 +147,7 @@ class Laboratory:
         except OutOfTimeError:
             raise
         except OcompressError as error:
-            return Trial(chain=chain, held=False, why=str(error))
+            return PlanTrial(chain=chain, held=False, why=str(error))
         records = [r for r in result.records if r.name != FIRST]
         idle = tuple(r.name for r in records if r.status is not Status.APPLIED)
         seconds = self._spent(result.records)
@@ -199,12 +199,12 @@ class Laboratory:
         ):
             self._begun.popitem(last=False)
 
-    def _measure(self, chain: Chain, model: Model) -> Trial:
+    def _measure(self, chain: Chain, model: Model) -> PlanTrial:
         meters, size = self.meters, serialized_bytes(model)
         verdict = meters.drop.judge(model, self.original)
         if "drop" not in verdict.figures:
-            return Trial(chain=chain, held=False, size=size, why=verdict.message)
-        return Trial(
+            return PlanTrial(chain=chain, held=False, size=size, why=verdict.message)
+        return PlanTrial(
             chain=chain,
             held=verdict.held,
             drop=verdict.figures["drop"],
@@ -216,7 +216,7 @@ class Laboratory:
             why="" if verdict.held else verdict.message,
         )
 
-    def _limited(self, found: Trial) -> Trial:
+    def _limited(self, found: PlanTrial) -> PlanTrial:
         """Hold a trial against the other limits."""
         over = self._beyond(found)
         return replace(found, held=False, over=over, why=found.why or over) if over else found
@@ -227,7 +227,7 @@ class Laboratory:
             return verdict.figures.get("ratio_to_original")
         return None if self.meters.predicted is None else self.meters.predicted(model)
 
-    def _beyond(self, found: Trial) -> str:
+    def _beyond(self, found: PlanTrial) -> str:
         """Say which other limit a trial is beyond; empty if none."""
         limits = (
             ("times the original's latency", found.latency, self.bounds.latency),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ocompress.auto.chain import Chain
-from ocompress.auto.families import Family, Lever
-from ocompress.auto.trial import Trial
+from ocompress.auto.families import Lever, PlanFamily
+from ocompress.auto.trial import PlanTrial
 
 _AIM = 0.93
 """Part of what may be lost that the next level is aimed at."""
@@ -32,11 +32,11 @@ class Line:
         trials: What was tried, in order.
     """
 
-    family: Family
+    family: PlanFamily
     make: Callable[[float], Chain]
     first: float
     most: int = 6
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[PlanTrial] = field(default_factory=list)
     done: bool = False
     _levels: list[float] = field(default_factory=list)
 
@@ -52,12 +52,12 @@ class Line:
         self._levels.append(level)
         return self.make(level)
 
-    def tell(self, trial: Trial) -> None:
+    def tell(self, trial: PlanTrial) -> None:
         """Learn what became of it."""
         self.trials.append(trial)
         self.done = len(self.trials) >= self.most or self._is_found()
 
-    def best(self) -> Trial | None:
+    def best(self) -> PlanTrial | None:
         """Return the trial of the lowest level that holds and does something."""
         held = [t for t in self.trials if self._counts(t)]
         return min(held, key=self._key, default=None)
@@ -75,7 +75,7 @@ class Line:
             return None
         return round(level) if self.lever.whole else min(max(level, self.lever.low), 1.0)
 
-    def _level_at(self, wanted: float, of: Callable[[Trial], float]) -> float | None:
+    def _level_at(self, wanted: float, of: Callable[[PlanTrial], float]) -> float | None:
         """Return the level at which a figure of trials has about a value."""
         lowest: dict[float, float] = {}  # one model may come of several levels
         for trial in self.trials:
@@ -92,13 +92,13 @@ class Line:
         takes = self.lever.whole or self.lever.removed
         return takes and all(self.family.item in t.idle for t in self.trials)
 
-    def _counts(self, trial: Trial) -> bool:
+    def _counts(self, trial: PlanTrial) -> bool:
         return trial.held and self.family.item not in trial.idle
 
-    def _level(self, trial: Trial) -> float:
+    def _level(self, trial: PlanTrial) -> float:
         return self._levels[self.trials.index(trial)]
 
-    def _key(self, trial: Trial) -> float:
+    def _key(self, trial: PlanTrial) -> float:
         level = self._level(trial)
         return -level if self.lever.whole else level
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocompress.auto.goal import Goal
-from ocompress.auto.trial import Trial, front
+from ocompress.auto.goal import PlanGoal
+from ocompress.auto.trial import PlanTrial, front
 from ocompress.pipeline import Pipeline
 
 
@@ -28,15 +28,15 @@ class Plan:
         original_bytes: Bytes of the original.
     """
 
-    goal: Goal
-    chosen: Trial
-    trials: tuple[Trial, ...]
+    goal: PlanGoal
+    chosen: PlanTrial
+    trials: tuple[PlanTrial, ...]
     noun: str
     seconds: float
     original_bytes: int
     ended: str = ""
     measured: Mapping[str, float | None] = field(default_factory=dict)
-    passed_over: tuple[Trial, ...] = ()
+    passed_over: tuple[PlanTrial, ...] = ()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -61,7 +61,7 @@ class Plan:
         return tuple(said)
 
     @property
-    def front(self) -> Sequence[Trial]:
+    def front(self) -> Sequence[PlanTrial]:
         """The trials that no other beats in both drop and goal."""
         return front(self.trials, self.goal)
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ocompress.auto.chain import Chain, Step
-from ocompress.auto.families import Family, Kind
-from ocompress.auto.goal import Goal
+from ocompress.auto.families import FamilyKind, PlanFamily
+from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
-from ocompress.auto.trial import Trial
+from ocompress.auto.trial import PlanTrial
 
 _BETTER = 0.99
 """A trial is better than another if its figure is below this part of the other's."""
@@ -39,7 +39,7 @@ _PARTNERS = 2
 
 
 @dataclass
-class Search:
+class PlanSearch:
     """Looks for the best chain.
 
     Attributes:
@@ -50,11 +50,11 @@ class Search:
     """
 
     laboratory: Laboratory
-    goal: Goal
-    families: Sequence[Family]
-    told: Callable[[Trial, Trial | None], None] = lambda *_: None
-    best: Trial | None = None
-    _lines: dict[Family, Line] = field(default_factory=dict)
+    goal: PlanGoal
+    families: Sequence[PlanFamily]
+    told: Callable[[PlanTrial, PlanTrial | None], None] = lambda *_: None
+    best: PlanTrial | None = None
+    _lines: dict[PlanFamily, Line] = field(default_factory=dict)
 
     def run(self) -> None:
         """Search until nothing better is likely.
@@ -69,7 +69,7 @@ class Search:
         self._other_numbers()
         self._steps()
 
-    def finalists(self) -> list[Trial]:
+    def finalists(self) -> list[PlanTrial]:
         """Return trials in the order in which they are carried out until one holds.
 
         First those that are clearly better than the best and lost only a little too much: they
@@ -78,7 +78,7 @@ class Search:
         limits, it is the one that comes nearest to doing so.
         """
         trials = sorted(self.laboratory.trials.values(), key=lambda t: t.value(self.goal))
-        found: list[Trial] = []
+        found: list[PlanTrial] = []
         for trial in trials:
             if trial.held and (not found or _lost(trial) < 0.8 * _lost(found[-1])):
                 found.append(trial)
@@ -89,8 +89,8 @@ class Search:
         bold = [t for t in bold if t.drop is not None and t.value(self.goal) < limit]
         return [*bold[:_MOST_BOLD], *found]
 
-    def _evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
-        found: list[Trial] = []
+    def _evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
+        found: list[PlanTrial] = []
         for chain in chains:
             (trial,) = self.laboratory.evaluate([chain])
             found.append(trial)
@@ -99,10 +99,10 @@ class Search:
                 self.told(trial, before)
         return found
 
-    def _is_better(self, trial: Trial, other: Trial) -> bool:
+    def _is_better(self, trial: PlanTrial, other: PlanTrial) -> bool:
         return trial.value(self.goal) < other.value(self.goal) * _BETTER
 
-    def _of(self, *kinds: Kind) -> list[Family]:
+    def _of(self, *kinds: FamilyKind) -> list[PlanFamily]:
         return [f for f in self.families if f.kind in kinds]
 
     # -- what comes first -------------------------------------------------------------------
@@ -111,17 +111,17 @@ class Search:
         """Return what every chain begins and ends with: merged layers, packed weights."""
         (plain,) = self._evaluate([Chain()])
         base = plain
-        for family in self._of(Kind.MERGE, Kind.STORAGE):
+        for family in self._of(FamilyKind.MERGE, FamilyKind.STORAGE):
             (trial,) = self._evaluate([base.chain.having(Step(family))])
             does = trial.held and family.item not in trial.idle
             if does and trial.value(self.goal) <= base.value(self.goal):
                 base = trial
-        packing = [Step(f) for f in self._of(Kind.STORAGE)]  # pays once numbers are few
+        packing = [Step(f) for f in self._of(FamilyKind.STORAGE)]  # pays once numbers are few
         return Chain.of([*base.chain.steps, *(s for s in packing if s not in base.chain.steps)])
 
     def _numbers(self, base: Chain) -> None:
         """Try each way to hold numbers alone."""
-        families = self._of(Kind.NUMBERS)
+        families = self._of(FamilyKind.NUMBERS)
         self._evaluate([base.having(Step(f)) for f in families if f.lever is None])
         self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
 
@@ -139,7 +139,7 @@ class Search:
         """Go along each structural family, all side by side."""
         numbers = base.numbers
         integers = numbers is not None and numbers.family.item == "quant"
-        families = [f for f in self._of(Kind.STRUCTURE) if f.integers in (None, integers)]
+        families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
         self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
 
     # -- sharing ----------------------------------------------------------------------------
@@ -167,20 +167,20 @@ class Search:
         known = [s for s in chain.levers if s.family in self._lines]
         return min(known, key=lambda s: s.level or 0.0, default=None)
 
-    def _partners(self, chain: Chain) -> list[Family]:
+    def _partners(self, chain: Chain) -> list[PlanFamily]:
         """Return families that did something by themselves, the most promising first."""
         used = {s.family for s in chain.steps}
-        found: list[tuple[float, int, Family]] = []
+        found: list[tuple[float, int, PlanFamily]] = []
         for family, line in self._lines.items():
             best = line.best()
-            other = chain.numbers is not None and family.kind is Kind.NUMBERS
+            other = chain.numbers is not None and family.kind is FamilyKind.NUMBERS
             if best is None or family in used or other:
                 continue
             if self.best is None or best.value(self.goal) <= _NEAR * self.best.value(self.goal):
                 found.append((best.value(self.goal), len(found), family))
         return [family for _, _, family in sorted(found)]
 
-    def _shared(self, best: Trial, lead: Step, family: Family, share: float) -> list[Line]:
+    def _shared(self, best: PlanTrial, lead: Step, family: PlanFamily, share: float) -> list[Line]:
         """Return the line of a family beside one that gets a share of the limit."""
         milder = self._lines[lead.family].level_for(share)
         start = self._lines[family].level_for(1 - share)
@@ -196,7 +196,7 @@ class Search:
         if self.best is None:
             return
         chain = self.best.chain
-        others = [f for f in self._of(Kind.NUMBERS) if f.lever is None]
+        others = [f for f in self._of(FamilyKind.NUMBERS) if f.lever is None]
         now = chain.numbers
         if now is not None and now.level is None:
             self._evaluate([chain.having(Step(f)) for f in others if f != now.family])
@@ -219,7 +219,7 @@ class Search:
 
     # -- lines ------------------------------------------------------------------------------
 
-    def _line(self, family: Family, having: Callable[[Step], Chain], first: float) -> Line:
+    def _line(self, family: PlanFamily, having: Callable[[Step], Chain], first: float) -> Line:
         line = Line(family, lambda level: having(Step(family, level)), first)
         self._lines[family] = line
         return line
@@ -266,5 +266,5 @@ def _around(chain: Chain) -> list[Chain]:
     return found
 
 
-def _lost(trial: Trial) -> float:
+def _lost(trial: PlanTrial) -> float:
     return max(trial.drop or 0.0, 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocompress.auto.chain import Chain
-from ocompress.auto.goal import Goal
+from ocompress.auto.goal import PlanGoal
 
 _ALIKE = 1e-9
 _FIGURES = (
@@ -16,7 +16,7 @@ _FIGURES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class PlanTrial:
     """A chain that was built and measured.
 
     Attributes:
@@ -47,13 +47,13 @@ class Trial:
     over: str = ""
     why: str = ""
 
-    def value(self, goal: Goal) -> float:
+    def value(self, goal: PlanGoal) -> float:
         """Return what the goal makes small; infinite where it is not known."""
         found = {
-            Goal.LATENCY: self.latency,
-            Goal.SIZE: self.size or None,
-            Goal.ARCHIVE: self.archive,
-            Goal.MEMORY: self.memory,
+            PlanGoal.LATENCY: self.latency,
+            PlanGoal.SIZE: self.size or None,
+            PlanGoal.ARCHIVE: self.archive,
+            PlanGoal.MEMORY: self.memory,
         }[goal]
         return float("inf") if found is None else float(found)
 
@@ -62,10 +62,10 @@ class Trial:
         return {name: getattr(self, name) for name in _FIGURES}
 
     @staticmethod
-    def of_figures(chain: Chain, figures: Mapping[str, Any]) -> Trial:
+    def of_figures(chain: Chain, figures: Mapping[str, Any]) -> PlanTrial:
         """Return the trial that `figures` told of."""
         known = {name: figures.get(name) for name in _FIGURES}
-        return Trial(chain=chain, **known | {"idle": tuple(known["idle"] or ())})
+        return PlanTrial(chain=chain, **known | {"idle": tuple(known["idle"] or ())})
 
     def to_json(self) -> dict[str, Any]:
         """Return what reports hold of it."""
@@ -82,10 +82,10 @@ class Trial:
         }
 
 
-def front(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+def front(trials: Sequence[PlanTrial], goal: PlanGoal) -> list[PlanTrial]:
     """Return the trials that no other one beats in both drop and goal, the least drop first."""
     known = [t for t in trials if t.drop is not None and t.value(goal) < float("inf")]
-    found: list[Trial] = []
+    found: list[PlanTrial] = []
     for trial in sorted(known, key=lambda t: (max(t.drop or 0.0, 0.0), t.value(goal))):
         if not found or trial.value(goal) < found[-1].value(goal) * (1 - _ALIKE):
             found.append(trial)

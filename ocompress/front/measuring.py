@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ocompress.auto import Bounds, Goal, Meters
+from ocompress.auto import Meters, PlanBounds, PlanGoal
 from ocompress.coding.engine import can_compile
 from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
@@ -54,24 +54,24 @@ def meters(bench: Bench, guard: AccuracyGuard, planning: Planning) -> Meters:
             seed=bench.request.seed,
         )
     predicted = predicted_ratio(bench.original, bench.request.device, bench.sample)
-    weighs = planning.goal is Goal.MEMORY or planning.max_memory is not None
+    weighs = planning.goal is PlanGoal.MEMORY or planning.max_memory is not None
     feeds = bench.sample if weighs else None
     return Meters(
         drop=guard,
         latency=clock,
         predicted=None if clock is not None else predicted,
-        archive=archive_bytes if planning.goal is Goal.ARCHIVE else None,
+        archive=archive_bytes if planning.goal is PlanGoal.ARCHIVE else None,
         memory=None if feeds is None else memory_meter(feeds, threads),
     )
 
 
-def bounds(bench: Bench, budget: Budget, planning: Planning) -> Bounds:
+def bounds(bench: Bench, budget: Budget, planning: Planning) -> PlanBounds:
     """Return the limits on trials beside that on the drop."""
     size, timed = budget.size_limit(serialized_bytes(bench.original)), bench.timed
     latency = None
     if timed is not None:
         latency = budget.latency_ratio(bench.original, timed, bench.request.threads)
-    return Bounds(
+    return PlanBounds(
         latency=None if latency is None else latency * (1 + NOISE),
         size=size if size < _ANY else None,
         memory=planning.max_memory,

@@ -13,8 +13,8 @@ from ocompress.auto import (
     Laboratory,
     OutOfTimeError,
     Plan,
-    Search,
-    Trial,
+    PlanSearch,
+    PlanTrial,
     chosen_families,
 )
 from ocompress.front.bench import Bench, watched
@@ -115,7 +115,7 @@ class _Session:
         self._watch = _Watch()
         self.guard, self.budget, split = self._judge_of_choice()
         self.laboratory = self._laboratory(split)
-        self.search_ = Search(
+        self.search_ = PlanSearch(
             self.laboratory,
             planning.goal,
             chosen_families(planning.goal, planning.families),
@@ -141,7 +141,7 @@ class _Session:
         self._watch.off = True
         self._seconds = time.monotonic() - self._start
 
-    def plan(self, chosen: Trial, passed_over: Sequence[Trial] = ()) -> Plan:
+    def plan(self, chosen: PlanTrial, passed_over: Sequence[PlanTrial] = ()) -> Plan:
         """Return the record of the search."""
         return Plan(
             goal=self.planning.goal,
@@ -157,7 +157,7 @@ class _Session:
     def finish(self, output: Path | None, files: Sequence[Path]) -> Optimization:
         """Run the finalists on all samples, the best first, until one holds, and write it."""
         finalists = self._affordable(self.search_.finalists())
-        passed: list[Trial] = []
+        passed: list[PlanTrial] = []
         for trial in finalists:
             last = trial is finalists[-1]
             done = attempt(self.bench, self._request(trial), output, files, last=last)
@@ -167,11 +167,11 @@ class _Session:
         plan = replace(self.plan(trial, passed), measured=_measured(done))
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
 
-    def _affordable(self, finalists: Sequence[Trial]) -> list[Trial]:
+    def _affordable(self, finalists: Sequence[PlanTrial]) -> list[PlanTrial]:
         """Return those that there is time for: one that holds as far as is known, at least."""
         sure = [t for t in finalists if t.held] or list(finalists)
         left = self._start + self.planning.seconds - time.monotonic() - _reserve(sure[0])
-        bold: list[Trial] = []
+        bold: list[PlanTrial] = []
         for trial in finalists:
             if trial in sure or self._ended or _reserve(trial) > left:
                 continue
@@ -179,7 +179,7 @@ class _Session:
             bold.append(trial)
         return [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
 
-    def _request(self, trial: Trial) -> Request:
+    def _request(self, trial: PlanTrial) -> Request:
         return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
 
     def _judge_of_choice(self) -> tuple[AccuracyGuard, Budget, Split]:
@@ -241,7 +241,7 @@ class _Session:
             deadline=self._start + self.planning.seconds,
         )
 
-    def _improved(self, trial: Trial, before: Trial | None) -> None:
+    def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out."""
         self.laboratory.deadline = self._start + self.planning.seconds - _reserve(trial)
         if before is not None:
@@ -249,7 +249,7 @@ class _Session:
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
 
 
-def _reserve(trial: Trial) -> float:
+def _reserve(trial: PlanTrial) -> float:
     """Return the seconds that carrying out a trial takes about."""
     return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocompress.auto import Goal, chosen_families
+from ocompress.auto import PlanGoal, chosen_families
 from ocompress.errors import DataError, OptionError
 from ocompress.front.request import Request
 
@@ -25,7 +25,7 @@ class Planning:
         max_memory: Bytes of memory that a run may take, None for any.
     """
 
-    goal: Goal = Goal.LATENCY
+    goal: PlanGoal = PlanGoal.LATENCY
     seconds: float = SECONDS
     families: Sequence[str] = ()
     max_memory: float | None = None
@@ -66,20 +66,20 @@ class Planning:
             what = "random numbers do not show" if request.synthetic else "nothing shows"
             msg = f"a plan needs data to measure what is lost, which {what}; give some with --data"
             raise DataError(msg)
-        if self.goal is Goal.MEMORY and not request.measure:
+        if self.goal is PlanGoal.MEMORY and not request.measure:
             msg = "a plan for memory has to run models; leave out --no-profile"
             raise OptionError(msg)
         _ = request.device
         request.budget.user_metric()
 
 
-def goal_named(name: str) -> Goal:
+def goal_named(name: str) -> PlanGoal:
     """Return a goal by its name.
 
     Raises:
         OptionError: If there is none of that name.
     """
-    if name not in list(Goal):
-        msg = f"goal {name!r} is none of {', '.join(Goal)}"
+    if name not in list(PlanGoal):
+        msg = f"goal {name!r} is none of {', '.join(PlanGoal)}"
         raise OptionError(msg)
-    return Goal(name)
+    return PlanGoal(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.text import Text
 
-from ocompress.auto import Goal, Plan, Trial
+from ocompress.auto import Plan, PlanGoal, PlanTrial
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.figures import byte_text
 from ocompress.report.parts import Bar, Closing, Figure, Figures, Fold, Heading, Note, Tone
@@ -17,13 +17,13 @@ from ocompress.report.sheet import Sheet
 _MOST_ROWS = 12
 
 
-def described(trial: Trial, goal: Goal) -> str:
+def described(trial: PlanTrial, goal: PlanGoal) -> str:
     """Return the figure of a trial that a goal makes small, for people."""
-    if goal is Goal.LATENCY:
+    if goal is PlanGoal.LATENCY:
         return "not timed" if trial.latency is None else f"{trial.latency:.3f} times the latency"
-    if goal is Goal.MEMORY:
+    if goal is PlanGoal.MEMORY:
         return "not measured" if trial.memory is None else f"{byte_text(trial.memory)} of memory"
-    size = trial.archive if goal is Goal.ARCHIVE else trial.size
+    size = trial.archive if goal is PlanGoal.ARCHIVE else trial.size
     return "not coded" if size is None else byte_text(size)
 
 
@@ -88,7 +88,7 @@ def _families(found: Plan) -> Sheet:
     table.add_column("chosen", overflow="fold")
     table.add_column("the best otherwise", overflow="fold")
     table.add_column("why", overflow="fold")
-    by_name: dict[str, list[Trial]] = {}
+    by_name: dict[str, list[PlanTrial]] = {}
     for trial in found.trials:
         for name in dict.fromkeys(s.family.name for s in trial.chain.steps):
             by_name.setdefault(name, []).append(trial)
@@ -97,7 +97,7 @@ def _families(found: Plan) -> Sheet:
     return table
 
 
-def _explained(found: Plan, name: str, trials: Sequence[Trial]) -> tuple[str, str, str]:
+def _explained(found: Plan, name: str, trials: Sequence[PlanTrial]) -> tuple[str, str, str]:
     chosen = next((str(s) for s in found.chosen.chain.steps if s.family.name == name), "")
     items = {s.family.item for t in trials for s in t.chain.steps if s.family.name == name}
     does = [t for t in trials if not items & set(t.idle)]
@@ -117,7 +117,7 @@ def _explained(found: Plan, name: str, trials: Sequence[Trial]) -> tuple[str, st
     return chosen, told, "it did not hold on the samples that judge"
 
 
-def _trials(found: Plan, shown: Sequence[Trial]) -> Sheet:
+def _trials(found: Plan, shown: Sequence[PlanTrial]) -> Sheet:
     table = Sheet()
     table.add_column("passes", overflow="fold")
     table.add_column(f"drop, points of {found.noun}", justify="right")
@@ -143,7 +143,7 @@ def _trials(found: Plan, shown: Sequence[Trial]) -> Sheet:
     return table
 
 
-def _verdict(found: Plan, trial: Trial) -> str:
+def _verdict(found: Plan, trial: PlanTrial) -> str:
     if trial is found.chosen:
         return "chosen"
     if trial in found.passed_over:

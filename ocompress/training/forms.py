@@ -17,7 +17,7 @@ _STEPS_RATE = 0.1
 """Steps move that much more slowly, in proportion, than single weights: all levels go with them."""
 
 
-class Leaf:
+class TrainedNumbers:
     """Numbers that are trained.
 
     Attributes:
@@ -59,7 +59,7 @@ class TiedForm(ABC):
     name: ClassVar[str]
     """The field's word for it, for reports."""
 
-    def __init__(self, *leaves: Leaf) -> None:
+    def __init__(self, *leaves: TrainedNumbers) -> None:
         """Start with what is trained."""
         self.leaves = leaves
 
@@ -89,7 +89,7 @@ class Free(TiedForm):
 
     def __init__(self, values: np.ndarray, mask: np.ndarray | None = None) -> None:
         """Start with the values there are, of which those of a mask may change."""
-        super().__init__(Leaf(values, mask))
+        super().__init__(TrainedNumbers(values, mask))
 
     def keep(self, mask: Tensor) -> None:
         """Set what is not in a mask to zero, for good."""
@@ -114,7 +114,7 @@ class Book(TiedForm):
 
     def __init__(self, words: np.ndarray, index: np.ndarray, shape: tuple[int, ...]) -> None:
         """Start with the words [words, elements of a block] and the word of each block."""
-        super().__init__(Leaf(words, words != 0))
+        super().__init__(TrainedNumbers(words, words != 0))
         self._index, self._shape = torch.from_numpy(index.astype(np.int64)), shape
 
     def value(self) -> Tensor:
@@ -135,7 +135,7 @@ class Tied(TiedForm):
     def __init__(self, values: np.ndarray) -> None:
         """Start with the magnitudes there are: places of the same one share it."""
         sizes, index = np.unique(np.abs(values), return_inverse=True)
-        super().__init__(Leaf(sizes, sizes != 0))
+        super().__init__(TrainedNumbers(sizes, sizes != 0))
         self._index = torch.from_numpy(index.reshape(-1).astype(np.int64))
         self._signs = torch.from_numpy(np.sign(values).astype(np.float32))
 
@@ -162,7 +162,7 @@ class TrainedSteps(TiedForm):
             shape: Shape of the weight.
             precision: Bits that steps are rounded to, None for all of float32.
         """
-        super().__init__(Leaf(np.zeros(grid.scales.shape), size=_STEPS_RATE))
+        super().__init__(TrainedNumbers(np.zeros(grid.scales.shape), size=_STEPS_RATE))
         self._grid, self._shape, self._precision = grid, shape, precision
         rows, columns = grid.levels.shape
         down = -(-rows // grid.rows_each)
@@ -214,7 +214,7 @@ class Stepped(TiedForm):
             steps: Above zero, one for each value (broadcast).
             mask: Which values may change; all by default.
         """
-        super().__init__(Leaf(values, mask))
+        super().__init__(TrainedNumbers(values, mask))
         self._exact = np.asarray(steps, np.float64)
         self._steps = torch.from_numpy(self._exact.astype(np.float32))
 
@@ -235,7 +235,7 @@ class TrainedScales(TiedForm):
 
     def __init__(self, values: np.ndarray) -> None:
         """Start with the steps there are."""
-        super().__init__(Leaf(np.zeros(values.shape), size=_STEPS_RATE))
+        super().__init__(TrainedNumbers(np.zeros(values.shape), size=_STEPS_RATE))
         self._start = torch.from_numpy(np.array(values, np.float32))
 
     def value(self) -> Tensor:
@@ -262,7 +262,7 @@ class Codes(TiedForm):
             low: The least that the type holds.
             high: The largest.
         """
-        super().__init__(Leaf(values, mask))
+        super().__init__(TrainedNumbers(values, mask))
         self._range = low, high
 
     def value(self) -> Tensor:

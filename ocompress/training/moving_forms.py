@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ocompress.archive.grids import Grid
-from ocompress.training.forms import Leaf, TiedForm, TrainedSteps
+from ocompress.training.forms import TiedForm, TrainedNumbers, TrainedSteps
 from ocompress.training.sign_planes import few_bits, summed
 
 _LOOKS = 8
@@ -29,7 +29,7 @@ class MovingLevels(TrainedSteps):
         start = self._levels.numpy().astype(np.float32)
         self._low, self._high = float(start.min()), float(start.max())
         self._has_zeros = bool((start == 0).any())
-        self.leaves = (*self.leaves, Leaf(start, start != 0))
+        self.leaves = (*self.leaves, TrainedNumbers(start, start != 0))
 
     @property
     def count(self) -> int:
@@ -53,7 +53,7 @@ class Nearest(TiedForm):
     def __init__(self, words: np.ndarray, index: np.ndarray, shape: tuple[int, ...]) -> None:
         """Start with the words [words, elements of a block] and the word of each block."""
         start = words[index]
-        super().__init__(Leaf(words, words != 0), Leaf(start, start != 0))
+        super().__init__(TrainedNumbers(words, words != 0), TrainedNumbers(start, start != 0))
         self._shape, self._looks = shape, 0
         self._index = torch.from_numpy(index.astype(np.int64))
         self._zeros = words.shape[1] == 1 and bool((words == 0).any())
@@ -117,9 +117,9 @@ class Signs(TiedForm):
             turned: Whether rows are the columns of the weight.
             moves: Whether signs are trained.
         """
-        leaves = [Leaf(scales)]
+        leaves = [TrainedNumbers(scales)]
         if moves:
-            leaves.append(Leaf(signs * scales.T[:, :, None], signs != 0))
+            leaves.append(TrainedNumbers(signs * scales.T[:, :, None], signs != 0))
         super().__init__(*leaves)
         self._signs, self._shape = torch.from_numpy(signs.astype(np.float32)), shape
         self._turned = turned

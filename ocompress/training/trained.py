@@ -11,7 +11,7 @@ import torch
 from ocompress.ir import Model
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
-from ocompress.training.forms import Free, Leaf, TiedForm
+from ocompress.training.forms import Free, TiedForm, TrainedNumbers
 from ocompress.training.lessons import Batch, Lessons
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
@@ -82,7 +82,7 @@ class TrainedModel:
                 self.forms[name] = FreeCosines(form.exact(), seen[0], turned=seen[1])
 
     @property
-    def leaves(self) -> list[Leaf]:
+    def leaves(self) -> list[TrainedNumbers]:
         """All that is trained."""
         return [leaf for form in self.forms.values() for leaf in form.leaves]
 

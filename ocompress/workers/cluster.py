@@ -18,7 +18,7 @@ TIMER = "timer"
 _CONNECT_SECONDS = 10
 
 
-class Cluster:
+class DaskCluster:
     """Workers that a scheduler knows; parcels go to each once, found by their content."""
 
     here = False

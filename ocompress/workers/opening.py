@@ -26,6 +26,6 @@ def open_workers(count: int = 1, scheduler: str = "") -> Workers:
     if count != 1:
         msg = "--workers contradicts --scheduler, which has workers of its own; leave one out"
         raise OptionError(msg)
-    from ocompress.workers.cluster import Cluster
+    from ocompress.workers.cluster import DaskCluster
 
-    return Cluster(scheduler)
+    return DaskCluster(scheduler)

@@ -14,7 +14,7 @@ from ocompress.ir import Model, Node, Value, edit, query
 from ocompress.pipeline import Context
 from passes.merging import affine, chains
 from passes.merging.affine import Affine
-from passes.merging.chains import Chain
+from passes.merging.chains import NodeChain
 
 Wanted = Callable[[Node], bool]
 
@@ -69,7 +69,7 @@ def _try(
     result: Folding,
     ctx: Context,
     layer: Layer,
-    chain: Chain,
+    chain: NodeChain,
     wanted: Callable[[Sequence[Affine]], bool],
     fold: Callable[[Layer, Sequence[Affine]], int | Refusal],
 ) -> None:

@@ -12,7 +12,7 @@ from passes.merging.affine import Affine, Axes
 
 
 @dataclass
-class Chain:
+class NodeChain:
     """Nodes in the order data flow through them.
 
     Attributes:
@@ -27,13 +27,13 @@ class Chain:
 Reader = Callable[[Node, int, Axes], Affine | Refusal | None]
 
 
-def behind(layer: Layer, opset: int) -> Chain:
+def behind(layer: Layer, opset: int) -> NodeChain:
     """Collect what scales and shifts the output of a layer and nothing else reads between."""
 
     def see(node: Node, at: int, axes: Axes) -> Affine | Refusal | None:
         return affine.read(node, at, axes, layer.out_channel, layer.form.outputs, opset)
 
-    chain = Chain()
+    chain = NodeChain()
     value: Value = layer.node.output
     axes: Axes = tuple(range(layer.out_rank))
     while True:
@@ -55,13 +55,13 @@ def behind(layer: Layer, opset: int) -> Chain:
         value = node.output
 
 
-def in_front(layer: Layer, opset: int) -> Chain:
+def in_front(layer: Layer, opset: int) -> NodeChain:
     """Collect what scales and shifts the data of a layer for nobody else."""
 
     def see(node: Node, at: int, axes: Axes) -> Affine | Refusal | None:
         return affine.read(node, at, axes, layer.data_channel, layer.form.inputs, opset)
 
-    chain = Chain()
+    chain = NodeChain()
     value: Value = layer.data
     axes: Axes = tuple(range(layer.data_rank))
     while True:

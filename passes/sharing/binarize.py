@@ -12,7 +12,7 @@ from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
 from passes.sharing import planes
-from passes.sharing.layers import Layer
+from passes.sharing.layers import WeightStack
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import Quadratic
@@ -39,12 +39,12 @@ class Planes:
         """How far it goes."""
         return f"{self.count} plane{'s' if self.count > 1 else ''}"
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return a bit for each weight and plane, and the scales."""
         scales = layer.weight.form.outputs * self.count * _SCALE_BYTES
         return -(-layer.weight.array.size * self.count // 8) + scales
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         return _solved(problem, planes.signs_of(self.count), None, quick)
 
@@ -56,12 +56,12 @@ class Ternary:
     method: str = "ternary"
     setting: str = "a sign or zero"
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return what five weights in a byte take, and the scales."""
         scales = layer.weight.form.outputs * _SCALE_BYTES
         return round(layer.weight.array.size * _TERNARY_BITS / 8) + scales
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         free = layer.matrix(layer.weight.array) != 0
         return _solved(problem, planes.TERNARY, free, quick)
@@ -133,7 +133,7 @@ class Binarize(ProjectingPass):
             msg = f"binarize: {' and '.join(self.goals_given)} exclude each other; give one of them"
             raise OptionError(msg)
 
-    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+    def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return planes and the ternary form, or the one that is asked for."""
         if self.ternary:
             return [Ternary()]

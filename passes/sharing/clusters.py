@@ -23,7 +23,7 @@ from passes.sharing.walking import read_by, walk
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class ShareValues:
     """Lets weights share a few values.
 
     Attributes:
@@ -104,12 +104,12 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltClusters:
         plan: The moves.
         ctx: Has the data that layers are fitted to; None goes by the weights alone.
     """
-    edits = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Share)}
+    edits = {part: m.edit for part, m in plan.items() if isinstance(m.edit, ShareValues)}
     clone, fits, made = walk(model, edits, ctx, _job, share_alone)
     return BuiltClusters(clone, fits, frozenset(made), made)
 
 
-def share_alone(model: Model, move: Share) -> Shared | None:
+def share_alone(model: Model, move: ShareValues) -> Shared | None:
     """Give each weight the nearest value of a palette by k-means.
 
     Args:
@@ -128,7 +128,7 @@ def share_alone(model: Model, move: Share) -> Shared | None:
 
 
 def nearest(
-    weight: LayerWeight, move: Share, costs: np.ndarray | None = None
+    weight: LayerWeight, move: ShareValues, costs: np.ndarray | None = None
 ) -> tuple[np.ndarray, int]:
     """Return a weight on palettes by k-means, each element on the nearest value.
 
@@ -158,11 +158,11 @@ def nearest(
     return unflat(weight, made).astype(weight.array.dtype), len(tables)
 
 
-def _zeros(move: Share) -> np.ndarray:
+def _zeros(move: ShareValues) -> np.ndarray:
     return np.zeros(1 << move.bits)
 
 
-def _job(part: str, move: Share, nodes: Sequence[Node], made: dict[str, Shared]) -> Job:
+def _job(part: str, move: ShareValues, nodes: Sequence[Node], made: dict[str, Shared]) -> Job:
     """Return the job that fits a layer, and puts it on palettes."""
     assert move.curvature is not None
 

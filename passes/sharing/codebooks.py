@@ -18,7 +18,7 @@ _STEPS, _LAST_STEPS = 12, 60
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedLayer:
     """A layer made of words.
 
     Attributes:
@@ -35,7 +35,9 @@ class Coded:
         return joined(self.words[self.codes])
 
 
-def encode(problem: LayerProblem, block: int, count: int, seed: int = 0) -> tuple[Coded, float]:
+def encode(
+    problem: LayerProblem, block: int, count: int, seed: int = 0
+) -> tuple[CodedLayer, float]:
     """Make a layer of words.
 
     Blocks of inputs get their words in parts, and what is left is fitted after each. Then words, in
@@ -53,7 +55,7 @@ def encode(problem: LayerProblem, block: int, count: int, seed: int = 0) -> tupl
     """
     metric = BlockMetric.of(problem.hessian, problem.curvature, block)
     words = start(split(problem.target, block), metric, count, seed)
-    best: tuple[Coded, float] | None = None
+    best: tuple[CodedLayer, float] | None = None
     for _ in range(_TIMES):
         coded = _in_parts(problem, metric, words)
         for _ in range(_ROUNDS):
@@ -70,7 +72,7 @@ def encode(problem: LayerProblem, block: int, count: int, seed: int = 0) -> tupl
     return best
 
 
-def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> Coded:
+def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> CodedLayer:
     """Choose a word for each block, in parts of the inputs, what is left fitted after each."""
     count, block = problem.target.shape[1] // words.shape[1], words.shape[1]
     groups, _, outputs = problem.target.shape
@@ -86,10 +88,10 @@ def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> 
     rows = order[:, None] * block + np.arange(block)
     parts = [p.reshape(-1) for p in np.array_split(rows, min(_PARTS, len(rows)))]
     in_parts(problem, np.ones(problem.target.shape, bool), parts, place)
-    return Coded(words, codes)
+    return CodedLayer(words, codes)
 
 
-def refitted(problem: LayerProblem, coded: Coded, steps: int) -> Coded:
+def refitted(problem: LayerProblem, coded: CodedLayer, steps: int) -> CodedLayer:
     """Return the words with the least error for given codes."""
     block = coded.words.shape[1]
     own = joined(coded.codes[..., None] * block + np.arange(block))
@@ -98,7 +100,7 @@ def refitted(problem: LayerProblem, coded: Coded, steps: int) -> Coded:
     return replace(coded, words=values.reshape(coded.words.shape))
 
 
-def _descend(problem: LayerProblem, coded: Coded) -> int:
+def _descend(problem: LayerProblem, coded: CodedLayer) -> int:
     """Choose the best word for each block in turn, given all others; return how many moved."""
     block = coded.words.shape[1]
     off = coded.matrix - problem.target
@@ -116,7 +118,7 @@ def _descend(problem: LayerProblem, coded: Coded) -> int:
 
 def _choose(
     off: np.ndarray,
-    coded: Coded,
+    coded: CodedLayer,
     at: tuple[int, int],
     slope: np.ndarray,
     gram: np.ndarray,

@@ -15,7 +15,7 @@ from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context
 from ocompress.planning import KEEP, Move, MoveTable
 from passes.pruning.costs import View, Views
-from passes.sharing.clusters import Share, nearest
+from passes.sharing.clusters import ShareValues, nearest
 from passes.sharing.layer_problem import cost_of
 from passes.sharing.palettes import find
 from passes.sharing.pricing import place
@@ -66,7 +66,7 @@ class Counts(SizedProposal):
         """Return the moves with so many bits, by part; notes why a part has none."""
         found = {}
         for part, rows in self.table.rows.items():
-            own = [m for m in rows if isinstance(m.edit, Share) and m.edit.bits == bits[part]]
+            own = [m for m in rows if isinstance(m.edit, ShareValues) and m.edit.bits == bits[part]]
             if own:
                 found[part] = own[0]
             else:
@@ -121,7 +121,7 @@ def counts(
             curvature = None if metric.curvature is None else metric.curvature * factor
             readers = tuple(n.label for n in weight.nodes)
             own = (bits, wanted.start, wanted.channels, curvature, tables.get(bits), wanted.seed)
-            share = Share(readers, place(weight), *own)
+            share = ShareValues(readers, place(weight), *own)
             setting = f"{1 << bits} values"
             size = _size(weight, bits, wanted)
             row = (weight.name, "clusters", setting, factor * error, size, 0.0)
@@ -140,7 +140,7 @@ def _metric(weight: LayerWeight, view: View | None, wanted: Wanted) -> _Metric:
         costs = view.site.weight(single * alone(curvature)[:, None]).astype(np.float32)
     errors, trial = {}, None
     for bits in _possible(weight, wanted):
-        move = Share((), 0, bits, wanted.start, wanted.channels, None, seed=wanted.seed)
+        move = ShareValues((), 0, bits, wanted.start, wanted.channels, None, seed=wanted.seed)
         made, _ = nearest(weight, move, costs)
         off = made.astype(np.float64) - array
         if view is None:

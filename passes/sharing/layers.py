@@ -18,7 +18,7 @@ from passes.sharing.quadratic import Quadratic
 
 
 @dataclass(frozen=True)
-class Layer:
+class WeightStack:
     """A weight as a stack of matrices.
 
     Attributes:
@@ -56,7 +56,7 @@ class Measured:
         view: What data tell of it; None if nothing.
     """
 
-    layer: Layer
+    layer: WeightStack
     problem: Quadratic
     view: View | None = None
 
@@ -84,11 +84,11 @@ def measured(model: Model, weights: Sequence[LayerWeight], ctx: Context | None) 
 
 
 def _alone(weight: LayerWeight) -> Measured:
-    layer = Layer(weight)
+    layer = WeightStack(weight)
     return Measured(layer, layer.alone())
 
 
 def _seen(view: View) -> Measured:
-    layer = Layer(view.candidate, view.site)
+    layer = WeightStack(view.candidate, view.site)
     target = layer.matrix(view.candidate.array.astype(np.float64))
     return Measured(layer, Quadratic(target, damped(view.hessian), view.curvature), view)

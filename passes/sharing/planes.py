@@ -77,7 +77,7 @@ def by_columns(problem: Quadratic, columns: np.ndarray) -> Quadratic:
 
 
 @dataclass(frozen=True)
-class Coded:
+class Signed:
     """A layer in words.
 
     Attributes:
@@ -106,7 +106,7 @@ def solve(
     words: np.ndarray,
     free: np.ndarray | None = None,
     rounds: int = ROUNDS,
-) -> Coded:
+) -> Signed:
     """Find words and scales of a layer that cost little.
 
     Two starts are tried: the nearest words, and words that are taken input by input while the
@@ -127,7 +127,7 @@ def solve(
     found = None
     for codes in starts:
         kept = codes if free is None else codes * free
-        coded, cost = _rescaled(problem, Coded(words, scales, kept))
+        coded, cost = _rescaled(problem, Signed(words, scales, kept))
         if found is None or cost < found[1]:
             found = coded, cost
     assert found is not None
@@ -219,7 +219,7 @@ def _fed_back(problem: Quadratic, table: np.ndarray) -> np.ndarray:
     return back
 
 
-def _rescaled(problem: Quadratic, coded: Coded, tolerance: float = ROUGH) -> tuple[Coded, float]:
+def _rescaled(problem: Quadratic, coded: Signed, tolerance: float = ROUGH) -> tuple[Signed, float]:
     """Fit the scales of given codes; return what they cost, too."""
     groups, planes, outputs = coded.scales.shape
     index = np.arange(groups * outputs).reshape(groups, 1, outputs)
@@ -231,17 +231,17 @@ def _rescaled(problem: Quadratic, coded: Coded, tolerance: float = ROUGH) -> tup
     given = (problem, shares, start)
     numbers = fitted(*given, tolerance)
     scales = short(numbers.reshape(planes, groups, outputs).transpose(1, 0, 2))
-    found = Coded(coded.words, scales, coded.codes)
+    found = Signed(coded.words, scales, coded.codes)
     return found, problem.cost(found.matrix)
 
 
-def _descended(problem: Quadratic, coded: Coded, free: np.ndarray | None) -> Coded:
+def _descended(problem: Quadratic, coded: Signed, free: np.ndarray | None) -> Signed:
     """Change every code to where it costs least, the others as they are, input by input."""
     table, codes = coded.table, coded.codes.copy()
     matrix = coded.matrix
     if problem.hessian is None and problem.curvature.ndim == 2:
         codes = nearest(problem.target, table)
-        return Coded(coded.words, coded.scales, codes if free is None else codes * free)
+        return Signed(coded.words, coded.scales, codes if free is None else codes * free)
     power, single = problem.power(), alone(problem.curvature)
     inputs = matrix.shape[1]
     for start in range(0, inputs, _BLOCK):
@@ -267,7 +267,7 @@ def _descended(problem: Quadratic, coded: Coded, free: np.ndarray | None) -> Cod
             codes[:, place] = np.where(taken, best, codes[:, place])
             matrix[:, place] += by * taken
             slope += within[:, :, at, None] * across_by[:, None]
-    return Coded(coded.words, coded.scales, codes)
+    return Signed(coded.words, coded.scales, codes)
 
 
 def _together(

@@ -17,7 +17,7 @@ from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem
-from passes.sharing.layers import Layer
+from passes.sharing.layers import WeightStack
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.walking import read_by, walk
 
@@ -38,11 +38,11 @@ class Code(Protocol):
         """How far it goes, for people."""
         ...
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return about what a packed file holds of a layer."""
         ...
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight of this form that costs least, (groups, inputs, outputs).
 
         Args:
@@ -76,7 +76,7 @@ class Projection:
         weight = read_by(model, self)
         if weight is None:
             return False
-        layer = Layer(weight)
+        layer = WeightStack(weight)
         matrix = self.code.solve(layer.alone(), layer)
         edit.set_weight(weight.value, layer.array(matrix).astype(weight.array.dtype))
         return True
@@ -122,7 +122,7 @@ def _job(part: str, move: Projection, nodes: Sequence[Node], made: dict[str, boo
     weight = LayerWeight(*found, list(nodes))
 
     def solve(wanted: LayerProblem, site: Site) -> tuple[np.ndarray, bool]:
-        layer = Layer(weight, site)
+        layer = WeightStack(weight, site)
         problem = Quadratic(wanted.target, wanted.hessian, wanted.curvature)
         array = layer.array(move.code.solve(problem, layer)).astype(weight.array.dtype)
         return layer.matrix(array.astype(np.float64)), True

@@ -19,7 +19,7 @@ from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import projected
-from passes.sharing.layers import Layer, Measured, measured
+from passes.sharing.layers import Measured, WeightStack, measured
 from passes.sharing.pricing import place
 from passes.sharing.projected import Code, Projection
 from passes.sharing.walking import collected
@@ -52,7 +52,7 @@ class ProjectingPass(LossyPass):
         check_known(self.op_types, OP_TYPES, self.name, "op_types")
 
     @abstractmethod
-    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+    def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return the forms that a layer may take, or why it can take none."""
 
     def blind(self) -> LossyPass | None:
@@ -83,7 +83,7 @@ class ProjectingPass(LossyPass):
         rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
         found = []
         for weight in collected(model, rules, ctx):
-            codes = self.codes(Layer(weight))
+            codes = self.codes(WeightStack(weight))
             if isinstance(codes, Reason):
                 ctx.skip(weight.nodes[0], codes.code, codes.why)
             else:

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
-from passes.sharing.layers import Layer
+from passes.sharing.layers import WeightStack
 from passes.sharing.planes import short
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
@@ -56,13 +56,13 @@ class CirculantBlocks:
         """How far it goes."""
         return f"blocks of {self.size}"
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return what the first rows of blocks take."""
         array = layer.weight.array
         blocks = -(-len(array) // self.size) * -(-array[0].size // self.size)
         return int(blocks * self.size * _NUMBER_BYTES)
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         array = layer.weight.array
         index = diagonals(len(array), array[0].size, self.size).reshape(array.shape)
@@ -82,18 +82,18 @@ class HashedPlaces:
         """How far it goes."""
         return f"{self.ratio:g} weights a number"
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return what the numbers take."""
         return self._buckets(layer) * _NUMBER_BYTES
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         array = layer.weight.array
         buckets, negated = buckets_of(array.size, self._buckets(layer))
         factor = np.where(negated, -1.0, 1.0).reshape(array.shape)
         return project(problem, layer.matrix(buckets.reshape(array.shape)), layer.matrix(factor))
 
-    def _buckets(self, layer: Layer) -> int:
+    def _buckets(self, layer: WeightStack) -> int:
         return near(layer.weight.array.size / self.ratio)
 
 
@@ -129,7 +129,7 @@ class Circulant(ProjectingPass):
 
     block: int | None = option(None, help="Rows and columns of a block.", at_least=2, at_most=4096)
 
-    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+    def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return blocks of several sizes, or of the one that is asked for."""
         weight = layer.weight
         if weight.form.groups > 1:
@@ -178,7 +178,7 @@ class Hash(ProjectingPass):
 
     ratio: float | None = option(None, help="Weights for each number.", at_least=1.5, at_most=1024)
 
-    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+    def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return several ratios, or the one that is asked for."""
         wanted = [self.ratio] if self.ratio is not None else _RATIOS
         return [HashedPlaces(float(n)) for n in wanted]

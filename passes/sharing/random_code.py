@@ -12,7 +12,7 @@ from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
 from passes.sharing import random_words
-from passes.sharing.layers import Layer
+from passes.sharing.layers import WeightStack
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import Quadratic
@@ -41,12 +41,12 @@ class RandomWords:
         """How far it goes."""
         return f"{self.bits} bits for {self.length} weights"
 
-    def nbytes(self, layer: Layer) -> int:
+    def nbytes(self, layer: WeightStack) -> int:
         """Return the numbers of words, and scales."""
         words = layer.weight.array.size // self.length
         return -(-words * self.bits // 8) + layer.weight.form.outputs * _SCALE_BYTES
 
-    def solve(self, problem: Quadratic, layer: Layer, *, quick: bool = False) -> np.ndarray:
+    def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
         rounds = 1 if quick else random_words.ROUNDS
         tall = _is_tall(layer)
@@ -58,13 +58,13 @@ def _table(code: RandomWords) -> np.ndarray:
     return bells(code.length << code.bits).reshape(-1, code.length).astype(np.float64)
 
 
-def _is_tall(layer: Layer) -> bool:
+def _is_tall(layer: WeightStack) -> bool:
     """Whether weights that stand next to each other are inputs of one output."""
     weight = layer.weight
     return weight.form.out_axis != weight.array.ndim - 1
 
 
-def _length(layer: Layer, wanted: int) -> int | None:
+def _length(layer: WeightStack, wanted: int) -> int | None:
     """Return about so many weights that divide a row of the weight; None if nothing does."""
     array = layer.weight.array
     row = array[0].size
@@ -109,7 +109,7 @@ class RandomCode(ProjectingPass):
     bits: int | None = option(None, help="Bits of the number of a word.", at_least=4, at_most=12)
     block: int | None = option(None, help="Weights of a word, about.", at_least=4, at_most=_LONGEST)
 
-    def codes(self, layer: Layer) -> Sequence[Code] | Reason:
+    def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return words of several lengths, or those that are asked for."""
         weight = layer.weight
         if weight.form.groups > 1 or weight.nodes[0].is_op("ConvTranspose"):

@@ -15,12 +15,14 @@ ROUNDS, _STILL = 4, 5e-3
 has to save for another one to follow."""
 _MEAN = 0.95
 """Deviation of the words of a block over that of its weights, about, where they are chosen."""
+_LEAST = 1 / 8
+"""Part of its scale that an output keeps whose words would fit best with the other sign."""
 _AT_ONCE = 1 << 22
 """Numbers that are looked at together."""
 
 
 @dataclass(frozen=True)
-class Words:
+class WordLayer:
     """A layer of words.
 
     Attributes:
@@ -50,7 +52,7 @@ class Words:
         return np.asarray(self.levels * self.scales[:, None]) + 0.0
 
 
-def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = ROUNDS) -> Words:
+def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = ROUNDS) -> WordLayer:
     """Find words and scales of a layer that cost little.
 
     Blocks are taken in turn, the inputs that follow making up for each, as in optimal brain
@@ -68,7 +70,7 @@ def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = RO
     scales = np.sqrt((np.square(problem.target) * power).sum(axis=1) / total)
     scales = short(_MEAN * np.maximum(scales, 1e-12) / table.std())
     chosen = _fed_back(problem, table, scales, tall)
-    found, cost = _rescaled(problem, Words(table, chosen, scales, tall))
+    found, cost = _rescaled(problem, WordLayer(table, chosen, scales, tall))
     for _ in range(rounds if problem.hessian is not None else 0):
         better, less = _rescaled(problem, _descended(problem, found))
         if less >= cost:
@@ -79,12 +81,16 @@ def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = RO
     return min(((found, cost), _rescaled(problem, found, FINE)), key=lambda pair: pair[1])[0]
 
 
-def _rescaled(problem: Quadratic, words: Words, tolerance: float = ROUGH) -> tuple[Words, float]:
+def _rescaled(
+    problem: Quadratic, words: WordLayer, tolerance: float = ROUGH
+) -> tuple[WordLayer, float]:
     groups, outputs = words.scales.shape
     index = np.arange(groups * outputs).reshape(groups, 1, outputs)
     given = (problem, [Share(index, words.levels)], words.scales.reshape(-1))
-    scales = fitted(*given, tolerance)
-    found = Words(words.table, words.chosen, short(scales.reshape(groups, outputs)), words.tall)
+    scales = fitted(*given, tolerance).reshape(groups, outputs)
+    # files have no scales below 0: they find words by steps that are not
+    scales = short(np.where(scales > 0, scales, _LEAST * words.scales))
+    found = WordLayer(words.table, words.chosen, scales, words.tall)
     return found, problem.cost(found.matrix)
 
 
@@ -204,7 +210,7 @@ def _least(lean: np.ndarray, curve: np.ndarray, table: np.ndarray) -> np.ndarray
     return found
 
 
-def _descended(problem: Quadratic, words: Words) -> Words:
+def _descended(problem: Quadratic, words: WordLayer) -> WordLayer:
     """Change the word of each block to where it costs least, the others as they are."""
     assert problem.hessian is not None
     table, tall = words.table, words.tall
@@ -224,7 +230,7 @@ def _descended(problem: Quadratic, words: Words) -> Words:
         chosen[:, row] = np.where(taken, best, chosen[:, row])
         each = taken[:, None] if tall else np.repeat(taken, table.shape[1], axis=1)[:, None]
         matrix[:, block] += by * each
-    return Words(table, chosen, words.scales, tall)
+    return WordLayer(table, chosen, words.scales, tall)
 
 
 def _together(

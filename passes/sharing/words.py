@@ -15,7 +15,7 @@ from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
 from passes.sharing import codebooks
-from passes.sharing.codebooks import Coded
+from passes.sharing.codebooks import CodedLayer
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem
 from passes.sharing.walking import read_by, walk
@@ -114,7 +114,9 @@ def encode_alone(model: Model, move: Encode) -> Encoded | None:
     return Encoded(move.block, len(np.unique(coded.codes)))
 
 
-def nearest(site: Site, weight: LayerWeight, move: Encode, metric: BlockMetric | None) -> Coded:
+def nearest(
+    site: Site, weight: LayerWeight, move: Encode, metric: BlockMetric | None
+) -> CodedLayer:
     """Return a weight in words, each block by itself.
 
     Args:
@@ -126,7 +128,7 @@ def nearest(site: Site, weight: LayerWeight, move: Encode, metric: BlockMetric |
     blocks = split(site.matrix(weight.array.astype(np.float64)), move.block)
     metric = metric or BlockMetric.plain(*blocks.shape)
     words = start(blocks, metric, move.count, move.seed)
-    return Coded(rounded(words, weight.array.dtype), metric.nearest(blocks, words)[0])
+    return CodedLayer(rounded(words, weight.array.dtype), metric.nearest(blocks, words)[0])
 
 
 def rounded(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import NODE, Integers, bits_for, count_distinct, number, shared
-from passes.storage.kinds import StoredForm, Words
+from passes.storage.kinds import StoredForm, StoredWords
 from passes.storage.random_numbers import MIDDLE, bells, numbers, write_bells, write_numbers
 
 MOST_WORD_BITS = 12
@@ -44,7 +44,7 @@ class Counted:
 
 
 @dataclass(frozen=True, eq=False)
-class RandomWords(Words):
+class StoredRandomWords(StoredWords):
     """Words of a table that is counted out."""
 
     @property
@@ -53,7 +53,7 @@ class RandomWords(Words):
         return f"random words of {self.width}, {self.order.bits} bits"
 
 
-def find_random(flat: np.ndarray, width: int) -> RandomWords | None:
+def find_random(flat: np.ndarray, width: int) -> StoredRandomWords | None:
     """Return whole numbers as words of the random table; None if one of them is not there.
 
     Args:
@@ -73,7 +73,7 @@ def find_random(flat: np.ndarray, width: int) -> RandomWords | None:
     again = bells(width << bits).reshape(-1, width)[order].astype(np.float32)
     if again.tobytes() != words.tobytes():
         return None
-    return RandomWords(Counted(), 1 << bits, width, Integers(order, bits))
+    return StoredRandomWords(Counted(), 1 << bits, width, Integers(order, bits))
 
 
 @lru_cache(8)
@@ -177,7 +177,7 @@ def _values(flat: np.ndarray, hashes: np.ndarray, buckets: int) -> np.ndarray | 
 
 
 @dataclass(frozen=True, eq=False)
-class Circulant:
+class StoredCirculant:
     """A matrix of blocks in which every row is the one above, moved on by one.
 
     Attributes:

@@ -28,16 +28,25 @@ from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
 from passes.storage.counted import (
-    Circulant,
     Hashed,
+    StoredCirculant,
     find_circulant,
     find_hashed,
     find_random,
 )
 from passes.storage.integers import Digits, Integers, bits_for, count_distinct, digits
-from passes.storage.kinds import Columns, Half, Plain, Scaled, Sparse, StoredForm, Turned, Words
+from passes.storage.kinds import (
+    Columns,
+    Half,
+    Plain,
+    Scaled,
+    Sparse,
+    StoredForm,
+    StoredWords,
+    Turned,
+)
 from passes.storage.tables import find_tables
-from passes.storage.waves import Waves
+from passes.storage.waves import StoredWaves
 
 _MOST_WORDS = 1 << 16
 _MOST_BITS = 12
@@ -101,7 +110,7 @@ def _tied(array: np.ndarray) -> Iterator[StoredForm]:
     rows = array.reshape(len(array), -1)
     circulant = find_circulant(rows)
     if circulant is not None:
-        yield Circulant(_of(circulant[0]), circulant[1], *rows.shape)
+        yield StoredCirculant(_of(circulant[0]), circulant[1], *rows.shape)
 
 
 def _of_waves(array: np.ndarray, widths: tuple[int, ...]) -> Iterator[StoredForm]:
@@ -112,7 +121,7 @@ def _of_waves(array: np.ndarray, widths: tuple[int, ...]) -> Iterator[StoredForm
             continue
         levels = found.levels.astype(np.float32).reshape(-1)
         below = min([Plain(levels), *_forms(levels, widths, deep=True)], key=_nbytes)
-        yield Waves(below, found.step, found.plane, bool(turned))
+        yield StoredWaves(below, found.step, found.plane, bool(turned))
 
 
 def _of(values: np.ndarray) -> StoredForm:
@@ -184,7 +193,7 @@ def _different(flat: np.ndarray) -> int:
     return count_distinct(_bits(flat)[:_SAMPLE])
 
 
-def _words(flat: np.ndarray, width: int, different: int) -> Words | None:
+def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     """Return the distinct words of so many values, None if there are too many of them.
 
     Args:
@@ -214,7 +223,7 @@ def _words(flat: np.ndarray, width: int, different: int) -> Words | None:
     words: StoredForm = Plain(table)
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
-    return Words(words, count, width, indices)
+    return StoredWords(words, count, width, indices)
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ class Half:
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class StoredWords:
     """Words of a few values, [words, values], in an order, int [n]; single values too."""
 
     words: StoredForm

@@ -17,7 +17,7 @@ _NODES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Waves:
+class StoredWaves:
     """Whole coefficients in a form of their own, and the step of their sums.
 
     Attributes:

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ocompress.archive.cosines import Plane, summed
-from ocompress.archive.forms import Plan
+from ocompress.archive.forms import PieceFacts
 
 FLOAT, INT8, UINT8, INT64, UINT4, INT4, HALF = 1, 3, 2, 7, 21, 22, 10
 
@@ -56,56 +56,58 @@ def _sparse() -> np.ndarray:
     return np.where(_draw(6).random((30, 40)) < 0.1, values, np.float32(0))
 
 
-PIECES: dict[str, Callable[[], tuple[np.ndarray, Plan, str]]] = {
+PIECES: dict[str, Callable[[], tuple[np.ndarray, PieceFacts, str]]] = {
     "grid of one step": lambda: (
-        grid(np.array(0.0371, np.float32)), Plan(FLOAT, 40), "grid"),
+        grid(np.array(0.0371, np.float32)), PieceFacts(FLOAT, 40), "grid"),
     "grid by row": lambda: (
-        grid(_draw(1).uniform(0.01, 0.1, (12, 1)).astype(np.float32)), Plan(FLOAT, 40), "grid"),
+        grid(_draw(1).uniform(0.01, 0.1, (12, 1)).astype(np.float32)),
+        PieceFacts(FLOAT, 40), "grid"),
     "grid by row, rounded once": lambda: (
-        grid(_draw(1).uniform(0.01, 0.1, (12, 1))), Plan(FLOAT, 40), "grid"),
+        grid(_draw(1).uniform(0.01, 0.1, (12, 1))), PieceFacts(FLOAT, 40), "grid"),
     "grid by column": lambda: (
-        grid(_draw(2).uniform(0.01, 0.1, (1, 40)).astype(np.float32)), Plan(FLOAT, 40), "grid"),
+        grid(_draw(2).uniform(0.01, 0.1, (1, 40)).astype(np.float32)),
+        PieceFacts(FLOAT, 40), "grid"),
     "grid by block": lambda: (
         np.concatenate([grid(_draw(s).uniform(0.01, 0.1, (12, 1)), s)[:, :32] for s in (7, 8)], 1),
-        Plan(FLOAT, 64), "grid"),
-    "cosines": lambda: (_waves(Plane(4, 6)), Plan(FLOAT, 24), "grid(stored cosines"),
+        PieceFacts(FLOAT, 64), "grid"),
+    "cosines": lambda: (_waves(Plane(4, 6)), PieceFacts(FLOAT, 24), "grid(stored cosines"),
     "cosines of channels": lambda: (
-        _waves(Plane(4, 3, 2)), Plan(FLOAT, 24), "grid(stored cosines"),
+        _waves(Plane(4, 3, 2)), PieceFacts(FLOAT, 24), "grid(stored cosines"),
     "cosines by column": lambda: (
-        _waves(Plane(3, 4), turned=True), Plan(FLOAT, 24), "grid(stored transpose(cosines"),
+        _waves(Plane(3, 4), turned=True), PieceFacts(FLOAT, 24), "grid(stored transpose(cosines"),
     "palette": lambda: (
         _draw(9).standard_normal(20).astype(np.float32)[_draw(8).integers(0, 20, (20, 30))],
-        Plan(FLOAT, 30), "palette"),
-    "codewords": lambda: (_codewords(), Plan(FLOAT, 8), "blocks"),
-    "few weights": lambda: (_sparse(), Plan(FLOAT, 40), "mask"),
+        PieceFacts(FLOAT, 30), "palette"),
+    "codewords": lambda: (_codewords(), PieceFacts(FLOAT, 8), "blocks"),
+    "few weights": lambda: (_sparse(), PieceFacts(FLOAT, 40), "mask"),
     "floats": lambda: (
-        _draw(10).standard_normal((20, 30)).astype(np.float32), Plan(FLOAT, 30), "split"),
+        _draw(10).standard_normal((20, 30)).astype(np.float32), PieceFacts(FLOAT, 30), "split"),
     "halves": lambda: (
-        _draw(10).standard_normal((20, 30)).astype(np.float16), Plan(HALF, 30), "split"),
-    "doubles": lambda: (_draw(10).standard_normal((20, 30)), Plan(11, 30), "split"),
-    "int8": lambda: (striped(11).astype(np.int8), Plan(INT8, 30, 3), "integers"),
+        _draw(10).standard_normal((20, 30)).astype(np.float16), PieceFacts(HALF, 30), "split"),
+    "doubles": lambda: (_draw(10).standard_normal((20, 30)), PieceFacts(11, 30), "split"),
+    "int8": lambda: (striped(11).astype(np.int8), PieceFacts(INT8, 30, 3), "integers"),
     "uint8 around 128": lambda: (
-        (striped(12) + 128).astype(np.uint8), Plan(UINT8, 30), "integers"),
+        (striped(12) + 128).astype(np.uint8), PieceFacts(UINT8, 30), "integers"),
     "integers by column": lambda: (
-        np.ascontiguousarray(striped(13).T).astype(np.int8), Plan(INT8, 40), "transpose"),
+        np.ascontiguousarray(striped(13).T).astype(np.int8), PieceFacts(INT8, 40), "transpose"),
     "int4": lambda: (
         (striped(14).clip(-8, 7) & 15).reshape(-1, 2).astype(np.uint8)
-        @ np.array([1, 16], np.uint8), Plan(INT4, 30), "packed"),
+        @ np.array([1, 16], np.uint8), PieceFacts(INT4, 30), "packed"),
     "sorted places": lambda: (
         np.cumsum(_draw(15).integers(1, 90, 200)).astype(np.int64),
-        Plan(INT64), "delta"),
-    "one value": lambda: (np.full(99, 0.1, np.float32), Plan(FLOAT), "constant"),
-    "noise": lambda: (_draw(16).integers(0, 256, 300).astype(np.uint8), Plan(), "stored"),
-    "few bytes": lambda: (np.arange(5, dtype=np.uint8), Plan(), "stored"),
+        PieceFacts(INT64), "delta"),
+    "one value": lambda: (np.full(99, 0.1, np.float32), PieceFacts(FLOAT), "constant"),
+    "noise": lambda: (_draw(16).integers(0, 256, 300).astype(np.uint8), PieceFacts(), "stored"),
+    "few bytes": lambda: (np.arange(5, dtype=np.uint8), PieceFacts(), "stored"),
     "text": lambda: (
         np.frombuffer(b"the cat sat on the mat; it was a fat cat, that was that. " * 3, np.uint8),
-        Plan(), "octets"),
+        PieceFacts(), "octets"),
     "special floats": lambda: (
         np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45], np.float32)[
-            _draw(18).integers(0, 6, (9, 72))], Plan(FLOAT, 72), "palette"),
+            _draw(18).integers(0, 6, (9, 72))], PieceFacts(FLOAT, 72), "palette"),
     "zeros of both signs": lambda: (
         (striped(17) * np.where(_draw(19).random((40, 30)) < 0.1, 0.25, -0.25)).astype(np.float32),
-        Plan(FLOAT, 30), "palette"),
+        PieceFacts(FLOAT, 30), "palette"),
 }  # fmt: skip
 
 

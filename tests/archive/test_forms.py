@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ocompress.archive import nodes
 from ocompress.archive.decoding import decode
-from ocompress.archive.forms import Plan, shortest
+from ocompress.archive.forms import PieceFacts, shortest
 from ocompress.archive.grids import find_grid
 from ocompress.archive.nodes import Numbers
 from tests.archive.samples import PIECES
@@ -38,7 +38,7 @@ def test_any_bytes_come_back(
     content: bytes, width: int, dtype: int, repeats: int, columns: int
 ) -> None:
     content = content * width * repeats * columns
-    node = shortest(content, width, Plan(dtype, columns=columns))
+    node = shortest(content, width, PieceFacts(dtype, columns=columns))
     assert decode(node).tobytes() == content
 
 
@@ -63,6 +63,6 @@ def test_a_grid_without_its_first_levels_is_found() -> None:
 def test_a_bias_of_as_many_values_as_elements_is_on_a_grid() -> None:
     levels = np.random.default_rng(1).permutation(np.arange(-300, 300, 9))
     bias = (levels * np.float64(0.0173)).astype(np.float32) + np.float32(0)
-    node = shortest(bias.tobytes(), 4, Plan(1))
+    node = shortest(bias.tobytes(), 4, PieceFacts(1))
     assert node.described().startswith("grid")
     assert decode(node).tobytes() == bias.tobytes()

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from ocompress.auto.chain import Chain, Step
-from ocompress.auto.families import FAMILIES, Family
+from ocompress.auto.families import FAMILIES, PlanFamily
 from ocompress.auto.line import Line
-from ocompress.auto.trial import Trial
+from ocompress.auto.trial import PlanTrial
 
 CHANNELS = next(f for f in FAMILIES if f.name == "channels")
 LAYERS = next(f for f in FAMILIES if f.name == "layers")
 
 
-def line_of(family: Family, most: int = 6) -> Line:
+def line_of(family: PlanFamily, most: int = 6) -> Line:
     assert family.lever is not None
     return Line(family, lambda x: Chain.of([Step(family, x)]), family.lever.first, most)
 
@@ -31,7 +31,7 @@ def walked(line: Line, loss: Callable[[float], float], idle: bool = False) -> li
         strain = loss(level)
         names = (line.family.item,) if idle else ()
         line.tell(
-            Trial(chain=chain, held=strain <= 1, drop=strain / 100, strain=strain, idle=names)
+            PlanTrial(chain=chain, held=strain <= 1, drop=strain / 100, strain=strain, idle=names)
         )
     return levels
 

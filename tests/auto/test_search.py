@@ -8,7 +8,15 @@ from typing import cast
 
 import pytest
 
-from ocompress.auto import Chain, Goal, Laboratory, OutOfTimeError, Search, Trial, chosen_families
+from ocompress.auto import (
+    Chain,
+    Laboratory,
+    OutOfTimeError,
+    PlanGoal,
+    PlanSearch,
+    PlanTrial,
+    chosen_families,
+)
 from ocompress.errors import OptionError
 
 
@@ -23,12 +31,12 @@ class World:
 
     power: dict[str, tuple[float, float]]
     most: int = 1000
-    trials: dict[str, Trial] = field(default_factory=dict)
+    trials: dict[str, PlanTrial] = field(default_factory=dict)
 
-    def evaluate(self, chains: Sequence[Chain]) -> list[Trial]:
+    def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         return [self._one(chain) for chain in chains]
 
-    def _one(self, chain: Chain) -> Trial:
+    def _one(self, chain: Chain) -> PlanTrial:
         if len(self.trials) >= self.most:
             raise OutOfTimeError
         time, strain, idle = 1.0, 0.0, []
@@ -40,7 +48,7 @@ class World:
             level = 0.4 if step.level is None else step.level
             time *= level**gain
             strain += loss * (1 / level - 1) ** 2
-        found = Trial(
+        found = PlanTrial(
             chain=chain,
             held=strain <= 1,
             drop=strain / 100,
@@ -53,8 +61,10 @@ class World:
         return found
 
 
-def searched(world: World, *names: str) -> Search:
-    search = Search(cast("Laboratory", world), Goal.LATENCY, chosen_families(Goal.LATENCY, names))
+def searched(world: World, *names: str) -> PlanSearch:
+    search = PlanSearch(
+        cast("Laboratory", world), PlanGoal.LATENCY, chosen_families(PlanGoal.LATENCY, names)
+    )
     search.run()
     return search
 
@@ -91,7 +101,9 @@ def test_nothing_pays() -> None:
 
 def test_what_was_found_before_time_was_over_stays() -> None:
     world = World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}, most=5)
-    search = Search(cast("Laboratory", world), Goal.LATENCY, chosen_families(Goal.LATENCY))
+    search = PlanSearch(
+        cast("Laboratory", world), PlanGoal.LATENCY, chosen_families(PlanGoal.LATENCY)
+    )
     with pytest.raises(OutOfTimeError):
         search.run()
     assert search.best is not None
@@ -119,8 +131,11 @@ def test_what_is_better_and_lost_a_little_too_much_comes_first() -> None:
 
 
 def test_families_are_known_by_name() -> None:
-    assert {f.name for f in chosen_families(Goal.SIZE, ["cluster", "pack"])} == {"cluster", "pack"}
+    assert {f.name for f in chosen_families(PlanGoal.SIZE, ["cluster", "pack"])} == {
+        "cluster",
+        "pack",
+    }
     with pytest.raises(OptionError, match="'chanels' is none of merge"):
-        chosen_families(Goal.LATENCY, ["chanels"])
+        chosen_families(PlanGoal.LATENCY, ["chanels"])
     with pytest.raises(OptionError, match="entropy do nothing for latency"):
-        chosen_families(Goal.LATENCY, ["entropy"])
+        chosen_families(PlanGoal.LATENCY, ["entropy"])

@@ -12,7 +12,7 @@ import pytest
 
 import ocompress
 from ocompress import stopping
-from ocompress.auto import Goal, Laboratory, Plan
+from ocompress.auto import Laboratory, Plan, PlanGoal
 from ocompress.errors import UsageError
 from ocompress.front import (
     Budget,
@@ -185,9 +185,9 @@ def test_no_time_is_enough_for_the_model_as_it_is() -> None:
     assert any("ended early" in sentence for sentence in done.remarks)
 
 
-@pytest.mark.parametrize("goal", [Goal.SIZE, Goal.ARCHIVE])
+@pytest.mark.parametrize("goal", [PlanGoal.SIZE, PlanGoal.ARCHIVE])
 def test_bytes_are_what_a_plan_for_them_makes_few(
-    goal: Goal, monkeypatch: pytest.MonkeyPatch
+    goal: PlanGoal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "_QUICK", 0)
     monkeypatch.setattr(measuring, "can_compile", lambda: False)
@@ -200,7 +200,7 @@ def test_bytes_are_what_a_plan_for_them_makes_few(
 
 def test_limits_that_nothing_keeps_are_broken_by_the_nearest(tmp_path: Path) -> None:
     request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05, max_bytes=100))
-    planned = Planning(families=("int8",), goal=Goal.SIZE)
+    planned = Planning(families=("int8",), goal=PlanGoal.SIZE)
     done = optimize_planned(request, planned, net(), tmp_path / "out.onnx")
     assert not done.held
     assert "more than the 100 B allowed" in done.broken[-1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ocompress.archive.codes import Plan, length
+from ocompress.archive.codes import PieceFacts, length
 from ocompress.archive.forms import shortest
 from ocompress.archive.nodes import BLOCKS
 from ocompress.errors import OptionError
@@ -17,7 +17,7 @@ from ocompress.ir import Model, to_proto
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.sharing import codebooks
 from passes.sharing.codebook import Codebook
-from passes.sharing.codebooks import Coded
+from passes.sharing.codebooks import CodedLayer
 from passes.sharing.layer_problem import LayerProblem, error_of
 from passes.sharing.word_starts import BlockMetric, joined, split, start
 from passes.storage.pack_weights import PackWeights
@@ -33,10 +33,10 @@ def encoded(
     return run(Codebook(**{"smallest": 0} | options), model, data=data, guards=guards)
 
 
-def nearest(made: LayerProblem, metric: BlockMetric, count: int) -> Coded:
+def nearest(made: LayerProblem, metric: BlockMetric, count: int) -> CodedLayer:
     blocks = split(made.target, 4)
     words = start(blocks, metric, count, 0)
-    return Coded(words, metric.nearest(blocks, words)[0])
+    return CodedLayer(words, metric.nearest(blocks, words)[0])
 
 
 def test_blocks_and_back() -> None:
@@ -203,7 +203,7 @@ def test_packed_and_archived_they_take_their_bits(op_type: str) -> None:
     weight = weight_of(model.graph.nodes[0])
     assert weight is not None
     columns, inner = weight.size // len(weight), int(np.prod(weight.shape[2:]))
-    node = shortest(weight.tobytes(), 4, Plan(1, columns=columns, inner=inner))
+    node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=columns, inner=inner))
     assert BLOCKS in (node.codec, *(below.codec for below in node.below))
     assert length(node) <= 1.02 * wanted + 100
 

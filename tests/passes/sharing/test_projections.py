@@ -13,7 +13,15 @@ from passes.sharing import random_words
 from passes.sharing.projections import Circulant, Hash, project
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.random_code import RandomCode
-from passes.storage.counted import buckets_of, diagonals, find_circulant, find_hashed, find_random
+from passes.storage.counted import (
+    StoredRandomWords,
+    buckets_of,
+    diagonals,
+    find_circulant,
+    find_hashed,
+)
+from passes.storage.forms import smallest
+from passes.storage.kinds import Scaled
 from passes.storage.random_numbers import bells
 from tests.build import Builder
 from tests.passes.pruning.on_data import error, run, weight_of
@@ -65,27 +73,11 @@ def test_hashed_weights_are_found_again() -> None:
 @pytest.mark.parametrize(("bits", "block"), [(8, 8), (10, 4)])
 def test_random_words_are_found_again(bits: int, block: int) -> None:
     after, _, _ = run(RandomCode(bits=bits, block=block), dense())
-    weight = second(after)
-    for column in range(0, 64, block):
-        part = weight[:, column : column + block].astype(np.float64)
-        levels = np.stack([c / _unit(c) for c in part.T], axis=1)
-        # numbers of one column may have a factor in common, which is then part of its unit
-        factors = [np.ones(block), *(1 + k * row for row in np.eye(block) for k in (1, 2))]
-        every = (find_random((levels * f).astype(np.float32).reshape(-1), block) for f in factors)
-        found = next((words for words in every if words is not None), None)
-        assert found is not None
-        assert found.order.bits <= bits
-
-
-def _unit(column: np.ndarray) -> float:
-    """Return what all numbers of a column are whole multiples of, up to 62 of it."""
-    sizes = np.abs(column[column != 0])
-    for part in range(1, 63):
-        unit = float(sizes.max()) / part
-        if np.allclose(sizes / unit, np.rint(sizes / unit), atol=1e-4):
-            found = sizes / np.rint(sizes / unit)
-            return float(np.median(found))
-    raise AssertionError("its numbers are no multiples of one")
+    found = smallest(second(after))
+    assert isinstance(found, Scaled)  # every output has a scale
+    assert isinstance(found.levels, StoredRandomWords)
+    assert found.levels.width == block
+    assert found.levels.order.bits <= bits
 
 
 @pytest.mark.parametrize(
