@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RIVALS := .venv-rivals
 BIN := $(VENV)/bin
+USABLE := $(VENV)/.usable
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -11,16 +12,20 @@ READY := $(VENV)/.ready
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+$(USABLE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "ocompress needs Python >= 3.11; say which with: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,images]'
+	@touch $@
+
+$(READY): $(USABLE) # what developers need beside it, PyTorch for one
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,images]'
 	@touch $@
 
-demo: $(READY) ## Compress LeNet-5 and check the result on real Fashion-MNIST images
+demo: $(USABLE) ## Find the best small LeNet-5 and check it on real Fashion-MNIST images
 	@mkdir -p build
-	$(BIN)/ocompress optimize models/lenet5.onnx build/lenet5-small.onnx --passes prune-channels,quant \
+	$(BIN)/ocompress optimize models/lenet5.onnx build/lenet5-small.onnx --auto --time 60s \
 	  --data models/data/fashion_calib.npz --report build/lenet5-small.html
 	$(BIN)/ocompress validate models/lenet5.onnx build/lenet5-small.onnx \
 	  --data models/data/fashion_test.npz
