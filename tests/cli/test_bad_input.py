@@ -257,8 +257,8 @@ OTHERS = [
     (
         "wibble",
         USAGE,
-        "there are optimize, distill, validate, profile, inspect, pack, unpack, info, passes, "
-        "recipes",
+        "there are optimize, plan, distill, sweep, validate, profile, inspect, pack, unpack, info, "
+        "passes, recipes",
     ),
 ]
 

@@ -100,7 +100,7 @@ def test_onnx_runtime_sees_what_was_trained() -> None:
     want, old, new = (Session(m).run({"x": x})["y"] for m in (original(), before, after))
     old, new = (y - want for y in (old, new))
     errors = [np.square(y - y.mean(1, keepdims=True)).mean() for y in (old, new)]
-    assert errors[1] < 0.8 * errors[0]  # what all scores have in common says nothing
+    assert errors[1] < 0.9 * errors[0]  # what all scores have in common says nothing
 
 
 def test_steps_of_integer_biases_follow_those_of_inputs_and_weight() -> None:

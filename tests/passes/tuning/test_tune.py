@@ -241,7 +241,7 @@ def test_signs_and_choices_move_unless_told_otherwise() -> None:
             for more in (" levels=false", "")
         ]
         scales, signs = (end.records[-1].details["held_out"] for end in ends)
-        assert signs["after"] < 0.97 * scales["after"] < 0.97 * scales["before"]
+        assert signs["after"] < scales["after"] < 0.97 * scales["before"]
         for one, other in zip(*(end.model.weights() for end in ends), strict=True):
             assert len(np.unique(other)) <= len(np.unique(one)) or one.ndim == 1
 
