@@ -19,6 +19,8 @@ from ocompress.auto.trial import PlanTrial
 
 _BETTER = 0.99
 """A trial is better than another if its figure is below this part of the other's."""
+_ALIKE = 1.02
+"""Up to this factor figures are as good as each other: times are not measured any better."""
 _HOPELESS = 1.35
 """A line whose best is worse than the best of all by this factor ends after two trials."""
 _FAR = 2.0
@@ -72,12 +74,13 @@ class PlanSearch:
     def finalists(self) -> list[PlanTrial]:
         """Return trials in the order in which they are carried out until one holds.
 
-        First those that are clearly better than the best and lost only a little too much: they
-        were fitted to fewer samples than the result will be, and few samples tell little. Then
-        from the best on, each losing clearly less than the one before it. Where none keeps all
-        limits, it is the one that comes nearest to doing so.
+        Of those that are about as good as the best by the goal, the one that is best otherwise
+        counts as the best. First come those that are clearly better than it and lost only a little
+        too much: they were fitted to fewer samples than the result will be, and few samples tell
+        little. Then from the best on, each losing clearly less than the one before it. Where none
+        keeps all limits, it is the one that comes nearest to doing so.
         """
-        trials = sorted(self.laboratory.trials.values(), key=lambda t: t.value(self.goal))
+        trials = self._ranked()
         found: list[PlanTrial] = []
         for trial in trials:
             if trial.held and (not found or _lost(trial) < 0.8 * _lost(found[-1])):
@@ -88,6 +91,16 @@ class PlanSearch:
         bold = [t for t in trials if 1 < t.strain <= _BOLD and not t.over]
         bold = [t for t in bold if t.drop is not None and t.value(self.goal) < limit]
         return [*bold[:_MOST_BOLD], *found]
+
+    def _ranked(self) -> list[PlanTrial]:
+        """Return trials, best first; of those about as good as that, what is best otherwise."""
+        trials = sorted(self.laboratory.trials.values(), key=lambda t: t.value(self.goal))
+        held = [t for t in trials if t.held]
+        alike = [t for t in held if t.value(self.goal) <= _ALIKE * held[0].value(self.goal)]
+        if not alike:
+            return trials
+        first = min(alike, key=lambda t: t.other_value(self.goal))
+        return [first, *(t for t in trials if t is not first)]
 
     def _evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         found: list[PlanTrial] = []

@@ -57,6 +57,12 @@ class PlanTrial:
         }[goal]
         return float("inf") if found is None else float(found)
 
+    def other_value(self, goal: PlanGoal) -> float:
+        """Return what counts among trials that are equal by the goal: bytes, or else the time."""
+        if goal is PlanGoal.LATENCY:
+            return float(self.size)
+        return float("inf") if self.latency is None else self.latency
+
     def figures(self) -> dict[str, Any]:
         """Return what of it does not depend on limits but that on the drop, JSON-able."""
         return {name: getattr(self, name) for name in _FIGURES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
@@ -128,6 +128,20 @@ def test_what_is_better_and_lost_a_little_too_much_comes_first() -> None:
     assert search.finalists()[: len(bold)] == bold
     assert all(1 < t.strain <= 1.5 for t in bold)
     assert all((t.latency or 1) < (best.latency or 1) for t in bold)
+
+
+def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
+    search = searched(World({"int8": (1.0, 0.01), "dynamic": (0.99, 0.01)}))
+    fast, other = search.finalists()[0], search.laboratory.trials
+    assert [s.family.name for s in fast.chain.steps] == ["int8"]
+    (slower,) = (t for t in other.values() if [s.family.name for s in t.chain.steps] == ["dynamic"])
+    assert fast.latency is not None
+    assert slower.latency is not None
+    assert fast.latency < slower.latency < 1.02 * fast.latency
+    other[str(slower.chain)] = replace(slower, size=500)
+    assert search.finalists()[0] == other[str(slower.chain)]
+    other[str(slower.chain)] = replace(slower, size=500, held=False)
+    assert search.finalists()[0] == fast
 
 
 def test_families_are_known_by_name() -> None:
