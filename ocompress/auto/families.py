@@ -49,9 +49,10 @@ class Lever:
     finest: float = 0.05
 
     def value(self, level: float) -> float | int:
-        """Return the value of the option at a level."""
+        """Return the value of the option at a level, or at the end that it is beyond."""
         if self.whole:
             return round(level)
+        level = min(max(level, self.low), self.high)
         return round(1 - level if self.removed else level, 3)
 
 

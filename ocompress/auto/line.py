@@ -73,7 +73,9 @@ class Line:
         level = self._level_at(share * best.drop, lambda t: t.drop or 0.0)
         if level is None:
             return None
-        return round(level) if self.lever.whole else min(max(level, self.lever.low), 1.0)
+        return (
+            round(level) if self.lever.whole else min(max(level, self.lever.low), self.lever.high)
+        )
 
     def _level_at(self, wanted: float, of: Callable[[PlanTrial], float]) -> float | None:
         """Return the level at which a figure of trials has about a value."""

@@ -73,3 +73,11 @@ def test_a_share_of_the_loss_is_a_milder_level() -> None:
     assert half is not None
     level = best.chain.steps[0].level or 0
     assert half == pytest.approx(level * 2**0.25, rel=0.05)
+
+
+def test_levels_stay_where_options_are() -> None:
+    for family in FAMILIES:
+        if family.lever is not None and not family.lever.whole:
+            ends = [str(family.make(level)) for level in (1e-9, family.lever.low)]
+            assert ends[0] == ends[1]
+            assert str(family.make(1e9)) == str(family.make(family.lever.high))
