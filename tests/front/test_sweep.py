@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import ocompress
 from ocompress.errors import RecipeError
 from ocompress.front.sweep_file import read_jobs
 from ocompress.front.sweeping import run_job
+from ocompress.report import tables_sweep, webpage
 from ocompress.workers import Parcel
 from tests.graphs import ZOO
 
@@ -117,3 +119,14 @@ def test_a_job_that_travels_is_the_same(home: Path) -> None:
     assert files == {"a-1.onnx": (home / "a-1.onnx").read_bytes()}
     assert (again.code, again.lost, again.bytes) == (row.code, row.lost, row.bytes)
     assert again.model == row.model
+
+
+def test_the_table_has_a_row_for_each_job_and_bars_beside_their_numbers(home: Path) -> None:
+    page = webpage("sweep", tables_sweep.sweep(ocompress.sweep(written(home, TEXT))))
+    head = page[page.index("<thead>") : page.index("</thead>")]
+    heads = re.findall(r"<th([^>]*)>([^<]*)</th>", head)
+    assert [name for _, name in heads[:5]] == ["#", "model", "max_size", "ends", "size"]
+    assert [name for _, name in heads[5:]] == ["ratio", "latency", "lost", "s"]
+    assert "colspan" in heads[5][0]  # over the number and its bar
+    assert "1 beyond, 1 failed" in page
+    assert "job 3: the result has" in page
