@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
@@ -38,6 +39,9 @@ class DaskCluster:
                 "--scheduler needs the package 'distributed', which is not installed: pip install "
                 "'ocompress[cluster]'"
             )
+            raise UsageError(msg)
+        if not re.fullmatch(r"\w+://\S+:\d+", address):
+            msg = f"scheduler {address!r} is no address; write one such as tcp://host:8786"
             raise UsageError(msg)
         import distributed
 

@@ -59,7 +59,10 @@ def test_calls_run_there_and_a_killed_worker_costs_only_its_call(
 
 def test_nobody_answers() -> None:
     with pytest.raises(UsageError, match="no scheduler answers"):
-        open_workers(scheduler="nonsense://x")
+        open_workers(scheduler="tcp://127.0.0.1:9")
+    for address in ("foo", "tcp://host", "host:8786"):
+        with pytest.raises(UsageError, match="write one such as tcp://host:8786"):
+            open_workers(scheduler=address)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
