@@ -40,7 +40,6 @@ _UNARY: dict[str, Function] = {
     "Relu": torch.relu,
     "Round": torch.round,
     "Sigmoid": torch.sigmoid,
-    "Sign": torch.sign,
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Softplus": functional.softplus,
@@ -232,6 +231,22 @@ def is_inf(call: Call) -> Function:
     if len(wanted) != 1:
         return torch.isinf if wanted else lambda x: torch.zeros_like(x, dtype=torch.bool)
     return lambda x: x == wanted[0] * math.inf
+
+
+@rule("Sign", since=9)
+def sign(_: Call) -> Function:
+    """Signs, through which gradients pass where numbers are between -1 and 1.
+
+    So nets of signs are trained (straight-through; Hubara et al., Binarized Neural Networks, 2016).
+    """
+
+    def apply(x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            return torch.sign(x)
+        near = torch.clamp(x, -1, 1)
+        return near + (torch.sign(x) - near).detach()
+
+    return apply
 
 
 @rule("Dropout", since=7)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.errors import OptionError
-from ocompress.lossy import Plan, TableProposal
+from ocompress.lossy import LossyPass, Plan, TableProposal
 from ocompress.lossy.engine import Reason
-from ocompress.pipeline import option
+from ocompress.pipeline import Context, option
 from passes.sharing import planes
-from passes.sharing.layers import WeightStack
+from passes.sharing.layers import Measured, WeightStack
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import Quadratic
+from passes.sharing.signed_inputs import SignedInputs, refusal_of
 
 _MOST_PLANES = 4
 _DEFAULT = 2
@@ -25,9 +26,15 @@ _TERNARY_BITS = 1.6
 
 @dataclass(frozen=True)
 class Planes:
-    """Sums of so many planes of signs."""
+    """Sums of so many planes of signs.
+
+    Attributes:
+        count: How many.
+        by_input: Whether inputs may have numbers, too.
+    """
 
     count: int
+    by_input: bool = True
 
     @property
     def method(self) -> str:
@@ -46,7 +53,7 @@ class Planes:
 
     def solve(self, problem: Quadratic, layer: WeightStack, *, quick: bool = False) -> np.ndarray:
         """Return the weight that costs least."""
-        return _solved(problem, planes.signs_of(self.count), None, quick)
+        return _solved(problem, planes.signs_of(self.count), None, quick, by_input=self.by_input)
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,15 @@ class Ternary:
 
 
 def _solved(
-    problem: Quadratic, words: np.ndarray, free: np.ndarray | None, quick: bool
+    problem: Quadratic,
+    words: np.ndarray,
+    free: np.ndarray | None,
+    quick: bool,
+    *,
+    by_input: bool = True,
 ) -> np.ndarray:
     rounds = 1 if quick else planes.ROUNDS
-    columns = planes.columns_of(problem)
+    columns = planes.columns_of(problem) if by_input else None
     if columns is None:
         return planes.solve(problem, words, free, rounds).matrix
     own = planes.by_columns(problem, columns)
@@ -100,8 +112,16 @@ class Binarize(ProjectingPass):
     limit on the drop (`--max-drop`) allows, which chooses among all of them for each layer; else
     two planes. Nothing is trained: one plane alone loses a lot on deep nets.
 
-    Leaves alone: layers whose weights cost more than they save (not-chosen), weights below
-    `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
+    `activations` lets layers read signs, too, as XNOR-Net does: BatchNormalization by mean and
+    deviation of each channel, Sign, and a layer of one plane whose numbers of outputs are fitted
+    to these signs. A Relu that nothing but signs would read goes. The first and the last layers
+    stay as they are unless `protect_ends=false`. It needs data, and `tune` after it, which passes
+    gradients through signs. Operators are those of the standard, so nothing becomes faster.
+
+    Leaves alone: first and last layers where `protect_ends` says so (first-layer, last-layer);
+    with `activations`, layers that data do not reach (unseen) or whose channels are on another axis
+    than the second (axis); layers whose weights cost more than they save (not-chosen), weights
+    below `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
     (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
@@ -112,7 +132,7 @@ class Binarize(ProjectingPass):
     """
 
     name = "binarize"
-    goals = ("planes", "ternary", "bits")
+    goals = ("planes", "ternary", "bits", "activations")
     aims = ("bits",)
 
     planes: int | None = option(
@@ -125,20 +145,55 @@ class Binarize(ProjectingPass):
         at_least=1.0,
         at_most=32.0,
     )
+    activations: bool = option(
+        False, help="Let layers read signs, too; their weights get one plane unless told otherwise."
+    )
+    protect_ends: bool | None = option(
+        None, help="Leave the first and the last layers alone; none: with `activations`."
+    )
 
     def __post_init__(self) -> None:
         """Check that one thing is asked for."""
         super().__post_init__()
-        if len(self.goals_given) > 1:
-            msg = f"binarize: {' and '.join(self.goals_given)} exclude each other; give one of them"
+        given = [goal for goal in self.goals_given if goal != "activations"]
+        if len(given) > 1:
+            msg = f"binarize: {' and '.join(given)} exclude each other; give one of them"
             raise OptionError(msg)
+        if self.activations and not self.fit:
+            msg = "binarize: layers that read signs have to be fitted; leave out fit=false"
+            raise OptionError(msg)
+
+    @property
+    def spares_ends(self) -> bool:
+        """Whether the first and the last layers stay as they are."""
+        return self.activations if self.protect_ends is None else self.protect_ends
+
+    def signs(self, own: Measured, ctx: Context) -> SignedInputs | Reason | None:
+        """Return what inputs are compared with, by the data.
+
+        Raises:
+            DataError: If there are no data.
+        """
+        if not self.activations:
+            return None
+        samples = ctx.data.samples
+        if own.view is None:
+            return Reason("unseen", f"{samples} samples do not tell what its inputs are")
+        why = refusal_of(own.view.site)
+        return SignedInputs.of(own.view.site, own.view.sums) if why is None else Reason("axis", why)
+
+    def blind(self) -> LossyPass | None:
+        """Return the pass that fits nothing; there is none where layers read signs."""
+        return None if self.activations else super().blind()
 
     def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return planes and the ternary form, or the one that is asked for."""
         if self.ternary:
             return [Ternary()]
         if self.planes is not None:
-            return [Planes(self.planes)]
+            return [Planes(self.planes, not self.activations)]
+        if self.activations and self.bits is None:
+            return [Planes(1, by_input=False)]
         return [Planes(1), Ternary(), *(Planes(n) for n in range(2, _MOST_PLANES + 1))]
 
     def asked(self, proposal: TableProposal) -> Plan:
@@ -146,6 +201,6 @@ class Binarize(ProjectingPass):
         if self.bits is not None:
             sizes = [proposal.table.rows[part][0].bytes for part in proposal.layers]
             return proposal.leaving(self.bits / 32) if sizes else {}
-        if self.planes is None and not self.ternary:
+        if self.planes is None and not self.ternary and not self.activations:
             return with_setting(proposal, Planes(_DEFAULT).setting)
         return super().asked(proposal)

@@ -19,6 +19,7 @@ from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem
 from passes.sharing.layers import WeightStack
 from passes.sharing.quadratic import Quadratic
+from passes.sharing.signed_inputs import SignedInputs, put_signs
 from passes.sharing.walking import read_by, walk
 
 _FEW = 0.5
@@ -63,6 +64,7 @@ class Projection:
         code: The form.
         curvature: What errors of outputs cost.
         seen: Whether data tell what the layer reads.
+        signs: What inputs are compared with where the layer is to read their signs.
     """
 
     readers: tuple[str, ...]
@@ -70,6 +72,7 @@ class Projection:
     code: Code
     curvature: np.ndarray
     seen: bool
+    signs: SignedInputs | None = None
 
     def apply(self, model: Model) -> bool:
         """Project the weight by itself."""
@@ -92,7 +95,12 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> Built:
     """
     moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Projection)}
     given = (model, moves, ctx, _job, _alone)
-    clone, fits, made = walk(*given, others=lambda clone: _behind(clone, moves))
+    signs = {r: m.signs for m in moves.values() if m.signs is not None for r in m.readers}
+    clone, fits, made = walk(
+        *given,
+        others=lambda clone: _behind(clone, moves),
+        prepare=lambda clone: put_signs(clone, signs),
+    )
     return Built(clone, fits, frozenset(made))
 
 

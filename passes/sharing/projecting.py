@@ -22,6 +22,7 @@ from passes.sharing import projected
 from passes.sharing.layers import Measured, WeightStack, measured
 from passes.sharing.pricing import place
 from passes.sharing.projected import Code, Projection
+from passes.sharing.signed_inputs import SignedInputs
 from passes.sharing.walking import collected
 
 _LEAST = 0.02
@@ -51,6 +52,18 @@ class ProjectingPass(LossyPass):
         super().__post_init__()
         check_known(self.op_types, OP_TYPES, self.name, "op_types")
 
+    @property
+    def spares_ends(self) -> bool:
+        """Whether the first and the last layers stay as they are."""
+        return False
+
+    def signs(self, own: Measured, ctx: Context) -> SignedInputs | Reason | None:
+        """Return what the inputs of a layer are compared with, if it is to read their signs.
+
+        A reason says why the layer stays as it is.
+        """
+        return None
+
     @abstractmethod
     def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return the forms that a layer may take, or why it can take none."""
@@ -72,15 +85,23 @@ class ProjectingPass(LossyPass):
         """
         weights = self._find(model, ctx)
         data = ctx if self.fit and ctx.has_data and weights else None
-        table = _table(self, model, measured(model, weights, data), data)
-        labels = {w.name: [n.label for n in w.nodes] for w in weights}
+        layers = []
+        for own in measured(model, weights, data):
+            signs = self.signs(own, ctx)
+            if isinstance(signs, Reason):
+                ctx.skip(own.layer.weight.nodes[0], signs.code, signs.why)
+            else:
+                layers.append((own, signs))
+        table = _table(self, model, layers, data)
+        names = [(own.layer.weight.name, own.layer.weight.nodes) for own, _ in layers]
+        labels = {name: [n.label for n in nodes] for name, nodes in names}
         proposal = TableProposal(labels, table, "bytes")
         proposal.least = _LEAST
         return proposal
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
-        rules = Rules(self.op_types, self.exclude, False, True, self.smallest)
+        rules = Rules(self.op_types, self.exclude, self.spares_ends, True, self.smallest)
         found = []
         for weight in collected(model, rules, ctx):
             codes = self.codes(WeightStack(weight))
@@ -123,11 +144,14 @@ def _inputs(model: Model) -> int:
 
 
 def _table(
-    item: ProjectingPass, model: Model, layers: Sequence[Measured], ctx: Context | None
+    item: ProjectingPass,
+    model: Model,
+    layers: Sequence[tuple[Measured, SignedInputs | None]],
+    ctx: Context | None,
 ) -> MoveTable:
     """Return the moves of every layer with what they cost, put right by trying them."""
     trials, moves = {}, {}
-    for own in layers:
+    for own, signs in layers:
         weight = own.layer.weight
         codes = item.codes(own.layer)
         assert not isinstance(codes, Reason)
@@ -138,16 +162,16 @@ def _table(
             rows.append((code, error))
             if ctx is not None:
                 trials[_key(weight, code)] = _trial(own, matrix, error)
-        moves[weight.name] = own, rows
+        moves[weight.name] = own, rows, signs
     times = tried(model, trials, ctx) if ctx is not None else None
     table = MoveTable()
-    for name, (own, rows) in moves.items():
+    for name, (own, rows, signs) in moves.items():
         weight, seen = own.layer.weight, own.view is not None
         readers = tuple(n.label for n in weight.nodes)
         table.add(Move(name, KEEP, "", 0.0, weight.array.nbytes, 0.0))
         for code, error in rows:
             factor = 1.0 if times is None else times.of(_key(weight, code))
-            edit = Projection(readers, place(weight), code, own.problem.curvature, seen)
+            edit = Projection(readers, place(weight), code, own.problem.curvature, seen, signs)
             nbytes = code.nbytes(own.layer)
             table.add(Move(name, code.method, code.setting, error * factor, nbytes, 0.0, edit=edit))
     table.drop_slower("bytes", "it takes no fewer bytes")

@@ -44,6 +44,7 @@ def walk(
     job: Callable[[str, E, Sequence[Node], dict[str, R]], Job],
     alone: Callable[[Model, E], R | None],
     others: Callable[[Model], Sequence[Job]] = lambda _: (),
+    prepare: Callable[[Model], None] = lambda _: None,
 ) -> tuple[Model, dict[str, Fit], dict[str, R]]:
     """Rewrite weights of a clone.
 
@@ -55,12 +56,14 @@ def walk(
             of it, returns what fits its layers.
         alone: Rewrites a weight by itself and says what became of it; None if there is none.
         others: Returns what else of the clone is fitted, where there are data.
+        prepare: Changes the clone before anything is fitted; the layers keep their labels.
 
     Returns:
         The clone, what fitting did by label, and what became of each part.
     """
     clone = model.clone()
     twins = twins_of(clone, model)
+    prepare(clone)
     by_label = {n.label: n for _, n in clone.nodes()}
     made: dict[str, R] = {}
     fits = {}

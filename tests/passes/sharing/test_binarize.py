@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ocompress.errors import OptionError
+from ocompress.errors import DataError, OptionError
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.pruning.prune import Prune
 from passes.sharing.binarize import Binarize
+from tests.build import Builder
 from tests.passes.pruning.on_data import Fake, error, run, weight_of
 from tests.passes.pruning.test_prune_with_data import net
 
@@ -103,3 +104,62 @@ def test_layers_behind_that_keep_their_weights_are_fitted() -> None:
 def test_what_excludes_each_other_is_refused() -> None:
     with pytest.raises(OptionError, match="planes and ternary exclude each other"):
         Binarize(planes=2, ternary=True)
+
+
+def chain(rank: int = 2) -> Model:
+    """Layers with a Relu, a pool and a Flatten between them."""
+    b = Builder(3)
+    x = b.input("x", ["n", 4, 8, 8])
+    h = b.op("Relu", b.op("Conv", x, b.weight(16, 4, 3, 3), b.weight(16), to="c0"))
+    h = b.op("Flatten", b.op("MaxPool", h, kernel_shape=[2, 2], strides=[2, 2]))
+    h = b.op("Relu", b.op("Gemm", h, b.weight(144, 24), b.weight(24), to="g1"))
+    if rank == 3:
+        h = b.op("Unsqueeze", h, b.const(np.array([1])))
+        h = b.op("Squeeze", b.op("MatMul", h, b.weight(24, 24), to="m"), b.const(np.array([1])))
+    b.output(b.op("Gemm", h, b.weight(24, 5), b.weight(5), to="y"), ["n", 5])
+    return b.model()
+
+
+def read_by(model: Model, label: str) -> list[str]:
+    """Return the operators before a layer, the nearest first."""
+    node = next(n for n in model.graph.nodes if n.label == label)
+    found = []
+    while (value := node.inputs[0]) is not None and value.producer is not None:
+        node = value.producer
+        found.append(node.op_type)
+    return found
+
+
+def test_inner_layers_read_signs_and_ends_stay() -> None:
+    model, outcome, ctx = binarized(chain(), activations=True)
+    assert outcome.counts == {"projections made": 1}
+    assert read_by(model, "g1") == ["Sign", "BatchNormalization", "Flatten", "MaxPool", "Conv"]
+    assert read_by(model, "y")[0] == "Relu"
+    for before, after in zip(chain().weights(), model.weights(), strict=False):
+        if before.shape in ((16, 4, 3, 3), (24, 5)):
+            assert len(np.unique(after)) == after.size
+    weight = next(w for w in model.weights() if w.shape == (144, 24))
+    assert all(len(np.unique(np.abs(column))) == 1 for column in weight.T)  # no inputs' numbers
+    assert ctx.diagnostics.declined("binarize") == {"first-layer": 1, "last-layer": 1}
+    assert 0.01 < error(chain(), model) < 0.35  # 0.55 with signs of what is not centred
+
+
+def test_ends_read_signs_if_asked_to() -> None:
+    model, outcome, _ = binarized(net(), activations=True, protect_ends=False, planes=2)
+    assert outcome.counts == {"projections made": 3}
+    assert [read_by(model, label)[0] for label in ("c0", "c1", "c3")] == ["Sign"] * 3
+    assert read_by(model, "c1")[2] == "Relu"  # the sum behind reads it, too
+    assert most_values(model) == 4
+
+
+def test_signs_need_channels_on_the_second_axis() -> None:
+    model, _, ctx = binarized(chain(3), activations=True)
+    assert read_by(model, "m")[0] == "Unsqueeze"
+    assert ctx.diagnostics.declined("binarize")["axis"] == 1
+
+
+def test_signs_need_data_and_a_fit() -> None:
+    with pytest.raises(DataError, match="needs calibration data"):
+        binarized(net(), data=False, activations=True)
+    with pytest.raises(OptionError, match="fit=false"):
+        Binarize(activations=True, fit=False)

@@ -234,6 +234,18 @@ def test_images_are_augmented() -> None:
 
 
 @needs_torch
+def test_gradients_pass_signs_of_activations() -> None:
+    passes = "binarize{activations=true smallest=64}"
+    model = net()
+    before, after = (tuned(model, p).model for p in (passes, f"{passes},tune{{epochs=30}}"))
+    assert apart(model, after) < 0.95 * apart(model, before)
+    kernels = [next(w for w in m.weights() if w.ndim == 4) for m in (before, after)]
+    assert np.abs(kernels[1] - kernels[0]).max() > 0.1 * np.abs(kernels[0]).max()
+    matrix = next(w for w in after.weights() if w.shape == (72, 24))
+    assert all(len(np.unique(np.abs(column))) == 1 for column in matrix.T)
+
+
+@needs_torch
 def test_signs_and_choices_move_unless_told_otherwise() -> None:
     for passes in ("binarize{planes=1 smallest=64 fit=false}", "cluster{bits=2 smallest=64}"):
         ends = [
