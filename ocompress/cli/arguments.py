@@ -190,8 +190,8 @@ Metric = Annotated[
         kind="METRIC",
         panel=BUDGET,
         text="Metric of --max-drop: expected (accuracy predicted by the original's "
-        "probabilities), agreement, accuracy, cosine, error, or module:function; auto goes "
-        "by the kind of output.",
+        "probabilities), agreement, accuracy, boxes, ctc, iou, cosine, error, relative, "
+        "OUTPUT=NAME, or module:function; auto goes by the kind of output.",
     ),
 ]
 MaxLatency = Annotated[

@@ -32,7 +32,13 @@ GateFile = Annotated[
 ]
 OwnMetric = Annotated[
     str,
-    valued("--metric", kind="METRIC", panel=BUDGET, text="Custom metric, module:function."),
+    valued(
+        "--metric",
+        kind="METRIC",
+        panel=BUDGET,
+        text="What is counted as lost: a name as for optimize, OUTPUT=NAME, or module:function. "
+        "Default: by the kind of output.",
+    ),
 ]
 Device = Annotated[
     str,

@@ -105,7 +105,8 @@ def optimize(
         max_drop: Loss of the metric that is allowed: 0.01 or `"1%"` is one percentage point.
             None limits lossy passes without a goal of their own to one point.
         metric: What is lost: `"auto"` (accuracy where there are labels, else the unit of each
-            output), `"expected"`, `"agreement"`, `"accuracy"`, `"cosine"`, `"error"`,
+            output), `"expected"`, `"agreement"`, `"accuracy"`, `"boxes"`, `"ctc"`, `"iou"`,
+            `"cosine"`, `"error"`, `"relative"`, `"OUTPUT=NAME"` for a single output,
             `"module:function"`, or such a function itself.
         confidence: One-sided confidence at which the loss has to be within `max_drop`.
         max_latency: GivenLimit on the median latency of a run: a ratio to the original's (`0.5`,
@@ -263,7 +264,7 @@ def _named(metric: str | Callable[..., Any]) -> str:
     name = getattr(metric, "__qualname__", "")
     if not callable(metric) or not name or "<" in name:
         msg = (
-            f"metric {metric!r} must be agreement, accuracy, module:function, or a function that "
+            f"metric {metric!r} must be a name, OUTPUT=NAME, module:function, or a function that "
             "stands by itself in a module"
         )
         raise UsageError(msg)

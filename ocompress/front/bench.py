@@ -16,6 +16,9 @@ from ocompress.pipeline import Guard, Instrument
 from ocompress.validation import AccuracyGuard, Measure
 from ocompress.validation.equivalence import RoundingEquivalence
 
+_MOST_OUTPUTS = 6
+"""Outputs of which it is said how they are counted."""
+
 
 class Bench:
     """The original and everything that results are judged by, opened once.
@@ -74,6 +77,14 @@ class Bench:
         self._said.add(sentence)
         for hook in self.hooks:
             hook.announce(sentence)
+
+    def announce_metric(self, guard: AccuracyGuard) -> None:
+        """Say what outputs were taken for; of many only the first ones."""
+        for sentence in guard.reasons[:_MOST_OUTPUTS]:
+            self.announce(sentence)
+        rest = len(guard.reasons) - _MOST_OUTPUTS
+        if rest > 0:
+            self.announce(f"{rest} more outputs are counted, see the report")
 
     def witness(self) -> RoundingEquivalence | None:
         """Return what exact passes are looked at on; says so if there is nothing."""

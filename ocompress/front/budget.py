@@ -13,7 +13,7 @@ from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
-from ocompress.validation import NAMES, AccuracyGuard, Metric, Named
+from ocompress.validation import AccuracyGuard, Metric, is_own, wanted_by
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
 """Factor and bytes by which a file may pass a limit on its size."""
@@ -31,8 +31,8 @@ class Budget:
         max_drop: Loss of the metric that is allowed, absolute: 0.01 or "1%" is one point of a
             hundred. None limits lossy passes without a goal of their own to one point.
         metric: What is lost: `auto` (accuracy where there are labels, else the unit of each
-            output), `expected`, `agreement`, `accuracy`, `cosine`, `error`, see
-            `ocompress.validation.measures`, or `module:function`.
+            output), `accuracy`, a unit (`ocompress.validation.measures`), `OUTPUT=UNIT` for single
+            outputs, separated by commas, or `module:function`.
         confidence: One-sided confidence at which the loss has to be within `max_drop`. None wants
             the estimate within it, and the upper end of its 95 % interval within twice of it.
         max_latency_ratio: Latency over the original's; measured only if the target is the host.
@@ -65,9 +65,8 @@ class Budget:
             if limit is not None and not 0 < limit < np.inf:
                 msg = f"{name.replace('_', ' ')} {limit} must be above 0"
                 raise OptionError(msg)
-        if ":" not in self.metric and self.metric not in NAMES:
-            msg = f"metric {self.metric!r} is none of {', '.join(NAMES)}, nor module:function"
-            raise OptionError(msg)
+        if not is_own(self.metric):
+            wanted_by(self.metric)
 
     def _read_drop(self, given: float | str) -> float:
         """Return a limit on the drop as a share.
@@ -85,7 +84,7 @@ class Budget:
         if not 0 <= number < np.inf:
             msg = f"max drop {text} must not be negative"
             raise OptionError(msg)
-        if number > 1 and ":" not in self.metric:
+        if number > 1 and not is_own(self.metric):
             meant = "" if percent else f"; for {text} points write {number / 100:g} or {text}%"
             msg = f"max drop {text} is above 100 percentage points, all there is to lose{meant}"
             raise OptionError(msg)
@@ -102,7 +101,7 @@ class Budget:
         Raises:
             UsageError: If it cannot be imported.
         """
-        return Metric.load(self.metric) if ":" in self.metric else None
+        return Metric.load(self.metric) if is_own(self.metric) else None
 
     def check_data(self, data: Dataset | None) -> None:
         """See that there are data to measure the metric on.
@@ -163,7 +162,7 @@ class Budget:
                     original,
                     data,
                     limit,
-                    metric=self.user_metric() or self._named,
+                    metric=self.user_metric() or self.metric,
                     confidence=self.confidence,
                     default=self.max_drop is None,
                     fitted=fitted,
@@ -191,10 +190,6 @@ class Budget:
             timed = profile(original, data=one, threads=threads, seconds=_SECONDS, memory=False)
             limits.append(self.max_latency_ms / timed.model.latency.p50_ms)
         return min(limits, default=None)
-
-    @property
-    def _named(self) -> Named:
-        return next(name for name in NAMES if name == self.metric)
 
     def _limit_for(self, passes: Sequence[Pass]) -> float | None:
         """Return the limit on the drop, the default one where a pass has nothing to go by."""

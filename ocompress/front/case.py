@@ -14,7 +14,7 @@ from ocompress.front.files import ModelLike, as_model, file_bytes
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model
-from ocompress.validation import Footprint, Gate, Metric
+from ocompress.validation import Footprint, Gate, Metric, Wanted, is_own, wanted_by
 from ocompress.validation.footprint import serialized_footprint
 
 _SECONDS = 2.5
@@ -29,7 +29,7 @@ class Case:
         reference: The original.
         candidate: What became of it.
         data: Evaluation data, None for structure only.
-        metric: The user's own metric.
+        metric: The user's own metric, or units of outputs that somebody asked for.
         gate: Limits to judge by.
         footprint: What the candidate takes, as far as the gate limits it.
     """
@@ -37,7 +37,7 @@ class Case:
     reference: Model
     candidate: Model
     data: Dataset | None
-    metric: Metric | None
+    metric: Metric | Wanted | None
     gate: Gate | None
     footprint: Footprint | None
 
@@ -85,16 +85,16 @@ def open_case(
     return Case(before, after, opened, own, limits, taken)
 
 
-def as_metric(metric: object) -> Metric | None:
-    """Return the user's own metric, None if there is none.
+def as_metric(metric: object) -> Metric | Wanted | None:
+    """Return the user's own metric, or units of outputs by name; None if there is neither.
 
     Raises:
-        UsageError: If it cannot be imported, or is no function.
+        UsageError: If it cannot be imported, or is no function and no name.
     """
     if metric is None or isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
-        return Metric.load(metric)
+        return Metric.load(metric) if is_own(metric) else wanted_by(metric)
     if not callable(metric):
         msg = f"metric must be module:function or a function, not {metric!r:.60}"
         raise UsageError(msg)

@@ -45,7 +45,8 @@ def validate(
         labels: A file of labels, or an array with one label a sample.
         samples: Use only the first so many samples.
         preprocess: The table for a folder of images.
-        metric: The user's own metric, `module:function` or the function.
+        metric: A unit (`iou`), units of single outputs (`boxes=boxes`), or the user's own metric,
+            `module:function` or the function.
         gate: Limits to judge by; one on latency makes this measure it.
         threads: Threads within an operator; 0 takes all cores.
         progress: Told after each feed, for each optimization level.

@@ -246,6 +246,7 @@ class _Job:
         if guard is not None:
             self.limit = guard.meaning
             self.bench.announce(f"limit: {guard.meaning}")
+            self.bench.announce_metric(guard)
             if guard.too_few:
                 self._own_remarks.append(guard.too_few)
         return guards

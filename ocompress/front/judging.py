@@ -18,6 +18,8 @@ from ocompress.validation import Measure, ValidationResult
 
 _FAR_OFF_DB = 10.0
 """SQNR of an output below which a result that no limit guards is remarked on, decibels."""
+_BESIDE = ("accuracy", "agreement", "cosine", "error")
+"""Metrics whose figures stand in every report: losses there are in the units of the outputs."""
 
 
 def judge(
@@ -48,7 +50,7 @@ def judge(
         "threads": request.threads,
         "domains": request.pipeline.domains(),
         "beside": samples.beside,
-        "measures": measures if request.budget.metric in ("auto", "expected") else {},
+        "measures": {} if request.budget.metric in _BESIDE else measures,
     }
     try:
         return validation.validate(original, written, data, metric=own, **how), []

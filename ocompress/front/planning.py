@@ -194,6 +194,7 @@ class _Session:
         if budget.max_drop is None:
             budget = replace(budget, max_drop=self._default_drop(split))
         guard = _accuracy(budget.guards(**self._guarding(split)))
+        bench.announce_metric(guard)
         bench.announce(
             f"plans are chosen on {split.held_out.samples} of the samples to fit to, which passes "
             "see only once the plan is made"

@@ -19,6 +19,7 @@ from ocompress.ir import fingerprint
 from ocompress.pipeline import all_passes
 from ocompress.profiling.environment import environment
 from ocompress.targets.sysroot import cache_folder
+from ocompress.validation import is_own
 
 
 def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
@@ -31,7 +32,7 @@ def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
         budget: The limits, that on the drop included.
         split: The samples that passes see, and those that plans are chosen on.
     """
-    if ":" in budget.metric:
+    if is_own(budget.metric):
         return Ledger(None)
     request, parts = bench.request, (split.fit, split.held_out)
     labels = [None if d.labels is None else np.asarray(d.labels).tolist() for d in parts]

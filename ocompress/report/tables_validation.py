@@ -21,6 +21,9 @@ from ocompress.validation import (
     ValidationResult,
 )
 
+_PLAIN = (LossUnit.EXPECTED, LossUnit.AGREEMENT)
+"""Units that need no reason."""
+
 
 def validation(found: ValidationResult, *, verbose: bool = False) -> Iterator[RenderableType]:
     """Return checks, outputs per optimization level, scores, and a closing line."""
@@ -133,6 +136,8 @@ def _place(output: OutputComparison, lost: Loss) -> str:
 def _lost(lost: Loss) -> str:
     unit = "sample" if lost.count == 1 else "samples"
     found = f"lost {points_text(lost.drop)} over {lost.count} {unit}"
+    if lost.why and lost.unit not in _PLAIN:
+        found += f" ({lost.why})"
     if lost.temperature == 1:
         return found
     return f"{found}, corrected by labels (temperature {lost.temperature:.2f})"

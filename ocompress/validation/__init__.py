@@ -3,11 +3,11 @@
 from ocompress.validation.accuracy_guard import AccuracyGuard
 from ocompress.validation.across import validate_on
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
-from ocompress.validation.drops import NAMES, Named
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
+from ocompress.validation.naming import AUTO, NAMES, Wanted, is_own, wanted_by
 from ocompress.validation.result import (
     Check,
     Interval,
@@ -21,6 +21,7 @@ from ocompress.validation.result import (
 from ocompress.validation.validate import validate
 
 __all__ = [
+    "AUTO",
     "NAMES",
     "AccuracyGuard",
     "Check",
@@ -35,11 +36,13 @@ __all__ = [
     "MachineComparison",
     "Measure",
     "Metric",
-    "Named",
     "OutputComparison",
     "ScoreComparison",
     "ValidationResult",
+    "Wanted",
     "WorstSample",
+    "is_own",
     "validate",
     "validate_on",
+    "wanted_by",
 ]

@@ -11,7 +11,7 @@ from ocompress.io.dataset import Dataset
 from ocompress.ir import Model
 from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Limit, Verdict
-from ocompress.validation.drops import Drop, Meter, Named, make_meter
+from ocompress.validation.drops import Drop, Meter, make_meter
 from ocompress.validation.intervals import samples_needed
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
@@ -21,7 +21,8 @@ CONFIDENCE = 0.95
 _BOUND = 2.0
 _COIN_FLIPS = 5.0
 """Decisions that differ are several times as many as those that become wrong: a default limit on
-agreement is as much larger as one on accuracy."""
+agreement, with texts, masks and boxes of the original's too, is as much larger as one on
+accuracy."""
 _SPENT = 0.5
 """Part of a limit on expected accuracy that may be spent. Probabilities of nets that were trained
 with smoothed labels or mixed samples are closer to each other than they should be, and samples that
@@ -52,7 +53,7 @@ class AccuracyGuard:
         data: Dataset,
         max_drop: float,
         *,
-        metric: Named | Metric = "auto",
+        metric: str | Metric = "auto",
         confidence: float | None = None,
         default: bool = False,
         fitted: Dataset | None = None,
@@ -65,7 +66,7 @@ class AccuracyGuard:
             data: Feeds that nothing was fitted to, with labels where the metric needs them.
             max_drop: Largest loss allowed, in units of the metric: a share of the samples for
                 expected accuracy, agreement and accuracy.
-            metric: A named metric, see `ocompress.validation.measures`, or the user's own.
+            metric: What `--metric` may say, see `ocompress.validation.naming`, or the user's own.
             confidence: One-sided confidence at which the loss is within the limit.
             default: Whether nobody asked for the limit: then passes with a goal of their own are
                 not limited.
@@ -84,7 +85,7 @@ class AccuracyGuard:
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
-        if default and self._meter.noun == LossUnit.AGREEMENT.noun:
+        if default and self._meter.counts_flips:
             self.max_drop = _COIN_FLIPS * max_drop
         self._samples = data.samples
         expected = self._meter.noun == LossUnit.EXPECTED.noun
@@ -112,6 +113,11 @@ class AccuracyGuard:
         whose = " (the default; set another with --max-drop)" if self.default else ""
         kept = "" if self._budget == self.max_drop else ", of which half is kept as a reserve"
         return f"at most {points:.3g} {unit} of {self.noun}{sure}{kept}{whose}"
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """How each output is counted and why, one sentence each; none where a score is."""
+        return self._meter.reasons
 
     @property
     def limit(self) -> float:

@@ -20,6 +20,7 @@ from ocompress.validation.device_result import DeviceValidation, Flips, MachineC
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.metric import Metric
+from ocompress.validation.naming import Wanted
 from ocompress.validation.sources import LiveSource
 from ocompress.validation.validate import validate
 
@@ -32,7 +33,7 @@ def validate_on(
     candidate: Model,
     data: Dataset,
     *,
-    metric: Metric | None = None,
+    metric: Metric | Wanted | None = None,
     gate: Gate | None = None,
     footprint: Footprint | None = None,
     threads: int = 1,
@@ -48,7 +49,7 @@ def validate_on(
         reference: The original.
         candidate: What became of it.
         data: Evaluation data.
-        metric: The user's own metric.
+        metric: As for `validate`.
         gate: Limits to judge by.
         footprint: As for `validate`; of the host, not of the device.
         threads: Threads within an operator, on both machines.

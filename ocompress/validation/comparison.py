@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ocompress.ir import Model
 from ocompress.runtime import Level
+from ocompress.validation.choosing import choose_measures
 from ocompress.validation.decisions import DecisionRule, agree
 from ocompress.validation.intervals import wilson
 from ocompress.validation.losses import LossSum
-from ocompress.validation.measures import Measure, choose_measures
+from ocompress.validation.measures import LossUnit, Measure
+from ocompress.validation.naming import AUTO, Wanted
 from ocompress.validation.numeric import NumericSum
 from ocompress.validation.result import (
     Interval,
@@ -22,6 +24,8 @@ from ocompress.validation.result import (
     ScoreComparison,
     WorstSample,
 )
+
+Outputs = Mapping[str, np.ndarray]
 
 MOST_WORST = 5
 """Worst samples that are kept."""
@@ -48,16 +52,20 @@ class OutputSum:
         self._lost = LossSum(self.measure)
 
     def update(
-        self, reference: np.ndarray, candidate: np.ndarray, first: int, samples: int
+        self, references: Outputs, candidates: Outputs, first: int, samples: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Take in one feed: arrays [samples, ...], or a single result of any shape.
+        """Take in all outputs of one feed: arrays [samples, ...], or single results of any shape.
 
         Returns:
             Decibels per sample (or a single one), and shares of equal decisions, all 1 where the
             output decides nothing.
         """
+        reference, candidate = references[self.name], candidates[self.name]
         ratios = self.numbers.update(reference, candidate, first, samples)
-        self._lost.update(self.measure.prepare(reference), candidate, samples)
+        counted = self.measure.of(self.name, references) if self.measure.counts else None
+        if counted is not None:
+            other = self.measure.of(self.name, candidates)
+            self._lost.update(self.measure.prepare(counted), other, samples)
         rule = self.measure.rule
         if rule is None:
             return ratios, np.ones(len(ratios))
@@ -69,7 +77,8 @@ class OutputSum:
 
     def beside(self, reference: np.ndarray, samples: int) -> None:
         """Take in the reference's output, [samples, ...], where the candidate does not run."""
-        self._lost.beside(self.measure.prepare(reference), samples)
+        if self.measure.unit is LossUnit.EXPECTED and self.measure.counts:
+            self._lost.beside(self.measure.prepare(reference), samples)
 
     def result(self) -> OutputComparison:
         """Return the comparison."""
@@ -104,30 +113,33 @@ class Comparer:
     Attributes:
         model: The reference, whose graph tells what kind its outputs are.
         measures: How the loss of outputs is counted, where that is known.
+        wanted: How somebody asked that it is counted, where it is not known.
     """
 
     model: Model
     measures: dict[str, Measure] = field(default_factory=dict)
+    wanted: Wanted = AUTO
     _outputs: dict[str, OutputSum] = field(default_factory=dict)
     _worst: list[tuple[float, int, str, bool]] = field(default_factory=list)
 
     def update(
         self,
-        reference: dict[str, np.ndarray],
-        candidate: dict[str, np.ndarray],
+        reference: Outputs,
+        candidate: Outputs,
         first: int,
         samples: int,
     ) -> None:
         """Take in one feed's outputs; `first` is the index of its first sample."""
         if not self.measures.keys() >= reference.keys():
-            self.measures = {**choose_measures(self.model, reference), **self.measures}
+            chosen = choose_measures(self.model, reference, self.wanted)
+            self.measures = {**chosen, **self.measures}
         lowest = [(np.inf, "")] * samples
         agrees = np.ones(samples, bool)
-        for name, array in reference.items():
+        for name in reference:
             if name not in candidate:
                 continue
             output = self._outputs.setdefault(name, OutputSum(name, self.measures[name]))
-            ratios, shares = output.update(array, candidate[name], first, samples)
+            ratios, shares = output.update(reference, candidate, first, samples)
             if len(ratios) == len(shares) == samples:
                 lowest = [min(old, (r, name)) for old, r in zip(lowest, ratios, strict=True)]
                 agrees &= shares == 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,19 +12,17 @@ from ocompress.errors import DataError
 from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Level
+from ocompress.validation.choosing import choose_measures
 from ocompress.validation.decisions import as_float, is_float
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.losses import LossSum, worst
-from ocompress.validation.measures import LossUnit, Measure, as_named, choose_measures
+from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
+from ocompress.validation.naming import AUTO, Wanted, fit, wanted_by
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import LiveSource, OutputShelf
 from ocompress.validation.temperature import corrected
-
-Named = Literal["auto", "expected", "agreement", "accuracy", "cosine", "error"]
-NAMES: tuple[Named, ...] = ("auto", "expected", "agreement", "accuracy", "cosine", "error")
-"""Metrics with a name; others are `module:function`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,10 @@ class Meter(Protocol):
 
     noun: str
     """What is measured, for people."""
+    counts_flips: bool
+    """Whether all that differs from the original counts in full, likely or not."""
+    reasons: Sequence[str]
+    """How each output is counted and why, one sentence each; none where a score is."""
 
     def drop(self, candidate: Model, confidence: float) -> Drop:
         """Run a candidate.
@@ -69,9 +71,7 @@ class Meter(Protocol):
         ...
 
 
-def make_meter(
-    reference: Model, data: Dataset, metric: Named | Metric, *, threads: int = 1
-) -> Meter:
+def make_meter(reference: Model, data: Dataset, metric: str | Metric, *, threads: int = 1) -> Meter:
     """Make the meter of a metric; `auto` takes accuracy where every sample has a label.
 
     Asked for by name, accuracy is that of the samples that have one.
@@ -79,21 +79,25 @@ def make_meter(
     Args:
         reference: The original; it runs once.
         data: What is judged on.
-        metric: A named metric, or the user's own.
+        metric: What `--metric` may say (`ocompress.validation.naming`), or the user's own.
         threads: Threads within an operator; 0 takes all cores.
 
     Raises:
+        OptionError: If there is no metric of that name.
         DataError: If the data do not fit the reference, or the metric its outputs.
         RuntimeFailureError: If the reference cannot be loaded or run.
     """
-    if isinstance(metric, Metric) or metric == "accuracy":
+    if isinstance(metric, Metric):
         return ScoreMeter(reference, data, metric, threads)
+    wanted = wanted_by(metric)
+    if wanted is None:
+        return ScoreMeter(reference, data, "accuracy", threads)
     if metric == "auto" and _has_all_labels(data):
         try:
             return ScoreMeter(reference, data, "accuracy", threads)
         except DataError:
             pass  # labels of something else, nobody asked for them
-    return LossMeter(reference, data, None if metric == "auto" else LossUnit(metric), threads)
+    return LossMeter(reference, data, wanted, threads)
 
 
 def _has_all_labels(data: Dataset) -> bool:
@@ -111,9 +115,9 @@ class LossMeter:
     """
 
     def __init__(
-        self, reference: Model, data: Dataset, unit: LossUnit | None, threads: int = 1
+        self, reference: Model, data: Dataset, wanted: Wanted = AUTO, threads: int = 1
     ) -> None:
-        """Run the reference over the data once; `unit` None leaves it to the outputs."""
+        """Run the reference over the data once; what is wanted may be left to the outputs."""
         self._data, self._threads = data, threads
         self._kept = OutputShelf()
         self._measures: dict[str, Measure] = {}
@@ -121,12 +125,19 @@ class LossMeter:
         for feeds in data:
             outputs = source.outputs(feeds)
             if not self._measures:
-                self._measures = self._choose(reference, outputs, unit)
+                self._measures = self._choose(reference, outputs, wanted)
+            found = {n: m.of(n, outputs) for n, m in self._measures.items() if m.counts}
             self._kept.put(
-                {n: m.prepare(outputs[n]) for n, m in self._measures.items() if n in outputs}
+                {n: self._measures[n].prepare(a) for n, a in found.items() if a is not None}
             )
         self._sums = self._watched()
-        self.noun = " or ".join(sorted({total.unit.noun for total in self._sums.values()}))
+        units = {total.unit for total in self._sums.values()}
+        self.noun = " or ".join(sorted(unit.noun for unit in units))
+        self.counts_flips = all(unit.counts_flips for unit in units)
+        self.reasons: Sequence[str] = [
+            f"output {name!r} is counted by {total.unit}: {total.counted.why}"
+            for name, total in self._sums.items()
+        ]
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -135,13 +146,13 @@ class LossMeter:
 
     def drop(self, candidate: Model, confidence: float) -> Drop:
         """Return the largest loss of any output; see `Meter.drop`."""
-        sums = {name: LossSum(measure) for name, measure in self._measures.items()}
+        sums = self._begin()
         source = LiveSource(candidate, Level.ALL, self._threads)
         for feeds, kept in zip(self._data, self._kept, strict=True):
             outputs = source.outputs(feeds)
             samples = samples_in(self._data, feeds)
             for name, prepared in kept.items():
-                sums[name].update(prepared, outputs.get(name), samples)
+                sums[name].update(prepared, self._measures[name].of(name, outputs), samples)
         found = [loss for total in sums.values() for loss in total.results(confidence)]
         most = worst(found)
         assert most is not None  # there is a measure, and there are data
@@ -150,33 +161,27 @@ class LossMeter:
 
     def margin(self) -> float:
         """Return what the flip of a sample that is near to one costs."""
-        units = (LossUnit.EXPECTED, LossUnit.AGREEMENT)
-        return max((s.margin for s in self._sums.values() if s.unit in units), default=0.0)
+        return max((s.margin for s in self._sums.values() if s.unit.is_share), default=0.0)
+
+    def _begin(self) -> dict[str, LossSum]:
+        return {name: LossSum(m) for name, m in self._measures.items() if m.counts}
 
     def _watched(self) -> dict[str, LossSum]:
         """Return what is known of the original's own outputs."""
-        sums = {name: LossSum(measure) for name, measure in self._measures.items()}
+        sums = self._begin()
         for feeds, kept in zip(self._data, self._kept, strict=True):
             for name, prepared in kept.items():
                 sums[name].watch(prepared, samples_in(self._data, feeds))
         return sums
 
     def _choose(
-        self, reference: Model, outputs: dict[str, np.ndarray], unit: LossUnit | None
+        self, reference: Model, outputs: dict[str, np.ndarray], wanted: Wanted
     ) -> dict[str, Measure]:
-        found = choose_measures(reference, outputs)
-        if not found:
+        if not outputs:
             msg = "no output of the model is a tensor, so nothing can be measured"
             raise DataError(msg)
-        if unit is not None:
-            kinds = ", ".join(f"{name}: {m.unit}" for name, m in found.items())
-            found = as_named(found, unit)
-            if not found:
-                msg = (
-                    f"metric {unit.value!r} fits no output of the model ({kinds}); leave --metric "
-                    "out, or give module:function"
-                )
-                raise DataError(msg)
+        found = choose_measures(reference, outputs, wanted)
+        fit(wanted, found, choose_measures(reference, outputs))
         return corrected(reference, self._data, lambda _: found, self._threads) or found
 
 
@@ -189,6 +194,8 @@ class ScoreMeter:
         """Run the reference over the data once."""
         self._data, self._metric, self._threads = data, metric, threads
         self.noun = metric.name if isinstance(metric, Metric) else metric
+        self.counts_flips = False
+        self.reasons: Sequence[str] = ()
         self._accuracy = None if isinstance(metric, Metric) else self._labels()
         self._within_unit = True
         self._kept = OutputShelf()

@@ -8,7 +8,7 @@
 | `max_mean_abs_error` | mean absolute error of each output |
 | `max_relative_error` | mean absolute error over mean absolute reference of each output |
 | `min_agreement` | share of samples with the same decision, each output, 0 to 1 |
-| `max_drop` | loss of the metric if one is given, else of accuracy if all samples have labels, else of each output in its unit (expected accuracy, cosine, variance) |
+| `max_drop` | loss of the metric if one is given, else of accuracy if all samples have labels, else of each output in its unit (expected accuracy, boxes, texts, masks, cosine, variance) |
 | `min_level_sqnr_db` | the candidate unoptimized against itself optimized by ONNX Runtime, each output |
 | `max_size_ratio` | bytes of the candidate over bytes of the reference |
 | `max_latency_ratio` | median latency of the candidate over the reference's |

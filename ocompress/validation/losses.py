@@ -13,6 +13,7 @@ from ocompress.validation.exchange import Exchange
 from ocompress.validation.intervals import mean_interval
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.result import Interval, Loss
+from ocompress.validation.tally import Matching, Tally
 
 _SELDOM = 0.05
 """A probability that is on one side of a half more rarely than this decides nothing."""
@@ -37,6 +38,8 @@ class LossSum:
     _spreads: list[Spread] = field(init=False)
     _instead: LossSum | None = field(init=False, default=None)
     _exchange: Exchange = field(default_factory=Exchange)
+    _tallies: list[Tally] = field(default_factory=list)
+    _own: list[np.ndarray] = field(default_factory=list)
     _fired: float = 0.0
     _sure: float = 0.0
     _decided: int = 0
@@ -58,11 +61,18 @@ class LossSum:
     @property
     def unit(self) -> LossUnit:
         """What the loss is counted in, as far as was seen."""
-        return self.measure.unit if self._instead is None else self._counting.measure.unit
+        return self.counted.unit
+
+    @property
+    def counted(self) -> Measure:
+        """How the loss is counted, as far as was seen."""
+        return self._counting.measure
 
     @property
     def _counting(self) -> LossSum:
         """The sum that counts: the other one where probabilities are not to be believed."""
+        if self._instead is not None and self.measure.matching is not None:
+            return self if any(own.any() for own in self._own) or not self._own else self._instead
         if self._instead is None or not self._decided:
             return self
         believed = self.decides and self._sure / self._decided >= _BELIEVED
@@ -79,6 +89,9 @@ class LossSum:
         unit = self.measure.unit
         if self._instead is not None:
             self._instead.update(self.measure.decided_by(prepared), candidate, samples)
+        if self.measure.matching is not None:
+            self._match(self.measure.matching, prepared, candidate, samples)
+            return
         if unit is LossUnit.ERROR:
             for spread in self._spreads:
                 spread.update(prepared)
@@ -92,8 +105,23 @@ class LossSum:
             self._exchange.update(prepared, scores, self.measure.temperature, samples)
         self.watch(prepared, samples)
 
+    def _match(
+        self, matching: Matching, prepared: np.ndarray, candidate: np.ndarray | None, samples: int
+    ) -> None:
+        if candidate is None:
+            found = Tally.of_nothing(matching.own(prepared, samples))
+        else:
+            found = matching.compare(prepared, matching.prepare(candidate), samples)
+        self._tallies.append(found)
+        self._own.append(found.own)
+
     def watch(self, prepared: np.ndarray, samples: int) -> None:
         """Take in the original's output, [samples, ...], for what a flip would cost."""
+        if self.measure.matching is not None:
+            self._own.append(self.measure.matching.own(prepared, samples))
+            if self._instead is not None:
+                self._instead.watch(self.measure.decided_by(prepared), samples)
+            return
         self._margins.append(self.measure.margins(prepared, samples))
         if self.measure.unit is LossUnit.EXPECTED:
             best = np.nan_to_num(prepared.max(-1))
@@ -108,22 +136,47 @@ class LossSum:
             confidence: One-sided confidence of the interval's upper end; None gives the two-sided
                 95 % of reports.
         """
-        if not self._losses:
+        if not self._losses and not self._tallies:
             return []
         if self._counting is not self:
             return self._counting.results(confidence)
+        if self._tallies:
+            return self._matched(confidence)
         losses = np.concatenate(self._losses, axis=1)
         if self.measure.unit is LossUnit.EXPECTED:
             losses = self._exchange.losses(losses[0])[None]
         if self.measure.unit is LossUnit.ERROR:
             losses = losses / np.array([[s.variance] for s in self._spreads])
-        bounded = self.measure.unit in (LossUnit.EXPECTED, LossUnit.AGREEMENT)
-        margin = self.margin if bounded else None
+        margin = self.margin if self.measure.unit.is_share else None
+        return self._losses_of(losses, margin, confidence)
+
+    def _losses_of(
+        self, losses: np.ndarray, margin: float | None, confidence: float | None
+    ) -> list[Loss]:
+        """Return the mean of each part of [parts, samples]."""
+        measure = self.measure
         return [
-            Loss(part.name, self.measure.unit.value, found, len(row), self.measure.temperature)
-            for part, row in zip(self.measure.parts, losses, strict=True)
+            Loss(part.name, measure.unit.value, found, len(row), measure.temperature, measure.why)
+            for part, row in zip(measure.parts, losses, strict=True)
             for found in [mean_interval(row, margin, confidence)]
         ]
+
+    def _matched(self, confidence: float | None) -> list[Loss]:
+        """Return sums of what was lost over sums of all there is, the mean over cells or by part.
+
+        A sample's share of the whole sum, times the number of samples, is its loss: the mean of
+        these is the ratio of the sums.
+        """
+        lost, whole, own = (
+            np.concatenate([getattr(t, name) for t in self._tallies], axis=1)
+            for name in ("lost", "whole", "own")
+        )
+        there = own.sum(1) > 0
+        totals = np.where(there, whole.sum(1), 1.0)[:, None]
+        losses = np.where(there[:, None], lost * (lost.shape[1] / totals), 0.0)
+        if self.measure.unit.is_share:
+            return self._losses_of(losses[there].mean(0)[None], self.margin, confidence)
+        return self._losses_of(losses, None, confidence)
 
     def beside(self, prepared: np.ndarray, samples: int) -> None:
         """Take in the original's output, [samples, ...], where the candidate does not run."""
@@ -139,6 +192,10 @@ class LossSum:
         """What a flip would cost, on average, of the samples that are the nearest to one."""
         if self._counting is not self:
             return 1.0
+        if self.measure.matching is not None:
+            own = np.concatenate(self._own, axis=1)
+            totals = own.sum(1)[own.sum(1) > 0]
+            return min(1.0, float((own.shape[1] / totals).mean()))
         margins = np.sort(np.concatenate(self._margins))
         return float(margins[: max(1, round(len(margins) * _LOWEST))].mean())
 

@@ -7,7 +7,11 @@
 | one probability that fires now and then | `expected` | the same, of two classes |
 | integers, booleans, text | `agreement` | share of values that are not equal |
 | embeddings | `cosine` | one minus the cosine of each row |
+| objects of a detector | `boxes` | one minus F1 of objects of both, see `boxes` |
+| texts spelled step by step | `ctc` | edit distance over the length, see `texts` |
+| masks, one or of classes | `iou` | one minus intersection over union, see `masks` |
 | everything else, part by part | `error` | squared error over the part's own variance |
+| the same, where asked for | `relative` | mean absolute error over mean absolute value |
 
 With p the probabilities of the original and q what the candidate decides, the drop of accuracy to
 be expected is mean(p[argmax p] - p[q]) if the original is calibrated. It follows the true drop,
@@ -18,20 +22,19 @@ Neural Networks, 2017) corrects an original that is surer, or less sure, than it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 
-from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
-from ocompress.analysis.output_parts import OutputPart, parts_of
+from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding
+from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.rows import by_sample, row_count
-from ocompress.ir import Model
-from ocompress.validation.decisions import DecisionRule, Kind, agree, as_float, is_float
+from ocompress.validation.box_layouts import joined as join_columns
+from ocompress.validation.decisions import DecisionRule, Kind, agree, as_float
+from ocompress.validation.tally import Matching
 
-_EMBEDDING = 64
-"""Least extent of the last axis of what is taken for an embedding."""
 _TINY = 1e-12
 
 
@@ -42,6 +45,10 @@ class LossUnit(StrEnum):
     AGREEMENT = "agreement"
     COSINE = "cosine"
     ERROR = "error"
+    BOXES = "boxes"
+    CTC = "ctc"
+    IOU = "iou"
+    RELATIVE = "relative"
 
     @property
     def noun(self) -> str:
@@ -51,7 +58,21 @@ class LossUnit(StrEnum):
             LossUnit.AGREEMENT: "agreement",
             LossUnit.COSINE: "cosine similarity",
             LossUnit.ERROR: "explained variance",
+            LossUnit.BOXES: "F1 of boxes",
+            LossUnit.CTC: "character accuracy",
+            LossUnit.IOU: "IoU of masks",
+            LossUnit.RELATIVE: "relative accuracy",
         }[self]
+
+    @property
+    def counts_flips(self) -> bool:
+        """Whether all that differs from the original counts in full, likely or not."""
+        return self in (LossUnit.AGREEMENT, LossUnit.BOXES, LossUnit.CTC, LossUnit.IOU)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the loss is of samples or things that are either lost or not."""
+        return self.counts_flips or self is LossUnit.EXPECTED
 
 
 @dataclass(frozen=True)
@@ -64,8 +85,12 @@ class Measure:
         seeding: What kind of output it is.
         parts: Parts that are counted each by itself.
         temperature: What logarithms of probabilities are divided by.
-        instead: How it is counted where its probabilities are not to be believed, or its decision
-            hardly ever goes one of the two ways.
+        instead: How it is counted where its probabilities are not to be believed, its decision
+            hardly ever goes one of the two ways, or the original finds nothing that could be lost.
+        matching: How texts, masks, boxes or numbers are compared, None for other units.
+        joined: Outputs whose columns are put together to be compared; empty for the output alone.
+        counts: Whether it is counted at all: scores of boxes are, with the boxes.
+        why: What the unit was chosen by, for people.
     """
 
     unit: LossUnit
@@ -74,6 +99,22 @@ class Measure:
     parts: tuple[OutputPart, ...] = field(default=(OutputPart(),))
     temperature: float = 1.0
     instead: Measure | None = None
+    matching: Matching | None = None
+    joined: tuple[str, ...] = ()
+    counts: bool = True
+    why: str = ""
+
+    def of(self, name: str, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Return what is compared of a run's outputs, None if it is not there.
+
+        Args:
+            name: The output that the measure is of.
+            outputs: All of the run.
+        """
+        if not self.joined:
+            return outputs.get(name)
+        parts = [outputs[n] for n in self.joined if n in outputs]
+        return join_columns(parts) if len(parts) == len(self.joined) else None
 
     def prepare(self, reference: np.ndarray) -> np.ndarray:
         """Return what a candidate's output will be compared with.
@@ -83,8 +124,10 @@ class Measure:
 
         Returns:
             Probabilities with the classes last, float32 [samples, ..., classes], for `expected`;
-            decisions for `agreement`; else the output itself.
+            decisions for `agreement`; what a matching compares; else the output itself.
         """
+        if self.matching is not None:
+            return self.matching.prepare(reference)
         if self.unit is LossUnit.AGREEMENT:
             return self._decided(reference)
         if self.unit is not LossUnit.EXPECTED:
@@ -140,6 +183,8 @@ class Measure:
 
     def decided_by(self, prepared: np.ndarray) -> np.ndarray:
         """Return what the measure that counts instead is given, of [samples, ..., classes]."""
+        if self.matching is not None:
+            return prepared
         assert self.rule is not None
         if self.rule.kind is Kind.THRESHOLD:
             return np.asarray(prepared[..., 1])
@@ -176,68 +221,6 @@ class Measure:
         got = np.take_along_axis(p, np.where(known, decided, 0)[..., None], -1)[..., 0]
         lost = np.where(known, best - got, best)  # what decides nothing is right in no case
         return _per_sample(np.asarray(lost, np.float64), samples)
-
-
-def choose_measures(model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str, Measure]:
-    """Choose how the loss of each output is counted.
-
-    Args:
-        model: The original.
-        outputs: What it makes of the first feed.
-    """
-    known = {v.name for v in model.graph.outputs}
-    real = {n: array for n, array in outputs.items() if n in known and is_float(array)}
-    kinds = choose(model, {n: as_float(a) for n, a in real.items()}, {})
-    return {
-        name: _measure_of(as_float(array), kinds[name])
-        if name in real
-        else (
-            Measure(LossUnit.ERROR)
-            if is_float(array)
-            else Measure(LossUnit.AGREEMENT, DecisionRule(Kind.EQUAL))
-        )
-        for name, array in outputs.items()
-    }
-
-
-def as_named(measures: Mapping[str, Measure], unit: LossUnit) -> dict[str, Measure]:
-    """Return the measures of those outputs that can be counted in a unit somebody asked for."""
-    found = {}
-    for name, measure in measures.items():
-        decides = measure.rule is not None
-        if unit is LossUnit.AGREEMENT and decides:
-            found[name] = replace(measure, unit=unit, instead=None)
-        elif unit is LossUnit.EXPECTED and measure.unit is unit:
-            found[name] = replace(measure, instead=None)
-        elif unit in (LossUnit.COSINE, LossUnit.ERROR) and measure.seeding is not None:
-            found[name] = replace(measure, unit=unit, rule=None, instead=None)
-    return found
-
-
-def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
-    if isinstance(seeding, Joined):
-        return Measure(LossUnit.ERROR, None, seeding, parts_of(output, seeding))
-    if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
-        parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
-        if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
-            rule = DecisionRule(Kind.TOP_1, seeding.axis)
-            agreement = Measure(LossUnit.AGREEMENT, rule, seeding)
-            return Measure(LossUnit.EXPECTED, rule, seeding, instead=agreement)
-        return Measure(LossUnit.ERROR, None, seeding, parts)
-    parts = parts_of(output, seeding)
-    error = Measure(LossUnit.ERROR, None, seeding, parts)
-    if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
-        return Measure(LossUnit.EXPECTED, DecisionRule(Kind.THRESHOLD), seeding, instead=error)
-    wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
-    if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
-        return Measure(LossUnit.COSINE, None, seeding)
-    return error
-
-
-def _is_mixed(output: np.ndarray, parts: Sequence[OutputPart]) -> bool:
-    """Whether an output is boxes beside scores rather than logits, of which one may stick out."""
-    sizes = [len(p.channels) for p in parts if p.channels is not None]
-    return output.ndim > 2 and len(sizes) > 1 and min(sizes) > 1
 
 
 def _per_sample(values: np.ndarray, samples: int) -> np.ndarray:

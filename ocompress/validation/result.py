@@ -51,11 +51,13 @@ class Loss(Finding):
 
     Attributes:
         part: Channels that are counted by themselves (`0..3`), empty for the whole output.
-        unit: `expected`, `agreement`, `cosine` or `error`, see `ocompress.validation.measures`.
+        unit: `expected`, `agreement`, `cosine`, `error`, `boxes`, `ctc`, `iou` or `relative`, see
+            `ocompress.validation.measures`.
         drop: The loss, 0 for none, with its interval.
         count: Samples.
         temperature: What the original's scores were divided by, as labels of some samples tell; 1
             where no labels do.
+        why: What the unit was chosen by, for people.
     """
 
     part: str
@@ -63,6 +65,7 @@ class Loss(Finding):
     drop: Interval
     count: int
     temperature: float = 1.0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Level
+from ocompress.validation.choosing import choose_measures
 from ocompress.validation.collapse import Collapse, collapse_check
 from ocompress.validation.comparison import Comparer
-from ocompress.validation.measures import Measure, choose_measures
+from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
+from ocompress.validation.naming import AUTO, Wanted, fit
 from ocompress.validation.result import Check, LevelResult, OutputComparison
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import (
@@ -101,8 +103,10 @@ class Runner:
         metric: Metric | None,
         levels: Sequence[Level],
         measures: Mapping[str, Measure] | None = None,
+        wanted: Wanted = AUTO,
     ) -> None:
         """Get ready; nothing is loaded yet."""
+        self._wanted = wanted
         self._measures = dict(measures or {})
         self._data = data
         self._metric = metric
@@ -158,9 +162,9 @@ class Runner:
         source = shelf(reference, level)
         self._watched = [Collapse(reference) for _ in self._runs]
         self._remarks += self._watched[0].remarks()
-        self._between = Comparer(reference, dict(measures))
+        self._between = Comparer(reference, dict(measures), self._wanted)
         for run in self._runs:
-            run.comparer = Comparer(reference, dict(measures))
+            run.comparer = Comparer(reference, dict(measures), self._wanted)
             run.open(candidate, live if run is self._runs[-1] else shelf)
         first = 0
         for feeds in self._data:
@@ -186,11 +190,14 @@ class Runner:
         given = self._measures
 
         def chosen(outputs: Outputs) -> dict[str, Measure]:
-            return {**choose_measures(reference, outputs), **given}
+            return {**choose_measures(reference, outputs, self._wanted), **given}
 
         return corrected(reference, self._data, chosen, threads) or given
 
     def _first(self, reference: Model, outputs: Outputs, samples: int) -> None:
+        if self._wanted != AUTO:
+            found = choose_measures(reference, outputs, self._wanted)
+            fit(self._wanted, found, choose_measures(reference, outputs))
         for value in reference.graph.outputs:
             if value.name not in outputs:
                 self._remarks.append(f"output {value.name!r} is not a tensor and was not compared")

@@ -12,6 +12,7 @@ from ocompress.validation.gate import Gate
 from ocompress.validation.gating import judge
 from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
+from ocompress.validation.naming import AUTO, Wanted
 from ocompress.validation.result import Check, ValidationResult
 from ocompress.validation.runs import Comparison, LevelRun, Runner
 from ocompress.validation.sources import SourceOpener, live_opener
@@ -23,7 +24,7 @@ def validate(
     candidate: Model,
     data: Dataset | None = None,
     *,
-    metric: Metric | None = None,
+    metric: Metric | Wanted | None = None,
     levels: Sequence[Level] = (Level.ALL, Level.DISABLED),
     gate: Gate | None = None,
     footprint: Footprint | None = None,
@@ -39,7 +40,7 @@ def validate(
         reference: The original.
         candidate: What became of it.
         data: Evaluation data, with labels for task accuracy; None checks the structure only.
-        metric: The user's own metric.
+        metric: The user's own metric, or units of outputs that somebody asked for.
         levels: Optimization levels of ONNX Runtime to run the candidate at; the reference runs
             once, at the first.
         gate: Limits to judge by.
@@ -64,7 +65,9 @@ def validate(
     if data is None:
         found = Comparison([_loads(candidate, level, threads) for level in levels])
     else:
-        found = Runner(data, metric, levels, measures).run(
+        wanted = metric if isinstance(metric, Wanted) else AUTO
+        own = metric if isinstance(metric, Metric) else None
+        found = Runner(data, own, levels, measures, wanted).run(
             reference, candidate, threads, opener, beside
         )
     verdicts: tuple[Check, ...] = ()

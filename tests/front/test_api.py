@@ -16,6 +16,7 @@ from ocompress.front import Request
 from ocompress.ir import fingerprint, to_proto
 from tests.build import Builder
 from tests.graphs import ZOO
+from tests.validation.nets import detector, pictures
 
 X = np.random.default_rng(0).standard_normal((40, 16)).astype(np.float32)
 
@@ -225,3 +226,17 @@ def test_agreement_of_few_held_out_samples_leans_on_margins_of_the_others() -> N
     given = small(passes="prune{sparsity=0.5}", eval_data=X)
     ways = [done.validation.levels[0].agreement for done in (drawn, given)]
     assert [way.method for way in ways] == ["pairs", "wilson"]
+
+
+def test_units_of_outputs_go_by_name_everywhere() -> None:
+    model = detector()
+    data = np.concatenate([feeds["x"] for feeds in pictures(model, 40)])
+    done = ocompress.optimize(
+        model, passes="quant", data=data, metric="output0=boxes", max_drop=0.9, measure=False
+    )
+    (output,) = done.validation.levels[0].outputs
+    assert output.loss is not None
+    assert (output.loss.unit, done.settings["metric"]) == ("boxes", "output0=boxes")
+    found = ocompress.validate(model, done.model, data, metric="error")
+    assert found.levels[0].loss is not None
+    assert found.levels[0].loss.unit == "error"

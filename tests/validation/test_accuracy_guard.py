@@ -8,7 +8,7 @@ import pytest
 from ocompress.errors import DataError
 from ocompress.pipeline import Numerics, Outcome, Pass, Verdict, option
 from ocompress.runtime import Session
-from ocompress.validation import AccuracyGuard, Metric, Named, validate
+from ocompress.validation import AccuracyGuard, Metric, validate
 from tests.build import InMemory
 from tests.validation.nets import after, classifier, data, heads, predictions
 
@@ -61,7 +61,7 @@ def test_expected_accuracy_is_what_the_probabilities_say() -> None:
 
 
 @pytest.mark.parametrize(("metric", "most"), [("agreement", 2.0), ("expected", 1.0)])
-def test_the_bound_may_be_twice_what_may_be_spent_and_no_more(metric: Named, most: float) -> None:
+def test_the_bound_may_be_twice_what_may_be_spent_and_no_more(metric: str, most: float) -> None:
     def held(limit: float, confidence: float | None = None) -> Verdict:
         guard = AccuracyGuard(MODEL, data(), limit, metric=metric, confidence=confidence)
         return guard.judge(SHIFTED, MODEL)
@@ -169,7 +169,7 @@ def test_the_default_limit_is_not_for_passes_with_a_goal() -> None:
 def test_the_original_always_holds() -> None:
     labels = np.arange(40) % 3
     scored = Metric("m:f", lambda outputs, *_: outputs["y0"][:, 0])
-    metrics: list[Named | Metric] = ["auto", "agreement", "accuracy", scored]
+    metrics: list[str | Metric] = ["auto", "agreement", "accuracy", scored]
     for metric in metrics:
         guard = AccuracyGuard(MODEL, data(labels=labels), 0.0, metric=metric)
         for _ in range(2):
@@ -205,7 +205,7 @@ def test_each_unit_is_measured_and_named() -> None:
     cosine = 1 - (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
     wanted = {"cosine": cosine.mean(), "error": np.square(a - b).mean() / a.var()}
     for metric, drop in wanted.items():
-        guard = AccuracyGuard(MODEL, data(), 9.0, metric=metric)  # type: ignore[arg-type]
+        guard = AccuracyGuard(MODEL, data(), 9.0, metric=metric)
         assert guard.judge(far, MODEL).figures["drop"] == pytest.approx(drop, rel=1e-5)
     with pytest.raises(DataError, match="metric 'expected' fits no output of the model"):
         AccuracyGuard(heads("e", last="Tanh"), data(), 0.1, metric="expected")
