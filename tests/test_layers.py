@@ -58,7 +58,7 @@ PUBLIC = {
     "runtime": "",
     "stopping": "",
     "targets": "",
-    "training": "course distillation settings",
+    "training": "distillation settings",
 }
 
 FRAMEWORKS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from ocompress.cli import arguments as a
 from ocompress.cli import outputs as o
 from ocompress.cli import plan_arguments as p
@@ -10,6 +12,7 @@ from ocompress.stopping import RUN_SECONDS
 
 
 def optimize(
+    ctx: typer.Context,
     model: a.Model = None,
     output: a.Output = None,
     model_option: a.ModelOption = None,
@@ -104,4 +107,5 @@ def optimize(
     printer = Printer(
         quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
     )
-    return perform(request, files, sinks, printer, dump=dump, planning=planning)
+    command = ctx.info_name or "optimize"  # `distill` is this, too
+    return perform(command, request, files, sinks, printer, dump=dump, planning=planning)

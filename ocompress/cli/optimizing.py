@@ -25,6 +25,7 @@ class Files:
 
 
 def perform(
+    command: str,
     request: Request,
     files: Files,
     sinks: Sinks,
@@ -55,8 +56,8 @@ def perform(
         else:
             done = optimize_planned(request, planning, files.model, files.output, instruments=hooks)
     failures = [*done.broken, *(_idle(done) if request.strict else ())]
-    report = document("optimize", {**done.settings, "strict": request.strict}, done.to_json())
-    title = f"ocompress optimize {files.model}"
+    report = document(command, {**done.settings, "strict": request.strict}, done.to_json())
+    title = f"ocompress {command} {files.model}"
     sinks.write_report(report, title, pages.optimization(done, shown, failures))
     sinks.write_summary(title, pages.optimization_summary(done, failures))
     if sinks.depfile is not None:

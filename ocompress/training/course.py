@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ocompress.training.lessons import Batch
+from ocompress.training.settings import Kept
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
@@ -24,18 +23,16 @@ _SAVE_SECONDS = 30.0
 Arrays = tuple[np.ndarray, ...]
 
 
-@dataclass
 class Checkpoints:
-    """Where the state of a training is kept, so that a later run goes on where it ended.
+    """Where the state of a training is kept, so that a later run goes on where it ended."""
 
-    Attributes:
-        load: Returns what is kept, None if nothing is.
-        save: Keeps other arrays.
-    """
+    def __init__(self, kept: Kept) -> None:
+        """Start with none saved."""
+        self._kept, self._saved = kept, 0.0
 
-    load: Callable[[], Arrays | None]
-    save: Callable[[Arrays], object]
-    _saved: float = 0.0
+    def load(self) -> Arrays | None:
+        """Return what is kept, None if nothing is."""
+        return self._kept.load()
 
     def is_due(self) -> bool:
         """Whether the last checkpoint is some time ago."""
@@ -43,7 +40,7 @@ class Checkpoints:
 
     def put(self, arrays: Arrays) -> None:
         """Keep the state there is."""
-        self.save(arrays)
+        self._kept.save(arrays)
         self._saved = time.monotonic()
 
 

@@ -1,4 +1,4 @@
-"""Training of a model to do what another one does, without labels."""
+"""Training of a model to do what another one does."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
 from ocompress.stopping import EarlyEnd, early_end
 from ocompress.training.course import Best, Checkpoints, Course
-from ocompress.training.lessons import Batch, altered, floats_of, learn
-from ocompress.training.settings import Settings, Tuned
+from ocompress.training.labels import labelled_output
+from ocompress.training.lessons import LABELS, Batch, altered, floats_of, learn
+from ocompress.training.settings import SHARE, Keeping, Settings, Tuned
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
-_SHARE = 0.1
-"""Part of the samples that says when to stop."""
 _STEPS = 2000
 """Steps where nobody says how many epochs, and how many of those there are."""
 _LEAST_EPOCHS, _MOST_EPOCHS = 4, 100
@@ -53,25 +52,26 @@ def distill(
     settings: Settings,
     report: Report,
     excluded: Collection[str] = (),
-    checkpoints: Checkpoints | None = None,
+    keeping: Keeping | None = None,
 ) -> Tuned:
     """Train the weights of a model so that its outputs come near those of another.
 
     Args:
         model: The student after `canonicalize`; not changed.
         teacher: A model of the same inputs and outputs.
-        data: Inputs; labels are not read.
+        data: Inputs; labels are read where `alpha` says that they count.
         settings: How.
         report: Told how far it is.
         excluded: Initializers that keep their values.
-        checkpoints: Where the state is kept after every epoch, and found again.
+        keeping: Where the state is kept after epochs, and what the teacher makes of the data.
 
     Raises:
+        DataError: If labels are to count and there are none.
         RuntimeFailureError: If ONNX Runtime cannot run one of the models.
     """
     with _threads(), early_end() as ending:
-        training = _Training(model, teacher, data, settings, report, excluded)
-        return training.run(ending, checkpoints)
+        training = _Training(model, teacher, data, settings, report, excluded, keeping)
+        return training.run(ending, None if keeping is None else Checkpoints(keeping.state))
 
 
 class _Training:
@@ -83,17 +83,23 @@ class _Training:
         settings: Settings,
         report: Report,
         excluded: Collection[str],
+        keeping: Keeping | None,
     ) -> None:
         self._settings, self._report = settings, report
         self._teacher = session = Session(teacher, threads=0, config=_CALM)
-        split = hold_out(data, share=_SHARE, seed=settings.seed)
-        self._fit, self._held = (
-            learn(teacher, part, session) for part in (split.fit, split.held_out)
-        )
+        split = hold_out(data, share=SHARE, seed=settings.seed)
+        known = (None, None) if keeping is None else (keeping.fit, keeping.held_out)
+        self._fit = learn(teacher, split.fit, session, known[0])
+        self._held = learn(teacher, split.held_out, session, known[1])
+        labelled = None
+        if settings.alpha:
+            labelled = labelled_output(teacher, split.fit, self._fit.parts[0])
+            self._fit = labelled.taught(self._fit, split.fit)
+            self._held = labelled.taught(self._held, split.held_out)
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
         first = next(self._held.batches(settings.batch, None))
-        self._student = TrainedModel(model, teacher, first, settings, excluded)
+        self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
 
@@ -173,8 +179,10 @@ class _Training:
         mixes = self._fit.can_be_mixed and (epochs > _OFTEN if wanted is None else wanted)
         if not mixes and not augment:
             return batch
-        feeds = altered(batch[0], rng, mixes=mixes, augment=augment)
-        return feeds, floats_of(self._teacher.run(feeds))
+        labels = {name: array for name, array in batch[1].items() if name == LABELS}
+        feeds = altered({**batch[0], **labels}, rng, mixes=mixes, augment=augment)
+        labels = {name: feeds.pop(name) for name in labels}
+        return feeds, {**floats_of(self._teacher.run(feeds)), **labels}
 
     def _distance(self) -> float:
         return self._student.distance(self._held, max(self._batch, self._settings.batch))

@@ -44,17 +44,21 @@ def divergences(
 def _divergence(seeding: Seeding | Joined, output: np.ndarray, temperature: float) -> Divergence:
     if isinstance(seeding, Joined):
         return _joined(seeding, output, temperature)
-    match seeding.currency:
-        case Currency.LOGITS:
-            return _classes(seeding.axis, temperature, lambda x: x)
-        case Currency.PROBABILITIES:
-            return _classes(seeding.axis, temperature, lambda p: torch.log(p.clamp_min(_TINY)))
-        case Currency.BERNOULLI:
-            return _bernoulli
+    if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
+        return _classes(seeding.axis, temperature, scores_of(seeding.currency))
+    if seeding.currency is Currency.BERNOULLI:
+        return _bernoulli
     if output.ndim == _PAIR and np.abs(np.linalg.norm(output, axis=1) - 1).max() < _UNIT:
         return lambda s, t: 1 - functional.cosine_similarity(s, t).mean()
     power = max(float(np.mean(np.square(output, dtype=np.float64))), _TINY**2)
     return lambda s, t: (s - t).square().mean() / power
+
+
+def scores_of(currency: Currency) -> Callable[[Tensor], Tensor]:
+    """Return what makes scores, whose softmax are probabilities, of scores or probabilities."""
+    if currency is Currency.PROBABILITIES:
+        return lambda p: torch.log(p.clamp_min(_TINY))
+    return lambda x: x
 
 
 def _classes(axis: int, temperature: float, scores: Callable[[Tensor], Tensor]) -> Divergence:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,13 @@ from ocompress.analysis.observe import has_free_batch
 from ocompress.io.dataset import Dataset, Feeds, axes_of, cut_at, samples_in
 from ocompress.ir import Model
 from ocompress.runtime import Session
+from ocompress.training.settings import Kept
 
 MOST_BYTES = 4 << 30
 """Bytes of inputs and outputs that are held; samples beyond are left out."""
 
+LABELS = " labels"
+"""Name under which labels stand beside the teacher's outputs, as shares of classes."""
 Batch = tuple[Feeds, Mapping[str, np.ndarray]]
 """Inputs, and the teacher's outputs for them."""
 
@@ -133,30 +136,46 @@ def _mixed(feeds: Feeds, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return found
 
 
-def learn(teacher: Model, data: Dataset, session: Session) -> Lessons:
+def learn(teacher: Model, data: Dataset, session: Session, kept: Kept | None = None) -> Lessons:
     """Run the teacher once over data.
 
     Args:
         teacher: The model.
         data: Inputs.
         session: The teacher, loaded.
+        kept: What the teacher makes of them is looked for there first, and kept afterwards.
     """
+    known = _known(kept)
     parts: list[Batch] = []
     held = taken = 0
     for feed in data:
-        made = session.run(feed)
-        floats = floats_of(made)
+        floats = known[len(parts)] if len(parts) < len(known) else floats_of(session.run(feed))
         held += sum(a.nbytes for a in (*feed.values(), *floats.values()))
         if parts and held > MOST_BYTES:
             break
         parts.append((feed, floats))
         taken += samples_in(data, feed)
+    if kept is not None and len(known) < len(parts):
+        _keep(kept, parts)
     unit = cut_at(data) if has_free_batch(teacher) and not axes_of(data) else 0
     if unit and all(_is_cut(part, unit) for part in parts):
         parts = [(_joined([p[0] for p in parts]), _joined([p[1] for p in parts]))]
     else:
         unit = 0
     return Lessons(parts, unit, taken, max(0, data.samples - taken))
+
+
+def _known(kept: Kept | None) -> list[dict[str, np.ndarray]]:
+    """Return what is kept of a teacher's outputs, feed by feed."""
+    names, *arrays = (kept.load() if kept is not None else None) or (np.zeros(0, str),)
+    each = len(names)
+    starts = range(0, len(arrays), each) if each else ()
+    return [dict(zip(names.tolist(), arrays[at : at + each], strict=True)) for at in starts]
+
+
+def _keep(kept: Kept, parts: Sequence[Batch]) -> None:
+    names = sorted(parts[0][1])
+    kept.save((np.array(names), *(made[name] for _, made in parts for name in names)))
 
 
 def _is_cut(part: Batch, unit: int) -> bool:

@@ -1,11 +1,42 @@
-"""What is asked of training, and what came of it."""
+"""What is asked of training, what is kept of it, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+SHARE = 0.1
+"""Part of the samples that says when to stop."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where arrays are kept from one run to the next.
+
+    Attributes:
+        load: Returns what is kept, None if nothing is.
+        save: Keeps other arrays.
+    """
+
+    load: Callable[[], tuple[np.ndarray, ...] | None]
+    save: Callable[[tuple[np.ndarray, ...]], object]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What of a training is kept for later runs.
+
+    Attributes:
+        state: How far it is.
+        fit: What the teacher makes of the samples to fit to.
+        held_out: What it makes of those held out.
+    """
+
+    state: Kept
+    fit: Kept
+    held_out: Kept
 
 
 @dataclass(frozen=True)
@@ -25,6 +56,8 @@ class Settings:
         augment: What else is done to images: `flip`, `shift`, `noise`.
         cosines: Whether dense weights over pictures are trained by their coefficients as sums of
             cosines.
+        alpha: Share of the cross entropy of labels in what is made small; the rest is what the
+            teacher says.
         sparsity: Part of the weights of layers that becomes zero meanwhile; None for no more than
             there are.
     """
@@ -40,6 +73,7 @@ class Settings:
     augment: tuple[str, ...] = ()
     sparsity: float | None = None
     cosines: bool = False
+    alpha: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ocompress.ir import Model
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Free, TiedForm, TrainedNumbers
-from ocompress.training.lessons import Batch, Lessons
+from ocompress.training.labels import LabelledOutput
+from ocompress.training.lessons import LABELS, Batch, Lessons
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
@@ -40,6 +41,7 @@ class TrainedModel:
         batch: Batch,
         settings: Settings,
         excluded: Collection[str],
+        labelled: LabelledOutput | None = None,
     ) -> None:
         """Find out what can be trained.
 
@@ -49,10 +51,12 @@ class TrainedModel:
             batch: Some inputs, and the teacher's outputs.
             settings: How it is trained.
             excluded: Initializers that keep their values.
+            labelled: The output that labels belong to, where they count.
         """
-        self._model = model
-        self.losses: dict[str, Divergence] = divergences(teacher, batch[1], settings.temperature)
-        self._checks = divergences(teacher, batch[1], 1.0)
+        self._model, self._labelled, self._alpha = model, labelled, settings.alpha
+        outputs = {name: array for name, array in batch[1].items() if name != LABELS}
+        self.losses: dict[str, Divergence] = divergences(teacher, outputs, settings.temperature)
+        self._checks = divergences(teacher, outputs, 1.0)
         self.network = Network(model, batch[0])
         biases = integer_biases(model)
         self._biases = [b for b in biases if b.is_free]
@@ -148,4 +152,8 @@ class TrainedModel:
         feeds, wanted = batch
         made = self.network.run(feeds, values)
         parts = [loss(made[name], torch.from_numpy(wanted[name])) for name, loss in losses.items()]
-        return torch.stack(parts).sum()
+        total = torch.stack(parts).sum()
+        if self._labelled is None:
+            return total
+        told = self._labelled.loss(made[self._labelled.name], torch.from_numpy(wanted[LABELS]))
+        return (1 - self._alpha) * total + self._alpha * told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns, matches
-from ocompress.training.settings import Settings, Tuned
+from ocompress.training.settings import SHARE, Keeping, Kept, Settings, Tuned
 
 
 class Tune(Pass):
@@ -22,9 +24,10 @@ class Tune(Pass):
     After:  y = Conv(x, W'), the same zeros, the same values shared, the same integers
 
     The model that the pipeline began with is the teacher, the calibration data are the lessons, and
-    no labels are needed. All weights are trained together by Adam, with a rate in proportion to
-    each weight's size that falls as a cosine does: class scores by the Kullback-Leibler divergence
-    at a temperature, vectors of length one by their cosine, all else by relative squared error. A
+    no labels are needed; where there are some, `alpha` lets them count. All weights are trained
+    together by Adam, with a rate in proportion to each weight's size that falls as a cosine does:
+    class scores by the Kullback-Leibler divergence at a temperature, vectors of length one by their
+    cosine, all else by relative squared error. A
     tenth of the data is held out, more of few; the best weights on it are kept, and none if none
     are better than those that came in. So more data help: without labels they are cheap.
     If few samples are seen often, sums of pairs in random shares take their place, for which the
@@ -76,6 +79,13 @@ class Tune(Pass):
     )
     temperature: float = option(
         2.0, help="What class scores are divided by before they are compared.", at_least=0.1
+    )
+    alpha: float = option(
+        0.0,
+        help="Share of the labels' cross entropy in what is made small, where data have labels; "
+        "the rest is the divergence from the original.",
+        at_least=0,
+        at_most=1,
     )
     minutes: float = option(
         0.0,
@@ -144,13 +154,13 @@ class Tune(Pass):
             return Outcome()
         training.require(f"pass {self.name!r}")
         from ocompress.training import distillation  # it imports PyTorch
-        from ocompress.training.course import Checkpoints
 
         settings = Settings(
             epochs=self.epochs,
             rate=self.lr,
             batch=self.batch,
             temperature=self.temperature,
+            alpha=self.alpha,
             seconds=60 * self.minutes,
             moves_levels=self.levels,
             mixup=self.mixup,
@@ -159,11 +169,6 @@ class Tune(Pass):
             cosines=self.cosines,
             seed=self.seed + ctx.seed,
         )
-        whose = fingerprint(model)
-        key = ("tune", fingerprint(ctx.original), repr(settings), tuple(sorted(excluded)))
-        checkpoints = Checkpoints(
-            partial(ctx.store.saved, whose, key), partial(ctx.store.save, whose, key)
-        )
         found = distillation.distill(
             model,
             ctx.original,
@@ -171,9 +176,28 @@ class Tune(Pass):
             settings,
             ctx.progress,
             set(excluded),
-            checkpoints if ctx.store.has_folder else None,
+            self._keeping(model, ctx, settings, excluded) if ctx.store.has_folder else None,
         )
         return _finish(model, found, ctx)
+
+    def _keeping(
+        self, model: Model, ctx: Context, settings: Settings, excluded: Collection[str]
+    ) -> Keeping:
+        """Return where a training and the outputs of its teacher are kept."""
+        assert ctx.original is not None
+        store, teacher = ctx.store, fingerprint(ctx.original)
+
+        labels = ctx.data.labels if self.alpha else None
+        told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
+
+        def kept(whose: str, *what: object) -> Kept:
+            key = ("tune", *what)
+            return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
+
+        return Keeping(
+            kept(fingerprint(model), teacher, repr(settings), told, tuple(sorted(excluded))),
+            *(kept(teacher, part, SHARE, settings.seed) for part in ("fit", "held out")),
+        )
 
     def _excluded(self, model: Model) -> dict[str, list[Node]]:
         """Return the constants that stay, with the nodes whose names say so."""

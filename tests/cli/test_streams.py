@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Call
 
+DISTILL = "distill in.onnx out.onnx --student macs=0.9 -p prune{sparsity=0.1} --no-profile"
 OPTIMIZE = "optimize in.onnx out.onnx -p prune --no-profile --data d.npz"
 VALIDATE = "validate in.onnx in.onnx --data d.npz"
 PROFILE = "profile in.onnx --seconds 0.02"
@@ -65,7 +66,7 @@ def test_messages_are_on_standard_error(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("line", [OPTIMIZE, VALIDATE, PROFILE])
+@pytest.mark.parametrize("line", [OPTIMIZE, DISTILL, VALIDATE, PROFILE])
 def test_a_report_on_standard_output(line: str, call: Call) -> None:
     command, _, _ = line.partition(" ")
     report = json.loads(call(*line.split(), "--report", "-").out)

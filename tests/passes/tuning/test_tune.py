@@ -11,7 +11,7 @@ import pytest
 
 from ocompress import stopping
 from ocompress.analysis import MeasurementStore
-from ocompress.errors import UsageError
+from ocompress.errors import DataError, UsageError
 from ocompress.ir import Model, edit, text
 from ocompress.pipeline import Instrument, PassManager, Pipeline, PipelineResult, Status
 from ocompress.runtime import Session
@@ -282,6 +282,72 @@ def test_training_goes_on_where_it_ended(
     counted.steps = 0
     run(tmp_path, counted)  # nothing is left to do
     assert not counted.steps
+
+
+@needs_torch
+def test_the_teacher_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ocompress.training import distillation
+
+    asked: list[int] = []
+
+    class Noted(Session):
+        def run(self, feeds: Any, *more: Any) -> Any:
+            asked.append(len(feeds["x"]))
+            return super().run(feeds, *more)
+
+    def run(folder: Path | None, epochs: int) -> Model:
+        samples = data()
+        store = MeasurementStore(folder=folder, data=samples)
+        manager = PassManager(target=TARGET, data=samples, store=store)
+        return manager.run(Pipeline.parse(f"{PRUNE},tune{{epochs={epochs}}}"), net()).model
+
+    monkeypatch.setattr(distillation, "Session", Noted)
+    run(tmp_path, 2)
+    assert sum(asked) == 2 * 160  # a single feed is both parts
+    asked.clear()
+    again = run(tmp_path, 3)
+    assert not asked
+    for one, other in zip(run(None, 3).weights(), again.weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def labelled(shape: tuple[int, ...] = (160,), high: int = 5) -> InMemory:
+    labels = np.random.default_rng(5).integers(0, high, shape)
+    return InMemory(data().batches, labels)
+
+
+@needs_torch
+@pytest.mark.parametrize("more", ["", " mixup=true"])
+def test_labels_count_as_much_as_alpha_says(more: str) -> None:
+    from torch import from_numpy
+    from torch.nn.functional import cross_entropy
+
+    samples = labelled()
+
+    def entropy(alpha: float) -> float:
+        manager = PassManager(target=TARGET, data=samples)
+        passes = f"{PRUNE},tune{{epochs=40 lr=0.03 alpha={alpha}{more}}}"
+        model = manager.run(Pipeline.parse(passes), net()).model
+        scores = from_numpy(Session(model).run(samples.batches[0])["y"])
+        return float(cross_entropy(scores, from_numpy(np.asarray(samples.labels))))
+
+    none, half, all_ = (entropy(alpha) for alpha in (0.0, 0.5, 1.0))
+    assert all_ < 0.95 * half < 0.9 * none
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("samples", "why"),
+    [
+        (data(), "alpha needs labels; give some with --labels"),
+        (labelled(high=9), "labels go up to 8, but output 'y' has 5 classes"),
+        (labelled((160, 3)), "there are 0, and labels are int64 of the shape"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(samples: InMemory, why: str) -> None:
+    manager = PassManager(target=TARGET, data=samples)
+    with pytest.raises(DataError, match=why):
+        manager.run(Pipeline.parse(f"{PRUNE},tune{{epochs=1 alpha=0.5}}"), net())
 
 
 class Counter(Instrument):
