@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ocompress.ir import Model
+from ocompress.lossy.engine import Plan
+from ocompress.lossy.refit import Built
+from ocompress.pipeline import Context, option
+from passes.factorization.building import ChainEdit
 from passes.factorization.forms import ChainForm
+from passes.factorization.rectifying import rectify
 from passes.factorization.replacing import Replace
 from passes.factorization.squeeze_forms import FIRE
 
@@ -21,7 +27,9 @@ class Squeeze(Replace):
     of the input channels, whitened by the statistics of patches. Outputs that lose least without
     the rest of the kernel keep only its centre, as a 1 x 1 convolution. Both expansions are solved
     for, and alternating least squares fits all three layers. There is no activation between squeeze
-    and expansions, so all channels with all outputs whole are exact. Later layers absorb the Gather
+    and expansions, so all channels with all outputs whole are exact; with `relu` there is one, and
+    channels are lifted before it and lowered after it by half of what they were seen to go below
+    zero, so that training starts near to where they are. Later layers absorb the Gather
     that restores the order of outputs where they can; with all outputs whole there is one expansion
     and no Gather. Choice, fit and proof are those of `factorize`, whose form `input` is this one
     with all outputs whole.
@@ -44,6 +52,21 @@ class Squeeze(Replace):
     name = "squeeze"
     operators = ("Conv",)
 
+    relu: bool = option(
+        False,
+        help="Put a Relu between squeeze and expansions, as SqueezeNet does, for `tune` to make "
+        "use of.",
+    )
+
     def forms(self) -> Sequence[ChainForm]:
         """Return the forms that are tried."""
         return [FIRE]
+
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
+        """Return the model with layers replaced, and a Relu in each of them if one is wanted."""
+        built = super().build(model, plan, ctx, fit=fit)
+        if self.relu:
+            chains = [plan[part].edit for part in built.done]
+            labels = [label for c in chains if isinstance(c, ChainEdit) for label in c.labels]
+            rectify(built.model, labels, ctx.data if fit and self._seen(ctx) else None)
+        return built

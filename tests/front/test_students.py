@@ -45,7 +45,7 @@ X = np.random.default_rng(0).standard_normal((200, 12)).astype(np.float32)
     [
         ("separable", "separable{rank=1}"),
         ("separable=0.2", "separable{max_macs=0.2}"),
-        ("fire", "squeeze{max_macs=0.5}"),
+        ("fire", "squeeze{max_macs=0.5 relu=true}"),
         ("shuffle=0.25", "group{max_macs=0.25}"),
         ("width=0.75", "prune-channels{ratio=0.25 scope=layer}"),
         ("macs=0.4", "prune-channels{max_macs=0.4}"),

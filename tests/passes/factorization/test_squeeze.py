@@ -10,6 +10,7 @@ import pytest
 
 from ocompress.errors import OptionError
 from ocompress.ir import Model
+from passes.factorization import rectifying
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import named
 from passes.factorization.problem import pose
@@ -254,3 +255,23 @@ def test_what_is_not_faster_or_too_lossy_is_given_up() -> None:
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         run(Squeeze(**options), residual())
+
+
+def test_a_relu_between_squeeze_and_expansions_costs_little_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = residual()
+    plain, *_ = run(Squeeze(max_macs=0.7), model, data=batches(0))
+    after, *_ = run(Squeeze(max_macs=0.7, relu=True), model, data=batches(0))
+    squeezes = [n for n in after.graph.nodes if n.is_op("Conv") and "_factor_1" in n.label]
+    read = [n.output.users for n in squeezes]
+    between = [[r.op_type for r, _ in users] for users in read]
+    assert between.count(["Relu"]) == 2
+    assert kinds(after).count("Relu") == kinds(plain).count("Relu") + 2
+    assert error(model, plain) < error(model, after) < 0.02
+    monkeypatch.setattr(rectifying, "_KEPT", 0.0)
+    cut, *_ = run(Squeeze(max_macs=0.7, relu=True), model, data=batches(0))
+    assert error(model, cut) > 3 * error(model, after)
+    monkeypatch.setattr(rectifying, "_KEPT", 1.5)  # nothing is cut off, borders are as they were
+    whole, *_ = run(Squeeze(max_macs=0.7, relu=True), model, data=batches(0))
+    assert error(model, whole) == pytest.approx(error(model, plain), rel=0.01)
