@@ -5,6 +5,7 @@ from ocompress.auto.families import FAMILIES, PlanFamily, chosen_families
 from ocompress.auto.goal import PlanBounds, PlanGoal
 from ocompress.auto.laboratory import Laboratory, Meters, OutOfTimeError
 from ocompress.auto.ledger import Ledger
+from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.search import PlanSearch
 from ocompress.auto.trial import PlanTrial
@@ -20,6 +21,7 @@ __all__ = [
     "PlanBounds",
     "PlanFamily",
     "PlanGoal",
+    "PlanPeer",
     "PlanSearch",
     "PlanTrial",
     "Step",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocompress.auto.goal import PlanGoal
+from ocompress.auto.peer import PlanPeer
 from ocompress.auto.trial import PlanTrial, front
 from ocompress.pipeline import Pipeline
 
@@ -26,6 +27,11 @@ class Plan:
             bytes, archive bytes.
         passed_over: Better trials whose pipeline did not hold on the samples that judge.
         original_bytes: Bytes of the original.
+        original_ms: Median latency of the original, milliseconds; None if it was not timed.
+        limit: What the plan may lose, in units of the metric; None for anything.
+        steps: The trials of the chosen chain's first passes: none, the first, the first two and so
+            on up to all of them, as far as they were measured.
+        peers: Models to compare with.
     """
 
     goal: PlanGoal
@@ -37,6 +43,10 @@ class Plan:
     ended: str = ""
     measured: Mapping[str, float | None] = field(default_factory=dict)
     passed_over: tuple[PlanTrial, ...] = ()
+    original_ms: float | None = None
+    limit: float | None = None
+    steps: tuple[PlanTrial, ...] = ()
+    peers: tuple[PlanPeer, ...] = ()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -85,4 +95,8 @@ class Plan:
             "passed_over": [t.to_json() for t in self.passed_over],
             "trials": [t.to_json() for t in self.trials],
             "front": [str(t.chain) for t in self.front],
+            "limit": self.limit,
+            "original": {"bytes": self.original_bytes, "ms": self.original_ms},
+            "steps": [t.to_json() for t in self.steps],
+            "peers": [p.to_json() for p in self.peers],
         }

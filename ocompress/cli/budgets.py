@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocompress.errors import OptionError
@@ -88,6 +91,20 @@ def planning_of(goal: str, time: str, families: str, max_memory: str) -> Plannin
         families=tuple(names),
         max_memory=memory_limit(max_memory or None),
     )
+
+
+def with_peers(planning: Planning | None, compare: Sequence[Path] | None) -> Planning | None:
+    """Return how a plan is looked for, with models to compare it with.
+
+    Raises:
+        OptionError: If no plan is asked for.
+    """
+    if not compare:
+        return planning
+    if planning is None:
+        msg = "--compare is for plans; give --auto, or leave it out"
+        raise OptionError(msg)
+    return replace(planning, compare=tuple(compare))
 
 
 def planning_if(

@@ -30,6 +30,7 @@ def optimize(
     goal: p.For = "",
     families: p.Families = "",
     time: p.Time = "",
+    compare: p.Compare = None,
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -78,6 +79,7 @@ def optimize(
     planning = budgets.planning_if(
         auto, goal, time, families, max_memory, allow_slower=allow_slower
     )
+    planning = budgets.with_peers(planning, compare)
     request = Request(
         passes=passes,
         recipe=recipe or None,

@@ -37,6 +37,7 @@ def perform(
     """Optimize, write the reports, print the summary, and return the exit code."""
     checked(request, planning)
     sources = [*model_files(files.model), *request.files]
+    sources += planning.files if planning is not None else []
     weights = files.output.with_name(f"{files.output.name}.data")
     sinks.check([*sources, files.output, weights])
     wanted = {} if planning is None else planning.settings()

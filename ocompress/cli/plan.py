@@ -35,6 +35,7 @@ def plan(
     goal: p.For = "",
     families: p.Families = "",
     time: p.Time = "",
+    compare: p.Compare = None,
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -69,6 +70,7 @@ def plan(
     planning = budgets.planning_if(
         True, goal, time, families, max_memory, allow_slower=allow_slower
     )
+    planning = budgets.with_peers(planning, compare)
     assert planning is not None
     request = Request(
         data=data or None,

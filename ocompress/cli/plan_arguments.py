@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from ocompress.cli.panels import BUDGET, PASSES, flag, valued
@@ -55,6 +56,17 @@ Time = Annotated[
         kind="TIME",
         panel=PASSES,
         text="Time for --auto: 90s, 15m (default 10m); the best so far is kept.",
+        show_default=False,
+    ),
+]
+Compare = Annotated[
+    list[Path] | None,
+    valued(
+        "--compare",
+        kind="MODEL",
+        panel=PASSES,
+        text="With --auto: another model with the same inputs and outputs, measured beside the "
+        "plan and drawn in the report; may be given several times.",
         show_default=False,
     ),
 ]

@@ -23,7 +23,7 @@ def perform(
 ) -> int:
     """Find a plan, write it and its report, and return the exit code."""
     planning.check(request)
-    sources = [*model_files(model), *request.files]
+    sources = [*model_files(model), *request.files, *planning.files]
     if output is not None:
         check_outputs([output], sources)
     sinks.check([*sources, *([output] if output is not None else [])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def optimize(
     goal: str = "latency",
     time: float | str = SECONDS,
     families: Sequence[str] = (),
+    compare: Sequence[ModelLike] = (),
     data: Data | None = None,
     labels: object = None,
     eval_data: Data | None = None,
@@ -90,6 +92,8 @@ def optimize(
             .ocz) or `"memory"`.
         time: Time for `auto`, seconds or a text such as `"15m"`; the best so far is kept.
         families: What `auto` may use, such as `["channels", "int8"]`; none means all.
+        compare: For `auto`: other models with the same inputs and outputs, measured beside the
+            plan.
         data: Inputs to calibrate on and to judge by: a file, a folder, `"module:function"`, an
             array of samples if the model has one input (shape [samples, ...]), a dict of such
             arrays by input name, or a list of feeds.
@@ -173,9 +177,12 @@ def optimize(
         touch=kinds.truth("touch", touch),
     )
     if not kinds.truth("auto", auto):
-        _no_plan(goal, time, families, max_memory)
+        changed = {"goal": goal != "latency", "time": time != SECONDS, "compare": bool(compare)}
+        _no_plan(**changed, families=families != (), max_memory=max_memory is not None)
         return run(request, model, where, instruments=instruments)
+    kinds.instance("compare", compare, "a list of models", list, tuple)
     planning = planning_from(goal, time, families, max_memory)
+    planning = dataclasses.replace(planning, compare=tuple(compare))
     return optimize_planned(request, planning, model, where, instruments=instruments)
 
 
@@ -230,18 +237,12 @@ def planning_from(
     )
 
 
-def _no_plan(goal: object, time: object, families: object, max_memory: object) -> None:
+def _no_plan(**given: bool) -> None:
     """Refuse what only plans take where none is asked for.
 
     Raises:
         OptionError: Naming it.
     """
-    given = {
-        "goal": goal != "latency",
-        "time": time != SECONDS,
-        "families": families != (),
-        "max_memory": max_memory is not None,
-    }
     for name, there in given.items():
         if there:
             msg = f"{name} is for plans; give auto=True, or leave it out"

@@ -18,6 +18,7 @@ from ocompress.auto import (
     chosen_families,
 )
 from ocompress.front.bench import Bench, watched
+from ocompress.front.beside import peers, steps
 from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.job import attempt, files_read
@@ -164,8 +165,19 @@ class _Session:
             if done.held or last:
                 break
             passed.append(trial)
-        plan = replace(self.plan(trial, passed), measured=_measured(done))
+        beside = self._beside(trial, done)  # which may make trials, too
+        plan = replace(self.plan(trial, passed), measured=_measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+
+    def _beside(self, chosen: PlanTrial, done: Optimization) -> dict[str, Any]:
+        """Return what reports show beside a plan."""
+        timed = done.profile.against if done.profile is not None else None
+        return {
+            "original_ms": None if timed is None else timed.latency.p50_ms,
+            "limit": self.guard.limit,
+            "steps": steps(self.laboratory, chosen),
+            "peers": tuple(peers(self.bench, self.guard, self.planning.compare)),
+        }
 
     def _affordable(self, finalists: Sequence[PlanTrial]) -> list[PlanTrial]:
         """Return those that there is time for: one that holds as far as is known, at least."""

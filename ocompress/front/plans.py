@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ocompress.auto import PlanGoal, chosen_families
 from ocompress.errors import DataError, OptionError
+from ocompress.front.files import ModelLike
 from ocompress.front.request import Request
+from ocompress.io import model_files
 
 SECONDS = 600.0
 """Time for a plan, unless the user says otherwise."""
@@ -23,12 +27,14 @@ class Planning:
         seconds: Time that the whole takes about, at most.
         families: Names of the families that take part; none means all.
         max_memory: Bytes of memory that a run may take, None for any.
+        compare: Other models with the same inputs and outputs, measured beside the trials.
     """
 
     goal: PlanGoal = PlanGoal.LATENCY
     seconds: float = SECONDS
     families: Sequence[str] = ()
     max_memory: float | None = None
+    compare: Sequence[ModelLike] = ()
 
     def __post_init__(self) -> None:
         """Check ranges and names.
@@ -41,6 +47,12 @@ class Planning:
             raise OptionError(msg)
         chosen_families(self.goal, self.families)
 
+    @property
+    def files(self) -> list[Path]:
+        """The files it reads; results must not replace them."""
+        named = [Path(m) for m in self.compare if isinstance(m, str | os.PathLike)]
+        return [part for path in named for part in model_files(path)]
+
     def settings(self) -> dict[str, Any]:
         """Return the resolved settings, JSON-able, for people and reports."""
         return {
@@ -48,6 +60,7 @@ class Planning:
             "time": f"{self.seconds:g} s",
             "families": ", ".join(self.families) or None,
             "max_memory": self.max_memory,
+            "compare": [peer_name(m) for m in self.compare] or None,
         }
 
     def check(self, request: Request) -> None:
@@ -71,6 +84,11 @@ class Planning:
             raise OptionError(msg)
         _ = request.device
         request.budget.user_metric()
+
+
+def peer_name(model: ModelLike) -> str:
+    """Return what reports call a model to compare with."""
+    return str(model) if isinstance(model, str | os.PathLike) else "in memory"
 
 
 def goal_named(name: str) -> PlanGoal:

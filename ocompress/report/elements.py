@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-_VOID = frozenset({"br", "col", "link", "meta", "rect", "wbr"})
-"""Elements without content; `rect` is written so, too."""
+_SHAPES = frozenset({"circle", "path", "rect"})
+_VOID = frozenset({"br", "col", "link", "meta", "wbr", *_SHAPES})
+"""Elements without content; shapes are written so, too."""
 
 
 class Html(str):
@@ -30,7 +31,7 @@ def tag(name: str, /, *content: str, **attributes: str | int | None) -> Html:
         if value is not None and (key, value) != ("class_", "")
     )
     if name in _VOID:
-        return Html(f"<{name}{written}>" if name != "rect" else f"<{name}{written}/>")
+        return Html(f"<{name}{written}/>" if name in _SHAPES else f"<{name}{written}>")
     return Html(f"<{name}{written}>{joined(*content)}</{name}>")
 
 

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from ocompress.report.charts import Scatter
 from ocompress.report.parts import Bar, Closing, Figures, Fold, Heading, plain
 
 _SPECIAL = re.compile(r"([\\|*<`\[])|(?<![^\W_])(_)|(_)(?![^\W_])")
@@ -45,6 +46,8 @@ def _blocks(parts: Iterable[RenderableType]) -> Iterator[str]:
             yield f"<details><summary>{summary}</summary>"  # HTML, where Markdown means nothing
             yield from _blocks(part.parts)
             yield "</details>"
+        elif isinstance(part, Scatter):
+            yield "\n".join(("```text", *part.rows(), "```"))
         elif isinstance(part, Text | str):
             yield _plain(part)
         else:

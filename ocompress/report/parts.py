@@ -37,10 +37,12 @@ class Bar:
     Attributes:
         part: What there is of it.
         whole: What would be all.
+        gone: What was there before beside the part, drawn after it.
     """
 
     part: float
     whole: float
+    gone: float = 0.0
 
     @property
     def share(self) -> float:
@@ -54,7 +56,11 @@ class Bar:
         full = round(width * self.share)
         if 0 < self.part < self.whole:
             full = min(max(full, 1), width - 1)
-        return "█" * full + "░" * (width - full)
+        lost = 0
+        if self.gone > 0 and full < width:
+            until = round(width * min((self.part + self.gone) / self.whole, 1.0))
+            lost = max(until - full, 1)
+        return "█" * full + "▒" * lost + "░" * (width - full - lost)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """Give way to text where a terminal is narrow."""

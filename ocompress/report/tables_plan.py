@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ocompress.auto import Plan, PlanGoal, PlanTrial
 from ocompress.pipeline.pipeline import FIRST
+from ocompress.report import tables_front
 from ocompress.report.figures import byte_text
 from ocompress.report.parts import Bar, Closing, Figure, Figures, Fold, Heading, Note, Tone
 from ocompress.report.sheet import Sheet
@@ -40,6 +41,9 @@ def plan(found: Plan, *, every: bool = False) -> Iterator[RenderableType]:
     if found.measured:
         yield _compared(found)
     yield Text(f"for {found.goal}, the best of {count} models measured in {seconds:.0f} s")
+    yield from tables_front.waterfall(found)
+    yield from tables_front.drawn(found, every=every)
+    yield from tables_front.peers(found)
     yield Heading("Family by family", 3)
     yield _families(found)
     best = found.front

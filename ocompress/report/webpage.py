@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocompress import __version__
+from ocompress.report.charts import Scatter
 from ocompress.report.elements import Html, lines, tag
 from ocompress.report.parts import Bar, Closing, Figure, Figures, Fold, Heading, Tone, plain
 from ocompress.report.webtables import bar, class_of, definitions, scrolling
@@ -77,6 +78,8 @@ class _Body:
             yield scrolling(part.table(), self._label)
         elif isinstance(part, Closing):
             yield _closing(part)
+        elif isinstance(part, Scatter):
+            yield part.svg()
         elif isinstance(part, Fold):
             yield self._fold(part)
         elif isinstance(part, Table):

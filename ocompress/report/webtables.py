@@ -66,9 +66,12 @@ def bar(part: Bar) -> Html:
     left = tag("rect", class_="whole", **box)
     kind = "over" if part.part > part.whole else "part"
     full = tag("rect", class_=kind, **(box | {"width": f"{100 * share:.4g}"}))
+    until = min((part.part + part.gone) / part.whole, 1.0)
+    gone = tag("rect", class_="gone", **(box | {"width": f"{100 * until:.4g}"}))
     return tag(
         "svg",
         left,
+        gone if part.gone > 0 else "",
         full,
         class_="bar",
         viewBox="0 0 100 10",

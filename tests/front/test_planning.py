@@ -232,3 +232,30 @@ def test_from_python() -> None:
     with pytest.raises(UsageError, match="goal 'speed' is none of latency"):
         ocompress.optimize(net(), auto=True, goal="speed", data=DATA)
     assert fingerprint(done.model) != fingerprint(net())
+
+
+def test_steps_and_other_models_stand_beside_a_plan() -> None:
+    other = Builder(seed=5)
+    x = other.input("x", ["n", 32])
+    other.op("Gemm", x, other.weight(32, 10), other.weight(10), to="y")
+    other.output("y", ["n", 10])
+    wrong = Builder(seed=5)
+    wrong.op("Relu", wrong.input("x", ["n", 31]), to="y")
+    wrong.output("y", ["n", 31])
+    plan = planned(compare=(net(), other.model(), wrong.model())).plan
+    assert plan is not None
+    assert plan.steps[-1] is plan.chosen
+    assert [len(t.chain.steps) for t in plan.steps] == list(range(len(plan.steps)))
+    assert plan.limit == pytest.approx(0.025)  # half is a reserve
+    same, worse, broken = plan.peers
+    assert (same.drop, same.held) == (0.0, True)
+    assert worse.drop is not None
+    assert worse.drop > 0.1
+    assert "more than" in worse.why
+    assert (broken.drop, broken.held) == (None, False)
+    assert "no longer runs" in broken.why
+
+
+def test_models_to_compare_with_are_for_plans() -> None:
+    with pytest.raises(UsageError, match="compare is for plans"):
+        ocompress.optimize(net(), passes="prune", compare=[net()])

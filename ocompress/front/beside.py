@@ -1,0 +1,78 @@
+"""What stands beside a plan in reports: other models, and what each of its passes saves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ocompress import profiling
+from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial
+from ocompress.errors import OcompressError
+from ocompress.front.bench import Bench
+from ocompress.front.files import ModelLike, as_model, file_bytes
+from ocompress.front.plans import peer_name
+from ocompress.ir import Model
+from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.validation import AccuracyGuard
+
+_SECONDS = 0.6
+"""Time for each of two models that are timed."""
+
+
+def peers(bench: Bench, guard: AccuracyGuard, others: Sequence[ModelLike]) -> Iterator[PlanPeer]:
+    """Measure models as trials are measured.
+
+    Args:
+        bench: The original, and one call that is timed.
+        guard: Judges what models lost.
+        others: The models.
+
+    Raises:
+        ModelError: If one is no model.
+    """
+    for other in others:
+        model, path = as_model(other)
+        size = serialized_bytes(model) if path is None else file_bytes(path)
+        verdict = guard.judge(model, bench.original)
+        drop = verdict.figures.get("drop")
+        yield PlanPeer(
+            name=peer_name(other),
+            size=size,
+            drop=drop,
+            latency=None if drop is None else _latency(bench, model),
+            held=verdict.held,
+            why="" if verdict.held else verdict.message,
+        )
+
+
+def _latency(bench: Bench, model: Model) -> float | None:
+    """Return a model's time over the original's; None where it is not timed here."""
+    if bench.timed is None:
+        return None
+    threads, call = bench.request.threads, bench.call
+    try:
+        found = profiling.profile(
+            model,
+            against=bench.original,
+            data=call,
+            threads=threads,
+            seconds=_SECONDS,
+            memory=False,
+        )
+    except OcompressError:  # it ran for the guard, with another feed
+        return None
+    return None if found.ratio is None else found.ratio.value
+
+
+def steps(laboratory: Laboratory, chosen: PlanTrial) -> tuple[PlanTrial, ...]:
+    """Return trials of a chain's first passes, up to the whole of it.
+
+    Where time is over, those that were not measured are left out.
+    """
+    found = []
+    for count in range(len(chosen.chain.steps)):
+        chain = Chain(chosen.chain.steps[:count])
+        try:
+            found.extend(laboratory.evaluate([chain]))
+        except OutOfTimeError:
+            continue
+    return (*(t for t in found if t.size), chosen)
