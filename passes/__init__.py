@@ -41,6 +41,7 @@ PASSES = {
     "separable": "passes.factorization.separable:Separable",
     "group": "passes.factorization.group:GroupConvolutions",
     "squeeze": "passes.factorization.squeeze:Squeeze",
+    "split": "passes.factorization.split:Split",
     "codebook": "passes.sharing.codebook:Codebook",
     "cluster": "passes.sharing.cluster:Cluster",
     "entropy": "passes.sharing.entropy:Entropy",

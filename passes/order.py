@@ -9,7 +9,7 @@ from __future__ import annotations
 
 MERGES = ("merge-layers",)
 REMOVALS = ("prune-channels", "prune-heads", "prune-layers")
-REPLACEMENTS = ("factorize", "separable", "group", "squeeze")
+REPLACEMENTS = ("factorize", "separable", "group", "squeeze", "split")
 
 TO_REPLACE = MERGES
 """Merging layers would undo that they were split."""

@@ -137,7 +137,7 @@ Student = Annotated[
         kind="STUDENT",
         panel=PASSES,
         text="What the model becomes before --passes train it: separable, fire, shuffle, "
-        "width=0.5, macs=0.5, an ONNX file with the same inputs and outputs, or passes.",
+        "split, width=0.5, macs=0.5, an ONNX file with the same inputs and outputs, or passes.",
     ),
 ]
 Target = Annotated[

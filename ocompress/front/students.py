@@ -13,6 +13,7 @@ FORMS = {
     "separable": ("separable{{rank=1}}", "separable{{max_macs={0:g}}}"),
     "fire": ("squeeze{{max_macs=0.5 relu=true}}", "squeeze{{max_macs={0:g} relu=true}}"),
     "shuffle": ("group{{max_macs=0.5}}", "group{{max_macs={0:g}}}"),
+    "split": ("split{{groups=2}}", "split{{max_macs={0:g}}}"),
     "width": ("", "prune-channels{{ratio={1:g} scope=layer}}"),
     "macs": ("", "prune-channels{{max_macs={0:g}}}"),
 }

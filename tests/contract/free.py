@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -53,6 +54,20 @@ def block_diagonal() -> Model:
     weight[:8, 8:] = 0
     weight[8:, :8] = 0
     return _conv(weight)
+
+
+def two_trees() -> Model:
+    """Make two layers at the end whose features and outputs are of two kinds."""
+    rng = np.random.default_rng(9)
+    sides = [rng.permutation(np.arange(n) % 2) for n in (16, 12, 6)]
+    b = Builder(5)
+    h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 8]), b.weight(8, 16), b.weight(16)))
+    for ins, outs in itertools.pairwise(sides):
+        weight = _draw(len(ins), len(outs)) * (ins[:, None] == outs[None]) / 4
+        h = b.op("Gemm", b.op("Tanh", h), b.const(weight.astype(np.float32)), b.weight(len(outs)))
+    b.op("Identity", h, to="y")
+    b.output("y", ["n", 6])
+    return b.model()
 
 
 def one_kernel_per_channel() -> Model:
@@ -166,6 +181,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "factorize": [(low_rank, {"rank": 2, "layers": ("gemm7",)})],
     "group": [(block_diagonal, {"max_macs": 0.7, "methods": ("blocks",)})],
     "separable": [(one_kernel_per_channel, {"rank": 1})],
+    "split": [(two_trees, {"groups": 2})],
     "squeeze": [(squeezed, {"max_macs": 0.7, "layers": ("cut",)})],
     "prune": [(next_to_nothing, {"layers": {"gemm7": 0.5}})],
     "cluster": [(nearly_sixteen_values, {"bits": 4, "smallest": 4096})],

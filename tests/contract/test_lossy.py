@@ -31,6 +31,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
     "separable": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
+    "split": (("mlp",), [{"exclude": ("*",)}, {"max_macs": 1.0}]),
     "squeeze": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
     "prune": (("mlp", "conv_transpose"), [{"sparsity": 0.0}]),
     "prune-channels": (("mlp", "shared_weights"), [{"ratio": 1e-9}, {"max_macs": 1.0}]),

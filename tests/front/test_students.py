@@ -47,6 +47,8 @@ X = np.random.default_rng(0).standard_normal((200, 12)).astype(np.float32)
         ("separable=0.2", "separable{max_macs=0.2}"),
         ("fire", "squeeze{max_macs=0.5 relu=true}"),
         ("shuffle=0.25", "group{max_macs=0.25}"),
+        ("split", "split{groups=2}"),
+        ("split=0.6", "split{max_macs=0.6}"),
         ("width=0.75", "prune-channels{ratio=0.25 scope=layer}"),
         ("macs=0.4", "prune-channels{max_macs=0.4}"),
         ("prune-layers{count=2},prune{sparsity=0.5}", "prune-layers{count=2},prune{sparsity=0.5}"),

@@ -11,7 +11,7 @@ from ocompress.pipeline import Pipeline, all_passes
 
 VISIBLE = [cls.name for cls in all_passes() if cls.__module__.startswith("passes.")
            and not cls.internal and cls.name != "canonicalize"]  # fmt: skip
-REPLACEMENTS = ("factorize", "separable", "group", "squeeze")
+REPLACEMENTS = ("factorize", "separable", "group", "squeeze", "split")
 REMOVALS = ("prune-channels", "prune-heads", "prune-layers")
 FIRST = {
     "quant": {"merge-layers", *REPLACEMENTS, *REMOVALS, "prune", "equalize"},
