@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ocompress import runtime
-from ocompress.errors import OptionError, OutputError
-from ocompress.io import Dataset, atomic_write
+from ocompress.errors import OptionError
+from ocompress.io import CacheFiles, Dataset
 from ocompress.io.arrays import DAMAGED
 
 HELD = 512 << 20
 """Bytes of all that is kept in memory, at most."""
+_ON_DISK = 4 << 30
+"""Bytes of the files that are kept, at most."""
 _FORMAT = 1
 """Changes when measurements of the same name become others."""
 
@@ -44,8 +46,10 @@ class MeasurementStore:
         Raises:
             OptionError: If there can be no such folder.
         """
-        self._folder = folder if data is not None else None
-        self._whose = digest_of(data) if self._folder is not None and data is not None else ""
+        self._files = None
+        if folder is not None and data is not None:
+            self._files = CacheFiles(folder, ".npz", _ON_DISK)
+        self._whose = digest_of(data) if self._files is not None and data is not None else ""
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +68,8 @@ class MeasurementStore:
             what: Says what the arrays are: the kind of measurement, its settings, where.
         """
         known = self._entries.get(model, {}).get(what)
-        if known is None and self._folder is not None:
-            known = _read(self._file(model, what))
+        if known is None:
+            known = self.saved(model, what)
             if known is not None:
                 self._hold(model, what, known)
         return known
@@ -81,28 +85,25 @@ class MeasurementStore:
         return self.has_folder
 
     def saved(self, model: str, what: Hashable) -> tuple[np.ndarray, ...] | None:
-        """Return what `save` kept, perhaps in an earlier run; None if nothing is there."""
-        return _read(self._file(model, what)) if self.has_folder else None
+        """Return what is kept in the folder, perhaps since an earlier run; None if nothing is."""
+        content = None if self._files is None else self._files.read(self._key(model, what))
+        return None if content is None else _arrays(content)
 
     @property
     def has_folder(self) -> bool:
         """Whether anything is kept for later runs."""
-        return self._folder is not None
+        return self._files is not None
 
     def _write(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> None:
-        if self._folder is None:
+        if self._files is None:
             return
         file = io.BytesIO()
         np.savez(file, *arrays)
-        try:
-            atomic_write(self._file(model, what), file.getvalue())
-        except OutputError:
-            self._folder = None  # a full disk costs the next run time, not this one its result
+        if not self._files.write(self._key(model, what), file.getvalue()):
+            self._files = None  # a full disk costs the next run time, not this one its result
 
-    def _file(self, model: str, what: Hashable) -> Path:
-        assert self._folder is not None
-        key = repr((_FORMAT, runtime.VERSION, model, self._whose, what))
-        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+    def _key(self, model: str, what: Hashable) -> Hashable:
+        return (_FORMAT, runtime.VERSION, model, self._whose, what)
 
     def _hold(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
         size = sum(array.nbytes for array in arrays)
@@ -132,10 +133,10 @@ def digest_of(data: Dataset) -> str:
     return found.hexdigest()
 
 
-def _read(path: Path) -> tuple[np.ndarray, ...] | None:
-    """Return the arrays of a file; None if there is none, or it is damaged."""
+def _arrays(content: bytes) -> tuple[np.ndarray, ...] | None:
+    """Return the arrays of a file; None if it is damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return tuple(archive[f"arr_{at}"] for at in range(len(archive.files)))
     except DAMAGED:
         return None

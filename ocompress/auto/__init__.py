@@ -3,18 +3,21 @@
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FAMILIES, PlanFamily, chosen_families
 from ocompress.auto.goal import PlanBounds, PlanGoal
-from ocompress.auto.laboratory import Laboratory, Meters, OutOfTimeError
+from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.ledger import Ledger
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.search import PlanSearch
 from ocompress.auto.trial import PlanTrial
+from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
     "FAMILIES",
+    "Builders",
     "Chain",
     "Laboratory",
     "Ledger",
+    "Made",
     "Meters",
     "OutOfTimeError",
     "Plan",
@@ -25,5 +28,6 @@ __all__ = [
     "PlanSearch",
     "PlanTrial",
     "Step",
+    "Workshop",
     "chosen_families",
 ]

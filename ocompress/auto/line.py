@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocompress.auto.chain import Chain
 from ocompress.auto.families import Lever, PlanFamily
+from ocompress.auto.foresight import Walk
 from ocompress.auto.trial import PlanTrial
 
 _AIM = 0.93
@@ -56,6 +57,12 @@ class Line:
         """Learn what became of it."""
         self.trials.append(trial)
         self.done = len(self.trials) >= self.most or self._is_found()
+
+    def walk(self, is_hopeful: Callable[[Line], bool]) -> Walk:
+        """Yield what it would try next, and next after that, as long as there is hope."""
+        ahead = replace(self, trials=list(self.trials), _levels=list(self._levels))
+        while not ahead.done and (not ahead.trials or is_hopeful(ahead)):
+            ahead.tell((yield ahead.ask()))
 
     def best(self) -> PlanTrial | None:
         """Return the trial of the lowest level that holds and does something."""

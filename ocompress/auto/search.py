@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FamilyKind, PlanFamily
+from ocompress.auto.foresight import Walk
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
@@ -104,8 +105,7 @@ class PlanSearch:
 
     def _evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         found: list[PlanTrial] = []
-        for chain in chains:
-            (trial,) = self.laboratory.evaluate([chain])
+        for trial in self.laboratory.evaluate(chains):
             found.append(trial)
             if trial.held and (self.best is None or self._is_better(trial, self.best)):
                 before, self.best = self.best, trial
@@ -135,8 +135,10 @@ class PlanSearch:
     def _numbers(self, base: Chain) -> None:
         """Try each way to hold numbers alone."""
         families = self._of(FamilyKind.NUMBERS)
+        lines = [self._line(f, base.having, f.lever.first) for f in families if f.lever]
+        self._expect(lines)
         self._evaluate([base.having(Step(f)) for f in families if f.lever is None])
-        self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
+        self._go(lines)
 
     def _at_best(self, base: Chain) -> Chain:
         """Return the base with the best way to hold numbers, milder so that structure may go."""
@@ -212,8 +214,9 @@ class PlanSearch:
         others = [f for f in self._of(FamilyKind.NUMBERS) if f.lever is None]
         now = chain.numbers
         if now is not None and now.level is None:
-            self._evaluate([chain.having(Step(f)) for f in others if f != now.family])
-            self._evaluate([chain.without(now.family)])
+            self.laboratory.expect([_alone(near) for near in _around(chain)])
+            tried = [chain.having(Step(f)) for f in others if f != now.family]
+            self._evaluate([*tried, chain.without(now.family)])
 
     def _steps(self) -> None:
         """Move the levels of the best chain a little, one or two at a time, while that helps."""
@@ -221,6 +224,7 @@ class PlanSearch:
         while self.best is not None and spent < _MOST_STEPS:
             best = self.best
             near = [c for c in _around(best.chain) if str(c) not in seen]
+            self.laboratory.expect([_alone(c) for c in near[: _MOST_STEPS - spent]])
             for chain in near:
                 seen.add(str(chain))
                 self._evaluate([chain])
@@ -241,10 +245,15 @@ class PlanSearch:
         """Go along lines side by side, a trial of each at a time."""
         going = list(lines)
         while going:
+            self._expect(going)
             trials = self._evaluate([line.ask() for line in going])
             for line, trial in zip(going, trials, strict=True):
                 line.tell(trial)
             going = [line for line in going if not line.done and self._is_hopeful(line)]
+
+    def _expect(self, lines: Sequence[Line]) -> None:
+        """Let each line run ahead of the others."""
+        self.laboratory.expect([line.walk(self._is_hopeful) for line in lines])
 
     def _is_hopeful(self, line: Line) -> bool:
         """Whether more trials may be worth it: the family does something, and gains something."""
@@ -277,6 +286,11 @@ def _around(chain: Chain) -> list[Chain]:
             if other is not step and other.level is not None
         ]
     return found
+
+
+def _alone(chain: Chain) -> Walk:
+    """Yield a chain, whatever becomes of it."""
+    yield chain
 
 
 def _lost(trial: PlanTrial) -> float:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ocompress.errors import OptionError
 
 if TYPE_CHECKING:
-    from ocompress.front import Budget, Planning
+    from ocompress.front import Budget, Planning, PlanOptions
     from ocompress.front.limits import GivenLimit
+
+_NAMES = {
+    "goal": "--for",
+    "time": "--time",
+    "families": "--families",
+    "max_memory": "--max-memory",
+    "compare": "--compare",
+    "tune": "--tune",
+    "workers": "--workers",
+    "scheduler": "--scheduler",
+}
+"""What plans' options are called here."""
 
 
 def budget_of(
@@ -75,54 +86,42 @@ def limit_on_size(given: str, allow_larger: bool) -> GivenLimit:
     return size_limit(None if allow_larger else given or 1.0)
 
 
-def planning_of(goal: str, time: str, families: str, max_memory: str) -> Planning:
-    """Return how a plan is looked for.
-
-    Raises:
-        OptionError: If an option makes no sense.
-    """
-    from ocompress.front import PLAN_SECONDS, Planning, goal_named
-    from ocompress.front.limits import duration, memory_limit
-
-    names = [name.strip() for name in families.split(",")] if families.strip() else []
-    return Planning(
-        goal=goal_named(goal or "latency"),
-        seconds=duration(time) if time else PLAN_SECONDS,
-        families=tuple(names),
-        max_memory=memory_limit(max_memory or None),
-    )
-
-
-def with_peers(planning: Planning | None, compare: Sequence[Path] | None) -> Planning | None:
-    """Return how a plan is looked for, with models to compare it with.
-
-    Raises:
-        OptionError: If no plan is asked for.
-    """
-    if not compare:
-        return planning
-    if planning is None:
-        msg = "--compare is for plans; give --auto, or leave it out"
-        raise OptionError(msg)
-    return replace(planning, compare=tuple(compare))
-
-
-def planning_if(
-    auto: bool, goal: str, time: str, families: str, max_memory: str, *, allow_slower: bool
-) -> Planning | None:
+def planning_if(auto: bool, options: PlanOptions, *, allow_slower: bool) -> Planning | None:
     """Return how a plan is looked for, None where none is asked for.
 
     Raises:
-        OptionError: If options are for plans only, or contradict one.
+        OptionError: If options are for plans only, make no sense, or contradict one.
     """
-    given = {"--for": goal, "--time": time, "--families": families, "--max-memory": max_memory}
     if not auto:
-        for name, value in given.items():
-            if value:
-                msg = f"{name} is for plans; give --auto, or leave it out"
-                raise OptionError(msg)
+        options.refuse("--auto", _NAMES)
         return None
-    if allow_slower and goal in ("", "latency"):
+    if allow_slower and options.goal == "latency":
         msg = "a plan for latency makes the model faster; leave out --allow-slower, or give --for"
         raise OptionError(msg)
-    return planning_of(goal, time, families, max_memory)
+    return options.planning()
+
+
+def plan_options(
+    goal: str,
+    time: str,
+    families: str,
+    max_memory: str,
+    compare: Sequence[Path] | None,
+    tune: bool,
+    workers: int,
+    scheduler: str,
+) -> PlanOptions:
+    """Return the options of plans, each of which may be left out."""
+    from ocompress.front import PlanOptions
+
+    names = [name.strip() for name in families.split(",")] if families.strip() else []
+    given: dict[str, Any] = {"goal": goal, "time": time, "max_memory": max_memory}
+    given = {name: value for name, value in given.items() if value}
+    return PlanOptions(
+        **given,
+        families=tuple(names),
+        compare=tuple(compare or ()),
+        tune=tune,
+        workers=workers,
+        scheduler=scheduler,
+    )

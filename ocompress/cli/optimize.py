@@ -7,6 +7,7 @@ import typer
 from ocompress.cli import arguments as a
 from ocompress.cli import outputs as o
 from ocompress.cli import plan_arguments as p
+from ocompress.cli import worker_arguments as w
 from ocompress.cli.console import Printer
 from ocompress.stopping import RUN_SECONDS
 
@@ -31,6 +32,7 @@ def optimize(
     families: p.Families = "",
     time: p.Time = "",
     compare: p.Compare = None,
+    tune: p.Tune = False,
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -48,6 +50,8 @@ def optimize(
     batch: a.Batch = 1,
     timeout: a.Timeout = RUN_SECONDS,
     cache: a.Cache = None,
+    workers: w.WorkerCount = 1,
+    scheduler: w.Scheduler = "",
     output_option: o.OutputOption = None,
     external_data: o.ExternalData = False,
     storage: o.Storage = "plain",
@@ -76,10 +80,10 @@ def optimize(
     given = max_latency or max_latency_ratio
     latency = budgets.limit_on_latency(given, target, allow_slower, no_profile)
     size = budgets.limit_on_size(max_size, allow_larger)
-    planning = budgets.planning_if(
-        auto, goal, time, families, max_memory, allow_slower=allow_slower
+    plans = budgets.plan_options(
+        goal, time, families, max_memory, compare, tune, workers, scheduler
     )
-    planning = budgets.with_peers(planning, compare)
+    planning = budgets.planning_if(auto, plans, allow_slower=allow_slower)
     request = Request(
         passes=passes,
         recipe=recipe or None,

@@ -8,6 +8,7 @@ from typing import Annotated
 from ocompress.cli import arguments as a
 from ocompress.cli import outputs as o
 from ocompress.cli import plan_arguments as p
+from ocompress.cli import worker_arguments as w
 from ocompress.cli.console import Printer
 from ocompress.cli.panels import OUTPUT, valued
 from ocompress.stopping import RUN_SECONDS
@@ -36,6 +37,7 @@ def plan(
     families: p.Families = "",
     time: p.Time = "",
     compare: p.Compare = None,
+    tune: p.Tune = False,
     target: a.Target = "host",
     seed: a.Seed = 0,
     max_drop: a.MaxDrop = None,
@@ -51,6 +53,8 @@ def plan(
     batch: a.Batch = 1,
     timeout: a.Timeout = RUN_SECONDS,
     cache: a.Cache = None,
+    workers: w.WorkerCount = 1,
+    scheduler: w.Scheduler = "",
     output: PlanFile = None,
     report: o.Report = None,
     report_format: o.ReportFormat = "",
@@ -67,10 +71,10 @@ def plan(
 
     latency = budgets.limit_on_latency(max_latency, target, allow_slower, no_profile)
     size = budgets.limit_on_size(max_size, allow_larger)
-    planning = budgets.planning_if(
-        True, goal, time, families, max_memory, allow_slower=allow_slower
+    plans = budgets.plan_options(
+        goal, time, families, max_memory, compare, tune, workers, scheduler
     )
-    planning = budgets.with_peers(planning, compare)
+    planning = budgets.planning_if(True, plans, allow_slower=allow_slower)
     assert planning is not None
     request = Request(
         data=data or None,

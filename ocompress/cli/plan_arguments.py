@@ -70,3 +70,12 @@ Compare = Annotated[
         show_default=False,
     ),
 ]
+Tune = Annotated[
+    bool,
+    flag(
+        "--tune",
+        panel=PASSES,
+        text="Let the plan of --auto end with training, if there is time (pip install "
+        "'ocompress[tune]').",
+    ),
+]

@@ -8,32 +8,19 @@ from typing import Annotated
 import typer
 
 from ocompress.cli import outputs as o
+from ocompress.cli import worker_arguments as w
 from ocompress.cli.console import Printer
-from ocompress.cli.panels import MEASURING, valued
 
 Jobs = Annotated[
     Path,
     typer.Argument(help="A TOML file of jobs: models, passes and limits.", metavar="jobs"),
 ]
-WorkerCount = Annotated[
-    int,
-    valued("--workers", panel=MEASURING, kind="N", text="Processes that run jobs side by side."),
-]
-Scheduler = Annotated[
-    str,
-    valued(
-        "--scheduler",
-        panel=MEASURING,
-        kind="tcp://HOST:PORT",
-        text="A Dask scheduler whose workers run the jobs (pip install 'ocompress[cluster]').",
-    ),
-]
 
 
 def sweep(
     jobs: Jobs,
-    workers: WorkerCount = 1,
-    scheduler: Scheduler = "",
+    workers: w.WorkerCount = 1,
+    scheduler: w.Scheduler = "",
     report: o.Report = None,
     report_format: o.ReportFormat = "",
     summary: o.Summary = None,

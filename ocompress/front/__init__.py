@@ -6,6 +6,7 @@ from ocompress.front.budget import Budget
 from ocompress.front.compare import profile, validate, validate_on
 from ocompress.front.files import load, save
 from ocompress.front.job import run
+from ocompress.front.plan_options import PlanOptions
 from ocompress.front.planning import find_plan, optimize_planned
 from ocompress.front.plans import SECONDS as PLAN_SECONDS
 from ocompress.front.plans import Planning, goal_named
@@ -15,6 +16,7 @@ from ocompress.front.sweeping import sweep
 __all__ = [
     "PLAN_SECONDS",
     "Budget",
+    "PlanOptions",
     "Planning",
     "Request",
     "find_plan",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +12,10 @@ from ocompress.front import kinds
 from ocompress.front.budget import Budget
 from ocompress.front.files import ModelLike, PathLike
 from ocompress.front.job import run
-from ocompress.front.limits import (
-    GivenLimit,
-    duration,
-    latency_limit,
-    memory_limit,
-    size_limit,
-)
+from ocompress.front.limits import GivenLimit, latency_limit, size_limit
+from ocompress.front.plan_options import PlanOptions
 from ocompress.front.planning import optimize_planned
-from ocompress.front.plans import SECONDS, Planning, goal_named
+from ocompress.front.plans import SECONDS
 from ocompress.front.request import Data, Request, in_archive, storage_for
 from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
@@ -42,6 +36,9 @@ def optimize(
     time: float | str = SECONDS,
     families: Sequence[str] = (),
     compare: Sequence[ModelLike] = (),
+    tune: bool = False,
+    workers: int = 1,
+    scheduler: str = "",
     data: Data | None = None,
     labels: object = None,
     eval_data: Data | None = None,
@@ -94,6 +91,9 @@ def optimize(
         families: What `auto` may use, such as `["channels", "int8"]`; none means all.
         compare: For `auto`: other models with the same inputs and outputs, measured beside the
             plan.
+        tune: Whether a plan of `auto` may end with training (PyTorch), if there is time.
+        workers: Processes that build the models of `auto`; 1 builds them in this one.
+        scheduler: Address of a Dask scheduler whose workers build them (`"tcp://host:8786"`).
         data: Inputs to calibrate on and to judge by: a file, a folder, `"module:function"`, an
             array of samples if the model has one input (shape [samples, ...]), a dict of such
             arrays by input name, or a list of feeds.
@@ -176,14 +176,21 @@ def optimize(
         on_fail=on_fail,
         touch=kinds.truth("touch", touch),
     )
-    if not kinds.truth("auto", auto):
-        changed = {"goal": goal != "latency", "time": time != SECONDS, "compare": bool(compare)}
-        _no_plan(**changed, families=families != (), max_memory=max_memory is not None)
-        return run(request, model, where, instruments=instruments)
-    kinds.instance("compare", compare, "a list of models", list, tuple)
-    planning = planning_from(goal, time, families, max_memory)
-    planning = dataclasses.replace(planning, compare=tuple(compare))
-    return optimize_planned(request, planning, model, where, instruments=instruments)
+    options = PlanOptions(
+        goal=goal,
+        time=time,
+        families=families,
+        max_memory=max_memory,
+        compare=compare,
+        tune=tune,
+        workers=workers,
+        scheduler=scheduler,
+    )
+    if kinds.truth("auto", auto):
+        how = options.planning()
+        return optimize_planned(request, how, model, where, instruments=instruments)
+    options.refuse("auto=True")
+    return run(request, model, where, instruments=instruments)
 
 
 def budget_from(
@@ -218,35 +225,6 @@ def budget_from(
         max_size_ratio=size.ratio,
         max_bytes=size.absolute,
     )
-
-
-def planning_from(
-    goal: str, time: float | str, families: Sequence[str], max_memory: float | str | None
-) -> Planning:
-    """Return how a plan is looked for; see `optimize`.
-
-    Raises:
-        UsageError: If one makes no sense.
-    """
-    kinds.instance("families", families, "a list of names", list, tuple)
-    return Planning(
-        goal=goal_named(goal),
-        seconds=duration(time),
-        families=tuple(families),
-        max_memory=memory_limit(max_memory),
-    )
-
-
-def _no_plan(**given: bool) -> None:
-    """Refuse what only plans take where none is asked for.
-
-    Raises:
-        OptionError: Naming it.
-    """
-    for name, there in given.items():
-        if there:
-            msg = f"{name} is for plans; give auto=True, or leave it out"
-            raise OptionError(msg)
 
 
 def _drop(given: object) -> float | str | None:

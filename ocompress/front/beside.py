@@ -68,7 +68,7 @@ def steps(laboratory: Laboratory, chosen: PlanTrial) -> tuple[PlanTrial, ...]:
 
     Where time is over, those that were not measured are left out.
     """
-    found = []
+    found: list[PlanTrial] = []
     for count in range(len(chosen.chain.steps)):
         chain = Chain(chosen.chain.steps[:count])
         try:

@@ -17,6 +17,7 @@ from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, s
 from ocompress.front.judging import far_off, judge, too_large, too_slow
 from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
+from ocompress.front.remembered import proposals
 from ocompress.front.request import Request
 from ocompress.front.shorter import Contest
 from ocompress.io import check_output, load_model, model_files, stage_model
@@ -170,6 +171,7 @@ class _Job:
         if any(isinstance(guard, LatencyGuard) for guard in guards) and self._call is not None:
             clock = LayerClock(next(iter(self._call)), threads=self.request.threads)
         store = MeasurementStore(folder=self.request.cache, data=self._samples.fit)
+        memo = proposals(self.request, self._samples.fit) if self.request.pipeline.fixed else None
 
         def run_one(
             pipeline: Pipeline, begun: Sequence[tuple[PassRecord, Model]] = (), *more: Instrument
@@ -184,6 +186,7 @@ class _Job:
                 equivalence=look,
                 allow_slower=self.request.allow_slower,
                 store=store,
+                proposals=memo,
             )
             return manager.run(pipeline, self.original, begun)
 

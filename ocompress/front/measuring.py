@@ -35,34 +35,47 @@ _PLAIN = 0.93
 
 
 def meters(bench: Bench, guard: AccuracyGuard, planning: Planning) -> Meters:
-    """Return what measures the trials of a plan.
+    """Return what measures the trials of a plan, but for their time where that is measured.
 
     Args:
         bench: The original and the call that is timed.
         guard: Judges what they lost.
         planning: What the plan is for.
     """
-    timed, threads = bench.timed, bench.request.threads
-    clock = None
-    if timed is not None:
-        clock = LatencyGuard(
-            bench.original,
-            timed,
-            _ANY,
-            threads=threads,
-            seconds=_LOOK_SECONDS,
-            seed=bench.request.seed,
-        )
     predicted = predicted_ratio(bench.original, bench.request.device, bench.sample)
     weighs = planning.goal is PlanGoal.MEMORY or planning.max_memory is not None
     feeds = bench.sample if weighs else None
     return Meters(
         drop=guard,
-        latency=clock,
-        predicted=None if clock is not None else predicted,
+        predicted=None if bench.timed is not None else predicted,
         archive=archive_bytes if planning.goal is PlanGoal.ARCHIVE else None,
-        memory=None if feeds is None else memory_meter(feeds, threads),
+        memory=None if feeds is None else memory_meter(feeds, bench.request.threads),
     )
+
+
+def measured_figures(found: Meters) -> list[str]:
+    """Return the names of the figures of trials that are measured beside drop and size."""
+    optional = {"archive": found.archive, "memory": found.memory}
+    return ["latency", *(name for name, meter in optional.items() if meter is not None)]
+
+
+def clock(bench: Bench) -> Callable[[Model], float | None] | None:
+    """Return what measures the time of a model over the original's; None if nothing is timed."""
+    if bench.timed is None:
+        return None
+    guard = LatencyGuard(
+        bench.original,
+        bench.timed,
+        _ANY,
+        threads=bench.request.threads,
+        seconds=_LOOK_SECONDS,
+        seed=bench.request.seed,
+    )
+
+    def ratio(model: Model) -> float | None:
+        return guard.judge(model, bench.original).figures.get("ratio_to_original")
+
+    return ratio
 
 
 def bounds(bench: Bench, budget: Budget, planning: Planning) -> PlanBounds:

@@ -8,38 +8,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocompress.analysis import MeasurementStore
 from ocompress.auto import (
+    Builders,
     Laboratory,
     OutOfTimeError,
     Plan,
     PlanSearch,
     PlanTrial,
+    Workshop,
     chosen_families,
 )
-from ocompress.front.bench import Bench, watched
+from ocompress.front.bench import Bench
 from ocompress.front.beside import peers, steps
-from ocompress.front.budget import Budget
+from ocompress.front.choosing import Choice
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.job import attempt, files_read
-from ocompress.front.measuring import bounds, meters
+from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
 from ocompress.front.remembered import ledger
 from ocompress.front.request import Request
-from ocompress.io import Split, hold_out
-from ocompress.io.holdout import SHARE
-from ocompress.pipeline import Guard, Instrument, find
+from ocompress.front.team import Team
+from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.pipeline import Instrument
 from ocompress.report import Optimization
 from ocompress.report.tables_plan import described
 from ocompress.stopping import early_end, time_limit
-from ocompress.validation import AccuracyGuard
+from ocompress.workers import Workers, open_workers
 
 _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
-_LARGEST_SHARE = 0.34
-"""Part of the samples to fit to that plans are chosen on, at most."""
 _MOST_ATTEMPTS = 5
 """Finalists that are run on all samples and judged, at most, until one holds."""
 
@@ -114,18 +113,25 @@ class _Session:
         self._start = time.monotonic()
         self._ended = ""
         self._watch = _Watch()
-        self.guard, self.budget, split = self._judge_of_choice()
-        self.laboratory = self._laboratory(split)
-        self.search_ = PlanSearch(
-            self.laboratory,
-            planning.goal,
-            chosen_families(planning.goal, planning.families),
-            told=self._improved,
-        )
+        self.choice = Choice(bench, planning)
 
     def search(self) -> None:
         """Search until it is through, time is over, or somebody asks for an early end."""
-        self._watch.laboratory = self.laboratory
+        with open_workers(self.planning.workers, self.planning.scheduler) as pool:
+            self._search(pool)
+        if not isinstance(self.laboratory.builders, Workshop):  # reports want to know some more
+            self.laboratory.hand_over(self._workshop(), clock(self.bench))
+        self._watch.off = True
+        self._seconds = time.monotonic() - self._start
+
+    def _search(self, pool: Workers) -> None:
+        self.laboratory = self._watch.laboratory = self._laboratory(pool)
+        self.search_ = PlanSearch(
+            self.laboratory,
+            self.planning.goal,
+            chosen_families(self.planning.goal, self.planning.families),
+            told=self._improved,
+        )
         with early_end() as ending:
             self.laboratory.asked = lambda: ending.is_asked
             try:
@@ -139,8 +145,6 @@ class _Session:
         if ending.is_asked:
             self._ended = "it was interrupted"
             self.bench.announce("interrupted: the best plan so far is carried out")
-        self._watch.off = True
-        self._seconds = time.monotonic() - self._start
 
     def plan(self, chosen: PlanTrial, passed_over: Sequence[PlanTrial] = ()) -> Plan:
         """Return the record of the search."""
@@ -148,7 +152,7 @@ class _Session:
             goal=self.planning.goal,
             chosen=chosen,
             trials=tuple(self.laboratory.trials.values()),
-            noun=self.guard.noun,
+            noun=self.choice.guard.noun,
             seconds=self._seconds,
             original_bytes=self.laboratory.original_bytes,
             ended=self._ended,
@@ -174,9 +178,9 @@ class _Session:
         timed = done.profile.against if done.profile is not None else None
         return {
             "original_ms": None if timed is None else timed.latency.p50_ms,
-            "limit": self.guard.limit,
+            "limit": self.choice.guard.limit,
             "steps": steps(self.laboratory, chosen),
-            "peers": tuple(peers(self.bench, self.guard, self.planning.compare)),
+            "peers": tuple(peers(self.bench, self.choice.guard, self.planning.compare)),
         }
 
     def _affordable(self, finalists: Sequence[PlanTrial]) -> list[PlanTrial]:
@@ -192,67 +196,30 @@ class _Session:
         return [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
 
     def _request(self, trial: PlanTrial) -> Request:
-        return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
+        return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.choice.budget)
 
-    def _judge_of_choice(self) -> tuple[AccuracyGuard, Budget, Split]:
-        """Return what judges trials, the budget with its limit on the drop, and the samples.
-
-        Trials are chosen on samples that neither passes nor the final verdict see.
-        """
-        bench = self.bench
-        assert bench.samples.fit is not None  # there are data
-        split = hold_out(bench.samples.fit, share=self._share(), seed=bench.request.seed)
-        budget = bench.request.budget
-        if budget.max_drop is None:
-            budget = replace(budget, max_drop=self._default_drop(split))
-        guard = _accuracy(budget.guards(**self._guarding(split)))
-        bench.announce_metric(guard)
-        bench.announce(
-            f"plans are chosen on {split.held_out.samples} of the samples to fit to, which passes "
-            "see only once the plan is made"
-        )
-        return guard, budget, split
-
-    def _share(self) -> float:
-        """Return the part of the samples to fit to that makes as many as the verdict has."""
-        fit, judged = self.bench.samples.fit, self.bench.samples.judged_on
-        assert fit is not None
-        as_many = SHARE if judged is None else judged.samples / max(fit.samples, 1)
-        return min(max(as_many, SHARE), _LARGEST_SHARE)
-
-    def _default_drop(self, split: Split) -> float:
-        """Return the limit on the drop where nobody set one, which depends on the metric."""
-        budget = replace(self.bench.request.budget, max_drop=None)
-        lossy = (find("quant")(),)
-        return _accuracy(budget.guards(**self._guarding(split) | {"passes": lossy})).max_drop
-
-    def _guarding(self, split: Split) -> dict[str, Any]:
-        bench = self.bench
-        return {
-            "original": bench.original,
-            "data": split.held_out,
-            "feeds": None,
-            "passes": (),
-            "fitted": split.fit,
-            "threads": bench.request.threads,
-            "seed": bench.request.seed,
-        }
-
-    def _laboratory(self, split: Split) -> Laboratory:
-        bench, request = self.bench, self.bench.request
+    def _laboratory(self, pool: Workers) -> Laboratory:
+        bench, choice = self.bench, self.choice
+        timing = clock(bench)
+        builders: Builders
+        if pool.count == 1 and pool.here:
+            builders = self._workshop()
+        else:
+            builders = Team(pool, bench, self.planning)
+            timing = builders.clock(timing)
         return Laboratory(
-            original=bench.original,
-            target=request.device,
-            data=split.fit,
-            meters=meters(bench, self.guard, self.planning),
-            bounds=bounds(bench, self.budget, self.planning),
-            seed=request.seed,
-            equivalence=bench.witness(),
-            store=MeasurementStore(folder=request.cache, data=split.fit),
-            instruments=(*bench.hooks, self._watch),
-            ledger=ledger(bench, self.budget, split),
+            original_bytes=serialized_bytes(bench.original),
+            builders=builders,
+            clock=timing,
+            alone=pool.here or not pool.timers,
+            wanted=measured_figures(choice.meters),
+            bounds=bounds(bench, choice.budget, self.planning),
+            ledger=ledger(bench, choice.budget, choice.split),
             deadline=self._start + self.planning.seconds,
         )
+
+    def _workshop(self) -> Workshop:
+        return self.choice.workshop((*self.bench.hooks, self._watch))
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out."""
@@ -277,9 +244,3 @@ def _measured(done: Optimization) -> dict[str, float | None]:
         "bytes": done.bytes[1],
         "archive_bytes": None if done.coded is None else done.coded.archive,
     }
-
-
-def _accuracy(guards: Sequence[Guard]) -> AccuracyGuard:
-    guard, _ = watched(guards)
-    assert guard is not None  # there are data and a limit
-    return guard

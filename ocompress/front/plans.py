@@ -13,6 +13,7 @@ from ocompress.errors import DataError, OptionError
 from ocompress.front.files import ModelLike
 from ocompress.front.request import Request
 from ocompress.io import model_files
+from ocompress.workers import check_workers
 
 SECONDS = 600.0
 """Time for a plan, unless the user says otherwise."""
@@ -28,6 +29,9 @@ class Planning:
         families: Names of the families that take part; none means all.
         max_memory: Bytes of memory that a run may take, None for any.
         compare: Other models with the same inputs and outputs, measured beside the trials.
+        tune: Whether it may end with training, if there is time.
+        workers: Processes of this machine that build models; 1 builds them in this one.
+        scheduler: Address of a Dask scheduler whose workers build them; empty for this machine.
     """
 
     goal: PlanGoal = PlanGoal.LATENCY
@@ -35,6 +39,9 @@ class Planning:
     families: Sequence[str] = ()
     max_memory: float | None = None
     compare: Sequence[ModelLike] = ()
+    tune: bool = False
+    workers: int = 1
+    scheduler: str = ""
 
     def __post_init__(self) -> None:
         """Check ranges and names.
@@ -46,6 +53,7 @@ class Planning:
             msg = f"time {self.seconds:g} s must be above 0"
             raise OptionError(msg)
         chosen_families(self.goal, self.families)
+        check_workers(self.workers, self.scheduler)
 
     @property
     def files(self) -> list[Path]:
@@ -61,6 +69,9 @@ class Planning:
             "families": ", ".join(self.families) or None,
             "max_memory": self.max_memory,
             "compare": [peer_name(m) for m in self.compare] or None,
+            "tune": self.tune,
+            "workers": self.workers,
+            "scheduler": self.scheduler or None,
         }
 
     def check(self, request: Request) -> None:

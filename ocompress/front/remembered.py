@@ -1,4 +1,4 @@
-"""Where plans keep their trials, and what these depend on."""
+"""Where plans keep trials and proposals for later runs, and what these depend on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from ocompress.analysis.store import digest_of
 from ocompress.auto import Ledger
 from ocompress.front.bench import Bench
 from ocompress.front.budget import Budget
-from ocompress.io import Split
+from ocompress.front.request import Request
+from ocompress.io import CacheFiles, Dataset, Split
 from ocompress.ir import fingerprint
-from ocompress.pipeline import all_passes
+from ocompress.pipeline import ProposalMemo, all_passes
 from ocompress.profiling.environment import environment
+from ocompress.runtime import VERSION
 from ocompress.targets.sysroot import cache_folder
 from ocompress.validation import is_own
+
+_TRIALS, _PROPOSALS = 64 << 20, 2 << 30
+"""Bytes of the files of both, at most."""
 
 
 def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
@@ -46,10 +51,26 @@ def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
         (budget.max_drop, budget.metric, budget.confidence),
         (environment(request.threads), request.batch) if bench.timed is not None else None,
     )
-    folder = request.cache if request.cache is not None else cache_folder()
-    found = Ledger(folder / "plans", repr(job))
-    found.trim()
-    return found
+    return Ledger(CacheFiles(_folder(request) / "plans", ".json", _TRIALS), repr(job))
+
+
+def proposals(request: Request, data: Dataset | None) -> ProposalMemo:
+    """Return where what passes proposed is remembered.
+
+    Args:
+        request: What was asked.
+        data: The samples that passes see.
+    """
+    if data is None:
+        return ProposalMemo()
+    whose = (_code(), VERSION, digest_of(data), repr(request.device), request.threads)
+    return ProposalMemo(
+        CacheFiles(_folder(request) / "proposals", ".pickle", _PROPOSALS), repr(whose)
+    )
+
+
+def _folder(request: Request) -> Path:
+    return request.cache if request.cache is not None else cache_folder()
 
 
 @functools.cache

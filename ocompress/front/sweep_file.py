@@ -27,11 +27,10 @@ from typing import Any
 
 from ocompress.errors import RecipeError
 from ocompress.front.api import optimize
+from ocompress.front.sending import FILES
 
-FILES = ("model", "output", "data", "labels", "eval_data", "preprocess", "recipe", "student")
-"""Entries that name files."""
-_OURS = ("budget", "instruments", "cache")
-"""Arguments that are objects, or a folder of one machine."""
+_OURS = ("budget", "instruments", "cache", "workers", "scheduler")
+"""Arguments that are objects, a folder of one machine, or what the sweep itself has."""
 _MOST = 10_000
 """Jobs of a file."""
 
@@ -160,7 +159,7 @@ def _numbered(found: Sequence[dict[str, Any]], path: Path) -> list[SweepJob]:
 def _settled(options: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """Return settings in which files that are there have absolute names."""
     found = dict(options)
-    for name in FILES:
+    for name in (*FILES, "output"):
         value = found.get(name)
         if isinstance(value, str) and (home / value).exists():
             found[name] = str((home / value).absolute())

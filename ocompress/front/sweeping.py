@@ -11,8 +11,9 @@ from typing import Any
 
 from ocompress.errors import OcompressError
 from ocompress.front.api import optimize
-from ocompress.front.sweep_file import FILES, SweepJob, read_jobs
-from ocompress.io import atomic_write, model_files
+from ocompress.front.sending import parcels_of
+from ocompress.front.sweep_file import SweepJob, read_jobs
+from ocompress.io import atomic_write
 from ocompress.report import Optimization, Sweep, SweepRow
 from ocompress.stopping import temporary_folder
 from ocompress.workers import Parcel, Workers, open_workers, unpacked
@@ -69,7 +70,7 @@ def _submitted(
         return
     waiting = {}
     for job in sorted(jobs, key=lambda job: job.is_timed):
-        parcels = [] if pool.here else _parcels(job)
+        parcels = [] if pool.here else parcels_of(job.options)
         names = [name for name, _ in parcels]
         sent = [parcel for _, parcel in parcels]
         where = None if pool.here else names
@@ -152,14 +153,3 @@ def _found(job: SweepJob, done: Optimization) -> SweepRow:
         unit=noun,
         output=str(done.output or ""),
     )
-
-
-def _parcels(job: SweepJob) -> list[tuple[str, Parcel]]:
-    """Return the files of a job, by the entry that names them."""
-    found = []
-    for name in FILES:
-        value = job.options.get(name)
-        if name != "output" and isinstance(value, str) and Path(value).exists():
-            others = model_files(Path(value)) if value.endswith(".onnx") else ()
-            found.append((name, Parcel.of(Path(value), others)))
-    return found

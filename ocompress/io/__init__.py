@@ -3,6 +3,7 @@
 from ocompress.archive import is_archive
 from ocompress.io.archives import files_to_pack, pack_model, unpack_model, unpacked
 from ocompress.io.atomic import Staging, atomic_write, check_output, check_outputs, staging
+from ocompress.io.cache_files import CacheFiles
 from ocompress.io.data import as_dataset, load_data, synthetic_data
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.io.depfile import data_files, depfile, module_files
@@ -14,6 +15,7 @@ from ocompress.io.one_call import OneCall, one_call
 from ocompress.ir.mapping import release
 
 __all__ = [
+    "CacheFiles",
     "Dataset",
     "Feeds",
     "OneCall",

@@ -5,7 +5,7 @@ with arguments that can be pickled; what a killed worker was busy with is done a
 """
 
 from ocompress.workers.base import Workers
-from ocompress.workers.opening import open_workers
+from ocompress.workers.opening import check_workers, open_workers
 from ocompress.workers.parcels import Parcel, unpacked
 
-__all__ = ["Parcel", "Workers", "open_workers", "unpacked"]
+__all__ = ["Parcel", "Workers", "check_workers", "open_workers", "unpacked"]

@@ -19,12 +19,16 @@ class Workers(Protocol):
     Attributes:
         count: How many calls run at a time.
         here: Whether workers see the files of this machine.
+        timers: How many of them may measure time.
     """
 
     count: int
     here: bool
+    timers: int
 
-    def submit(self, call: Callable[..., Any], *args: Any, timed: bool = False) -> Future[Any]:
+    def submit(
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+    ) -> Future[Any]:
         """Have a call run.
 
         Args:
@@ -32,6 +36,8 @@ class Workers(Protocol):
             args: What it gets; all can be pickled. A `Parcel` goes to each worker once.
             timed: Whether it measures time: nothing else runs beside it, or, on a cluster, a
                 worker runs it that says it may (`timer`).
+            near: What it has in common with others: one worker does them all if it can, as it
+                knows much of it already.
 
         Returns:
             Its result, or what it raised; `WorkerLostError` if worker after worker died of it.
@@ -48,7 +54,7 @@ class Workers(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End; calls that have not begun never will."""
+        """End; calls that have not begun never will, and processes of this machine are cut off."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -60,15 +61,19 @@ class DaskCluster:
             self._client.close()
             raise
         self.count = sum(worker["nthreads"] for worker in known.values())
-        self._timers = [w for w in known.values() if w.get("resources", {}).get(TIMER)]
+        self.timers = sum(bool(w.get("resources", {}).get(TIMER)) for w in known.values())
+        self._homes: dict[str, str] = {}
+        self._turns = itertools.cycle(sorted(known))
 
-    def submit(self, call: Callable[..., Any], *args: Any, timed: bool = False) -> Future[Any]:
+    def submit(
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+    ) -> Future[Any]:
         """Have a worker run a call; see `Workers.submit`.
 
         Raises:
             UsageError: If it is to be timed and no worker says that it may.
         """
-        if timed and not self._timers:
+        if timed and not self.timers:
             msg = (
                 f"no worker of the cluster may measure time; start those that may with "
                 f"--nthreads 1 --resources {TIMER}=1, or leave time unmeasured"
@@ -77,12 +82,16 @@ class DaskCluster:
         for parcel in sent(args):
             if parcel.key not in self._sent:
                 self._sent[parcel.key] = self._client.scatter(parcel, hash=True)
+        if near and near not in self._homes:
+            self._homes[near] = next(self._turns)
+        home = self._homes.get(near) if not timed else None
         found = self._client.submit(
             call,
             *(self._sent[a.key] if isinstance(a, Parcel) else a for a in args),
             pure=False,
             retries=0,
-            allow_other_workers=False,
+            workers=home,
+            allow_other_workers=home is not None,  # idle ones take over what waits there
             resources={TIMER: 1} if timed else None,
         )
         future: Future[Any] = Future()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,10 +28,13 @@ class ThisProcess:
 
     count = 1
     here = True
+    timers = 1
 
-    def submit(self, call: Callable[..., Any], *args: Any, timed: bool = False) -> Future[Any]:
+    def submit(
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+    ) -> Future[Any]:
         """Run a call; see `Workers.submit`."""
-        del timed  # there is nothing beside it
+        del timed, near  # there is nothing beside it
         future: Future[Any] = Future()
         try:
             future.set_result(call(*args))
@@ -55,38 +59,87 @@ class Processes:
     """
 
     here = True
+    timers = 1
 
     def __init__(self, count: int) -> None:
         """Prepare; processes begin with their first call."""
         self.count = count
-        self._free: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(count, "ocompress-worker")
         self._gate = _Gate()
-        for _ in range(count):
-            self._free.put(_process())
+        self._waiting: list[_Call] = []
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._members = [_Member() for _ in range(count)]
+        self._threads = [
+            threading.Thread(
+                target=self._serve, args=(member,), name="ocompress-worker", daemon=True
+            )
+            for member in self._members
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(self, call: Callable[..., Any], *args: Any, timed: bool = False) -> Future[Any]:
+    def submit(
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+    ) -> Future[Any]:
         """Have a process run a call; see `Workers.submit`."""
-        return self._threads.submit(self._run, call, args, timed)
+        asked = _Call(call, args, timed, near)
+        with self._changed:
+            self._waiting.append(asked)
+            self._changed.notify_all()
+        return asked.future
 
-    def _run(self, call: Callable[..., Any], args: tuple[Any, ...], timed: bool) -> Any:
+    def _serve(self, member: _Member) -> None:
+        """Give a process its calls, one after the other, to the end."""
+        while True:
+            with self._changed:
+                asked = self._next(member)
+                while asked is None and not self._is_closed:
+                    self._changed.wait()
+                    asked = self._next(member)
+                if asked is None or self._is_closed:
+                    return
+                self._waiting.remove(asked)
+                member.busy = asked.near
+                member.knows.add(asked.near)
+            if asked.future.set_running_or_notify_cancel():
+                self._run(member, asked)
+            with self._changed:
+                member.busy = ""
+                self._changed.notify_all()
+
+    def _next(self, member: _Member) -> _Call | None:
+        """Return the call that a process begins: what it knows, what nobody does, what is first.
+
+        What another one is about to learn waits for that one.
+        """
+        others = [other for other in self._members if other is not member]
+        known = set[str]().union(*(other.knows for other in others))
+        busy = {other.busy for other in others} - {""}
+        able = [c for c in self._waiting if c.near in member.knows or c.near not in busy]
+        return min(able, key=lambda c: (c.near not in member.knows, c.near in known), default=None)
+
+    def _run(self, member: _Member, asked: _Call) -> None:
         for _ in range(TRIES):
-            with self._gate.alone() if timed else self._gate.beside():
-                pool = self._free.get()
+            with self._gate.alone() if asked.timed else self._gate.beside():
                 try:
-                    with _cores_shared(1 if timed else self.count):
-                        future = pool.submit(call, *args)
-                    return future.result()
+                    with _cores_shared(1 if asked.timed else self.count):
+                        running = member.pool.submit(asked.call, *asked.args)
+                    found = running.result()
                 except BrokenProcessPool:
-                    pool.shutdown(wait=False)
-                    pool = _process()
-                finally:
-                    self._free.put(pool)
+                    member.renew()
+                    if self._is_closed:
+                        break
+                except BaseException as error:
+                    asked.future.set_exception(error)
+                    return
+                else:
+                    asked.future.set_result(found)
+                    return
         msg = (
             f"{TRIES} processes that ran this were killed, one after the other; it may need more "
             "memory than there is: use fewer workers"
         )
-        raise WorkerLostError(msg)
+        asked.future.set_exception(WorkerLostError(msg))
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -95,10 +148,60 @@ class Processes:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        """End the processes."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        while not self._free.empty():
-            self._free.get().shutdown(wait=True, cancel_futures=True)
+        """End the processes, and with them what they are busy with."""
+        with self._changed:
+            self._is_closed = True
+            for asked in self._waiting:
+                asked.future.cancel()
+            self._changed.notify_all()
+        for member in self._members:
+            member.end()
+        for thread in self._threads:
+            thread.join()
+        for member in self._members:  # one may have been renewed meanwhile
+            member.end()
+            member.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call that waits or runs, and what is known beforehand of who runs it best."""
+
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    timed: bool
+    near: str
+    future: Future[Any] = field(default_factory=Future)
+
+
+class _Member:
+    """A process.
+
+    Attributes:
+        knows: What calls it has run were near to.
+        busy: What its present call is near to.
+    """
+
+    def __init__(self) -> None:
+        self.knows: set[str] = set()
+        self.busy = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        ours, self._lifeline = fresh.Pipe(duplex=False)
+        self.pool = ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin, initargs=(ours,))
+
+    def renew(self) -> None:
+        """Put another process in the place of one that died."""
+        self.pool.shutdown(wait=False)
+        self.knows.clear()
+        self.end()
+        self._begin()
+
+    def end(self) -> None:
+        """Have the process clean up and end, whatever it is busy with."""
+        self._lifeline.close()
 
 
 class _Gate:
@@ -126,21 +229,16 @@ class _Gate:
             yield
 
 
-def _process() -> ProcessPoolExecutor:
-    fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    return ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin)
-
-
-def _begin() -> None:
-    """Leave signals to the process that started this one, and end with it."""
+def _begin(lifeline: Connection) -> None:
+    """Leave signals to the process that started this one, and end with it or when it says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with(lifeline: Connection) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
+        wait([parent.sentinel, lifeline])
         stopping.remove_everything()
         os._exit(1)
 

@@ -18,14 +18,23 @@ def open_workers(count: int = 1, scheduler: str = "") -> Workers:
     Raises:
         UsageError: If these contradict each other, or the cluster cannot be used.
     """
-    if count < 1:
-        msg = f"workers {count} must be 1 or more"
-        raise OptionError(msg)
+    check_workers(count, scheduler)
     if not scheduler:
         return ThisProcess() if count == 1 else Processes(count)
-    if count != 1:
-        msg = "--workers contradicts --scheduler, which has workers of its own; leave one out"
-        raise OptionError(msg)
     from ocompress.workers.cluster import DaskCluster
 
     return DaskCluster(scheduler)
+
+
+def check_workers(count: int, scheduler: str) -> None:
+    """Check what `open_workers` is given, as far as that takes no look at a cluster.
+
+    Raises:
+        OptionError: If it contradicts itself.
+    """
+    if count < 1:
+        msg = f"workers {count} must be 1 or more"
+        raise OptionError(msg)
+    if scheduler and count != 1:
+        msg = "--workers contradicts --scheduler, which has workers of its own; leave one out"
+        raise OptionError(msg)

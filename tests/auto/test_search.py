@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -17,6 +17,7 @@ from ocompress.auto import (
     PlanTrial,
     chosen_families,
 )
+from ocompress.auto.foresight import Walk
 from ocompress.errors import OptionError
 
 
@@ -33,8 +34,11 @@ class World:
     most: int = 1000
     trials: dict[str, PlanTrial] = field(default_factory=dict)
 
-    def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
-        return [self._one(chain) for chain in chains]
+    def expect(self, walks: Sequence[Walk]) -> None:
+        """Have nobody to begin anything with."""
+
+    def evaluate(self, chains: Sequence[Chain]) -> Iterator[PlanTrial]:
+        yield from map(self._one, chains)
 
     def _one(self, chain: Chain) -> PlanTrial:
         if len(self.trials) >= self.most:

@@ -12,12 +12,13 @@ import pytest
 
 import ocompress
 from ocompress import stopping
-from ocompress.auto import Laboratory, Plan, PlanGoal
+from ocompress.auto import Plan, PlanGoal, Workshop
 from ocompress.errors import UsageError
 from ocompress.front import (
     Budget,
     Planning,
     Request,
+    choosing,
     find_plan,
     measuring,
     optimize_planned,
@@ -92,7 +93,7 @@ def test_the_same_job_again_runs_its_last_step_only(
     files = list((cache / "plans").glob("*.json"))
     assert first.plan is not None
     assert len(files) == sum(t.drop is not None for t in first.plan.trials)
-    monkeypatch.setattr(Laboratory, "_measure", None)  # nothing is measured again
+    monkeypatch.setattr(Workshop, "_measure", None)  # nothing is measured again
     second = planned()
     assert second.plan is not None
     assert second.plan.recipe() == first.plan.recipe()
@@ -106,13 +107,13 @@ def test_trials_are_chosen_on_samples_that_judges_do_not_see(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[np.ndarray] = []
-    original = Laboratory
+    original = Workshop
 
-    def watched(**settings: Any) -> Laboratory:
+    def watched(**settings: Any) -> Workshop:
         seen.append(np.concatenate([f["x"] for f in settings["data"]]))
         return original(**settings)
 
-    monkeypatch.setattr(planning, "Laboratory", watched)
+    monkeypatch.setattr(choosing, "Workshop", watched)
     done = planned()
     rows = {row.tobytes() for row in seen[0]}
     total = as_dataset(DATA, net()).samples
@@ -158,7 +159,7 @@ def test_where_nothing_pays_the_model_is_put_in_order() -> None:
 def test_an_interruption_keeps_the_best_so_far(
     program: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Laboratory._measure
+    real = Workshop._measure
     count = []
 
     def measure(*given: Any) -> Any:
@@ -169,7 +170,7 @@ def test_an_interruption_keeps_the_best_so_far(
             assert stopping.ask_for_early_end()
         return real(*given)
 
-    monkeypatch.setattr(Laboratory, "_measure", measure)
+    monkeypatch.setattr(Workshop, "_measure", measure)
     done = planned()
     assert done.held
     assert len(count) == 3

@@ -1,0 +1,25 @@
+"""Files that workers of other machines need, as parcels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ocompress.io import model_files
+from ocompress.workers import Parcel
+
+FILES = ("model", "data", "labels", "eval_data", "preprocess", "recipe", "student")
+"""Settings that may name files which are read."""
+
+
+def parcels_of(settings: Mapping[str, object]) -> list[tuple[str, Parcel]]:
+    """Return the files that settings name, by the setting."""
+    found = []
+    for name in FILES:
+        value = settings.get(name)
+        if isinstance(value, str | os.PathLike) and Path(value).exists():
+            path = Path(value)
+            others = model_files(path) if path.suffix == ".onnx" else ()
+            found.append((name, Parcel.of(path, others)))
+    return found
