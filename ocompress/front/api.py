@@ -124,7 +124,7 @@ def optimize(
         batch: Samples in a call that is timed, if the model leaves its batch free.
         timeout: Seconds that one run of a model may take; 0 is no limit.
         cache: A folder that keeps what is measured of models, so that later runs on the same model
-            and data need not measure it again; nothing in it ever expires.
+            and data need not measure it again; of more than 4 GiB the oldest go.
         external_data: Whether weights go to a file beside the output; by default only if they
             must.
         storage: How weights are stored: `"plain"`, as passes leave them; `"packed"`, in the

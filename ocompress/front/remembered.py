@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ def proposals(request: Request, data: Dataset | None) -> ProposalMemo:
     """
     if data is None:
         return ProposalMemo()
-    whose = (_code(), VERSION, digest_of(data), repr(request.device), request.threads)
+    device = request.device
+    target = replace(device, features=frozenset()), sorted(device.features)  # sets have no order
+    whose = (_code(), VERSION, digest_of(data), target, request.threads)
     return ProposalMemo(
         CacheFiles(_folder(request) / "proposals", ".pickle", _PROPOSALS), repr(whose)
     )

@@ -83,6 +83,8 @@ class Team:
         packed = self._packed(errand)
         self._given: list[Any] = [str(packed) if pool.here else Parcel.of(packed)]
         self._given += [parcel for _, parcel in parcels]
+        for number in range(pool.count):  # while there is nothing to build side by side
+            pool.submit(open_there, *self._given, near=f"opening {number}")
 
     def begin(self, chain: Chain, seconds: float) -> Future[Made]:
         """Have a worker build a chain; those with the same first passes go to the same one."""
@@ -150,6 +152,11 @@ class _Place:
 _opening = threading.Lock()
 _open: dict[str, _Place] = {}
 """What this process has opened last, by what it was given."""
+
+
+def open_there(errand: str | Parcel, *parcels: Parcel) -> None:
+    """Open what is needed for building."""
+    _place(errand, parcels)
 
 
 def build_there(

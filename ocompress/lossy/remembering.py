@@ -43,12 +43,13 @@ def proposed(item: LossyPass, model: Model, ctx: Context) -> tuple[LossyPass, Mo
     settings = tuple((k, repr(v)) for k, v in item.settings().items() if k not in item.aims)
     what = (item.name, settings, item.goals_given)
     key = (*what, fingerprint(model), ctx.target.name, ctx.seed)
-    known = ctx.proposals.get(key)
+    subject = model.alias()
+    known = ctx.proposals.get(key, subject)
     if known is None:
-        able, subject = _seeing(item, model, ctx), model.alias()
+        able = _seeing(item, model, ctx)
         proposal = able.propose(subject, ctx)
         known = _Remembered(subject, proposal, dict(proposal.reasons), able is item)
-        ctx.proposals.put(key, known)
+        ctx.proposals.put(key, known, subject)
     able = item if known.sighted else item.blind() or item
     known.proposal.reasons = dict(known.reasons)
     known.proposal.serve(able)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import pickle
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocompress.io import CacheFiles
+from ocompress.ir import Graph, Model
 from ocompress.pipeline.registry import all_passes
 
 _MOST = 12
@@ -21,13 +23,11 @@ _PLAIN = {
     "builtins": {"set", "frozenset", "slice", "range", "complex", "bytearray", "object"},
     "collections": {"OrderedDict", "defaultdict", "deque", "Counter"},
     "copyreg": {"_reconstructor"},
-    "functools": {"partial"},
     "numpy": {"ndarray", "dtype"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.numeric": {"_frombuffer"},
     "numpy.core.multiarray": {"_reconstruct", "scalar"},
     "numpy.core.numeric": {"_frombuffer"},
-    "pathlib": {"PosixPath", "PurePosixPath"},
 }
 """What a proposal may be made of beside classes of ours and of passes."""
 
@@ -45,35 +45,97 @@ class ProposalMemo:
     whose: str = ""
     _known: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
 
-    def get(self, key: Hashable) -> Any:
-        """Return what is known; None if nothing is."""
+    def get(self, key: Hashable, model: Model) -> Any:
+        """Return what is known; None if nothing is.
+
+        Args:
+            key: What it depends on.
+            model: The model that it shall be about, if it is read from a file; one of its content.
+        """
         if key not in self._known and self.files is not None:
-            content = self.files.read((self.whose, key), own=True)
-            found = None if content is None else _restored(content)
+            content = self.files.read(self._named(key, model), own=True)
+            found = None if content is None else _restored(content, model)
             if found is not None:
                 self._hold(key, found)
         if key in self._known:
             self._known.move_to_end(key)
         return self._known.get(key)
 
-    def put(self, key: Hashable, found: object) -> None:
-        """Keep something; what cannot be written stays in memory only."""
+    def put(self, key: Hashable, found: object, model: Model) -> None:
+        """Keep something about a model; what cannot be written stays in memory only."""
         self._hold(key, found)
         if self.files is None:
             return
         with contextlib.suppress(Exception):  # whatever keeps a proposal from being written
-            content = pickle.dumps(found, pickle.HIGHEST_PROTOCOL)
-            if len(content) <= _LARGEST:
-                self.files.write((self.whose, key), content)
+            stream = io.BytesIO()
+            _Writer(stream, model).dump(found)
+            if stream.tell() <= _LARGEST:
+                self.files.write(self._named(key, model), stream.getvalue())
 
     def _hold(self, key: Hashable, found: object) -> None:
         self._known[key] = found
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
 
+    def _named(self, key: Hashable, model: Model) -> Hashable:
+        """Return a key with the names of all nodes, by which proposals name parts."""
+        names = hashlib.sha256("\n".join(n.label for _, n in model.nodes()).encode())
+        return self.whose, key, names.hexdigest()
+
+
+# -- files ----------------------------------------------------------------------------------
+#
+# A file holds no model: what a proposal says of nodes and values says which ones they are, and
+# whoever reads it has a model of the same content.
+
+
+def _parts(model: Model) -> list[object]:
+    """Return the graphs, nodes and values of a model, in order."""
+    found: list[object] = []
+    seen: set[Graph] = set()
+
+    def enter(graph: Graph) -> None:
+        if graph not in seen:
+            seen.add(graph)
+            found.extend((graph, *graph.inputs, *graph.initializers.values()))
+
+    enter(model.graph)
+    for graph, node in model.nodes():
+        enter(graph)
+        found.extend((node, *(value for value in node.outputs if value is not None)))
+    return found
+
+
+class _Writer(pickle.Pickler):
+    """Writes what a proposal says of a model, but not the model."""
+
+    def __init__(self, stream: io.BytesIO, model: Model) -> None:
+        super().__init__(stream, pickle.HIGHEST_PROTOCOL)
+        self._model = model
+        self._parts = _parts(model)
+        self._places = {id(part): place for place, part in enumerate(self._parts)}
+
+    def persistent_id(self, obj: object) -> int | None:
+        """Return the place of a part of the model, -1 for the model; None for all else."""
+        place = self._places.get(id(obj))
+        if place is None and isinstance(obj, Model):
+            if obj.graph is self._model.graph:
+                return -1
+            msg = "a proposal with a model of its own is not written"
+            raise pickle.PicklingError(msg)
+        return place
+
 
 class _Reader(pickle.Unpickler):
-    """Reads what `ProposalMemo` wrote: it makes objects of known classes and calls nothing else."""
+    """Reads what `_Writer` wrote: it makes objects of known classes and calls nothing else."""
+
+    def __init__(self, stream: io.BytesIO, model: Model) -> None:
+        super().__init__(stream)
+        self._model, self._parts = model, _parts(model)
+
+    def persistent_load(self, pid: Any) -> object:
+        """Return a part of the model."""
+        return self._model if pid == -1 else self._parts[pid]
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class of ours or of a pass."""
@@ -88,8 +150,8 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(msg)
 
 
-def _restored(content: bytes) -> Any:
+def _restored(content: bytes, model: Model) -> Any:
     try:
-        return _Reader(io.BytesIO(content)).load()
+        return _Reader(io.BytesIO(content), model).load()
     except Exception:  # damaged, or of another version
         return None

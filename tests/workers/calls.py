@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
+from ocompress import stopping
 from ocompress.errors import DataError
 from ocompress.workers import Parcel, unpacked
 
@@ -54,3 +56,11 @@ def beside(folder: str, name: str, others: int) -> int:
 def read(parcel: Parcel) -> tuple[str, bytes]:
     path = unpacked(parcel)
     return str(path), path.read_bytes()
+
+
+def wait_for_end(note: str) -> None:
+    """Write a note, and wait for as long as the process lives."""
+    folder = stopping.folder_for(stopping)
+    (folder / "file").write_text("")
+    Path(note).write_text(str(folder))
+    threading.Event().wait()

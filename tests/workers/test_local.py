@@ -42,6 +42,25 @@ def test_nothing_runs_beside_what_is_timed(tmp_path: Path) -> None:
         assert all(f.result() >= 1 for f in (*some, *more))
 
 
+def test_calls_with_something_in_common_go_to_the_process_that_knows_it() -> None:
+    with open_workers(2) as pool:
+        asked = [(near, pool.submit(calls.process_of, 1, near=near)) for near in "abababab"]
+        homes = {near: {f.result() for n, f in asked if n == near} for near in "ab"}
+    assert all(len(home) == 1 for home in homes.values())
+
+
+def test_leaving_cuts_off_what_runs_and_cleans_up_after_it(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    with open_workers(2) as pool:
+        running = pool.submit(calls.wait_for_end, str(note))
+        waiting = [pool.submit(calls.wait_for_end, str(tmp_path / "other")) for _ in range(3)]
+        while not (note.exists() and note.read_text()):
+            assert not running.done()
+    assert isinstance(running.exception(), WorkerLostError)
+    assert waiting[-1].cancelled()
+    assert not Path(note.read_text()).exists()
+
+
 def test_wrong_workers() -> None:
     with pytest.raises(OptionError, match="1 or more"):
         open_workers(0)
