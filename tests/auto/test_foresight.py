@@ -86,7 +86,8 @@ def test_the_same_is_asked_for_however_many_build(count: int, wait: Callable[[Sl
 def test_two_builders_are_kept_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, turns = Slow(2), list[int]()
 
-    def both_at_once(*_: object, **__: object) -> None:
+    def both_at_once(*given: object, **more: object) -> None:
+        del given, more
         turns.append(len(slow.open))
         for _ in range(min(2, len(slow.open))):
             slow.finish()
