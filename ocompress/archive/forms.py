@@ -131,15 +131,10 @@ def _as_numbers(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
         if found:
             return
     distinct, indices = np.unique(elements, return_inverse=True)
-    width = elements.itemsize
     if len(distinct) <= min(_ENTRIES, len(elements) // 2):
         yield from _palette(distinct, indices, plan)
         yield from _blocks(indices, distinct, plan)
-        if 1 < plan.columns < len(elements) and plan.inner == 1:
-            turned = indices.reshape(-1, plan.columns).T
-            of_columns = replace(plan, columns=turned.shape[1])
-            for below in _blocks(turned.reshape(-1), distinct, of_columns):
-                yield CodecNode(n.TRANSPOSE, len(elements), width, (plan.columns,), (below,))
+        yield from _turned_blocks(indices, distinct, plan)
         if len(distinct) < len(elements) // _TWICE:
             return
     if len(distinct) < len(elements) // 2 and len(elements) <= _SEARCHED:
@@ -181,8 +176,28 @@ def _gridded(grid: Grid, plan: PieceFacts) -> Iterator[CodecNode]:
     scales = grid.scales.view(unsigned(grid.scales.itemsize))
     below = min(_plainly(scales), key=length)
     settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
-    for levels in coded(grid.levels.reshape(-1).astype(np.int64), 4, plan, 0):
+    flat = grid.levels.reshape(-1)
+    for levels in (*coded(flat.astype(np.int64), 4, plan, 0), *_in_words(flat, plan)):
         yield CodecNode(n.GRID, grid.levels.size, 4, settings, (below, levels))
+
+
+def _in_words(levels: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
+    """Yield the forms of integers that come as codewords, in rows or in columns of a matrix."""
+    distinct, indices = np.unique(levels.view("<u4"), return_inverse=True)
+    yield from _blocks(indices, distinct, plan)
+    yield from _turned_blocks(indices, distinct, plan)
+
+
+def _turned_blocks(
+    indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts
+) -> Iterator[CodecNode]:
+    """Yield codewords that stand in columns of a matrix."""
+    if 1 < plan.columns < len(indices) and plan.inner == 1:
+        turned = indices.reshape(-1, plan.columns).T
+        of_columns = replace(plan, columns=turned.shape[1])
+        for below in _blocks(turned.reshape(-1), distinct, of_columns):
+            width = distinct.itemsize
+            yield CodecNode(n.TRANSPOSE, len(indices), width, (plan.columns,), (below,))
 
 
 def _waves(matrix: np.ndarray) -> Iterator[CodecNode]:

@@ -12,9 +12,10 @@ from ocompress.lossy.layer_weights import LayerWeight, Rules
 from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
-from passes.sharing.codings import Asked, Codings, codings
+from passes.sharing.codings import Codings, codings
 from passes.sharing.rows import coded_rows
 from passes.sharing.walking import collected, finish
+from passes.sharing.word_settings import Asked
 from passes.sharing.words import BuiltWords, build, described
 
 _OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -38,6 +39,11 @@ class Codebook(LossyPass):
     fitted in closed form and blocks change from word to word, one at a time, in turns, to where
     the model's outputs lose least, errors in pairs of outputs. Biases make up for means. Words are
     numbers of 16 bits. Without data each block takes the nearest word of plain k-means.
+    `scope=model` gives one table to all layers with blocks of one length: whole numbers of 8 bits,
+    fitted once, before the first layer, to the weights of all of them, each output's by its size;
+    each output then has a scale, fitted in closed form. Files hold the table once. Layers whose
+    outputs are no rows or columns of their weight (transposed convolutions), and of other types
+    than float32, have words of their own.
 
     How far: as `codewords` or `mean_bits` say; else as far as a limit on the drop (`--max-drop`)
     allows, each layer with blocks and codewords of its own; else 256 codewords. There are at least
@@ -89,6 +95,11 @@ class Codebook(LossyPass):
         "number), or slices of kernels of up to 16 taps and else 4 inputs, or 5, 3 or 2 (auto).",
         choices=("auto", "kernel", "2", "3", "4", "5", "8", "16"),
     )
+    scope: str = option(
+        "layer",
+        help="What shares words: a layer, or all layers with blocks of one length (model).",
+        choices=("layer", "model"),
+    )
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
     )
@@ -122,7 +133,8 @@ class Codebook(LossyPass):
         searched = self.mean_bits is not None or (
             not self.has_goal and ctx.allowance.has(Limit.DROP)
         )
-        asked = Asked(self.block, self.codewords or _WORDS, searched, ctx.seed)
+        together = self.scope == "model"
+        asked = Asked(self.block, self.codewords or _WORDS, searched, ctx.seed, together)
         weights = self._find(model, ctx)
         return codings(model, weights, asked, ctx, seen=self.fit and ctx.has_data)
 

@@ -54,7 +54,7 @@ def encode(
         The layer, and what it costs at the model's outputs.
     """
     metric = BlockMetric.of(problem.hessian, problem.curvature, block)
-    words = start(split(problem.target, block), metric, count, seed)
+    words = start([(split(problem.target, block), metric)], count, seed)
     best: tuple[CodedLayer, float] | None = None
     for _ in range(_TIMES):
         coded = _in_parts(problem, metric, words)

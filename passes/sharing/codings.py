@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,27 +11,21 @@ from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Model
 from ocompress.lossy.ablation import Change, Factors, Trial, tried
-from ocompress.lossy.engine import Plan, Reason
+from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.pipeline import Context
 from ocompress.planning import KEEP, Move, MoveTable
 from passes.pruning.costs import View, Views
+from passes.sharing.common_words import CommonWords, common_words, may_share
 from passes.sharing.layer_problem import cost_of
 from passes.sharing.pricing import place
 from passes.sharing.sizes import SizedProposal
+from passes.sharing.word_settings import Asked, reason_against, settings_of, size_of
 from passes.sharing.word_starts import BlockMetric
 from passes.sharing.words import Encode, nearest
 
-_PER_WORD = 4
-"""Blocks to a word at least: fewer save nothing (Stock and others, 2020)."""
-_KERNEL = 16
-"""Taps up to which the slices of kernels are blocks: of more, no few words say enough."""
-_LENGTHS = (4, 5, 3, 2)
-"""Lengths of blocks of layers without small kernels; the first that divides the inputs."""
-_SEARCHED_LENGTHS = (2, 4, 8)
-_SEARCHED_WORDS = (16, 64, 256, 1024)
-_WORDS = 256
-_HALF = 2
+_SEVERAL = 2
+"""Weights from which on words are shared."""
 
 
 class Codings(SizedProposal):
@@ -40,39 +33,64 @@ class Codings(SizedProposal):
 
     coarsest, largest = 0.01, 0.25
 
-    def __init__(self, weights: Sequence[LayerWeight], table: MoveTable) -> None:
-        """Start with the moves of each weight, the one that options ask for first."""
+    def __init__(
+        self, weights: Sequence[LayerWeight], table: MoveTable, counts: Sequence[int] = ()
+    ) -> None:
+        """Start with the moves of each weight, the one that options ask for first.
+
+        Args:
+            weights: The weights.
+            table: Their moves.
+            counts: Numbers of words that all weights could have alike, if they share them.
+        """
         super().__init__(weights, table)
+        self._counts = counts
 
     def first(self) -> Plan:
         """Return the first move of each weight."""
         return {part: rows[1] for part, rows in self.table.rows.items() if len(rows) > 1}
 
+    def taking(self, part: float) -> Plan:
+        """Return the plan with the least error that takes no more than a part of the bytes."""
+        if not self._counts:
+            return super().taking(part)
+        limit = part * self.table.total({}, "bytes")
+        plans = [self._with_words(count) for count in sorted(self._counts, reverse=True)]
+        return next((plan for plan in plans if self._size(plan) <= limit), {})
 
-@dataclass(frozen=True)
-class Asked:
-    """What options say.
+    def _with_words(self, count: int) -> Plan:
+        """Return the moves with so many words."""
+        rows = ((part, rows[1:]) for part, rows in self.table.rows.items())
+        own = {part: [m for m in moves if _encode(m).count <= count] for part, moves in rows}
+        return {part: max(m, key=lambda m: _encode(m).count) for part, m in own.items() if m}
 
-    Attributes:
-        block: `auto`, `kernel` or a number.
-        words: Codewords.
-        searched: Whether other numbers are tried, too.
-        seed: Draws.
-    """
+    def _size(self, plan: Plan) -> int:
+        """Return the bytes of a plan, words that several weights share once."""
+        shared = {id(c): c.table.size for m in plan.values() if (c := _encode(m).common)}
+        rest = (plan[p].bytes if p in plan else m[0].bytes for p, m in self.table.rows.items())
+        return sum(shared.values()) + sum(rest)
 
-    block: str
-    words: int
-    searched: bool
-    seed: int
+
+def _encode(move: Move) -> Encode:
+    assert isinstance(move.edit, Encode)
+    return move.edit
 
 
 @dataclass(frozen=True)
 class _Costs:
-    """What each setting of a weight costs, and one that is tried."""
+    """What each setting of a weight costs, and one that is tried.
+
+    Attributes:
+        errors: By length and number of words.
+        curvature: What errors of outputs cost; None if data do not tell.
+        tried: One setting.
+        metrics: What errors of blocks cost, by length, as far as that is known.
+    """
 
     errors: Mapping[tuple[int, int], float]
     curvature: np.ndarray | None
     tried: Trial
+    metrics: Mapping[int, BlockMetric]
 
 
 def codings(
@@ -89,7 +107,7 @@ def codings(
     """
     sites = {w.name: s for w in weights if (s := _site(w, model, ctx)) is not None}
     good = [w for w in weights if w.name in sites]
-    settings = {w.name: _settings(w, sites[w.name], asked) for w in good}
+    settings = settings_of(good, sites, asked)
     known: dict[str, _Costs] = {}
     coded = [w for w in good if settings[w.name]]
     if seen:
@@ -102,28 +120,66 @@ def codings(
             known[weight.name] = _costs(weight, *given)
     trials = {name: costs.tried for name, costs in known.items()}
     factors = tried(model, trials, ctx) if seen and trials else Factors()
+    shared = _shared(coded, sites, known, factors, asked) if asked.together else {}
     table = MoveTable()
     for weight in good:
         table.add(Move(weight.name, KEEP, "", 0.0, weight.array.nbytes, 0.0))
         if weight.name in known:
-            _add(table, weight, known[weight.name], factors.of(weight.name), asked)
-    found = Codings(good, table)
+            costs, factor = known[weight.name], factors.of(weight.name)
+            for move in _moves(weight, costs, factor, shared.get(weight.name, {}), asked):
+                table.add(move)
+    counts = {count for each in settings.values() for _, count in each} if asked.together else ()
+    found = Codings(good, table, tuple(counts))
     for weight in good:
         if not settings[weight.name]:
-            found.reasons[weight.name] = _reason(weight, sites[weight.name], asked)
+            found.reasons[weight.name] = reason_against(weight, sites[weight.name], asked)
     return found
 
 
-def _add(table: MoveTable, weight: LayerWeight, costs: _Costs, factor: float, asked: Asked) -> None:
-    """Add the moves of a weight."""
+_Shared = Mapping[tuple[int, int], tuple[CommonWords, float]]
+"""By length and number of words, the words and what a layer costs with them."""
+
+
+def _moves(
+    weight: LayerWeight, costs: _Costs, factor: float, shared: _Shared, asked: Asked
+) -> Iterator[Move]:
+    """Yield the moves of a weight."""
     readers = tuple(n.label for n in weight.nodes)
     curvature = None if costs.curvature is None else costs.curvature * factor
     for (block, count), error in costs.errors.items():
-        own = Encode(readers, place(weight), block, count, curvature, asked.seed)
-        size = _size(weight, block, count)
-        setting = f"{count} words of {block}"
-        row = (weight.name, "codebook", setting, factor * error, size, 0.0)
-        table.add(Move(*row, edit=own))
+        common, found = shared.get((block, count), (None, factor * error))
+        own = Encode(readers, place(weight), block, count, curvature, asked.seed, common)
+        size = size_of(weight, block, count, alone=common is None)
+        yield Move(weight.name, "codebook", f"{count} words of {block}", found, size, 0.0, edit=own)
+
+
+def _shared(
+    weights: Sequence[LayerWeight],
+    sites: Mapping[str, Site],
+    known: Mapping[str, _Costs],
+    factors: Factors,
+    asked: Asked,
+) -> dict[str, dict[tuple[int, int], tuple[CommonWords, float]]]:
+    """Return words that layers share, and what they cost each, by layer and setting."""
+    found: dict[str, dict[tuple[int, int], tuple[CommonWords, float]]] = {}
+    able = [w for w in weights if may_share(w)]
+    seen = [w for w in able if known[w.name].metrics]
+    able = seen or able  # errors of both kinds do not compare
+    for setting in dict.fromkeys(s for w in able for s in known[w.name].errors):
+        own = [w for w in able if setting in known[w.name].errors]
+        if len(own) < _SEVERAL:
+            continue
+        layers = []
+        for weight in own:
+            metric = known[weight.name].metrics.get(setting[0])
+            if metric is not None:
+                metric = replace(metric, outputs=metric.outputs * factors.of(weight.name))
+            matrix = sites[weight.name].matrix(weight.array.astype(np.float64))
+            layers.append((matrix, metric))
+        words, costs = common_words(layers, *setting, asked.seed)
+        for weight, cost in zip(own, costs, strict=True):
+            found.setdefault(weight.name, {})[setting] = words, cost
+    return found
 
 
 def _site(weight: LayerWeight, model: Model, ctx: Context) -> Site | None:
@@ -133,50 +189,6 @@ def _site(weight: LayerWeight, model: Model, ctx: Context) -> Site | None:
             ctx.skip(node, found.code, found.why)
         return None
     return found[0]
-
-
-def _settings(weight: LayerWeight, site: Site, asked: Asked) -> list[tuple[int, int]]:
-    """Return lengths and numbers of words that save something, what options ask for first."""
-    taps = _taps(site)
-    kernel = 1 < taps <= _KERNEL
-    if asked.block == "kernel":
-        lengths = [taps] if taps > 1 else []
-    elif asked.block != "auto":
-        lengths = [int(asked.block)]
-    else:
-        lengths = ([taps] if kernel else []) + [n for n in _LENGTHS if site.inputs % n == 0][:1]
-        lengths = lengths[:1]
-        if asked.searched:
-            lengths += [n for n in _SEARCHED_LENGTHS if n not in lengths]
-    found: list[tuple[int, int]] = []
-    for length in lengths:
-        if site.inputs % length:
-            continue
-        blocks = weight.array.size // length
-        most = 1 << int(math.log2(max(blocks // _PER_WORD, 1)))
-        counts = [asked.words, *(_SEARCHED_WORDS if asked.searched else ())]
-        found += [(length, n) for n in dict.fromkeys(min(c, most) for c in counts) if n > 1]
-    return [s for s in found if _size(weight, *s) < weight.array.nbytes]
-
-
-def _reason(weight: LayerWeight, site: Site, asked: Asked) -> Reason:
-    taps = _taps(site)
-    if asked.block == "kernel" and taps == 1:
-        return Reason("no-kernel", "it has no kernel whose slices could be words")
-    length = taps if asked.block == "kernel" else 0 if asked.block == "auto" else int(asked.block)
-    if length and site.inputs % length:
-        return Reason("uneven-blocks", f"its {site.inputs} inputs are no multiple of {length}")
-    return Reason("few-blocks", f"its {weight.array.size} weights are too few for a codebook")
-
-
-def _taps(site: Site) -> int:
-    return math.prod(site.window.kernel) if site.window is not None else 1
-
-
-def _size(weight: LayerWeight, block: int, count: int) -> int:
-    """Return the bytes of codes and words."""
-    codes = weight.array.size // block
-    return -(-codes * max(1, math.ceil(math.log2(count))) // 8) + count * block * _HALF
 
 
 def _costs(
@@ -189,13 +201,16 @@ def _costs(
     """Look at a weight: by what its layer reads and is read for, or by itself."""
     matrix = site.matrix(weight.array.astype(np.float64))
     errors: dict[tuple[int, int], float] = {}
+    metrics: dict[int, BlockMetric] = {}
     first: Trial | None = None
     for block, count in settings:
         metric = None
         if view is not None:
-            metric = BlockMetric.of(view.hessian, view.curvature, block)
+            if block not in metrics:
+                metrics[block] = BlockMetric.of(view.hessian, view.curvature, block)
+            metric = metrics[block]
         move = Encode((), 0, block, count, None, asked.seed)
-        off = nearest(site, weight, move, metric).matrix - matrix
+        off = nearest(site, weight, move, metric)[0] - matrix
         if view is None:
             error = float(np.square(off).sum() / max(float(np.square(matrix).sum()), 1e-300))
         else:
@@ -208,4 +223,4 @@ def _costs(
             change = Change(weight.nodes[0].label, place(weight), made, shift)
             first = Trial([change], error)
     assert first is not None
-    return _Costs(errors, view.curvature if view is not None else None, first)
+    return _Costs(errors, view.curvature if view is not None else None, first, metrics)

@@ -52,7 +52,14 @@ class WordLayer:
         return np.asarray(self.levels * self.scales[:, None]) + 0.0
 
 
-def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = ROUNDS) -> WordLayer:
+def solve(
+    problem: Quadratic,
+    table: np.ndarray,
+    *,
+    tall: bool,
+    rounds: int = ROUNDS,
+    unit: float | None = None,
+) -> WordLayer:
     """Find words and scales of a layer that cost little.
 
     Blocks are taken in turn, the inputs that follow making up for each, as in optimal brain
@@ -64,11 +71,13 @@ def solve(problem: Quadratic, table: np.ndarray, *, tall: bool, rounds: int = RO
         table: Words, [words, length].
         tall: Whether a block is inputs of one output; else it is outputs of one input.
         rounds: How often words and scales are fitted in turn, at most.
+        unit: What 1 of a word stands for, relative to the size of an output's weights; None for
+            words as from a normal distribution.
     """
     power = problem.power()[:, :, None]
     total = np.maximum(power.sum(axis=1), 1e-300)
     scales = np.sqrt((np.square(problem.target) * power).sum(axis=1) / total)
-    scales = short(_MEAN * np.maximum(scales, 1e-12) / table.std())
+    scales = short(np.maximum(scales, 1e-12) * (unit or _MEAN / table.std()))
     chosen = _fed_back(problem, table, scales, tall)
     found, cost = _rescaled(problem, WordLayer(table, chosen, scales, tall))
     for _ in range(rounds if problem.hessian is not None else 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,69 +85,99 @@ class BlockMetric:
             costs[at] = np.take_along_axis(far, codes[at][:, None], 1)[:, 0] + own
         return codes, costs.clip(0) * self.outputs[:, None]
 
-    def means(self, blocks: np.ndarray, codes: np.ndarray, words: np.ndarray) -> np.ndarray:
-        """Return the words with the least error for given codes; unused ones stay."""
-        count, block = words.shape
+    def sums(
+        self, blocks: np.ndarray, codes: np.ndarray, words: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the best words for given codes solve: bend @ word = slope.
+
+        Args:
+            blocks: (groups, blocks, outputs, block).
+            codes: Word of each, (groups, blocks, outputs).
+            words: How many there are.
+
+        Returns:
+            Arrays (words, block, block) and (words, block).
+        """
         groups, each, outputs = codes.shape
-        flat = (np.arange(groups * each)[:, None] * count + codes.reshape(-1, outputs)).reshape(-1)
+        block = blocks.shape[3]
+        flat = (np.arange(groups * each)[:, None] * words + codes.reshape(-1, outputs)).reshape(-1)
         weights = np.broadcast_to(self.outputs[:, None], codes.shape).reshape(-1)
-        sums = np.bincount(flat, weights, groups * each * count).reshape(-1, count)
+        sums = np.bincount(flat, weights, groups * each * words).reshape(-1, words)
         grams = self.grams.reshape(-1, block * block)
-        bend = (sums.T @ grams).reshape(count, block, block)
+        bend = (sums.T @ grams).reshape(words, block, block)
         pulled = (blocks @ self.grams) * self.outputs[:, None, :, None]
-        slope = np.stack(
-            [
-                np.bincount(codes.reshape(-1), pulled[..., at].reshape(-1), count)
-                for at in range(block)
-            ],
-            axis=1,
-        )
-        level = np.einsum("kii->k", bend) / block
-        used = level > 0
-        found = words.copy()
-        lifted = bend[used] + 1e-9 * level[used, None, None] * np.eye(block)
-        found[used] = np.linalg.solve(lifted, slope[used, :, None])[..., 0]
-        return found
+        slope = [
+            np.bincount(codes.reshape(-1), pulled[..., at].reshape(-1), words)
+            for at in range(block)
+        ]
+        return bend, np.stack(slope, axis=1)
 
 
-def start(blocks: np.ndarray, metric: BlockMetric, count: int, seed: int) -> np.ndarray:
+Layers = Sequence[tuple[np.ndarray, BlockMetric]]
+"""Blocks of each layer, (groups, blocks, outputs, block), and what errors of them cost."""
+
+
+def start(layers: Layers, count: int, seed: int) -> np.ndarray:
     """Return words by expectation maximization, weights counting as much as errors of them cost.
 
     Stock and others (And the Bit Goes Down, 2020) do so with the inputs' second moments; here what
     the outputs cost counts too. Words that no block takes are put beside the dearest ones.
 
     Args:
-        blocks: (groups, blocks, outputs, block).
-        metric: What errors cost.
+        layers: What the words are for; they may be of several layers.
         count: Words.
         seed: Draws.
     """
     rng = np.random.default_rng(seed)
-    words = _drawn(blocks, metric, count, rng)
+    words = _drawn(layers, count, rng)
     before = np.inf
     for _ in range(_EM_ROUNDS):
-        codes, costs = metric.nearest(blocks, words)
-        total = float(costs.sum())
+        found = [metric.nearest(blocks, words) for blocks, metric in layers]
+        total = float(sum(costs.sum() for _, costs in found))
         if total >= before * (1 - _STILL):
             break
         before = total
-        words = _refilled(metric.means(blocks, codes, words), blocks, codes, costs)
+        words = _refilled(means(layers, [c for c, _ in found], words), layers, found)
     return words
 
 
-def _drawn(
-    blocks: np.ndarray, metric: BlockMetric, count: int, rng: np.random.Generator
-) -> np.ndarray:
+def means(layers: Layers, codes: Sequence[np.ndarray], words: np.ndarray) -> np.ndarray:
+    """Return the words with the least error for given codes; unused ones stay.
+
+    Args:
+        layers: What the words are for.
+        codes: Word of each block, by layer.
+        words: (words, block).
+    """
+    count, block = words.shape
+    sums = [m.sums(b, c, count) for (b, m), c in zip(layers, codes, strict=True)]
+    bend, slope = sum(s for s, _ in sums), sum(s for _, s in sums)
+    assert isinstance(bend, np.ndarray)
+    assert isinstance(slope, np.ndarray)
+    level = np.einsum("kii->k", bend) / block
+    used = level > 0
+    found = words.copy()
+    lifted = bend[used] + 1e-9 * level[used, None, None] * np.eye(block)
+    found[used] = np.linalg.solve(lifted, slope[used, :, None])[..., 0]
+    return found
+
+
+def _drawn(layers: Layers, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw words among the blocks, in proportion to what they cost so far (k-means++)."""
-    block = blocks.shape[3]
-    flat = blocks.reshape(-1, block)
-    levels = np.einsum("gbii->gb", metric.grams)[:, :, None] * metric.outputs[:, None]
+    block = layers[0][0].shape[3]
+    flat = np.concatenate([blocks.reshape(-1, block) for blocks, _ in layers])
+    levels = np.concatenate(
+        [
+            (np.einsum("gbii->gb", m.grams)[:, :, None] * m.outputs[:, None]).reshape(-1)
+            for _, m in layers
+        ]
+    )
     some = np.arange(len(flat))
     if len(some) > _LOOKED_AT:
         some = rng.choice(len(flat), _LOOKED_AT, replace=False)
-    mean = metric.grams.mean(axis=(0, 1))
+    mean = np.concatenate([m.grams.reshape(-1, block, block) for _, m in layers]).mean(axis=0)
     whitened = flat[some] @ np.linalg.cholesky(mean / max(np.trace(mean), 1e-300))
-    weights = levels.reshape(-1)[some] + 1e-12 * levels.mean()
+    weights = levels[some] + 1e-12 * levels.mean()
     squares = np.square(whitened).sum(axis=1)
     chosen: list[int] = []
     for _ in range(min(count, len(some))):
@@ -159,12 +190,15 @@ def _drawn(
 
 
 def _refilled(
-    words: np.ndarray, blocks: np.ndarray, codes: np.ndarray, costs: np.ndarray
+    words: np.ndarray, layers: Layers, found: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Make words that no block takes equal to blocks that cost most."""
-    used = np.bincount(codes.reshape(-1), minlength=len(words)) > 0
-    empty = np.flatnonzero(~used)
+    codes, costs = (
+        np.concatenate([each.reshape(-1) for each in c]) for c in zip(*found, strict=True)
+    )
+    empty = np.flatnonzero(np.bincount(codes, minlength=len(words)) == 0)
     if len(empty):
-        dearest = np.argsort(-costs.reshape(-1), kind="stable")[: len(empty)]
-        words[empty[: len(dearest)]] = blocks.reshape(-1, words.shape[1])[dearest]
+        flat = np.concatenate([blocks.reshape(-1, words.shape[1]) for blocks, _ in layers])
+        dearest = np.argsort(-costs, kind="stable")[: len(empty)]
+        words[empty[: len(dearest)]] = flat[dearest]
     return words

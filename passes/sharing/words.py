@@ -14,10 +14,11 @@ from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
-from passes.sharing import codebooks
-from passes.sharing.codebooks import CodedLayer
+from passes.sharing import codebooks, random_words
+from passes.sharing.common_words import CommonWords
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem
+from passes.sharing.quadratic import Quadratic
 from passes.sharing.walking import read_by, walk
 from passes.sharing.word_starts import BlockMetric, joined, split, start
 
@@ -36,6 +37,7 @@ class Encode:
         count: Words.
         curvature: What errors of outputs cost; None if data do not tell.
         seed: Draws.
+        common: Words that other layers have, too; they stay as they are.
     """
 
     readers: tuple[str, ...]
@@ -44,6 +46,7 @@ class Encode:
     count: int
     curvature: np.ndarray | None
     seed: int = 0
+    common: CommonWords | None = None
 
     @property
     def seen(self) -> bool:
@@ -108,16 +111,15 @@ def encode_alone(model: Model, move: Encode) -> Encoded | None:
     site = site_of(weight.nodes[0]) if weight is not None else None
     if weight is None or not isinstance(site, Site):
         return None
-    coded = nearest(site, weight, move, None)
-    array = site.weight(coded.matrix).astype(weight.array.dtype)
-    edit.set_weight(weight.value, array)
-    return Encoded(move.block, len(np.unique(coded.codes)))
+    matrix, words = nearest(site, weight, move, None)
+    edit.set_weight(weight.value, site.weight(matrix).astype(weight.array.dtype))
+    return Encoded(move.block, words)
 
 
 def nearest(
     site: Site, weight: LayerWeight, move: Encode, metric: BlockMetric | None
-) -> CodedLayer:
-    """Return a weight in words, each block by itself.
+) -> tuple[np.ndarray, int]:
+    """Return a weight in words, each block by itself, (groups, inputs, outputs), and their number.
 
     Args:
         site: Its layer.
@@ -125,10 +127,14 @@ def nearest(
         move: Says which words.
         metric: What errors cost; None if all cost alike.
     """
-    blocks = split(site.matrix(weight.array.astype(np.float64)), move.block)
+    matrix = site.matrix(weight.array.astype(np.float64))
+    if move.common is not None:
+        return move.common.nearest(matrix, metric)
+    blocks = split(matrix, move.block)
     metric = metric or BlockMetric.plain(*blocks.shape)
-    words = start(blocks, metric, move.count, move.seed)
-    return CodedLayer(rounded(words, weight.array.dtype), metric.nearest(blocks, words)[0])
+    words = start([(blocks, metric)], move.count, move.seed)
+    codes, _ = metric.nearest(blocks, words)
+    return joined(rounded(words, weight.array.dtype)[codes]), len(np.unique(codes))
 
 
 def rounded(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
@@ -144,11 +150,21 @@ def _job(part: str, move: Encode, nodes: Sequence[Node], made: dict[str, Encoded
     assert move.curvature is not None
 
     def solve(problem: LayerProblem, site: Site) -> tuple[np.ndarray, Encoded]:
+        if move.common is not None:
+            return _in_common(problem, move.common)
         coded, error = codebooks.encode(problem, move.block, move.count, move.seed)
         matrix = joined(rounded(coded.words, site.layer.weight.dtype)[coded.codes])
         return matrix, Encoded(move.block, len(np.unique(coded.codes)), error)
 
     return fitting(part, move, nodes, made, move.curvature, solve)
+
+
+def _in_common(problem: LayerProblem, common: CommonWords) -> tuple[np.ndarray, Encoded]:
+    """Return a weight in words that other layers have, too, and what became of it."""
+    own = Quadratic(problem.target, problem.hessian, problem.curvature)
+    found = random_words.solve(own, common.table, tall=True, unit=common.unit)
+    used, block = len(np.unique(found.chosen)), common.table.shape[1]
+    return found.matrix, Encoded(block, used, own.cost(found.matrix))
 
 
 def described(made: Encoded) -> dict[str, Any]:

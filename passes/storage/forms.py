@@ -3,6 +3,7 @@
 | form | what the file has | what makes the weight of it |
 |---|---|---|
 | half | float16 | Cast |
+| whole | integers of 8 bits | Cast |
 | palette | the distinct values, and indices of 1 to 16 bits | Gather |
 | grid | integers in a form of their own, and a scale for each row or column | Mul |
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
@@ -19,7 +20,8 @@ All of this is constant, so ONNX Runtime does it once, while it loads the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -44,6 +46,7 @@ from passes.storage.kinds import (
     StoredForm,
     StoredWords,
     Turned,
+    Whole,
 )
 from passes.storage.tables import find_tables
 from passes.storage.waves import StoredWaves
@@ -65,14 +68,40 @@ def smallest(array: np.ndarray) -> StoredForm:
     return min(_all(np.ascontiguousarray(array)), key=_nbytes)
 
 
+Wrap = Callable[[StoredForm], StoredForm]
+"""Makes the form of a constant of that of its values."""
+
+
+def views(array: np.ndarray) -> Iterator[tuple[np.ndarray, Wrap]]:
+    """Yield values [n] that words may be made of, and what makes the constant of these.
+
+    Args:
+        array: A constant of two extents or more.
+    """
+    turned = array.ndim == 2
+    yield array.reshape(-1), lambda form: form
+    if turned:
+        yield np.ascontiguousarray(array.T).reshape(-1), Turned
+    if array.dtype != np.float32 or array.size < _FEWEST:
+        return
+    for grid, shape in _grids(array):
+        levels, scales = grid.levels.astype(np.float32), _of(grid.scales)
+        yield levels.reshape(-1), partial(Scaled, scales=scales, shape=shape)
+        if turned:
+            columns = np.ascontiguousarray(levels.T).reshape(-1)
+            yield columns, partial(_scaled_turned, scales, shape)
+
+
+def _scaled_turned(scales: StoredForm, shape: tuple[int, ...], levels: StoredForm) -> StoredForm:
+    return Scaled(Turned(levels), scales, shape)
+
+
 def _all(array: np.ndarray) -> Iterator[StoredForm]:
     flat, widths = array.reshape(-1), _widths(array.shape)
     yield Plain(flat)
     yield from _forms(flat, widths, deep=True)
     if array.ndim == 2:
-        columns = np.ascontiguousarray(array.T).reshape(-1)
-        turned = (_words(columns, width, _different(columns)) for width in _BLOCKS)
-        yield from (Turned(words) for words in turned if words is not None)
+        yield from _by_columns(array)
     if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
         return
     yield from _by_rows(array)
@@ -88,13 +117,22 @@ def _all(array: np.ndarray) -> Iterator[StoredForm]:
                 yield Columns(min(below, key=_nbytes), _of(found[0]), shape)
 
 
+def _by_columns(matrix: np.ndarray) -> Iterator[StoredForm]:
+    """Yield the forms of words that stand in the columns of a matrix."""
+    columns = np.ascontiguousarray(matrix.T).reshape(-1)
+    turned = (_words(columns, width, _different(columns)) for width in _BLOCKS)
+    yield from (Turned(words) for words in turned if words is not None)
+
+
 def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms of a matrix or kernels that have scales or tables for each row or column."""
     widths = _widths(array.shape)
     for grid, shape in _grids(array):
-        levels = grid.levels.astype(np.float32).reshape(-1)
-        below = [Plain(levels), *_forms(levels, widths, deep=True)]
-        below += [w for width in widths if (w := find_random(levels, width)) is not None]
+        levels = grid.levels.astype(np.float32)
+        flat = levels.reshape(-1)
+        below = [Plain(flat), *_forms(flat, widths, deep=True)]
+        below += _by_columns(levels) if array.ndim == 2 else ()
+        below += [w for width in widths if (w := find_random(flat, width)) is not None]
         yield Scaled(min(below, key=_nbytes), _of(grid.scales), shape)
     for axis, (rows, _) in enumerate(_matrices(array)):
         found = find_tables(rows, axis)
@@ -160,8 +198,10 @@ def _grids(array: np.ndarray) -> Iterator[tuple[Grid, tuple[int, ...]]]:
 def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[StoredForm]:
     if flat.size < _FEWEST:
         return
-    if flat.dtype == np.float32 and _is_half(flat):
+    if flat.dtype == np.float32 and is_half(flat):
         yield Half(flat)
+    if flat.dtype == np.float32 and is_whole(flat):
+        yield Whole(flat)
     different = _different(flat)
     for width in (1, *widths):
         found = _words(flat, width, different)
@@ -180,12 +220,22 @@ def _bits(flat: np.ndarray) -> np.ndarray:
     return flat.view(f"u{flat.itemsize}")
 
 
-def _is_half(flat: np.ndarray) -> bool:
+def is_half(flat: np.ndarray) -> bool:
     """Whether float16 widens to the same bits: that of a NaN does not have to."""
     if not packed.is_exact(flat[:_SAMPLE], DType.FLOAT16):
         return False
     again = flat.astype(np.float16).astype(np.float32)
     return bool((_bits(again) == _bits(flat)).all())
+
+
+def is_whole(flat: np.ndarray) -> bool:
+    """Whether float32 values are integers of 8 bits, none of them a negative zero."""
+    for some in (flat[:_FEWEST], flat):
+        with np.errstate(invalid="ignore"):
+            again = some.astype(np.int8).astype(np.float32)
+        if (_bits(again) != _bits(some)).any():
+            return False
+    return True
 
 
 def _different(flat: np.ndarray) -> int:
@@ -207,9 +257,9 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     most = min(_MOST_WORDS, len(bits) // 2)
     if different > most * width:
         return None
-    if width > 1 and len(_distinct(bits[: _SAMPLE // width])[0]) > most:
+    if width > 1 and len(rows_of(bits[: _SAMPLE // width])[0]) > most:
         return None
-    distinct, order = _distinct(bits)
+    distinct, order = rows_of(bits)
     if len(distinct) > most:
         return None
     each = bits_for(len(distinct))
@@ -223,10 +273,10 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     words: StoredForm = Plain(table)
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
-    return StoredWords(words, count, width, indices)
+    return StoredWords(words, count, width, indices, np.ascontiguousarray(distinct))
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct rows, and which one each is."""
     if rows.shape[1] == 1:
         found, order = np.unique(rows[:, 0], return_inverse=True)

@@ -68,13 +68,67 @@ class Half:
 
 
 @dataclass(frozen=True, eq=False)
+class Whole:
+    """Values that are whole numbers of 8 bits, [n]."""
+
+    values: np.ndarray
+    name: ClassVar[str] = "whole"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.values.size + NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
+        """Widen them."""
+        narrow = recipe.leaf(self.values.reshape(shape).astype(np.int8))
+        return recipe.op("Cast", narrow, to=int(DType.FLOAT))
+
+
+@dataclass(frozen=True, eq=False)
+class CommonTable:
+    """Words that several constants have, [words, values], in the narrowest type that has them.
+
+    Attributes:
+        words: A read-only array, so that a file has it once.
+        is_float: Whether they are float32 as they are or once they are widened.
+    """
+
+    words: np.ndarray
+    is_float: bool
+    name: ClassVar[str] = "common"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file beside those of the words, which all constants share."""
+        return NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
+        """Widen them."""
+        assert shape == self.words.shape
+        leaf = recipe.leaf(self.words)
+        if not self.is_float or self.words.dtype == np.float32:
+            return leaf
+        return recipe.op("Cast", leaf, to=int(DType.FLOAT))
+
+
+@dataclass(frozen=True, eq=False)
 class StoredWords:
-    """Words of a few values, [words, values], in an order, int [n]; single values too."""
+    """Words of a few values, [words, values], in an order, int [n]; single values too.
+
+    Attributes:
+        words: Their form.
+        count: How many there are.
+        width: Values of each.
+        order: Which one each block is.
+        table: Bits of those that are used, unsigned [words, values], if they are stored at all.
+    """
 
     words: StoredForm
     count: int
     width: int
     order: Integers | Digits
+    table: np.ndarray | None = None
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ocompress.ir.packed import Packed, Recipe
 from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
 from passes.storage import forms
+from passes.storage.common import with_common_words
 from passes.storage.kinds import StoredForm
 
 _OPSET = 11
@@ -86,7 +87,7 @@ class PackWeights(Pass):
         if refusal is not None:
             ctx.remark(*refusal)
             return Outcome()
-        found = list(_found(model, self.smallest))
+        found = _found(model, self.smallest)
         if not found:
             return Outcome()
         plain = as_loaded(model)
@@ -127,9 +128,9 @@ class PackWeights(Pass):
         return tuple(map(int, self.min_ort.split(".")[:2]))
 
 
-def _found(model: Model, least: int) -> Iterator[tuple[Value, StoredForm]]:
-    """Yield the constants that have a smaller form, with it."""
-    known: dict[int, tuple[np.ndarray, StoredForm]] = {}  # arrays are kept, so ids stay theirs
+def _found(model: Model, least: int) -> list[tuple[Value, StoredForm]]:
+    """Return the constants that have a smaller form, with it."""
+    values, known = [], {}  # arrays are kept, so ids stay theirs
     for graph in model.graph.graphs():
         for value in graph.initializers.values():
             array = value.constant
@@ -137,11 +138,14 @@ def _found(model: Model, least: int) -> Iterator[tuple[Value, StoredForm]]:
                 continue
             if value.packed is not None or value.sparse is not None or value.is_output:
                 continue
+            values.append((value, id(array)))
             if id(array) not in known:
                 known[id(array)] = array, forms.smallest(array)
-            form = known[id(array)][1]
-            if form.nbytes < _WORTH * array.nbytes:
-                yield value, form
+    arrays, own = zip(*known.values(), strict=True) if known else ((), ())
+    shared = with_common_words(arrays, own)
+    best = {key: shared.get(at, own[at]) for at, key in enumerate(known)}
+    found = ((value, best[key], known[key][0].nbytes) for value, key in values)
+    return [(value, form) for value, form, size in found if form.nbytes < _WORTH * size]
 
 
 def _hold(found: Sequence[tuple[Value, StoredForm]], *, nibbles: bool) -> None:

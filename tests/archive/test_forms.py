@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocompress.archive import nodes
+from ocompress.archive.codes import PieceFacts, length
 from ocompress.archive.decoding import decode
-from ocompress.archive.forms import PieceFacts, shortest
+from ocompress.archive.forms import shortest
 from ocompress.archive.grids import find_grid
-from ocompress.archive.nodes import Numbers
+from ocompress.archive.nodes import GRID, Numbers
 from tests.archive.samples import PIECES
 
 
@@ -66,3 +67,17 @@ def test_a_bias_of_as_many_values_as_elements_is_on_a_grid() -> None:
     node = shortest(bias.tobytes(), 4, PieceFacts(1))
     assert node.described().startswith("grid")
     assert decode(node).tobytes() == bias.tobytes()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_words_with_a_scale_for_each_output_are_found(turned: bool) -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(-127, 128, (32, 8)).astype(np.float32)
+    scales = (1 + rng.random((48, 1))).astype(np.float16).astype(np.float32)
+    weight = words[rng.integers(0, 32, (48, 12))].reshape(48, -1) * scales
+    weight = np.ascontiguousarray(weight.T) if turned else weight
+    node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=weight.shape[1]))
+    assert "blocks" in node.described()
+    assert node.codec == GRID
+    assert decode(node).tobytes() == weight.tobytes()
+    assert length(node) < 48 * 12 * 5 / 8 + 32 * 8 + 48 * 3 + 200

@@ -11,6 +11,7 @@ import pytest
 
 from ocompress.archive.codes import PieceFacts, length
 from ocompress.archive.forms import shortest
+from ocompress.archive.grids import find_grid
 from ocompress.archive.nodes import BLOCKS
 from ocompress.errors import OptionError
 from ocompress.ir import Model, to_proto
@@ -18,8 +19,9 @@ from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.sharing import codebooks
 from passes.sharing.codebook import Codebook
 from passes.sharing.codebooks import CodedLayer
+from passes.sharing.common_words import primitive
 from passes.sharing.layer_problem import LayerProblem, error_of
-from passes.sharing.word_starts import BlockMetric, joined, split, start
+from passes.sharing.word_starts import BlockMetric, joined, means, split, start
 from passes.storage.pack_weights import PackWeights
 from tests.build import Builder
 from tests.passes.pruning.on_data import Fake, error, run, weight_of
@@ -35,7 +37,7 @@ def encoded(
 
 def nearest(made: LayerProblem, metric: BlockMetric, count: int) -> CodedLayer:
     blocks = split(made.target, 4)
-    words = start(blocks, metric, count, 0)
+    words = start([(blocks, metric)], count, 0)
     return CodedLayer(words, metric.nearest(blocks, words)[0])
 
 
@@ -51,9 +53,9 @@ def test_words_are_means_by_the_metric() -> None:
     made = problem(groups=2)
     metric = BlockMetric.of(made.hessian, made.curvature, 4)
     blocks = split(made.target, 4)
-    words = start(blocks, metric, 6, 0)
+    words = start([(blocks, metric)], 6, 0)
     codes, costs = metric.nearest(blocks, words)
-    best = metric.means(blocks, codes, words)
+    best = means([(blocks, metric)], [codes], words)
 
     def cost(tried: np.ndarray) -> float:
         off = blocks - tried[codes]
@@ -72,7 +74,7 @@ def test_words_are_means_by_the_metric() -> None:
 def test_every_word_is_used() -> None:
     made = problem()
     metric = BlockMetric.plain(1, 6, 16, 4)
-    words = start(split(made.target, 4), metric, 16, 3)
+    words = start([(split(made.target, 4), metric)], 16, 3)
     codes, _ = metric.nearest(split(made.target, 4), words)
     assert len(np.unique(codes)) == 16
 
@@ -206,6 +208,64 @@ def test_packed_and_archived_they_take_their_bits(op_type: str) -> None:
     node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=columns, inner=inner))
     assert BLOCKS in (node.codec, *(below.codec for below in node.below))
     assert length(node) <= 1.02 * wanted + 100
+
+
+def levels(weight: np.ndarray) -> np.ndarray:
+    """Return the whole numbers of a kernel with a scale for each output, by slice."""
+    grid = find_grid(weight.reshape(len(weight), -1), 1, weight[0].size)
+    assert grid is not None
+    return grid.levels.reshape(-1, int(np.prod(weight.shape[2:])))
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_layers_share_words(data: bool) -> None:
+    model, outcome, _ = encoded(net(), codewords=16, scope="model", data=data)
+    weights = {n.label: w for n in model.graph.nodes if (w := weight_of(n)) is not None}
+    words = [np.unique(levels(weights[name]), axis=0) for name in ("c0", "c1")]
+    assert all(1 < len(own) <= 16 for own in words)
+    assert len(np.unique(np.concatenate(words), axis=0)) <= 16
+    assert max(np.abs(own).max() for own in words) <= 127
+    packed, _, _ = run(PackWeights(smallest=64), model)
+    tables = [i for i in to_proto(packed).graph.initializer if list(i.dims)[1:] == [9]]
+    assert len(tables) == 1
+    assert outcome.counts == {"weights encoded": 4}
+
+
+def test_shared_words_are_fitted_too() -> None:
+    lost = [error(net(), encoded(net(), codewords=n, scope="model")[0]) for n in (4, 16, 64)]
+    assert lost == sorted(lost, reverse=True)
+    assert lost[1] < 0.6 * error(net(), encoded(net(), codewords=16, scope="model", fit=False)[0])
+
+
+def test_shared_words_go_as_far_as_bytes_allow() -> None:
+    _, outcome, _ = encoded(net(), mean_bits=2.5, scope="model")
+    rows = outcome.details["codebooks"]
+    assert sum(r.get("bits", 32) * r["weights"] for r in rows) <= 2.5 * sum(
+        r["weights"] for r in rows
+    )
+    assert len({r["codewords"] for r in rows if r["block"] == 9}) >= 1
+
+
+@pytest.mark.parametrize(
+    "word", [(4.0, 2.4, 0.2), (127, 0, 0), (-126, 126.4, 63), (0, 0, 0), (30, 42, 70), (6, 10, 15)]
+)
+def test_numbers_of_a_word_have_no_factor_in_common(word: tuple[float, ...]) -> None:
+    (found,) = primitive(np.array([word]))
+    assert np.gcd.reduce(found.astype(int)) == (1 if any(word) else 0)
+    assert np.abs(found).max() <= 127
+    assert np.abs(found - word).max() <= 1
+
+
+def test_a_scale_that_cannot_be_written_is_not_shared() -> None:
+    b = Builder(4)
+    x = b.input("x", ["n", 16, 6, 6])
+    x = b.op("ConvTranspose", x, b.weight(16, 16, 3, 3), to="t")
+    y = b.op("Conv", x, b.weight(16, 16, 3, 3), to="y")
+    b.output(y, ["n", 16, 6, 6])
+    model, _, _ = encoded(b.model(), codewords=16, scope="model", data=False)
+    weights = [w for n in model.graph.nodes if (w := weight_of(n)) is not None]
+    for weight in weights:
+        assert len(np.unique(weight.reshape(-1, 9), axis=0)) == 16
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     ),
     "a scale a column": lambda: (
         draw(np.arange(-100, 101), 64, 128).astype(np.float32) * np.abs(normal(1, 128)),
-        "grid, palette, 8 bits",
+        "grid, whole",
     ),
     "a scale a filter": lambda: (
         sparse(np.arange(1, 4, dtype=np.float32), 0.1, 32, 16, 3, 3) * np.abs(normal(32, 1, 1, 1)),

@@ -11,6 +11,7 @@ import pytest
 from ocompress.runtime import Session
 from passes.storage import forms
 from passes.storage.columns import find_columns
+from passes.storage.common import with_common_words
 from passes.storage.integers import digits
 from passes.storage.tables import find_tables
 from tests.build import Builder, feeds
@@ -137,3 +138,57 @@ def test_what_two_weights_are_made_with_is_in_a_file_once(tmp_path: Path) -> Non
     assert all(ops.count("Range") == 1 for ops in nodes)  # the fields of all bytes
     assert nodes[2].count("Gather") - nodes[1].count("Gather") == 2
     assert sizes[2] - sizes[1] < 64 * 64 / 8 + 600
+
+
+def in_common_words(shape: tuple[int, ...], scaled: bool, seed: int) -> np.ndarray:
+    """Draw a weight of 64 words of 9 values, the same ones for every seed."""
+    words = np.random.default_rng(7).integers(-127, 128, (64, 9)).astype(np.float32)
+    words[:, 0] = 1  # so that no word is a multiple of another
+    blocks = int(np.prod(shape)) // 9
+    weight = words[np.random.default_rng(seed).integers(0, 64, blocks)].reshape(shape)
+    if scaled:
+        return weight * scales(shape[0], *(1 for _ in shape[1:])) / 128
+    return weight
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_words_that_weights_have_in_common_are_in_a_file_once(scaled: bool, tmp_path: Path) -> None:
+    sizes = []
+    for count in (2, 3):
+        b = Builder()
+        x = b.input("x", ["n", 36, 4, 4])
+        for at in range(count):
+            w = b.const(in_common_words((36, 36, 3, 3), scaled, at), f"w{at}")
+            to = "y" if at == count - 1 else f"h{at}"
+            x = b.op("Conv", x, w, to=to, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        b.output("y", ["n", 36, 4, 4])
+        ran = packed(b.model(), tmp_path / "p.onnx")
+        want, got = (Session(m).run(feeds(ran.before))["y"] for m in (ran.before, ran.after))
+        assert want.tobytes() == got.tobytes()
+        written = onnx.load(tmp_path / "p.onnx").graph
+        tables = [t for t in written.initializer if list(t.dims) == [64, 9]]
+        assert len(tables) == 1
+        assert tables[0].data_type == onnx.TensorProto.INT8
+        sizes.append((tmp_path / "p.onnx").stat().st_size)
+    codes = 36 * 36 * 6 // 8
+    assert sizes[1] - sizes[0] < codes + 2 * 36 + 1000
+
+
+def test_a_weight_with_few_of_the_words_takes_the_table_of_the_others() -> None:
+    arrays = [in_common_words((48, 48, 3, 3), True, at) for at in range(2)]
+    arrays.append(in_common_words((10, 10, 3, 3), True, 5))
+    other = normal(20, 20, 3, 3)
+    alone = [forms.smallest(a) for a in (*arrays, other)]
+    together = with_common_words([*arrays, other], alone)
+    assert sorted(together) == [0, 1, 2]
+    assert all(together[at].nbytes < alone[at].nbytes for at in together)
+
+
+def test_words_of_their_own_stay_by_themselves() -> None:
+    arrays = []
+    for seed in range(3):
+        words = np.random.default_rng(seed).standard_normal((64, 9)).astype(np.float32)
+        arrays.append(
+            words[np.random.default_rng(9).integers(0, 64, 48 * 48)].reshape(48, 48, 3, 3)
+        )
+    assert not with_common_words(arrays, [forms.smallest(a) for a in arrays])
