@@ -147,7 +147,7 @@ def in_common_words(shape: tuple[int, ...], scaled: bool, seed: int) -> np.ndarr
     blocks = int(np.prod(shape)) // 9
     weight = words[np.random.default_rng(seed).integers(0, 64, blocks)].reshape(shape)
     if scaled:
-        return weight * scales(shape[0], *(1 for _ in shape[1:])) / 128
+        return np.asarray(weight * scales(shape[0], *(1 for _ in shape[1:])) / 128)
     return weight
 
 
