@@ -51,7 +51,7 @@ PUBLIC = {
     "io": "dataset holdout loaded",
     "ir": "edit inference onnx_api packed query schemas text",
     "lossy": "ablation applying channel_fisher engine fisher input_moments layer_times "
-    "layer_weights least_squares refit",
+    "layer_weights least_squares refit table_proposal",
     "pipeline": "naming",
     "planning": "partition",
     "profiling": "latency run_time",

@@ -9,7 +9,7 @@ from typing import Any
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.trial import PlanTrial, front
-from ocompress.pipeline import Pipeline
+from ocompress.pipeline import LayerChoice, Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Plan:
         steps: The trials of the chosen chain's first passes: none, the first, the first two and so
             on up to all of them, as far as they were measured.
         peers: Models to compare with.
+        choices: What carrying it out decided about every layer.
     """
 
     goal: PlanGoal
@@ -47,6 +48,7 @@ class Plan:
     limit: float | None = None
     steps: tuple[PlanTrial, ...] = ()
     peers: tuple[PlanPeer, ...] = ()
+    choices: tuple[LayerChoice, ...] = ()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -99,4 +101,5 @@ class Plan:
             "original": {"bytes": self.original_bytes, "ms": self.original_ms},
             "steps": [t.to_json() for t in self.steps],
             "peers": [p.to_json() for p in self.peers],
+            "choices": [c.to_json() for c in self.choices],
         }

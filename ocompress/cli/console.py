@@ -30,6 +30,7 @@ class Printer:
         taken: bool = False,
         color: bool = True,
         verbose: bool = False,
+        explain: bool = False,
     ) -> None:
         """Decide what is printed.
 
@@ -39,6 +40,7 @@ class Printer:
             taken: Whether standard output is for a report, so that tables have no place on it.
             color: Whether terminals get colors.
             verbose: Whether remarks about single nodes are printed.
+            explain: Whether it is printed why each layer is as it is.
 
         Raises:
             OptionError: If both little and much shall be printed.
@@ -47,6 +49,7 @@ class Printer:
             msg = "--quiet and --verbose are mutually exclusive; give one"
             raise OptionError(msg)
         self.quiet, self.as_json, self.verbose = quiet, as_json, verbose
+        self.explain = explain
         self.err = _console(sys.stderr, color)
         self._out = _console(sys.stdout, color)
         self._tables = not (quiet or as_json or taken)

@@ -57,6 +57,7 @@ def optimize(
     storage: o.Storage = "plain",
     on_fail: o.OnFail = "keep",
     no_touch: o.NoTouch = False,
+    explain: p.Explain = False,
     report: o.Report = None,
     report_format: o.ReportFormat = "",
     summary: o.Summary = None,
@@ -110,8 +111,7 @@ def optimize(
         on_fail=on_fail,
         touch=not no_touch,
     )
-    printer = Printer(
-        quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
-    )
+    shown = {"color": not no_color, "verbose": verbose, "explain": explain}
+    printer = Printer(quiet=quiet, as_json=as_json, taken=sinks.taken, **shown)
     command = ctx.info_name or "optimize"  # `distill` is this, too
     return perform(command, request, files, sinks, printer, dump=dump, planning=planning)

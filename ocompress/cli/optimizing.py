@@ -64,7 +64,8 @@ def perform(
     if sinks.depfile is not None:
         made = model_files(files.output) if done.output is not None else [files.output]
         atomic_write(sinks.depfile, depfile(made, sources), touch=True)
-    printer.answer(tables.optimization(done, verbose=printer.verbose), report)
+    shown_parts = tables.optimization(done, verbose=printer.verbose, explain=printer.explain)
+    printer.answer(shown_parts, report)
     printer.say(tables_outcome.closing(done))
     if failures:
         exits.complain(f"{'; '.join(failures)}; {_left_behind(done)}")

@@ -56,6 +56,7 @@ def plan(
     workers: w.WorkerCount = 1,
     scheduler: w.Scheduler = "",
     output: PlanFile = None,
+    explain: p.Explain = False,
     report: o.Report = None,
     report_format: o.ReportFormat = "",
     as_json: o.Json = False,
@@ -93,7 +94,6 @@ def plan(
         measure=not no_profile,
     )
     sinks = Sinks(report=report, form=report_format, as_json=as_json)
-    printer = Printer(
-        quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
-    )
+    shown = {"color": not no_color, "verbose": verbose, "explain": explain}
+    printer = Printer(quiet=quiet, as_json=as_json, taken=sinks.taken, **shown)
     return perform(request, planning, model, output, sinks, printer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from ocompress.cli.panels import BUDGET, PASSES, flag, valued
+from ocompress.cli.panels import BUDGET, OUTPUT, PASSES, flag, valued
 
 MaxMemory = Annotated[
     str,
@@ -77,5 +77,13 @@ Tune = Annotated[
         panel=PASSES,
         text="Let the plan of --auto end with training, if there is time (pip install "
         "'ocompress[tune]').",
+    ),
+]
+Explain = Annotated[
+    bool,
+    flag(
+        "--explain",
+        panel=OUTPUT,
+        text="Say of every layer what was chosen, what came second, and why it lost.",
     ),
 ]

@@ -37,6 +37,7 @@ def perform(
     body = {**found.to_json(), "recipe": recipe, "output": str(output or "")}
     report = document("plan", {**shown}, body)
     sinks.write_report(report, f"ocompress plan {model}", pages.plan(found, shown))
-    printer.answer(tables_plan.page(found, recipe if output is None else ""), report)
+    text = recipe if output is None else ""
+    printer.answer(tables_plan.page(found, text, explain=printer.explain), report)
     printer.say(tables_plan.closing(found, output))
     return exits.DONE

@@ -29,7 +29,7 @@ from ocompress.front.remembered import ledger
 from ocompress.front.request import Request
 from ocompress.front.team import Team
 from ocompress.ir.serialized_size import serialized_bytes
-from ocompress.pipeline import Instrument
+from ocompress.pipeline import Instrument, choices_of
 from ocompress.report import Optimization
 from ocompress.report.tables_plan import described
 from ocompress.stopping import early_end, time_limit
@@ -179,6 +179,7 @@ class _Session:
         return {
             "original_ms": None if timed is None else timed.latency.p50_ms,
             "limit": self.choice.guard.limit,
+            "choices": choices_of(done.pipeline),
             "steps": steps(self.laboratory, chosen),
             "peers": tuple(peers(self.bench, self.choice.guard, self.planning.compare)),
         }

@@ -5,7 +5,8 @@ A lossy pass knows these names, `Model` and `edit` of `ocompress.ir`, and `optio
 """
 
 from ocompress.lossy.ablation import costs_alone
-from ocompress.lossy.engine import LossyPass, Plan, Proposal, TableProposal
+from ocompress.lossy.engine import LossyPass, Plan, Proposal
+from ocompress.lossy.table_proposal import TableProposal
 from ocompress.planning import KEEP, Edit, Move, MoveTable
 
 __all__ = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ocompress.ir import Model
@@ -20,7 +20,7 @@ from ocompress.lossy.refit import Built
 from ocompress.lossy.remembering import proposed
 from ocompress.lossy.search import Search
 from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict
-from ocompress.planning import Move, MoveTable, Resource
+from ocompress.planning import Move
 
 Plan = Mapping[str, Move]
 """The move of each part that does not stay as it is, by name of the part."""
@@ -78,49 +78,15 @@ class Proposal(ABC):
     def serve(self, item: Any) -> None:  # noqa: B027
         """Take the options of a pass that differs in nothing but `LossyPass.aims`."""
 
+    def explained(self, plan: Plan) -> list[dict[str, str]]:
+        """Return for each part what was chosen, what came second, and why that lost.
+
+        Rows have `name`, `chosen`, `second` and `why`; by default nothing is known.
+        """
+        return []
+
     def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
         """Learn that the move of a part does not pay; by default nothing follows from that."""
-
-
-class TableProposal(Proposal):
-    """Moves that are independent of each other: the table says which choice is best."""
-
-    def __init__(
-        self,
-        layers: Mapping[str, Sequence[str]],
-        table: MoveTable,
-        by: Resource,
-        rest: Mapping[Resource, float] | None = None,
-    ) -> None:
-        """Start with the table.
-
-        Args:
-            layers: Labels of the nodes of each part.
-            table: The moves of each part.
-            by: What moves save.
-            rest: What everything else in the model takes of resources.
-        """
-        super().__init__(layers)
-        self.table, self.by, self.rest = table, by, dict(rest or {})
-
-    def leaving(self, share: float) -> Plan:
-        """Return the plan with the least error that leaves a share of what moves save."""
-        return self.within(self.by, share)
-
-    def within(self, resource: Resource, share: float) -> Plan:
-        """Return the plan with the least error that leaves a share of a resource."""
-        rest = self.rest.get(resource, 0.0)
-        limit = (self.table.total({}, resource) + rest) * share - rest
-        return self.plan(self.table.within(resource, limit))
-
-    def plan(self, choice: Mapping[str, int]) -> Plan:
-        """Return the moves of a choice of rows."""
-        return {part: self.table.rows[part][at] for part, at in choice.items() if at}
-
-    def drop(self, plan: Plan, part: str) -> None:
-        """Take a move out of the running."""
-        at = self.table.rows[part].index(plan[part])
-        self.table.drop(part, at, "its layers do not measure faster inside the model")
 
 
 @dataclass(frozen=True)
@@ -201,7 +167,10 @@ class LossyPass(Pass):
         """Propose, choose, build and prove."""
         item, subject, proposal = proposed(self, model, ctx)
         face = model if subject is model else subject.alias()
-        outcome = item.finish(face, proposal, choose(item, subject, proposal, ctx), ctx)
+        chosen = choose(item, subject, proposal, ctx)
+        outcome = item.finish(face, proposal, chosen, ctx)
+        if rows := proposal.explained(chosen.plan):
+            outcome = replace(outcome, details={**outcome.details, "choices": rows})
         if face.graph is not subject.graph:
             model.become(face)
         return outcome

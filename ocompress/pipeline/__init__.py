@@ -2,6 +2,7 @@
 
 from ocompress.pipeline.allowance import Allowance
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
+from ocompress.pipeline.choices import LayerChoice, choices_of
 from ocompress.pipeline.clock import Clock
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.guard import Equivalence, Guard, Limit, Verdict
@@ -22,6 +23,7 @@ __all__ = [
     "Family",
     "Guard",
     "Instrument",
+    "LayerChoice",
     "Limit",
     "Numerics",
     "Outcome",
@@ -35,6 +37,7 @@ __all__ = [
     "Status",
     "Verdict",
     "all_passes",
+    "choices_of",
     "find",
     "option",
 ]

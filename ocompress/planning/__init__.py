@@ -2,6 +2,7 @@
 
 from ocompress.planning.moves import KEEP, Edit, Move, MoveTable, Resource
 from ocompress.planning.partition import Cell, Choice, Penalty, Toll, Wire, partition, predicted_ns
+from ocompress.planning.ranking import runners_up
 
 __all__ = [
     "KEEP",
@@ -16,4 +17,5 @@ __all__ = [
     "Wire",
     "partition",
     "predicted_ns",
+    "runners_up",
 ]

@@ -12,7 +12,7 @@ from ocompress.analysis.cost import Cost
 from ocompress.auto import Plan
 from ocompress.diagnostics import Remark
 from ocompress.ir import Facet, Model
-from ocompress.pipeline import PassRecord, PipelineResult, Status
+from ocompress.pipeline import PassRecord, PipelineResult, Status, choices_of
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.profiling import ProfileResult
 from ocompress.report.coded import CodedModel
@@ -122,6 +122,7 @@ class Optimization:
             "plan": self.plan.to_json() if self.plan else None,
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "passes": [self._pass(r) for r in self.pipeline.records],
+            "choices": [c.to_json() for c in choices_of(self.pipeline)],
             "validation": self.validation.to_json(),
             "profile": self.profile.to_json() if self.profile else None,
             "nodes": [_remark(r) for r in self.pipeline.diagnostics],

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ocompress.auto import Plan
+from ocompress.pipeline import choices_of
 from ocompress.profiling import ProfileResult
 from ocompress.report import (
     tables,
@@ -21,6 +22,7 @@ from ocompress.report import (
 )
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Figures, Heading, Note, facts
+from ocompress.report.tables_choices import explained
 from ocompress.report.tables_outcome import before_and_after, closing, quality
 from ocompress.report.tables_remarks import grouped
 from ocompress.validation import DeviceValidation, ValidationResult
@@ -49,6 +51,7 @@ def optimization(done: Optimization, asked: Mapping[str, Any], failures: Sequenc
     yield Heading("Passes")
     yield tables.passes(done)
     yield from tables.tried(done)
+    yield from explained(choices_of(done.pipeline))
     said = list(tables.remarks(done))
     for record in done.pipeline.records:
         yield Heading(record.name)
@@ -79,6 +82,7 @@ def plan(found: Plan, asked: Mapping[str, Any]) -> Parts:
     for sentence in found.remarks:
         yield Note(sentence)
     yield from tables_plan.plan(found, every=True)
+    yield from explained(found.choices)
     yield from _asked(asked)
     yield Heading("Recipe")
     yield Text(found.recipe())

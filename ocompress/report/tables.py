@@ -12,13 +12,14 @@ from rich.text import Text
 
 from ocompress.diagnostics import Remark
 from ocompress.errors import UnknownPassError
-from ocompress.pipeline import Family, PassRecord, Status, Verdict, find
+from ocompress.pipeline import Family, PassRecord, Status, Verdict, choices_of, find
 from ocompress.report import tables_plan
 from ocompress.report.figures import byte_text
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import STYLES, Heading, Note, Tone, facts
 from ocompress.report.sheet import Sheet
 from ocompress.report.tables_candidates import candidates
+from ocompress.report.tables_choices import explained
 from ocompress.report.tables_cuts import cuts
 from ocompress.report.tables_outcome import before_and_after
 from ocompress.report.tables_quant import placements, stored
@@ -39,8 +40,16 @@ def settings(resolved: Mapping[str, Any]) -> Table:
     return facts((key.replace("_", " "), value) for key, value in resolved.items())
 
 
-def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[RenderableType]:
-    """Return the tables of an optimization: passes, layers, before and after, and notes."""
+def optimization(
+    done: Optimization, *, verbose: bool = False, explain: bool = False
+) -> Iterator[RenderableType]:
+    """Return the tables of an optimization: passes, layers, before and after, and notes.
+
+    Args:
+        done: The record.
+        verbose: Whether all that was tried and said of nodes is shown.
+        explain: Whether it is said why each layer is as it is.
+    """
     yield passes(done)
     for record in done.pipeline.records:
         yield from layers(record, every=verbose)
@@ -50,6 +59,8 @@ def optimization(done: Optimization, *, verbose: bool = False) -> Iterator[Rende
             yield Heading(f"{name}, node by node", 3)
             yield from grouped(said, named=speaker is None)
     yield from tried(done)
+    if explain:
+        yield from explained(choices_of(done.pipeline), 3)
     if done.plan is not None:
         yield from tables_plan.plan(done.plan, every=verbose)
     yield Text("")

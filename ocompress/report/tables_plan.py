@@ -14,6 +14,7 @@ from ocompress.report import tables_front
 from ocompress.report.figures import byte_text
 from ocompress.report.parts import Bar, Closing, Figure, Figures, Fold, Heading, Note, Tone
 from ocompress.report.sheet import Sheet
+from ocompress.report.tables_choices import explained
 
 _MOST_ROWS = 12
 
@@ -155,14 +156,17 @@ def _verdict(found: Plan, trial: PlanTrial) -> str:
     return trial.why or "holds"
 
 
-def page(found: Plan, recipe: str) -> Iterator[RenderableType]:
+def page(found: Plan, recipe: str, *, explain: bool = False) -> Iterator[RenderableType]:
     """Return a plan for the terminal.
 
     Args:
         found: The plan.
         recipe: Its text, empty if it went to a file.
+        explain: Whether it says why each layer is as it is.
     """
     yield from plan(found)
+    if explain:
+        yield from explained(found.choices, 3)
     for sentence in found.remarks:
         yield Note(sentence)
     if recipe:

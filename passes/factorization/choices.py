@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ocompress.lossy.engine import Plan, Reason, TableProposal
+from ocompress.lossy.engine import Plan, Reason
 from ocompress.lossy.layer_times import Times
+from ocompress.lossy.table_proposal import TableProposal
 from ocompress.planning import MoveTable, Resource
 
 _RUINOUS = "alone it costs more than a model can afford"

@@ -10,7 +10,7 @@ import numpy as np
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.ir import Node
 from ocompress.lossy.engine import Plan, Proposal, Reason
-from ocompress.planning import Move
+from ocompress.planning import KEEP, Move, MoveTable, runners_up
 from passes.pruning import channel_plan
 from passes.pruning.channel_builder import TakeChannels
 from passes.pruning.channel_costs import Order
@@ -141,6 +141,18 @@ class Cuts(Proposal):
             why = f"its {self.groups[at].size} channels are too few to leave a multiple"
             return Reason("too-few", why)
         return Reason("not-chosen", "other channels save more at the same cost")
+
+    def explained(self, plan: Plan) -> list[dict[str, str]]:
+        """Return for each group what was chosen, the number of channels next to that, and why."""
+        table, taken = MoveTable(), dict[str, int]()
+        for at, (part, gone) in enumerate(zip(self.parts, self.counts(plan), strict=True)):
+            known = self.steps[at].counts
+            near = known.index(gone) if gone in known else 0
+            table.add(Move(part, KEEP, "", 0.0, 0, self.account.total))
+            for count in (c for c in known[max(near - 1, 0) : near + 2] if c):
+                taken |= {part: len(table.rows[part])} if count == gone else {}
+                table.add(self._move(at, count))
+        return runners_up(table, taken, "macs")
 
     def _counts(self, goal: Goal) -> list[int]:
         of = self.groups, self.orders, self.steps, self.account, goal

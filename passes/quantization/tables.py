@@ -79,13 +79,33 @@ def details(
     with rounding to nearest and with the fit, on samples it has not seen. Of nodes, also of the
     model's worst output if they alone were integers.
     """
+    nodes = _nodes(chosen, scheme.weights, fits, target)
     return {
         "target": target.name,
         "times": "measured" if chosen.measured else "table",
-        "nodes": _nodes(chosen, scheme.weights, fits, target),
+        "nodes": nodes,
         "tensors": _tensors(chosen.placement, scheme.grids, statistics),
         "selections": _selections(chosen),
+        "choices": [row for row in map(_explained, nodes) if row is not None],
     }
+
+
+def _explained(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return what a node computes in, and why not in the other; None where there was no choice."""
+    slow, fast = row["float_ns"], row["int8_ns"]
+    if slow is None or fast is None:
+        return None
+    known = {"name": row["node"], "chosen": row["choice"]}
+    times = f"{fast:,} ns in int8, {slow:,} ns in float"
+    if row["choice"] == str(Choice.FLOAT):
+        noise = row.get("sqnr_db_alone")
+        why = "no faster"
+        if fast < slow:
+            why = "conversions around it and noise cost more than it saves"
+            times += "" if noise is None else f"; alone it makes noise of {noise} dB"
+        return {**known, "second": str(Choice.INT8), "why": f"{why}: {times}"}
+    why = "slower" if fast < slow else "numbers would have to be converted around it"
+    return {**known, "second": str(Choice.FLOAT), "why": f"{why}: {times}"}
 
 
 def _selections(chosen: Choosing) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ocompress.lossy.engine import Plan, TableProposal
+from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
+from ocompress.lossy.table_proposal import TableProposal
 from ocompress.planning import MoveTable
 
 

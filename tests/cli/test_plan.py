@@ -17,10 +17,15 @@ QUICK = (
 
 
 def test_a_plan_is_written_and_carried_out(here: Path, call: Call) -> None:
-    ended = call("plan", "in.onnx", *QUICK, "-o", "plan.toml", "--report", "plan.html")
+    ended = call(
+        *("plan", "in.onnx", *QUICK, "-o", "plan.toml", "--report", "plan.html", "--explain"),
+        *("--compare", "in.onnx"),
+    )
     assert ended.code == 0, ended.err
     assert "wrote plan.toml" in ended.err
     assert "Best for each drop" in ended.out
+    assert "Why each layer is as it is" in ended.out
+    assert "Beside other models" in ended.out
     assert "prune-channels" in (here / "plan.html").read_text()
     first = call("optimize", "in.onnx", "a.onnx", "--auto", *QUICK, "--report", "a.json", "-q")
     assert first.code == 0, first.err
@@ -32,6 +37,9 @@ def test_a_plan_is_written_and_carried_out(here: Path, call: Call) -> None:
     assert (here / "a.onnx").read_bytes() == (here / "b.onnx").read_bytes()
     report = json.loads((here / "a.json").read_text())
     assert report["plan"]["passes"].startswith("canonicalize,prune-channels")
+    assert report["plan"]["choices"] == report["choices"]
+    assert {c["by"] for c in report["choices"]} == {"prune-channels"}
+    assert any("channels removed" in c["chosen"] for c in report["choices"])
     assert report["settings"]["passes"] == report["plan"]["passes"]
 
 

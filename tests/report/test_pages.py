@@ -59,7 +59,8 @@ def page_of(done: Optimization, failures: tuple[str, ...] = ()) -> Element:
 def test_the_page_has_everything_in_the_order_in_which_readers_ask(pruned: Optimization) -> None:
     tree = page_of(pruned)
     assert [h.text for h in tree.all("h2")] == [
-        "What was asked", "Where it was measured", "Passes", "canonicalize", "prune",
+        "What was asked", "Where it was measured", "Passes",
+        "Why each layer is as it is", "canonicalize", "prune",
         "Where the bytes of an archive are", "Checks", "Outputs",
     ]  # fmt: skip
     labels = [e.text for e in tree.of_class("label")]
