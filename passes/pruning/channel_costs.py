@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +15,9 @@ _STEPS = 256
 """Steps in which all channels of a group go at most; more channels go several at a time."""
 _PROBED = 0.33
 """Share of the channels that is gone when a group is tried out."""
+_JUDGED = 16
+"""Points of an order at which its cost is judged on samples left out; between them it is taken to
+grow evenly."""
 _EXACT = 1024
 """Inputs up to which matrices are kept in double precision."""
 
@@ -29,6 +33,8 @@ class Reader:
             of each costs, (outputs,).
         rows: Inputs of each channel, (channels, most), filled up with -1.
         fixed: Whether its other weights cannot make up for what goes.
+        parts: Where rows are scarce, mean products of the samples to fit to and of those to judge
+            by, (inputs, inputs) each.
     """
 
     matrix: np.ndarray
@@ -36,6 +42,7 @@ class Reader:
     curvature: np.ndarray
     rows: np.ndarray
     fixed: bool = False
+    parts: tuple[np.ndarray, np.ndarray] | None = None
 
     def scaled(self) -> np.ndarray:
         """Return the matrix times S, S S^T being what errors of outputs cost."""
@@ -73,12 +80,15 @@ class Order:
         probe: The matrices of the readers without the first channels, the other weights having
             made up for them; empty if the criterion makes none.
         probed: How many channels are gone in the probe.
+        left_out: Whether the probe was fitted to a part of the samples only, and the others are to
+            tell what it costs.
     """
 
     channels: np.ndarray
     costs: np.ndarray
     probe: tuple[np.ndarray, ...] = ()
     probed: int = 0
+    left_out: bool = False
 
 
 def surgeon(readers: Sequence[Reader], size: int) -> Order:
@@ -110,6 +120,39 @@ def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
         channels: All of their numbers, (channels,), the first to go first.
     """
     return _greedy(_states(readers), len(channels), channels)
+
+
+def judged(order: Order, readers: Sequence[Reader]) -> Order:
+    """Count costs on samples that the other weights were not fitted to, where rows are scarce.
+
+    A layer of more inputs than rows can make up for nearly all that goes, on those rows; on others
+    it cannot.
+
+    Args:
+        order: The order in which channels go.
+        readers: All that read the channels.
+    """
+    if not any(reader.parts for reader in readers):
+        return order
+    fitted = [r if r.parts is None else replace(r, hessian=r.parts[0]) for r in readers]
+    judges = [r.hessian if r.parts is None else r.parts[1] for r in readers]
+    states, before = _states(fitted), [r.scaled() for r in readers]
+    size = len(order.channels)
+    points = np.unique(np.linspace(0, size, min(size, _JUDGED) + 1).astype(int))
+    costs = [0.0]
+    probe: tuple[np.ndarray, ...] = ()
+    probed = 0
+    for start, stop in pairwise(points):
+        for channel in range(start, stop):
+            for state in states:
+                state.take(order.channels[channel : channel + 1])
+        off = [s.scaled() - b for s, b in zip(states, before, strict=True)]
+        costs.append(sum(float((o * (j @ o)).sum()) for o, j in zip(off, judges, strict=True)))
+        if not probed and stop >= _PROBED * size:
+            probe, probed = tuple(s.matrix() for s in states), int(stop)
+    rising = np.maximum.accumulate(np.maximum(costs, 0))
+    found = np.interp(np.arange(1, size + 1), points, rising)
+    return Order(order.channels, found, probe, probed, left_out=True)
 
 
 def by_score(scores: np.ndarray) -> Order:
@@ -181,7 +224,11 @@ class _Surgery:
 
     def matrix(self) -> np.ndarray:
         """Return the weights as they are now, (inputs, outputs)."""
-        return self._plain(self._matrix.astype(np.float64))
+        return self._plain(self.scaled())
+
+    def scaled(self) -> np.ndarray:
+        """Return the same, scaled as `Reader.scaled` does."""
+        return self._matrix.astype(np.float64)
 
     def scores(self) -> np.ndarray:
         """Return what taking each channel costs now."""
@@ -228,6 +275,10 @@ class _Missing:
     def matrix(self) -> np.ndarray:
         """Return the weights that are left, (inputs, outputs)."""
         return np.where(self._gone[:, None], 0, self._plain)
+
+    def scaled(self) -> np.ndarray:
+        """Return the same, scaled as `Reader.scaled` does."""
+        return np.where(self._gone[:, None], 0, self._matrix)
 
     def scores(self) -> np.ndarray:
         """Return by how much the error grows if each channel goes too."""

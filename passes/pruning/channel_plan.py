@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.channels import Group
-from ocompress.analysis.linear_layer import LINEAR
-from ocompress.analysis.work import work_of
-from ocompress.io import Feeds
-from ocompress.ir import Model, Node
+from passes.pruning.channel_account import Account
 from passes.pruning.channel_costs import Order
 
-_SUMMED = -1
-"""Stands for the axis that a product of two activations sums over."""
+_ROUNDING = 1e-9
+_EXCHANGES = 3000
+"""Pairs of groups that are looked at for an exchange, about."""
+_BACK = 2
+"""Steps that a group gets back in an exchange, at most."""
 
 
 @dataclass(frozen=True)
@@ -51,96 +51,6 @@ def steps_of(group: Group, order: Order, multiple: int) -> RemovalSteps:
     return RemovalSteps(tuple(counts), tuple(costs))
 
 
-class Account:
-    """The multiply-accumulates of a model, as channels of its groups go."""
-
-    def __init__(self, model: Model, groups: Sequence[Group], sample: Feeds | None) -> None:
-        """Count those of the model as it is.
-
-        Args:
-            model: The model.
-            groups: Groups of its channels.
-            sample: A feed of one sample, which says how large free extents are.
-        """
-        self._work = work_of(model, sample)
-        self.total = sum(self._work.values())
-        self._shares: dict[int, dict[int, list[tuple[int, np.ndarray]]]] = {}
-        """By node and axis: the groups that lie there, with the part each channel takes."""
-        self._labels: dict[int, str] = {}
-        self._touched: list[set[int]] = []
-        for at, group in enumerate(groups):
-            touched = set()
-            for node, axis, channel in _lying(group):
-                if not self._work.get(id(node)):
-                    continue
-                held = channel[channel >= 0]
-                share = np.bincount(held, minlength=group.size) / len(channel)
-                self._labels[id(node)] = node.label
-                axes = self._shares.setdefault(id(node), {})
-                axes.setdefault(axis, []).append((at, share))
-                touched.add(id(node))
-            self._touched.append(touched)
-
-    def of(self, gone: Sequence[np.ndarray]) -> float:
-        """Return the multiply-accumulates that are left.
-
-        Args:
-            gone: For each group which channels go, by number, (removed,).
-        """
-        return sum(self._left(node, gone) for node in self._work)
-
-    def saved(self, at: int, gone: Sequence[np.ndarray], more: np.ndarray) -> float:
-        """Return what is saved if one group loses more channels.
-
-        Args:
-            at: The group.
-            gone: For each group which channels go already, by number, (removed,).
-            more: Which channels of the group go then, by number, (removed,).
-        """
-        then = list(gone)
-        then[at] = more
-        return sum(self._left(n, gone) - self._left(n, then) for n in self._touched[at])
-
-    def mingled(self, at: int) -> list[int]:
-        """Return the groups whose savings depend on what one group has lost, itself included."""
-        return [i for i, nodes in enumerate(self._touched) if i == at or nodes & self._touched[at]]
-
-    def left(self, gone: Sequence[np.ndarray]) -> dict[str, float]:
-        """Return the part of its multiply-accumulates that each layer of a group is left with.
-
-        Args:
-            gone: For each group which channels go, by number, (removed,).
-
-        Returns:
-            By label of the node.
-        """
-        return {
-            self._labels[node]: self._left(node, gone) / self._work[node] for node in self._shares
-        }
-
-    def _left(self, node: int, gone: Sequence[np.ndarray]) -> float:
-        left = self._work[node]
-        for shares in self._shares.get(node, {}).values():
-            lost = sum(float(share[gone[at]].sum()) for at, share in shares)
-            left *= max(0.0, 1 - lost)
-        return left
-
-
-def _lying(group: Group) -> Iterator[tuple[Node, int, np.ndarray]]:
-    """Yield the products that are less work without channels: node, axis, channel by element."""
-    for cut in group.cuts:
-        if cut.node.is_op(*LINEAR) and _is_weight(cut.node, cut.index):
-            yield cut.node, cut.axis, cut.channel
-    summed = {id(s.node): s for s in group.sinks}  # both operands lie along the axis
-    for sink in summed.values():
-        yield sink.node, _SUMMED, sink.channel
-
-
-def _is_weight(node: Node, index: int) -> bool:
-    value = node.input(index) if node.is_op(*LINEAR) else None
-    return value is not None and value.constant is not None and value.constant.ndim >= 2
-
-
 @dataclass(frozen=True)
 class Goal:
     """When enough channels went; the first goal that is reached counts.
@@ -158,7 +68,7 @@ class Goal:
 def uniform(groups: Sequence[Group], steps: Sequence[RemovalSteps], ratio: float) -> list[int]:
     """Return for each group the largest count that is no more than a share of its channels."""
     return [
-        max(c for c in s.counts if c <= ratio * g.size + 1e-9)
+        max(c for c in s.counts if c <= ratio * g.size + _ROUNDING)
         for g, s in zip(groups, steps, strict=True)
     ]
 
@@ -202,25 +112,73 @@ def cheapest(
     counts = [0] * len(groups)
     gone = [order.channels[:0] for order in orders]
     most = sum(g.size for g in groups) * (1.0 if goal.ratio is None else goal.ratio)
-    best = [_next(at, counts, gone, orders, steps, account) for at in range(len(groups))]
+    best = [_next(at, counts, gone, orders, steps, account, most) for at in range(len(groups))]
     while True:
         if goal.max_macs is not None and account.of(gone) <= goal.max_macs * account.total:
-            return counts
+            return _exchanged(counts, orders, steps, account, goal)
         room = most - sum(counts)
-        open_ = [
-            (rate, at, count)
-            for at, found in enumerate(best)
-            if found is not None
-            for rate, count in [found]
-            if count - counts[at] <= room + 1e-9
-        ]
+        for at, found in enumerate(best):
+            if found is not None and found[1] - counts[at] > room + _ROUNDING:
+                best[at] = _next(at, counts, gone, orders, steps, account, room)
+        open_ = [(found[0], at, found[1]) for at, found in enumerate(best) if found is not None]
         if not open_:
             return counts
         _, at, count = min(open_)
         counts[at] = count
         gone[at] = orders[at].channels[:count]
         for i in account.mingled(at):  # what a layer's inputs save depends on its outputs
-            best[i] = _next(i, counts, gone, orders, steps, account)
+            best[i] = _next(i, counts, gone, orders, steps, account, most - sum(counts))
+
+
+def _exchanged(
+    counts: Sequence[int],
+    orders: Sequence[Order],
+    steps: Sequence[RemovalSteps],
+    account: Account,
+    goal: Goal,
+) -> list[int]:
+    """Return counts that cost less and reach the goal as well.
+
+    Where groups are few and steps large, the last step goes far beyond the goal: as long as it
+    pays, one group gets channels back, and another one loses its next step for it if need be.
+    """
+    assert goal.max_macs is not None
+    found, most = list(counts), goal.max_macs * account.total
+    for _ in range(_EXCHANGES // max(1, len(found) ** 2)):
+        cost = _cost(found, steps)
+        options = sorted(
+            (_cost(other, steps), other)
+            for other in _neighbours(found, steps)
+            if sum(other) <= sum(counts) or goal.ratio is None
+        )
+        for less, other in options:
+            if less >= cost:
+                return found
+            if account.of([o.channels[:c] for o, c in zip(orders, other, strict=True)]) <= most:
+                found = other
+                break
+        else:
+            return found
+    return found
+
+
+def _neighbours(counts: Sequence[int], steps: Sequence[RemovalSteps]) -> Iterator[list[int]]:
+    """Yield counts of which one group loses less, and perhaps another one a step more."""
+    places = [s.counts.index(c) for s, c in zip(steps, counts, strict=True)]
+    for at, place in enumerate(places):
+        for back in range(max(0, place - _BACK), place):
+            less = list(counts)
+            less[at] = steps[at].counts[back]
+            yield less
+            for other, own in enumerate(places):
+                if other != at and own + 1 < len(steps[other].counts):
+                    both = list(less)
+                    both[other] = steps[other].counts[own + 1]
+                    yield both
+
+
+def _cost(counts: Sequence[int], steps: Sequence[RemovalSteps]) -> float:
+    return sum(s.costs[s.counts.index(c)] for s, c in zip(steps, counts, strict=True))
 
 
 def _next(
@@ -230,13 +188,17 @@ def _next(
     orders: Sequence[Order],
     steps: Sequence[RemovalSteps],
     account: Account,
+    room: float,
 ) -> tuple[float, int] | None:
-    """Return cost over saving of the best run of steps of a group, and the count it leads to."""
+    """Return cost over saving of the best run of steps of a group, and the count it leads to.
+
+    No more channels than there is room for go.
+    """
     have, own = counts[at], steps[at]
     spent = own.costs[own.counts.index(have)]
     found: tuple[float, int] | None = None
     for count, cost in zip(own.counts, own.costs, strict=True):
-        if count <= have:
+        if count <= have or count - have > room + _ROUNDING:
             continue
         saved = account.saved(at, gone, orders[at].channels[:count])
         if saved <= 0:

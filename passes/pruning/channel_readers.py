@@ -26,10 +26,16 @@ class ReaderSums:
         """Look at what some layers read, in one walk."""
         self._shelf = SpillStore(_HELD)
         self._means: dict[int, np.ndarray] = {}
+        self._parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for site, _, sums in input_moments.look(model, [(s, [s]) for s in sites], ctx):
-            if sums is not None:
-                self._means[id(site.node)] = sums.x
-                self._shelf.put(id(site.node), sums.xx)
+            if sums is None:
+                continue
+            self._means[id(site.node)] = sums.x
+            self._shelf.put(id(site.node), sums.xx)
+            if sums.parts is not None:
+                self._parts[id(site.node)] = sums.parts[0].x, sums.parts[1].x
+                for at, part in enumerate(sums.parts):
+                    self._shelf.put((id(site.node), at), part.xx)
 
     def mean(self, site: Site) -> np.ndarray:
         """Return the mean of what a layer reads, (groups, inputs)."""
@@ -40,8 +46,22 @@ class ReaderSums:
         mean = self._means.get(id(site.node))
         if mean is None or mean.shape != (site.groups, site.inputs):
             return None
-        found = self._shelf.get(id(site.node))
-        return found if centred else found + mean[:, :, None] * mean[:, None, :]
+        return _about(self._shelf.get(id(site.node)), mean, centred=centred)
+
+    def parts(self, site: Site, *, centred: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what `get` does of the samples to fit to and of those to judge by.
+
+        Returns:
+            None where rows are plenty, or were not seen.
+        """
+        means = self._parts.get(id(site.node))
+        if means is None:
+            return None
+        fit, judge = (
+            _about(self._shelf.get((id(site.node), at)), mean, centred=centred)
+            for at, mean in enumerate(means)
+        )
+        return fit, judge
 
 
 def layers_behind(group: Group, model: Model) -> Layers | None:
@@ -77,10 +97,12 @@ def readers_of(
             return None
         matrix = site.matrix(site.layer.weight.astype(np.float64))
         own = _curvature_of(site, hessian, matrix, curvatures)
+        parts = seen.parts(site, centred=centred)
         for at in range(site.groups):
             rows = _rows(cut, site, at, group.size)
             if (rows >= 0).any():
-                found.append(Reader(matrix[at], hessian[at], own[at], rows))
+                both = None if parts is None else (parts[0][at], parts[1][at])
+                found.append(Reader(matrix[at], hessian[at], own[at], rows, parts=both))
     return found
 
 
@@ -114,7 +136,13 @@ def trial_of(group: Group, layers: Layers, order: Order, seen: ReaderSums) -> Tr
         Mask(s.node.label, s.index, s.axis, np.isin(s.channel, gone, invert=True))
         for s in group.sinks
     ]
-    return Trial(changes, float(order.costs[order.probed - 1]), masks)
+    cost = float(order.costs[order.probed - 1])
+    return Trial(changes, cost, masks, left_out=order.left_out)
+
+
+def _about(products: np.ndarray, mean: np.ndarray, *, centred: bool) -> np.ndarray:
+    """Return mean products about the mean or zero, given those about the mean."""
+    return products if centred else products + mean[:, :, None] * mean[:, None, :]
 
 
 def _curvature_of(

@@ -87,9 +87,9 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
 
 def _order(readers: Sequence[Reader], size: int, criterion: str) -> Order:
     if criterion == "obs":
-        return channel_costs.surgeon(readers, size)
+        return channel_costs.judged(channel_costs.surgeon(readers, size), readers)
     if criterion == "lasso":
-        return lasso(readers, size)
+        return channel_costs.judged(lasso(readers, size), readers)
     if criterion == "thinet":
         return channel_costs.greedy(readers, size)
     if criterion == "taylor":

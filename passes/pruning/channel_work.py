@@ -12,9 +12,10 @@ from ocompress.ir import Node
 from ocompress.lossy.engine import Plan, Proposal, Reason
 from ocompress.planning import KEEP, Move, MoveTable, runners_up
 from passes.pruning import channel_plan
+from passes.pruning.channel_account import Account
 from passes.pruning.channel_builder import TakeChannels
 from passes.pruning.channel_costs import Order
-from passes.pruning.channel_plan import Account, Goal
+from passes.pruning.channel_plan import Goal
 
 _RATIO = 0.3
 """Share of the channels that goes if nothing says how many."""

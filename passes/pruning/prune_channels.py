@@ -14,8 +14,8 @@ from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_rows
+from passes.pruning.channel_account import Account
 from passes.pruning.channel_builder import TakeChannels, build
-from passes.pruning.channel_plan import Account
 from passes.pruning.channel_survey import CRITERIA, DATA_FREE, ChannelSurvey, survey
 from passes.pruning.channel_work import Cuts, first_node
 

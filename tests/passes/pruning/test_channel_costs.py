@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,21 @@ def test_a_channel_that_another_one_says_goes_first() -> None:
     found = Reader(weight, base.T @ base / 500, np.ones(3), np.arange(6)[:, None])
     assert channel_costs.surgeon([found], 6).channels[0] in (1, 4)
     assert channel_costs.greedy([found], 6).channels[0] not in (1, 4)
+
+
+def test_what_few_rows_make_up_for_is_judged_on_others() -> None:
+    few, many = (rng().standard_normal((rows, 24)) for rows in (40, 12_000))
+    products = few[:25].T @ few[:25] / 25, many.T @ many / len(many)
+    known = Reader(np.ones((24, 3)), products[0], np.ones(3), np.arange(24)[:, None])
+    blind = channel_costs.surgeon([known], 24)
+    order = channel_costs.judged(blind, [replace(known, parts=products)])
+    np.testing.assert_array_equal(order.channels, blind.channels)
+    half = 11
+    truth = 3.0 * (half + 1)  # inputs that know nothing of each other make up for nothing
+    assert blind.costs[half] < 0.5 * truth
+    assert order.costs[half] > 0.9 * truth
+    assert order.left_out
+    assert channel_costs.judged(blind, [known]) is blind
 
 
 def test_rows_that_a_channel_lacks_cost_nothing() -> None:

@@ -10,7 +10,9 @@ from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.manager import AnalysisManager
 from ocompress.ir import Model
 from ocompress.ir.onnx_api import infer_types
-from passes.pruning.channel_plan import Account
+from passes.pruning.channel_account import Account
+from passes.pruning.channel_costs import Order
+from passes.pruning.channel_plan import Goal, cheapest, steps_of
 from tests.build import Builder
 
 
@@ -46,3 +48,28 @@ def test_savings_depend_on_the_groups_next_to_one() -> None:
             if account.saved(i, gone, np.arange(6)) != account.saved(i, nothing, np.arange(6))
         ]
         assert account.mingled(at) == changed == [i for i in (at - 1, at, at + 1) if 0 <= i < 4]
+
+
+def order(*costs: float) -> Order:
+    return Order(np.arange(len(costs)), np.cumsum(costs))
+
+
+def planned(model: Model, orders: list[Order], multiple: int, goal: Goal) -> list[int]:
+    groups = free(model)
+    steps = [steps_of(g, o, multiple) for g, o in zip(groups, orders, strict=True)]
+    return cheapest(groups, orders, steps, Account(model, groups, None), goal)
+
+
+def test_channels_beyond_the_goal_come_back() -> None:
+    """Four of the one group and two of the other come first; one of the two was not needed."""
+    model = chain(3, 8, 3, 8, 3)
+    first = order(5.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0)
+    last = order(1.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0)
+    between = order(9.0, 9.0, 9.0)
+    assert planned(model, [first, between, last], 1, Goal(None, 0.7)) == [4, 0, 1]
+
+
+def test_no_run_is_longer_than_there_is_room() -> None:
+    """The run that pays most takes four channels; two may go."""
+    model = chain(3, 8, 3)
+    assert planned(model, [order(4.0, 0.1, 0.1, 0.1, 9.0, 9.0, 9.0, 9.0)], 1, Goal(0.25)) == [2]
