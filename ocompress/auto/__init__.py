@@ -1,7 +1,7 @@
 """Planning: which passes, in which order, how far each, measured on whole models."""
 
 from ocompress.auto.chain import Chain, Step
-from ocompress.auto.families import FAMILIES, PlanFamily, chosen_families
+from ocompress.auto.families import FAMILIES, TUNING, PlanFamily, chosen_families
 from ocompress.auto.goal import PlanBounds, PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.ledger import Ledger
@@ -13,6 +13,7 @@ from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Work
 
 __all__ = [
     "FAMILIES",
+    "TUNING",
     "Builders",
     "Chain",
     "Laboratory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ocompress.auto.families import FamilyKind, PlanFamily
 from ocompress.pipeline import Pipeline
@@ -23,7 +24,7 @@ class Step:
 
     def __str__(self) -> str:
         """Return the text form of its pass."""
-        return str(self.family.make(self.level))
+        return _text(self.family, self.level)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Chain:
     @staticmethod
     def of(steps: Iterable[Step]) -> Chain:
         """Put steps in order."""
-        return Chain(tuple(sorted(steps, key=lambda s: (s.family.kind, s.family.place))))
+        return Chain(tuple(sorted(steps, key=lambda s: s.family.order)))
 
     def having(self, step: Step) -> Chain:
         """Return the chain with a step, in place of one of the same family or of its slot."""
@@ -69,6 +70,11 @@ class Chain:
     def __str__(self) -> str:
         """Return the text form of its passes, `canonicalize` left out."""
         return ",".join(map(str, self.steps)) or "canonicalize"
+
+
+@cache
+def _text(family: PlanFamily, level: float | None) -> str:
+    return str(family.make(level))
 
 
 def _collide(one: PlanFamily, other: PlanFamily) -> bool:

@@ -22,7 +22,9 @@ class FamilyKind(IntEnum):
     """Smaller layers."""
     NUMBERS = 2
     """Weights, and what computes with them, in fewer bits; a plan has at most one of these."""
-    STORAGE = 3
+    TRAINING = 3
+    """Other weights of the same form, which make good what was lost before."""
+    STORAGE = 4
     """The same numbers in fewer bytes."""
 
 
@@ -80,6 +82,16 @@ class PlanFamily:
     integers: bool | None = None
     """Whether it goes with integer operators after it, or without; None for either."""
 
+    @property
+    def order(self) -> tuple[float, int]:
+        """Where its pass stands among those of a chain.
+
+        Integers that are computed with come after training, which is faster and freer in float;
+        values that take few bits are trained as what they are.
+        """
+        last = self.kind is FamilyKind.NUMBERS and self.lever is None
+        return FamilyKind.TRAINING + 0.5 if last else self.kind, self.place
+
     def make(self, level: float | None) -> Pass:
         """Return the pass that goes to a level."""
         options = dict(self.options)
@@ -135,6 +147,9 @@ FAMILIES: tuple[PlanFamily, ...] = (
     ),
     PlanFamily("pack", FamilyKind.STORAGE, "pack-weights", _FILE),
 )
+
+TUNING = PlanFamily("tune", FamilyKind.TRAINING, "tune", _ALL)
+"""Takes part only where it is asked for, as it takes PyTorch and time."""
 
 
 def chosen_families(goal: PlanGoal, named: Sequence[str] = ()) -> list[PlanFamily]:

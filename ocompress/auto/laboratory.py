@@ -63,6 +63,11 @@ class Laboratory:
         """Whether the search shall end; never before there is a first trial."""
         return bool(self.trials) and (time.monotonic() > self.deadline or self.asked())
 
+    def set_aside(self, share: float) -> None:
+        """Have trials end earlier, so that a share of the time that is left stays."""
+        now = time.monotonic()
+        self.deadline = now + (1 - share) * max(self.deadline - now, 0.0)
+
     def expect(self, walks: Sequence[Walk]) -> None:
         """Have idle builders begin what is likely to be asked for; nothing else follows from it.
 

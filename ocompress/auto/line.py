@@ -77,12 +77,19 @@ class Line:
         best = self.best()
         if best is None or best.drop is None:
             return None
-        level = self._level_at(share * best.drop, lambda t: t.drop or 0.0)
-        if level is None:
-            return None
-        return (
-            round(level) if self.lever.whole else min(max(level, self.lever.low), self.lever.high)
-        )
+        return self._possible(self._level_at(share * best.drop, lambda t: t.drop or 0.0))
+
+    def level_beyond(self, strain: float) -> float | None:
+        """Return the level at which about so many times as much is lost as is allowed.
+
+        None if nothing is known.
+        """
+        return self._possible(self._level_at(strain, lambda t: t.strain))
+
+    def _possible(self, level: float | None) -> float | None:
+        if level is None or self.lever.whole:
+            return None if level is None else round(level)
+        return min(max(level, self.lever.low), self.lever.high)
 
     def _level_at(self, wanted: float, of: Callable[[PlanTrial], float]) -> float | None:
         """Return the level at which a figure of trials has about a value."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FamilyKind, PlanFamily
-from ocompress.auto.foresight import Walk
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
+from ocompress.auto.neighbours import alone, around
 from ocompress.auto.trial import PlanTrial
 
 _BETTER = 0.99
@@ -28,13 +28,15 @@ _FAR = 2.0
 """The same factor after one trial."""
 _SHARES = (0.35, 0.65)
 """Parts of the limit that the first of two families is given."""
-_STEPS = (0.94, 1.06)
-"""Factors on levels in small steps around the best chain."""
 _MOST_STEPS = 6
 """Trials of small steps."""
 _BOLD, _CLEARLY, _MOST_BOLD = 1.5, 0.97, 2
 """Strain up to which a trial may be carried out nevertheless, the part of the best figure that it
 has to be below, and how many are, at most."""
+_AFTERWARDS = 2.0
+"""How many times as much as is allowed the chain loses that is trained first."""
+_REPEATED = 0.6
+"""Share of the time left when training begins that stays for doing it on all samples."""
 _NEAR = 1.3
 """A family joins the best one only if by itself it comes this near to it."""
 _PARTNERS = 2
@@ -50,12 +52,14 @@ class PlanSearch:
         goal: What is made small.
         families: What chains are made of.
         told: Is told of every better chain, and the trial that it was better than.
+        tuning: Trains what a chain made, if it may take part.
     """
 
     laboratory: Laboratory
     goal: PlanGoal
     families: Sequence[PlanFamily]
     told: Callable[[PlanTrial, PlanTrial | None], None] = lambda *_: None
+    tuning: PlanFamily | None = None
     best: PlanTrial | None = None
     _lines: dict[PlanFamily, Line] = field(default_factory=dict)
 
@@ -71,6 +75,7 @@ class PlanSearch:
         self._pairs()
         self._other_numbers()
         self._steps()
+        self._tuned()
 
     def finalists(self) -> list[PlanTrial]:
         """Return trials in the order in which they are carried out until one holds.
@@ -214,7 +219,7 @@ class PlanSearch:
         others = [f for f in self._of(FamilyKind.NUMBERS) if f.lever is None]
         now = chain.numbers
         if now is not None and now.level is None:
-            self.laboratory.expect([_alone(near) for near in _around(chain)])
+            self.laboratory.expect([alone(near) for near in around(chain)])
             tried = [chain.having(Step(f)) for f in others if f != now.family]
             self._evaluate([*tried, chain.without(now.family)])
 
@@ -223,8 +228,8 @@ class PlanSearch:
         spent, seen = 0, set[str]()
         while self.best is not None and spent < _MOST_STEPS:
             best = self.best
-            near = [c for c in _around(best.chain) if str(c) not in seen]
-            self.laboratory.expect([_alone(c) for c in near[: _MOST_STEPS - spent]])
+            near = [c for c in around(best.chain) if str(c) not in seen]
+            self.laboratory.expect([alone(c) for c in near[: _MOST_STEPS - spent]])
             for chain in near:
                 seen.add(str(chain))
                 self._evaluate([chain])
@@ -233,6 +238,19 @@ class PlanSearch:
                     break
             if self.best is best:
                 return
+
+    def _tuned(self) -> None:
+        """Go on from where the best chain ends, as far as training makes good what that loses."""
+        if self.tuning is None or self.best is None:
+            return
+        base = self.best.chain.having(Step(self.tuning))
+        step = self._lead(base)
+        family = step.family if step is not None else next(iter(self._partners(base)), None)
+        start = None if family is None else self._lines[family].level_beyond(_AFTERWARDS)
+        if family is None or start is None:
+            return
+        self.laboratory.set_aside(_REPEATED)
+        self._go([Line(family, lambda level: base.having(Step(family, level)), start, most=4)])
 
     # -- lines ------------------------------------------------------------------------------
 
@@ -269,28 +287,6 @@ class PlanSearch:
             return bool(active)
         limit = self.best.value(self.goal) * _HOPELESS
         return min(t.value(self.goal) for t in active) <= limit
-
-
-def _around(chain: Chain) -> list[Chain]:
-    """Return the chains near to one: one level lower, or one lower and another one higher."""
-    down, up = _STEPS
-    levers = [s for s in chain.levers if s.family.lever is not None and not s.family.lever.whole]
-    found = []
-    for step in levers:
-        assert step.level is not None
-        lower = chain.at(step.family, step.level * down)
-        found.append(lower)
-        found += [
-            lower.at(other.family, other.level * up)
-            for other in levers
-            if other is not step and other.level is not None
-        ]
-    return found
-
-
-def _alone(chain: Chain) -> Walk:
-    """Yield a chain, whatever becomes of it."""
-    yield chain
 
 
 def _lost(trial: PlanTrial) -> float:

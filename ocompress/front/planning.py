@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocompress.auto import (
+    TUNING,
     Builders,
     Laboratory,
     OutOfTimeError,
@@ -131,6 +132,7 @@ class _Session:
             self.planning.goal,
             chosen_families(self.planning.goal, self.planning.families),
             told=self._improved,
+            tuning=TUNING if self.planning.tune else None,
         )
         with early_end() as ending:
             self.laboratory.asked = lambda: ending.is_asked

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocompress.auto import PlanGoal, chosen_families
-from ocompress.errors import DataError, OptionError
+from ocompress.auto import TUNING, PlanGoal, chosen_families
+from ocompress.errors import DataError, OptionError, UsageError
 from ocompress.front.files import ModelLike
 from ocompress.front.request import Request
 from ocompress.io import model_files
@@ -86,6 +86,9 @@ class Planning:
                 "--auto"
             )
             raise OptionError(msg)
+        for package, how in TUNING.make(None).missing_packages().items() if self.tune else ():
+            msg = f"--tune needs the package {package!r}, which is not installed: {how}"
+            raise UsageError(msg)
         if request.data is None:
             what = "random numbers do not show" if request.synthetic else "nothing shows"
             msg = f"a plan needs data to measure what is lost, which {what}; give some with --data"

@@ -9,12 +9,15 @@ from typing import cast
 import pytest
 
 from ocompress.auto import (
+    TUNING,
     Chain,
     Laboratory,
     OutOfTimeError,
+    PlanFamily,
     PlanGoal,
     PlanSearch,
     PlanTrial,
+    Step,
     chosen_families,
 )
 from ocompress.auto.foresight import Walk
@@ -28,14 +31,21 @@ class World:
     Attributes:
         power: By family, how strongly its level counts for the time, and how much it loses.
         most: Trials that there is time for.
+        left: Part of what is lost that training leaves.
+        aside: Shares of the time that were set aside.
     """
 
     power: dict[str, tuple[float, float]]
     most: int = 1000
+    left: float = 1.0
+    aside: list[float] = field(default_factory=list)
     trials: dict[str, PlanTrial] = field(default_factory=dict)
 
     def expect(self, walks: Sequence[Walk]) -> None:
         """Have nobody to begin anything with."""
+
+    def set_aside(self, share: float) -> None:
+        self.aside.append(share)
 
     def evaluate(self, chains: Sequence[Chain]) -> Iterator[PlanTrial]:
         yield from map(self._one, chains)
@@ -52,6 +62,8 @@ class World:
             level = 0.4 if step.level is None else step.level
             time *= level**gain
             strain += loss * (1 / level - 1) ** 2
+        if any(step.family == TUNING for step in chain.steps):
+            strain *= self.left
         found = PlanTrial(
             chain=chain,
             held=strain <= 1,
@@ -65,10 +77,9 @@ class World:
         return found
 
 
-def searched(world: World, *names: str) -> PlanSearch:
-    search = PlanSearch(
-        cast("Laboratory", world), PlanGoal.LATENCY, chosen_families(PlanGoal.LATENCY, names)
-    )
+def searched(world: World, *names: str, tuning: PlanFamily | None = None) -> PlanSearch:
+    families = chosen_families(PlanGoal.LATENCY, names)
+    search = PlanSearch(cast("Laboratory", world), PlanGoal.LATENCY, families, tuning=tuning)
     search.run()
     return search
 
@@ -157,3 +168,34 @@ def test_families_are_known_by_name() -> None:
         chosen_families(PlanGoal.LATENCY, ["chanels"])
     with pytest.raises(OptionError, match="entropy do nothing for latency"):
         chosen_families(PlanGoal.LATENCY, ["entropy"])
+
+
+@pytest.mark.parametrize(
+    "power", [{"channels": (1.0, 0.3)}, {"channels": (0.02, 0.3), "int8": (1, 0)}]
+)
+def test_training_lets_the_best_family_go_further(power: dict[str, tuple[float, float]]) -> None:
+    plain = searched(World(power)).best
+    world = World(power, left=0.3)
+    best = searched(world, tuning=TUNING).best
+    assert plain is not None
+    assert best is not None
+    assert world.aside == [0.6]  # it is done again, on all samples
+    names = [s.family.name for s in best.chain.steps]
+    assert names[:2] == ["channels", "tune"]  # integers come after it
+    assert best.value(PlanGoal.LATENCY) < plain.value(PlanGoal.LATENCY)
+    without = [c for c in world.trials if "tune" not in c]
+    assert without == list(searched(World(power)).laboratory.trials)
+    assert len(world.trials) - len(without) <= 4
+
+
+def test_training_that_is_of_no_use_is_not_taken() -> None:
+    world = World({"channels": (1.0, 0.3)}, left=1.5)
+    best = searched(world, tuning=TUNING).best
+    assert best is not None
+    assert [s.family.name for s in best.chain.steps] == ["channels"]
+
+
+def test_values_of_few_bits_are_trained_as_what_they_are() -> None:
+    families = chosen_families(PlanGoal.SIZE, ["channels", "cluster", "pack"])
+    chain = Chain.of([Step(TUNING), *(Step(f, 0.5 if f.lever else None) for f in families)])
+    assert [s.family.name for s in chain.steps] == ["channels", "cluster", "tune", "pack"]

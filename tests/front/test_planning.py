@@ -12,7 +12,7 @@ import pytest
 
 import ocompress
 from ocompress import stopping
-from ocompress.auto import Plan, PlanGoal, Workshop
+from ocompress.auto import TUNING, Plan, PlanGoal, Workshop
 from ocompress.errors import UsageError
 from ocompress.front import (
     Budget,
@@ -260,3 +260,24 @@ def test_steps_and_other_models_stand_beside_a_plan() -> None:
 def test_models_to_compare_with_are_for_plans() -> None:
     with pytest.raises(UsageError, match="compare is for plans"):
         ocompress.optimize(net(), passes="prune", compare=[net()])
+
+
+def test_a_plan_may_end_with_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    short = replace(TUNING, options={"epochs": 3})
+    monkeypatch.setattr(planning, "TUNING", short)
+    done = planned(tune=True)
+    assert done.held
+    assert done.plan is not None
+    tuned = [t for t in done.plan.trials if "tune" in str(t.chain)]
+    assert tuned
+    assert all("tune{epochs=3}" in str(t.chain) for t in tuned)
+    assert any(t.drop is not None and "tune" not in t.idle for t in tuned)
+
+
+def test_training_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"--tune needs the package 'torch'.*ocompress\[tune\]"):
+        ocompress.optimize(net(), auto=True, tune=True, data=DATA)
+    with pytest.raises(UsageError, match="tune is for plans; give auto=True"):
+        ocompress.optimize(net(), passes="quant", tune=True, data=DATA)
