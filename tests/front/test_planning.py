@@ -266,7 +266,7 @@ def test_a_plan_may_end_with_training(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     short = replace(TUNING, options={"epochs": 3})
     monkeypatch.setattr(planning, "TUNING", short)
-    done = planned(tune=True)
+    done = planned(tune=True, families=("channels",))
     assert done.held
     assert done.plan is not None
     tuned = [t for t in done.plan.trials if "tune" in str(t.chain)]
