@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from ocompress.auto.ledger import Ledger
 from ocompress.auto.trial import PlanTrial
 from ocompress.auto.workshop import Builders, Made, OutOfTimeError
 from ocompress.errors import WorkerLostError
+from ocompress.pipeline.guard import Verdict
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Laboratory:
         bounds: Limits beside that on the drop.
         deadline: When no further trial begins, in seconds of `time.monotonic`.
         asked: Says whether somebody asked for an early end.
+        judge: Judges again what trials of earlier searches lost; None if they must be made anew.
         ledger: Trials of earlier searches.
     """
 
@@ -40,6 +42,7 @@ class Laboratory:
     bounds: PlanBounds = field(default_factory=PlanBounds)
     deadline: float = float("inf")
     asked: Callable[[], bool] = lambda: False
+    judge: Callable[[Mapping[str, float]], Verdict | None] = lambda _: None
     ledger: Ledger = field(default_factory=lambda: Ledger(None))
     trials: dict[str, PlanTrial] = field(default_factory=dict)
     """All that were made, by text of the chain."""
@@ -107,7 +110,9 @@ class Laboratory:
         figures = self.ledger.get(text)
         if figures is None or any(figures.get(name) is None for name in self.wanted):
             return None
-        return self._limited(PlanTrial.of_figures(chain, figures))
+        found = PlanTrial.of_figures(chain, figures)
+        verdict = self.judge(found.lost) if found.lost else None
+        return None if verdict is None else self._limited(found.judged(verdict))
 
     def _try(self, chain: Chain) -> PlanTrial:
         if self.is_over:

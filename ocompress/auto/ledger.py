@@ -9,7 +9,7 @@ from typing import Any
 
 from ocompress.io import CacheFiles
 
-_FORMAT = 2
+_FORMAT = 3
 """Changes when figures of the same name become others."""
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ocompress.auto.chain import Chain
 from ocompress.auto.goal import PlanGoal
+from ocompress.pipeline.guard import Verdict
 
 _ALIKE = 1e-9
-_FIGURES = (
-    *("held", "drop", "strain", "latency", "size", "archive", "memory", "seconds", "idle", "why"),
-)
+_FIGURES = (*("lost", "latency", "size", "archive", "memory", "seconds", "idle"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,7 @@ class PlanTrial:
         idle: Names of passes that changed nothing.
         over: Which limit beside that on the drop it breaks, one sentence; empty if none.
         why: Why it does not hold, one sentence; empty if it does.
+        lost: What the judge of the drop found, by which it can judge again.
     """
 
     chain: Chain
@@ -46,6 +46,18 @@ class PlanTrial:
     idle: tuple[str, ...] = ()
     over: str = ""
     why: str = ""
+    lost: Mapping[str, float] = field(default_factory=dict)
+
+    def judged(self, verdict: Verdict) -> PlanTrial:
+        """Return the trial as the judge of the drop sees it."""
+        return replace(
+            self,
+            held=verdict.held,
+            drop=verdict.figures["drop"],
+            strain=_strain(verdict),
+            why="" if verdict.held else verdict.message,
+            lost=verdict.figures,
+        )
 
     def value(self, goal: PlanGoal) -> float:
         """Return what the goal makes small; infinite where it is not known."""
@@ -64,14 +76,15 @@ class PlanTrial:
         return float("inf") if self.latency is None else self.latency
 
     def figures(self) -> dict[str, Any]:
-        """Return what of it does not depend on limits but that on the drop, JSON-able."""
+        """Return what of it does not depend on limits, JSON-able."""
         return {name: getattr(self, name) for name in _FIGURES}
 
     @staticmethod
     def of_figures(chain: Chain, figures: Mapping[str, Any]) -> PlanTrial:
-        """Return the trial that `figures` told of."""
-        known = {name: figures.get(name) for name in _FIGURES}
-        return PlanTrial(chain=chain, **known | {"idle": tuple(known["idle"] or ())})
+        """Return the trial that `figures` told of, before anybody judges it."""
+        known: dict[str, Any] = {name: figures.get(name) for name in _FIGURES}
+        known |= {"idle": tuple(known["idle"] or ()), "lost": known["lost"] or {}}
+        return PlanTrial(chain=chain, held=False, **known)
 
     def to_json(self) -> dict[str, Any]:
         """Return what reports hold of it."""
@@ -95,4 +108,17 @@ def front(trials: Sequence[PlanTrial], goal: PlanGoal) -> list[PlanTrial]:
     for trial in sorted(known, key=lambda t: (max(t.drop or 0.0, 0.0), t.value(goal))):
         if not found or trial.value(goal) < found[-1].value(goal) * (1 - _ALIKE):
             found.append(trial)
+    return found
+
+
+def _strain(verdict: Verdict) -> float:
+    """Return what was lost over what is allowed; the upper end over its own limit if that is more.
+
+    Where nothing may be lost, it is 0 or infinite.
+    """
+    figures, found = verdict.figures, 0.0
+    for value, limit in (("drop", "limit"), ("high", "bound")):
+        lost, allowed = figures[value], figures[limit]
+        if lost > 0:
+            found = max(found, lost / allowed if allowed > 0 else float("inf"))
     return found

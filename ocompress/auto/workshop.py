@@ -25,7 +25,7 @@ from ocompress.pipeline import (
     ProposalMemo,
     Status,
 )
-from ocompress.pipeline.guard import Equivalence, Guard, Verdict
+from ocompress.pipeline.guard import Equivalence, Guard
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.targets import Target
 
@@ -190,27 +190,12 @@ class Workshop:
         verdict = meters.drop.judge(model, self.original)
         if "drop" not in verdict.figures:
             return PlanTrial(chain=chain, held=False, size=size, why=verdict.message)
-        return PlanTrial(
+        found = PlanTrial(
             chain=chain,
-            held=verdict.held,
-            drop=verdict.figures["drop"],
-            strain=_strain(verdict),
+            held=False,
             latency=None if meters.predicted is None else meters.predicted(model),
             size=size,
             archive=None if meters.archive is None else meters.archive(model),
             memory=None if meters.memory is None else meters.memory(model),
-            why="" if verdict.held else verdict.message,
         )
-
-
-def _strain(verdict: Verdict) -> float:
-    """Return what was lost over what is allowed; the upper end over its own limit if that is more.
-
-    Where nothing may be lost, it is 0 or infinite.
-    """
-    figures, found = verdict.figures, 0.0
-    for value, limit in (("drop", "limit"), ("high", "bound")):
-        lost, allowed = figures[value], figures[limit]
-        if lost > 0:
-            found = max(found, lost / allowed if allowed > 0 else float("inf"))
-    return found
+        return found.judged(verdict)

@@ -217,6 +217,7 @@ class _Session:
             alone=pool.here or not pool.timers,
             wanted=measured_figures(choice.meters),
             bounds=bounds(bench, choice.budget, self.planning),
+            judge=choice.guard.again,
             ledger=ledger(bench, choice.budget, choice.split),
             deadline=self._start + self.planning.seconds,
         )

@@ -31,11 +31,12 @@ _TRIALS, _PROPOSALS = 64 << 20, 2 << 30
 def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
     """Return where trials are remembered, by all that their figures depend on.
 
-    A metric of the user's own may change at any time, so nothing is remembered with one.
+    Limits are not among that: trials are judged again. A metric of the user's own may change at any
+    time, so nothing is remembered with one.
 
     Args:
         bench: The original, and what was asked.
-        budget: The limits, that on the drop included.
+        budget: How a drop is measured.
         split: The samples that passes see, and those that plans are chosen on.
     """
     if is_own(budget.metric):
@@ -49,7 +50,7 @@ def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
         labels,
         request.device.name,
         request.seed,
-        (budget.max_drop, budget.metric, budget.confidence),
+        (budget.metric, budget.confidence),
         (environment(request.threads), request.batch) if bench.timed is not None else None,
     )
     return Ledger(CacheFiles(_folder(request) / "plans", ".json", _TRIALS), repr(job))

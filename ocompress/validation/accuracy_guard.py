@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 
 from ocompress.errors import DataError, RuntimeFailureError
@@ -198,34 +198,56 @@ class AccuracyGuard:
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, self.kind, f"the model no longer runs: {error}")
 
+    def again(self, figures: Mapping[str, float]) -> Verdict | None:
+        """Return the verdict on what an earlier one had these figures for, by today's limit.
+
+        None if it takes a look that was not taken then.
+        """
+        seen = figures.get("seen")
+        return self._judged(self.noun, figures, lambda: seen)
+
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
-        found, limit = drop.value, self.limit
+        found = drop.value
+        known = {
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "least": drop.least,
+            "samples": float(drop.count),
+        }
+        verdict = self._judged(drop.noun, known, lambda: self._seen(candidate))
+        assert verdict is not None  # everything can be looked at
+        return verdict
+
+    def _judged(
+        self, noun: str, known: Mapping[str, float], look: Callable[[], float | None]
+    ) -> Verdict | None:
+        """Hold figures against the limit; `look` says what was lost on fitted samples."""
+        limit, value, high = self.limit, known["value"], known["high"]
         bound = limit + self.max_drop - self._budget
         if self._confidence is None:
-            bound = max(self._free + self._bound, drop.least)
-        within = found.value <= limit + _ROUNDING
-        held = within and found.high <= bound + _ROUNDING
+            bound = max(self._free + self._bound, known["least"])
+        within = value <= limit + _ROUNDING
+        held = within and high <= bound + _ROUNDING
         why = f"within the {limit:.4g} allowed" if held else f"more than the {limit:.4g} allowed"
         if within and not held:
             why = f"so it may be more than {bound:.4g}"
-        seen = self._seen(candidate) if held else found.value
-        if held and seen > limit + _ROUNDING:
+        seen = look() if held else known.get("seen")
+        if held and seen is None:
+            return None
+        if held and seen is not None and seen > limit + _ROUNDING:
             held = False
             why = f"but {seen:.4f} on samples it was fitted to, more than the {limit:.4g} allowed"
         percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
-            f"{drop.noun} fell by {found.value:.4f} (at most {found.high:.4f} with {percent} % "
-            f"confidence, {drop.count} samples), {why}"
+            f"{noun} fell by {value:.4f} (at most {high:.4f} with {percent} % confidence, "
+            f"{known['samples']:.0f} samples), {why}"
         )
-        figures = {
-            "drop": max(found.value, seen),
-            "low": found.low,
-            "high": found.high,
-            "limit": limit,
-            "bound": bound,
-            "samples": float(drop.count),
-        }
+        figures = {**known, "limit": limit, "bound": bound}
+        figures["drop"] = value if seen is None else max(value, seen)
+        if seen is not None:
+            figures["seen"] = seen
         return Verdict(held, self.kind, message, figures)
 
     def _seen(self, candidate: Model) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import ocompress
 from ocompress import stopping
-from ocompress.auto import TUNING, Plan, PlanGoal, Workshop
+from ocompress.auto import TUNING, Chain, Plan, PlanGoal, PlanTrial, Workshop
 from ocompress.errors import UsageError
 from ocompress.front import (
     Budget,
@@ -281,3 +282,27 @@ def test_training_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch
         ocompress.optimize(net(), auto=True, tune=True, data=DATA)
     with pytest.raises(UsageError, match="tune is for plans; give auto=True"):
         ocompress.optimize(net(), passes="quant", tune=True, data=DATA)
+
+
+def test_another_limit_judges_known_trials_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(limit: float) -> Plan:
+        request = Request(data=DATA, target="portable", budget=Budget(max_drop=limit))
+        return find_plan(request, Planning(families=("channels",)), net())
+
+    fresh = found(0.02)
+    monkeypatch.setenv("OCOMPRESS_CACHE", str(Path(os.environ["OCOMPRESS_CACHE"]) / "other"))
+    first, measured = found(0.05), list[str]()
+    real = Workshop._measure
+
+    def measure(self: Workshop, chain: Chain, model: Model) -> PlanTrial:
+        measured.append(str(chain))
+        return real(self, chain, model)
+
+    monkeypatch.setattr(Workshop, "_measure", measure)
+    again = found(0.02)
+    assert [t.to_json() | {"seconds": 0} for t in again.trials] == [
+        t.to_json() | {"seconds": 0} for t in fresh.trials
+    ]
+    both = {str(t.chain) for t in first.trials} & {str(t.chain) for t in again.trials}
+    assert len(both) >= 2
+    assert not both & set(measured)  # what was measured is known whatever the limit
