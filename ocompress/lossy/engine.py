@@ -85,6 +85,10 @@ class Proposal(ABC):
         """
         return []
 
+    def known(self, plan: Plan) -> Built | None:
+        """Return the model of a plan where finding the plan has made it, fitted; by default not."""
+        return None
+
     def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
         """Learn that the move of a part does not pay; by default nothing follows from that."""
 
@@ -199,7 +203,8 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         chosen = Chosen(*found)
     else:
         plan = item.asked(proposal)
-        chosen = Chosen(plan, item.build(model, plan, ctx, fit=True) if plan else None)
+        built = proposal.known(plan) if plan else None
+        chosen = Chosen(plan, built or (item.build(model, plan, ctx, fit=True) if plan else None))
     chosen = _small_enough(search, chosen)
     verdict = _too_slow(item, model, proposal, chosen, ctx)
     if verdict is None:

@@ -132,8 +132,8 @@ class Entropy(LossyPass):
         return Prices(
             found,
             priced(model, found, ctx, seen=seen),
-            lambda plan: build(model, plan, data).bits,
-            lambda plan: _archived(build(model, plan, data).model),
+            lambda plan: build(model, plan, data),
+            _archived,
             waves=self.cosines and all(p.keeps_weights for p in ctx.following),
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from passes.sharing.pricing import Priced, flat, place, unflat
 from passes.sharing.rounding import ZERO_BITS, plain, step_for
 from passes.sharing.walking import read_by
 
+if TYPE_CHECKING:
+    from passes.sharing.building import BuiltLevels
+
 _COARSEST, _FINEST = 0.002, 0.4
 """Parts of the bits of float32 between which the search looks."""
 _FLOAT_BITS = 32
@@ -27,7 +31,7 @@ _SHAPE_BITS = 2.05
 _TIMES = 4.0
 """Squared step, in that of many bits, about."""
 _HALVINGS = 40
-_CORRECTIONS, _NEAR = 4, 0.02
+_CORRECTIONS, _NEAR = 5, 0.02
 """How often a forecast of the bits is corrected, and how near is near enough."""
 _AIM, _ARCHIVES = 0.98, 8
 """Part of a size that is aimed at, and how many archives are made to come near it."""
@@ -103,8 +107,8 @@ class Prices(Proposal):
         self,
         weights: Sequence[LayerWeight],
         priced: dict[int, Priced],
-        bits_of: Callable[[Plan], float],
-        archived: Callable[[Plan], int],
+        build: Callable[[Plan], BuiltLevels],
+        archived: Callable[[Model], int],
         *,
         waves: bool,
     ) -> None:
@@ -113,13 +117,14 @@ class Prices(Proposal):
         Args:
             weights: Those that may be rounded.
             priced: What errors cost, by id of a weight's value.
-            bits_of: Builds the model of a plan, and says how many bits its weights take.
-            archived: Builds the model of a plan, and returns the bytes of its archive.
+            build: Builds the model of a plan.
+            archived: Returns the bytes of a model's archive.
             waves: Whether weights may be sums of cosines.
         """
         super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
-        self.weights, self.priced, self._bits_of, self._waves = weights, priced, bits_of, waves
-        self._archived = archived
+        self.weights, self.priced, self._waves = weights, priced, waves
+        self._build, self._archived = build, archived
+        self._last: tuple[Plan, BuiltLevels] | None = None
         self._forecasts = {
             w.name: Forecast(w.array, p.costs)
             for w in weights
@@ -142,15 +147,28 @@ class Prices(Proposal):
 
         What is forecast is built, and corrected by what that takes.
         """
+        taken: dict[float, float] = {}
         wanted = bits
-        plan = self.plan(self.price_of(wanted))
         for _ in range(_CORRECTIONS):
-            made = self._bits_of(plan) / max(self.elements, 1) if plan else bits
-            if abs(made - bits) <= _NEAR * bits:
-                break
-            wanted = min(max(wanted * bits / max(made, 1e-9), bits / 8), bits * 8)
             plan = self.plan(self.price_of(wanted))
-        return plan
+            made = self._built(plan).bits / max(self.elements, 1) if plan else bits
+            taken[wanted] = made
+            if abs(made - bits) <= _NEAR * bits:
+                return plan
+            wanted = min(max(_next(taken, bits), bits / 8), bits * 8)
+        nearest = min(taken, key=lambda w: abs(taken[w] - bits))
+        return self.plan(self.price_of(nearest))
+
+    def known(self, plan: Plan) -> BuiltLevels | None:
+        """Return the model of a plan if it is the last that was built."""
+        return self._last[1] if self._last is not None and self._last[0] is plan else None
+
+    def _built(self, plan: Plan) -> BuiltLevels:
+        found = self.known(plan)
+        if found is None:
+            found = self._build(plan)
+            self._last = plan, found
+        return found
 
     def fitting(self, most: int) -> Plan:
         """Return the finest rounding whose archive takes at most so many bytes, about.
@@ -166,7 +184,7 @@ class Prices(Proposal):
         wanted = _AIM * 8 * most / max(self.elements, 1)
         for _ in range(_ARCHIVES):
             plan = self.plan(self.price_of(wanted))
-            size = sizes[wanted] = self._archived(plan)
+            size = sizes[wanted] = self._archived(self._built(plan).model)
             if best[0] < size <= most:
                 best = size, plan
             if _AIM * most - (1 - _AIM) * most <= size <= most:
@@ -203,7 +221,7 @@ class Prices(Proposal):
         return found
 
 
-def _next(sizes: dict[float, int], wanted: float) -> float:
+def _next(sizes: Mapping[float, float], wanted: float) -> float:
     """Return the bits that are likely to make a size: a power of them between two, else alike."""
     below = max((p for p in sizes.items() if p[1] <= wanted), default=None, key=lambda p: p[1])
     above = min((p for p in sizes.items() if p[1] > wanted), default=None, key=lambda p: p[1])

@@ -16,6 +16,8 @@ from ocompress.ir import Model
 from ocompress.lossy.engine import Plan
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.pruning.prune import Prune
+from passes.sharing import building
+from passes.sharing.building import BuiltLevels
 from passes.sharing.entropy import Entropy
 from tests.build import Builder
 from tests.passes.pruning.on_data import Fake, context, error, run, weight_of
@@ -161,14 +163,22 @@ def test_the_finest_rounding_of_a_size_is_found() -> None:
     model = net()
     found = Entropy(smallest=0).propose(model, context(model, data=False))
     tried = []
+    sizes: dict[int, int] = {}
+    make = found._build
 
-    def archived(plan: Plan) -> int:
-        tried.append(sum(move.bytes for move in plan.values()) + 400)
+    def build(plan: Plan) -> BuiltLevels:
+        built = make(plan)
+        sizes[id(built.model)] = sum(move.bytes for move in plan.values()) + 400
+        return built
+
+    def archived(made: Model) -> int:
+        tried.append(sizes[id(made)])
         return tried[-1]
 
-    found._archived = archived
+    found._build, found._archived = build, archived
     for most in (700, 1500, 3000):
-        assert 0.95 * most < archived(found.fitting(most)) <= most
+        plan = found.fitting(most)
+        assert 0.95 * most < sum(move.bytes for move in plan.values()) + 400 <= most
     assert len(tried) < 24
     assert found.fitting(300) == {}
     assert {reason.code for reason in found.reasons.values()} == {"too-large"}
@@ -177,3 +187,17 @@ def test_the_finest_rounding_of_a_size_is_found() -> None:
 def test_bits_and_bytes_are_not_both_asked_for() -> None:
     with pytest.raises(OptionError, match="both bits and max_size"):
         Entropy(bits=1.0, max_size=1000)
+
+
+def test_what_was_built_to_count_bits_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[float] = []
+
+    def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
+        made = building.build(model, plan, ctx)
+        built.append(made.bits)
+        return made
+
+    monkeypatch.setattr("passes.sharing.entropy.build", build)
+    model = net()
+    Entropy(smallest=0, bits=1.5).run(model, context(model, data=False))
+    assert len(set(built)) == len(built) > 1
