@@ -41,9 +41,9 @@ ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 # What passes stand on, ours like anybody's: by room, its modules ("" is the room itself). The short
 # list for a lossy pass of a third party is in ocompress/lossy/__init__.py.
 PUBLIC = {
-    "analysis": "calibrators channels linear_layer linear_rows observe one_layer padding quantized "
-    "ranges regression running scales second_moments segment_runner sensitivity shapes spill_store "
-    "statistics weight_form windows work",
+    "analysis": "boundary_layers calibrators channels linear_layer linear_rows observe one_layer "
+    "padding quantized ranges regression running scales second_moments segment_runner sensitivity "
+    "shapes spill_store statistics weight_form windows work",
     "archive": "cosines grids",
     "coding": "",
     "diagnostics": "",
