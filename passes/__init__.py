@@ -51,6 +51,7 @@ PASSES = {
     "random-code": "passes.sharing.random_code:RandomCode",
     "pack-weights": "passes.storage.pack_weights:PackWeights",
     "tune": "passes.tuning.tune:Tune",
+    "nested": "passes.tuning.nested:Nested",
     "strip-text": "passes.canonical.strip_text:StripText",
     "unflatten-softmax": "passes.canonical.unflatten_softmax:UnflattenSoftmax",
 }

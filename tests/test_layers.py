@@ -49,7 +49,7 @@ PUBLIC = {
     "diagnostics": "",
     "errors": "",
     "io": "dataset holdout loaded",
-    "ir": "edit inference onnx_api packed query schemas text",
+    "ir": "clone edit inference joined onnx_api packed query schemas text",
     "lossy": "ablation applying channel_fisher engine fisher input_moments layer_times "
     "layer_weights least_squares refit table_proposal",
     "pipeline": "naming",

@@ -11,15 +11,17 @@ from ocompress.analysis.ranges import ChannelRanges
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node
 
-_KEPT = 0.5
-"""Where a channel is cut off, in proportion to the lowest it was seen to be."""
+_KEPT = 1.0
+"""Where a channel is cut off, in proportion to the lowest it was seen to be. ResNet at half of its
+work, 3,000 images, 4 epochs, divergence on others: 0.0109, with 0.5 0.0119 (without Relu 0.0094).
+"""
 
 
 def rectify(model: Model, labels: Collection[str], data: Dataset | None) -> None:
     """Put a Relu behind the squeezes of layers.
 
     Each channel is lifted before the Relu and lowered after it, by as much as its values go below
-    zero, so that little changes at first, and zeros that expansions pad with are zeros still.
+    zero, so that hardly anything changes at first, and zeros of padding are zeros still.
 
     Args:
         model: Changed in place.

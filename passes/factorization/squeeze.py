@@ -28,8 +28,8 @@ class Squeeze(Replace):
     the rest of the kernel keep only its centre, as a 1 x 1 convolution. Both expansions are solved
     for, and alternating least squares fits all three layers. There is no activation between squeeze
     and expansions, so all channels with all outputs whole are exact; with `relu` there is one, and
-    channels are lifted before it and lowered after it by half of what they were seen to go below
-    zero, so that training starts near to where they are. Later layers absorb the Gather
+    channels are lifted before it and lowered after it by what they were seen to go below zero, so
+    that nothing changes before training. Later layers absorb the Gather
     that restores the order of outputs where they can; with all outputs whole there is one expansion
     and no Gather. Choice, fit and proof are those of `factorize`, whose form `input` is this one
     with all outputs whole.

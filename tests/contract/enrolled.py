@@ -23,6 +23,7 @@ RUNNABLE = [cls.name for cls in all_passes() if not cls.missing_packages()]
 GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES, **STORABLE}
 OPTIONS: dict[str, dict[str, Any]] = {
     "strip-text": {"strip": ("docs", "metadata")},
+    "nested": {"epochs": 0},
     "tune": {"epochs": 3},
 }
 """Options of passes that do nothing unless they are told to, or work for long."""

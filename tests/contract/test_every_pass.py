@@ -35,6 +35,7 @@ LEAST_DB = {
     "prune-heads": 15.0,
     "prune-channels": 12.0,
     "separable": 7.0,
+    "nested": 60.0,
     "split": 0.5,
     "squeeze": 6.0,
     "binarize": 5.0,

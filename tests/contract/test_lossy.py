@@ -32,6 +32,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
     "separable": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
     "split": (("mlp",), [{"exclude": ("*",)}, {"max_macs": 1.0}]),
+    "nested": (("mlp",), [{"epochs": 0, "exclude": ("*",)}]),
     "squeeze": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
     "prune": (("mlp", "conv_transpose"), [{"sparsity": 0.0}]),
     "prune-channels": (("mlp", "shared_weights"), [{"ratio": 1e-9}, {"max_macs": 1.0}]),
@@ -64,8 +65,9 @@ FREE_CUTS = [
     for name, cuts in FREE.items()
     for at, (build, _) in enumerate(cuts)
 ]
-NEVER_FREE = {"quant", "quant-dynamic", "tune"}
-"""Activations lose by the grid whatever the weights are; training takes nothing away."""
+NEVER_FREE = {"nested", "quant", "quant-dynamic", "tune"}
+"""Activations lose by the grid whatever the weights are; training takes nothing away, and other
+budgets come on top."""
 RIDGE = {
     ("prune-channels", "twin_channels"): 1e-3,
     ("entropy", "next_to_nothing"): 1e-3,

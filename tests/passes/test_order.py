@@ -27,6 +27,7 @@ FIRST |= dict.fromkeys(PROJECTIONS, FIRST["entropy"])
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}
 SHARING = ("entropy", "cluster", "codebook", *PROJECTIONS)
+FIRST["nested"] = {"merge-layers", "tune"}
 FIRST["pack-weights"] = {*FIRST["quant-weights"], "quant-weights", *SHARING, "tune"}
 """Which passes must not come later than each."""
 

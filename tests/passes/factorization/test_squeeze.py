@@ -268,10 +268,7 @@ def test_a_relu_between_squeeze_and_expansions_costs_little_at_first(
     between = [[r.op_type for r, _ in users] for users in read]
     assert between.count(["Relu"]) == 2
     assert kinds(after).count("Relu") == kinds(plain).count("Relu") + 2
-    assert error(model, plain) < error(model, after) < 0.02
+    assert error(model, after) == pytest.approx(error(model, plain), rel=0.1)
     monkeypatch.setattr(rectifying, "_KEPT", 0.0)
     cut, *_ = run(Squeeze(max_macs=0.7, relu=True), model, data=batches(0))
-    assert error(model, cut) > 3 * error(model, after)
-    monkeypatch.setattr(rectifying, "_KEPT", 1.5)  # nothing is cut off, borders are as they were
-    whole, *_ = run(Squeeze(max_macs=0.7, relu=True), model, data=batches(0))
-    assert error(model, whole) == pytest.approx(error(model, plain), rel=0.01)
+    assert error(model, cut) > 10 * error(model, after)
