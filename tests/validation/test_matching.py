@@ -82,6 +82,39 @@ def test_masks_are_compared_over_all_samples() -> None:
     assert lost(Masks(), LossUnit.IOU, (big, half)) == pytest.approx(0.4)
 
 
+def picture(*regions: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a probability map with rectangles (top, left, bottom, right), [1, 1, 32, 32]."""
+    found = np.full((1, 1, 32, 32), 0.1, np.float32)
+    for top, left, bottom, right in regions:
+        found[..., top:bottom, left:right] = 0.9
+    return found
+
+
+def test_outlines_of_regions_are_left_out() -> None:
+    whole, other = (4, 4, 14, 24), (20, 4, 28, 24)
+    reference = picture(whole, other)
+    grown = picture((3, 3, 15, 25), (21, 5, 27, 23))
+    assert lost(Masks(), LossUnit.IOU, (reference, grown)) == 0.0
+    # of 18 x 8 and 18 x 6 pixels inside of the outlines, the second region is gone
+    found = lost(Masks(), LossUnit.IOU, (reference, picture(whole)))
+    assert found == pytest.approx(18 * 6 / (18 * 8 + 18 * 6))
+    line = picture((5, 4, 7, 28))
+    assert lost(Masks(), LossUnit.IOU, (line, picture((6, 4, 7, 28)))) == pytest.approx(0.5)
+
+
+def test_outlines_of_classes_are_left_out() -> None:
+    scores = np.zeros((1, 2, 32, 32), np.float32)
+    scores[:, 0] = 1
+    scores[:, 1, 8:24, 8:24] = 2
+    moved = scores.copy()
+    moved[:, 1, 8:24, 8] = 0
+    assert lost(ClassMasks(2), LossUnit.IOU, (scores, moved)) == 0.0
+    moved[:, 1, 8:24, 9] = 0  # inside of the outline: 14 of 14 x 14 pixels
+    within, around = 14 * 14, 32 * 32 - 18 * 18
+    expected = (14 / within + 14 / (around + 14)) / 2
+    assert lost(ClassMasks(2), LossUnit.IOU, (scores, moved)) == pytest.approx(expected)
+
+
 def test_each_class_of_a_map_counts_alike() -> None:
     reference = np.zeros((1, 3, 10, 10), np.float32)
     reference[:, 0] = 1
