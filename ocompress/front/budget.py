@@ -130,6 +130,18 @@ class Budget:
         most = self.max_bytes / max(original, 1) if self.max_bytes is not None else np.inf
         return min(max(limit * _SIZE_MARGIN, limit + _SIZE_SLACK / max(original, 1)), most)
 
+    def most_bytes(self, original: int | None) -> float | None:
+        """Return the bytes that a file may take if it is to be smaller, None for any number.
+
+        Args:
+            original: Bytes of the original; None if they are not known.
+        """
+        found = [] if self.max_bytes is None else [self.max_bytes]
+        ratio = self.max_size_ratio
+        if ratio is not None and ratio < 1 and original is not None:
+            found.append(ratio * original)
+        return min(found, default=None)
+
     def guards(
         self,
         original: Model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocompress import profiling, validation
@@ -92,6 +92,7 @@ def attempt(
         files: What must survive.
         last: Whether a result that breaks its budget is written nevertheless, as the request says.
     """
+    request = replace(request, original_bytes=_original_bytes(bench))
     job = _Job(bench, request)
     result = job.run_passes()
     with stage_beside(output) as stage:
@@ -140,6 +141,12 @@ class _Judged:
     profile: ProfileResult | None
     cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
+
+
+def _original_bytes(bench: Bench) -> int:
+    if bench.path is not None:
+        return file_bytes(bench.path)
+    return bench.original.weight_bytes if bench.large else to_proto(bench.original).ByteSize()
 
 
 class _Job:
@@ -216,7 +223,7 @@ class _Job:
             raise PassError(msg)
         self.broken.extend(c.message for c in found.related if not c.passed)
         self._own_remarks.extend(found.remarks)
-        sizes = (self._bytes(), file_bytes(staged))
+        sizes = (_original_bytes(self.bench), file_bytes(staged))
         self.broken.extend(too_large(self.request.budget, sizes))
         let_go(written)
         # of the file, packed weights would count as the parts they are made of
@@ -274,11 +281,4 @@ class _Job:
             path=staged,
             against_path=self.bench.path,
             seed=self.request.seed,
-        )
-
-    def _bytes(self) -> int:
-        if self.bench.path is not None:
-            return file_bytes(self.bench.path)
-        return (
-            self.original.weight_bytes if self.bench.large else to_proto(self.original).ByteSize()
         )

@@ -62,6 +62,8 @@ class Request:
         storage: How weights are stored: `plain`, as passes leave them; `packed`, in the smallest
             form that stock operators restore to the bit; `auto`, packed but in archives.
         archive: Whether the result becomes an archive, so that limits in bytes are of that.
+        original_bytes: Of the file that a ratio of sizes compares with, None while that is not
+            known.
         on_fail: What becomes of the best result there was where a budget fails: `keep` writes it,
             dated before its inputs so that build tools make it again; `discard` writes nothing.
         touch: Whether an output that has these bytes already gets a new time of change.
@@ -89,6 +91,7 @@ class Request:
     strict: bool = False
     storage: str = "plain"
     archive: bool = False
+    original_bytes: int | None = None
     on_fail: str = "keep"
     touch: bool = True
 
@@ -152,7 +155,8 @@ class Request:
             UsageError: If there are none, or one is unknown.
         """
         if self.storage == "plain":
-            return sized(self._given, self.budget.max_bytes if self.archive else None)
+            most = self.budget.most_bytes(self.original_bytes) if self.archive else None
+            return sized(self._given, most)
         packing = find("pack-weights")()
         if not self.passes and self.recipe is None and self.student is None:
             return Pipeline.of([packing])

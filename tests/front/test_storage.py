@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,32 @@ def test_a_limit_in_bytes_is_a_goal_where_an_archive_is_written(output: str) -> 
     assert item.settings()["max_size"] == (2000 if output == "out.ocz" else None)
     own = Request(passes="entropy{bits=2}", budget=budget, archive=True).pipeline.passes[-1]
     assert own.settings()["max_size"] is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "goal"),
+    [
+        ({"max_size_ratio": 0.1}, 1234),
+        ({"max_size_ratio": 0.1, "max_bytes": 900}, 900),
+        ({"max_size_ratio": 1.0}, None),
+        ({"max_size_ratio": None}, None),
+    ],
+)
+def test_a_ratio_of_sizes_is_a_goal_as_bytes_are(
+    limits: dict[str, float], goal: int | None
+) -> None:
+    request = Request(passes="entropy", budget=Budget(**limits), archive=True, original_bytes=12345)
+    assert request.pipeline.passes[-1].settings()["max_size"] == goal
+    stored = replace(request, archive=False)
+    assert stored.pipeline.passes[-1].settings()["max_size"] is None
+
+
+def test_an_archive_keeps_to_a_ratio_of_the_file(tmp_path: Path) -> None:
+    model = tmp_path / "in.onnx"
+    save_model(palette(), model)
+    done = ocompress.optimize(
+        model, tmp_path / "out.ocz", passes="entropy{fit=false}", max_size="0.1x", measure=False
+    )
+    limit = 0.1 * model.stat().st_size
+    assert 0.5 * limit < (tmp_path / "out.ocz").stat().st_size <= limit
+    assert not done.broken
