@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from passes.storage.forms import is_half, is_whole, rows_of, views
-from passes.storage.integers import Integers, bits_for, shared
+from passes.storage.forms import is_half, is_whole, views
+from passes.storage.integers import Integers, bits_for, rows_of, shared
 from passes.storage.kinds import Columns, CommonTable, Scaled, StoredForm, StoredWords, Turned
 
 _OVERLAP = 0.5

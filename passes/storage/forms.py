@@ -8,6 +8,7 @@
 | grid | integers in a form of their own, and a scale for each row or column | Mul |
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
 | sparse | a bit for every value, and those not zero in a form of their own | CumSum, Gather |
+| gaps | steps between those that are not zero, and these | CumSum, ScatterElements |
 | tables | values of each row or column, or what they are sums of, and indices | GatherElements |
 | columns | a form of its own, and a number for each column | Mul |
 | random | the numbers of words that are counted out | Range, Mod, Gather |
@@ -36,9 +37,18 @@ from passes.storage.counted import (
     find_hashed,
     find_random,
 )
-from passes.storage.integers import Digits, Integers, bits_for, count_distinct, digits
+from passes.storage.integers import (
+    Digits,
+    Integers,
+    bits_for,
+    count_distinct,
+    digits,
+    rows_of,
+    shared,
+)
 from passes.storage.kinds import (
     Columns,
+    Gaps,
     Half,
     Plain,
     Scaled,
@@ -48,6 +58,7 @@ from passes.storage.kinds import (
     Turned,
     Whole,
 )
+from passes.storage.steps import gapped
 from passes.storage.tables import find_tables
 from passes.storage.waves import StoredWaves
 
@@ -60,6 +71,7 @@ _SAMPLE = 1 << 18
 """Values that are looked at first: where they already differ too much, all do."""
 _FEWEST = 64
 """Values below which a form of their own takes more than it saves."""
+_ZEROS: dict[str, np.ndarray] = {}
 _BLOCKS = (2, 3, 4, 5, 8, 16)
 
 
@@ -208,11 +220,21 @@ def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator
         if found is not None:
             yield found
     if deep:
-        used = _bits(flat) != 0
-        if 2 * np.count_nonzero(used) < flat.size:
-            kept = np.concatenate([np.zeros(1, flat.dtype), flat[used]])
-            forms = [Plain(kept), *_forms(kept, (), deep=False)]
-            yield Sparse(used, min(forms, key=_nbytes), len(kept))
+        yield from _sparse(flat)
+
+
+def _sparse(flat: np.ndarray) -> Iterator[StoredForm]:
+    """Yield the forms of values among zeros."""
+    used = _bits(flat) != 0
+    if not 0 < 2 * np.count_nonzero(used) < flat.size:
+        return
+    zero = _ZEROS.setdefault(flat.dtype.str, shared(np.zeros(1, flat.dtype)))
+    kept = np.concatenate([zero, flat[used]])
+    forms = [Plain(kept), *_forms(kept, (), deep=False)]
+    yield Sparse(used, min(forms, key=_nbytes), len(kept))
+    for at, bits in gapped(np.flatnonzero(used), flat.size):
+        forms = [Plain(flat[at]), *_forms(flat[at], (), deep=False)]
+        yield Gaps(np.diff(at, prepend=0), bits, min(forms, key=_nbytes), zero)
 
 
 def _bits(flat: np.ndarray) -> np.ndarray:
@@ -274,18 +296,6 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
     return StoredWords(words, count, width, indices, np.ascontiguousarray(distinct))
-
-
-def rows_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct rows, and which one each is."""
-    if rows.shape[1] == 1:
-        found, order = np.unique(rows[:, 0], return_inverse=True)
-        return found[:, None], order
-    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[
-        :, 0
-    ]
-    _, first, order = np.unique(whole, return_index=True, return_inverse=True)
-    return rows[first], order
 
 
 def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -220,3 +220,15 @@ def count_distinct(bits: np.ndarray) -> int:
     """Count the different ones of unsigned integers [n]; `np.unique` takes far longer."""
     ordered = np.sort(bits)
     return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(ordered.size)
+
+
+def rows_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows, and which one each is."""
+    if rows.shape[1] == 1:
+        found, order = np.unique(rows[:, 0], return_inverse=True)
+        return found[:, None], order
+    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[
+        :, 0
+    ]
+    _, first, order = np.unique(whole, return_index=True, return_inverse=True)
+    return rows[first], order

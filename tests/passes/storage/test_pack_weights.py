@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from ocompress.analysis.cost import count
@@ -18,6 +19,7 @@ from ocompress.ir import Model
 from ocompress.runtime import Session
 from passes.storage import forms
 from passes.storage import pack_weights as module
+from passes.storage.steps import with_steps
 from tests.build import Builder, feeds
 from tests.contract.harness import context
 from tests.passes.canonical.exact import Ran
@@ -125,11 +127,12 @@ def test_zeros_and_a_palette(tmp_path: Path) -> None:
 
 CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     "halves": lambda: (normal(40, 50).astype(np.float16).astype(np.float32), "half"),
-    "sparse": lambda: (sparse(normal(4000), 0.05, 100, 100), "sparse, half"),
+    "sparse": lambda: (sparse(normal(4000), 0.05, 100, 100), "sparse, gaps of 8 bits, half"),
+    "half of zeros": lambda: (sparse(normal(9), 0.4, 100, 100), "sparse, palette, 4 bits"),
     "sparse floats": lambda: (sparse(normal(4000), 0.2, 100, 100), "sparse, plain"),
     "negative zeros": lambda: (
         sparse(np.array([-0.0, 1.5, np.inf], np.float32), 0.15, 300, 300),
-        "sparse, palette, 2 bits",
+        "sparse, gaps of 4 bits, palette, 2 bits",
     ),
     "a scale a row": lambda: (
         draw(np.arange(-7, 8), 64, 128).astype(np.float32) * np.abs(normal(64, 1)),
@@ -141,16 +144,19 @@ CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     ),
     "a scale a filter": lambda: (
         sparse(np.arange(1, 4, dtype=np.float32), 0.1, 32, 16, 3, 3) * np.abs(normal(32, 1, 1, 1)),
-        "grid, sparse, palette, 2 bits",
+        "grid, sparse, gaps of 4 bits, palette, 2 bits",
     ),
-    "cosines": lambda: (waves((64, 96), Plane(8, 12)), "cosines, sparse, palette, 2 bits"),
+    "cosines": lambda: (
+        waves((64, 96), Plane(8, 12)),
+        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
+    ),
     "cosines by column": lambda: (
         waves((64, 128), Plane(8, 8)).T.copy(),
-        "cosines, sparse, palette, 2 bits",
+        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
     ),
     "cosines of kernels": lambda: (
         waves((64, 200), Plane(5, 5)).reshape(64, 8, 5, 5),
-        "cosines, sparse, palette, 2 bits",
+        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
     ),
     "equal rows": lambda: (np.repeat(normal(1, 64), 300, 0), "blocks of 64, 1 bits"),
     "few floats": lambda: (normal(40, 50), "plain"),
@@ -253,3 +259,27 @@ def test_nothing_is_packed_for_runtimes_that_were_not_tried(tmp_path: Path) -> N
     assert "old-runtime" in ran.codes
     with pytest.raises(OptionError, match="give a version such as"):
         module.PackWeights(min_ort="new")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_steps_reach_all_places(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    for first in (0, 1, 3000):
+        places = first + np.unique(rng.integers(0, 4000, 40))
+        found = with_steps(places, bits)
+        steps = np.diff(found, prepend=0)
+        assert steps[0] >= 0
+        assert (steps[1:] > 0).all()
+        assert steps.max() < 1 << bits
+        assert np.isin(places, found).all()
+        assert len(found) <= len(places) + 7000 // ((1 << bits) - 1)
+
+
+def test_nine_in_ten_zero_takes_one_bit_and_its_values(tmp_path: Path) -> None:
+    model = net(sparse(normal(15), 0.1, 256, 256))
+    ran = packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+    (row,) = ran.outcome.details["tensors"]
+    assert row["bits a weight"] < 1.4
+    written = onnx.load(tmp_path / "p.onnx").graph
+    assert "ScatterElements" in [n.op_type for n in written.node]
