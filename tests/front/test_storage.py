@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,9 +75,7 @@ def test_a_limit_in_bytes_is_a_goal_where_an_archive_is_written(output: str) -> 
         ({"max_size_ratio": None}, None),
     ],
 )
-def test_a_ratio_of_sizes_is_a_goal_as_bytes_are(
-    limits: dict[str, float], goal: int | None
-) -> None:
+def test_a_ratio_of_sizes_is_a_goal_as_bytes_are(limits: dict[str, Any], goal: int | None) -> None:
     request = Request(passes="entropy", budget=Budget(**limits), archive=True, original_bytes=12345)
     assert request.pipeline.passes[-1].settings()["max_size"] == goal
     stored = replace(request, archive=False)
