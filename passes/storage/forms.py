@@ -38,6 +38,7 @@ from passes.storage.counted import (
     find_random,
 )
 from passes.storage.integers import (
+    BLOCKS,
     Digits,
     Integers,
     bits_for,
@@ -45,6 +46,7 @@ from passes.storage.integers import (
     digits,
     rows_of,
     shared,
+    widths_of,
 )
 from passes.storage.kinds import (
     Columns,
@@ -72,7 +74,6 @@ _SAMPLE = 1 << 18
 _FEWEST = 64
 """Values below which a form of their own takes more than it saves."""
 _ZEROS: dict[str, np.ndarray] = {}
-_BLOCKS = (2, 3, 4, 5, 8, 16)
 
 
 def smallest(array: np.ndarray) -> StoredForm:
@@ -109,7 +110,7 @@ def _scaled_turned(scales: StoredForm, shape: tuple[int, ...], levels: StoredFor
 
 
 def _all(array: np.ndarray) -> Iterator[StoredForm]:
-    flat, widths = array.reshape(-1), _widths(array.shape)
+    flat, widths = array.reshape(-1), widths_of(array.shape)
     yield Plain(flat)
     yield from _forms(flat, widths, deep=True)
     if array.ndim == 2:
@@ -132,13 +133,13 @@ def _all(array: np.ndarray) -> Iterator[StoredForm]:
 def _by_columns(matrix: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms of words that stand in the columns of a matrix."""
     columns = np.ascontiguousarray(matrix.T).reshape(-1)
-    turned = (_words(columns, width, _different(columns)) for width in _BLOCKS)
+    turned = (_words(columns, width, _different(columns)) for width in BLOCKS)
     yield from (Turned(words) for words in turned if words is not None)
 
 
 def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms of a matrix or kernels that have scales or tables for each row or column."""
-    widths = _widths(array.shape)
+    widths = widths_of(array.shape)
     for grid, shape in _grids(array):
         levels = grid.levels.astype(np.float32)
         flat = levels.reshape(-1)
@@ -296,9 +297,3 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     if width > 1:
         words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
     return StoredWords(words, count, width, indices, np.ascontiguousarray(distinct))
-
-
-def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lengths of blocks that may repeat: slices of kernels, rows, a few values."""
-    slices = {int(np.prod(shape[at:])) for at in range(1, len(shape))}
-    return tuple(sorted({w for w in (*slices, *_BLOCKS) if 1 < w <= 256}))

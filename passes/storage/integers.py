@@ -25,6 +25,8 @@ _INT32 = int(DType.INT32)
 _TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2, 7: 2}
 """By bits, how many integers are one word of at most 16 bits."""
 _SMALL_TABLE = 1 << 11
+BLOCKS = (2, 3, 4, 5, 8, 16)
+"""Values of a word that are tried beside slices and rows."""
 
 
 def shared(array: np.ndarray) -> np.ndarray:
@@ -232,3 +234,9 @@ def rows_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ]
     _, first, order = np.unique(whole, return_index=True, return_inverse=True)
     return rows[first], order
+
+
+def widths_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of blocks that may repeat: slices of kernels, rows, a few values."""
+    slices = {int(np.prod(shape[at:])) for at in range(1, len(shape))}
+    return tuple(sorted({w for w in (*slices, *BLOCKS) if 1 < w <= 256}))
