@@ -27,6 +27,7 @@ PASSES = (
     "cluster{mean_bits=3}",
     "codebook{codewords=256 fit=false}",
     "codebook{codewords=256}",
+    "codebook{codewords=256 scope=model}",
 )
 
 
