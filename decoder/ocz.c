@@ -16,7 +16,10 @@ static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2, 4};
 #define VERSION 1
 #define CHUNK ((uint64_t)1 << 22)
 #define TAIL 20
-#define LARGEST_PIECE ((uint64_t)1 << 26)
+#define LARGEST_PIECE ((uint64_t)1 << 24)
+#define LARGEST_ARRAY ((uint64_t)1 << 26)
+#define ARRAYS_EACH 20
+#define ARRAYS_MORE 256
 #define LARGEST_INDEX ((uint64_t)1 << 26)
 #define LARGEST_FILE ((uint64_t)1 << 44)
 #define LARGEST_NUMBER ((uint64_t)1 << 48)
@@ -24,6 +27,12 @@ static const int SETTINGS[CODECS] = {0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2, 4};
 #define MOST_ENTRIES ((uint64_t)1 << 15)
 #define LARGEST_EXTENT 64
 #define DEEPEST 8
+#define INTEGERS_EACH 16519 /* of a byte of code: no bit is more likely than 65514 in 65536 */
+#define INDEX_EACH 64       /* bytes of the index and nodes in it, for each byte of an archive */
+#define NODES_EACH 4
+#define SMALL ((uint64_t)1 << 16)
+
+static const uint64_t OCTETS_EACH[3] = {947, 947, 2065}; /* bytes of a byte of code, by model */
 
 static const uint8_t MAGIC[8] = {0x89, 'O', 'C', 'Z', '\r', '\n', 0x1a, '\n'};
 static const uint8_t END[4] = {'O', 'C', 'Z', 1};
@@ -236,6 +245,8 @@ static int start(coder *c, const tables *t, const uint8_t *code, uint64_t size, 
     c->range = 0xffffffffu;
     for (int i = 0; i < 4; i++)
         c->low = c->low << 8 | next_byte(c);
+    if (c->low == c->range) /* inside of the range, as coders leave it */
+        c->low--;
     c->slots = slots <= SIZE_MAX / sizeof *c->slots ? malloc((size_t)slots * sizeof *c->slots) : NULL;
     c->weights = malloc((weights ? weights : 1) * sizeof *c->weights);
     if (c->slots)
@@ -863,7 +874,7 @@ static const char *decode(const ocz *z, const node *n, const uint8_t **code, uin
 
 typedef struct {
     const uint8_t *bytes;
-    uint64_t size, at;
+    uint64_t size, at, nodes; /* nodes that may still come */
     const char *error;
 } numbers;
 
@@ -984,9 +995,9 @@ static int leaf_fits(const node *n)
 {
     const uint64_t *s = n->settings;
     if (n->codec == OCTETS)
-        return s[0] <= 2 && n->count * n->width <= (n->size + 8) << 12;
+        return s[0] <= 2 && n->count * n->width <= OCTETS_EACH[s[0]] * n->size;
     return s[0] && n->count % s[0] == 0 && s[0] <= MOST_COLUMNS && s[1] && s[1] <= MOST_COLUMNS && s[2]
-        && s[2] <= LENGTHS && n->count <= (n->size + 8) << 15;
+        && s[2] <= LENGTHS && n->count <= INTEGERS_EACH * n->size;
 }
 
 static node *read_node(numbers *r, uint64_t count, unsigned width, int depth)
@@ -1000,7 +1011,7 @@ static node *read_node(numbers *r, uint64_t count, unsigned width, int depth)
     n->count = count;
     n->width = width;
     n->codec = (int)number(r, CODECS - 1);
-    if (depth > DEEPEST)
+    if (depth > DEEPEST || !r->nodes--)
         refuse(r, DAMAGED);
     for (int i = 0; i < SETTINGS[n->codec]; i++)
         n->settings[i] = number(r, LARGEST_NUMBER);
@@ -1017,7 +1028,7 @@ static node *read_node(numbers *r, uint64_t count, unsigned width, int depth)
     if (r->error || !arrays_below(n, &a))
         refuse(r, DAMAGED);
     for (int i = 0; i < a.size && !r->error; i++)
-        if (!a.count[i] || a.count[i] > LARGEST_PIECE || a.count[i] * a.width[i] > LARGEST_PIECE)
+        if (!a.count[i] || a.count[i] > LARGEST_ARRAY || a.count[i] * a.width[i] > LARGEST_ARRAY)
             refuse(r, DAMAGED);
     for (int i = 0; i < a.size && !r->error; i++)
         n->below[n->children++] = read_node(r, a.count[i], a.width[i], depth + 1);
@@ -1034,6 +1045,16 @@ static uint64_t code_size(const node *n)
     return size;
 }
 
+/* Bytes of all arrays below a node, which decoding has to make. */
+static uint64_t array_size(const node *n)
+{
+    uint64_t size = 0;
+    for (int i = 0; i < n->children; i++)
+        if (n->below[i])
+            size += n->below[i]->count * n->below[i]->width + array_size(n->below[i]);
+    return size;
+}
+
 static void read_piece(ocz *z, numbers *r, piece *p, uint64_t offset, uint64_t size, unsigned width,
                        uint64_t *at)
 {
@@ -1045,7 +1066,7 @@ static void read_piece(ocz *z, numbers *r, piece *p, uint64_t offset, uint64_t s
     if (r->error)
         return;
     uint64_t codes = code_size(p->root);
-    if (codes > z->end - *at)
+    if (codes > z->end - *at || array_size(p->root) > ARRAYS_EACH * size + ARRAYS_MORE)
         refuse(r, DAMAGED);
     else
         *at += codes;
@@ -1157,7 +1178,9 @@ static const char *open_index(ocz *z, uint64_t size)
     z->end = size - TAIL - coded;
     if (crc32_of(z->content + z->end, coded + 12, 0) != get(tail + 12, 4))
         return DAMAGED;
-    if (raw > LARGEST_INDEX || raw > 65536 + 64 * coded || model > 3 || (!model && raw != coded))
+    if (raw > LARGEST_INDEX || raw > SMALL + INDEX_EACH * size || model > 3)
+        return DAMAGED;
+    if (model ? raw > OCTETS_EACH[model - 1] * coded : raw != coded)
         return DAMAGED;
     uint8_t *index = malloc((size_t)(raw ? raw : 1));
     if (!index)
@@ -1166,7 +1189,7 @@ static const char *open_index(ocz *z, uint64_t size)
         error = decode_bytes(&z->tables, z->content + z->end, coded, (unsigned)model - 1, index, raw);
     else
         memcpy(index, z->content + z->end, (size_t)raw);
-    numbers r = {index, raw, 0, error};
+    numbers r = {index, raw, 0, SMALL + NODES_EACH * size, error};
     read_index(z, &r, size);
     free(index);
     return r.error;

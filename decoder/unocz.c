@@ -1,5 +1,6 @@
-/* unocz ARCHIVE.ocz MODEL.onnx [BASE.ocz]: get a model back; external data go beside it. BASE is the
- * archive that ARCHIVE is a change of, if it is one.
+/* unocz [-m MB] ARCHIVE.ocz MODEL.onnx [BASE.ocz]: get a model back; external data go beside it. BASE
+ * is the archive that ARCHIVE is a change of, if it is one. Archives whose files have more than MB
+ * million bytes are refused, by default more than 1 GiB and more than 256 times the archive.
  *
  * Files are written under temporary names and renamed when all of them are whole. Exit codes: 0 done,
  * 2 wrong usage, 3 damaged archive, 4 failure.
@@ -52,6 +53,17 @@ static uint8_t *read_all(const char *path, size_t *size)
         fclose(stream);
     free(content);
     return NULL;
+}
+
+/* Say whether the files of an archive are larger than wanted; 0 for the default. */
+static int is_too_large(const ocz *archive, size_t size, uint64_t most)
+{
+    uint64_t total = 0, usual = (uint64_t)1 << 30;
+    if (!most)
+        most = (uint64_t)size > usual / 256 ? (uint64_t)size * 256 : usual;
+    for (size_t i = 0; i < ocz_files(archive); i++)
+        total += ocz_size(archive, i);
+    return total > most;
 }
 
 /* Return where a file of the archive goes, with an ending. */
@@ -109,8 +121,18 @@ int main(int count, char **words)
     ocz *archive[2] = {NULL, NULL};
     size_t size = 0, made = 0;
     int code = DONE;
+    uint64_t most = 0;
+    if (count > 2 && strcmp(words[1], "-m") == 0) {
+        char *end = NULL;
+        most = strtoul(words[2], &end, 10);
+        if (!most || most > ((uint64_t)1 << 40) || *end || *words[2] == '-')
+            return complain(USAGE, words[2], "it is no number of megabytes");
+        most *= 1000000;
+        count -= 2;
+        words += 2;
+    }
     if (count != 3 && count != 4) {
-        fprintf(stderr, "usage: unocz ARCHIVE.ocz MODEL.onnx [BASE.ocz]\n");
+        fprintf(stderr, "usage: unocz [-m MB] ARCHIVE.ocz MODEL.onnx [BASE.ocz]\n");
         return USAGE;
     }
     for (int i = count == 4; i >= 0 && !code; i--) { /* the base first */
@@ -122,6 +144,8 @@ int main(int count, char **words)
             code = complain(USAGE, path, "it cannot be read");
         else if (!archive[i])
             code = complain(ARCHIVE, path, error);
+        else if (is_too_large(archive[i], size, most))
+            code = complain(ARCHIVE, path, "its files are larger than allowed; if you trust it, use -m MB");
     }
     if (!code) {
         while (!code && made < ocz_files(archive[0]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
 from ocompress.archive import nodes as n
-from ocompress.archive.nodes import CodecNode, Numbers, fail
+from ocompress.archive.nodes import OCTETS_EACH, CodecNode, Numbers, fail
 from ocompress.archive.writer import CHUNK, END, MAGIC, VERSION
 from ocompress.coding.octets import decode_bytes
 from ocompress.errors import InvalidModelError, UnsupportedModelError
@@ -17,6 +18,8 @@ _LARGEST_INDEX = 1 << 26
 _LARGEST_FILE = 1 << 44
 _MOST_PER_BYTE = 1 << 20
 """Bytes that one byte of an archive may stand for, beside the first 16 MiB."""
+_INDEX_EACH, _NODES_EACH, _SMALL = 64, 4, 1 << 16
+"""Bytes of the index, and nodes in it, for each byte of an archive, beside the first `_SMALL`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class PackedFile:
         digest: Its SHA-256.
         pieces: In order.
         rest_at: Where what is not in pieces begins among the rest of all files.
+        covered: Bytes of all pieces before each, and of all.
     """
 
     name: str
@@ -55,6 +59,12 @@ class PackedFile:
     digest: bytes
     pieces: tuple[Piece, ...]
     rest_at: int
+    covered: tuple[int, ...]
+
+    def within(self, start: int, end: int) -> slice:
+        """Return which pieces have bytes from `start` up to `end`."""
+        first = bisect_right(self.pieces, start, key=lambda p: p.offset + p.size)
+        return slice(first, max(first, bisect_left(self.pieces, end, key=lambda p: p.offset)))
 
 
 def is_archive(path: Path) -> bool:
@@ -83,7 +93,7 @@ class Index:
             UnsupportedModelError: If a newer version wrote it.
         """
         index, self._end = _raw_index(content)
-        numbers = Numbers(index)
+        numbers = Numbers(index, _SMALL + _NODES_EACH * len(content))
         version = numbers.next()
         if version != VERSION:
             msg = f"it has version {version} of the format, this build reads version {VERSION}"
@@ -101,7 +111,7 @@ class Index:
         count, rest, files = numbers.next(len(index)), 0, []
         for _ in range(count):
             file = self._file(numbers, rest, limit)
-            rest += file.size - sum(p.size for p in file.pieces)
+            rest += file.size - file.covered[-1]
             limit -= file.size
             files.append(file)
         numbers.end()
@@ -116,15 +126,16 @@ class Index:
         size, digest = numbers.next(_LARGEST_FILE), numbers.bytes(32)
         if size > limit:
             fail("its files are absurdly large")
-        at, pieces = 0, []
+        at, pieces, covered = 0, [], [0]
         for _ in range(numbers.next(_LARGEST_INDEX)):
             at += numbers.next(_LARGEST_FILE)
             part, width = numbers.next(n.LARGEST_PIECE), numbers.next()
             if width not in n.WIDTHS or not part or part % width or at + part > size:
                 fail(f"a piece of {name!r} does not fit it")
             pieces.append(self._piece(numbers, at, part, width))
+            covered.append(covered[-1] + part)
             at += part
-        return PackedFile(name, size, digest, tuple(pieces), rest)
+        return PackedFile(name, size, digest, tuple(pieces), rest, tuple(covered))
 
     def _piece(self, numbers: Numbers, offset: int, size: int, width: int) -> Piece:
         node = n.read(numbers, size // width, width)
@@ -151,9 +162,11 @@ def _raw_index(content: memoryview) -> tuple[bytes, int]:
     code = content[begin : len(content) - _TAIL]
     if zlib.crc32(bytes(code) + bytes(tail[:12])) != check:
         fail("its index does not have the checksum that it had")
-    if raw > min(_LARGEST_INDEX, (1 << 16) + 64 * size) or model > 3:
+    if raw > min(_LARGEST_INDEX, _SMALL + _INDEX_EACH * len(content)) or model > len(OCTETS_EACH):
         fail("its index is absurdly large")
     if model:
+        if raw > OCTETS_EACH[model - 1] * size:
+            fail(f"{size} bytes are no code of an index of {raw}")
         return decode_bytes(bytes(code), raw, model - 1), begin
     if raw != size:
         fail("its index has two sizes")

@@ -25,14 +25,19 @@ _SETTINGS = (0, 2, 1, 5, 5, 1, 1, 0, 2, 1, 0, 1, 2, 4)
 
 WIDTHS = (1, 2, 4, 8)
 DEEPEST = 8
-LARGEST_PIECE = 1 << 26
-"""Bytes that one piece may stand for."""
+LARGEST_PIECE, _LARGEST_ARRAY = 1 << 24, 1 << 26
+"""Bytes that one piece may stand for, and one of the arrays that it is made of."""
+_ARRAYS_EACH, _ARRAYS_MORE = 20, 256
+"""Bytes that all arrays of a piece hold at most, for each of its own and beside that."""
 MOST_COLUMNS = 1 << 20
 """Of a matrix of integers."""
 _LARGEST_NUMBER = 1 << 48
 _MOST_MIXED = 24
-_INTEGERS_EACH, _BYTES_EACH = 1 << 15, 1 << 12
-"""Integers and bytes that one byte of a code may stand for."""
+_INTEGERS_EACH = 16519
+"""Integers that a byte of code stands for at most: no bit is more likely than 65514 in 65536."""
+OCTETS_EACH = (947, 947, 2065)
+"""Bytes that a byte of code stands for at most, by model: eight bits each, plain ones at most
+65488 in 65536."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class CodecNode:
         """Bytes of all codes."""
         return sum(leaf.size for leaf in self.leaves())
 
+    @property
+    def arrays(self) -> int:
+        """Bytes of all arrays below it, which decoding has to make."""
+        return sum(node.count * node.width + node.arrays for node in self.below)
+
     def described(self) -> str:
         """Return the names of the codecs, outermost first, such as `grid(stored integers)`."""
         inner = " ".join(node.described() for node in self.below)
@@ -88,9 +98,20 @@ def fail(what: str) -> NoReturn:
 class Numbers:
     """Reads the index."""
 
-    def __init__(self, content: bytes) -> None:
-        """Begin at the start."""
+    def __init__(self, content: bytes, nodes: int) -> None:
+        """Begin at the start; there may be so many nodes."""
         self._content, self._at = content, 0
+        self._nodes = nodes
+
+    def node(self) -> None:
+        """Count a node.
+
+        Raises:
+            InvalidModelError: If there are too many.
+        """
+        self._nodes -= 1
+        if self._nodes < 0:
+            fail("its index has more nodes than its codes could need")
 
     def next(self, most: int = _LARGEST_NUMBER) -> int:
         """Return the next number.
@@ -138,12 +159,20 @@ def written(node: CodecNode) -> bytes:
     return b"".join(parts)
 
 
-def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> CodecNode:
-    """Read a tree from the index.
+def read(numbers: Numbers, count: int, width: int) -> CodecNode:
+    """Read the tree of a piece from the index.
 
     Raises:
-        InvalidModelError: If it makes no sense.
+        InvalidModelError: If it makes no sense, or takes much more work than its piece is worth.
     """
+    root = _read(numbers, count, width, 0)
+    if root.arrays > _ARRAYS_EACH * count * width + _ARRAYS_MORE:
+        fail(f"{count * width} bytes are made of arrays of {root.arrays}")
+    return root
+
+
+def _read(numbers: Numbers, count: int, width: int, depth: int) -> CodecNode:
+    numbers.node()
     codec = numbers.next()
     if codec >= len(NAMES):
         fail(f"it needs codec {codec}, which this version does not know")
@@ -156,16 +185,17 @@ def read(numbers: Numbers, count: int, width: int, depth: int = 0) -> CodecNode:
         return _checked(CodecNode(codec, count, width, settings, size=settings[-1]))
     arrays = _ARRAYS[codec](settings, count, width)
     for elements, size in arrays:
-        if elements * size > LARGEST_PIECE or size not in WIDTHS:
+        if elements * size > _LARGEST_ARRAY or size not in WIDTHS:
             fail(f"an array of {NAMES[codec]} has {elements} elements of {size} bytes")
-    below = tuple(read(numbers, elements, size, depth + 1) for elements, size in arrays)
+    below = tuple(_read(numbers, elements, size, depth + 1) for elements, size in arrays)
     return CodecNode(codec, count, width, settings, below)
 
 
 def _checked(node: CodecNode) -> CodecNode:
     """Check a coded node; no code can be shorter, as every step costs something."""
     if node.codec == OCTETS:
-        if node.settings[0] > 2 or node.count * node.width > _BYTES_EACH * (node.size + 8):
+        model = node.settings[0]
+        if model >= len(OCTETS_EACH) or node.count * node.width > OCTETS_EACH[model] * node.size:
             fail(f"{node.size} bytes are no code of {node.count * node.width}")
         return node
     columns, inner, mixed = node.settings[:3]
@@ -173,7 +203,7 @@ def _checked(node: CodecNode) -> CodecNode:
         fail(f"{node.count} integers do not come in rows of {columns}")
     if not 0 < inner <= MOST_COLUMNS or not 0 < mixed <= _MOST_MIXED:
         fail(f"integers have kernels of {inner} and mix {mixed} steps")
-    if node.count > _INTEGERS_EACH * (node.size + 8):
+    if node.count > _INTEGERS_EACH * node.size:
         fail(f"{node.size} bytes are no code of {node.count} integers")
     return node
 

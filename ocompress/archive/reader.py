@@ -22,22 +22,28 @@ from ocompress.archive.writer import CHUNK, OldTensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 
 _UNUSABLE = " cannot be used: "
+_UNASKED, _UNASKED_EACH = 1 << 30, 256
+"""Bytes that files of an archive may have in all unless more are allowed: so many, or so many for
+each byte of the archive, whichever is more."""
 
 
 class Archive:
     """An archive that is open for reading; its files come first the model, then external data."""
 
-    def __init__(self, path: Path, base: Archive | None = None) -> None:
+    def __init__(
+        self, path: Path, base: Archive | None = None, *, most: float | None = None
+    ) -> None:
         """Read the index.
 
         Args:
             path: The archive.
             base: The one that it is a change of, if it is one.
+            most: Bytes that its files may have in all; None is 1 GiB, or 256 times the archive.
 
         Raises:
             UsageError: If the file cannot be read, or is a change of another archive.
             InvalidModelError: If it is no archive, or is damaged.
-            UnsupportedModelError: If a newer version wrote it.
+            UnsupportedModelError: If a newer version wrote it, or its files are larger.
         """
         self.path = path
         try:
@@ -50,6 +56,7 @@ class Archive:
             msg = f"{str(path)!r} is no archive: the file is empty"
             raise InvalidModelError(msg) from error
         self._held: tuple[int, bytes] = (-1, b"")
+        self._changed: tuple[int, bytes] = (-1, b"")
         with _naming(path):
             index = Index(self.content)
         self.chunks, self.files = index.chunks, index.files
@@ -59,6 +66,21 @@ class Archive:
             msg = f"{str(path)!r} is a change of another archive, which {has}: {how}"
             raise UsageError(msg)
         self._base = base if index.base is not None else None
+        self._check_size(max(_UNASKED, _UNASKED_EACH * len(self.content)) if most is None else most)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(file.size for file in self.files)
+
+    def _check_size(self, most: float) -> None:
+        if self.size > most:
+            msg = (
+                f"{str(self.path)!r} holds {self.size / 1e6:.1f} MB, more than the {most / 1e6:.1f}"
+                f" MB that are allowed; if you trust it, unpack it with ocompress unpack --max-size"
+                f" {-(-self.size // 1_000_000)}MB"
+            )
+            raise UnsupportedModelError(msg)
 
     def write_file(self, file: PackedFile, stream: BinaryIO) -> None:
         """Write one of the files; memory holds one piece at a time.
@@ -132,25 +154,32 @@ class Archive:
         if which >= len(self.files) or start + size > self.files[which].size:
             fail("it is a change of bytes that the other archive does not have")
         file, parts, at = self.files[which], [], start
-        covers = [p for p in file.pieces if p.offset < start + size and p.offset + p.size > start]
-        for piece in covers:
-            rest = file.rest_at + at - sum(p.size for p in file.pieces if p.offset < at)
-            parts.append(self._rest(rest, max(piece.offset - at, 0)))
-            at = max(at, piece.offset)
-            parts.append(self.piece(piece)[at - piece.offset :][: start + size - at])
+        covers = file.within(start, start + size)
+        for piece, before in zip(file.pieces[covers], file.covered[covers], strict=True):
+            if piece.offset > at:
+                parts.append(self._rest(file.rest_at + at - before, piece.offset - at))
+                at = piece.offset
+            parts.append(self._once(piece)[at - piece.offset :][: start + size - at])
             at += len(parts[-1])
-        rest = file.rest_at + at - sum(p.size for p in file.pieces if p.offset < at)
+        rest = file.rest_at + at - file.covered[covers.stop]
         parts.append(self._rest(rest, start + size - at))
         return b"".join(parts)
+
+    def _once(self, piece: Piece) -> bytes:
+        """Return the bytes of a piece, of which changes may take one part after the other."""
+        if self._changed[0] != piece.at:
+            self._changed = piece.at, self.piece(piece)
+        return self._changed[1]
 
     def old_tensors(self) -> OldTensors:
         """Return what another archive, which is a change of this one, can take from it."""
         places = {}
+        file_of = {p.at: i for i, file in enumerate(self.files) for p in file.pieces}
         for tensor, pieces in self.tensors:
             ends = [p.offset + p.size for p in pieces]
             if ends[:-1] != [p.offset for p in pieces[1:]]:
                 continue  # in several fields of a tensor, between which there is more
-            file = next(i for i, f in enumerate(self.files) if pieces[0] in f.pieces)
+            file = file_of[pieces[0].at]
             places[tensor.name] = (file, pieces[0].offset, sum(p.size for p in pieces))
         return OldTensors(self.files[0].digest, places, self.read)
 
@@ -166,7 +195,7 @@ class Archive:
                     continue
                 file, spans = found, [(int(offset), int(length))]
             pieces = [
-                p for p in file.pieces for at, size in spans
+                p for at, size in spans for p in file.pieces[file.within(at, at + size)]
                 if at <= p.offset and p.offset + p.size <= at + size
             ]  # fmt: skip
             if pieces and sum(p.size for p in pieces) == sum(size for _, size in spans):

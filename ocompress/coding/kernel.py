@@ -88,6 +88,7 @@ def start(w: Work, mode: int) -> None:
     if mode == DECODE:
         for _ in range(4):
             shift_byte(w)
+        w.coder[LOW] = min(w.coder[LOW], 4294967294)  # inside of the range, as coders leave it
 
 
 def finish(w: Work) -> int:

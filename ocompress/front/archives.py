@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ocompress.coding.engine import can_compile
 from ocompress.errors import ModelError, UsageError
 from ocompress.front import kinds
 from ocompress.front.files import file_bytes
+from ocompress.front.limits import unpacked_limit
 from ocompress.io.archives import SUFFIX as ARCHIVE_SUFFIX
 from ocompress.ir import DType
 from ocompress.report.coded import CodedModel, CodedTensor
@@ -59,27 +60,36 @@ def pack(model: str | Path, archive: str | Path, *, base: str | Path | None = No
     return io.pack_model(source, output, old)
 
 
-def unpack(archive: str | Path, model: str | Path, *, base: str | Path | None = None) -> list[Path]:
+def unpack(
+    archive: str | Path,
+    model: str | Path,
+    *,
+    base: str | Path | None = None,
+    max_size: float | str | None = None,
+) -> list[Path]:
     """Write the files of an archive: the model as `model`, its external data beside it.
 
     Args:
         archive: The archive.
         model: The model.
         base: The archive that it is a change of, if it is one.
+        max_size: The most bytes that the files may have in all, as a text with a unit
+            (`"2GB"`); by default 1 GiB, or 256 times the archive if that is more.
 
     Returns:
         The files.
 
     Raises:
         UsageError: If there is no such archive, or a file would replace it.
-        ModelError: If it is damaged; nothing is written then.
+        ModelError: If it is damaged, or its files are larger; nothing is written then.
         OutputError: If a file cannot be written; what was there before stays.
     """
     source, output = kinds.file("archive", archive), kinds.file("model", model)
+    most = unpacked_limit(max_size)
     _check(source)
     old = _base(base)
     io.check_output(output, [source, *([old] if old else [])])
-    return io.unpack_model(source, output, old)
+    return io.unpack_model(source, output, old, most=most)
 
 
 def advice(size: int) -> str:
@@ -131,7 +141,7 @@ def describe(path: str | Path, *, base: str | Path | None = None) -> CodedModel:
         files={file.name: file.size for file in archive.files},
         archive=len(archive.content),
         zst=zst,
-        tensors=tuple(_coded(archive, t, pieces) for t, pieces in archive.tensors),
+        tensors=tuple(_coded(archive, t, pieces) for t, pieces in _each_once(archive)),
         remark="" if zst is not None else _WITHOUT_ZSTD,
     )
 
@@ -174,6 +184,16 @@ def _check(path: Path) -> None:
             io.model_files(path)
             msg = f"{str(path)!r} is an ONNX model and no archive; ocompress pack makes one of it"
             raise UsageError(msg)
+
+
+def _each_once(archive: Archive) -> Iterator[tuple[StoredTensor, list[Piece]]]:
+    """Yield tensors and their pieces; of several that share some, the first."""
+    seen: set[int] = set()
+    for tensor, pieces in archive.tensors:
+        places = {piece.at for piece in pieces}
+        if seen.isdisjoint(places):
+            seen |= places
+            yield tensor, pieces
 
 
 def _coded(archive: Archive, tensor: StoredTensor, pieces: Iterable[Piece]) -> CodedTensor:

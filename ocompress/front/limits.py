@@ -55,13 +55,16 @@ def memory_limit(given: float | str | None) -> float | None:
     Raises:
         OptionError: If it is no number of bytes, or not above 0.
     """
-    if given is None:
-        return None
-    written = _WRITTEN.fullmatch(str(given))
-    if written is not None and written[2].lower() not in _BYTES:
-        msg = f"max memory {given} is no number of bytes; write one with a unit, such as 200MB"
-        raise OptionError(msg)
-    return _limit("max memory", given, _BYTES, "200MB").absolute
+    return _bytes("max memory", given, "200MB")
+
+
+def unpacked_limit(given: float | str | None) -> float | None:
+    """Read a limit on what an archive is unpacked to, in bytes (`2GB`); None is the usual one.
+
+    Raises:
+        OptionError: If it is no number of bytes, or not above 0.
+    """
+    return _bytes("max size", given, "2GB")
 
 
 def duration(given: float | str) -> float:
@@ -80,6 +83,16 @@ def duration(given: float | str) -> float:
         msg = f"time {given} must be above 0"
         raise OptionError(msg)
     return number * _SECONDS[unit]
+
+
+def _bytes(name: str, given: float | str | None, example: str) -> float | None:
+    if given is None:
+        return None
+    written = _WRITTEN.fullmatch(str(given))
+    if written is not None and written[2].lower() not in _BYTES:
+        msg = f"{name} {given} is no number of bytes; write one with a unit, such as {example}"
+        raise OptionError(msg)
+    return _limit(name, given, _BYTES, example).absolute
 
 
 def _limit(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ocompress.archive import Archive, SourceFile, is_archive, write_archive
 from ocompress.archive.cuts import inside, outside
 from ocompress.archive.wire import StoredTensor, stored_tensors
-from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
+from ocompress.errors import InvalidModelError, OutputError, UnsupportedModelError, UsageError
 from ocompress.io.atomic import Staging, check_outputs, staging
 from ocompress.io.external import check_file, named_file
 from ocompress.stopping import temporary_folder
@@ -51,18 +53,21 @@ def stage_archive(model: Path, stage: Staging, base: Path | None = None) -> None
     old = Archive(base) if base is not None else None
     with stage.open() as stream:
         write_archive(stream, sources, old.old_tensors() if old else None)
-    archive = Archive(stage.path, old)
+    archive = Archive(stage.path, old, most=math.inf)
     for file in archive.files:
         archive.check_file(file)
 
 
-def unpack_model(archive: Path, output: Path, base: Path | None = None) -> list[Path]:
+def unpack_model(
+    archive: Path, output: Path, base: Path | None = None, *, most: float | None = None
+) -> list[Path]:
     """Write the files of an archive, the model as `output`, external data beside it.
 
     Args:
         archive: The archive.
         output: The model.
         base: The archive that it is a change of, if it is one.
+        most: Bytes that the files may have in all; None is 1 GiB, or 256 times the archive.
 
     Returns:
         The files.
@@ -70,10 +75,12 @@ def unpack_model(archive: Path, output: Path, base: Path | None = None) -> list[
     Raises:
         UsageError: If there is no such archive, or files would replace it or each other.
         InvalidModelError: If it is damaged; nothing is written then.
+        UnsupportedModelError: If the files would be larger.
         OutputError: If a file cannot be written; what was there before stays.
     """
-    opened = Archive(archive, Archive(base) if base is not None else None)
+    opened = Archive(archive, Archive(base, most=most) if base is not None else None, most=most)
     with staging(output) as stage:
+        _check_room(opened, stage.folder.parent)
         data = [stage.destination(file.name) for file in opened.files[1:]]
         check_outputs([output, *data], [archive])
         for file in opened.files:
@@ -91,13 +98,28 @@ def unpacked(archive: Path) -> Iterator[Path]:
     Raises:
         UsageError: If there is no such archive.
         InvalidModelError: If it is damaged.
+        UnsupportedModelError: If its files are larger than 1 GiB and 256 times the archive.
+        OutputError: If the temporary folder has no room for them.
     """
     opened = Archive(archive)
     with temporary_folder() as folder:
+        _check_room(opened, folder)
         for file in opened.files:
             with (folder / file.name).open("xb") as stream:
                 opened.write_file(file, stream)
         yield folder / opened.files[0].name
+
+
+def _check_room(archive: Archive, folder: Path) -> None:
+    """Notice before any work that a disk is too small."""
+    with contextlib.suppress(OSError):  # what writes there says it better
+        free = shutil.disk_usage(folder).free
+        if archive.size > free:
+            msg = (
+                f"{str(archive.path)!r} holds {archive.size / 1e6:.1f} MB, but only "
+                f"{free / 1e6:.1f} MB are free in {str(folder)!r}; make room there"
+            )
+            raise OutputError(msg)
 
 
 def files_to_pack(model: Path) -> list[Path]:

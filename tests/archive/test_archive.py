@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import io
+import math
 import tempfile
 import zlib
 from pathlib import Path
@@ -11,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from ocompress.archive import Archive, Piece, SourceFile, is_archive, write_archive
+from ocompress.archive import Archive, Piece, SourceFile, is_archive, nodes, write_archive
 from ocompress.archive.cuts import inside
 from ocompress.archive.wire import stored_tensors
 from ocompress.archive.writer import END, MAGIC, trailer
+from ocompress.coding import tables
 from ocompress.coding.engine import forced
+from ocompress.coding.octets import decode_bytes, encode_bytes
 from ocompress.coding.varint import varint
 from ocompress.errors import InvalidModelError, UnsupportedModelError
 from tests.archive.samples import small_model, tiny_model
@@ -137,6 +142,15 @@ def made_up(*numbers: int | bytes, codes: bytes = b"") -> bytes:
 
 
 CHECK = zlib.crc32(b"").to_bytes(4, "little")
+ZERO_CHECK = zlib.crc32(b"\0").to_bytes(4, "little")
+
+
+def _masks(depth: int) -> bytes:
+    """Return a tree that takes much work and no codes of its own: each node has two as large."""
+    below = _masks(depth - 1) if depth else b"\7\0"
+    return varint(nodes.MASK) + varint(1 << 14) + below + below
+
+
 NAME, DIGEST = b"\x06m.onnx", bytes(32)
 LIES = {
     "a newer version": made_up(2),
@@ -185,6 +199,16 @@ LIES = {
     "an index past its book": made_up(
         1, 0, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 4, 8, 1, 1, 0, 0,
         zlib.crc32(b"abcd\1\0").to_bytes(4, "little"), codes=b"abcd\1\0"),
+    "integers one more than a byte of code can hold": made_up(
+        1, 0, 0, 1, NAME, 16520, DIGEST, 1, 0, 16520, 1, 3, 1, 1, 1, 0, 1, ZERO_CHECK, codes=b"\0"),
+    "bytes one more than a byte of code can hold": made_up(
+        1, 0, 0, 1, NAME, 2066, DIGEST, 1, 0, 2066, 1, 1, 2, 1, ZERO_CHECK, codes=b"\0"),
+    "integers without a code": made_up(
+        1, 0, 0, 1, NAME, 4, DIGEST, 1, 0, 4, 1, 3, 1, 1, 1, 0, 0, CHECK),
+    "masks of masks of masks": made_up(
+        1, 0, 0, 1, NAME, 1 << 14, DIGEST, 1, 0, 1 << 14, 1, _masks(6), CHECK),
+    "a piece above all": made_up(
+        1, 0, 0, 1, NAME, 1 << 25, DIGEST, 1, 0, 1 << 25, 1, 7, 0, ZERO_CHECK, codes=b"\0"),
     "an endless number": made_up(b"\xff" * 12),
     "a wrong end": made_up(1, 0, 0, 0)[: -len(END)] + b"OCZ\x02",
 }  # fmt: skip
@@ -198,10 +222,65 @@ def test_lies_are_refused(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_byte_of_code_holds_what_the_likeliest_bits_take() -> None:
+    """Bits share what a range loses, eight bits for every byte; ranges have 24 bits at least."""
+    squashes = tables.by_name()["squashes"][1:4096]
+    rarest = min(int(min(squashes)), 65536 - int(max(squashes)))
+    mixed, plain = (-math.log2(1 - least / 65536 + 2**-24) for least in (rarest, 48))
+    assert math.ceil(8 / mixed) == nodes._INTEGERS_EACH
+    assert tuple(math.ceil(1 / bits) for bits in (plain, plain, mixed)) == nodes.OCTETS_EACH
+    size = len(encode_bytes(bytes(4000), 0))
+    assert 100 < 4000 / size < nodes.OCTETS_EACH[0]
+
+
+def test_nodes_are_counted() -> None:
+    tree = b"\x0a" * 3 + b"\0"
+    assert nodes.read(nodes.Numbers(tree, 4), 9, 1).arrays == 27
+    with pytest.raises(InvalidModelError, match="more nodes"):
+        nodes.read(nodes.Numbers(tree, 3), 9, 1)
+
+
+def test_bombs_are_refused_unless_they_are_allowed(tmp_path: Path) -> None:
+    pieces, rest = 65, bytes(2000)
+    one = b"\0" + varint(1 << 24) + b"\1\7\0" + ZERO_CHECK
+    size = len(rest) + (pieces << 24)
+    bomb = made_up(
+        1, 0, len(rest), 0, zlib.crc32(rest).to_bytes(4, "little"), 1, NAME, size, DIGEST, pieces,
+        one * pieces, codes=rest + bytes(pieces),
+    )  # fmt: skip
+    with pytest.raises(UnsupportedModelError, match=r"1090\.5 MB.* --max-size 1091MB"):
+        opened(bomb, tmp_path)
+    assert Archive(tmp_path / "a.ocz", most=2e9).size == size
+
+
+def test_an_index_of_many_equal_pieces_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code is a hundred times shorter than it is, as are those of twenty thousand pieces."""
+    count = 600
+    piece = b"\0\4\4\7\0" + zlib.crc32(bytes(4)).to_bytes(4, "little")
+    digest = hashlib.sha256(bytes(4 * count)).digest()
+    index = b"\1\0\0\1" + NAME + varint(4 * count) + digest + varint(count) + piece * count
+    fixed = b"".join(n.to_bytes(4, "little") for n in (40, len(index), 3))
+    end = bytes(40) + fixed + zlib.crc32(bytes(40) + fixed).to_bytes(4, "little") + END
+    monkeypatch.setattr("ocompress.archive.index._SMALL", 0)
+    monkeypatch.setattr("ocompress.archive.index.decode_bytes", lambda *_: index)
+    assert first_file(opened(MAGIC + bytes(4 * count) + end, tmp_path)) == bytes(4 * count)
+
+
+def test_codes_that_no_coder_writes_are_read_alike() -> None:
+    """All ones are outside of the range that a coder begins with."""
+    if not importlib.util.find_spec("numba"):
+        pytest.skip("there is one way to run the kernels")
+    found = []
+    for compiled in (True, False):
+        with forced(compiled=compiled):
+            found.append(decode_bytes(b"\xff" * 40, 300, 2))
+    assert found[0] == found[1]
+
+
 def test_an_honest_index_of_our_own_is_read(tmp_path: Path) -> None:
     """The lies above differ from this one in what they say alone."""
-    import hashlib
-
     content = b"abcdabcd"
     honest = made_up(
         1, 0, 0, 1, NAME, 8, hashlib.sha256(content).digest(), 1, 0, 8, 1, 0,

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from ocompress.archive.writer import trailer
 from ocompress.coding.engine import forced
 from ocompress.errors import ModelError, UsageError
 from ocompress.io import pack_model
-from tests.archive.golden import BASE, CHANGE, FOLDER, archive_of, opened
+from tests.archive.golden import BASE, CHANGE, FOLDER, archive_of, model_of, opened
 from tests.archive.samples import save_external, tiny_model
 from tests.archive.test_archive import LIES
 
@@ -36,7 +37,10 @@ def built(folder: Path, source: Path, *flags: str) -> Path:
     if compiler is None:
         pytest.skip("there is no C compiler")
     program = folder / source.stem
-    command = [compiler, *STRICT, *flags, str(ROOT / "decoder/ocz.c"), str(source), "-o"]
+    sources = [str(source)]
+    if '#include "ocz.c"' not in source.read_text():
+        sources.append(str(ROOT / "decoder/ocz.c"))
+    command = [compiler, *STRICT, *flags, *sources, "-o"]
     done = subprocess.run([*command, str(program)], capture_output=True, text=True, check=False)
     if "-fsanitize" in " ".join(flags) and "asan" in done.stderr:
         pytest.skip("the compiler has no sanitizers")
@@ -128,6 +132,33 @@ def test_every_flipped_bit_and_truncation_is_refused(tmp_path: Path) -> None:
     ended = call(program, tmp_path / "a.ocz")
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) == 9 * len(content)
+
+
+@pytest.fixture(scope="module")
+def crafted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("c"), Path(__file__).with_name("crafted.c"), *SANITIZED)
+
+
+@pytest.mark.parametrize("name", ["several-tensors", "cosines-by-column", "few-weights", "int4"])
+def test_crafted_archives_are_refused_or_mean_the_same(name: str, crafted: Path) -> None:
+    ended = call(crafted, FOLDER / f"{name}.ocz", 150, 7)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    cases, same = map(int, ended.stdout.split()[:2])
+    assert cases == 150
+    assert 0 < same < 75  # some changes mean nothing, most do
+
+
+def test_a_bomb_is_not_unpacked_by_c_unless_it_is_allowed(unocz: Path, tmp_path: Path) -> None:
+    content = archive_of(model_of(np.zeros(1 << 20, np.uint8), 2, 1))
+    (tmp_path / "a.ocz").write_bytes(content)
+    line = ("-m", 1, tmp_path / "a.ocz", tmp_path / "m.onnx")
+    ended = call(unocz, *line)
+    assert (ended.returncode, "-m MB" in ended.stderr) == (3, True)
+    assert not (tmp_path / "m.onnx").exists()
+    assert call(unocz, "-m", 2, *line[2:]).returncode == 0
+    assert (tmp_path / "m.onnx").stat().st_size > 1 << 20
+    for wrong in ("0", "x", "-1", "9" * 30):
+        assert call(unocz, "-m", wrong, *line[2:]).returncode == 2
 
 
 @settings(

@@ -22,7 +22,7 @@ def test_a_piece_takes_its_form_and_comes_back(name: str) -> None:
     assert node.described().startswith(form)
     assert decode(node).tobytes() == content
     assert node.total <= len(content)
-    again = nodes.read(Numbers(nodes.written(node)), node.count, node.width)
+    again = nodes.read(Numbers(nodes.written(node), 9), node.count, node.width)
     assert nodes.written(again) == nodes.written(node)
     assert [leaf.size for leaf in again.leaves()] == [leaf.size for leaf in node.leaves()]
 

@@ -120,6 +120,8 @@ WRONG = {
     "unpack in.ocz in.ocz": (2, "same file"),
     "unpack cut.ocz x.onnx": (3, "cut off"),
     "unpack d.npz x.onnx": (3, "d.npz"),
+    "unpack in.ocz x.onnx --max-size 1kB": (3, "--max-size 1MB"),
+    "unpack in.ocz x.onnx --max-size 0.5x": (2, "2GB"),
     "pack in.onnx x.ocz --base none.ocz": (2, "none.ocz"),
     "pack in.onnx in.ocz --base in.ocz": (2, "same file"),
     "pack in.onnx x.ocz --base in.onnx": (2, "no archive"),
