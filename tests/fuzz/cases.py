@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.fuzz import files
+from tests.fuzz import archives, files
 from tests.fuzz.mutate import Rng, damaged_bytes, damaged_message, pick
 from tests.fuzz.outputs import difference
 from tests.fuzz.program import Outcome, call
@@ -53,7 +53,14 @@ def files_case(rng: Rng, number: int, folder: Path, *, quick: bool = False) -> O
     return files.case(rng, folder)
 
 
+def archive_case(rng: Rng, number: int, folder: Path, *, quick: bool = False) -> Outcome:
+    """Change an archive, and make its checksums anew."""
+    del number, quick
+    return archives.case(rng, folder)
+
+
 KINDS: dict[str, Callable[..., Outcome]] = {
+    "archive": archive_case,
     "bytes": bytes_case,
     "protobuf": protobuf_case,
     "files": files_case,

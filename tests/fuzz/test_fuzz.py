@@ -24,7 +24,7 @@ BATCH = 6
 
 
 @pytest.mark.parametrize("start", range(1, 1 + 4 * BATCH, BATCH))
-@pytest.mark.parametrize("kind", ["bytes", "protobuf", "files"])
+@pytest.mark.parametrize("kind", ["archive", "bytes", "protobuf", "files"])
 def test_no_case_is_at_fault(
     kind: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ def run(
     """Run cases and yield the number and the outcome of each.
 
     Args:
-        kind: `bytes`, `protobuf` or `files`.
+        kind: `archive`, `bytes`, `protobuf` or `files`.
         seed: Of the round.
         numbers: The cases.
         seconds: Longest that a case may take.
