@@ -147,9 +147,10 @@ def _change(chunks: list[Part], pieces: list[Part], claims: dict[str, int], rng:
             pieces.insert(one, pieces[two])
         case 2:
             del pieces[one]
-        case 3 | 4:
-            field = pick(rng, ("gap", "size", "width"))
-            pieces[one] = replace(part, **{field: _odd(getattr(part, field), rng)})
+        case 3:
+            pieces[one] = replace(part, gap=_odd(part.gap, rng))
+        case 4:
+            pieces[one] = replace(part, size=_odd(part.size, rng), width=pick(rng, (1, 2, 4, 8)))
         case 5:
             claim = pick(rng, ("size", "rest", "pieces"))
             claims[claim] = _odd(claims.get(claim, len(pieces)), rng)
