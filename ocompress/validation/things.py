@@ -32,6 +32,8 @@ _SPREAD = 8
 """Least height and width of a mask."""
 _CRISP = 0.8
 """Share of the pixels of a mask that are clearly inside or outside: a picture has fewer."""
+_ALIKE = 0.7
+"""Share of neighbouring pixels of one class that a map of classes has at least."""
 _MOST_MASKS = 64
 
 
@@ -93,6 +95,8 @@ def as_masks(output: np.ndarray, base: Measure, *, asked: bool = False) -> Measu
         sizes = [e for i, e in enumerate(output.shape[1:], start=1) if i != axis]
         if not asked and (output.ndim < 4 or min(sizes) < _SPREAD):
             return None
+        if not asked and not _has_regions(rule.decide(output)):
+            return None  # features, not scores
         return _map_of_classes(output, axis, base)
     unit = within_unit(output)
     if not asked and not (unit and min(output.shape[-2:]) >= _SPREAD and _is_crisp(output)):
@@ -142,6 +146,13 @@ def _is_crisp(output: np.ndarray) -> bool:
     """Whether most pixels are clearly in or out."""
     clear = (output < 0.1) | (output > 0.9)
     return bool(clear.mean() >= _CRISP)
+
+
+def _has_regions(classes: np.ndarray) -> bool:
+    """Whether most neighbours of a map, [..., height, width], are of the same class."""
+    down = classes[..., 1:, :] == classes[..., :-1, :]
+    across = classes[..., 1:] == classes[..., :-1]
+    return bool(min(down.mean(), across.mean()) >= _ALIKE)
 
 
 def _listed_characters(model: Model, classes: int) -> int:

@@ -126,6 +126,8 @@ def segmenter(classes: int = 1) -> Model:
     b = Builder(2)
     x = b.input("x", ["n", 3, 16, 16])
     h = b.op("Relu", b.op("Conv", x, b.weight(8, 3, 3, 3), b.weight(8), pads=[1] * 4))
+    if classes > 1:  # regions, not single pixels
+        h = b.op("AveragePool", h, kernel_shape=[7, 7], pads=[3] * 4, count_include_pad=0)
     last = b.op(
         *("Conv", h, b.weight(classes, 8, 1, 1, scale=6.0 if classes == 1 else 1.0)),
         to="" if classes == 1 else "mask",

@@ -39,6 +39,18 @@ def nudged(model: Model, size: float) -> Model:
     return found
 
 
+def test_features_are_no_map_of_classes() -> None:
+    """Of a backbone's features, the largest of neighbouring places has nothing in common."""
+    b = Builder(3)
+    x = b.input("x", ["n", 3, 16, 16])
+    b.op("Relu", b.op("Conv", x, b.weight(32, 3, 3, 3), pads=[1] * 4), to="features")
+    b.output("features", ["n", 32, 16, 16])
+    (measure,) = chosen(b.model()).values()
+    assert measure.unit is not LossUnit.IOU
+    (asked,) = chosen(b.model(), "iou").values()
+    assert asked.unit is LossUnit.IOU
+
+
 @pytest.mark.parametrize(
     ("model", "unit", "kind"),
     [

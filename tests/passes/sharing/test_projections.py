@@ -29,13 +29,13 @@ from tests.passes.pruning.test_prune_with_data import net
 from tests.passes.sharing.test_planes import layer
 
 
-def dense() -> Model:
+def dense(width: int = 64) -> Model:
     """Make two dense layers that read correlated inputs."""
     b = Builder()
     mix = b.const(b.rng.standard_normal((32, 32)).astype(np.float32) / 4)
     h = b.op("Tanh", b.op("Gemm", b.input("x", ["n", 32]), mix, to="first"))
-    h = b.op("Relu", b.op("Gemm", h, b.weight(32, 64), b.weight(64), to="second"))
-    b.output(b.op("Gemm", h, b.weight(64, 8), b.weight(8), to="y"), ["n", 8])
+    h = b.op("Relu", b.op("Gemm", h, b.weight(32, width), b.weight(width), to="second"))
+    b.output(b.op("Gemm", h, b.weight(width, 8), b.weight(8), to="y"), ["n", 8])
     return b.model()
 
 
@@ -72,7 +72,7 @@ def test_hashed_weights_are_found_again() -> None:
 
 @pytest.mark.parametrize(("bits", "block"), [(8, 8), (10, 4)])
 def test_random_words_are_found_again(bits: int, block: int) -> None:
-    after, _, _ = run(RandomCode(bits=bits, block=block), dense())
+    after, _, _ = run(RandomCode(bits=bits, block=block), dense(256))
     found = smallest(second(after))
     assert isinstance(found, Scaled)  # every output has a scale
     assert isinstance(found.levels, StoredRandomWords)
