@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ocompress.archive.cosines import Coefficients, cosines, summed
-from ocompress.training.forms import TiedForm, TrainedNumbers
+from ocompress.training.forms import TiedForm
+from ocompress.training.trained_numbers import TrainedNumbers
 
 _MOST = 1 << 24
 """Integers up to which float32 has all."""
@@ -27,7 +28,7 @@ class Cosines(TiedForm):
             turned: Whether rows are the columns of the weight.
         """
         levels = found.levels.astype(np.float32)
-        super().__init__(TrainedNumbers(levels, levels != 0))
+        super().__init__(TrainedNumbers(levels, levels != 0, bounded=True))
         self._start, self._shape, self._turned = found, shape, turned
         self._largest = float(np.abs(levels).max())
         plane = found.plane

@@ -11,42 +11,10 @@ from torch import Tensor
 
 from ocompress.archive.grids import Grid, values_of
 from ocompress.training.quantization_rules import rounded
+from ocompress.training.trained_numbers import TrainedNumbers
 
-_PLANES = 4
 _STEPS_RATE = 0.1
 """Steps move that much more slowly, in proportion, than single weights: all levels go with them."""
-
-
-class TrainedNumbers:
-    """Numbers that are trained.
-
-    Attributes:
-        tensor: The numbers, float32.
-        size: About how large they are; what a learning rate is multiplied with.
-        mask: Which of them may change; None for all.
-    """
-
-    def __init__(
-        self, values: np.ndarray, mask: np.ndarray | None = None, size: float | None = None
-    ) -> None:
-        """Start with the values there are; their size is their root mean square by default."""
-        self.tensor = torch.from_numpy(np.array(values, np.float32))
-        if self.tensor.dim() == _PLANES:
-            self.tensor = self.tensor.contiguous(memory_format=torch.channels_last)
-        self.tensor.requires_grad_()
-        self.mask = None if mask is None or mask.all() else torch.from_numpy(mask)
-        moving = values if mask is None else values[mask]
-        mean = float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0
-        self.size = mean if size is None else size
-
-    @property
-    def count(self) -> int:
-        """Numbers that may change."""
-        return int(self.tensor.numel() if self.mask is None else self.mask.sum())
-
-    def held(self, gradient: Tensor) -> Tensor:
-        """Return a gradient without what must not move."""
-        return gradient if self.mask is None else gradient * self.mask
 
 
 class TiedForm(ABC):

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ocompress.archive.grids import Grid
-from ocompress.training.forms import TiedForm, TrainedNumbers, TrainedSteps
+from ocompress.training.forms import TiedForm, TrainedSteps
 from ocompress.training.sign_planes import few_bits, summed
+from ocompress.training.trained_numbers import TrainedNumbers
 
 _LOOKS = 8
 """Steps between two looks at which block of values is nearest."""
@@ -29,7 +30,7 @@ class MovingLevels(TrainedSteps):
         start = self._levels.numpy().astype(np.float32)
         self._low, self._high = float(start.min()), float(start.max())
         self._has_zeros = bool((start == 0).any())
-        self.leaves = (*self.leaves, TrainedNumbers(start, start != 0))
+        self.leaves = (*self.leaves, TrainedNumbers(start, start != 0, bounded=True))
 
     @property
     def count(self) -> int:

@@ -11,13 +11,14 @@ import torch
 from ocompress.ir import Model
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
-from ocompress.training.forms import Free, TiedForm, TrainedNumbers
+from ocompress.training.forms import Free, TiedForm
 from ocompress.training.labels import LabelledOutput
 from ocompress.training.lessons import LABELS, Batch, Lessons
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
 from ocompress.training.structure import form_of
+from ocompress.training.trained_numbers import TrainedNumbers
 
 _SMALLEST = 0.1
 """Weights count as so large at least, in proportion to the other weights, for the rate."""
@@ -118,6 +119,8 @@ class TrainedModel:
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.tensor.grad = None if gradient is None else leaf.held(gradient)
         optimizer.step()
+        for leaf in leaves:
+            leaf.bound()
         return float(loss.detach())
 
     def distance(self, lessons: Lessons, rows: int) -> float:
