@@ -120,8 +120,8 @@ class Tune(Pass):
     levels: bool | None = option(
         None,
         help="Train, beside steps, values and scales, which integer, sign or shared value each "
-        "weight has, and coefficients of sums of cosines; zeros stay, and levels do not spread, so that a "
-        "coded file hardly grows; none: only signs and shared values.",
+        "weight has, and coefficients of sums of cosines; zeros stay, and levels do not spread, so "
+        "that a coded file hardly grows; none: only signs and shared values.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
 
