@@ -89,7 +89,7 @@ class PlanSearch:
         trials = self._ranked()
         found: list[PlanTrial] = []
         for trial in trials:
-            if trial.held and (not found or _lost(trial) < 0.8 * _lost(found[-1])):
+            if trial.held and (not found or _lost(trial) < 0.95 * _lost(found[-1])):
                 found.append(trial)
         if not found:
             return sorted(trials, key=lambda t: (bool(t.over), max(t.strain, 1.0)))[:1]
