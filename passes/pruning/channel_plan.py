@@ -143,19 +143,24 @@ def _exchanged(
     pays, one group gets channels back, and another one loses its next step for it if need be.
     """
     assert goal.max_macs is not None
-    found, most = list(counts), goal.max_macs * account.total
+
+    def work(some: Sequence[int]) -> float:
+        return account.of([o.channels[:c] for o, c in zip(orders, some, strict=True)])
+
+    found, left = list(counts), work(counts)
     for _ in range(_EXCHANGES // max(1, len(found) ** 2)):
         cost = _cost(found, steps)
-        options = sorted(
-            (_cost(other, steps), other)
-            for other in _neighbours(found, steps)
-            if sum(other) <= sum(counts) or goal.ratio is None
-        )
+        options = sorted((_cost(other, steps), other) for other in _neighbours(found, steps))
         for less, other in options:
             if less >= cost:
                 return found
-            if account.of([o.channels[:c] for o, c in zip(orders, other, strict=True)]) <= most:
-                found = other
+            if goal.ratio is not None and sum(other) > sum(counts):
+                continue
+            then = work(other)
+            # what costs less than the average for what it saves is no loss where it is gone
+            pays = (cost - less) * (account.total - left) >= cost * (then - left)
+            if then <= goal.max_macs * account.total and pays:
+                found, left = other, then
                 break
         else:
             return found
