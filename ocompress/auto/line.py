@@ -17,6 +17,8 @@ _LEAST, _MOST = 1e-6, 1e6
 """Figures beyond count as these."""
 _SLOPE = 4.0
 """How many times as fast as the level falls, in logarithms, what is lost tends to rise."""
+_STEEPER = 2.0
+"""Factor by which two trials may say otherwise: few samples hardly tell neighbours apart."""
 _INNER = 0.12
 """Share of what is still open that the next level keeps from both of its ends."""
 
@@ -147,19 +149,19 @@ class Line:
 def _interpolated(points: list[tuple[float, float]], drop: float) -> float:
     """Return the level of a drop: between two points, or beyond the nearest two or one.
 
-    The logarithm of what is lost is taken to be linear in that of the level.
+    The logarithm of what is lost is taken to be linear in that of the level; beyond all points it
+    goes on from the nearest.
     """
     logs = [(math.log(level), math.log(lost)) for level, lost in points]
     wanted = math.log(max(drop, _LEAST))
     below = [p for p in logs if p[1] >= wanted]
     above = [p for p in logs if p[1] < wanted]
-    if below and above:
-        (x0, y0), (x1, y1) = max(below), min(above)
-    elif len(logs) > 1:
-        (x0, y0), (x1, y1) = (logs[0], logs[1]) if below == [] else (logs[-2], logs[-1])
-    else:
-        x0, y0 = logs[0]
-        return math.exp(x0 - (wanted - y0) / _SLOPE)
+    if not (below and above):
+        (x0, y0), (x1, y1) = (logs[-1], logs[-2:][0]) if below else (logs[0], logs[:2][-1])
+        slope = (y1 - y0) / (x0 - x1) if x0 != x1 else _SLOPE
+        slope = min(max(slope, _SLOPE / _STEEPER), _SLOPE * _STEEPER)
+        return math.exp(x0 - (wanted - y0) / slope)
+    (x0, y0), (x1, y1) = max(below), min(above)
     if abs(y0 - y1) < 1e-9 or x0 == x1:
         return math.exp((x0 + x1) / 2)
     return math.exp(x0 + (wanted - y0) * (x1 - x0) / (y1 - y0))

@@ -75,6 +75,17 @@ def test_a_share_of_the_loss_is_a_milder_level() -> None:
     assert half == pytest.approx(level * 2**0.25, rel=0.05)
 
 
+def test_neighbours_that_lose_alike_do_not_say_how_steep_it_is() -> None:
+    """Few samples: 0.20 at one level and 0.19 at the next is no reason to go back to all."""
+    line = line_of(CHANNELS)
+    for strain in (0.38, 0.40):
+        line.tell(PlanTrial(chain=line.ask(), held=True, drop=strain / 100, strain=strain))
+    high = max(line._levels)
+    third = line.level_for(0.35)
+    assert third is not None
+    assert 1.1 * high < third < 1.7 * high
+
+
 def test_levels_stay_where_options_are() -> None:
     for family in FAMILIES:
         if family.lever is not None and not family.lever.whole:
