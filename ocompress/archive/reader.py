@@ -76,8 +76,8 @@ class Archive:
     def _check_size(self, most: float) -> None:
         if self.size > most:
             msg = (
-                f"{str(self.path)!r} holds {self.size / 1e6:.1f} MB, more than the {most / 1e6:.1f}"
-                f" MB that are allowed; if you trust it, unpack it with ocompress unpack --max-size"
+                f"{str(self.path)!r} holds {self.size:,} bytes, more than the {most:,.0f} that are "
+                f"allowed; if you trust it, unpack it with ocompress unpack --max-size"
                 f" {-(-self.size // 1_000_000)}MB"
             )
             raise UnsupportedModelError(msg)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from ocompress.errors import OcompressError
+from ocompress.errors import UsageError
 
 
 def is_available() -> bool:
@@ -23,8 +23,9 @@ def require(who: str) -> None:
         who: What needs it, for the message.
 
     Raises:
-        OcompressError: If it is not, with the command that installs it.
+        UsageError: If it is not, with the command that installs it.
     """
     if not is_available():
-        msg = f"{who} needs PyTorch, which is not installed: pip install 'ocompress[tune]'"
-        raise OcompressError(msg)
+        how = "pip install 'ocompress[tune]'"
+        msg = f"{who} needs the package 'torch', which is not installed: {how}"
+        raise UsageError(msg)
