@@ -99,12 +99,13 @@ EvalData = Annotated[
     ),
 ]
 HeldOut = Annotated[
-    float,
+    float | None,
     valued(
         "--held-out",
         kind="SHARE",
         panel=INPUT,
-        text="Share of the samples held out from all passes to judge results on.",
+        text="Share of the samples held out from all passes to judge results on; default a fifth, "
+        "5,000 at most.",
     ),
 ]
 

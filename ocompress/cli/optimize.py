@@ -23,7 +23,7 @@ def optimize(
     samples: a.Samples = None,
     synthetic: a.Synthetic = 0,
     eval_data: a.EvalData = "",
-    held_out: a.HeldOut = 0.2,
+    held_out: a.HeldOut = None,
     passes: a.Passes = "",
     recipe: a.Recipe = "",
     student: a.Student = "",

@@ -32,7 +32,7 @@ def plan(
     preprocess: a.Preprocess = None,
     samples: a.Samples = None,
     eval_data: a.EvalData = "",
-    held_out: a.HeldOut = 0.2,
+    held_out: a.HeldOut = None,
     goal: p.For = "",
     families: p.Families = "",
     time: p.Time = "",

@@ -17,7 +17,6 @@ from ocompress.front.plan_options import PlanOptions
 from ocompress.front.planning import optimize_planned
 from ocompress.front.plans import SECONDS
 from ocompress.front.request import Data, Request, in_archive, storage_for
-from ocompress.io.holdout import SHARE as HELD_OUT
 from ocompress.pipeline import Instrument, Pass, Pipeline
 from ocompress.report import Optimization
 from ocompress.stopping import RUN_SECONDS
@@ -42,7 +41,7 @@ def optimize(
     data: Data | None = None,
     labels: object = None,
     eval_data: Data | None = None,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
     preprocess: PathLike | None = None,
     samples: int | None = None,
     synthetic: int = 0,
@@ -100,7 +99,8 @@ def optimize(
         labels: A file of labels, or an array with one label a sample; a negative one is unknown.
         eval_data: Other inputs to judge by; passes then see all of `data`.
         held_out: Without them, the share of `data` that no pass sees and that the result is
-            judged by; 0 judges by what was fitted to.
+            judged by; 0 judges by what was fitted to. None takes a fifth, more of few samples and
+            no more than 5,000 of many.
         preprocess: The table for a folder of images, a file.
         samples: Use only the first so many samples.
         synthetic: Without data, calibrate on so many random samples.
@@ -158,7 +158,7 @@ def optimize(
         data=Path(data) if isinstance(data, os.PathLike) else data,
         labels=labels,
         eval_data=Path(eval_data) if isinstance(eval_data, os.PathLike) else eval_data,
-        held_out=kinds.number("held_out", held_out),
+        held_out=kinds.number("held_out", held_out, optional=True),
         preprocess=kinds.file("preprocess", preprocess, optional=True),
         samples=kinds.whole("samples", samples, optional=True),
         synthetic=kinds.whole("synthetic", synthetic),

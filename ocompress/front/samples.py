@@ -77,7 +77,12 @@ def _open(request: Request, original: Model) -> tuple[Dataset, list[str]]:
 
 
 def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:
-    parts = hold_out(data, share=request.held_out, seed=request.seed)
+    asked, seed = request.held_out, request.seed
+    parts = (
+        hold_out(data, seed=seed)
+        if asked is None
+        else hold_out(data, share=asked, most=None, seed=seed)
+    )
     if not parts.is_apart:
         flattering = (
             f"judged on the {data.samples} samples that passes were fitted to, which flatters the "

@@ -15,8 +15,9 @@ import numpy as np
 from ocompress.io.batches import ArrayDataset
 from ocompress.io.dataset import Dataset, Feeds, Wrapped, samples_in
 
-SHARE = 0.2
-"""Part of the samples that is held out."""
+SHARE, MOST = 0.2, 5000
+"""Part of the samples that is held out, and how many that are at most where nobody asks for more:
+they tell a share to within a point, and others say more where weights are fitted to them."""
 _FEW_SHARE, _FEW = 1 / 3, 64
 """Of few samples a larger part is held out, until there are so many: a verdict on a fifth of 100
 could not tell 90 % from 100 %."""
@@ -40,7 +41,9 @@ class Split:
         return self.fit is not self.held_out
 
 
-def hold_out(data: Dataset, *, share: float = SHARE, seed: int = 0) -> Split:
+def hold_out(
+    data: Dataset, *, share: float = SHARE, most: int | None = MOST, seed: int = 0
+) -> Split:
     """Hold out a part of the samples, drawn at random.
 
     Where the model leaves the batch free single samples are drawn, else whole feeds. Both parts
@@ -51,10 +54,13 @@ def hold_out(data: Dataset, *, share: float = SHARE, seed: int = 0) -> Split:
         data: All there is.
         share: Part that is held out; few samples give up to a third until 64 are held out. 0
             holds nothing out.
+        most: Samples that are held out at most, but for the last feed; None for any number.
         seed: Makes the draw repeatable.
     """
     pieces = _pieces(data)
     count = held_count(pieces, share) if share else 0
+    if most is not None and count > 1 and data.samples * count > most * pieces:
+        count = max(1, -(-most * pieces // data.samples))
     if not count or count >= pieces:
         return Split(data, data)
     drawn = np.random.default_rng([seed, pieces]).permutation(pieces)[:count]

@@ -20,7 +20,7 @@ from ocompress.stopping import EarlyEnd, early_end
 from ocompress.training.course import Best, Checkpoints, Course
 from ocompress.training.labels import labelled_output
 from ocompress.training.lessons import LABELS, Batch, altered, floats_of, learn
-from ocompress.training.settings import SHARE, Keeping, Settings, Tuned
+from ocompress.training.settings import MOST, SHARE, Keeping, Settings, Tuned
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
@@ -87,7 +87,7 @@ class _Training:
     ) -> None:
         self._settings, self._report = settings, report
         self._teacher = session = Session(teacher, threads=0, config=_CALM)
-        split = hold_out(data, share=SHARE, seed=settings.seed)
+        split = hold_out(data, share=SHARE, most=MOST, seed=settings.seed)
         known = (None, None) if keeping is None else (keeping.fit, keeping.held_out)
         self._fit = learn(teacher, split.fit, session, known[0])
         self._held = learn(teacher, split.held_out, session, known[1])

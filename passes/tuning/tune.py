@@ -14,7 +14,7 @@ from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns, matches
-from ocompress.training.settings import SHARE, Keeping, Kept, Settings, Tuned
+from ocompress.training.settings import MOST, SHARE, Keeping, Kept, Settings, Tuned
 
 
 class Tune(Pass):
@@ -27,9 +27,9 @@ class Tune(Pass):
     no labels are needed; where there are some, `alpha` lets them count. All weights are trained
     together by Adam, with a rate in proportion to each weight's size that falls as a cosine does:
     class scores by the Kullback-Leibler divergence at a temperature, vectors of length one by their
-    cosine, all else by relative squared error. A
-    tenth of the data is held out, more of few; the best weights on it are kept, and none if none
-    are better than those that came in. So more data help: without labels they are cheap.
+    cosine, all else by relative squared error. A tenth of the data is held out, 2,000 samples at
+    most; the best weights on it are kept, and none if none are better than those that came in. So
+    more data help: without labels they are cheap.
     If few samples are seen often, sums of pairs in random shares take their place, for which the
     teacher is asked anew (mixup). `sparsity` prunes meanwhile: what costs least goes, by the square
     of the weight times the mean square of its gradient.
@@ -191,12 +191,12 @@ class Tune(Pass):
         told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
 
         def kept(whose: str, *what: object) -> Kept:
-            key = ("tune", *what)
+            key = ("tune", SHARE, MOST, *what)
             return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
 
         return Keeping(
             kept(fingerprint(model), teacher, repr(settings), told, tuple(sorted(excluded))),
-            *(kept(teacher, part, SHARE, settings.seed) for part in ("fit", "held out")),
+            *(kept(teacher, part, settings.seed) for part in ("fit", "held out")),
         )
 
     def _excluded(self, model: Model) -> dict[str, list[Node]]:

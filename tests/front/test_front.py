@@ -13,6 +13,7 @@ import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
 from ocompress.errors import DataError, OptionError, PassError
 from ocompress.front import Request
+from ocompress.front.samples import open_samples
 from ocompress.front.survey import survey
 from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
@@ -47,6 +48,15 @@ class Rename(Scale):
         """Rename the output."""
         model.graph.rename(model.graph.outputs[0], "other")
         return Outcome(Facet.ALL, {"renamed": 1})
+
+
+def test_a_share_that_is_asked_for_is_held_out_of_many_samples_too() -> None:
+    many = {"x": np.zeros((30_000, *X.shape[1:]), np.float32)}
+    for share, held in ((None, 5_000), (0.2, 6_000)):
+        request = Request(data=many, held_out=share)
+        found = open_samples(request, ZOO["mlp"](), apart=True)
+        assert found.judged_on is not None
+        assert found.judged_on.samples == held
 
 
 def test_every_public_name_is_there() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ocompress.front.watching import Watched
 from ocompress.io import Dataset, Feeds, Unlabelled, as_dataset, hold_out
 from ocompress.io.dataset import Wrapped, cut_at, samples_in
-from ocompress.io.holdout import PickedFeeds, held_count
+from ocompress.io.holdout import MOST, PickedFeeds, held_count
 from tests.build import Builder
 
 
@@ -114,6 +114,17 @@ def test_what_cannot_be_divided_is_both_parts() -> None:
 def test_few_samples_give_up_more(samples: int, held: int) -> None:
     assert held_count(samples) == held
     assert held_count(samples, 0.5) >= samples // 2
+
+
+def test_of_many_samples_no_more_than_some_thousands_are_held_out() -> None:
+    data = as_dataset({"x": numbered(30_000)}, model())  # type: ignore[arg-type]
+    assert hold_out(data).held_out.samples == MOST < 0.2 * data.samples
+    assert hold_out(data, most=700).held_out.samples == 700
+    assert hold_out(data, share=0.3, most=None).held_out.samples == 9_000
+    assert hold_out(data.take(20_000)).held_out.samples == 4_000
+    fixed = as_dataset({"x": numbered(4_000)}, model(40))  # type: ignore[arg-type]
+    assert hold_out(fixed, most=400).held_out.samples == 400
+    assert hold_out(fixed, most=7).held_out.samples == 40
 
 
 def test_wrapped_data_count_as_the_data_do() -> None:

@@ -12,6 +12,7 @@ import pytest
 from ocompress import stopping
 from ocompress.analysis import MeasurementStore
 from ocompress.errors import DataError, UsageError
+from ocompress.io import as_dataset
 from ocompress.ir import Model, edit, text
 from ocompress.pipeline import Instrument, PassManager, Pipeline, PipelineResult, Status
 from ocompress.runtime import Session
@@ -80,6 +81,15 @@ def test_same_seed_gives_same_weights() -> None:
     assert any(
         not np.array_equal(a, b) for a, b in zip(first.weights(), other.weights(), strict=True)
     )
+
+
+@needs_torch
+def test_of_many_samples_few_are_kept_apart() -> None:
+    for samples, held in ((1_000, 100), (25_000, 2_000)):
+        manager = PassManager(target=TARGET, data=as_dataset(data(samples).batches[0], net()))
+        result = manager.run(Pipeline.parse(f"{PRUNE},tune{{epochs=1 batch=4096}}"), net())
+        told = result.records[-1].details["samples"]
+        assert told == {"fitted": samples - held, "held_out": held}
 
 
 @needs_torch
