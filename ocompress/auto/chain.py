@@ -47,6 +47,11 @@ class Chain:
         """Return the chain without a family."""
         return Chain(tuple(s for s in self.steps if s.family != family))
 
+    def without_items(self, names: Iterable[str]) -> Chain:
+        """Return the chain without the passes of some names."""
+        out = frozenset(names)
+        return Chain(tuple(s for s in self.steps if s.family.item not in out))
+
     def at(self, family: PlanFamily, level: float) -> Chain:
         """Return the chain with another level of a family that it has."""
         return Chain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,10 +96,17 @@ class Laboratory:
         for chain in chains:
             yield self._known(chain)
 
+    def without(self, trial: PlanTrial, names: Iterable[str]) -> PlanTrial:
+        """Return a trial without some passes of its chain, as they did nothing on more samples."""
+        chain = trial.chain.without_items(names)
+        return self.trials.setdefault(str(chain), replace(trial, chain=chain))
+
     def _known(self, chain: Chain) -> PlanTrial:
         text = str(chain)  # levels are rounded there
         if text not in self.trials:
-            self.trials[text] = self._told(chain) or self._try(chain)
+            found = self.trials[text] = self._told(chain) or self._try(chain)
+            if (plain := found.plain) is not None:  # passes that did nothing need not be asked for
+                self.trials.setdefault(str(plain.chain), plain)
         return self.trials[text]
 
     def _told(self, chain: Chain) -> PlanTrial | None:
@@ -127,7 +134,8 @@ class Laboratory:
             found = replace(found, latency=self._time(made))
         found = replace(found, seconds=self._spent(made.spent))
         if found.drop is not None:
-            self.ledger.put(str(chain), found.figures())
+            for known in filter(None, (found, found.plain)):
+                self.ledger.put(str(known.chain), known.figures())
         return self._limited(found)
 
     def _untimed(self, made: Made) -> PlanTrial:

@@ -16,12 +16,9 @@ from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
 from ocompress.auto.neighbours import alone, around
+from ocompress.auto.ranking import BETTER, Ranking
 from ocompress.auto.trial import PlanTrial
 
-_BETTER = 0.99
-"""A trial is better than another if its figure is below this part of the other's."""
-_ALIKE = 1.02
-"""Up to this factor figures are as good as each other: times are not measured any better."""
 _HOPELESS = 1.35
 """A line whose best is worse than the best of all by this factor ends after two trials."""
 _FAR = 2.0
@@ -30,9 +27,6 @@ _SHARES = (0.35, 0.65)
 """Parts of the limit that the first of two families is given."""
 _MOST_STEPS = 6
 """Trials of small steps."""
-_BOLD, _CLEARLY, _MOST_BOLD = 1.5, 0.97, 2
-"""Strain up to which a trial may be carried out nevertheless, the part of the best figure that it
-has to be below, and how many are, at most."""
 _AFTERWARDS = 2.0
 """How many times as much as is allowed the chain loses that is trained first."""
 _REPEATED = 0.6
@@ -74,51 +68,38 @@ class PlanSearch:
         self._structures(self._at_best(base))
         self._pairs()
         self._other_numbers()
+        self._spare()
         self._steps()
+        self._spare()
         self._tuned()
 
     def finalists(self) -> list[PlanTrial]:
-        """Return trials in the order in which they are carried out until one holds.
+        """Return trials in the order in which they are carried out until one holds."""
+        return self._ranking.finalists()
 
-        Of those that are about as good as the best by the goal, the one that is best otherwise
-        counts as the best. First come those that are clearly better than it and lost only a little
-        too much: they were fitted to fewer samples than the result will be, and few samples tell
-        little. Then from the best on, each losing clearly less than the one before it. Where none
-        keeps all limits, it is the one that comes nearest to doing so.
-        """
-        trials = self._ranked()
-        found: list[PlanTrial] = []
-        for trial in trials:
-            if trial.held and (not found or _lost(trial) < 0.95 * _lost(found[-1])):
-                found.append(trial)
-        if not found:
-            return sorted(trials, key=lambda t: (bool(t.over), max(t.strain, 1.0)))[:1]
-        limit = found[0].value(self.goal) * _CLEARLY
-        bold = [t for t in trials if 1 < t.strain <= _BOLD and not t.over]
-        bold = [t for t in bold if t.drop is not None and t.value(self.goal) < limit]
-        return [*bold[:_MOST_BOLD], *found]
-
-    def _ranked(self) -> list[PlanTrial]:
-        """Return trials, best first; of those about as good as that, what is best otherwise."""
-        trials = sorted(self.laboratory.trials.values(), key=lambda t: t.value(self.goal))
-        held = [t for t in trials if t.held]
-        alike = [t for t in held if t.value(self.goal) <= _ALIKE * held[0].value(self.goal)]
-        if not alike:
-            return trials
-        first = min(alike, key=lambda t: t.other_value(self.goal))
-        return [first, *(t for t in trials if t is not first)]
+    @property
+    def _ranking(self) -> Ranking:
+        return Ranking(list(self.laboratory.trials.values()), self.goal)
 
     def _evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         found: list[PlanTrial] = []
         for trial in self.laboratory.evaluate(chains):
             found.append(trial)
-            if trial.held and (self.best is None or self._is_better(trial, self.best)):
-                before, self.best = self.best, trial
-                self.told(trial, before)
+            self._take(trial)
         return found
 
+    def _take(self, trial: PlanTrial) -> None:
+        """Take a trial for the best if it is, without the passes that did nothing in it."""
+        if not trial.held or not (self.best is None or self._is_better(trial, self.best)):
+            return
+        if trial.idle:
+            self._evaluate([trial.shorter])
+            return
+        before, self.best = self.best, trial
+        self.told(trial, before)
+
     def _is_better(self, trial: PlanTrial, other: PlanTrial) -> bool:
-        return trial.value(self.goal) < other.value(self.goal) * _BETTER
+        return trial.value(self.goal) < other.value(self.goal) * BETTER
 
     def _of(self, *kinds: FamilyKind) -> list[PlanFamily]:
         return [f for f in self.families if f.kind in kinds]
@@ -223,6 +204,14 @@ class PlanSearch:
             tried = [chain.having(Step(f)) for f in others if f != now.family]
             self._evaluate([*tried, chain.without(now.family)])
 
+    def _spare(self) -> None:
+        """Try the best chain without each of its passes: those that earn nothing are left out."""
+        best = self.best
+        if best is None or len(best.chain.steps) < 2:
+            return
+        self._evaluate([best.chain.without(step.family) for step in best.chain.steps])
+        self.best = self._ranking.barest(best)
+
     def _steps(self) -> None:
         """Move the levels of the best chain a little, one or two at a time, while that helps."""
         spent, seen = 0, set[str]()
@@ -287,7 +276,3 @@ class PlanSearch:
             return bool(active)
         limit = self.best.value(self.goal) * _HOPELESS
         return min(t.value(self.goal) for t in active) <= limit
-
-
-def _lost(trial: PlanTrial) -> float:
-    return max(trial.drop or 0.0, 0.0)

@@ -59,6 +59,22 @@ class PlanTrial:
             lost=verdict.figures,
         )
 
+    @property
+    def shorter(self) -> Chain:
+        """The chain without the passes that changed nothing."""
+        return self.chain.without_items(self.idle)
+
+    @property
+    def plain(self) -> PlanTrial | None:
+        """The trial of `shorter`, as far as it follows from this one; else None.
+
+        It is of the same model, unless a pass that is missing decided how the first pass begins.
+        """
+        begins = [str(c.pipeline().passes[0]) for c in (self.chain, self.shorter)]
+        if not self.idle or begins[0] != begins[1]:
+            return None
+        return replace(self, chain=self.shorter, idle=())
+
     def value(self, goal: PlanGoal) -> float:
         """Return what the goal makes small; infinite where it is not known."""
         found = {
@@ -105,7 +121,8 @@ def front(trials: Sequence[PlanTrial], goal: PlanGoal) -> list[PlanTrial]:
     """Return the trials that no other one beats in both drop and goal, the least drop first."""
     known = [t for t in trials if t.drop is not None and t.value(goal) < float("inf")]
     found: list[PlanTrial] = []
-    for trial in sorted(known, key=lambda t: (max(t.drop or 0.0, 0.0), t.value(goal))):
+    order = sorted(known, key=lambda t: (max(t.drop or 0.0, 0.0), t.value(goal), len(t.idle)))
+    for trial in order:
         if not found or trial.value(goal) < found[-1].value(goal) * (1 - _ALIKE):
             found.append(trial)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
 from ocompress.front.remembered import proposals
 from ocompress.front.request import Request
-from ocompress.front.shorter import Contest
+from ocompress.front.shorter import Contest, without_idle
 from ocompress.io import check_output, load_model, model_files, stage_model
 from ocompress.ir import Model, to_proto
 from ocompress.pipeline import (
@@ -82,6 +82,7 @@ def attempt(
     files: Sequence[Path],
     *,
     last: bool = True,
+    spare: Collection[str] = (),
 ) -> Optimization:
     """Run the pipeline of a request, judge its result and write it.
 
@@ -91,10 +92,14 @@ def attempt(
         output: Where the result goes, None for nowhere.
         files: What must survive.
         last: Whether a result that breaks its budget is written nevertheless, as the request says.
+        spare: Passes that are left out where they change nothing, as nobody asked for them.
     """
     request = replace(request, original_bytes=_original_bytes(bench))
     job = _Job(bench, request)
     result = job.run_passes()
+    if spare:
+        pipeline, result = without_idle(request.pipeline, result, spare)
+        request = replace(request, passes=pipeline)
     with stage_beside(output) as stage:
         written = as_recorded(result.model, bench.original)
         stage_model(written, stage, external=request.external_data, keep=files)

@@ -167,10 +167,13 @@ class _Session:
         passed: list[PlanTrial] = []
         for trial in finalists:
             last = trial is finalists[-1]
-            done = attempt(self.bench, self._request(trial), output, files, last=last)
+            spare = self._spare(trial)
+            request = self._request(trial)
+            done = attempt(self.bench, request, output, files, last=last, spare=spare)
             if done.held or last:
                 break
             passed.append(trial)
+        trial = self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records})
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, passed), measured=_measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
@@ -200,6 +203,11 @@ class _Session:
 
     def _request(self, trial: PlanTrial) -> Request:
         return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.choice.budget)
+
+    def _spare(self, trial: PlanTrial) -> frozenset[str]:
+        """Return the passes that nobody asked for but the plan."""
+        packs = {"pack-weights"} if self.bench.request.storage != "plain" else frozenset[str]()
+        return frozenset(step.family.item for step in trial.chain.steps) - packs
 
     def _laboratory(self, pool: Workers) -> Laboratory:
         bench, choice = self.bench, self.choice

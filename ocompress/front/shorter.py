@@ -8,7 +8,7 @@ model before it on. What was asked for stays unless something shorter is faster 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ocompress.diagnostics import Diagnostics
@@ -100,6 +100,33 @@ class Contest:
         size = serialized_bytes(result.model) / max(serialized_bytes(self.original), 1)
         ratio = self._ratio(result.model, self.original)
         return Tried(_named(result), ratio, size, result is kept)
+
+
+def without_idle(
+    pipeline: Pipeline, result: PipelineResult, names: Collection[str]
+) -> tuple[Pipeline, PipelineResult]:
+    """Return a pipeline and what became of it, as if passes that changed nothing were not in it.
+
+    A pass stays if the verdict on others hangs on it, or the first pass begins as it needs.
+
+    Args:
+        pipeline: The passes.
+        result: What became of them.
+        names: Passes that may be left out.
+    """
+    idle = [
+        at
+        for at, record in enumerate(result.records)
+        if record.name in names and record.status is Status.UNCHANGED and not record.verdicts
+    ]
+    kept = [item for at, item in enumerate(pipeline.passes) if at not in idle]
+    shorter = Pipeline.of(kept, fixed=pipeline.fixed)
+    if not idle or shorter.passes[0] != pipeline.passes[0]:
+        return pipeline, result
+    silent = {result.records[at].name for at in idle} - {item.name for item in kept}
+    said = Diagnostics([r for r in result.diagnostics if r.source not in silent])
+    records = tuple(r for at, r in enumerate(result.records) if at not in idle)
+    return shorter, replace(result, records=records, diagnostics=said)
 
 
 def _cut(asked: PipelineResult, count: int, model: Model) -> PipelineResult:

@@ -38,7 +38,7 @@ def plan(found: Plan, *, every: bool = False) -> Iterator[RenderableType]:
     """
     yield Heading("Plan")
     yield _passes(found)
-    count, seconds = len(found.trials), found.seconds
+    count, seconds = sum(not t.idle for t in found.trials), found.seconds
     if found.measured:
         yield _compared(found)
     yield Text(f"for {found.goal}, the best of {count} models measured in {seconds:.0f} s")

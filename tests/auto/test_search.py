@@ -55,6 +55,8 @@ class World:
             raise OutOfTimeError
         time, strain, idle = 1.0, 0.0, []
         for step in chain.steps:
+            if step.family == TUNING:
+                continue
             if step.family.name not in self.power:
                 idle.append(step.family.item)
                 continue
@@ -106,6 +108,25 @@ def test_the_best_is_never_worse_than_any_that_held() -> None:
     assert best is not None
     held = [t.latency or 1 for t in world.trials.values() if t.held]
     assert (best.latency or 1) <= min(held) / 0.99
+
+
+def test_passes_that_change_nothing_are_in_no_plan() -> None:
+    families = {f.name: f for f in chosen_families(PlanGoal.LATENCY)}
+    world = cast("Laboratory", World({"channels": (1.0, 0.3)}))
+    search = PlanSearch(world, PlanGoal.LATENCY, list(families.values()))
+    steps = [Step(families["heads"], 0.5), Step(families["channels"], 0.6)]
+    search._evaluate([Chain.of(steps)])
+    assert search.best is not None
+    for trial in (search.best, *search.finalists()):
+        assert [s.family.name for s in trial.chain.steps] == ["channels"]
+
+
+def test_passes_that_gain_nothing_are_left_out() -> None:
+    search = searched(World({"merge": (0.0, 0.0), "channels": (1.0, 0.3)}))
+    assert search.best is not None
+    assert any("merge-layers,prune" in text for text in search.laboratory.trials)
+    for trial in (search.best, search.finalists()[0]):
+        assert [s.family.name for s in trial.chain.steps] == ["channels"]
 
 
 def test_nothing_pays() -> None:

@@ -13,7 +13,17 @@ import pytest
 
 import ocompress
 from ocompress import stopping
-from ocompress.auto import TUNING, Chain, Plan, PlanGoal, PlanTrial, Workshop
+from ocompress.auto import (
+    FAMILIES,
+    TUNING,
+    Chain,
+    Plan,
+    PlanGoal,
+    PlanSearch,
+    PlanTrial,
+    Step,
+    Workshop,
+)
 from ocompress.errors import UsageError
 from ocompress.front import (
     Budget,
@@ -282,6 +292,45 @@ def test_training_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch
         ocompress.optimize(net(), auto=True, tune=True, data=DATA)
     with pytest.raises(UsageError, match="tune is for plans; give auto=True"):
         ocompress.optimize(net(), passes="quant", tune=True, data=DATA)
+
+
+def test_what_a_pass_did_nothing_for_is_known_without_it() -> None:
+    plan = planned(families=("heads", "cluster", "pack"), goal=PlanGoal.SIZE).plan
+    assert plan is not None
+    known = {str(t.chain): t for t in plan.trials}
+    idle = [t for t in plan.trials if t.idle]
+    assert any(len(t.chain.steps) > 1 for t in idle)
+    for trial in idle:
+        twin = known[str(trial.shorter)]
+        assert not twin.idle
+        assert (twin.latency, twin.size, twin.drop) == (trial.latency, trial.size, trial.drop)
+    assert not any(t.idle for t in plan.front)
+
+
+def test_a_pass_that_does_nothing_on_all_samples_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = PlanSearch.finalists
+    heads = next(f for f in FAMILIES if f.name == "heads")
+
+    def finalists(self: PlanSearch) -> list[PlanTrial]:
+        trials = [replace(t, chain=t.chain.having(Step(heads, 0.5))) for t in real(self)]
+        self.laboratory.trials.update((str(t.chain), t) for t in trials)
+        return trials
+
+    monkeypatch.setattr(PlanSearch, "finalists", finalists)
+    done = planned(tmp_path)
+    plan = done.plan
+    assert plan is not None
+    assert not done.idle
+    assert [r.text for r in done.pipeline.records] == str(plan.pipeline).split(",")
+    assert done.settings["passes"] == str(plan.pipeline)
+    assert plan.chosen in plan.trials
+    assert not any(r.source == "prune-heads" for r in done.pipeline.diagnostics)
+    (tmp_path / "plan.toml").write_text(plan.recipe())
+    recipe = tmp_path / "plan.toml"
+    ocompress.optimize(net(), tmp_path / "b.onnx", recipe=recipe, data=DATA, target="portable")
+    assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "out.onnx").read_bytes()
 
 
 def test_another_limit_judges_known_trials_again(monkeypatch: pytest.MonkeyPatch) -> None:
