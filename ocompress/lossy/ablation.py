@@ -22,8 +22,8 @@ from ocompress.planning import moves
 _WORK = 3e11
 """Multiplications that are spent on trying out, about."""
 _FEWEST, _MOST_SAMPLES = 16, 512
-_FEWEST_TRIED = 8
-"""Edits that are tried however large the model is."""
+_FEWEST_TRIED, _FEWEST_TRIALS = 8, 32
+"""Edits, and layers whose predictions are checked, that are tried however large the model is."""
 _MOST = 16.0
 """Factor by which what was predicted is corrected at most, more or less than what was predicted of
 the others: a few samples are no proof."""
@@ -105,7 +105,8 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
 
     Errors of neighbouring places add up where they are pooled, and large ones are not what
     gradients say: what is predicted is off by up to ten times, and by another factor for every
-    layer.
+    layer. Of a large model layers at even distances are tried, and the others get what all are off
+    by: every variant has all nodes of the model, and the time would grow with their square.
 
     Args:
         model: The model as it is.
@@ -114,6 +115,7 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     """
     if not trials:
         return Factors()
+    trials = _spread(trials, max(affordable(model), _FEWEST_TRIALS))
     parts = parts_of(ctx.data) if has_free_batch(model) else None
     seen: dict[str, Sensitivity] = {}
     for apart, data in ((False, ctx.data), (True, parts[1] if parts else None)):
@@ -134,6 +136,14 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     common = math.exp(float(np.median([math.log(ratio) for ratio in ratios.values()])))
     least, most = common / _MOST, common * _MOST
     return Factors(common, {n: min(max(ratio, least), most) for n, ratio in ratios.items()})
+
+
+def _spread(trials: Mapping[str, Trial], most: int) -> Mapping[str, Trial]:
+    """Return at most so many trials, at even distances in their order."""
+    if len(trials) <= most:
+        return trials
+    names = list(trials)
+    return {names[at]: trials[names[at]] for at in np.linspace(0, len(names) - 1, most).astype(int)}
 
 
 def costs_alone(

@@ -1,89 +1,20 @@
-"""Quantizing a set of units: integers for everything, in the model or in a clone of it."""
+"""Quantizing a set of units: integers for everything, in a clone of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ocompress.analysis import calibrators
-from ocompress.analysis.ranges import Histogram
 from ocompress.analysis.statistics import Statistics
-from ocompress.ir import Model, Node
+from ocompress.ir import Model, Node, Value
 from passes.quantization import matching
 from passes.quantization.emit import Emitter
 from passes.quantization.grids import assign_grids, integer_values
-from passes.quantization.scheme import ActivationGrid, Scheme, least_weight_scales
+from passes.quantization.rounding import AUTO, GridRounding, Rounder
+from passes.quantization.scheme import ActivationGrid, Scheme
 from passes.quantization.units import Unit
-from passes.quantization.weights import (
-    QuantizedWeight,
-    WeightGrid,
-    correct_bias,
-    quantize_weight,
-)
-
-AUTO = "auto"
-"""Calibration where nobody says how."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridRounding:
-    """How numbers become integers.
-
-    Attributes:
-        calibration: `auto`, `minmax`, `percentile`, `entropy` or `mse`.
-        percentile: Per cent kept on either side.
-        dtype: Of activations, `uint8`, `int8`, `uint16` or `int16`.
-        symmetric: Whether activation ranges are symmetric around zero.
-        seven: Whether weights have 7 bits.
-        careful: Whether pairs of products may saturate.
-        per_channel: Whether each output channel has its own weight scale.
-        bias_correction: Whether biases compensate for the mean weight error.
-    """
-
-    calibration: str
-    percentile: float
-    dtype: str
-    symmetric: bool
-    seven: bool
-    careful: bool
-    per_channel: bool
-    bias_correction: bool
-
-    @property
-    def limit(self) -> int:
-        """Largest magnitude of an integer weight."""
-        return 64 if self.seven else 127
-
-    @property
-    def chooses_ranges(self) -> bool:
-        """Whether the outputs decide how ranges are chosen; 16 bits hold everything anyway."""
-        return self.calibration == AUTO and not self.dtype.endswith("16")
-
-    def range(self, histogram: Histogram, calibration: str = AUTO) -> tuple[float, float]:
-        """Return what the grid of a value shall cover.
-
-        Args:
-            histogram: Its distribution.
-            calibration: How that is chosen; `auto` is what the pass was given, and there the least
-                squared error.
-        """
-        if calibration == AUTO:
-            calibration = self.calibration
-        if calibration == "minmax" or self.dtype.endswith("16"):
-            return calibrators.minmax(histogram)
-        if calibration == "percentile":
-            return calibrators.percentile(histogram, self.percentile)
-        if calibration == "entropy":
-            return calibrators.entropy(histogram, self.symmetric)
-        return calibrators.mse(histogram, self.symmetric)
-
-    def weight_grid(self, unit: Unit) -> WeightGrid:
-        """Return which integers the weight of a unit may use."""
-        if self.seven:
-            return WeightGrid.SEVEN
-        return WeightGrid.PAIRS if self.careful and not unit.depthwise else WeightGrid.FULL
 
 
 @dataclass(frozen=True)
@@ -99,33 +30,73 @@ class Draft:
     twins: Sequence[Unit]
 
 
+def drafted(
+    model: Model, units: Sequence[Unit], scheme: Scheme, excluded: Sequence[Node] = ()
+) -> Draft:
+    """Return a clone of a model in which units are integer operators.
+
+    Args:
+        model: In float; not changed.
+        units: Of the model.
+        scheme: Their integers.
+        excluded: Operators that stay in float whatever stands around them.
+    """
+    clone = model.clone()
+    pairs = zip(model.nodes(), clone.nodes(), strict=True)
+    nodes = {id(old): new for (_, old), (_, new) in pairs}
+    twins_of = {id(u.node): u for u in units_of(clone)}
+    twins = [twins_of[id(nodes[id(u.node)])] for u in units]
+    values = {id(a): id(b) for u, t in zip(units, twins, strict=True) for a, b in _values(u, t)}
+    own = Scheme(
+        {values[key]: grid for key, grid in scheme.grids.items() if key in values},
+        {values[key]: weight for key, weight in scheme.weights.items() if key in values},
+        {id(nodes[key]): bias for key, bias in scheme.biases.items()},
+    )
+    Emitter(clone, twins, own, [nodes[id(n)] for n in excluded]).run()
+    clone.sort()
+    return Draft(clone, twins)
+
+
+def units_of(model: Model) -> list[Unit]:
+    """Return the operators of a model that have integer kernels, in graph order."""
+    return matching.find_units(model, lambda *_: None)
+
+
+def _values(unit: Unit, twin: Unit) -> Iterator[tuple[Value, Value]]:
+    """Yield what a unit reads and makes beside the same of its twin."""
+    yield from zip((v for _, v in unit.data), (v for _, v in twin.data), strict=True)
+    yield from zip(unit.outputs, twin.outputs, strict=True)
+    if unit.weight is not None and twin.weight is not None:
+        yield unit.weight, twin.weight
+
+
 @dataclass
 class Drafter:
     """Makes integers of units of one model.
 
     Attributes:
         model: In float; not changed.
-        find: Finds the units of a clone, in the same order.
         statistics: Histograms and means of activations.
-        rounding: How.
+        rounder: Makes integers of weights, each once for all drafts.
         excluded: Operators that stay in float whatever stands around them.
-        calibrations: How ranges of values are chosen, by name, where not as `rounding` says.
+        calibrations: How ranges of values are chosen, by name, where not as its rounding says.
     """
 
     model: Model
-    find: Callable[[Model], Sequence[Unit]]
     statistics: Statistics
-    rounding: GridRounding
+    rounder: Rounder
     excluded: Sequence[Node] = ()
     calibrations: Mapping[str, str] = field(default_factory=dict)
     _ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-    _rounded: dict[Hashable, QuantizedWeight] = field(default_factory=dict)
+
+    @property
+    def rounding(self) -> GridRounding:
+        """How numbers become integers."""
+        return self.rounder.rounding
 
     def scheme(self, units: Sequence[Unit]) -> Scheme:
         """Return the integers of units, weights rounded to nearest."""
-        grids = self.grids(units)
-        weights = self._weights(units, grids)
-        return Scheme(grids, weights, self._biases(units, weights))
+        return self.rounder.scheme(units, self.grids(units), self.means(units))
 
     def grids(self, units: Sequence[Unit], calibration: str = AUTO) -> dict[int, ActivationGrid]:
         """Return the grid of every integer value by id, if all ranges are chosen in one way."""
@@ -136,6 +107,19 @@ class Drafter:
 
         rounding = self.rounding
         return assign_grids(units, span, rounding.dtype, symmetric=rounding.symmetric)
+
+    def means(self, units: Sequence[Unit]) -> dict[str, np.ndarray]:
+        """Return the mean of each input channel, (inputs,), where a bias corrects for it.
+
+        By label of the node.
+        """
+        found = {}
+        for unit in units if self.rounding.bias_correction else ():
+            if unit.weight is not None and unit.rule.bias is not None:
+                seen = self.statistics.get((unit.data[0][1].name, matching.mean_observer(unit)))
+                if seen is not None:
+                    found[unit.node.label] = seen
+        return found
 
     def values(self, units: Sequence[Unit]) -> list[str]:
         """Return the names of the values that exist as integers."""
@@ -150,24 +134,9 @@ class Drafter:
 
         Args:
             units: Of the model.
-            scheme: Has weights and biases of the units, where they are not rounded to nearest.
+            scheme: Their integers; None rounds weights to nearest.
         """
-        clone = self.model.clone()
-        pairs = zip(self.model.nodes(), clone.nodes(), strict=True)
-        nodes = {id(old): new for (_, old), (_, new) in pairs}
-        twins_of = {id(u.node): u for u in self.find(clone)}
-        twins = [twins_of[id(nodes[id(u.node)])] for u in units]
-        excluded = [nodes[id(n)] for n in self.excluded]
-        own = self.scheme(twins)
-        given = scheme or Scheme()
-        for unit, twin in zip(units, twins, strict=True):
-            if id(unit.weight) in given.weights:
-                own.weights[id(twin.weight)] = given.weights[id(unit.weight)]
-            if id(unit.node) in given.biases:
-                own.biases[id(twin.node)] = given.biases[id(unit.node)]
-        Emitter(clone, twins, own, excluded).run()
-        clone.sort()
-        return Draft(clone, twins)
+        return drafted(self.model, units, scheme or self.scheme(units), self.excluded)
 
     def _range(self, name: str, calibration: str) -> tuple[float, float]:
         key = name, calibration
@@ -175,60 +144,3 @@ class Drafter:
             histogram = self.statistics[name, matching.HISTOGRAM]
             self._ranges[key] = self.rounding.range(histogram, calibration)
         return self._ranges[key]
-
-    def _weights(
-        self, units: Sequence[Unit], grids: Mapping[int, ActivationGrid]
-    ) -> dict[int, QuantizedWeight]:
-        least: dict[int, np.ndarray] = {}
-        for unit in units:
-            bias = unit.bias
-            if unit.weight is not None and bias is not None:
-                floor = least_weight_scales(bias, grids[id(unit.data[0][1])].scale)
-                key = id(unit.weight)
-                least[key] = np.maximum(least[key], floor) if key in least else floor
-        found: dict[int, QuantizedWeight] = {}
-        for unit in units:
-            key = id(unit.weight)
-            if unit.weight is None or unit.weight.constant is None or key in found:
-                continue
-            found[key] = self._weight(unit, unit.weight.constant, least.get(key))
-        return found
-
-    def _weight(self, unit: Unit, weight: np.ndarray, least: np.ndarray | None) -> QuantizedWeight:
-        """Round a weight to nearest, once: ranges of activations seldom make a difference to it."""
-        assert unit.weight is not None
-        grid = self.rounding.weight_grid(unit)
-        if least is not None:  # what is below the scales of the widest grid changes nothing
-            others = tuple(a for a in range(weight.ndim) if a != unit.axis)
-            own = np.abs(weight).max(axis=others, initial=0.0) / np.float64(self.rounding.limit)
-            least = least if (least > own).any() else None
-        bound = None if least is None else least.tobytes()
-        key = (unit.weight.name, id(weight), unit.axis, grid, tuple(unit.orders), bound)
-        if key not in self._rounded:
-            self._rounded[key] = quantize_weight(
-                weight,
-                unit.axis,
-                grid,
-                orders=unit.orders,
-                per_channel=self.rounding.per_channel,
-                least_scales=least,
-            )
-        return self._rounded[key]
-
-    def _biases(
-        self, units: Sequence[Unit], weights: Mapping[int, QuantizedWeight]
-    ) -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-        for unit in units:
-            if unit.weight is None or unit.weight.constant is None or unit.rule.bias is None:
-                continue
-            bias, means = unit.bias, None
-            if self.rounding.bias_correction:
-                means = self.statistics.get((unit.data[0][1].name, matching.mean_observer(unit)))
-            if means is not None:
-                weight = weights[id(unit.weight)].dequantize()
-                raised = correct_bias(unit.weight.constant, weight, means, unit.axis, unit.groups)
-                bias = raised if bias is None else bias.astype(np.float64) + raised
-            if bias is not None:
-                found[id(unit.node)] = bias
-        return found

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from ocompress.ir import Model
 from ocompress.lossy import Move, Plan, Proposal
 from ocompress.lossy.refit import Built
 from passes.quantization.choosing import Chooser, Choosing
-from passes.quantization.drafting import Drafter
+from passes.quantization.drafting import Draft, Drafter, drafted, units_of
+from passes.quantization.grids import integer_values
 from passes.quantization.placement import Placement
 from passes.quantization.reconstruct import Reconstruction
-from passes.quantization.scheme import Scheme
+from passes.quantization.rounding import GridRounding, Rounder
+from passes.quantization.scheme import ActivationGrid, Scheme
 from passes.quantization.storable import Storable, addable
+from passes.quantization.units import Unit
 
 INTEGERS = "integer operators"
 """The part that a minimum cut decides as a whole."""
@@ -26,19 +31,61 @@ _LARGER_SHARES = (float("inf"), 40.0, 4.0)
 
 @dataclass(frozen=True)
 class ToIntegers:
-    """Makes integer operators of the units of a placement.
+    """Makes integer operators of some nodes.
 
     Attributes:
-        drafter: Has the model and how numbers become integers.
-        placement: Of its units.
+        nodes: Their labels, in graph order.
+        excluded: Labels of operators that stay in float whatever stands around them.
+        grids: Grid of every value that exists as integers, by name.
+        means: Mean of each input channel of nodes whose bias makes up for the error of the weight,
+            by label.
+        rounding: How weights become integers.
     """
 
-    drafter: Drafter = field(repr=False, compare=False)
-    placement: Placement = field(repr=False, compare=False)
+    nodes: tuple[str, ...]
+    excluded: tuple[str, ...]
+    grids: Mapping[str, ActivationGrid] = field(repr=False)
+    means: Mapping[str, tuple[float, ...]] = field(repr=False)
+    rounding: GridRounding = field(repr=False)
+
+    @classmethod
+    def of(cls, drafter: Drafter, units: Sequence[Unit]) -> ToIntegers:
+        """Return the edit that makes what a drafter drafts of units."""
+        grids = drafter.grids(units)
+        values = integer_values(units)
+        return cls(
+            tuple(u.node.label for u in units),
+            tuple(n.label for n in drafter.excluded),
+            {values[key].name: grid for key, grid in grids.items()},
+            {label: tuple(map(float, seen)) for label, seen in drafter.means(units).items()},
+            drafter.rounding,
+        )
+
+    def units(self, model: Model) -> list[Unit]:
+        """Return the units of a model that it makes integers of, in graph order."""
+        wanted = set(self.nodes)
+        return [u for u in units_of(model) if u.node.label in wanted]
+
+    def scheme(self, units: Sequence[Unit]) -> Scheme:
+        """Return the integers of its units, weights rounded to nearest."""
+        values = integer_values(units)
+        grids = {key: self.grids[value.name] for key, value in values.items()}
+        means = {label: np.array(seen) for label, seen in self.means.items()}
+        return Rounder(self.rounding).scheme(units, grids, means)
+
+    def draft(self, model: Model, units: Sequence[Unit], scheme: Scheme) -> Draft:
+        """Return a clone of a model in which its units have the integers of a scheme."""
+        wanted = set(self.excluded)
+        excluded = [n for _, n in model.nodes() if n.label in wanted]
+        return drafted(model, units, scheme, excluded)
 
     def apply(self, model: Model) -> bool:
-        """Make them of a clone of the drafter's model, weights rounded to nearest."""
-        model.become(self.drafter.draft(self.placement.chosen).model)
+        """Make them, weights rounded to nearest; False if one of them is there no more."""
+        units = self.units(model)
+        known = {value.name for value in integer_values(units).values()}
+        if len(units) < len(self.nodes) or not known <= self.grids.keys():
+            return False
+        model.become(self.draft(model, units, self.scheme(units)).model)
         return True
 
 
@@ -103,6 +150,8 @@ class Placements(Proposal):
         self.least = len(more) / max(len(self._line) - 1, 1)
         self.goes_further = bool(more)
         self._plans: dict[tuple[int, float], Plan] = {}
+        self._made: dict[tuple[str, ...], Placement] = {}
+        self._kept: list[Placement] = []  # and so their ids are not used again
 
     def leaving(self, share: float) -> Plan:
         """Return the plan at a place of the line from fast to faithful."""
@@ -128,11 +177,13 @@ class Placements(Proposal):
                 assert self.choosing is not None
                 noise = self.choosing.noise_of(placement)
                 setting, ms = f"{len(placement.chosen)} operators", placement.ns / 1e6
-                edit = ToIntegers(self.chooser.drafter, placement)
+                edit = ToIntegers.of(self.chooser.drafter, placement.chosen)
                 cost = self.choosing.cost_of(placement)
                 found[INTEGERS] = Move(INTEGERS, "int8", setting, cost, 0, 0.0, ms, edit)
+                self._kept.append(placement)
+                self._made[edit.nodes] = placement
             if self.storable is not None:
-                inside = integers_of(found)
+                inside = self.integers(found)
                 found |= self.storable.moves(inside, share * addable(noise, self._rate))
             self._plans[key] = found
         return self._plans[key]
@@ -141,17 +192,24 @@ class Placements(Proposal):
         """Whether there are integers in a plan; weights that are stored as such save no time."""
         return INTEGERS in plan and self.searched
 
+    def integers(self, plan: Plan) -> set[int]:
+        """Return the nodes, by id, that become integer operators in a plan."""
+        placement = self._placement(plan)
+        return set() if placement is None else {id(u.node) for u in placement.chosen}
+
     def made(self, plan: Plan) -> Choosing | None:
         """Return the choice that a plan stands for; None if there was nothing to choose."""
         if self.choosing is None:
             return None
-        move = plan.get(INTEGERS)
-        edit = move.edit if move is not None else None
-        placement = edit.placement if isinstance(edit, ToIntegers) else None
-        first = self.choosing.placement
-        there = placement is first or not (placement or first.chosen)
+        placement, first = self._placement(plan), self.choosing.placement
+        there = first.chosen == (placement.chosen if placement is not None else [])
         found = self.choosing.instead(placement)
         return replace(found, bound=not there and found.refused is None)
+
+    def _placement(self, plan: Plan) -> Placement | None:
+        move = plan.get(INTEGERS)
+        edit = move.edit if move is not None else None
+        return self._made[edit.nodes] if isinstance(edit, ToIntegers) else None
 
     def _placements(self, hurried: bool) -> list[Placement | None]:
         if self.choosing is None:
@@ -159,10 +217,3 @@ class Placements(Proposal):
         known: list[Placement | None] = [s.placement for s in self.choosing.selections]
         first = next((i for i, p in enumerate(known) if p is self.choosing.placement), 0)
         return known[0 if hurried else first :] or [self.choosing.placement]
-
-
-def integers_of(plan: Plan) -> set[int]:
-    """Return the nodes, by id, that become integer operators in a plan."""
-    move = plan.get(INTEGERS)
-    edit = move.edit if move is not None else None
-    return {id(u.node) for u in edit.placement.chosen} if isinstance(edit, ToIntegers) else set()

@@ -18,11 +18,12 @@ from ocompress.targets import Target
 from passes import order
 from passes.quantization import matching, tables
 from passes.quantization.choosing import Chooser
-from passes.quantization.drafting import Drafter, GridRounding
+from passes.quantization.drafting import Drafter
 from passes.quantization.mixing import apart
-from passes.quantization.proposal import INTEGERS, Placements, Quantized, ToIntegers, integers_of
+from passes.quantization.proposal import INTEGERS, Placements, Quantized, ToIntegers
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.refit import refit
+from passes.quantization.rounding import GridRounding, Rounder
 from passes.quantization.scheme import Scheme
 from passes.quantization.storable import Storable, store_named
 from passes.quantization.tables import remark_on
@@ -188,11 +189,7 @@ class Quant(LossyPass):
 
     def _find(self, model: Model, skip: matching.Skip = lambda *_: None) -> list[Unit]:
         return matching.find_units(
-            model,
-            skip,
-            exclude=self.exclude,
-            exclude_ops=self.exclude_ops,
-            op_types=self.op_types,
+            model, skip, exclude=self.exclude, exclude_ops=self.exclude_ops, op_types=self.op_types
         )
 
     def _rounding(self, target: Target) -> GridRounding:
@@ -249,11 +246,11 @@ class Quant(LossyPass):
         scheme, fits = Scheme(), dict[int, Reconstruction]()
         built = model.clone()
         if isinstance(edit, ToIntegers):
-            drafter, units = edit.drafter, edit.placement.chosen
-            scheme = drafter.scheme(units)
+            units = edit.units(model)
+            scheme = edit.scheme(units)
             if fit and self.fit == "gptq":
-                fits = refit(drafter.draft(units), units, scheme, drafter.rounding, ctx)
-            built = drafter.draft(units, scheme).model
+                fits = refit(edit.draft(model, units, scheme), units, scheme, edit.rounding, ctx)
+            built = edit.draft(model, units, scheme).model
         names = plan.keys() - {INTEGERS}
         rows = store_named(built, names) if names else []
         return Quantized(built, {}, frozenset(plan), scheme, fits, rows)
@@ -271,7 +268,7 @@ class Quant(LossyPass):
                 counts["left in float"] = choosing.placement.choices.count(Choice.FLOAT)
             remark_on(choosing, ctx)
         if proposal.storable is not None:
-            proposal.storable.remark(integers_of(plan), plan)
+            proposal.storable.remark(proposal.integers(plan), plan)
         if made.stored:
             counts["weights stored as int8"], report["stored"] = len(made.stored), made.stored
         if chosen.built is None:
@@ -285,7 +282,7 @@ class Quant(LossyPass):
     ) -> Chooser:
         seen = ctx.statistics(model, matching.observers_of(units, means=self.bias_correction))
         units = apart(matching.observed(units, seen, ctx.skip), model, ctx.data, ctx.skip)
-        drafter = Drafter(model, self._find, seen, self._rounding(ctx.target), excluded)
+        drafter = Drafter(model, seen, Rounder(self._rounding(ctx.target)), excluded)
         samples = max(1, ctx.data.samples)
         sizes = {n: s.elements / samples for (n, w), s in seen.items() if w == matching.HISTOGRAM}
 

@@ -10,13 +10,14 @@ from ocompress.analysis.second_moments import Folded, SecondMoments
 from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.windows import Window, window_of
 from ocompress.pipeline import Context
-from passes.quantization.drafting import Draft, GridRounding
+from passes.quantization.drafting import Draft
 from passes.quantization.reconstruct import (
     MOST_INPUTS,
     Reconstruction,
     ReconstructionProblem,
     reconstruct,
 )
+from passes.quantization.rounding import GridRounding
 from passes.quantization.scheme import Scheme
 from passes.quantization.units import Unit
 from passes.quantization.weights import QuantizedWeight, WeightGrid, walks_of

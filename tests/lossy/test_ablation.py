@@ -99,3 +99,15 @@ def test_of_a_large_model_what_looks_cheapest_is_tried_and_the_rest_scaled(
     asked.clear()
     costs_alone(model, edits, context(model))
     assert asked == names
+
+
+def test_of_a_large_model_layers_all_over_it_are_tried_and_the_rest_corrected_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ablation, "affordable", lambda _: 3)
+    monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 2)
+    found, data = factors(monkeypatch, {f"e{i}": (2.0 + (i == 8), 1.0) for i in range(9)})
+    assert list(data) == ["e0", "e4", "e8"]
+    assert [found.of("e8"), found.of("e5")] == pytest.approx([3, 2])
+    monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 9)
+    assert len(factors(monkeypatch, {f"e{i}": (2.0, 1.0) for i in range(9)})[1]) == 9

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.observe import observe
-from ocompress.ir import Model
 from ocompress.ir.onnx_api import infer_types
-from passes.quantization import drafting, matching
-from passes.quantization.drafting import Drafter, GridRounding
-from passes.quantization.units import Unit
+from passes.quantization import matching
+from passes.quantization import rounding as rounders
+from passes.quantization.drafting import Drafter, units_of
+from passes.quantization.rounding import GridRounding, Rounder
 from passes.quantization.weights import QuantizedWeight, quantize_weight
 from tests.build import Builder, InMemory
 
@@ -42,20 +42,17 @@ def test_weights_are_rounded_anew_only_where_a_bias_needs_larger_scales(
         bias_correction=False,
     )
 
-    def find(model: Model) -> list[Unit]:
-        return matching.find_units(model, lambda *_: None)
-
-    units = find(model)
+    units = units_of(model)
     wanted = matching.observers_of(units, means=False)
     seen = observe(model, InMemory([{"x": outlier}]), wanted, lambda *_: None)
-    drafter = Drafter(model, find, seen, rounding)
+    drafter = Drafter(model, seen, Rounder(rounding))
     made: list[object] = []
 
     def counted(*args: Any, **more: Any) -> QuantizedWeight:
         made.append(args)
         return quantize_weight(*args, **more)
 
-    monkeypatch.setattr(drafting, "quantize_weight", counted)
+    monkeypatch.setattr(rounders, "quantize_weight", counted)
     scales = []
     for calibration in ("minmax", "percentile", "minmax", "mse"):
         drafter.recalibrate({"x": calibration})
