@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 import onnx.inliner
-from onnx import FunctionProto, ModelProto
+from onnx import FunctionProto, ModelProto, NodeProto
 
 from ocompress.errors import InvalidModelError, UnsupportedModelError
 from ocompress.ir.exporter import to_proto
@@ -84,6 +85,8 @@ def inline_functions(model: Model) -> None:
     """
     store, read = by_reference()
     proto = to_proto(model, store)
+    _state_defaults(proto)
+    _import_for_bodies(proto)
     for function in proto.functions:
         _adapt_imports(function, model.opset)
     try:
@@ -95,8 +98,48 @@ def inline_functions(model: Model) -> None:
         model.become(from_proto(inlined, read))
 
 
+def _import_for_bodies(proto: ModelProto) -> None:
+    """Import the operator sets that only functions import so far."""
+    known = {_standard(entry.domain) for entry in proto.opset_import}
+    for function in proto.functions:
+        for entry in function.opset_import:
+            if _standard(entry.domain) not in known:
+                known.add(_standard(entry.domain))
+                proto.opset_import.add().CopyFrom(entry)
+
+
+def _standard(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _state_defaults(proto: ModelProto) -> None:
+    """Give calls the attributes that they leave to the function's defaults.
+
+    ONNX's inliner knows no defaults, and what refers to such an attribute would end without it.
+    """
+    defaults = {
+        (f.domain, f.name, f.overload): f.attribute_proto
+        for f in proto.functions
+        if f.attribute_proto
+    }
+    if not defaults:
+        return
+    for nodes in (proto.graph.node, *(f.node for f in proto.functions)):
+        for node in _all_nodes(nodes):
+            given = {attribute.name for attribute in node.attribute}
+            missing = defaults.get((node.domain, node.op_type, node.overload), ())
+            node.attribute.extend(a for a in missing if a.name not in given)
+
+
+def _all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _all_nodes(graph.node)
+
+
 def _adapt_imports(function: FunctionProto, opset: int) -> None:
     for entry in function.opset_import:
-        standard = entry.domain in ("", "ai.onnx")
-        if standard and opset and means_the_same(function, entry.version, opset):
+        if not _standard(entry.domain) and opset and means_the_same(function, entry.version, opset):
             entry.version = opset

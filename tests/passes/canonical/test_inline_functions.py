@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from ocompress.errors import UnsupportedModelError
-from ocompress.ir import Model, from_proto, onnx_api
+from ocompress.ir import Model, from_proto, onnx_api, to_proto
 from ocompress.runtime import Session
 from tests.build import Builder
 from tests.passes.canonical.exact import run
@@ -41,6 +41,41 @@ def test_calls_become_nodes() -> None:
     ran = run("inline-functions", _model(np.asarray([1, -2, 3], np.float32)), types=False)
     assert ran.ops == {"Mul": 2, "LeakyRelu": 2}
     assert ran.after.functions == []
+    ran.same_bits()
+
+
+def test_defaults_of_attributes() -> None:
+    """A call may leave out what the function gives a default; so may one in a function's body."""
+    inner = _scale_shift(17)
+    del inner.attribute[:]
+    inner.attribute_proto.append(helper.make_attribute("slope", 0.25))
+    nodes = [
+        helper.make_node("ScaleLeak", ["a", "b"], ["t"], domain="my"),
+        helper.make_node("ScaleLeak", ["t", "b"], ["c"], domain="my", slope=0.5),
+    ]
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+    outer = helper.make_function("my", "Twice", ["a", "b"], ["c"], nodes, imports)
+    b = Builder()
+    b.op("Twice", b.input("x", ["n", 3]), b.weight(3), domain="my", to="y")
+    b.output("y", ["n", 3])
+    proto = b.proto(17, my=1)
+    proto.functions.extend([inner, outer])
+    ran = run("inline-functions", from_proto(proto), types=False)
+    assert [n.attr("alpha") for n in ran.after.graph.nodes if n.is_op("LeakyRelu")] == [0.25, 0.5]
+    ran.same_bits()
+
+
+def test_operator_sets_that_only_functions_import() -> None:
+    b = Builder()
+    b.op("Soft", b.input("x", ["n", 3]), domain="my", to="y")
+    b.output("y", ["n", 3])
+    proto = b.proto(17, my=1)
+    imports = [helper.make_opsetid("ai.onnx", 17), helper.make_opsetid("com.microsoft", 1)]
+    gelu = helper.make_node("Gelu", ["a"], ["c"], domain="com.microsoft")
+    proto.functions.append(helper.make_function("my", "Soft", ["a"], ["c"], [gelu], imports))
+    ran = run("inline-functions", from_proto(proto), types=False)
+    assert ran.after.opsets["com.microsoft"] == 1
+    onnx_api.check(to_proto(ran.after))
     ran.same_bits()
 
 
