@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ocompress.front.large import LARGE
-from ocompress.front.reference import check_domains, try_out
+from ocompress.front.reference import check_domains, check_reading, try_out
 from ocompress.front.request import Request
 from ocompress.front.samples import Samples, open_samples
 from ocompress.front.witness import UNCHECKED, witness
-from ocompress.io import Dataset, Feeds, as_dataset, one_call, synthetic_data
+from ocompress.io import Dataset, Feeds, as_dataset, is_archive, one_call, synthetic_data
 from ocompress.ir import Model
 from ocompress.pipeline import Guard, Instrument
 from ocompress.validation import AccuracyGuard, Measure
@@ -104,9 +104,12 @@ class Bench:
             check_domains(self.original)
             self.remarks.append("the model is too large to be timed here; use ocompress profile")
             return None
-        feeds, why = try_out(self.original, self.samples.fit, threads=self.request.threads)
+        threads = self.request.threads
+        feeds, why = try_out(self.original, self.samples.fit, threads=threads)
         if feeds is None:
             self.remarks.append(f"latency was not measured: {why}")
+        elif self.path is not None and not is_archive(self.path):
+            check_reading(self.path, self.original, feeds, threads=threads)
         return feeds
 
     def _timed_call(self) -> Dataset | None:

@@ -75,6 +75,18 @@ def far_off(budget: Budget, found: ValidationResult) -> list[str]:
     ]
 
 
+def kept_open(result: Model) -> list[str]:
+    """Say, if so, that weights stayed as they are because callers may set them."""
+    weights = [v for v in result.graph.inputs if v.data is not None and v.data.ndim > 1]
+    if not weights:
+        return []
+    which = "weight is an input" if len(weights) == 1 else "weights are inputs"
+    return [
+        f"{len(weights)} {which} with a default that callers may override, which passes leave "
+        "alone; --passes 'canonicalize{freeze_inputs=true},...' makes constants of them"
+    ]
+
+
 def too_slow(budget: Budget, found: ProfileResult) -> list[str]:
     """Return which limits on the latency are clearly broken, a sentence each, as guards see it."""
     limit, most = budget.max_latency_ratio, budget.max_latency_ms

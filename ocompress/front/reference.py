@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from ocompress.analysis.randomness import random_outputs
 from ocompress.errors import (
     DataError,
     InvalidModelError,
@@ -12,7 +18,7 @@ from ocompress.errors import (
 from ocompress.io import Dataset, Feeds, synthetic_data
 from ocompress.ir import Model, onnx_api, to_proto
 from ocompress.ir.strings import decoded
-from ocompress.runtime import Session
+from ocompress.runtime import VERSION, Level, Session
 
 _DOMAINS = {
     "",
@@ -70,6 +76,49 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds 
     except (DataError, RuntimeFailureError, UnsupportedModelError):
         return None, "inputs could not be guessed; give some with --data"
     return feeds, ""
+
+
+def check_reading(path: Path, model: Model, feeds: Feeds, *, threads: int) -> None:
+    """Refuse a file that ONNX Runtime reads otherwise than ONNX defines.
+
+    Where an If with a constant condition has constants that hide outer ones, the runtime mixes up
+    the two. Models as we read them have no hidden names, so results would compute something else
+    than the user's file does today.
+
+    Args:
+        path: The file that the model was read from.
+        model: The model.
+        feeds: Inputs that it runs on.
+        threads: Threads within an operator.
+
+    Raises:
+        UnsupportedModelError: If outputs differ.
+    """
+    bodies = any(True for _, node in model.nodes() for _ in node.subgraphs())
+    if not bodies or random_outputs(model):
+        return
+    with contextlib.suppress(DataError, RuntimeFailureError):
+        wanted, found = (
+            Session(m, threads=threads, level=Level.DISABLED).run(feeds) for m in (model, path)
+        )
+        for name, array in wanted.items():
+            if not _agree(array, found.get(name)):
+                msg = (
+                    f"ONNX Runtime {VERSION} does not compute what the file says: output {name!r} "
+                    "is another one as soon as no value in a body of control flow has the name of "
+                    "an outer one; rename such values"
+                )
+                raise UnsupportedModelError(msg)
+
+
+def _agree(wanted: object, found: object) -> bool:
+    """Whether two outputs of the same operators are the same, whatever their order was."""
+    if not isinstance(wanted, np.ndarray) or not isinstance(found, np.ndarray):
+        return True
+    if wanted.dtype.kind != "f" or wanted.shape != found.shape:
+        return np.array_equal(wanted, found)
+    largest = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
+    return np.allclose(found, wanted, rtol=0, atol=1e-3 * largest, equal_nan=True)
 
 
 def check_domains(model: Model) -> None:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.work import one_sample
-from ocompress.ir import Facet, Model
+from ocompress.ir import Facet, Model, Node
 from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.lossy.refit import Built
@@ -128,6 +128,8 @@ class PruneChannels(LossyPass):
                 ctx.skip(
                     node, "quantized", "its weight is quantized; run this pass before quantizing"
                 )
+            elif _computed(node):
+                ctx.skip(node, "dynamic-weight", "its weight is computed, or callers may set it")
         return self._survey(model, ctx)
 
     def asked(self, proposal: Cuts) -> Plan:
@@ -217,3 +219,12 @@ class PruneChannels(LossyPass):
         if group.size < 2:
             return Reason("too-few", "it has a single channel")
         return None
+
+
+def _computed(node: Node) -> bool:
+    """Whether a layer's weight is no constant; a product of two activations is no layer."""
+    if node.is_op("Conv", "ConvTranspose"):
+        weight = node.input(1)
+        return weight is not None and weight.constant is None
+    given = [v for v in node.inputs[:2] if v is not None and v.data is not None]
+    return node.is_op("Gemm", "MatMul") and any(v.constant is None for v in given)

@@ -11,12 +11,13 @@ from onnx import TensorProto as T
 
 import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
-from ocompress.errors import DataError, OptionError, PassError
+from ocompress.errors import DataError, OptionError, PassError, UnsupportedModelError
 from ocompress.front import Request
 from ocompress.front.samples import open_samples
 from ocompress.front.survey import survey
 from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
+from ocompress.runtime import Session
 from tests.build import Builder
 from tests.graphs import ZOO
 
@@ -231,6 +232,18 @@ def test_survey_lists_what_callers_may_give(name: str, inputs: list[str]) -> Non
     assert [t.name for t in survey(ZOO[name]()).inputs] == inputs
 
 
+@pytest.mark.parametrize("passes", ["prune-channels", "canonicalize{freeze_inputs=true},quant"])
+def test_weights_that_callers_may_set(passes: str) -> None:
+    """Exporters used to list all initializers as inputs; who gets nothing for it is told why."""
+    proto = to_proto(ZOO["initializers_as_inputs"]())
+    proto.ir_version = 8
+    done = ocompress.optimize(proto, passes=passes, measure=False, synthetic=16)
+    said = [r for r in done.remarks if "1 weight is an input" in r and "freeze_inputs=true" in r]
+    assert bool(said) == (passes == "prune-channels")
+    left = {r.code for r in done.pipeline.diagnostics if r.source == "prune-channels"}
+    assert left == ({"dynamic-weight"} if said else set())
+
+
 def test_survey_counts_work_on_the_data() -> None:
     b = Builder()
     x = b.input("x", ["n", "t", 16])
@@ -249,3 +262,29 @@ def test_what_only_makes_sense_with_data_is_refused_without(given: str) -> None:
     if given == "preprocess":
         with pytest.raises(OptionError, match="needs a folder"):
             ocompress.profile(ZOO["mlp"](), preprocess="x")
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_names_that_the_runtime_mixes_up(constant: bool, tmp_path: Path) -> None:
+    """A constant of a branch hides an outer one; ONNX Runtime takes the outer one at times."""
+    inner = Builder()
+    inner.op("Add", "h", inner.const(np.full(4, 5, np.float32), "k"), to="same")
+    inner.output("same")
+    b = Builder()
+    b.op("Relu", b.input("x", ["n", 4]), to="h")
+    condition = b.const(np.array(True), "c")
+    if not constant:
+        b.input("c", [], T.BOOL)
+    b.op("If", condition, then_branch=inner.graph(), else_branch=inner.graph(), to="q")
+    b.op("Sub", "q", b.const(np.arange(4, dtype=np.float32), "k"), to="y")
+    b.output("y", ["n", 4])
+    (tmp_path / "in.onnx").write_bytes(b.proto().SerializeToString())
+    x = np.ones((2, 4), np.float32)
+    told = Session(tmp_path / "in.onnx").run({"x": x})["y"]
+    if np.array_equal(told, x + 5 - np.arange(4)):
+        done = ocompress.optimize(tmp_path / "in.onnx", passes="canonicalize", measure=False)
+        np.testing.assert_array_equal(Session(done.model).run({"x": x})["y"], told)
+        return
+    assert constant
+    with pytest.raises(UnsupportedModelError, match="rename such values"):
+        ocompress.optimize(tmp_path / "in.onnx", passes="canonicalize", measure=False)
