@@ -181,7 +181,8 @@ class _Unpacker:
                 extend(made, field, (renamed.get(n, n) for n in map(decoded, names)))
             if key is not None:
                 written[key] = renamed[decoded(node.output[0])]
-        proto.value_info.append(_info(value))
+        if any(node.op_type not in _INFERRED for node in packed.nodes):
+            proto.value_info.append(_info(value))
 
     def _leaf(
         self,
@@ -205,6 +206,8 @@ class _Unpacker:
         return known
 
 
+_INFERRED = ("Cast", "Mul")
+"""Operators whose results of constants have a type and a shape that nobody has to be told."""
 _SMALL = 256
 """Bytes of a leaf up to which others with the same content are looked for."""
 

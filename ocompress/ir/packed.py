@@ -7,7 +7,8 @@ written to files for as long as nobody replaces the array.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ocompress.ir.graph import Graph
 from ocompress.ir.importer import from_proto
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
-from ocompress.ir.strings import decoded, extend, write
+from ocompress.ir.strings import decoded, extend
 from ocompress.ir.stubs import by_reference
 from ocompress.ir.value import Value
 
@@ -33,11 +34,14 @@ class Packed:
         nodes: What makes the constant of them, in order; its first output comes from the last.
         is_code: Whether the leaves are another way to write the elements of the constant, which
             then count, rather than less that is repeated or looked up.
+        again: Returns how files hold another array, of the same shape, in the same form; None where
+            it does not have that form. Without it new arrays are held as they are.
     """
 
     leaves: tuple[Value, ...]
     nodes: tuple[NodeProto, ...]
     is_code: bool = False
+    again: Callable[[np.ndarray], Packed | None] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -187,7 +191,6 @@ def cast(value: Value, dtype: DType, graph: Graph) -> bool:
     leaf = Value(graph.names.fresh(f"{value.name}_{dtype.name.lower()}"), data=narrow)
     node = NodeProto(op_type="Cast")
     node.attribute.append(onnx.helper.make_attribute("to", int(DType.of(array))))
-    write(node, "name", graph.names.fresh(f"{value.name}_cast"))
     extend(node, "input", [leaf.name])
     extend(node, "output", [value.name])
     value.set_packed(Packed((leaf,), (node,)))
@@ -208,13 +211,38 @@ def _packed(nodes: list[Node]) -> Packed:
             leaves.append(Value(value.name, data=value.constant))
             leaves[-1].doc = value.doc
             continue
-        leaves += value.packed.leaves
-        made += value.packed.nodes[:-1]
-        made.append(NodeProto())
-        made[-1].CopyFrom(value.packed.nodes[-1])
-        made[-1].ClearField("output")
-        extend(made[-1], "output", [value.name])
+        below = _told_apart(value.packed, value.name)
+        leaves += below.leaves
+        made += below.nodes
     return Packed(tuple(leaves), (*made, *(node_proto(node) for node in nodes)))
+
+
+def renamed(packed: Packed, names: Mapping[str, str]) -> Packed:
+    """Return a form with other names, by their old ones, of leaves and of what nodes make."""
+    leaves, nodes = [], []
+    for leaf in packed.leaves:
+        leaves.append(Value(names.get(leaf.name, leaf.name), data=leaf.data))
+        leaves[-1].doc = leaf.doc
+    for node in packed.nodes:
+        nodes.append(NodeProto())
+        nodes[-1].CopyFrom(node)
+        for field, old in (("input", node.input), ("output", node.output)):
+            nodes[-1].ClearField(field)
+            extend(nodes[-1], field, (names.get(n, n) for n in map(decoded, old)))
+    return replace(packed, leaves=tuple(leaves), nodes=tuple(nodes))
+
+
+def _told_apart(packed: Packed, name: str) -> Packed:
+    """Return the form of a constant of that name, with names that no other constant's form has.
+
+    Names of recipes are numbers, which the forms of several constants have in common.
+    """
+    names: dict[str, str] = {}
+    if packed.is_code:
+        inner = [leaf.name for leaf in packed.leaves]
+        inner += [decoded(made) for node in packed.nodes[:-1] for made in node.output]
+        names = {n: n if n.startswith(name) else f"{name}_{n}" for n in inner}
+    return renamed(packed, names | {decoded(packed.nodes[-1].output[0]): name})
 
 
 def _own_names(packed: Packed) -> list[str]:

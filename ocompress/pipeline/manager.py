@@ -24,7 +24,7 @@ from ocompress.pipeline.memo import ProposalMemo
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
 from ocompress.pipeline.recovery import Unjudged, is_made_good
-from ocompress.pipeline.storage import keep_narrow
+from ocompress.pipeline.storage import keep_form, keep_narrow
 from ocompress.targets.target import Target
 
 
@@ -259,6 +259,7 @@ def _is_lossy(view: Context) -> bool:
 
 
 def _keep_storage(before: Model, after: Model, context: Context) -> None:
+    keep_form(before, after)
     narrow = keep_narrow(before, after)
     if narrow:
         what = f"{narrow} new weights are stored in 16 bits, as most of the model's weights are"

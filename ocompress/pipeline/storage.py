@@ -1,4 +1,4 @@
-"""Models whose weights are stored in 16 bits keep them so through lossy passes."""
+"""Models whose weights are stored in fewer bits keep them so through lossy passes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def stored_as(model: Model) -> DType | None:
     sizes = Counter[DType | None]()
     for _, value in _weights(model):
         leaf = None if value.packed is None else value.packed.largest.dtype
+        if leaf is not None and not leaf.is_float:
+            continue  # integers say nothing about the others
         sizes[leaf if leaf in _NARROW else None] += value.file_bytes
     return sizes.most_common(1)[0][0] if sizes else None
 
@@ -62,6 +64,26 @@ def keep_narrow(before: Model, after: Model) -> int:
         edit.set_weight(value, rounded)
         done += packed.cast(value, dtype, graph)
     return done
+
+
+def keep_form(before: Model, after: Model) -> None:
+    """Have files hold constants that got new numbers in the form of the old ones, where they can.
+
+    Args:
+        before: What a lossy pass was given.
+        after: What it made of it; changed.
+    """
+    known = {
+        value.name: value.packed.again
+        for graph in before.graph.graphs()
+        for value in graph.initializers.values()
+        if value.packed is not None and value.packed.again is not None
+    }
+    for graph in after.graph.graphs() if known else ():
+        for value in graph.initializers.values():
+            again, array = known.get(value.name), value.constant
+            if again is not None and array is not None and value.packed is None:
+                value.set_packed(again(array))
 
 
 def _weights(model: Model) -> Iterator[tuple[Graph, Value]]:

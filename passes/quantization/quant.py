@@ -73,7 +73,7 @@ class Quant(LossyPass):
     noun = "integer operators"
     weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
-    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES | Facet.STORAGE
     after = order.TO_QUANTIZE
     needs_data = True
 

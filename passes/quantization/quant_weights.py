@@ -77,7 +77,7 @@ class QuantWeights(LossyPass):
     weights_of = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
     goals = ("form", "block", "kernel")
     appetite = 0.3
-    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET
+    may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET | Facet.STORAGE
     after = (*order.TO_QUANTIZE, "quant", "quant-dynamic")
 
     form: str = option("int8", help="Storage format of the weights.", choices=FORMS)

@@ -14,6 +14,7 @@ from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
 from passes.quantization.weight_sites import SiteRules, WeightSite
+from passes.storage.holding import put_on_grid
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
@@ -27,7 +28,7 @@ def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any
 
     Args:
         sites: The weights.
-        emitter: Writes them into its model.
+        emitter: Of their model; writes look-ups.
 
     Returns:
         A row for the report of each weight.
@@ -46,7 +47,7 @@ def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any
             zeros = np.zeros(scales.shape, np.int8)
             emitter.look_up(site, BlockWeight(integers, scales, zeros, _ROWS))
         else:
-            emitter.fold(site, integers, scales)
+            put_on_grid(site.value, integers, scales)
     return rows
 
 
@@ -71,7 +72,7 @@ def store_halves(
         size = float(np.linalg.norm(site.array))
         error = float(np.linalg.norm(off)) / size if size else 0.0
         rows.append(weight_report.row(site, effect, site.array.nbytes // 2, error))
-        emitter.cast(site, dtype)
+        emitter.narrow(site, dtype)
     return rows
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ocompress.ir import DType, Graph, Model, Node, Value, edit, schemas
+from ocompress.ir import DType, Graph, Model, Node, Value, edit, packed, schemas
 from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.units import merging_reader, merging_sum
@@ -46,37 +46,21 @@ class WeightEmitter:
 
     # -- floats of fewer bits ---------------------------------------------------------------
 
-    def cast(self, site: WeightSite, dtype: DType) -> None:
-        """Store a weight as narrower floats; every reader is served, whatever it is."""
-        value, home = site.value, self._home(site)
-        narrow = home.constant(f"{value.name}_{dtype.name.lower()}", site.array.astype(dtype.numpy))
-        self._old.append(value)
-        if site.is_looked_up:
-            for node in site.nodes:
-                found = _copy_gather(node, narrow, f"{value.name}_rows")
-                self._take_over(node, _cast(node.graph, found, f"{value.name}_float"))
-            return
-        whole = _cast(home, narrow, f"{value.name}_float")
-        for node, index in value.users:
-            node.set_input(index, whole)
+    def narrow(self, site: WeightSite, dtype: DType) -> None:
+        """Round a weight to narrower floats; every reader is served, whatever it is.
 
-    def fold(self, site: WeightSite, integers: np.ndarray, scales: np.ndarray) -> None:
-        """Store a weight as int8 that runtimes make floats of when they load the model.
-
-        Args:
-            site: The weight; every reader is served, whatever it is.
-            integers: int8, shape of the weight.
-            scales: float32, broadcast with it.
+        A table is looked up in them. All else is for files to hold: runtimes widen it at load.
         """
-        value, home = site.value, self._home(site)
+        value, array = site.value, site.array.astype(dtype.numpy)
+        if not site.is_looked_up:
+            edit.set_weight(value, array.astype(np.float32))
+            packed.cast(value, dtype, self._homes[id(value)])
+            return
         self._old.append(value)
-        narrow = home.constant(f"{value.name}_q", integers)
-        scale = home.constant(f"{value.name}_scale", scales)
-        wide = _cast(home, narrow, f"{value.name}_wide")
-        whole = home.add_op("Mul", [wide, scale], name=f"{value.name}_float").output
-        whole.set_type(DType.FLOAT, integers.shape)
-        for node, index in value.users:
-            node.set_input(index, whole)
+        table = self._home(site).constant(f"{value.name}_{dtype.name.lower()}", array)
+        for node in site.nodes:
+            found = _copy_gather(node, table, f"{value.name}_rows")
+            self._take_over(node, _cast(node.graph, found, f"{value.name}_float"))
 
     # -- integers ---------------------------------------------------------------------------
 

@@ -27,7 +27,6 @@ from functools import partial
 import numpy as np
 
 from ocompress.archive.cosines import find_cosines
-from ocompress.archive.grids import Grid, find_grid
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
 from passes.storage.counted import (
@@ -60,6 +59,7 @@ from passes.storage.kinds import (
     Turned,
     Whole,
 )
+from passes.storage.scaled import axes_of, on_grid
 from passes.storage.steps import gapped
 from passes.storage.tables import find_tables
 from passes.storage.waves import StoredWaves
@@ -67,8 +67,6 @@ from passes.storage.waves import StoredWaves
 _MOST_WORDS = 1 << 16
 _MOST_BITS = 12
 """Bits of an index that are worth parts of their own; 16 are an element type."""
-_FIRST = 8
-"""Rows that have to lie on grids before all of them are looked at."""
 _SAMPLE = 1 << 18
 """Values that are looked at first: where they already differ too much, all do."""
 _FEWEST = 64
@@ -97,8 +95,8 @@ def views(array: np.ndarray) -> Iterator[tuple[np.ndarray, Wrap]]:
         yield np.ascontiguousarray(array.T).reshape(-1), Turned
     if array.dtype != np.float32 or array.size < _FEWEST:
         return
-    for grid, shape in _grids(array):
-        levels, scales = grid.levels.astype(np.float32), _of(grid.scales)
+    for levels, steps in _grids(array):
+        scales, shape = _of(steps.reshape(-1)), steps.shape
         yield levels.reshape(-1), partial(Scaled, scales=scales, shape=shape)
         if turned:
             columns = np.ascontiguousarray(levels.T).reshape(-1)
@@ -140,13 +138,12 @@ def _by_columns(matrix: np.ndarray) -> Iterator[StoredForm]:
 def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
     """Yield the forms of a matrix or kernels that have scales or tables for each row or column."""
     widths = widths_of(array.shape)
-    for grid, shape in _grids(array):
-        levels = grid.levels.astype(np.float32)
+    for levels, scales in _grids(array):
         flat = levels.reshape(-1)
         below = [Plain(flat), *_forms(flat, widths, deep=True)]
         below += _by_columns(levels) if array.ndim == 2 else ()
         below += [w for width in widths if (w := find_random(flat, width)) is not None]
-        yield Scaled(min(below, key=_nbytes), _of(grid.scales), shape)
+        yield Scaled(min(below, key=_nbytes), _of(scales.reshape(-1)), scales.shape)
     for axis, (rows, _) in enumerate(_matrices(array)):
         found = find_tables(rows, axis)
         if found is not None:
@@ -194,18 +191,10 @@ def _matrices(array: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]
         yield np.ascontiguousarray(array.T), (len(array), 1)
 
 
-def _grids(array: np.ndarray) -> Iterator[tuple[Grid, tuple[int, ...]]]:
-    """Yield the grids that a matrix or kernels lie on, with the shape of their scales."""
-    rows = array.reshape(array.shape[0], -1)
-    by_row = (array.shape[0], *(1 for _ in array.shape[1:])), (1, rows.shape[1])
-    parts = [by_row] if array.ndim > 2 else [by_row, ((1, array.shape[1]), (len(rows), 1))]
-    for shape, each in parts:
-        along = rows[:_FIRST] if each[0] == 1 else rows[:, :_FIRST]
-        if find_grid(along, *(min(n, m) for n, m in zip(each, along.shape, strict=True))) is None:
-            continue
-        grid = find_grid(rows, *each)
-        if grid is not None and grid.scales.dtype == np.float32:
-            yield grid, shape
+def _grids(array: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the integers and scales of the grids that matrices or kernels lie on."""
+    found = (on_grid(array, axes) for axes in axes_of(array.shape))
+    yield from (grid for grid in found if grid is not None)
 
 
 def _forms(flat: np.ndarray, widths: tuple[int, ...], *, deep: bool) -> Iterator[StoredForm]:

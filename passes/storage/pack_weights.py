@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError, RuntimeFailureError
 from ocompress.io.loaded import Loaded, as_loaded
 from ocompress.ir import Facet, Model, Value
-from ocompress.ir.packed import Packed, Recipe
+from ocompress.ir.packed import Packed
 from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
 from passes.storage import forms
 from passes.storage.common import with_common_words
+from passes.storage.holding import written
 from passes.storage.kinds import StoredForm
 
 _OPSET = 11
@@ -47,7 +49,7 @@ class PackWeights(Pass):
     Before: Conv(x, W), with 256 different 3 x 3 slices in W
     After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
     Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
-    float32, float16 and integers of 8 bits, and what a file holds in a smaller form already; what
+    float32, float16 and integers of 8 bits, and what a file holds in as small a form already; what
     the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large); models of
     an opset below 11 (opset); everything where an ONNX Runtime before 1.15 has to load the file
     (old-runtime).
@@ -91,22 +93,19 @@ class PackWeights(Pass):
         if not found:
             return Outcome()
         plain = as_loaded(model)
-        bytes_before = {value.name: value.file_bytes for value, _ in found}
         nibbles = self._version >= _NIBBLES and model.opset >= _NIBBLES_OPSET
-        _hold(found, nibbles=nibbles)
-        lost = _not_restored(model, plain, {value.name for value, _ in found})
-        for value, _ in found:
-            if value.name in lost:
-                value.set_packed(None)
-        if lost and _not_restored(model, plain, set(bytes_before) - lost):
-            for value, _ in found:
-                value.set_packed(None)
-        kept = [(value, form) for value, form in found if value.packed is not None]
-        for value, _ in found:
-            if value.packed is None:
-                why = f"{value.name}: the runtime does not restore it while it loads the model"
-                ctx.remark(Severity.NOTE, "not-restored", why)
-        return _outcome(kept, bytes_before) if kept else Outcome()
+        held = _hold(found, nibbles=nibbles)
+        if not held:
+            return Outcome()
+        names = {one.value.name for one in held}
+        lost = _put_back(held, _not_restored(model, plain, names))
+        if lost and _not_restored(model, plain, names - lost):
+            lost = _put_back(held, names)
+        for name in sorted(lost):
+            why = f"{name}: the runtime does not restore it while it loads the model"
+            ctx.remark(Severity.NOTE, "not-restored", why)
+        kept = [one for one in held if one.value.name not in lost]
+        return _outcome(kept) if kept else Outcome()
 
     def _refusal(self, model: Model) -> tuple[Severity, str, str] | None:
         """Return how and why a model is left alone; None if it is not."""
@@ -136,7 +135,7 @@ def _found(model: Model, least: int) -> list[tuple[Value, StoredForm]]:
             array = value.constant
             if array is None or array.nbytes < least or array.dtype not in _DTYPES:
                 continue
-            if value.packed is not None or value.sparse is not None or value.is_output:
+            if value.sparse is not None or value.is_output:
                 continue
             values.append((value, id(array)))
             if id(array) not in known:
@@ -144,25 +143,49 @@ def _found(model: Model, least: int) -> list[tuple[Value, StoredForm]]:
     arrays, own = zip(*known.values(), strict=True) if known else ((), ())
     shared = with_common_words(arrays, own)
     best = {key: shared.get(at, own[at]) for at, key in enumerate(known)}
-    found = ((value, best[key], known[key][0].nbytes) for value, key in values)
-    return [(value, form) for value, form, size in found if form.nbytes < _WORTH * size]
+    found = ((value, best[key]) for value, key in values)
+    return [(value, form) for value, form in found if form.nbytes < _WORTH * value.file_bytes]
 
 
-def _hold(found: Sequence[tuple[Value, StoredForm]], *, nibbles: bool) -> None:
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A constant that files hold in a form, and how they held it before."""
+
+    value: Value
+    form: StoredForm
+    before: Packed | None
+    bytes_before: int
+
+
+def _hold(found: Sequence[tuple[Value, StoredForm]], *, nibbles: bool) -> list[_Held]:
     """Have files hold constants in forms; those of one form share its leaves.
 
     Args:
         found: The constants.
         nibbles: Whether integers of 4 bits may be used.
+
+    Returns:
+        Those of which files held more before.
     """
-    written: dict[int, Packed] = {}
+    made: dict[int, Packed] = {}
+    held = []
     for value, form in found:
-        if id(form) not in written:
+        if id(form) not in made:
             assert value.constant is not None, value.name
-            recipe = Recipe(nibbles=nibbles)
-            form.write(recipe, value.constant.shape)
-            written[id(form)] = recipe.packed()
-        value.set_packed(written[id(form)])
+            made[id(form)] = written(form, value.constant.shape, nibbles=nibbles)
+        now = made[id(form)]
+        if value.packed is None or now.nbytes < _WORTH * value.packed.nbytes:
+            held.append(_Held(value, form, value.packed, value.file_bytes))
+            value.set_packed(now)
+    return held
+
+
+def _put_back(held: Sequence[_Held], names: set[str]) -> set[str]:
+    """Have files hold the constants of these names as before; return the names."""
+    for one in held:
+        if one.value.name in names:
+            one.value.set_packed(one.before)
+    return names
 
 
 def _not_restored(model: Model, plain: Loaded, names: set[str]) -> set[str]:
@@ -193,18 +216,18 @@ def _equal(array: np.ndarray, other: np.ndarray | None) -> bool:
     )
 
 
-def _outcome(kept: list[tuple[Value, StoredForm]], before: dict[str, int]) -> Outcome:
+def _outcome(kept: Sequence[_Held]) -> Outcome:
     rows = [
         {
-            "tensor": value.name,
-            "form": form.name,
-            "bytes before": before[value.name],
-            "bytes after": value.file_bytes,
-            "bits a weight": round(8 * value.file_bytes / _size(value), 2),
+            "tensor": one.value.name,
+            "form": one.form.name,
+            "bytes before": one.bytes_before,
+            "bytes after": one.value.file_bytes,
+            "bits a weight": round(8 * one.value.file_bytes / _size(one.value), 2),
         }
-        for value, form in kept
+        for one in kept
     ]
-    counts = Counter(form.name.split(",")[0] for _, form in kept)
+    counts = Counter(one.form.name.split(",")[0] for one in kept)
     return Outcome(
         PackWeights.may_change,
         {"weights packed": len(kept)} | {f"as {kind}": n for kind, n in counts.items()},

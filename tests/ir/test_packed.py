@@ -108,3 +108,31 @@ def test_a_leaf_is_written_once() -> None:
     assert len(proto.graph.initializer) == 1
     assert [n.op_type for n in proto.graph.node] == ["Cast", "Cast", "MatMul", "MatMul"]
     assert Session(from_proto(proto)).run(feeds(model))["y"].shape == (3, 50)
+
+
+def test_forms_of_several_constants_become_one() -> None:
+    """Recipes count their names from zero, so those of two constants are the same."""
+    b = Builder()
+    for name in "ab":
+        b.const(np.zeros((30, 20), np.float32), name)
+    both = b.op("Concat", "a", "b", axis=0)
+    b.op("MatMul", b.input("x", ["n", 60]), both, to="y")
+    b.output("y", ["n", 20])
+    model = b.model()
+    wanted = []
+    for name, seed in (("a", 1), ("b", 2)):
+        integers = np.random.default_rng(seed).integers(-9, 9, (30, 20)).astype(np.int8)
+        wanted.append(integers.astype(np.float32) / 4)
+        recipe = packed.Recipe()
+        whole = recipe.op("Cast", recipe.leaf(integers), to=int(DType.FLOAT))
+        recipe.op("Mul", whole, recipe.leaf(np.array(0.25, np.float32)))
+        value = model.graph.initializers[name]
+        edit.set_weight(value, wanted[-1])
+        value.set_packed(recipe.packed())
+    made = next(n.output for n in model.graph.nodes if n.is_op("Concat"))
+    nodes = packed.recipe(made)
+    assert nodes is not None
+    packed.pack(made, np.concatenate(wanted), nodes, model.graph)
+    x = feeds(model)
+    again = Session(from_proto(to_proto(model))).run(x)["y"]
+    assert np.allclose(again, x["x"] @ np.concatenate(wanted), atol=1e-4)

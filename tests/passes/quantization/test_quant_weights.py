@@ -196,7 +196,7 @@ def test_no_float_weight_is_left_behind() -> None:
             floats = [
                 v.name
                 for graph in result.model.graph.graphs()
-                for v in graph.initializers.values()
+                for v in graph.written()
                 if v.data is not None
                 and v.data.dtype == np.float32
                 and v.data.ndim == 2

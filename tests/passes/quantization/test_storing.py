@@ -24,7 +24,7 @@ def test_a_float_layer_behind_an_integer_one_is_stored_small_too() -> None:
     model = behind_integers()
     result = quantized(model)
     assert any(n.is_op("QuantizeLinear") for n in result.model.graph.nodes)
-    left = [v.data for v in result.model.graph.initializers.values() if v.data is not None]
+    left = list(result.model.weights())
     assert not [a.shape for a in left if a.dtype == np.float32 and a.size > 64]
     feed = data_for(model)[3]
     assert sqnr(outputs(model, feed), outputs(result.model, feed)) > 25

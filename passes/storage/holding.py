@@ -1,0 +1,64 @@
+"""How files hold constants whose form is known: because it was found, or because a pass made them.
+
+A pass that puts a weight on a grid changes numbers and says so here; what a file has of it is
+written down with the forms that `pack-weights` finds by looking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ocompress.ir import Value, edit, packed
+from ocompress.ir.packed import Packed, Recipe
+from passes.storage.forms import is_whole
+from passes.storage.kinds import Plain, Scaled, StoredForm, Whole
+from passes.storage.scaled import on_grid
+
+
+def written(form: StoredForm, shape: tuple[int, ...], *, nibbles: bool = False) -> Packed:
+    """Return what a file has of a constant of some shape in a form.
+
+    Args:
+        form: The form.
+        shape: The shape.
+        nibbles: Whether integers of 4 bits may be used.
+    """
+    recipe = Recipe(nibbles=nibbles)
+    form.write(recipe, shape)
+    return recipe.packed()
+
+
+def put_on_grid(value: Value, integers: np.ndarray, scales: np.ndarray) -> None:
+    """Replace a constant by integers times scales, which files hold, at any operator set from 7 on.
+
+    Runtimes multiply them when they load the model.
+
+    Args:
+        value: A float32 constant; every reader reads the products.
+        integers: int8, shape of the constant.
+        scales: float32, broadcast with it.
+    """
+    levels = integers.astype(np.float32)
+    axes = tuple(a for a, extent in enumerate(scales.shape) if extent > 1)
+    edit.set_weight(value, levels * scales)
+    value.set_packed(_packed(levels, scales, axes, value.name))
+
+
+def _again(array: np.ndarray, axes: tuple[int, ...], name: str) -> Packed | None:
+    """Return how files hold other numbers on such a grid; None if they are on none."""
+    found = on_grid(array, axes) if array.dtype == np.float32 else None
+    if found is None or not is_whole(found[0].reshape(-1)):
+        return None
+    return _packed(*found, axes, name)
+
+
+def _packed(levels: np.ndarray, scales: np.ndarray, axes: tuple[int, ...], name: str) -> Packed:
+    """Return the packed form of whole numbers of 8 bits, as float32, and their scales."""
+    form = Scaled(Whole(levels.reshape(-1)), Plain(scales.reshape(-1)), scales.shape)
+    made = written(form, levels.shape)
+    parts = zip((leaf.name for leaf in made.leaves), ("q", "scale"), strict=True)
+    made = packed.renamed(made, {old: f"{name}_{part}" for old, part in parts})
+    return replace(made, again=partial(_again, axes=axes, name=name))
