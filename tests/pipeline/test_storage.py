@@ -1,4 +1,4 @@
-"""Weights stored in 16 bits stay so through lossy passes."""
+"""Weights stored in fewer bits stay so through lossy passes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ocompress.ir import DType, Model, edit, from_proto, to_proto
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import PassManager, Pipeline, Status
 from ocompress.pipeline.storage import keep_narrow, stored_as
+from ocompress.runtime import Session
 from ocompress.targets import Arch, Target
 from tests.build import Builder, InMemory, feeds
+from tests.pipeline.passes import Scale
 
 TARGET = Target(name="test", arch=Arch.ANY)
 
@@ -102,3 +104,19 @@ def test_what_16_bits_cannot_hold_stays_float32() -> None:
     assert two.packed is not None
     assert two.data is not None
     assert two.data[0, 0] == np.float16(0.1)
+
+
+def test_what_is_held_in_integers_still_is_with_other_steps() -> None:
+    b = Builder()
+    h = b.op("Relu", b.op("MatMul", b.input("x", ["n", 64]), b.weight(64, 64)))
+    b.op("MatMul", h, b.weight(64, 64), to="y")
+    b.output("y")
+    model = b.model()
+    manager = PassManager(target=TARGET)
+    once = manager.run(Pipeline.parse("quant-weights{kernel=fold}"), model).model
+    (fold,) = (p for p in Pipeline.parse("quant-weights{kernel=fold}").passes if p.goals)
+    twice = manager.run(Pipeline.of([fold, Scale(by=2.0)]), model).model
+    assert twice.weight_bytes == once.weight_bytes < 0.3 * model.weight_bytes
+    x = feeds(model)
+    ratio = Session(written(twice)).run(x)["y"] / Session(written(once)).run(x)["y"]
+    assert np.allclose(ratio, 4, rtol=1e-4)
