@@ -18,6 +18,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import ocompress
+from ocompress.archive.fastfood_rounding import COLUMN_BITS, few_bits, room, whole
 from passes.storage.counted import buckets_of, diagonals
 from passes.storage.random_numbers import bells
 
@@ -86,6 +87,14 @@ def circulant(rng: np.random.Generator) -> np.ndarray:
     return scales(rng, WIDTH * WIDTH // 4)[diagonals(WIDTH, WIDTH, 4)]
 
 
+def fastfood(rng: np.random.Generator) -> np.ndarray:
+    """Draw diagonals of Fastfood blocks of four rows."""
+    rows, columns = few_bits(rng.standard_normal((2, WIDTH)) / 64, COLUMN_BITS)
+    numbers = rng.standard_normal((WIDTH // 4, WIDTH // 4, 4))
+    numbers *= room(numbers, WIDTH, WIDTH)[:, None, None]
+    return whole(rows, numbers, columns).matrix
+
+
 CASES = {
     "palette of 16 values": palette(16),
     "palette of 8 values": palette(8),
@@ -100,6 +109,7 @@ CASES = {
     "random words of 8 values, 8 bits": random_words,
     "hashed, 4 weights a number": hashed,
     "circulant blocks of 4": circulant,
+    "fastfood blocks of 4": fastfood,
 }
 
 

@@ -18,7 +18,7 @@ NETS = ("lenet-300-100", "lenet5", "resnet8", "mobilenet", "transformer", "vgg")
 PASSES = (
     *("binarize{planes=1}", "binarize{planes=2}", "binarize{planes=3}", "binarize{ternary=true}"),
     *("random-code{bits=8 block=8}", "random-code{bits=12 block=8}", "hash{ratio=4}"),
-    "circulant{block=4}",
+    *("circulant{block=4}", "fastfood{block=4}"),
 )
 
 

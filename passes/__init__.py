@@ -47,6 +47,7 @@ PASSES = {
     "entropy": "passes.sharing.entropy:Entropy",
     "binarize": "passes.sharing.binarize:Binarize",
     "circulant": "passes.sharing.projections:Circulant",
+    "fastfood": "passes.sharing.fastfood:Fastfood",
     "hash": "passes.sharing.projections:Hash",
     "random-code": "passes.sharing.random_code:RandomCode",
     "pack-weights": "passes.storage.pack_weights:PackWeights",

@@ -22,6 +22,7 @@ TO_QUANTIZE = (*MERGES, *REPLACEMENTS, *REMOVALS, "prune", "equalize")
 TO_PACK = (
     *TO_QUANTIZE,
     *("quant", "quant-dynamic", "quant-weights"),
-    *("entropy", "cluster", "codebook", "binarize", "circulant", "hash", "random-code", "tune"),
+    *("entropy", "cluster", "codebook", "binarize", "circulant", "fastfood", "hash"),
+    *("random-code", "tune"),
 )
 """What changes weights afterwards no longer finds them packed, and leaves them plain."""

@@ -2,8 +2,9 @@
 
 Zeros stay zero. A weight on a grid keeps its integers; its steps are trained. One of few values
 keeps who shares which; the values are trained. So does one of few blocks. Sums of signs keep the
-signs; their scales are trained. Where integers, choices and signs may move, they are trained along
-with the rest. Whatever is written afterwards has the form it had, exactly.
+signs; their scales are trained. Products of diagonals and Walsh-Hadamard matrices keep these; the
+diagonals are trained. Where integers, choices and signs may move, they are trained along with the
+rest. Whatever is written afterwards has the form it had, exactly.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from math import prod
 import numpy as np
 
 from ocompress.archive.cosines import find_cosines
+from ocompress.archive.fastfood import find_fastfood
 from ocompress.archive.grids import Grid, find_grid, values_of
 from ocompress.ir import DType
 from ocompress.training.cosine_form import Cosines
+from ocompress.training.fastfood_form import Diagonals
 from ocompress.training.forms import (
     Book,
     Codes,
@@ -89,6 +92,9 @@ def form_of(
 
 
 def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None:
+    blocks = find_fastfood(values.reshape(values.shape[0], -1))
+    if blocks is not None:
+        return Diagonals(blocks, values.shape)
     grid = _grid(values)
     if grid is None or np.abs(grid.levels).max() > _SMALL_LEVELS:
         matrix = values.reshape(values.shape[0], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -66,8 +67,55 @@ def weight_of(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
     return np.asarray(sum(share.factor * numbers[share.index] for share in shares))
 
 
-def _single_weight(numbers: np.ndarray, shares: Sequence[Share]) -> np.ndarray:
-    return weight_of(numbers, shares).astype(np.float32)
+class Linear(Protocol):
+    """Weights that are linear in some numbers, [n]."""
+
+    def weight(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the weight that numbers make, (groups, inputs, outputs)."""
+        ...
+
+    def sums(self, slope: np.ndarray) -> np.ndarray:
+        """Return what the slopes of all weights say of each number: the transpose, [n]."""
+        ...
+
+    def squares(self, weights: np.ndarray) -> np.ndarray:
+        """Return what a squared error of each number costs by itself, [n].
+
+        Args:
+            weights: What a squared error of each weight does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Weights that are sums of shared numbers.
+
+    Attributes:
+        shares: What every weight is made of.
+        size: How many numbers there are.
+    """
+
+    shares: Sequence[Share]
+    size: int
+
+    def weight(self, numbers: np.ndarray) -> np.ndarray:
+        return weight_of(numbers, self.shares)
+
+    def sums(self, slope: np.ndarray) -> np.ndarray:
+        """Add up over all weights what each says of the numbers that it is made of."""
+        shape, total = slope.shape, np.zeros(self.size)
+        for share in self.shares:
+            each = (slope * share.factor).reshape(-1)
+            total += np.bincount(_wide(share.index, shape), each, self.size)
+        return total
+
+    def squares(self, weights: np.ndarray) -> np.ndarray:
+        shape, total = weights.shape, np.zeros(self.size)
+        for share in self.shares:
+            each = _wide(np.square(share.factor) * weights, shape)
+            total += np.bincount(_wide(share.index, shape), each, self.size)
+        return total
 
 
 def fitted(
@@ -75,38 +123,55 @@ def fitted(
     shares: Sequence[Share],
     start: np.ndarray,
     tolerance: float = ROUGH,
+    rounds: int = _ROUNDS,
 ) -> np.ndarray:
-    """Return the shared numbers that cost least: linear least squares, in closed form.
-
-    The normal equations are solved by conjugate gradients (Hestenes and Stiefel, 1952), because
-    products with H and G are cheap and the matrix of the equations is not.
+    """Return the shared numbers that cost least, see `least_squares`.
 
     Args:
         problem: The layer.
         shares: What every weight is made of.
         start: Numbers to start from, [n]; those that no weight is made of stay.
         tolerance: Part of the gradient at the start that may be left; `FINE` for what is kept.
+        rounds: Of conjugate gradients, at most.
     """
-    shape, size = problem.target.shape, start.size
+    return least_squares(problem, _Shared(shares, start.size), start, tolerance, rounds)
+
+
+def least_squares(
+    problem: Quadratic,
+    linear: Linear,
+    start: np.ndarray,
+    tolerance: float = ROUGH,
+    rounds: int = _ROUNDS,
+) -> np.ndarray:
+    """Return the numbers whose weight costs least: linear least squares, in closed form.
+
+    The normal equations are solved by conjugate gradients (Hestenes and Stiefel, 1952), because
+    products with H and G are cheap and the matrix of the equations is not.
+
+    Args:
+        problem: The layer.
+        linear: What weights numbers make.
+        start: Numbers to start from, [n].
+        tolerance: Part of the gradient at the start that may be left; `FINE` for what is kept.
+        rounds: Of conjugate gradients, at most.
+    """
     problem = _single(problem)
 
-    def gathered(slope: np.ndarray) -> np.ndarray:
-        return _sums(shares, slope, shape, size)
+    def slope(numbers: np.ndarray, target: np.ndarray | float) -> np.ndarray:
+        return linear.sums(problem.slope(linear.weight(numbers).astype(np.float32) - target))
 
-    seen = sum(
-        np.bincount(_wide(s.index, shape), _wide(np.square(s.factor), shape, problem), size)
-        for s in shares
-    )
+    seen = linear.squares(problem.weights())
     inverse = np.where(seen > 0, 1 / np.maximum(seen, 1e-300), 0.0)
     numbers = start.astype(np.float64)
-    residual = -gathered(problem.slope(_single_weight(numbers, shares) - problem.target))
+    residual = -slope(numbers, problem.target)
     direction = step = residual * inverse
     power = float(residual @ step)
     enough = tolerance**2 * power
-    for _ in range(min(_ROUNDS, 2 * size)):
+    for _ in range(min(rounds, 2 * start.size)):
         if power <= enough or power <= 0:
             break
-        turned = gathered(problem.slope(_single_weight(direction, shares)))
+        turned = slope(direction, 0.0)
         bend = float(direction @ turned)
         if bend <= 0:
             break
@@ -127,19 +192,5 @@ def _single(problem: Quadratic) -> Quadratic:
     return Quadratic(problem.target.astype(np.float32), hessian, costs.astype(np.float32))
 
 
-def _sums(
-    shares: Sequence[Share], slope: np.ndarray, shape: tuple[int, ...], size: int
-) -> np.ndarray:
-    """Add up over all weights what each says of the numbers that it is made of."""
-    total = np.zeros(size)
-    for share in shares:
-        total += np.bincount(_wide(share.index, shape), (slope * share.factor).reshape(-1), size)
-    return total
-
-
-def _wide(
-    array: np.ndarray, shape: tuple[int, ...], problem: Quadratic | None = None
-) -> np.ndarray:
-    if problem is not None:
-        array = array * problem.weights()
+def _wide(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(array, shape).reshape(-1)

@@ -14,6 +14,7 @@
 | random | the numbers of words that are counted out | Range, Mod, Gather |
 | hashed | values that places share by a hash | Range, Mod, GatherElements |
 | circulant | the first rows of blocks | Range, Mod, GatherElements |
+| fastfood | three diagonals | Range, Mod, MatMul, Gather, Mul |
 | cosines | coefficients in a form of their own | MatMul, Mul |
 
 All of this is constant, so ONNX Runtime does it once, while it loads the model.
@@ -29,13 +30,7 @@ import numpy as np
 from ocompress.archive.cosines import find_cosines
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
-from passes.storage.counted import (
-    Hashed,
-    StoredCirculant,
-    find_circulant,
-    find_hashed,
-    find_random,
-)
+from passes.storage.counted import find_random
 from passes.storage.integers import (
     BLOCKS,
     Digits,
@@ -62,6 +57,7 @@ from passes.storage.kinds import (
 from passes.storage.scaled import axes_of, on_grid
 from passes.storage.steps import gapped
 from passes.storage.tables import find_tables
+from passes.storage.tied import tied
 from passes.storage.waves import StoredWaves
 
 _MOST_WORDS = 1 << 16
@@ -116,7 +112,7 @@ def _all(array: np.ndarray) -> Iterator[StoredForm]:
     if array.dtype != np.float32 or array.ndim < 2 or array.size < _FEWEST:
         return
     yield from _by_rows(array)
-    yield from _tied(array)
+    yield from tied(array, _of)
     yield from _of_waves(array, widths)
     for rows, shape in _matrices(array):
         found = find_columns(rows)
@@ -148,17 +144,6 @@ def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
         found = find_tables(rows, axis)
         if found is not None:
             yield found
-
-
-def _tied(array: np.ndarray) -> Iterator[StoredForm]:
-    """Yield the forms in which many weights are one number, by rules that a file can follow."""
-    hashed = find_hashed(array.reshape(-1))
-    if hashed is not None:
-        yield Hashed(_of(hashed[0]), hashed[1], array.size)
-    rows = array.reshape(len(array), -1)
-    circulant = find_circulant(rows)
-    if circulant is not None:
-        yield StoredCirculant(_of(circulant[0]), circulant[1], *rows.shape)
 
 
 def _of_waves(array: np.ndarray, widths: tuple[int, ...]) -> Iterator[StoredForm]:

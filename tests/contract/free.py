@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ocompress.archive.fastfood import spread
 from ocompress.ir import Model
 from passes.storage.counted import buckets_of, diagonals
 from passes.storage.random_numbers import bells
@@ -161,6 +162,13 @@ def nearly_circulant() -> Model:
     return _dense(blocks + 1e-7 * _draw(48, 64))
 
 
+def nearly_fastfood() -> Model:
+    """Make a layer of diagonals and Walsh-Hadamard matrices, but for rounding."""
+    sums = spread(np.random.default_rng(3).integers(-60, 61, (12, 16, 4)) / 256, 48, 64)
+    sides = 1 + np.arange(48)[:, None] / 96, 1 + np.arange(64) % 8 / 16
+    return _dense(sides[0] * sums * sides[1] + 1e-7 * _draw(48, 64))
+
+
 def nearly_hashed() -> Model:
     """Make a layer of numbers that places share by their hash, but for rounding."""
     buckets, negated = buckets_of(48 * 64, 768)
@@ -187,6 +195,7 @@ FREE: dict[str, list[tuple[Callable[[], Model], dict[str, Any]]]] = {
     "cluster": [(nearly_sixteen_values, {"bits": 4, "smallest": 4096})],
     "binarize": [(signs, {"planes": 1, "smallest": 1000})],
     "circulant": [(nearly_circulant, {"block": 8, "smallest": 1000})],
+    "fastfood": [(nearly_fastfood, {"block": 4, "smallest": 1000})],
     "hash": [(nearly_hashed, {"ratio": 4, "smallest": 1000})],
     "random-code": [(nearly_random_words, {"bits": 8, "block": 8, "smallest": 1000})],
     "codebook": [(nearly_sixteen_slices, {"codewords": 16, "smallest": 2304})],

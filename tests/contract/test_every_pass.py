@@ -40,6 +40,7 @@ LEAST_DB = {
     "squeeze": 6.0,
     "binarize": 5.0,
     "circulant": 0.5,
+    "fastfood": 2.0,
     "hash": 0.5,
     "random-code": 5.0,
     "entropy": 5.0,

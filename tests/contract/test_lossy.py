@@ -24,6 +24,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "cluster": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "binarize": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "circulant": (("mlp",), [{"exclude": ("*",)}, {"smallest": 2**40}]),
+    "fastfood": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "hash": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "random-code": (("mlp",), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "codebook": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
@@ -43,7 +44,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "quant-weights": (("products",), [{"smallest": 2**40}, {"exclude": ("*",)}]),
     "tune": (("mlp", "conv_bn_relu"), [{"epochs": 0}, {"exclude": ("*",)}, {"lr": 0.0}]),
 }
-FEW_VALUES = {"binarize", "circulant", "cluster", "codebook", "hash", "random-code"}
+FEW_VALUES = {"binarize", "circulant", "cluster", "codebook", "fastfood", "hash", "random-code"}
 """Passes whose weights take less only once they are packed."""
 CHANGES_WEIGHTS = {"equalize"}
 """Passes that lose nothing themselves: they rewrite weights without a change of the outputs."""
@@ -71,9 +72,10 @@ budgets come on top."""
 RIDGE = {
     ("prune-channels", "twin_channels"): 1e-3,
     ("entropy", "next_to_nothing"): 1e-3,
+    ("fastfood", "nearly_fastfood"): 5e-3,
     ("random-code", "nearly_random_words"): 5e-3,
 }
-"""How near a fit comes that is damped, rounding at 16 bits, and a search that may end early."""
+"""How near a fit comes that is damped, rounding at 16 bits or 8, and a search that may end early."""
 
 
 def error(run: Run) -> float:

@@ -21,8 +21,8 @@ _LOSSY = (
     "prune{sparsity=0.5}", "quant", "quant-weights", "quant-dynamic", "factorize{max_weights=0.5}",
     "prune-channels{ratio=0.5}", "equalize", "merge-layers", "prune-heads{ratio=0.5}",
     "separable{max_macs=0.7}", "group{max_macs=0.7}", "squeeze{max_macs=0.7}", "entropy{bits=2}",
-    "cluster{bits=2}", "codebook", "binarize{planes=2}", "hash", "circulant", "random-code",
-    "pack-weights", "prune{sparsity=0.5},cluster{bits=3},pack-weights",
+    "cluster{bits=2}", "codebook", "binarize{planes=2}", "hash", "circulant", "fastfood",
+    "random-code", "pack-weights", "prune{sparsity=0.5},cluster{bits=3},pack-weights",
 )  # fmt: skip
 _LIMIT = ("--timeout", "3")
 

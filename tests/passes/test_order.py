@@ -22,7 +22,7 @@ FIRST = {
     "prune": {"merge-layers", *REPLACEMENTS},
     **{name: {"merge-layers"} for name in REPLACEMENTS},
 }
-PROJECTIONS = ("binarize", "circulant", "hash", "random-code")
+PROJECTIONS = ("binarize", "circulant", "fastfood", "hash", "random-code")
 FIRST |= dict.fromkeys(PROJECTIONS, FIRST["entropy"])
 FIRST["quant-dynamic"] = {*FIRST["quant"], "quant"}
 FIRST["quant-weights"] = {*FIRST["quant"], "quant", "quant-dynamic"}

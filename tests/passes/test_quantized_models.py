@@ -36,7 +36,7 @@ def dynamic() -> Model:
 
 PASSES = [
     "cluster",
-    *("binarize", "circulant", "hash", "random-code"),
+    *("binarize", "circulant", "fastfood", "hash", "random-code"),
     "codebook",
     "entropy",
     "prune",

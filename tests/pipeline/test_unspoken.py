@@ -19,7 +19,7 @@ MS = "com.microsoft"
 PASSES = [
     *("prune", "prune-channels", "prune-heads", "factorize", "separable", "group", "squeeze"),
     *("quant{rest=float}", "quant-weights", "quant-weights{form=fp16}", "quant-dynamic"),
-    *("entropy", "cluster", "codebook", "binarize", "circulant", "hash", "random-code"),
+    *("entropy", "cluster", "codebook", "binarize", "circulant", "fastfood", "hash", "random-code"),
 ]
 
 

@@ -11,12 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
 
 from ocompress.archive.cosines import Plane, find_cosines, summed
+from ocompress.archive.fastfood import find_fastfood
 from ocompress.archive.grids import find_grid
 from ocompress.ir import DType, onnx_api
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.sign_planes import find_planes
+from tests.archive.test_fastfood import made
 from tests.build import Builder
 
 Array = np.ndarray
@@ -249,6 +251,26 @@ def test_numbers_that_places_share_stay_tied(build: Callable[[], Array]) -> None
     assert one.max() == other.max()
     pairs = np.unique(np.stack([one.reshape(-1), other.reshape(-1)]), axis=1)
     assert pairs.shape[1] == one.max() + 1  # the same places share
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (30, 20, 3, 3), (50, 70)])
+def test_products_of_diagonals_stay_products_of_diagonals(shape: tuple[int, ...]) -> None:
+    start = made(shape[0], int(np.prod(shape[1:])), 8, zeros=0.05)
+    before = start.matrix.reshape(shape)
+    form = form_of(before)
+    assert form.name == "fastfood"
+    assert form.count <= start.levels.size + shape[0] + start.columns.size
+    np.testing.assert_array_equal(form.exact(), before)
+    np.testing.assert_array_equal(form.value().detach().numpy(), before)
+    after = trained(form, 0.3)
+    found = find_fastfood(after.reshape(shape[0], -1))
+    assert found is not None
+    assert found.size == 8
+    for one, other in ((found.rows, start.rows), (found.columns, start.columns)):
+        np.testing.assert_array_equal(one == 0, other == 0)
+    assert not np.array_equal(found.levels, start.levels)
+    off = form.value().detach().numpy() - after  # levels that no longer fit are made smaller
+    assert np.sqrt(np.square(off).mean() / np.square(after).mean()) < 0.05
 
 
 @pytest.mark.parametrize("kind", [np.float16, DType.BFLOAT16.numpy])

@@ -1,4 +1,4 @@
-"""The passes `circulant`, `hash` and `random-code`: what weights share is counted out at load."""
+"""Passes that share by a rule, such as `circulant`: what weights share is counted out at load."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ocompress.archive.fastfood import find_fastfood
+from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.lossy.engine import LossyPass
 from passes.sharing import random_words
+from passes.sharing.fastfood import Fastfood
 from passes.sharing.projections import Circulant, Hash, project
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.random_code import RandomCode
@@ -70,6 +73,36 @@ def test_hashed_weights_are_found_again() -> None:
     assert outcome.counts["projections made"] == 2  # kernels, too
 
 
+@pytest.mark.parametrize("block", [2, 8])
+def test_fastfood_blocks_are_found_again(block: int) -> None:
+    after, outcome, ctx = run(Fastfood(block=block), dense())
+    assert outcome.counts["projections made"] == 3
+    found = find_fastfood(second(after))
+    assert found is not None
+    assert found.size == block
+    assert ctx.diagnostics.declined("fastfood") == {}
+    after, outcome, _ = run(Fastfood(block=block, smallest=0), net())  # kernels, too
+    assert outcome.counts["projections made"] == 4
+    for node in after.graph.nodes:
+        weight = weight_of(node)
+        assert weight is None or find_fastfood(weight.reshape(len(weight), -1)) is not None
+
+
+def test_blocks_are_powers_of_two() -> None:
+    with pytest.raises(OptionError, match="fastfood: block is 6"):
+        Fastfood(block=6)
+
+
+def test_diagonals_cost_less_than_hashes_of_as_many_bytes() -> None:
+    model = dense(256)
+    lost = {}
+    for item in (Fastfood(block=4), Hash(ratio=4)):
+        after = run(item, model)[0]
+        lost[item.name] = error(model, after), smallest(second(after)).nbytes
+    assert lost["fastfood"][1] < lost["hash"][1]
+    assert lost["fastfood"][0] < 0.9 * lost["hash"][0]
+
+
 @pytest.mark.parametrize(("bits", "block"), [(8, 8), (10, 4)])
 def test_random_words_are_found_again(bits: int, block: int) -> None:
     after, _, _ = run(RandomCode(bits=bits, block=block), dense(256))
@@ -85,6 +118,7 @@ def test_random_words_are_found_again(bits: int, block: int) -> None:
     [
         (Circulant(block=2), Circulant(block=8)),
         (Hash(ratio=2), Hash(ratio=8)),
+        (Fastfood(block=2), Fastfood(block=8)),
         (RandomCode(bits=12, block=4), RandomCode(bits=8, block=8)),
     ],
 )

@@ -17,6 +17,7 @@ from passes.storage.counted import (
     near,
 )
 from passes.storage.random_numbers import bells, numbers
+from tests.archive.test_fastfood import made
 from tests.passes.storage.test_pack_weights import normal
 from tests.passes.storage.test_tables import check, scales
 
@@ -77,6 +78,20 @@ def test_circulant_blocks_take_a_row_each(
     name = forms.smallest(weight).name
     assert name.startswith(f"circulant blocks of {size}")
     check(weight, name, 16 / size + 9000 / weight.size + 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [(8, (64, 128)), (16, (100, 90)), (4, (32, 16, 3, 3)), (64, (128, 128))]
+)
+@pytest.mark.parametrize("zeros", [0.0, 0.1])
+def test_fastfood_blocks_take_their_diagonals(
+    size: int, shape: tuple[int, ...], zeros: float, tmp_path: Path
+) -> None:
+    rows, columns = shape[0], int(np.prod(shape[1:]))
+    weight = made(rows, columns, size, zeros=zeros).matrix.reshape(shape)
+    name = f"fastfood blocks of {size}, whole"
+    sides = 16 * (rows + columns) / weight.size
+    check(weight, name, 9 / size + 10500 / weight.size + sides, tmp_path)
 
 
 def test_what_differs_in_one_bit_has_none_of_these_forms() -> None:
