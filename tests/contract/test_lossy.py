@@ -75,7 +75,7 @@ RIDGE = {
     ("fastfood", "nearly_fastfood"): 5e-3,
     ("random-code", "nearly_random_words"): 5e-3,
 }
-"""How near a fit comes that is damped, rounding at 16 bits or 8, and a search that may end early."""
+"""How near a fit comes that is damped, rounding to 16 bits or 8, a search that may end early."""
 
 
 def error(run: Run) -> float:
