@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -23,7 +23,7 @@ TARGET = Target(name="benchmark", arch=Arch.ANY)
 
 
 class Sketch:
-    """Nodes and weights of a graph of one input and one output of shape [n, 8]."""
+    """Nodes and weights of a graph of one input and one output of the same shape."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -47,10 +47,11 @@ class Sketch:
         self.nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, **attrs))
         return name
 
-    def model(self, last: str) -> Model:
-        """Finish the graph with `last` as output."""
+    def model(self, last: str, extents: Sequence[int] = (8,)) -> Model:
+        """Finish the graph with `last` as output; input and output are [n, *extents]."""
         self.nodes.append(helper.make_node("Identity", [last], ["y"], name="y"))
-        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 8]) for n in ("x", "y")]
+        shape = ["n", *extents]
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("x", "y")]
         graph = helper.make_graph(self.nodes, "g", ends[:1], ends[1:], self.weights)
         imports = [helper.make_opsetid("", 13)]
         return from_proto(helper.make_model(graph, opset_imports=imports, ir_version=8))

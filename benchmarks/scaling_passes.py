@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scaling import TARGET, Sketch
+from scaling import TARGET
+from scaling_nets import attention, convolutions, dense, signs
 
 from ocompress import runtime
 from ocompress.analysis import AnalysisManager
@@ -35,21 +36,21 @@ GOALS: dict[str, dict[str, Any]] = {
     "factorize": {"rank": 2},
     "separable": {"rank": 1},
     "quant-weights": {"smallest": 0},
+    "codebook": {"smallest": 0},
+    "binarize": {"smallest": 0},
+    "hash": {"smallest": 0},
+    "circulant": {"smallest": 0},
+    "random-code": {"smallest": 0},
+    "nested": {"epochs": 1},
+    "tune": {"epochs": 1},
 }
 """Options that make a pass do its work on layers as small as these."""
-
-
-def net(layers: int) -> Model:
-    """Return residual blocks of two products with a Relu between them."""
-    sketch, value = Sketch(), "x"
-    scale = sketch.constant(np.full(8, 0.02, np.float32))  # or numbers outgrow their type
-    for _ in range(layers // 2):
-        first = sketch.op(
-            "Add", sketch.op("MatMul", value, sketch.weight(8, 32)), sketch.weight(32)
-        )
-        second = sketch.op("MatMul", sketch.op("Relu", first), sketch.weight(32, 8))
-        value = sketch.op("Add", value, sketch.op("Mul", second, scale))
-    return sketch.model(value)
+NETS: dict[str, Callable[[int], Model]] = {
+    **dict.fromkeys(("separable", "group", "squeeze"), convolutions),
+    "prune-heads": attention,
+    "pack-weights": signs,
+}
+"""Nets of layers that a pass takes, where `dense` has none."""
 
 
 @dataclass
@@ -89,7 +90,8 @@ def counted(counts: Counts) -> Callable[[], None]:
 
 def seconds(item: Pass, model: Model) -> tuple[float, Counts, bool]:
     """Return processor seconds of a pass, what it made, and whether it changed anything."""
-    rows = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+    extents = [extent for extent in model.graph.inputs[0].shape or () if isinstance(extent, int)]
+    rows = np.random.default_rng(0).standard_normal((64, *extents)).astype(np.float32)
     ctx = Context(
         target=TARGET,
         analyses=AnalysisManager(as_dataset({"x": rows}, model)),
@@ -104,6 +106,12 @@ def seconds(item: Pass, model: Model) -> tuple[float, Counts, bool]:
     finally:
         end()
     return time.process_time() - start, counts, bool(outcome)
+
+
+def exponent_of(times: Sequence[float], sizes: Sequence[int]) -> float:
+    """Return b of seconds ~ layers^b between the two largest."""
+    ratio = max(times[-1], 1e-6) / max(times[-2], 1e-6)
+    return math.log(ratio) / math.log(sizes[-1] / sizes[-2])
 
 
 def main() -> None:
@@ -121,10 +129,10 @@ def main() -> None:
     )
     for name in given.passes or sorted(known):
         item = known[name](**GOALS.get(name, {}))
+        net = NETS.get(name, dense)
         rows = [seconds(item, net(size)) for size in sizes]
         times = [row[0] for row in rows]
-        grown = math.log(sizes[-1] / sizes[-2])
-        exponent = math.log(max(times[-1], 1e-6) / max(times[-2], 1e-6)) / grown
+        exponent = exponent_of(times, sizes)
         counts, did = rows[-1][1:]
         cells = "".join(f"{t:8.2f}" for t in times)
         made = f"{counts.sessions:10}{counts.clones:8}{counts.bytes / 1e6:8.1f}"

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "diagnostics": set(),
     "stopping": {"errors"},
+    "blas": set(),
     "coding": set(),
     "archive": FLOOR | {"coding"},
     "ir": FLOOR | {"coding"},
@@ -26,7 +27,7 @@ ALLOWED = {
     "targets": FLOOR | {"ir", "io", "runtime"},
     "analysis": FLOOR | {"ir", "io", "runtime"},
     "planning": FLOOR | {"ir", "targets", "analysis", "coding"},
-    "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding"},
+    "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding", "blas"},
 }
 ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis", "archive"}
 ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
@@ -65,6 +66,7 @@ FRAMEWORKS = {
     "onnx": {"ir", "io"},
     "onnxruntime": {"runtime"},
     "onnx_graphsurgeon": {"ir"},
+    "threadpoolctl": {"blas"},
     "torch": {"training"},
     "distributed": {"workers"},
 }

@@ -101,13 +101,19 @@ def sensitivity(
     return {name: found[name] for name in variants if name in found}
 
 
-def affordable(model: Model) -> int:
+def affordable(model: Model, *, sharing: bool = False) -> int:
     """Return how many variants of a model may be measured in about linear time, 0 or more.
 
     Every one has all nodes of the model, so a large one is loaded less often.
+
+    Args:
+        model: The model.
+        sharing: Whether a variant changes a layer only, so that those of one session share the
+            other weights.
     """
     nodes = sum(1 for _ in model.nodes())
-    return int(min(_MOST_LOADED / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
+    loaded = _MOST_LOADED * (_TOGETHER if sharing else 1)
+    return int(min(loaded / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
 
 
 class _Original:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -105,8 +105,10 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
 
     Errors of neighbouring places add up where they are pooled, and large ones are not what
     gradients say: what is predicted is off by up to ten times, and by another factor for every
-    layer. Of a large model layers at even distances are tried, and the others get what all are off
-    by: every variant has all nodes of the model, and the time would grow with their square.
+    layer. Every variant has all nodes of the model, so of a large one only trials at even distances
+    are made, or the time would grow with the square. The others get what those before and behind
+    them are off by, in the geometric mean: of three nets that is nearer on two, and about as near
+    on one, as what all are off by.
 
     Args:
         model: The model as it is.
@@ -115,7 +117,8 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
     """
     if not trials:
         return Factors()
-    trials = _spread(trials, max(affordable(model), _FEWEST_TRIALS))
+    wanted = list(trials)
+    trials = _spread(trials, max(affordable(model, sharing=True), _FEWEST_TRIALS))
     parts = parts_of(ctx.data) if has_free_batch(model) else None
     seen: dict[str, Sensitivity] = {}
     for apart, data in ((False, ctx.data), (True, parts[1] if parts else None)):
@@ -135,7 +138,17 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
         return Factors()
     common = math.exp(float(np.median([math.log(ratio) for ratio in ratios.values()])))
     least, most = common / _MOST, common * _MOST
-    return Factors(common, {n: min(max(ratio, least), most) for n, ratio in ratios.items()})
+    each = {n: min(max(ratio, least), most) for n, ratio in ratios.items()}
+    return Factors(common, _between(each, wanted, trials.keys()))
+
+
+def _between(each: Mapping[str, float], wanted: Sequence[str], tried: Set[str]) -> dict[str, float]:
+    """Return the factors of all that was wanted, in order: what was not tried lies between."""
+    known = [at for at, name in enumerate(wanted) if name in each]
+    logs = [math.log(each[wanted[at]]) for at in known]
+    drawn = np.exp(np.interp(range(len(wanted)), known, logs))
+    others = {n: float(f) for n, f in zip(wanted, drawn, strict=True) if n not in tried}
+    return {**each, **others}
 
 
 def _spread(trials: Mapping[str, Trial], most: int) -> Mapping[str, Trial]:

@@ -13,6 +13,7 @@ from ocompress.analysis.manager import Analysis, AnalysisManager, T
 from ocompress.analysis.observe import observe
 from ocompress.analysis.statistics import Observers, Statistics, merge
 from ocompress.analysis.store import MeasurementStore
+from ocompress.blas import one_thread
 from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
@@ -201,7 +202,8 @@ class Context:
         called = {node.domain for _, node in model.nodes()}  # some as functions so far
         known, held = model.domains() | called, self._held_by_others(item, model)
         view, said = self.for_pass(item, self.following), len(self.diagnostics.remarks)
-        outcome = (item.preview if self.previewing else item.run)(model, view)
+        with one_thread():
+            outcome = (item.preview if self.previewing else item.run)(model, view)
         if outcome.changed & ~item.may_change:
             msg = f"pass {item.name!r} changed {outcome.changed & ~item.may_change} undeclared"
             raise PassError(msg)

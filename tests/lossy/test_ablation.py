@@ -101,13 +101,17 @@ def test_of_a_large_model_what_looks_cheapest_is_tried_and_the_rest_scaled(
     assert asked == names
 
 
-def test_of_a_large_model_layers_all_over_it_are_tried_and_the_rest_corrected_as_they_are(
+def test_of_a_large_model_every_so_many_layers_are_tried_and_the_rest_lie_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ablation, "affordable", lambda _: 3)
+    monkeypatch.setattr(ablation, "affordable", lambda *_, **__: 3)
     monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 2)
-    found, data = factors(monkeypatch, {f"e{i}": (2.0 + (i == 8), 1.0) for i in range(9)})
+    costs = {f"e{i}": (2.0 + 6 * (i == 8), 1.0) for i in range(9)}
+    found, data = factors(monkeypatch, costs)
     assert list(data) == ["e0", "e4", "e8"]
-    assert [found.of("e8"), found.of("e5")] == pytest.approx([3, 2])
+    each = [found.of(f"e{i}") for i in (2, 6, 8)]
+    assert each == pytest.approx([2, 4, 8])
+    found, data = factors(monkeypatch, {**costs, "e4": (-1, 1)})  # it cannot be run
+    assert [found.of(f"e{i}") for i in (4, 2)] == pytest.approx([4, 2 * 2**0.5])
     monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 9)
-    assert len(factors(monkeypatch, {f"e{i}": (2.0, 1.0) for i in range(9)})[1]) == 9
+    assert len(factors(monkeypatch, costs)[1]) == 9
