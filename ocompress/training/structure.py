@@ -66,6 +66,7 @@ def form_of(
     role: ParameterRole = ParameterRole.WEIGHT,
     *,
     moves_levels: bool | None = None,
+    moves_zeros: bool = False,
 ) -> TiedForm | None:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
@@ -77,6 +78,7 @@ def form_of(
         role: What it is to the model. Steps keep their sign, integers the range of their type.
         moves_levels: Whether integers, signs, and who shares which value change, too; None where
             that costs a coded file nothing: signs and shared values.
+        moves_zeros: Whether, where integers do, zeros become others, too, and others zero.
     """
     values = np.asarray(array).astype(np.float32)
     if role is ParameterRole.STEP:
@@ -88,10 +90,12 @@ def form_of(
         return Free(values)
     if values.ndim < 2:
         return _offsets(values)
-    return _of_matrix(values, moves_levels)
+    return _of_matrix(values, moves_levels, moves_zeros=moves_zeros and bool(moves_levels))
 
 
-def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None:
+def _of_matrix(
+    values: np.ndarray, moves_levels: bool | None, *, moves_zeros: bool
+) -> TiedForm | None:
     blocks = find_fastfood(values.reshape(values.shape[0], -1))
     if blocks is not None:
         return Diagonals(blocks, values.shape)
@@ -102,16 +106,14 @@ def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None
             rows = matrix.T if turned else matrix
             waves = find_cosines(rows) if rows.shape[1] > 1 else None
             if waves is not None:
-                return Cosines(waves, values.shape, turned=turned) if moves_levels else None
+                if not moves_levels:
+                    return None
+                return Cosines(waves, values.shape, turned=turned, moves_zeros=moves_zeros)
             planes = find_planes(rows)
             if planes is not None:
                 return Signs(*planes, values.shape, turned=turned, moves=moves_levels is not False)
-    if grid is not None and grid.scales.size > 1 and np.abs(grid.levels).max() > _MOST_LEVELS:
-        return None
     if grid is not None:
-        signs_move = moves_levels is None and np.abs(grid.levels).max() == 1
-        kind = MovingLevels if moves_levels or signs_move else TrainedSteps
-        return kind(grid, values.shape, precision=_precision(grid))
+        return _on_grid(grid, values.shape, moves_levels, moves_zeros=moves_zeros)
     shared = Book if moves_levels is False else Nearest
     distinct = len(np.unique(values))
     known = [_few_blocks(values)]
@@ -121,6 +123,17 @@ def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None
         return _tied(values, distinct)
     found = min((k for k in known if k is not None), key=_bits, default=None)
     return Free(values, values != 0) if found is None else shared(*found, values.shape)
+
+
+def _on_grid(
+    grid: Grid, shape: tuple[int, ...], moves_levels: bool | None, *, moves_zeros: bool
+) -> TiedForm | None:
+    largest = np.abs(grid.levels).max()
+    if grid.scales.size > 1 and largest > _MOST_LEVELS:
+        return None
+    if moves_levels or (moves_levels is None and largest == 1):
+        return MovingLevels(grid, shape, _precision(grid), moves_zeros=moves_zeros)
+    return TrainedSteps(grid, shape, _precision(grid))
 
 
 def _tied(values: np.ndarray, distinct: int) -> TiedForm | None:
