@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -80,8 +81,8 @@ class Course:
         self.optimizer, self._sizes = student.optimizer()
         self.done, self.begun, self._begun_at = 0, time.monotonic(), 0.0
 
-    def step(self, batch: Batch) -> float:
-        """Make a step; return the loss before it."""
+    def step(self, batch: Sequence[Batch]) -> float:
+        """Make a step with a batch, in pieces; return the loss before it."""
         for group, size in zip(self.optimizer.param_groups, self._sizes, strict=True):
             group["lr"] = self._rate * size * _schedule(self.done / self.total)
         self.done += 1

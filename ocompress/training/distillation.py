@@ -98,7 +98,7 @@ class _Training:
             self._held = labelled.taught(self._held, split.held_out)
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
-        first = next(self._held.batches(settings.batch, None))
+        first, *_ = next(self._held.batches(settings.batch, None))
         self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
@@ -172,7 +172,7 @@ class _Training:
         if self._student.budget is not None:
             self._student.budget.begin()
         for lesson in self._fit.batches(self._batch, rng):
-            loss = course.step(self._altered(lesson, epochs, rng))
+            loss = course.step([self._altered(piece, epochs, rng) for piece in lesson])
             self._thinning.step(course.done, course.total, course.optimizer)
             self._report(course.line(loss, best.distance), course.done, course.total)
             if ending.is_asked:

@@ -54,9 +54,10 @@ class LabelledOutput:
                 "so labels do not belong to them; leave alpha out"
             )
             raise DataError(msg)
-        for feeds, wanted in lessons.parts:
+        for part, (feeds, wanted) in enumerate(lessons.parts):
             count = len(wanted[self.name])
-            own = data.labels[start : start + count]
+            places = lessons.places[part] if lessons.places else slice(start, start + count)
+            own = data.labels[places]
             parts.append((feeds, {**wanted, LABELS: self._shares(own)}))
             start += count
         return replace(lessons, parts=parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,36 +27,56 @@ class Lessons:
     """Inputs and what the teacher makes of them.
 
     Attributes:
-        parts: Batches as they came: one that can be cut anywhere, or feeds that stay whole.
+        parts: Batches that can be cut anywhere, one for each shape of a sample, or feeds as they
+            came, which stay whole.
         unit: Rows that stay together; 0 if feeds stay whole.
         samples: Number of samples.
         left_out: Samples for which there was no room.
+        places: Of parts that can be cut, which rows of the data each has, counted over all feeds.
     """
 
     parts: list[Batch]
     unit: int
     samples: int
     left_out: int
+    places: list[np.ndarray] = field(default_factory=list)
 
-    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+    def batches(self, size: int, rng: np.random.Generator | None) -> Iterator[list[Batch]]:
         """Iterate once over all of them, in random order if there is a generator.
 
         Args:
-            size: Rows of a batch. What is left over is left out in random order.
+            size: Samples of a batch. What is left over is left out in random order.
             rng: Source of the order.
+
+        Yields:
+            A batch, in pieces: samples of different shapes do not go into one array.
         """
-        if not self.unit:
-            order = range(len(self.parts)) if rng is None else rng.permutation(len(self.parts))
-            yield from (self.parts[i] for i in order)
-            return
-        feeds, wanted = self.parts[0]
-        count = len(next(iter(feeds.values()))) // self.unit
-        each = max(1, size // self.unit)
-        units = np.arange(count) if rng is None else rng.permutation(count)
-        whole = count - count % each if rng is not None and count >= each else count
+        each, counts = self._each(size), self._counts()
+        total, starts = sum(counts), np.cumsum([0, *counts])
+        units = np.arange(total) if rng is None else rng.permutation(total)
+        whole = total - total % each if rng is not None and total >= each else total
         for start in range(0, whole, each):
-            rows = units[start : start + each, None] * self.unit + np.arange(self.unit)
-            yield _rows(feeds, rows.reshape(-1)), _rows(wanted, rows.reshape(-1))
+            chosen = units[start : start + each]
+            owners = np.searchsorted(starts, chosen, side="right") - 1
+            yield [self._piece(at, chosen[owners == at] - starts[at]) for at in np.unique(owners)]
+
+    def _piece(self, at: int, units: np.ndarray) -> Batch:
+        feeds, wanted = self.parts[at]
+        if not self.unit:
+            return feeds, wanted
+        rows = (units[:, None] * self.unit + np.arange(self.unit)).reshape(-1)
+        return _rows(feeds, rows), _rows(wanted, rows)
+
+    def _counts(self) -> list[int]:
+        """Return how many units each part has that stay together: rows, or feeds."""
+        if not self.unit:
+            return [1] * len(self.parts)
+        return [len(next(iter(feeds.values()))) // self.unit for feeds, _ in self.parts]
+
+    def _each(self, size: int) -> int:
+        """Return how many units make up a batch."""
+        rows = self.unit or max(1, round(self.samples / len(self.parts)))
+        return max(1, size // rows)
 
     @property
     def can_be_mixed(self) -> bool:
@@ -65,10 +85,7 @@ class Lessons:
 
     def count(self, size: int) -> int:
         """Return the number of batches of a pass over all samples in random order."""
-        if not self.unit:
-            return len(self.parts)
-        rows = len(next(iter(self.parts[0][0].values())))
-        return max(1, rows // (max(1, size // self.unit) * self.unit))
+        return max(1, sum(self._counts()) // self._each(size))
 
 
 def _rows(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,11 +175,26 @@ def learn(teacher: Model, data: Dataset, session: Session, kept: Kept | None = N
     if kept is not None and len(known) < len(parts):
         _keep(kept, parts)
     unit = cut_at(data) if has_free_batch(teacher) and not axes_of(data) else 0
-    if unit and all(_is_cut(part, unit) for part in parts):
-        parts = [(_joined([p[0] for p in parts]), _joined([p[1] for p in parts]))]
-    else:
-        unit = 0
-    return Lessons(parts, unit, taken, max(0, data.samples - taken))
+    left_out = max(0, data.samples - taken)
+    if not unit or not all(_is_cut(part, unit) for part in parts):
+        return Lessons(parts, 0, taken, left_out)
+    joined, places = _by_shape(parts)
+    return Lessons(joined, unit, taken, left_out, places)
+
+
+def _by_shape(parts: Sequence[Batch]) -> tuple[list[Batch], list[np.ndarray]]:
+    """Join batches whose samples have one shape; return which rows of all each has, too."""
+    alike: dict[object, list[int]] = {}
+    for at, part in enumerate(parts):
+        shapes = ((name, a.shape[1:]) for arrays in part for name, a in sorted(arrays.items()))
+        alike.setdefault(tuple(shapes), []).append(at)
+    rows = np.cumsum([0, *(len(next(iter(feeds.values()))) for feeds, _ in parts)])
+    joined: list[Batch] = [
+        (_joined([parts[i][0] for i in g]), _joined([parts[i][1] for i in g]))
+        for g in alike.values()
+    ]
+    places = [np.concatenate([np.arange(rows[i], rows[i + 1]) for i in g]) for g in alike.values()]
+    return joined, places
 
 
 def _known(kept: Kept | None) -> list[dict[str, np.ndarray]]:

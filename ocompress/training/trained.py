@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,10 +118,13 @@ class TrainedModel:
         groups = [{"params": [leaf.tensor], "lr": 0.0} for leaf in leaves]
         return torch.optim.Adam(groups, eps=1e-10), [max(size, least) for size in sizes]
 
-    def step(self, batch: Batch, optimizer: Any) -> float:
-        """Make a step, and return the loss before it."""
-        values = {name: form.value() for name, form in self.forms.items()}
-        loss = self._loss(batch, {**self._rest, **values}, self.losses)
+    def step(self, batch: Sequence[Batch], optimizer: Any) -> float:
+        """Make a step with a batch, in pieces, and return the loss before it."""
+        values = self._rest | {name: form.value() for name, form in self.forms.items()}
+        counts = [_samples(piece) for piece in batch]
+        shares = [count / sum(counts) for count in counts]
+        losses = [self._loss(piece, values, self.losses) for piece in batch]
+        loss = sum(share * each for share, each in zip(shares, losses, strict=True))
         leaves = self.leaves
         tensors = [leaf.tensor for leaf in leaves]
         gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
@@ -135,13 +139,13 @@ class TrainedModel:
 
     def distance(self, lessons: Lessons, rows: int) -> float:
         """Return the divergence from the teacher of what would be written."""
-        values = {name: torch.from_numpy(form.exact()) for name, form in self.forms.items()}
-        total = weight = 0.0
+        exact = {name: torch.from_numpy(form.exact()) for name, form in self.forms.items()}
+        values, total, weight = self._rest | exact, 0.0, 0.0
         with torch.no_grad():
-            for batch in lessons.batches(rows, None):
-                count = max(len(a) if a.ndim else 1 for a in batch[0].values())
-                found = self._loss(batch, {**self._rest, **values}, self._checks)
-                total, weight = total + count * float(found), weight + count
+            for piece in itertools.chain.from_iterable(lessons.batches(rows, None)):
+                count = _samples(piece)
+                total += count * float(self._loss(piece, values, self._checks))
+                weight += count
         return total / max(weight, 1.0)
 
     def written(self) -> dict[str, np.ndarray]:
@@ -170,3 +174,8 @@ class TrainedModel:
             return total
         told = self._labelled.loss(made[self._labelled.name], torch.from_numpy(wanted[LABELS]))
         return (1 - self._alpha) * total + self._alpha * told
+
+
+def _samples(piece: Batch) -> int:
+    """Return how many samples a piece has at most, by its inputs."""
+    return max(len(a) if a.ndim else 1 for a in piece[0].values())
