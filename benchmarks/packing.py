@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import ocompress
 from ocompress.archive.fastfood_rounding import COLUMN_BITS, few_bits, room, whole
-from passes.storage.counted import buckets_of, diagonals
+from ocompress.archive.tied_places import buckets_of, diagonals
 from passes.storage.random_numbers import bells
 
 LAYERS, WIDTH, ROUNDS = 12, 1024, 5

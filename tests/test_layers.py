@@ -45,7 +45,7 @@ PUBLIC = {
     "analysis": "boundary_layers calibrators channels linear_layer linear_rows observe one_layer "
     "padding quantized ranges regression running scales second_moments segment_runner sensitivity "
     "shapes spill_store statistics weight_form windows work",
-    "archive": "cosines fastfood fastfood_rounding grids",
+    "archive": "cosines fastfood fastfood_rounding grids tied_places",
     "coding": "",
     "diagnostics": "",
     "errors": "",

@@ -100,12 +100,17 @@ class Tied(TiedForm):
 
     name = "tied"
 
-    def __init__(self, values: np.ndarray) -> None:
-        """Start with the magnitudes there are: places of the same one share it."""
-        sizes, index = np.unique(np.abs(values), return_inverse=True)
-        super().__init__(TrainedNumbers(sizes, sizes != 0))
+    def __init__(self, numbers: np.ndarray, index: np.ndarray, signs: np.ndarray) -> None:
+        """Start with the numbers there are.
+
+        Args:
+            numbers: The numbers, [n].
+            index: Which one each place has, [elements].
+            signs: What it is multiplied with there, of the weight's shape.
+        """
+        super().__init__(TrainedNumbers(numbers, numbers != 0))
         self._index = torch.from_numpy(index.reshape(-1).astype(np.int64))
-        self._signs = torch.from_numpy(np.sign(values).astype(np.float32))
+        self._signs = torch.from_numpy(signs.astype(np.float32))
 
     def value(self) -> Tensor:
         """Look every place up."""

@@ -16,6 +16,7 @@ import numpy as np
 from ocompress.archive.cosines import find_cosines
 from ocompress.archive.fastfood import find_fastfood
 from ocompress.archive.grids import Grid, find_grid, values_of
+from ocompress.archive.tied_places import buckets_of, diagonals, find_circulant, find_hashed
 from ocompress.ir import DType
 from ocompress.training.cosine_form import Cosines
 from ocompress.training.fastfood_form import Diagonals
@@ -96,9 +97,10 @@ def form_of(
 def _of_matrix(
     values: np.ndarray, moves_levels: bool | None, *, moves_zeros: bool
 ) -> TiedForm | None:
-    blocks = find_fastfood(values.reshape(values.shape[0], -1))
-    if blocks is not None:
-        return Diagonals(blocks, values.shape)
+    distinct = len(np.unique(values))
+    ruled = _by_rule(values, distinct)
+    if ruled is not None:
+        return ruled
     grid = _grid(values)
     if grid is None or np.abs(grid.levels).max() > _SMALL_LEVELS:
         matrix = values.reshape(values.shape[0], -1)
@@ -115,7 +117,6 @@ def _of_matrix(
     if grid is not None:
         return _on_grid(grid, values.shape, moves_levels, moves_zeros=moves_zeros)
     shared = Book if moves_levels is False else Nearest
-    distinct = len(np.unique(values))
     known = [_few_blocks(values)]
     if distinct <= _MOST_VALUES:
         known.append(_few_values(values))
@@ -136,6 +137,24 @@ def _on_grid(
     return TrainedSteps(grid, shape, _precision(grid))
 
 
+def _by_rule(values: np.ndarray, distinct: int) -> TiedForm | None:
+    """Return the form of numbers that make weights by a rule; some of them may be equal."""
+    blocks = find_fastfood(values.reshape(values.shape[0], -1))
+    if blocks is not None:
+        return Diagonals(blocks, values.shape)
+    if distinct * _SHARED <= np.count_nonzero(values):
+        return None
+    hashed = find_hashed(values.reshape(-1))
+    if hashed is not None:
+        index, negated = buckets_of(values.size, hashed[1])
+        return Tied(hashed[0], index, np.where(negated, -1, 1).reshape(values.shape))
+    circulant = find_circulant(values.reshape(values.shape[0], -1))
+    if circulant is not None:
+        index = diagonals(len(values), values[0].size, circulant[1])
+        return Tied(circulant[0], index, np.ones(values.shape))
+    return None
+
+
 def _tied(values: np.ndarray, distinct: int) -> TiedForm | None:
     """Return the form of many values that repeat: tied, free, or none that is known.
 
@@ -145,7 +164,8 @@ def _tied(values: np.ndarray, distinct: int) -> TiedForm | None:
     sizes = np.abs(values[values != 0])
     _, counts = np.unique(sizes, return_counts=True)
     if len(counts) * _PAIRS <= sizes.size and np.var(counts) <= _EVEN * np.mean(counts):
-        return Tied(values)
+        numbers, index = np.unique(np.abs(values), return_inverse=True)
+        return Tied(numbers, index, np.sign(values))
     is_short = any((values.astype(kind) == values).all() for kind in (np.float16, _BFLOAT16))
     if distinct * _SHARED <= sizes.size and not is_short:
         return None

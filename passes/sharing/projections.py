@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.archive.tied_places import buckets_of, diagonals, near
 from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
@@ -15,7 +16,6 @@ from passes.sharing.planes import short
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass, with_setting
 from passes.sharing.quadratic import FINE, Quadratic, Share, fitted, weight_of
-from passes.storage.counted import buckets_of, diagonals, near
 
 _BLOCKS = (2, 4, 8, 16)
 _RATIOS = (2, 4, 8, 16)

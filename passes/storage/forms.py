@@ -28,6 +28,7 @@ from functools import partial
 import numpy as np
 
 from ocompress.archive.cosines import find_cosines
+from ocompress.archive.tied_places import count_distinct
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
 from passes.storage.counted import find_random
@@ -36,7 +37,6 @@ from passes.storage.integers import (
     Digits,
     Integers,
     bits_for,
-    count_distinct,
     digits,
     rows_of,
     shared,

@@ -218,12 +218,6 @@ def _looked_up(
     return shaped(recipe, recipe.op("Gather", table, order), len(words) * count, shape)
 
 
-def count_distinct(bits: np.ndarray) -> int:
-    """Count the different ones of unsigned integers [n]; `np.unique` takes far longer."""
-    ordered = np.sort(bits)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(ordered.size)
-
-
 def rows_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct rows, and which one each is."""
     if rows.shape[1] == 1:

@@ -1,7 +1,6 @@
 """Numbers that look random and are counted out by integer operators that any runtime has.
 
-Number i is a polynomial of i modulo a prime: products stay below 2 ** 63, so numpy and ONNX agree
-to the bit. It is a hash, not one to keep secrets with.
+They are those of `ocompress.archive.tied_places`, which numpy and ONNX agree on to the bit.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ocompress.archive.tied_places import PRIME, ROUNDS, numbers
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import shared
 
-_PRIME = 2**31 - 1
-_ROUNDS = ((1103515245, 12345), (69069, 362437), (1664525, 1013904223))
-"""Factors and summands; between them numbers are squared."""
 _FIELD, _FIELDS = 32, 4
 MIDDLE = _FIELDS * (_FIELD - 1) // 2
 """Largest magnitude of `bells`."""
@@ -26,16 +23,6 @@ _INT64, _FLOAT = int(DType.INT64), int(DType.FLOAT)
 @lru_cache(256)
 def _constant(value: int) -> np.ndarray:
     return shared(np.array(value, np.int64))
-
-
-def numbers(count: int) -> np.ndarray:
-    """Return so many numbers, int64 [count], from 0 up to 2 ** 31 - 2."""
-    found = np.arange(count, dtype=np.int64)
-    for at, (factor, summand) in enumerate(_ROUNDS):
-        found = (found * factor + summand) % _PRIME
-        if at < len(_ROUNDS) - 1:
-            found = found * found % _PRIME
-    return found
 
 
 def bells(count: int) -> np.ndarray:
@@ -54,12 +41,12 @@ def write_numbers(recipe: Recipe, count: int) -> str:
     """Write down how `numbers` come about."""
     ends = [recipe.leaf(_constant(n)) for n in (0, count, 1)]
     found = recipe.op("Range", *ends)
-    prime = recipe.leaf(_constant(_PRIME))
-    for at, (factor, summand) in enumerate(_ROUNDS):
+    prime = recipe.leaf(_constant(PRIME))
+    for at, (factor, summand) in enumerate(ROUNDS):
         found = recipe.op("Mul", found, recipe.leaf(_constant(factor)))
         found = recipe.op("Add", found, recipe.leaf(_constant(summand)))
         found = recipe.op("Mod", found, prime)
-        if at < len(_ROUNDS) - 1:
+        if at < len(ROUNDS) - 1:
             found = recipe.op("Mod", recipe.op("Mul", found, found), prime)
     return found
 

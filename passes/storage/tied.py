@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ocompress.archive.fastfood import find_fastfood
-from passes.storage.counted import Hashed, StoredCirculant, find_circulant, find_hashed
+from ocompress.archive.tied_places import find_circulant, find_hashed
+from passes.storage.counted import Hashed, StoredCirculant
 from passes.storage.fastfood import StoredFastfood
 from passes.storage.kinds import StoredForm
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ocompress.archive.fastfood import spread
+from ocompress.archive.tied_places import buckets_of, diagonals
 from ocompress.ir import Model
-from passes.storage.counted import buckets_of, diagonals
 from passes.storage.random_numbers import bells
 from tests.build import Builder
 from tests.passes.pruning.layouts import attention

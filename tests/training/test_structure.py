@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from ocompress.archive.cosines import Plane, find_cosines, summed
 from ocompress.archive.fastfood import find_fastfood
 from ocompress.archive.grids import find_grid
+from ocompress.archive.tied_places import buckets_of, diagonals, find_circulant, find_hashed
 from ocompress.ir import DType, onnx_api
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
@@ -251,6 +252,33 @@ def test_numbers_that_places_share_stay_tied(build: Callable[[], Array]) -> None
     assert one.max() == other.max()
     pairs = np.unique(np.stack([one.reshape(-1), other.reshape(-1)]), axis=1)
     assert pairs.shape[1] == one.max() + 1  # the same places share
+
+
+def test_hashed_numbers_stay_so_even_if_many_are_equal() -> None:
+    """Numbers of few bits coincide, the more the more there are: the rule tells them apart."""
+    index, negated = buckets_of(160 * 300, 6144)
+    numbers = _draw(6144).astype(np.float16).astype(np.float32)
+    before = np.where(negated, -numbers[index], numbers[index]).reshape(160, 300)
+    assert len(np.unique(np.abs(before))) < 0.8 * 6144
+    form = form_of(before)
+    assert form.name == "tied"
+    assert form.count == np.count_nonzero(numbers[np.unique(index)])
+    np.testing.assert_array_equal(form.exact(), before)
+    found = find_hashed(trained(form).reshape(-1))
+    assert found is not None
+    assert found[1] == 6144
+
+
+def test_circulant_blocks_stay_so_even_if_many_are_equal() -> None:
+    index = diagonals(160, 300, 4)
+    numbers = _draw(12000).astype(np.float16).astype(np.float32)
+    form = form_of(numbers[index])
+    assert form.name == "tied"
+    assert form.count == 12000
+    np.testing.assert_array_equal(form.exact(), numbers[index])
+    found = find_circulant(trained(form))
+    assert found is not None
+    assert found[1] == 4
 
 
 @pytest.mark.parametrize("shape", [(64, 96), (30, 20, 3, 3), (50, 70)])

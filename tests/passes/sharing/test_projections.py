@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 
 from ocompress.archive.fastfood import find_fastfood
+from ocompress.archive.tied_places import (
+    buckets_of,
+    diagonals,
+    find_circulant,
+    find_hashed,
+)
 from ocompress.errors import OptionError
 from ocompress.ir import Model
 from ocompress.lossy.engine import LossyPass
@@ -16,13 +22,7 @@ from passes.sharing.fastfood import Fastfood
 from passes.sharing.projections import Circulant, Hash, project
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.random_code import RandomCode
-from passes.storage.counted import (
-    StoredRandomWords,
-    buckets_of,
-    diagonals,
-    find_circulant,
-    find_hashed,
-)
+from passes.storage.counted import StoredRandomWords
 from passes.storage.forms import smallest
 from passes.storage.kinds import Scaled
 from passes.storage.random_numbers import bells

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from passes.storage import forms
-from passes.storage.counted import (
+from ocompress.archive.tied_places import (
     buckets_of,
     diagonals,
     find_circulant,
     find_hashed,
-    find_random,
     near,
+    numbers,
 )
-from passes.storage.random_numbers import bells, numbers
+from passes.storage import forms
+from passes.storage.counted import find_random
+from passes.storage.random_numbers import bells
 from tests.archive.test_fastfood import made
 from tests.passes.storage.test_pack_weights import normal
 from tests.passes.storage.test_tables import check, scales
