@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ocompress.analysis.left_out import parts_of
 from ocompress.ir import Model
 from ocompress.lossy import ablation
-from ocompress.lossy.ablation import Factors, Trial, costs_alone, tried
+from ocompress.lossy.ablation import Factors, Mask, Trial, costs_alone, tried
 from tests.contract.harness import context
 from tests.graphs import ZOO
 
@@ -115,3 +116,31 @@ def test_of_a_large_model_every_so_many_layers_are_tried_and_the_rest_lie_betwee
     assert [found.of(f"e{i}") for i in (4, 2)] == pytest.approx([4, 2 * 2**0.5])
     monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 9)
     assert len(factors(monkeypatch, costs)[1]) == 9
+
+
+def test_the_more_is_tried_the_fewer_samples_it_is_tried_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ZOO["mlp"]()
+    ctx = context(model)
+    monkeypatch.setattr(ablation, "work_of", lambda *_: {0: 1e8, 1: 1e8})
+    assert [ablation.samples_for(model, n, ctx) for n in (1, 10, 1000)] == [512, 150, 16]
+
+
+def test_what_a_mask_keeps_is_what_a_node_still_reads() -> None:
+    model = ZOO["mlp"]()
+    node = next(n for n in model.graph.nodes if n.is_op("Gemm", "MatMul"))
+    source = node.input(0)
+    assert source is not None
+    assert source.shape is not None
+    keep = np.arange(source.shape[-1]) != 1  # type: ignore[arg-type]
+    axis = len(source.shape) - 1
+    assert ablation._variant(Trial([], 0.0, [Mask(node.label, 0, axis, keep)]))(model)
+    masked = node.input(0)
+    assert masked is not None
+    assert masked.producer is not None
+    factor = masked.producer.inputs[1]
+    assert factor is not None
+    assert factor.constant is not None
+    assert factor.constant.reshape(-1).tolist() == keep.astype(float).tolist()
+    assert masked.producer.inputs[0] is source

@@ -74,6 +74,18 @@ def test_layers_behind_are_fitted_and_no_others() -> None:
     assert built.done == {"second", "third"}
 
 
+def test_what_comes_behind_a_change_that_is_no_layer_is_to_be_fitted() -> None:
+    model = _chain()
+    relu = [n.label for n in model.graph.nodes if n.is_op("Relu")]
+
+    def behind(*changed: str) -> list[str]:
+        return [job.nodes[0].label for job in applying.jobs_behind(model, changed)]
+
+    assert behind() == LAYERS
+    assert behind(relu[1], relu[2]) == LAYERS[2:]
+    assert behind("second") == LAYERS[2:]  # not itself
+
+
 @pytest.mark.parametrize("data", [True, False])
 def test_a_model_that_is_not_fitted_has_the_edits_alone(data: bool) -> None:
     model = _chain()

@@ -116,3 +116,15 @@ def test_without_a_bias_means_are_fitted_by_weights() -> None:
     found = fit(parts, whole, np.zeros((1, 3, 1)), None, biased=False)
     assert (found.bias == 0).all()
     np.testing.assert_allclose(found.matrix[0, :, 0], [1, 2, -1], atol=0.05)
+
+
+def test_an_output_that_gains_next_to_nothing_keeps_its_weight() -> None:
+    """One output is off by a thousandth of what it varies by, the other by a half."""
+    x = rng().standard_normal((600, 3))
+    truth = np.array([[[1.0, 1.0], [2.0, 2.0], [-1.0, -1.0]]])
+    start = truth * np.array([1.0005, 0.5])
+    noise = rng(1).standard_normal((600, 2)) * np.array([1e-3, 1e-3])
+    found = fitted(x, x @ truth[0] + noise, start, None)
+    assert (found.matrix[0, :, 0] == start[0, :, 0]).all()
+    np.testing.assert_allclose(found.matrix[0, :, 1], truth[0, :, 1], atol=0.01)
+    assert found.moved == 0.5

@@ -76,6 +76,11 @@ def test_who_does_worse_on_samples_left_out_is_misled() -> None:
     assert not ctx.diagnostics.remarks
 
 
+@pytest.mark.parametrize(("samples", "rehearsed"), [(5, False), (6, True), (32, True), (33, False)])
+def test_few_samples_are_rehearsed_and_no_others(samples: int, rehearsed: bool) -> None:
+    assert asked(Scale(seen=0.5, blind=0.9), samples)[0] is rehearsed
+
+
 def test_a_difference_that_chance_makes_does_not_count() -> None:
     assert not asked(Scale(seen=0.9, blind=0.91))[0]
     assert asked(Scale(seen=0.88, blind=0.91))[0]

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ocompress.planning import KEEP, Move, MoveTable
+from ocompress.planning import KEEP, Move, MoveTable, Resource
 
 
 def table(seed: int, parts: int = 4, each: int = 5) -> MoveTable:
@@ -97,3 +97,32 @@ def test_misuse_is_refused() -> None:
     made.add(Move("a", KEEP, "", 0.0, 1, 1.0))
     with pytest.raises(ValueError, match="was not timed"):
         made.total({}, "ms")
+
+
+def test_the_cheapest_choice_is_that_of_a_limit_it_keeps_to() -> None:
+    """Where nothing reaches a limit, the choice that takes least is no answer to it."""
+    made = MoveTable()
+    made.add(Move("a", KEEP, "", 0.0, 10, 100.0))
+    made.add(Move("a", "m", "costly", 0.4, 10, 60.0))
+    made.add(Move("a", "m", "fine", 0.01, 10, 90.0))
+    found = made.cheapest("macs", 0.4)
+    assert found == {"a": 1}
+    asked: list[float] = []
+    within = made.within
+
+    def seen(resource: Resource, limit: float) -> dict[str, int]:
+        asked.append(limit)
+        return within(resource, limit)
+
+    made.within = seen  # type: ignore[method-assign]
+    made.cheapest("macs", 0.4)
+    assert min(asked[-3:]) > 59.9  # the halving ends where the choice just fits
+
+
+def test_what_saves_exactly_nothing_is_dropped() -> None:
+    made = MoveTable()
+    made.add(Move("a", KEEP, "", 0.0, 10, 100))
+    made.add(Move("a", "m", "same", 0.1, 10, 50))
+    made.add(Move("a", "m", "less", 0.1, 9, 50))
+    made.drop_slower("bytes", "no smaller")
+    assert made.open("a") == [0, 2]

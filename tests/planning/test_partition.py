@@ -97,3 +97,8 @@ def test_ten_thousand_operators_take_no_time_to_speak_of() -> None:
         flipped[index] = INT8 if found[index] is FLOAT else FLOAT
         assert predicted_ns(flipped, cells, wires) >= least
         flipped[index] = found[index]
+
+
+def test_fractions_of_a_nanosecond_count() -> None:
+    cells = [Cell(0.4, 0.2), Cell(0.2, 0.4)]
+    assert partition(cells, []) == [INT8, FLOAT]

@@ -63,3 +63,24 @@ def test_why_says_what_differs_or_what_took_it_out() -> None:
     assert a["why"] == "saves 1 M multiply-adds less: error 0, not 0.1, is not worth that"
     assert (b["chosen"], b["why"]) == ("as it is", "saves nothing more, and error 0.2, not 0")
     assert c["why"] == "it measures no faster"
+
+
+def test_the_price_lies_between_what_was_worth_it_and_what_was_not() -> None:
+    """A unit is worth more than 1, which `a` paid, and less than 9, which it did not."""
+    rows = [
+        *(move("a", "", 0.0, 100), move("a", "50", 50.0, 50), move("a", "10", 410.0, 10)),
+        # at 3 a unit `less` comes next, at 9 `more` would
+        *(move("b", "", 0.0, 100), move("b", "less", 200.0, 90), move("b", "more", 450.0, 50)),
+    ]
+    found = {r["name"]: r for r in runners_up(table(*rows), {"a": 1}, "macs")}
+    assert found["b"]["second"] == "rank, less"
+
+
+def test_where_nothing_was_paid_the_price_is_half_of_what_was_not() -> None:
+    rows = [
+        *(move("a", "", 0.0, 100), move("a", "50", 100.0, 50)),
+        # at 1 a unit `less` comes next, at 2 `more` would
+        *(move("b", "", 0.0, 100), move("b", "less", 50.0, 90), move("b", "more", 110.0, 50)),
+    ]
+    found = {r["name"]: r for r in runners_up(table(*rows), {}, "macs")}
+    assert found["b"]["second"] == "rank, less"

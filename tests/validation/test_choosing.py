@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ocompress.analysis.gradients.seeds import Currency, Seeding
 from ocompress.errors import DataError, OptionError
 from ocompress.ir import Model
 from ocompress.runtime import Session
-from ocompress.validation import AccuracyGuard, LossUnit, Wanted, validate, wanted_by
+from ocompress.validation import AccuracyGuard, LossUnit, Wanted, choosing, validate, wanted_by
 from ocompress.validation.box_layouts import find_boxes
 from ocompress.validation.boxes import Boxes, Scoring
 from ocompress.validation.choosing import choose_measures
@@ -49,6 +50,12 @@ def test_features_are_no_map_of_classes() -> None:
     assert measure.unit is not LossUnit.IOU
     (asked,) = chosen(b.model(), "iou").values()
     assert asked.unit is LossUnit.IOU
+
+
+@pytest.mark.parametrize(("width", "unit"), [(64, LossUnit.COSINE), (63, LossUnit.ERROR)])
+def test_many_numbers_of_one_size_are_an_embedding(width: int, unit: LossUnit) -> None:
+    numbers = np.random.default_rng(2).standard_normal((8, width)).astype(np.float32)
+    assert choosing._measure_of(numbers, Seeding(Currency.SQUARES)).unit is unit
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,15 @@ def test_what_is_only_worse_is_not_lost(name: str) -> None:
     assert loss(*WORSE[name]) == ""
 
 
+@pytest.mark.parametrize(("size", "lost"), [(10.0, True), (0.05, False)])
+def test_a_part_that_is_next_to_nothing_beside_another_holds_nothing(
+    size: float, lost: bool
+) -> None:
+    faint = np.random.default_rng(6).standard_normal((8, 6, 60)) * size
+    reference, candidate = boxes_and_scores(faint), boxes_and_scores(np.zeros_like(faint))
+    assert bool(loss(reference, candidate)) is lost
+
+
 @pytest.mark.parametrize("batch", [1, 7, 96])
 def test_batches_do_not_matter(batch: int) -> None:
     assert "chance" in loss(LOGITS, shuffled(LOGITS), batch)

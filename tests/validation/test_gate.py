@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ocompress.errors import RecipeError
-from ocompress.validation import Check, Footprint, Gate, validate
+from ocompress.validation import Check, Footprint, Gate, LossUnit, gating, validate
 from tests.validation.nets import after, classifier, data
 
 
@@ -171,3 +172,23 @@ def test_drop_without_data_does_not_hold() -> None:
     result = validate(model, model, gate=Gate(max_drop=0.5, min_agreement=0.5))
     assert [c.passed for c in result.gate] == [False, False]
     assert "not measured" in result.gate[0].message
+
+
+def test_differences_of_shares_may_be_off_by_rounding() -> None:
+    assert 0.99 - 0.98 > 0.01
+    assert gating._check("max_drop", 0.01, 0.99 - 0.98).passed
+    assert gating._check("min_agreement", 0.3, 1 - 0.7 - 1e-16).passed
+    assert not gating._check("max_drop", 0.01, 0.0101).passed
+    assert not gating._check("max_drop", 0.01, float("nan")).passed
+
+
+def test_the_drop_is_that_of_the_worst_level() -> None:
+    levels: list[Any] = [
+        SimpleNamespace(
+            score=None, loss=SimpleNamespace(unit=LossUnit.ERROR, drop=SimpleNamespace(value=v))
+        )
+        for v in (0.1, 0.3, 0.2)
+    ]
+    assert gating._drop(0.25, levels).value == 0.3
+    assert not gating._drop(0.25, levels).passed
+    assert gating._drop(0.3, levels).passed

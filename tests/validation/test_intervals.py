@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.validation.intervals import bootstrap_mean, paired_drop, wilson
+from ocompress.validation.intervals import bootstrap_mean, mean_interval, paired_drop, wilson
 
 
 def test_wilson_gives_the_published_example() -> None:
@@ -63,3 +63,22 @@ def test_bootstrap_weighs_and_repeats() -> None:
     values, weights = np.array([0.0, 1.0, 1.0]), np.array([8.0, 1.0, 1.0])
     assert bootstrap_mean(values, weights).value == pytest.approx(0.2)
     assert bootstrap_mean(values, weights) == bootstrap_mean(values, weights)
+
+
+def test_a_few_small_losses_prove_no_more_than_none() -> None:
+    """Of 50 samples, one lost a thousandth: others may still lose the margin of a half."""
+    none = mean_interval(np.zeros(50), 0.5)
+    little = mean_interval(np.where(np.arange(50) == 7, 0.001, 0.0), 0.5)
+    assert none.high == pytest.approx(0.5 * wilson(0.0, 50).high)
+    assert little.high == none.high
+    much = mean_interval(np.where(np.arange(50) < 25, 0.5, 0.0), 0.5)
+    assert much.high == pytest.approx(0.5 * wilson(0.5, 50).high)
+
+
+def test_a_confidence_is_that_of_each_end_by_itself() -> None:
+    values = np.random.default_rng(3).standard_normal(300)
+    one, both = bootstrap_mean(values, confidence=0.975), bootstrap_mean(values)
+    assert (one.low, one.high) == pytest.approx((both.low, both.high))
+    wide = bootstrap_mean(values, confidence=0.99)
+    assert wide.low < one.low
+    assert one.high < wide.high
