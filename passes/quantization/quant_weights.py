@@ -27,7 +27,14 @@ from passes.quantization.weight_forms import (
     Role,
     lowest_opset,
 )
-from passes.quantization.weight_moves import INT8_LEVEL, Stored, StoreWeight, sites_of, store
+from passes.quantization.weight_moves import (
+    INT8_LEVEL,
+    Stored,
+    StoreWeight,
+    quickest,
+    sites_of,
+    store,
+)
 from passes.quantization.weight_sites import SiteRules, WeightSite
 from passes.quantization.widening import in_float32
 
@@ -51,7 +58,8 @@ class QuantWeights(LossyPass):
     otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as a separate
     Add, because only then it fuses. Tables of packed integers are unpacked after the look-up,
     row by row. MatMulNBits itself is not standard ONNX (not-standard-onnx), and with 2 or 8 bits
-    it is fast only at accuracy level 4 (slow-kernel).
+    it is fast only at accuracy level 4 (slow-kernel). Where int8 matrices are slower here than a
+    limit on the latency allows, all is folded instead (does-not-pay).
     `gptq` lets later inputs compensate for the rounding of earlier ones and needs calibration data;
     tables, convolutions and inputs that no data reached (not-observed) are rounded to nearest.
     A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
@@ -108,9 +116,9 @@ class QuantWeights(LossyPass):
     )
     kernel: str = option(
         "auto",
-        help="DequantizeLinear (dequantize; auto is the same), com.microsoft operators that only "
-        "ONNX Runtime has (matmulnbits), or, for int8, a Cast and a Mul, which runtimes fold at "
-        "load (fold).",
+        help="DequantizeLinear (dequantize), com.microsoft operators that only ONNX Runtime has "
+        "(matmulnbits), or, for int8, what runtimes fold at load (fold); auto: dequantize, or "
+        "fold where int8 is measured to be slower than float.",
         choices=("auto", "dequantize", "matmulnbits", "fold"),
     )
     accuracy_level: int | None = option(
@@ -173,8 +181,14 @@ class QuantWeights(LossyPass):
             OptionError: If a pattern matches nothing.
             DataError: If `gptq` has no calibration data.
         """
-        work = super().run
-        return work(model, ctx) if self.form in HALVES else in_float32(model, ctx, work)
+        if self.form in HALVES:
+            return super().run(model, ctx)
+        return in_float32(model, ctx, self._run)
+
+    def _run(self, model: Model, ctx: Context) -> Outcome:
+        """Store weights as integers, in the form that is widened at load where others are slow."""
+        item = quickest(self, model, self._rules(ctx), ctx)
+        return super(QuantWeights, item).run(model, ctx)
 
     def propose(self, model: Model, ctx: Context) -> TableProposal:
         """Find the weights, and what each costs where a limit says how many are stored."""

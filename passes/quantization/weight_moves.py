@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ocompress.diagnostics import Severity
 from ocompress.ir import Model
 from ocompress.lossy.refit import Built
-from ocompress.pipeline import Context
+from ocompress.pipeline import Context, Limit
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.weight_emit import WeightEmitter, modernize
@@ -146,3 +147,21 @@ def _emit(
     else:
         emitter.dequantize(site, weight)
     return row
+
+
+def quickest(item: QuantWeights, model: Model, rules: SiteRules, ctx: Context) -> QuantWeights:
+    """Return the pass with `kernel=fold` where a limit on the latency rules out its own kernel.
+
+    Only of what rounds to int8, and leaves the choice.
+    """
+    is_free = item.kernel == "auto" and item.form == "int8" and item.fit == "rtn" and not item.block
+    sites = sites_of(item, model, rules) if is_free and ctx.allowance.has(Limit.LATENCY) else {}
+    if all(site.role is not Role.MATRIX for site in sites.values()):
+        return item
+    made = store(item, model.clone(), rules, sites, None).model
+    verdict = ctx.allowance.judged(Limit.LATENCY, made, model)
+    if verdict is None or verdict.held:
+        return item
+    what = f"kernel=fold takes the place of MatMulNBits, with which {verdict.message}"
+    ctx.remark(Severity.NOTE, "does-not-pay", what)
+    return replace(item, kernel="fold", op_types=rules.op_types)

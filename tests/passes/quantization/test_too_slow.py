@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocompress.ir import Model, Node, from_proto, query, to_proto
-from ocompress.pipeline import Guard, PassManager, Pipeline, PipelineResult, Verdict
+from ocompress.pipeline import Guard, PassManager, Pipeline, PipelineResult, Status, Verdict
 from ocompress.planning import Cell
 from ocompress.targets import find
 from passes.quantization import choosing, timing
@@ -17,6 +17,7 @@ from passes.quantization.costing import MeasuredTimes
 from passes.quantization.matching import find_units
 from passes.quantization.placement import PlacementProblem
 from passes.quantization.timing import part
+from passes.quantization.weight_forms import Effect
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for
 from tests.passes.quantization.test_choosing import chain
@@ -192,3 +193,33 @@ def test_times_are_of_nodes_whatever_their_names(monkeypatch: pytest.MonkeyPatch
     assert {c.float_ns for c in measured.cells.values()} == {5e4 + 7e3 - 2 * 1e3}
     assert {c.int8_ns for c in measured.cells.values()} == {1e5 - 1e3}
     assert measured.conversions > 1e3
+
+
+def attention() -> Model:
+    b = Builder(3)
+    x = b.input("x", ["n", 48])
+    h = b.op("Relu", b.op("MatMul", x, b.weight(48, 96)))
+    b.output(b.op("MatMul", h, b.weight(96, 48)))
+    return b.model()
+
+
+@pytest.mark.parametrize("options", ["", "kernel=dequantize", "form=int4"])
+@pytest.mark.parametrize("slow", [False, True])
+def test_weights_are_folded_where_their_integer_kernel_is_slower(options: str, slow: bool) -> None:
+    def ratio(model: Model) -> float:
+        return 1.3 if slow and any(n.is_op("DequantizeLinear") for _, n in model.nodes()) else 1.0
+
+    model = attention()
+    result = run(model, Clock(ratio), f"quant-weights{{smallest=1 {options}}}")
+    record = result.records[-1]
+    codes = [d.code for d in result.diagnostics.of("quant-weights")]
+    if slow and options:  # it is what the user asked for
+        assert record.status is Status.ROLLED_BACK
+        return
+    assert record.status is Status.APPLIED
+    assert ("does-not-pay" in codes) == slow
+    kinds = {r["latency"] for r in record.details["weights"]}
+    assert kinds == {Effect.FOLDED if slow else Effect.FUSED}
+    assert len(to_proto(result.model).SerializeToString()) < 0.4 * len(
+        to_proto(model).SerializeToString()
+    )
