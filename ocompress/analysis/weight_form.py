@@ -46,7 +46,7 @@ class WeightForm:
 
         Args:
             axis: `out_axis` or `in_axis`.
-            values: One value per channel of that axis over all groups, or a scalar.
+            values: One value per channel of that axis over all groups, [channels], or a scalar.
 
         Returns:
             An array that broadcasts against the weight without enlarging it.
@@ -63,11 +63,11 @@ class WeightForm:
         """Return what a constant input adds to every output channel.
 
         Args:
-            weight: The weight, with at most two axes that are not taps.
-            shift: The constant, one value per input channel or a scalar.
+            weight: The weight, [two axes of channels, *taps].
+            shift: The constant, one value per input channel, [inputs], or a scalar.
 
         Returns:
-            One value per output channel, where every tap meets the constant.
+            One value per output channel, [outputs], where every tap meets the constant.
         """
         product = weight * self.along(self.in_axis, shift)
         pairs = product.sum(axis=tuple(range(2, weight.ndim)))

@@ -167,7 +167,7 @@ def unpacked(model: Model) -> Model:
 
 
 def is_exact(array: np.ndarray, dtype: DType) -> bool:
-    """Whether all elements of a float array are some of a narrower type as well."""
+    """Whether all elements of a float array, any shape, are some of a narrower type as well."""
     with np.errstate(all="ignore"):
         return bool(np.array_equal(array.astype(dtype.numpy).astype(array.dtype), array))
 

@@ -85,7 +85,7 @@ class Boxes:
         return np.array([[len(o.scores) for o in self.objects(reference, samples)]], np.float64)
 
     def compare(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> Tally:
-        """Count objects without a partner, and all of both."""
+        """Count objects without a partner, and all of both, of rows [samples, ...]."""
         old, new = self.objects(reference, samples), self.objects(candidate, samples)
         own = np.array([[len(o.scores) for o in old]], np.float64)
         if len(old) != len(new):
@@ -95,7 +95,7 @@ class Boxes:
         return Tally(whole - 2 * pairs, whole, own)
 
     def objects(self, rows: np.ndarray, samples: int) -> list[Objects]:
-        """Return the objects of each image."""
+        """Return the objects of each image, of rows [samples, ...]."""
         return [self._objects(image) for image in self._images(rows, samples)]
 
     def _images(self, rows: np.ndarray, samples: int) -> list[np.ndarray]:

@@ -32,7 +32,7 @@ class Deviations:
         return np.stack([_sums(np.abs(part.of(reference)), samples) for part in self.parts])
 
     def compare(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> Tally:
-        """Sum up absolute errors and absolute values."""
+        """Sum up absolute errors and absolute values of [samples, ...]."""
         own = self.own(reference, samples)
         if reference.shape != candidate.shape:
             return Tally(np.full(own.shape, np.inf), own, own)

@@ -43,7 +43,7 @@ class Masks:
         return np.asarray((self._rows(reference, samples) & counted).sum(-1, dtype=np.float64))
 
     def compare(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> Tally:
-        """Count the pixels that are in one mask only, and those in either."""
+        """Count pixels in one mask only, and in either, of [samples, channels, ...]."""
         if reference.shape != candidate.shape:
             return Tally.of_nothing(self.own(reference, samples))
         counted = self._counted(reference, samples)
@@ -95,7 +95,7 @@ class ClassMasks:
         return self._counts(self._kept(reference, reference, samples))
 
     def compare(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> Tally:
-        """Count for each class the pixels that one output alone gives it, and those of either."""
+        """Count for each class the pixels of one output alone and of either, [samples, ...]."""
         own = self.own(reference, samples)
         if reference.shape != candidate.shape:
             return Tally.of_nothing(own)

@@ -30,7 +30,7 @@ class Tally:
 
     @staticmethod
     def of_nothing(own: np.ndarray) -> Tally:
-        """Return the counts where a candidate has nothing of what the original has."""
+        """Return the counts where a candidate has nothing of the original's, [cells, rows]."""
         return Tally(own, own, own)
 
 

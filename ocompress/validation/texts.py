@@ -37,7 +37,7 @@ class Texts:
         return np.array([[len(text) for text in texts]], np.float64)
 
     def compare(self, reference: np.ndarray, candidate: np.ndarray, samples: int) -> Tally:
-        """Count the characters that would have to be changed, inserted or removed."""
+        """Count the characters to be changed, inserted or removed, of [samples, steps]."""
         old, new = self.spelled(reference, samples), self.spelled(candidate, samples)
         own = np.array([[len(text) for text in old]], np.float64)
         if len(old) != len(new):

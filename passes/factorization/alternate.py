@@ -26,7 +26,7 @@ def product(terms: Sequence[str], factors: Sequence[np.ndarray], result: str) ->
 
     Args:
         terms: Letters of the axes of each factor.
-        factors: The factors.
+        factors: The factors, with an axis for each letter.
         result: Letters of the axes of the result.
     """
     found: np.ndarray = np.einsum(f"{','.join(terms)}->{result}", *factors, optimize="greedy")
@@ -78,7 +78,7 @@ def alternate(
     Args:
         problem: What is approximated.
         terms: Letters of the axes of each factor.
-        factors: Where to start from.
+        factors: Where to start from, with an axis for each letter.
         effort: How long to go on.
         bounds: What stays as it is.
 

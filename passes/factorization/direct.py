@@ -83,7 +83,7 @@ class Direct(ChainForm):
         return list(factors)
 
     def approximation(self, problem: Problem, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the tensor that factors stand for, its outputs as they are."""
+        """Return what factors stand for, of the tensor's shape, its outputs as they are."""
         terms = self.terms(len(problem.kernel))
         result = letters(problem)[:-1] + self.outs
         return product(terms, factors[: len(terms)], result).reshape(problem.tensor.shape)

@@ -93,7 +93,7 @@ class ChainForm:
         return "rank " + " x ".join(map(str, ranks))
 
     def approximation(self, problem: Problem, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the tensor that factors stand for."""
+        """Return what factors stand for, of the shape of the problem's tensor."""
         return product(self.terms(len(problem.kernel)), factors, letters(problem))
 
     def error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:

@@ -119,7 +119,12 @@ def dealt(energies: Sequence[np.ndarray], groups: int, seed: int) -> list[np.nda
 
 
 def within(energies: Sequence[np.ndarray], sides: Sequence[np.ndarray]) -> float:
-    """Return the energy that lies within groups."""
+    """Return the energy that lies within groups.
+
+    Args:
+        energies: Of each layer, (inputs, outputs).
+        sides: Group of each input of the first layer, (inputs,), and of the outputs of each.
+    """
     pairs = zip(energies, sides, sides[1:], strict=False)
     return sum(kept(energy, ins, outs) for energy, ins, outs in pairs)
 

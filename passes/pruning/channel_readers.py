@@ -88,7 +88,16 @@ def readers_of(
     curvatures: Mapping[str, np.ndarray],
     criterion: str,
 ) -> list[Reader] | None:
-    """Return the matrices that read the channels; None if what they read was not seen."""
+    """Return the matrices that read the channels; None if what they read was not seen.
+
+    Args:
+        group: The channels.
+        layers: Their readers, with where they read.
+        seen: What readers read.
+        curvatures: What errors of a layer's outputs cost, (groups, outputs, outputs) or (groups,
+            outputs), by name of its output.
+        criterion: Of the pass.
+    """
     found = []
     for cut, site in layers:
         centred = bias_place(site) is not None and criterion != "activation"

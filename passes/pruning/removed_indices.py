@@ -12,7 +12,7 @@ _NOTHING = np.zeros(0, np.int64)
 
 
 class Taken:
-    """Elements that go, by value or constant and axis."""
+    """Elements that go, as sorted indices [elements], by value or constant and axis."""
 
     def __init__(self) -> None:
         """Start with nothing taken."""
@@ -20,11 +20,11 @@ class Taken:
         self._constants: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
     def add_value(self, value: Value, axis: int, gone: np.ndarray) -> None:
-        """Take elements out of an axis of an activation."""
+        """Take elements, [elements], out of an axis of an activation."""
         _add(self._values.setdefault(id(value), (value, {}))[1], axis, gone)
 
     def add_constant(self, node: Node, index: int, axis: int, gone: np.ndarray) -> None:
-        """Take elements out of an axis of a constant as one node reads it."""
+        """Take elements, [elements], out of an axis of a constant as one node reads it."""
         _add(self._constants.setdefault((id(node), index), {}), axis, gone)
 
     def values(self) -> Iterator[tuple[Value, dict[int, np.ndarray]]]:
@@ -59,5 +59,5 @@ def _add(axes: dict[int, np.ndarray], axis: int, gone: np.ndarray) -> None:
 
 
 def without(array: np.ndarray, axis: int, gone: np.ndarray) -> np.ndarray:
-    """Return an array that lacks some elements of an axis."""
+    """Return an array, any shape, that lacks some elements, [elements], of an axis."""
     return np.delete(array, gone, axis)

@@ -162,6 +162,10 @@ class _Solver:
 
         In closed form, which also corrects the variance of the outputs (Nagel et al., 2019,
         correct their mean alone).
+
+        Args:
+            levels: Integers, shape (groups, inputs, channels / groups).
+            moments: What the layer reads.
         """
         if self.problem.rounded.scales.ndim == 0:
             return  # one scale for all channels

@@ -40,7 +40,7 @@ class Part:
         return found
 
     def at(self, channels: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the elements of some channels, in order."""
+        """Return the elements, [elements], of some channels, [channels], in order."""
         return np.flatnonzero(np.isin(self.channel, np.asarray(channels, int)))
 
 

@@ -59,7 +59,7 @@ class Program:
 
         Args:
             made: What `forward` returned.
-            seeds: Gradient at each of the outputs in `seeded`.
+            seeds: Gradient at each of the outputs in `seeded`, in their shapes.
         """
         _, second = self._load()
         feeds = {fed: _narrow(made[name]) for name, fed in self._plan.taken.items()}
