@@ -142,8 +142,8 @@ def _by_rule(values: np.ndarray, distinct: int) -> TiedForm | None:
     blocks = find_fastfood(values.reshape(values.shape[0], -1))
     if blocks is not None:
         return Diagonals(blocks, values.shape)
-    if distinct * _SHARED <= np.count_nonzero(values):
-        return None
+    if distinct <= min(_MOST_VALUES, int(np.count_nonzero(values)) // _SHARED):
+        return None  # few values
     hashed = find_hashed(values.reshape(-1))
     if hashed is not None:
         index, negated = buckets_of(values.size, hashed[1])

@@ -48,8 +48,9 @@ class Codebook(LossyPass):
     How far: as `codewords` or `mean_bits` say; else as far as a limit on the drop (`--max-drop`)
     allows, each layer with blocks and codewords of its own; else 256 codewords. There are at least
     four blocks to a word, so small layers have fewer words. A weight that several layers share has
-    one codebook. Zeros do not stay. With up to 32 samples the pass checks whether data help; if
-    not, it does without (few-samples).
+    one codebook. Blocks of zeros stay zero, with a word for them, so what `prune` emptied stays
+    empty; single zeros do not, nor any under scope=model. With up to 32 samples the pass checks
+    whether data help; if not, it does without (few-samples).
 
     Leaves alone: weights that are too few (few-blocks), inputs that are no multiple of `block`
     (uneven-blocks), layers without kernels under block=kernel (no-kernel), embedding tables

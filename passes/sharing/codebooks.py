@@ -24,10 +24,13 @@ class CodedLayer:
     Attributes:
         words: (words, block), float64.
         codes: Word of each block, (groups, blocks, outputs).
+        idle: Blocks that stay zero, of the same shape; they have the first word, which is zero.
+            None if there are none.
     """
 
     words: np.ndarray
     codes: np.ndarray
+    idle: np.ndarray | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -45,7 +48,7 @@ def encode(
     larger. With the words that this found, it begins again.
 
     Args:
-        problem: The layer; zeros need not stay.
+        problem: The layer; blocks of zeros stay so, other zeros need not.
         block: Inputs of a block.
         count: Words.
         seed: Draws.
@@ -54,10 +57,13 @@ def encode(
         The layer, and what it costs at the model's outputs.
     """
     metric = BlockMetric.of(problem.hessian, problem.curvature, block)
-    words = start([(split(problem.target, block), metric)], count, seed)
+    blocks, idle = split(problem.target, block), idle_blocks(problem.free, block)
+    if idle is not None:
+        blocks = np.where(idle[..., None], 0.0, blocks)
+    words = with_zero(start([(blocks, metric)], count, seed), idle)
     best: tuple[CodedLayer, float] | None = None
     for _ in range(_TIMES):
-        coded = _in_parts(problem, metric, words)
+        coded = _in_parts(problem, metric, words, idle)
         for _ in range(_ROUNDS):
             coded = refitted(problem, coded, _STEPS)
             if not _descend(problem, coded):
@@ -72,7 +78,30 @@ def encode(
     return best
 
 
-def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> CodedLayer:
+def idle_blocks(free: np.ndarray, block: int) -> np.ndarray | None:
+    """Return the blocks of zeros only, bool (groups, blocks, outputs); None if there are none.
+
+    Args:
+        free: Which weights are not zero, (groups, inputs, outputs).
+        block: Inputs of a block.
+    """
+    found = np.asarray(~split(free, block).any(axis=3))
+    return found if found.any() else None
+
+
+def with_zero(words: np.ndarray, idle: np.ndarray | None) -> np.ndarray:
+    """Return words the first of which is zero, if some blocks are to have that."""
+    if idle is None:
+        return words
+    least = int(np.square(words).sum(axis=1).argmin())
+    found = np.concatenate([words[least : least + 1], np.delete(words, least, axis=0)])
+    found[0] = 0.0
+    return found
+
+
+def _in_parts(
+    problem: LayerProblem, metric: BlockMetric, words: np.ndarray, idle: np.ndarray | None
+) -> CodedLayer:
     """Choose a word for each block, in parts of the inputs, what is left fitted after each."""
     count, block = problem.target.shape[1] // words.shape[1], words.shape[1]
     groups, _, outputs = problem.target.shape
@@ -81,14 +110,18 @@ def _in_parts(problem: LayerProblem, metric: BlockMetric, words: np.ndarray) -> 
     def place(matrix: np.ndarray, taken: np.ndarray) -> np.ndarray:
         own = taken[::block] // block
         part = replace(metric, grams=metric.grams[:, own])
-        codes[:, own], _ = part.nearest(split(matrix[:, taken], block), words)
+        found, _ = part.nearest(split(matrix[:, taken], block), words)
+        codes[:, own] = found if idle is None else np.where(idle[:, own], 0, found)
         return joined(words[codes[:, own]])
 
     order = np.random.default_rng(0).permutation(count)
     rows = order[:, None] * block + np.arange(block)
     parts = [p.reshape(-1) for p in np.array_split(rows, min(_PARTS, len(rows)))]
-    in_parts(problem, np.ones(problem.target.shape, bool), parts, place)
-    return CodedLayer(words, codes)
+    mask = np.ones(problem.target.shape, bool)
+    if idle is not None:
+        mask = joined(np.repeat(~idle[..., None], block, axis=3))
+    in_parts(problem, mask, parts, place)
+    return CodedLayer(words, codes, idle)
 
 
 def refitted(problem: LayerProblem, coded: CodedLayer, steps: int) -> CodedLayer:
@@ -96,6 +129,8 @@ def refitted(problem: LayerProblem, coded: CodedLayer, steps: int) -> CodedLayer
     block = coded.words.shape[1]
     own = joined(coded.codes[..., None] * block + np.arange(block))
     moves = np.ones(coded.words.size, bool)
+    if coded.idle is not None:
+        moves[:block] = False
     values = fitted_values(problem, coded.words.reshape(-1), own, moves, steps)
     return replace(coded, words=values.reshape(coded.words.shape))
 
@@ -145,6 +180,8 @@ def _choose(
     here = np.take_along_axis(along, codes[:, None], 1)
     gains = 2 * (along - here) + single[:, None] * apart[codes]
     best = gains.min(axis=1)
+    if coded.idle is not None:
+        best = np.where(coded.idle[at], 0.0, best)
     moved = 0
     for output in np.argsort(best, kind="stable"):
         if best[output] >= 0:

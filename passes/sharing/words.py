@@ -132,8 +132,11 @@ def nearest(
         return move.common.nearest(matrix, metric)
     blocks = split(matrix, move.block)
     metric = metric or BlockMetric.plain(*blocks.shape)
-    words = start([(blocks, metric)], move.count, move.seed)
+    idle = codebooks.idle_blocks(matrix != 0, move.block)
+    words = codebooks.with_zero(start([(blocks, metric)], move.count, move.seed), idle)
     codes, _ = metric.nearest(blocks, words)
+    if idle is not None:
+        codes[idle] = 0
     return joined(rounded(words, weight.array.dtype)[codes]), len(np.unique(codes))
 
 

@@ -254,10 +254,11 @@ def test_numbers_that_places_share_stay_tied(build: Callable[[], Array]) -> None
     assert pairs.shape[1] == one.max() + 1  # the same places share
 
 
-def test_hashed_numbers_stay_so_even_if_many_are_equal() -> None:
+@pytest.mark.parametrize("kind", [np.float16, DType.BFLOAT16.numpy])
+def test_hashed_numbers_stay_so_even_if_many_are_equal(kind: Any) -> None:
     """Numbers of few bits coincide, the more the more there are: the rule tells them apart."""
     index, negated = buckets_of(160 * 300, 6144)
-    numbers = _draw(6144).astype(np.float16).astype(np.float32)
+    numbers = _draw(6144).astype(kind).astype(np.float32)
     before = np.where(negated, -numbers[index], numbers[index]).reshape(160, 300)
     assert len(np.unique(np.abs(before))) < 0.8 * 6144
     form = form_of(before)

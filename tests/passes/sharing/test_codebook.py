@@ -14,7 +14,7 @@ from ocompress.archive.forms import shortest
 from ocompress.archive.grids import find_grid
 from ocompress.archive.nodes import BLOCKS
 from ocompress.errors import OptionError
-from ocompress.ir import Model, to_proto
+from ocompress.ir import Model, edit, to_proto
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
 from passes.sharing import codebooks
 from passes.sharing.codebook import Codebook
@@ -102,6 +102,42 @@ def test_neither_words_nor_choices_are_better() -> None:
             codes = coded.codes.copy()
             codes[at] = word
             assert error_of(made, replace(coded, codes=codes).matrix) >= found * (1 - 0.02)
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_blocks_of_zeros_stay_and_the_rest_makes_up_for_them(pairs: bool) -> None:
+    made = problem(pairs=pairs, groups=2)
+    idle = np.random.default_rng(0).random(split(made.target, 4).shape[:3]) < 0.4
+    idle[0, 0] = False
+    free = np.asarray(joined(np.repeat(~idle[..., None], 4, axis=3)))
+    masked = replace(made, free=free)
+    coded, found = codebooks.encode(masked, 4, 12)
+    assert not coded.matrix[~free].any()
+    assert len(coded.words) == 12
+    assert coded.words[1:].any(axis=1).all()
+    assert found == pytest.approx(error_of(made, coded.matrix))
+    metric = BlockMetric.of(made.hessian, made.curvature, 4)
+    later = nearest(replace(made, target=made.target * free), metric, 12).matrix * free
+    assert found < 0.9 * error_of(made, later)
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_what_was_pruned_whole_stays_zero(data: bool) -> None:
+    model = net()
+    by_label = {n.label: n for n in model.graph.nodes}
+    value = by_label["c1"].inputs[1]
+    assert value is not None
+    assert value.data is not None
+    weight = value.data.copy()
+    weight[::3] = 0
+    weight[1, 0] = 0
+    edit.set_weight(value, weight)
+    after, _, _ = encoded(model, codewords=16, data=data)
+    found = weight_of(next(n for n in after.graph.nodes if n.label == "c1"))
+    assert found is not None
+    assert not found[weight == 0].any()
+    words = np.unique(found.reshape(-1, 9), axis=0)
+    assert len(words) <= 16
 
 
 def test_slices_of_kernels_and_inputs_become_words() -> None:
