@@ -132,18 +132,25 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _with_advice(sentence: str) -> str:
-    """Say what to call where a word is no command, nor near to one."""
+    """Say what to call where a word is no command, nor near to one, and where passes stand apart."""
+    extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.+)\)", sentence)
+    if extra is not None and _names_passes(re.findall(r"[\w-]+", extra[1])):
+        return f"{sentence}; passes take commas and no spaces between them: --passes prune,quant"
     found = re.fullmatch(r"No such command '(\S+)'\.", sentence)
     if found is None:
         return sentence
-    from ocompress.pipeline import all_passes
-
     said, word = sentence.rstrip("."), found[1]
-    if word in {item.name for item in all_passes()}:
+    if _names_passes([word]):
         return f"{said}; it is a pass: ocompress optimize IN OUT --passes {word}"
     if word == "gate":
         return f"{said}; a gate is a file: ocompress validate REFERENCE CANDIDATE --gate FILE"
     return f"{said}; there are {', '.join(c.__name__ for c in COMMANDS)}"
+
+
+def _names_passes(words: Sequence[str]) -> bool:
+    from ocompress.pipeline import all_passes  # takes a while, and hardly any call needs it
+
+    return not {item.name for item in all_passes()}.isdisjoint(words)
 
 
 def _print_any_text(stream: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,12 +77,13 @@ class Budget:
         """
         text = str(given).strip()
         percent = text.endswith("%")
-        try:
+        number = np.nan
+        with contextlib.suppress(ValueError):
             number = float(text.removesuffix("%")) / (100 if percent else 1)
-        except ValueError as error:
+        if not np.isfinite(number):
             msg = f"max drop {text!r} is not a number; write 0.01 or 1% for one percentage point"
-            raise OptionError(msg) from error
-        if not 0 <= number < np.inf:
+            raise OptionError(msg)
+        if number < 0:
             msg = f"max drop {text} must not be negative"
             raise OptionError(msg)
         if number > 1 and not is_own(self.metric):

@@ -69,7 +69,8 @@ def read_jobs(path: Path) -> list[SweepJob]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"jobs {str(path)!r} cannot be read: {error}"
+        reason = getattr(error, "strerror", None) or error
+        msg = f"jobs {str(path)!r} cannot be read: {reason}"
         raise RecipeError(msg) from error
     defaults, tables = content.pop("defaults", {}), content.pop("job", [])
     if content or not isinstance(tables, list) or not tables or not isinstance(defaults, dict):
