@@ -132,7 +132,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _with_advice(sentence: str) -> str:
-    """Say what to call where a word is no command, nor near to one, and where passes stand apart."""
+    """Say what to call where a word is no command, and how several passes are given."""
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.+)\)", sentence)
     if extra is not None and _names_passes(re.findall(r"[\w-]+", extra[1])):
         return f"{sentence}; passes take commas and no spaces between them: --passes prune,quant"

@@ -41,6 +41,12 @@ def test_help_is_whole_at_80_columns(command: list[str], call: Call) -> None:
     assert "Exit codes" in ended.out
 
 
+def test_brackets_in_texts_are_no_markup(call: Call) -> None:
+    ended = call("optimize", "--help")
+    assert "'ocompress[tune]'" in ended.out
+    assert "'ocompress[cluster]'" in ended.out
+
+
 def test_every_option_of_optimize_has_a_panel(call: Call) -> None:
     ended = call("optimize", "--help")
     assert re.findall(r"╭─ (\w+) ─", ended.out) == PANELS

@@ -74,7 +74,7 @@ def test_lists_are_one_job_for_each_combination(home: Path) -> None:
 def test_wrong_files(home: Path, text: str, why: str) -> None:
     with pytest.raises(RecipeError, match=why):
         read_jobs(written(home, text))
-    with pytest.raises(RecipeError, match="cannot be read: No such file or directory$"):
+    with pytest.raises(RecipeError, match=r"cannot be read: No such file or directory$"):
         read_jobs(home / "missing.toml")
 
 
