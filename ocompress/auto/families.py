@@ -40,6 +40,8 @@ class Lever:
         whole: Whether it counts things that go: level n means n of them, and more is lower.
         removed: Whether the option is the share that goes, so that a level is what stays.
         finest: Levels whose ratio is nearer to 1 than this are alike.
+
+    Searches go from the first level in steps of the finest ratio.
     """
 
     option: str
@@ -49,6 +51,18 @@ class Lever:
     whole: bool = False
     removed: bool = False
     finest: float = 0.05
+
+    def near(self, level: float, stride: int = 1) -> float:
+        """Return the level nearest to one that is a multiple of a stride of steps from the first.
+
+        Args:
+            level: The level.
+            stride: How many finest steps lie between two levels.
+        """
+        if self.whole:
+            return round(level)
+        ratio = (1 + self.finest) ** stride
+        return self.first * float(ratio ** round(math.log(level / self.first) / math.log(ratio)))
 
     def value(self, level: float) -> float | int:
         """Return the value of the option at a level, or at the end that it is beyond."""

@@ -19,6 +19,10 @@ _SLOPE = 4.0
 """How many times as fast as the level falls, in logarithms, what is lost tends to rise."""
 _STEEPER = 2.0
 """Factor by which two trials may say otherwise: few samples hardly tell neighbours apart."""
+_ALIKE = 1.001
+"""Levels that differ by less than this factor are the same."""
+_STRIDES = (4, 2, 1)
+"""Of so many finest steps one is taken, as long as as much stays open on both sides."""
 _INNER = 0.12
 """Share of what is still open that the next level keeps from both of its ends."""
 
@@ -51,7 +55,7 @@ class Line:
 
     def ask(self) -> Chain:
         """Return the chain to try next."""
-        level = self._next()
+        level = self._inside(self._next())
         self._levels.append(level)
         return self.make(level)
 
@@ -91,7 +95,7 @@ class Line:
     def _possible(self, level: float | None) -> float | None:
         if level is None or self.lever.whole:
             return None if level is None else round(level)
-        return min(max(level, self.lever.low), self.lever.high)
+        return min(max(self.lever.near(level), self.lever.low), self.lever.high)
 
     def _level_at(self, wanted: float, of: Callable[[PlanTrial], float]) -> float | None:
         """Return the level at which a figure of trials has about a value."""
@@ -131,7 +135,7 @@ class Line:
         if self.lever.whole:
             return not self._counts(self.trials[-1])
         low, high = self._ends()
-        return high / low < 1 + self.lever.finest or low >= self.lever.high * 0.93
+        return high / low < (1 + self.lever.finest) * _ALIKE or low >= self.lever.high * 0.93
 
     def _next(self) -> float:
         if not self.trials:
@@ -139,11 +143,32 @@ class Line:
         if self.lever.whole:
             return self._levels[-1] + 1
         low, high = self._ends()
-        wanted = self._level_at(_AIM, lambda t: t.strain)
+        wanted = None if self._is_flat() else self._level_at(_AIM, lambda t: t.strain)
         start, end = math.log(low), math.log(high)
         room = _INNER * (end - start)
         middle = (start + end) / 2 if wanted is None else math.log(wanted)
         return math.exp(min(max(middle, start + room), end - room))
+
+    def _is_flat(self) -> bool:
+        """Whether the last level made a model that another one had made, so that steps are wide."""
+        *before, last = [(t.drop, t.size, t.idle) for t in self.trials]
+        return last in before
+
+    def _inside(self, level: float) -> float:
+        """Return the step near to a level that was not tried, a large one where much is open.
+
+        So searches under different limits come by the same models.
+        """
+        if self.lever.whole or not self.trials:
+            return level
+        low, high = self._ends()
+        for stride in _STRIDES:
+            ratio = (1 + self.lever.finest) ** stride
+            near = self.lever.near(level, stride)
+            for found in (near, near * ratio, near / ratio):
+                if low * ratio / _ALIKE <= found <= high / ratio * _ALIKE:
+                    return found
+        return level
 
 
 def _interpolated(points: list[tuple[float, float]], drop: float) -> float:

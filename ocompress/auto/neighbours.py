@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocompress.auto.chain import Chain
+from ocompress.auto.chain import Chain, Step
 from ocompress.auto.foresight import Walk
 
 _STEPS = (0.94, 1.06)
@@ -15,15 +15,17 @@ def around(chain: Chain) -> list[Chain]:
     levers = [s for s in chain.levers if s.family.lever is not None and not s.family.lever.whole]
     found = []
     for step in levers:
-        assert step.level is not None
-        lower = chain.at(step.family, step.level * down)
+        lower = _moved(chain, step, down)
         found.append(lower)
-        found += [
-            lower.at(other.family, other.level * up)
-            for other in levers
-            if other is not step and other.level is not None
-        ]
+        found += [_moved(lower, other, up) for other in levers if other is not step]
     return found
+
+
+def _moved(chain: Chain, step: Step, factor: float) -> Chain:
+    lever = step.family.lever
+    assert lever is not None
+    assert step.level is not None
+    return chain.at(step.family, lever.near(step.level * factor))
 
 
 def alone(chain: Chain) -> Walk:

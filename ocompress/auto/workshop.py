@@ -170,6 +170,7 @@ class Workshop:
             equivalence=self.equivalence,
             store=self.store,
             proposals=self.proposals,
+            tells=False,
         )
         result = manager.run(pipeline, self.original, begun)
         for count, found in enumerate(after.of(result, begun), 1):

@@ -212,8 +212,10 @@ def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
     Returns:
         Twice the mean divergence of the outputs in nats, and for outputs (or parts of them in a
         unit of their own) that are no scores of classes the power of the error over that of the
-        part; None if it cannot be run.
+        part; None if it cannot be run, or nobody wants to know.
     """
+    if not ctx.tells:
+        return None
 
     def become(clone: Model) -> bool:
         clone.become(changed.clone())

@@ -17,7 +17,7 @@ from ocompress.ir import Model
 from ocompress.lossy import applying
 from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
-from ocompress.lossy.remembering import proposed
+from ocompress.lossy.remembering import built, proposed
 from ocompress.lossy.search import Search
 from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict
 from ocompress.planning import Move
@@ -203,8 +203,8 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         chosen = Chosen(*found)
     else:
         plan = item.asked(proposal)
-        built = proposal.known(plan) if plan else None
-        chosen = Chosen(plan, built or (item.build(model, plan, ctx, fit=True) if plan else None))
+        made = (proposal.known(plan) or built(item, model, plan, ctx)) if plan else None
+        chosen = Chosen(plan, made)
     chosen = _small_enough(search, chosen)
     verdict = _too_slow(item, model, proposal, chosen, ctx)
     if verdict is None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import pickle
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ocompress.ir import Model, fingerprint
+from ocompress.lossy.refit import Built
 from ocompress.lossy.rehearsing import misled
 from ocompress.pipeline import Context
 
 if TYPE_CHECKING:
-    from ocompress.lossy.engine import LossyPass, Proposal, Reason
+    from ocompress.lossy.engine import LossyPass, Plan, Proposal, Reason
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,7 @@ def proposed(item: LossyPass, model: Model, ctx: Context) -> tuple[LossyPass, Mo
     if ctx.proposals is None:
         able = _seeing(item, model, ctx)
         return able, model, able.propose(model, ctx)
-    settings = tuple((k, repr(v)) for k, v in item.settings().items() if k not in item.aims)
-    what = (item.name, settings, item.goals_given)
-    key = (*what, fingerprint(model), ctx.target.name, ctx.seed)
+    key = _key(item, model, ctx)
     subject = model.alias()
     known = ctx.proposals.get(key, subject)
     if known is None:
@@ -54,6 +55,44 @@ def proposed(item: LossyPass, model: Model, ctx: Context) -> tuple[LossyPass, Mo
     known.proposal.reasons = dict(known.reasons)
     known.proposal.serve(able)
     return able, known.model, known.proposal
+
+
+def built(item: LossyPass, model: Model, plan: Plan, ctx: Context) -> Built:
+    """Return the model of a plan, fitted; levels that are near to each other have the same plan.
+
+    Args:
+        item: The pass.
+        model: The model that the plan is about.
+        plan: The moves.
+        ctx: Has the memory, where there is one.
+    """
+    digest = None if ctx.proposals is None else _digest(plan)
+    if ctx.proposals is None or digest is None:
+        return item.build(model, plan, ctx, fit=True)
+    key = (_key(item, model, ctx), digest)
+    known: Built | None = ctx.proposals.made(key)
+    if known is None:
+        known = item.build(model, plan, ctx, fit=True)
+        if type(known) is not Built:  # it may name nodes of the model, which a clone has not
+            return known
+        ctx.proposals.keep_made(key, known, known.model.weight_bytes)
+    return replace(known, model=known.model.clone())
+
+
+def _key(item: LossyPass, model: Model, ctx: Context) -> tuple[Hashable, ...]:
+    """Return what a proposal depends on: the pass but for its goals, the model, the target."""
+    settings = tuple((k, repr(v)) for k, v in item.settings().items() if k not in item.aims)
+    what = (item.name, settings, item.goals_given)
+    return (*what, fingerprint(model), ctx.target.name, ctx.seed)
+
+
+def _digest(plan: Plan) -> str | None:
+    """Return what tells plans apart, None if one cannot be written down."""
+    moves = [(m.part, m.method, m.setting, m.edit) for _, m in sorted(plan.items())]
+    try:
+        return hashlib.sha256(pickle.dumps(moves)).hexdigest()
+    except Exception:  # an edit that holds what has no form outside
+        return None
 
 
 def _seeing(item: LossyPass, model: Model, ctx: Context) -> LossyPass:

@@ -40,6 +40,8 @@ class Context:
     """The passes that run after it, whose statistics are gathered in the same sweep."""
     previewing: bool = False
     """Whether passes only say what they would do."""
+    tells: bool = True
+    """Whether figures that are for people only are worth the time that they take."""
     fixed: bool = False
     """Whether the pass does what its options say, whatever is allowed, see `Pipeline.fixed`."""
     proposals: ProposalMemo | None = None

@@ -43,6 +43,7 @@ class PassManager:
         equivalence: Looks at what passes made that should keep the outputs; one that did not is
             left out. None takes their word for it.
         previewing: Whether passes only say what they would do, see `Pass.preview`.
+        tells: Whether passes measure what is for people only, see `Context.tells`.
         allow_slower: Whether the user takes results that are slower.
         store: What was measured on the data; given to several managers, they share it.
         proposals: What passes of fixed pipelines proposed; shared in the same way.
@@ -57,6 +58,7 @@ class PassManager:
     equivalence: Equivalence | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     previewing: bool = False
+    tells: bool = True
     allow_slower: bool = False
     store: MeasurementStore = field(default_factory=MeasurementStore)
     proposals: ProposalMemo | None = None
@@ -90,6 +92,7 @@ class PassManager:
             proposals=self.proposals if pipeline.fixed else None,
             fixed=pipeline.fixed,
             previewing=self.previewing,
+            tells=self.tells,
             allow_slower=self.allow_slower,
             progress=self._progress,
             original=model,

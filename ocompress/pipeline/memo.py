@@ -17,6 +17,8 @@ from ocompress.pipeline.registry import all_passes
 
 _MOST = 12
 """Proposals that are kept in memory; each holds a model, and what was found out about it."""
+_ROOM = 512 << 20
+"""Bytes of models that were made of proposals, at most."""
 _LARGEST = 128 << 20
 """Bytes of a proposal that is kept in a file, at most."""
 _PLAIN = {
@@ -44,6 +46,7 @@ class ProposalMemo:
     files: CacheFiles | None = None
     whose: str = ""
     _known: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    _made: OrderedDict[Hashable, tuple[Any, int]] = field(default_factory=OrderedDict)
 
     def get(self, key: Hashable, model: Model) -> Any:
         """Return what is known; None if nothing is.
@@ -71,6 +74,25 @@ class ProposalMemo:
             _Writer(stream, model).dump(found)
             if stream.tell() <= _LARGEST:
                 self.files.write(self._named(key, model), stream.getvalue())
+
+    def made(self, key: Hashable) -> Any:
+        """Return what was made of a proposal, None if nothing was; it must not be changed."""
+        if key not in self._made:
+            return None
+        self._made.move_to_end(key)
+        return self._made[key][0]
+
+    def keep_made(self, key: Hashable, found: object, size: int) -> None:
+        """Keep what was made of a proposal, in memory only, as long as there is room for its bytes.
+
+        Args:
+            key: What it depends on.
+            found: What was made.
+            size: Its bytes.
+        """
+        self._made[key] = found, size
+        while sum(size for _, size in self._made.values()) > _ROOM:
+            self._made.popitem(last=False)
 
     def _hold(self, key: Hashable, found: object) -> None:
         self._known[key] = found

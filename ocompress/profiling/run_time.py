@@ -19,6 +19,8 @@ _PADDED = ("Conv.dense", "Conv.thin")
 _DYNAMIC = ("MatMulInteger", "ConvInteger")
 _FUSED = ("Relu", "Clip", "Cast", "Mul", "Add")
 """Operators that ONNX Runtime makes part of the integer operator before them."""
+_ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
+"""The same for a float convolution or product, whose bias and normalization are part of it, too."""
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
 
 Elements = Callable[[Value | None], float]
@@ -58,6 +60,8 @@ def run_ns(
 def _node_ns(
     node: Node, work: int, elements: Elements, target: Target, *, as_integers: bool
 ) -> float:
+    if _is_folded(node) or _joins_before(node):
+        return 0.0
     if node.is_op("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         return _border_ns(node, elements, target)
     integers = _is_integer(node)
@@ -72,6 +76,47 @@ def _node_ns(
     size = elements(node.outputs[0] if node.outputs else None)
     rows = _rows(node, size) if kind.startswith("Conv.") else 0.0
     return cost.time_ns(work * _padding(node, kind, target), size, rows=rows)
+
+
+def _is_folded(node: Node) -> bool:
+    """Whether only constants decide what a node makes, so that it is computed while loading.
+
+    A DequantizeLinear is not: ONNX Runtime keeps those for integer operators.
+    """
+    if node.is_op("DequantizeLinear"):
+        return False
+    return all(map(_is_constant, node.inputs))
+
+
+def _joins_before(node: Node) -> bool:
+    """Whether a node in float becomes part of the layer before it.
+
+    These are activations, and the sum of a convolution and something else.
+    """
+    if node.is_op(*_ACTIVATIONS):
+        return _ends_layer(node.input(0), "Conv", "Gemm", "Add")
+    if not node.is_op("Add", "Mul", "BatchNormalization"):
+        return False
+    pairs = ((node.input(0), node.input(1)), (node.input(1), node.input(0)))
+    sums = node.is_op("Add")
+    return any(_ends_layer(x, "Conv") and (sums or _is_constant(other)) for x, other in pairs)
+
+
+def _is_constant(value: Value | None) -> bool:
+    """Whether a value is known once the model is loaded."""
+    if value is None or value.constant is not None:
+        return True
+    return value.producer is not None and _is_folded(value.producer)
+
+
+def _ends_layer(value: Value | None, *op_types: str) -> bool:
+    """Whether a value is made in float by one of some layers and read once, so that both join."""
+    maker = None if value is None else value.producer
+    if maker is None or value is None or _is_integer(maker) or len(value.users) != 1:
+        return False
+    if maker.is_op("Add", "Mul"):
+        return maker.op_type in op_types and _joins_before(maker)
+    return maker.is_op(*op_types)
 
 
 def _border_ns(node: Node, elements: Elements, target: Target) -> float:
@@ -133,10 +178,17 @@ def _weight(node: Node) -> tuple[int, ...] | None:
     value = node.input(1)
     while value is not None and value.constant is None:
         maker = value.producer
-        if maker is None or not maker.is_op("DequantizeLinear", "Mul", "Cast"):
+        if maker is None or not (maker.is_op("DequantizeLinear") or _is_folded(maker)):
             return None
+        if not maker.is_op("DequantizeLinear", "Mul", "Cast"):
+            return _known_shape(value)
         value = maker.input(0)
     return None if value is None or value.constant is None else value.constant.shape
+
+
+def _known_shape(value: Value) -> tuple[int, ...] | None:
+    shape = value.shape
+    return None if shape is None else tuple(d if isinstance(d, int) else 0 for d in shape)
 
 
 def _rows(node: Node, size: float) -> float:

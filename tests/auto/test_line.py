@@ -46,6 +46,26 @@ def test_the_edge_is_found_in_few_trials(edge: float) -> None:
     assert edge <= (best.chain.steps[0].level or 0) < 1.08 * edge
 
 
+def test_searches_under_different_limits_come_by_the_same_levels() -> None:
+    strict, lax = (
+        walked(line_of(CHANNELS), lambda x, edge=edge: (edge / x) ** 4) for edge in (0.44, 0.37)
+    )
+    assert CHANNELS.lever is not None
+    for level in (*strict, *lax):
+        assert CHANNELS.lever.near(level) == pytest.approx(level)
+    assert len({f"{level:.6f}" for level in (*strict, *lax)}) < len(strict) + len(lax) - 1
+    assert len(strict) == len(set(strict))
+
+
+def test_where_levels_make_the_same_model_steps_are_wide() -> None:
+    """Between 0.3 and 0.6 all levels make one model, which is hardly too lossy."""
+    line = line_of(CHANNELS, most=5)
+    walked(line, lambda x: 0.2 if x > 0.6 else 1.01 if x > 0.3 else 5.0)
+    best = line.best()
+    assert best is not None
+    assert 0.6 < (best.chain.steps[0].level or 0) < 0.7
+
+
 def test_an_upper_end_that_fails_sends_it_back() -> None:
     line = line_of(CHANNELS)
     levels = walked(line, lambda x: 1.2 if x < 0.7 else 0.9)

@@ -12,6 +12,7 @@ import pytest
 from ocompress import targets
 from ocompress.io import CacheFiles
 from ocompress.ir import Model, fingerprint
+from ocompress.ir.edit import set_weight
 from ocompress.lossy import LossyPass
 from ocompress.pipeline import PassManager, Pipeline, ProposalMemo, find
 from tests.build import InMemory
@@ -63,6 +64,52 @@ def test_what_was_proposed_serves_later_runs(
         node.name = f"{node.name}_"
     made(second, memo(tmp_path), renamed)  # parts of proposals are known by these names
     assert len(calls) == 2
+
+
+def test_levels_with_the_same_plan_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cls: Any = type(find("prune-channels")())
+    build, calls = cls.build, list[Any]()
+
+    def watched(*given: Any, **more: Any) -> Any:
+        calls.append(given)
+        return build(*given, **more)
+
+    fresh = [made(f"prune-channels{{max_macs={m}}}", ProposalMemo()) for m in (0.5, 0.501, 0.9)]
+    assert fresh[0] == fresh[1] != fresh[2]
+    monkeypatch.setattr(cls, "build", watched)
+    known = ProposalMemo()
+    manager = PassManager(target=targets.find("portable"), data=DATA, proposals=known)
+    first = manager.run(Pipeline.of([cls(max_macs=0.5)], fixed=True), ZOO["mlp"]()).model
+    for value in list(first.graph.initializers.values()):
+        assert value.data is not None
+        set_weight(value, np.zeros_like(value.data))  # whatever becomes of it
+    assert made("prune-channels{max_macs=0.501}", known) == fresh[1]
+    assert len(calls) == 1
+    assert made("prune-channels{max_macs=0.9}", known) == fresh[2]
+    assert len(calls) == 2
+
+
+def test_what_was_made_makes_room_for_what_comes() -> None:
+    known = ProposalMemo()
+    known.keep_made("a", 1, 300 << 20)
+    known.keep_made("b", 2, 100 << 20)
+    assert known.made("a") == 1
+    known.keep_made("c", 3, 200 << 20)
+    assert [known.made(key) for key in "abc"] == [1, None, 3]
+    known.keep_made("d", 4, 600 << 20)
+    assert [known.made(key) for key in "abcd"] == [None] * 4
+
+
+@pytest.mark.parametrize("text", ["prune-channels{max_macs=0.5}", "factorize{max_macs=0.5}"])
+def test_figures_for_people_can_be_left_out(text: str) -> None:
+    target, pipeline = targets.find("portable"), Pipeline.parse(text)
+    told, silent = (
+        PassManager(target=target, data=DATA, tells=tells).run(pipeline, ZOO["mlp"]())
+        for tells in (True, False)
+    )
+    assert fingerprint(told.model) == fingerprint(silent.model)
+    assert "error" in told.records[-1].details
+    assert "error" not in silent.records[-1].details
 
 
 def test_nodes_are_those_of_the_model_at_hand(tmp_path: Path) -> None:

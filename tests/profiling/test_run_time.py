@@ -40,6 +40,39 @@ def test_integers_are_faster_where_there_is_much_to_multiply() -> None:
     assert integers < run_ns(quantized, VNNI, None) < plain  # borders take time
 
 
+def test_what_is_computed_while_loading_takes_no_time() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 64])
+    wide = b.op("Mul", b.op("Neg", b.weight(64, 256)), b.const(np.float32(0.5)))
+    b.op("MatMul", x, wide, to="y")
+    b.output("y", ["n", 256])
+    plain = Builder()
+    plain.op("MatMul", plain.input("x", ["n", 64]), plain.weight(64, 256), to="y")
+    plain.output("y", ["n", 256])
+    assert run_ns(b.model(), VNNI, None) == run_ns(plain.model(), VNNI, None)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_joins_a_convolution_takes_no_time(residual: bool) -> None:
+    def net(*, joined: bool, read_twice: bool = False) -> Model:
+        b = Builder(seed=1)
+        x = b.input("x", ["n", 64, 16, 16])
+        y = b.op("Conv", x, b.weight(64, 64, 3, 3), pads=[1] * 4)
+        z = y
+        if joined:
+            z = b.op("Relu", b.op("Add", z, x) if residual else z)
+        b.op("Identity", z, to="y")
+        b.output("y", ["n", 64, 16, 16])
+        if read_twice:
+            b.op("Identity", y, to="z")
+            b.output("z", ["n", 64, 16, 16])
+        return b.model()
+
+    alone = run_ns(net(joined=False), VNNI, None)
+    assert run_ns(net(joined=True), VNNI, None) == alone
+    assert run_ns(net(joined=True, read_twice=True), VNNI, None) > alone
+
+
 @pytest.mark.parametrize("name", ["attention", "already_quantized", "if_bodies", "zero_nodes"])
 def test_any_model_has_a_time(name: str) -> None:
     assert 0 <= run_ns(ZOO[name](), VNNI, None) < 1e9
