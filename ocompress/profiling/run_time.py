@@ -60,7 +60,8 @@ def run_ns(
 def _node_ns(
     node: Node, work: int, elements: Elements, target: Target, *, as_integers: bool
 ) -> float:
-    if _is_folded(node) or _joins_before(node):
+    apart = as_integers and node.is_op("Add", "Mul")  # sums of integers are operators of their own
+    if _is_folded(node) or (not apart and _joins_before(node)):
         return 0.0
     if node.is_op("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         return _border_ns(node, elements, target)

@@ -47,9 +47,8 @@ def test_the_edge_is_found_in_few_trials(edge: float) -> None:
 
 
 def test_searches_under_different_limits_come_by_the_same_levels() -> None:
-    strict, lax = (
-        walked(line_of(CHANNELS), lambda x, edge=edge: (edge / x) ** 4) for edge in (0.44, 0.37)
-    )
+    strict = walked(line_of(CHANNELS), lambda x: (0.44 / x) ** 4)
+    lax = walked(line_of(CHANNELS), lambda x: (0.37 / x) ** 4)
     assert CHANNELS.lever is not None
     for level in (*strict, *lax):
         assert CHANNELS.lever.near(level) == pytest.approx(level)

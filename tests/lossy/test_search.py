@@ -64,6 +64,7 @@ class Judge:
     """A context with guards that go by a share."""
 
     source = "cut-shares"
+    proposals = None
 
     def __init__(self, **rules: Callable[[float], Verdict]) -> None:
         named = {name.replace("_", "-"): rule for name, rule in rules.items()}
