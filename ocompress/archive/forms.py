@@ -21,7 +21,7 @@ from ocompress.archive.codes import (
 )
 from ocompress.archive.cosines import find_cosines
 from ocompress.archive.decoding import unsigned
-from ocompress.archive.grids import Grid, find_grid
+from ocompress.archive.grids import Grid, find_grid, refined
 from ocompress.archive.nodes import CodecNode
 from ocompress.coding.octets import MIXED, PLAIN
 
@@ -150,7 +150,7 @@ def _grids(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     for rows_each, columns_each in _partitions(matrix, plan):
         grid = find_grid(matrix, rows_each, columns_each)
         if grid is not None:
-            yield from _gridded(grid, plan)
+            yield from _gridded(refined(grid, matrix) or grid, plan)
             return
 
 

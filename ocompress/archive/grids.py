@@ -55,6 +55,31 @@ def find_grid(matrix: np.ndarray, rows_each: int, columns_each: int) -> Grid | N
     return grid if _holds(grid, matrix) else None
 
 
+def refined(grid: Grid, matrix: np.ndarray) -> Grid | None:
+    """Return a grid of one scale with a scale for each row or each column, if levels have divisors.
+
+    Scales of few bits are multiples of one number, so that one grid holds all, at levels that are
+    larger than need be.
+
+    Args:
+        grid: The grid.
+        matrix: What it gives back.
+    """
+    if grid.scales.size != 1 or min(matrix.shape) <= 1:
+        return None
+    for axis, rows_each, columns_each in ((0, len(matrix), 1), (1, 1, matrix.shape[1])):
+        common = np.gcd.reduce(grid.levels, axis=axis)
+        if np.count_nonzero(common > 1) <= common.size // 2:
+            continue
+        divisors = np.maximum(common, 1)
+        levels = grid.levels // np.expand_dims(divisors, axis)
+        scales = _narrowed(float(grid.scales[0]) * divisors)
+        found = Grid(scales, levels.astype(np.int32), rows_each, columns_each)
+        if _holds(found, matrix):
+            return found
+    return None
+
+
 def values_of(grid: Grid, shape: tuple[int, ...]) -> np.ndarray:
     """Return the float32 values that a grid stands for."""
     down = -(-shape[0] // grid.rows_each)

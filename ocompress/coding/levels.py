@@ -45,6 +45,11 @@ class LevelRates:
         """Return those of some inputs, given as indices (inputs,)."""
         return replace(self, zero=self.zero[:, inputs], other=self.other[:, inputs])
 
+    def of_outputs(self, outputs: np.ndarray) -> LevelRates:
+        """Return those of some outputs, given as indices (outputs,)."""
+        zero, other = self.zero[:, :, outputs], self.other[:, :, outputs]
+        return replace(self, zero=zero, other=other)
+
     def bits(self, levels: np.ndarray) -> np.ndarray:
         """Return the bits of each level, of the shape that was looked at."""
         size = np.abs(levels)

@@ -10,16 +10,21 @@ import numpy as np
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.second_moments import Dealer
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
 
 DRAWS = 2048
 """Random scalars over all samples, at least."""
+_WORK = 6e11
+"""Multiplications that are spent on finding gradients, about, where that is not one draw."""
 SAMPLES = 4096
 _FEW_SAMPLES, _FEW_OUTPUTS = 1024, 1024
 """Samples and outputs up to which two parts of the samples are told apart: of more samples, both
 parts say about the same, and of more outputs, two arrays would take much memory."""
+_BACKWARD = 3
+"""Work of finding gradients, relative to that of the outputs."""
 _PARTS = 2
 MOST_OUTPUTS = 4608
 """Outputs up to which pairs are looked at."""
@@ -153,6 +158,13 @@ def _remembered(
     return {name: entry for name, entry in known.items() if entry}
 
 
+def _draws(model: Model, samples: int, ctx: Context) -> int:
+    """Return how many random scalars each sample gets."""
+    work = _BACKWARD * sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
+    affordable = int(_WORK / max(work * samples, 1.0))
+    return max(1, min(DRAWS // max(samples, 1), affordable))
+
+
 def _sweep(
     model: Model, by_name: Mapping[str, Site], ctx: Context
 ) -> dict[str, tuple[np.ndarray, ...]] | None:
@@ -160,7 +172,7 @@ def _sweep(
     counts: dict[str, int] = {}
     rng = np.random.default_rng(ctx.seed)
     few = ctx.data.take(SAMPLES)
-    draws = max(1, DRAWS // max(few.samples, 1))
+    draws = _draws(model, few.samples, ctx)
     parted = {
         name: _Parts(draws)
         for name, site in by_name.items()

@@ -94,7 +94,11 @@ class View:
     @property
     def hessian(self) -> np.ndarray:
         """What an error does at the outputs, (groups, inputs, inputs): biases make up for means."""
-        return self.sums.xx if self._biased else self.sums.about_zero().xx
+        return self.hessian_of(self.sums)
+
+    def hessian_of(self, sums: Regression) -> np.ndarray:
+        """Return what an error does at the outputs by sums over some of the samples."""
+        return sums.xx if self._biased else sums.about_zero().xx
 
     def shift(self, off: np.ndarray) -> np.ndarray | None:
         """Return what an error of the weight's shape adds to the mean of each output channel.

@@ -94,7 +94,8 @@ def _job(part: str, move: Rounding, nodes: Sequence[Node], made: dict[str, Level
         bits = _store(sites, fitted, move)
         return None if bits is None else replace(row, bits=row.bits + bits)
 
-    return fitting(part, move, nodes, made, move.priced.curvature, solve, write)
+    priced = move.priced
+    return fitting(part, move, nodes, made, priced.curvature, solve, write, priced.ridge)
 
 
 def _store(sites: Sequence[Site], fitted: Fit, move: Rounding) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,12 @@ class RoundingProblem(LayerProblem):
 
 
 def descend(
-    problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, sweeps: int = _SWEEPS
+    problem: RoundingProblem,
+    levels: np.ndarray,
+    step: np.ndarray,
+    sweeps: int = _SWEEPS,
+    *,
+    at_once: bool = False,
 ) -> None:
     """Move every level in turn to where error and bits are least, until they are still.
 
@@ -39,26 +45,25 @@ def descend(
         levels: Changed in place.
         step: One number.
         sweeps: How often, at most.
+        at_once: Whether many levels of an input may move at once, see `sweep`.
     """
     for _ in range(sweeps):
-        if _sweep(problem, levels, step, LevelRates.of(levels)) <= _STILL * levels.size:
+        rates = LevelRates.of(levels)
+        row_of = _rows(problem, levels, rates)
+        if sweep(problem, levels, float(step), row_of, at_once=at_once) <= _STILL * levels.size:
             break
 
 
-def _sweep(
-    problem: RoundingProblem, levels: np.ndarray, step: np.ndarray, rates: LevelRates
-) -> int:
-    """Move every level to where error and bits together are least, the others as they are.
-
-    Returns:
-        How many levels moved.
-    """
+def _rows(
+    problem: RoundingProblem, levels: np.ndarray, rates: LevelRates
+) -> Callable[[int, np.ndarray, np.ndarray], _Row]:
+    """Return what makes the row of an input."""
 
     def row(at: int, slope: np.ndarray, bend: np.ndarray) -> _Row:
         own = rates.at(slice(at, at + 1))
         return _Row(levels[:, at], slope, bend, problem.free[:, at], own, problem.price)
 
-    return sweep(problem, levels, float(step), row)
+    return row
 
 
 @dataclass

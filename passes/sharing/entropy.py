@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ocompress.errors import OptionError
 from ocompress.io import pack_model, save_model
@@ -16,7 +18,7 @@ from passes import order
 from passes.sharing import rows
 from passes.sharing.building import BuiltLevels, build
 from passes.sharing.offers import Prices
-from passes.sharing.pricing import priced
+from passes.sharing.pricing import Priced, priced, priced_for_many
 from passes.sharing.walking import collected, finish
 
 _DEFAULT_BITS = 4.0
@@ -37,8 +39,10 @@ class Entropy(LossyPass):
     what is left is fitted to the outputs of the original's layer, on what the rounded layers
     before it now make, and rounded in parts, the rest making up for each. At last level after
     level goes where error plus price of the bits are least, given all others, with rates that
-    follow. Without data the nearest level, the one before it or zero is taken, by squared error
-    relative to the power of the output channel, which gets a step of its own.
+    follow. From 2 bits a weight on, errors are passed on weight by weight instead, to inputs and
+    outputs to come (GPTQ), and groups have steps of their own. Without data the nearest level, the
+    one before it or zero is taken, by squared error relative to the power of the output channel,
+    which gets a step of its own.
 
     Weights over pictures, behind a Flatten or of kernels, of 8 x 8 places and more, may be sums of
     cosines, as in JPEG: their coefficients are rounded then, if that takes less. They are whole
@@ -131,7 +135,7 @@ class Entropy(LossyPass):
         data = ctx if seen else None
         return Prices(
             found,
-            priced(model, found, ctx, seen=seen),
+            partial(_priced, model, found, ctx, seen),
             lambda plan: build(model, plan, data),
             _archived,
             waves=self.cosines and all(p.keeps_weights for p in ctx.following),
@@ -156,6 +160,13 @@ class Entropy(LossyPass):
         """Say of each weight what became of it, and change the model."""
         details = rows.details(model, proposal, chosen, ctx)
         return finish(model, proposal.weights, proposal, chosen, ctx, details, "weights rounded")
+
+
+def _priced(
+    model: Model, weights: Sequence[LayerWeight], ctx: Context, seen: bool, many: bool
+) -> dict[int, Priced]:
+    """Return what errors of weights cost, given whether bits of a weight are many."""
+    return (priced_for_many if many else priced)(model, weights, ctx, seen=seen)
 
 
 def _archived(model: Model) -> int:

@@ -37,6 +37,7 @@ def fitting(
     curvature: np.ndarray,
     solve: Solve[R],
     write: Write[R] = _plainly,
+    ridge: float | None = None,
 ) -> Job:
     """Return the job that fits a layer and gives its weight another form.
 
@@ -48,6 +49,7 @@ def fitting(
         curvature: What errors of the layer's outputs cost.
         solve: Finds the weight.
         write: Writes it.
+        ridge: Of what errors cost, see `layer_problem`.
     """
     value = nodes[0].inputs[edit.index]
     assert value is not None
@@ -60,7 +62,8 @@ def fitting(
             return None
         if bias_place(sites[0]) is None:
             whole = whole.about_zero()
-        matrix, row = solve(layer_problem(sites[0], original, fit, whole, curvature), sites[0])
+        layer = layer_problem(sites[0], original, fit, whole, curvature, ridge)
+        matrix, row = solve(layer, sites[0])
         if not np.isfinite(matrix).all():
             return None
         bias = whole.bias(matrix)

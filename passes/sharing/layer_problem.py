@@ -17,7 +17,14 @@ from ocompress.lossy.least_squares import Fit, conjugate_gradients
 _DAMPING = 0.1
 """Largest ridge, relative to the mean variance of the inputs: more would charge errors of rounding
 for what inputs hardly do."""
+_LEAST_LEVEL = 0.1
+"""Variance of a group's inputs, relative to that of all groups, below which the ridge gets no
+smaller: what hardly varied in the samples at hand may vary in others."""
 _MOST_MOVES = 64
+_PARTS = 4
+"""Parts of the outputs of a row of which each moves at once."""
+_BLOCK = 64
+"""Inputs whose slopes are found at once: one product of matrices for them all."""
 _FIRST_ROUNDS, _ROUNDS, _TOLERANCE = 60, 8, 1e-3
 """Of conjugate gradients, for all weights and for what is left of them."""
 
@@ -65,7 +72,12 @@ class Row(Protocol):
 
 
 def layer_problem(
-    site: Site, original: np.ndarray, fit: Fit, sums: Regression, curvature: np.ndarray
+    site: Site,
+    original: np.ndarray,
+    fit: Fit,
+    sums: Regression,
+    curvature: np.ndarray,
+    ridge: float | None = None,
 ) -> LayerProblem:
     """Return what is to be approximated: the best weight for what the layer reads now.
 
@@ -75,30 +87,48 @@ def layer_problem(
         fit: What fitting it found.
         sums: What it reads, and what it should make.
         curvature: What errors of its outputs cost.
+        ridge: Of H, relative to the mean variance of the inputs; None for the one that proved
+            itself in fitting, or a small one.
     """
     start = site.matrix(original.astype(np.float64))
     products = sums.shrunk().xx
-    hessian = damped(products, fit.damping)
-    ridge = hessian[:, 0, 0] - products[:, 0, 0]
-    # what the samples do not tell about is to stay as it is
-    told = 1 - sums.shares[:, None, None]
-    wanted = told * sums.xy + (hessian - told * sums.xx) @ start
-    target = np.linalg.solve(hessian, wanted)
+    hessian = damped(products, ridge or min(_DAMPING, fit.damping or _DAMPING))
+    added = hessian[:, 0, 0] - products[:, 0, 0]
+    if ridge is None:
+        # what the samples do not tell about is to stay as it is
+        told = 1 - sums.shares[:, None, None]
+        wanted = told * sums.xy + (hessian - told * sums.xx) @ start
+        target = np.linalg.solve(hessian, wanted)
+    else:
+        target = _proven(start, fit, sums)
     precision = precision_of(original)
-    return LayerProblem(target, hessian, curvature, start != 0, precision, ridge, sums.count)
+    return LayerProblem(target, hessian, curvature, start != 0, precision, added, sums.count)
 
 
-def damped(hessian: np.ndarray, ridge: float | None = None) -> np.ndarray:
+def _proven(start: np.ndarray, fit: Fit, sums: Regression) -> np.ndarray:
+    """Return the best weight for what the layer reads now, as far as samples left out agree."""
+    if fit.damping is None:
+        return start
+    told = 1 - sums.shares[:, None, None]
+    hessian = sums.shrunk().xx
+    diagonal = np.einsum("gii->gi", hessian)
+    diagonal += np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30) * fit.damping
+    found: np.ndarray = start + np.linalg.solve(hessian, told * (sums.xy - sums.xx @ start))
+    return found
+
+
+def damped(hessian: np.ndarray, ridge: float = _DAMPING) -> np.ndarray:
     """Return products of inputs with a ridge, relative to their mean variance.
 
     Args:
         hessian: (groups, inputs, inputs).
-        ridge: One that proved itself; larger ones than are good for rounding are not taken.
+        ridge: The ridge.
     """
     found = hessian.copy()
     diagonal = np.einsum("gii->gi", found)
-    level = np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30)
-    diagonal += level * min(_DAMPING, ridge or _DAMPING)
+    level = diagonal.mean(axis=1, keepdims=True)
+    level = np.maximum(level, max(_LEAST_LEVEL * float(level.mean()), 1e-30))
+    diagonal += level * ridge
     return found
 
 
@@ -167,6 +197,8 @@ def sweep(
     values: np.ndarray,
     unit: float,
     row_of: Callable[[int, np.ndarray, np.ndarray], Row],
+    *,
+    at_once: bool = False,
 ) -> int:
     """Move every value to where its row says that it is best, the others as they are.
 
@@ -175,6 +207,8 @@ def sweep(
         values: (groups, inputs, outputs), in units; changed in place.
         unit: What weights are multiples of.
         row_of: Makes the row of an input, of views of `values`, given slope and bend.
+        at_once: Whether many values of an input may move before those that make up for them do:
+            much faster where outputs and moves are many.
 
     Returns:
         How many values moved.
@@ -182,31 +216,70 @@ def sweep(
     off = values * unit - problem.target
     single = alone(problem.curvature)
     moved = 0
-    for at in range(values.shape[1]):
-        slope = across(problem.hessian[:, at : at + 1] @ off, problem.curvature)[:, 0]
-        bend = problem.hessian[:, at, at, None] * single * unit**2
-        row = row_of(at, slope * unit, bend)
-        before = row.values.copy()
-        if problem.curvature.ndim == 2:
-            row.values[...] = row.best()[0]
-        else:
-            _one_by_one(row, problem, at, unit)
-        changed = row.values != before
-        if changed.any():
-            moved += int(changed.sum())
-            off[:, at] = row.values * unit - problem.target[:, at]
+    for start in range(0, values.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        # slopes of a block at once; what moves within it is added as it moves
+        slopes = across(problem.hessian[:, block] @ off, problem.curvature)
+        for at in range(start, start + slopes.shape[1]):
+            bend = problem.hessian[:, at, at, None] * single * unit**2
+            row = row_of(at, slopes[:, at - start] * unit, bend)
+            before = row.values.copy()
+            if problem.curvature.ndim == 2:
+                row.values[...] = row.best()[0]
+                seen = (row.values - before) * problem.curvature
+            else:
+                move = _part_by_part if at_once else _one_by_one
+                seen = move(row, problem, at, unit)
+            changed = row.values != before
+            if changed.any():
+                moved += int(changed.sum())
+                off[:, at] = row.values * unit - problem.target[:, at]
+                shared = problem.hessian[:, block, at, None]
+                slopes += shared * (unit * seen)[:, None]
     return moved
 
 
-def _one_by_one(row: Row, problem: LayerProblem, at: int, unit: float) -> None:
-    """Move values of one input that make up for one another, the one that gains most first."""
+def _one_by_one(row: Row, problem: LayerProblem, at: int, unit: float) -> np.ndarray:
+    """Move values of one input that make up for one another, the one that gains most first.
+
+    Returns:
+        All moves together times the curvature, (groups, outputs).
+    """
     groups = np.arange(len(row.values))
     scale = problem.hessian[:, at, at] * unit**2
+    seen = np.zeros_like(row.slope)
     for _ in range(_MOST_MOVES):
         found, gain = row.best()
         most = gain.argmin(axis=1)
         by = found[groups, most] - row.values[groups, most]
         if not by.any():
-            return
+            break
         row.values[groups, most] += by
-        row.slope = row.slope + (scale * by)[:, None] * problem.curvature[groups, most]
+        turned = by[:, None] * problem.curvature[groups, most]
+        seen += turned
+        row.slope = row.slope + scale[:, None] * turned
+    return seen
+
+
+def _part_by_part(row: Row, problem: LayerProblem, at: int, unit: float) -> np.ndarray:
+    """Move values of one input that make up for one another, those of a part of outputs at once.
+
+    Returns:
+        All moves together times the curvature, (groups, outputs).
+    """
+    scale = problem.hessian[:, at, at] * unit**2
+    single = alone(problem.curvature)
+    seen = np.zeros_like(row.slope)
+    for part in range(_PARTS):
+        found, gain = row.best()
+        own = np.arange(row.values.shape[1]) % _PARTS == part
+        by = np.where(own, found - row.values, 0)
+        moved = np.flatnonzero(by.any(axis=0))
+        turned = (by[:, None, moved] @ problem.curvature[:, moved])[:, 0]
+        together = scale * (by * (turned - by * single)).sum(axis=1)
+        worse = together + gain[:, own].sum(axis=1) > 0
+        by[worse] = turned[worse] = 0
+        row.values += by
+        seen += turned
+        row.slope = row.slope + scale[:, None] * turned
+    return seen

@@ -13,9 +13,10 @@ from ocompress.ir import Model, edit
 from ocompress.lossy.engine import Plan, Proposal, Reason
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.planning import Move
+from passes.sharing.forecasts import Outlook
 from passes.sharing.layer_problem import precision_of
 from passes.sharing.pricing import Priced, flat, place, unflat
-from passes.sharing.rounding import ZERO_BITS, plain, step_for
+from passes.sharing.rounding import ZERO_BITS, plain
 from passes.sharing.walking import read_by
 
 if TYPE_CHECKING:
@@ -24,17 +25,13 @@ if TYPE_CHECKING:
 _COARSEST, _FINEST = 0.002, 0.4
 """Parts of the bits of float32 between which the search looks."""
 _FLOAT_BITS = 32
-_LEVEL_COST = 6.0
-"""What rounding a weight that is left costs, in prices of a bit, about."""
-_SHAPE_BITS = 2.05
-"""Bits of a number from a normal distribution, rounded to a step of its deviation."""
-_TIMES = 4.0
-"""Squared step, in that of many bits, about."""
-_HALVINGS = 40
 _CORRECTIONS, _NEAR = 5, 0.02
 """How often a forecast of the bits is corrected, and how near is near enough."""
 _AIM, _ARCHIVES = 0.98, 8
 """Part of a size that is aimed at, and how many archives are made to come near it."""
+_MANY_BITS = 2.0
+"""Bits of a weight from which on most are not zero, so that the order in which weights would go
+tells nothing."""
 _MANY = 256
 """Prices that are remembered."""
 
@@ -106,7 +103,7 @@ class Prices(Proposal):
     def __init__(
         self,
         weights: Sequence[LayerWeight],
-        priced: dict[int, Priced],
+        priced: Callable[[bool], Mapping[int, Priced]],
         build: Callable[[Plan], BuiltLevels],
         archived: Callable[[Model], int],
         *,
@@ -116,20 +113,17 @@ class Prices(Proposal):
 
         Args:
             weights: Those that may be rounded.
-            priced: What errors cost, by id of a weight's value.
+            priced: Returns what errors cost, by id of a weight's value, given whether bits of a
+                weight are many.
             build: Builds the model of a plan.
             archived: Returns the bytes of a model's archive.
             waves: Whether weights may be sums of cosines.
         """
         super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
-        self.weights, self.priced, self._waves = weights, priced, waves
+        self.weights, self._waves = weights, waves
         self._build, self._archived = build, archived
         self._last: tuple[Plan, BuiltLevels] | None = None
-        self._forecasts = {
-            w.name: Forecast(w.array, p.costs)
-            for w in weights
-            if (p := priced[id(w.value)]).costs.any()
-        }
+        self._outlook = lru_cache(2)(lambda many: Outlook(weights, priced(many), many=many))
         self.plan = lru_cache(_MANY)(self._plan)
 
     @property
@@ -139,25 +133,27 @@ class Prices(Proposal):
 
     def leaving(self, share: float) -> Plan:
         """Return the rounding at a share of the way from the coarsest to the finest."""
-        part = _COARSEST * (_FINEST / _COARSEST) ** share
-        return self.plan(self.price_of(part * _FLOAT_BITS))
+        bits = _COARSEST * (_FINEST / _COARSEST) ** share * _FLOAT_BITS
+        outlook = self._outlook(bits >= _MANY_BITS)
+        return self.plan(outlook, outlook.price_of(bits))
 
     def taking(self, bits: float) -> Plan:
         """Return the rounding at which weights take so many bits in the mean.
 
         What is forecast is built, and corrected by what that takes.
         """
+        outlook = self._outlook(bits >= _MANY_BITS)
         taken: dict[float, float] = {}
         wanted = bits
         for _ in range(_CORRECTIONS):
-            plan = self.plan(self.price_of(wanted))
+            plan = self.plan(outlook, outlook.price_of(wanted))
             made = self._built(plan).bits / max(self.elements, 1) if plan else bits
             taken[wanted] = made
             if abs(made - bits) <= _NEAR * bits:
                 return plan
             wanted = min(max(_next(taken, bits), bits / 8), bits * 8)
         nearest = min(taken, key=lambda w: abs(taken[w] - bits))
-        return self.plan(self.price_of(nearest))
+        return self.plan(outlook, outlook.price_of(nearest))
 
     def known(self, plan: Plan) -> BuiltLevels | None:
         """Return the model of a plan if it is the last that was built."""
@@ -182,8 +178,9 @@ class Prices(Proposal):
         sizes: dict[float, int] = {}
         best: tuple[int, Plan] = (0, {})
         wanted = _AIM * 8 * most / max(self.elements, 1)
+        outlook = self._outlook(wanted >= _MANY_BITS)
         for _ in range(_ARCHIVES):
-            plan = self.plan(self.price_of(wanted))
+            plan = self.plan(outlook, outlook.price_of(wanted))
             size = sizes[wanted] = self._archived(self._built(plan).model)
             if best[0] < size <= most:
                 best = size, plan
@@ -195,24 +192,15 @@ class Prices(Proposal):
             self.reasons |= dict.fromkeys(self.layers, Reason("too-large", why))
         return best[1]
 
-    def price_of(self, bits: float) -> float:
-        """Return about the price at which weights take so many bits in the mean."""
-        low, high = -200.0, 100.0  # in powers of two
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            many = sum(f.bits(2.0**middle) for f in self._forecasts.values())
-            low, high = (middle, high) if many > bits * self.elements else (low, middle)
-        return float(2.0**high)
-
-    def _plan(self, price: float) -> Plan:
+    def _plan(self, outlook: Outlook, price: float) -> Plan:
         """Return the moves at a price of a bit."""
         found = {}
         for weight in self.weights:
-            forecast = self._forecasts.get(weight.name)
+            forecast = outlook.forecasts.get(weight.name)
             if forecast is None or not weight.array.any():
                 continue
             readers = tuple(n.label for n in weight.nodes)
-            of = self.priced[id(weight.value)]
+            of = outlook.priced[id(weight.value)]
             own = Rounding(readers, place(weight), price, of, self._waves)
             size = round(forecast.bits(price) / 8)
             what = f"about {8 * size / weight.array.size:.2g} bits a weight"
@@ -230,45 +218,3 @@ def _next(sizes: Mapping[float, float], wanted: float) -> float:
         return float(below[0] * (above[0] / below[0]) ** min(max(part, 0.05), 0.95))
     bits, size = below or above or (1.0, 1)
     return float(bits * min(max(wanted / size, 1 / 8), 8))
-
-
-class Forecast:
-    """About what rounding a weight costs and saves, at any price of a bit."""
-
-    def __init__(self, weight: np.ndarray, costs: np.ndarray) -> None:
-        """Sort the weights by what they cost.
-
-        Args:
-            weight: The weight.
-            costs: What losing each element costs, of its shape.
-        """
-        squares = np.square(weight.reshape(-1).astype(np.float64))
-        each = costs.reshape(-1).astype(np.float64)
-        order = np.argsort(each)
-        self._costs = each[order]
-        self._lost = np.concatenate([[0.0], np.cumsum(self._costs)])
-        self._power = np.concatenate([[0.0], np.cumsum(squares[order])])
-        alive = squares > 0
-        level = float(np.median(each[alive] / squares[alive])) if alive.any() else 1.0
-        self._step = _TIMES * step_for(1.0, level) ** 2
-
-    def bits(self, price: float) -> float:
-        """Return about how many bits the weight takes."""
-        gone, count = self._gone(price), len(self._costs)
-        left = count - gone
-        if not left:
-            return 0.0
-        share = min(max(left / count, 1e-12), 1 - 1e-12)
-        where = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
-        power = (self._power[-1] - self._power[gone]) / left
-        size = 0.5 * np.log2(max(power, 1e-300) / max(self._step * price, 1e-300)) + _SHAPE_BITS
-        return float(count * where + left * max(size, 1.4))
-
-    def error(self, price: float) -> float:
-        """Return about what rounding costs at the model's outputs."""
-        gone = self._gone(price)
-        left = (len(self._costs) - gone) * _LEVEL_COST * price
-        return float(self._lost[gone] + min(left, self._lost[-1] - self._lost[gone]))
-
-    def _gone(self, price: float) -> int:
-        return int(np.searchsorted(self._costs, price * ZERO_BITS, side="right"))

@@ -16,13 +16,16 @@ ZERO_BITS = 6.5
 _STEP = 6 / np.log(2)
 """Squared step times what an error costs, in prices of a bit, where bits are many: an error costs
 as much as the bits that a finer step takes."""
-_FINEST, _COARSEST = 1.4, 5.0
+FINEST, _COARSEST = 1.4, 5.0
 """By how much steps are larger where no level and where nearly every one is zero. Error and bits
 together would be less with finer steps by some per cent, on the samples that weights are fitted
 to; on others, coarse ones are better (measured on LeNet-300-100 from 1 to 8)."""
 _BLOCKS = 8
 """Parts in which inputs are rounded, the others making up for each in turn."""
 _DAMPING = 1e-9
+STEP_BITS = 12
+_BY_OUTPUT = 2
+"""Axes of steps by output."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Rounded:
 
     Attributes:
         levels: Whole numbers, (groups, inputs, outputs).
-        step: What levels are multiples of: one number, or one for each output, (groups, outputs).
+        step: What levels are multiples of: one number, one for each output, (groups, outputs), or
+            one for each group, (groups, 1, 1).
         error: What the layer costs at the model's outputs.
     """
 
@@ -48,10 +52,10 @@ class Rounded:
 
 def along(step: np.ndarray) -> np.ndarray:
     """Shape a step so that it multiplies levels."""
-    return step if step.ndim == 0 else np.asarray(step[:, None])
+    return np.asarray(step[:, None]) if step.ndim == _BY_OUTPUT else step
 
 
-def short(step: np.ndarray, largest: float, precision: int) -> np.ndarray:
+def short(step: np.ndarray, largest: float, precision: int, most: int = STEP_BITS) -> np.ndarray:
     """Round a step to so few bits that its multiples are numbers of a float type, exactly.
 
     Whoever looks at the weight then finds step and levels by division.
@@ -60,14 +64,12 @@ def short(step: np.ndarray, largest: float, precision: int) -> np.ndarray:
         step: Positive numbers.
         largest: About the largest multiple.
         precision: Bits of a number of the type, the leading one included.
+        most: Bits that a step may have.
     """
-    bits = min(max(precision - int(np.ceil(np.log2(largest + 2))), 1), _STEP_BITS)
+    bits = min(max(precision - int(np.ceil(np.log2(largest + 2))), 1), most)
     mantissa, exponent = np.frexp(step)
     found: np.ndarray = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
     return found
-
-
-_STEP_BITS = 12
 
 
 def solve(problem: RoundingProblem) -> Rounded:
@@ -88,12 +90,12 @@ def solve(problem: RoundingProblem) -> Rounded:
     level = float(cost[problem.mask].mean() if problem.mask.any() else cost.mean())
     most = float(np.abs(problem.target * problem.mask).max(initial=0.0))
     dense = float(problem.mask.mean())
-    times = _COARSEST ** (1 - dense) * _FINEST**dense
+    times = _COARSEST ** (1 - dense) * FINEST**dense
     exact = max(times * step_for(problem.price, level), most / LARGEST, 1e-30)
     step = short(np.asarray(exact), most / exact, problem.precision)
     levels = _in_parts(problem, order, cost, step)
     descend(problem, levels, step)
-    fitted = _fitted(problem, levels, step)
+    fitted = fitted_step(problem, levels, step)
     step = short(fitted, float(np.abs(levels).max(initial=0.0)), problem.precision)
     descend(problem, levels, step, 1)
     return Rounded(levels, step, error_of(problem, levels * step))
@@ -128,7 +130,7 @@ def plain(weight: np.ndarray, cost: np.ndarray, price: float, precision: int) ->
     step = short(np.asarray(exact), most / exact, precision) * scales
     levels = np.rint(weight / step[:, None])
     for _ in range(2):
-        levels = _nearest(weight, step[:, None], cost[:, None], LevelRates.of(levels), price)
+        levels = nearest(weight, step[:, None], cost[:, None], LevelRates.of(levels), price)
     error = float((cost[:, None] * np.square(levels * step[:, None] - weight)).sum())
     return Rounded(levels, step, error)
 
@@ -157,7 +159,7 @@ def _variances(problem: RoundingProblem, order: np.ndarray) -> np.ndarray:
     return found
 
 
-def _nearest(
+def nearest(
     wanted: np.ndarray, step: np.ndarray, cost: np.ndarray, rates: LevelRates, price: float
 ) -> np.ndarray:
     """Return the level next to each number, the one before it, or zero: what costs least."""
@@ -181,7 +183,7 @@ def _in_parts(
         if not rates:
             rates.append(LevelRates.of(np.rint(matrix / step)))
         near = (matrix[:, taken], step, cost[:, taken], rates[0].at(taken), problem.price)
-        levels[:, taken] = _nearest(*near) * problem.mask[:, taken]
+        levels[:, taken] = nearest(*near) * problem.mask[:, taken]
         found: np.ndarray = levels[:, taken] * step
         return found
 
@@ -189,8 +191,8 @@ def _in_parts(
     return levels
 
 
-def _fitted(problem: RoundingProblem, levels: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Return the step with the least error of given levels."""
+def fitted_step(problem: RoundingProblem, levels: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the step with the least error of given levels, or the one given."""
     seen = across(problem.hessian @ levels, problem.curvature)
     power, wanted = float((seen * levels).sum()), float((seen * problem.target).sum())
     return np.asarray(wanted / power if power > 0 and wanted > 0 else step)

@@ -18,6 +18,7 @@ from ocompress.coding import level_bits
 from ocompress.lossy.fisher import alone
 from passes.factorization.rewriting import flattens
 from passes.sharing.descent import RoundingProblem
+from passes.sharing.fine_rounding import is_fine, solve_fine
 from passes.sharing.layer_problem import cost_of
 from passes.sharing.rounding import ZERO_BITS, Rounded, solve
 
@@ -86,12 +87,12 @@ def solve_best(problem: RoundingProblem, site: Site | None) -> tuple[Rounded, np
     Returns:
         What came of it, and the weight, (groups, inputs, outputs).
     """
-    plain = solve(problem)
+    plain = _solve(problem)
     waves = None if site is None else _promising(problem, site)
     if site is None or waves is None:
         return plain, plain.matrix
     posed = _posed(problem, waves)
-    found = solve(posed)
+    found = _solve(posed)
     matrix = found.levels * 0.0 if found.step.ndim else waves.values(found.levels) * found.step
     single = matrix.astype(site.layer.weight.dtype).astype(np.float64)
     if not (single == matrix).all():
@@ -103,6 +104,10 @@ def solve_best(problem: RoundingProblem, site: Site | None) -> tuple[Rounded, np
     if found.error >= before + saved:
         return plain, plain.matrix
     return found, matrix + 0.0
+
+
+def _solve(problem: RoundingProblem) -> Rounded:
+    return solve_fine(problem) if is_fine(problem) else solve(problem)
 
 
 def _posed(problem: RoundingProblem, waves: Waves) -> RoundingProblem:

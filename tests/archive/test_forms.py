@@ -81,3 +81,18 @@ def test_words_with_a_scale_for_each_output_are_found(turned: bool) -> None:
     assert node.codec == GRID
     assert decode(node).tobytes() == weight.tobytes()
     assert length(node) < 48 * 12 * 5 / 8 + 32 * 8 + 48 * 3 + 200
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_scales_of_few_bits_are_told_apart(turned: bool) -> None:
+    rng = np.random.default_rng(4)
+    levels, scales = rng.integers(-9, 10, (40, 30)), rng.integers(16, 64, (40, 1)) / 1024
+    weight = (levels * scales + 0.0).astype(np.float32)
+    weight = np.ascontiguousarray(weight.T) if turned else weight
+    one = find_grid(weight, *weight.shape)
+    assert one is not None
+    assert np.abs(one.levels).max() > 16 * 9
+    node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=weight.shape[1]))
+    assert node.codec == GRID
+    assert decode(node).tobytes() == weight.tobytes()
+    assert length(node) < 40 * 30 * np.log2(19) / 8 * 1.1 + 40 * 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.linear_rows import Site, site_of
+from ocompress.analysis.work import one_sample, work_of
 from ocompress.lossy import fisher
 from ocompress.lossy.fisher import across, alone, curvature
 from passes.pruning.channel_costs import Reader
@@ -55,6 +56,17 @@ def test_more_draws_of_the_same_samples_mean_no_more(monkeypatch: pytest.MonkeyP
     assert traces[0]
     for name, once in traces[0].items():
         assert 0.5 < traces[1][name] / once < 2
+
+
+def test_large_models_get_fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    ctx = context(model)
+    often = fisher._draws(model, 96, ctx)
+    assert often == fisher.DRAWS // 96
+    work = sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
+    monkeypatch.setattr(fisher, "_WORK", 3.5 * 96 * 3 * work)
+    assert fisher._draws(model, 96, ctx) == 3
+    assert fisher._draws(model, 96 * 100, ctx) == 1
 
 
 def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:

@@ -12,13 +12,19 @@ import pytest
 from ocompress.archive.grids import find_grid
 from ocompress.errors import OptionError
 from ocompress.io import pack_model, save_model
-from ocompress.ir import Model
+from ocompress.ir import Model, onnx_api
+from ocompress.lossy.ablation import Change, Trial, tried
 from ocompress.lossy.engine import Plan
+from ocompress.lossy.layer_weights import Rules
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
+from passes.pruning import costs
 from passes.pruning.prune import Prune
 from passes.sharing import building
 from passes.sharing.building import BuiltLevels
 from passes.sharing.entropy import Entropy
+from passes.sharing.layer_problem import cost_of
+from passes.sharing.pricing import priced_for_many
+from passes.sharing.walking import collected
 from tests.build import Builder
 from tests.passes.pruning.on_data import Fake, context, error, run, weight_of
 from tests.passes.pruning.test_prune_with_data import net
@@ -201,3 +207,43 @@ def test_what_was_built_to_count_bits_is_not_built_again(monkeypatch: pytest.Mon
     model = net()
     Entropy(smallest=0, bits=1.5).run(model, context(model, data=False))
     assert len(set(built)) == len(built) > 1
+
+
+def test_the_order_of_zeros_is_found_only_where_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    measure = costs.measure
+
+    def watched(*given: Any) -> Any:
+        asked.append(True)
+        return measure(*given)
+
+    monkeypatch.setattr(costs, "measure", watched)
+    rounded(net(), bits=3.0)
+    assert not asked
+    rounded(net(), bits=1.0)
+    assert asked
+
+
+@pytest.mark.parametrize("samples", [4, 96])
+def test_prices_foretell_what_fine_roundings_do(samples: int) -> None:
+    model = net()
+    onnx_api.infer_types(model)
+    ctx = context(model, samples=samples)
+    rules = Rules(Entropy().op_types, (), False, True, 0)
+    weights = collected(model, rules, ctx)
+    found = priced_for_many(model, weights, ctx, seen=True)
+    views = {v.candidate.name: v for v in costs.Views(model, weights, ctx, "")}
+    trials = {}
+    for weight in weights:
+        view, own = views[weight.name], found[id(weight.value)]
+        step = np.abs(weight.array).max() / 11
+        off = np.rint(weight.array / step) * step - weight.array
+        foretold = cost_of(view.hessian, own.curvature, view.site.matrix(off))
+        change = Change(weight.nodes[0].label, 1, weight.array + off, view.shift(off))
+        trials[weight.name] = Trial([change], foretold)
+    times = tried(model, trials, context(model))
+    assert times.each.keys() == trials.keys()
+    assert all(0.3 < by < 3 for by in times.each.values())
+    assert samples > 4 or any(own.ridge is not None for own in found.values())

@@ -1,0 +1,174 @@
+"""Giving inputs of a layer values one after the other, what is left making up for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+_PARTS = 8
+"""Parts in which the outputs of an input get values, those that are left making up for each."""
+_BLOCK = 64
+"""Inputs whose errors are passed on together to those behind them."""
+
+Place = Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
+"""Given what numbers of some outputs (groups, n) should be, what a squared error of each costs, of
+which input they are and of which outputs, (n,), returns their values."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Outputs that get values at once.
+
+    Attributes:
+        outputs: Which.
+        rest: Those that get theirs later.
+        cost: What an error of each costs if the rest makes up for it, (groups, n).
+        passed: What the rest moves by for errors of these, (groups, n, rest).
+    """
+
+    outputs: np.ndarray
+    rest: np.ndarray
+    cost: np.ndarray
+    passed: np.ndarray
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """The order in which a layer's weights get values, and what errors do to those to come.
+
+    The error tr(G D^T H D) is least if errors of an input are passed on to the inputs to come by
+    the Cholesky factor of inverse H (Frantar et al., GPTQ, 2023), and so by that of G to outputs to
+    come: nothing is solved again after each.
+
+    Attributes:
+        order: Of inputs.
+        spread: Cholesky factor of the inverse of H in that order, upper, (groups, inputs, inputs).
+        parts: Of outputs.
+    """
+
+    order: np.ndarray
+    spread: np.ndarray
+    parts: list[_Part]
+
+    @classmethod
+    def of(cls, hessian: np.ndarray, curvature: np.ndarray) -> InTurn:
+        """Factorize what errors of a layer cost.
+
+        Args:
+            hessian: H, positive definite, (groups, inputs, inputs).
+            curvature: G, (groups, outputs, outputs), or (groups, outputs).
+        """
+        order = np.random.default_rng(0).permutation(hessian.shape[1])
+        backwards = order[::-1]
+        lower = np.linalg.cholesky(hessian[:, backwards[:, None], backwards])
+        spread = np.linalg.inv(lower[:, ::-1, ::-1])
+        return cls(order, np.triu(spread), _parts(curvature))
+
+    @property
+    def variance(self) -> np.ndarray:
+        """What is left of each input's variance if those to come make up for it.
+
+        Returns:
+            (groups, inputs).
+        """
+        found = np.empty(self.spread.shape[:2])
+        found[:, self.order] = 1 / np.square(np.einsum("gii->gi", self.spread))
+        return found
+
+    @property
+    def by_output(self) -> np.ndarray:
+        """What an error of each output costs if those to come make up for it.
+
+        Returns:
+            (groups, outputs).
+        """
+        found = np.empty((len(self.spread), sum(len(p.outputs) for p in self.parts)))
+        for part in self.parts:
+            found[:, part.outputs] = part.cost
+        return found
+
+    @property
+    def cost(self) -> np.ndarray:
+        """What a squared error of each weight costs if those to come make up for it.
+
+        Returns:
+            (groups, inputs, outputs).
+        """
+        found: np.ndarray = self.variance[:, :, None] * self.by_output[:, None]
+        return found
+
+    def on(self, hessian: np.ndarray) -> float:
+        """Return what errors of inputs do in the mean where others than H hold, passed on by H.
+
+        Args:
+            hessian: (groups, inputs, inputs).
+        """
+        there = hessian[:, self.order[:, None], self.order]
+        done = ((self.spread @ there) * self.spread).sum(axis=2)
+        return float((done / np.square(np.einsum("gii->gi", self.spread))).mean())
+
+    def in_steps(self, steps: np.ndarray) -> InTurn:
+        """Return the same for whole numbers of steps, (groups,)."""
+        return replace(self, spread=self.spread / steps[:, None, None])
+
+    def fill(self, target: np.ndarray, place: Place) -> np.ndarray:
+        """Return values of all weights, (groups, inputs, outputs), for each what `place` says.
+
+        Args:
+            target: What they should be.
+            place: Chooses values.
+        """
+        wanted = target[:, self.order]
+        values = np.zeros_like(wanted)
+        count = len(self.order)
+        for start in range(0, count, _BLOCK):
+            block = slice(start, min(start + _BLOCK, count))
+            errors = np.zeros_like(wanted[:, block])
+            for at in range(block.start, block.stop):
+                own = self.spread[:, at, at, None]
+                values[:, at] = self._row(wanted[:, at], place, at, 1 / np.square(own))
+                error = (wanted[:, at] - values[:, at]) / own
+                errors[:, at - start] = error
+                behind = slice(at + 1, block.stop)
+                wanted[:, behind] -= self.spread[:, at, behind, None] * error[:, None]
+            later = slice(block.stop, count)
+            wanted[:, later] -= self.spread[:, block, later].transpose(0, 2, 1) @ errors
+        found = np.empty_like(values)
+        found[:, self.order] = values
+        return found
+
+    def _row(self, wanted: np.ndarray, place: Place, at: int, variance: np.ndarray) -> np.ndarray:
+        """Return the values of an input, (groups, outputs)."""
+        left, values = wanted.copy(), np.empty_like(wanted)
+        for part in self.parts:
+            now = left[:, part.outputs]
+            made = place(now, variance * part.cost, int(self.order[at]), part.outputs)
+            values[:, part.outputs] = made
+            if len(part.rest):
+                off = (made - now)[:, None]
+                left[:, part.rest] -= (off @ part.passed)[:, 0]
+        return values
+
+
+def _parts(curvature: np.ndarray) -> list[_Part]:
+    outputs = curvature.shape[1]
+    every = np.arange(outputs)
+    if curvature.ndim == 2 or outputs == 1:
+        none = np.zeros(0, np.intp)
+        cost = curvature if curvature.ndim == 2 else curvature[:, 0]
+        return [_Part(every, none, cost, np.zeros((len(curvature), outputs, 0)))]
+    order = np.random.default_rng(1).permutation(outputs)
+    found: list[_Part] = []
+    for own in np.array_split(order, min(_PARTS, outputs)):
+        rest = order[sum(len(p.outputs) for p in found) + len(own) :]
+        pair = curvature[:, own[:, None], rest]
+        passed = np.zeros((len(curvature), len(own), 0))
+        within = curvature[:, own[:, None], own]
+        if len(rest):
+            behind = curvature[:, rest[:, None], rest]
+            passed = np.linalg.solve(behind, pair.transpose(0, 2, 1)).transpose(0, 2, 1)
+            within = within - passed @ pair.transpose(0, 2, 1)
+        found.append(_Part(own, rest, np.einsum("goo->go", within), passed))
+    return found
