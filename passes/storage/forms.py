@@ -9,6 +9,7 @@
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
 | sparse | a bit for every value, and those not zero in a form of their own | CumSum, Gather |
 | gaps | steps between those that are not zero, and these | CumSum, ScatterElements |
+| strides | such a step and one of few values, in a byte | GatherElements, ScatterElements |
 | tables | values of each row or column, or what they are sums of, and indices | GatherElements |
 | columns | a form of its own, and a number for each column | Mul |
 | random | the numbers of words that are counted out | Range, Mod, Gather |
@@ -44,7 +45,6 @@ from passes.storage.integers import (
 )
 from passes.storage.kinds import (
     Columns,
-    Gaps,
     Half,
     Plain,
     Scaled,
@@ -55,6 +55,7 @@ from passes.storage.kinds import (
     Whole,
 )
 from passes.storage.scaled import axes_of, on_grid
+from passes.storage.scattered import Gaps, find_strides
 from passes.storage.steps import gapped
 from passes.storage.tables import find_tables
 from passes.storage.tied import tied
@@ -67,12 +68,15 @@ _SAMPLE = 1 << 18
 """Values that are looked at first: where they already differ too much, all do."""
 _FEWEST = 64
 """Values below which a form of their own takes more than it saves."""
+_PRICES: dict[type, float] = {Sparse: 1.33, Gaps: 1.15}
+"""What a byte counts in forms that load slowly: a bit for every value takes two to four times as
+long as `Strides`, steps apart from values half as long again."""
 _ZEROS: dict[str, np.ndarray] = {}
 
 
 def smallest(array: np.ndarray) -> StoredForm:
     """Return the smallest form of an array of whole bytes; `Plain` if none is smaller."""
-    return min(_all(np.ascontiguousarray(array)), key=_nbytes)
+    return min(_all(np.ascontiguousarray(array)), key=_price)
 
 
 Wrap = Callable[[StoredForm], StoredForm]
@@ -121,7 +125,7 @@ def _all(array: np.ndarray) -> Iterator[StoredForm]:
             rest = np.ascontiguousarray(rest).reshape(array.shape)
             below = [*_forms(rest.reshape(-1), widths, deep=True), *_by_rows(rest)]
             if below:
-                yield Columns(min(below, key=_nbytes), _of(found[0]), shape)
+                yield Columns(min(below, key=_price), _of(found[0]), shape)
 
 
 def _by_columns(matrix: np.ndarray) -> Iterator[StoredForm]:
@@ -139,7 +143,7 @@ def _by_rows(array: np.ndarray) -> Iterator[StoredForm]:
         below = [Plain(flat), *_forms(flat, widths, deep=True)]
         below += _by_columns(levels) if array.ndim == 2 else ()
         below += [w for width in widths if (w := find_random(flat, width)) is not None]
-        yield Scaled(min(below, key=_nbytes), _of(scales.reshape(-1)), scales.shape)
+        yield Scaled(min(below, key=_price), _of(scales.reshape(-1)), scales.shape)
     for axis, (rows, _) in enumerate(_matrices(array)):
         found = find_tables(rows, axis)
         if found is not None:
@@ -153,17 +157,18 @@ def _of_waves(array: np.ndarray, widths: tuple[int, ...]) -> Iterator[StoredForm
         if found is None or found.plane.apart > 1 or np.float32(found.step) != found.step:
             continue
         levels = found.levels.astype(np.float32).reshape(-1)
-        below = min([Plain(levels), *_forms(levels, widths, deep=True)], key=_nbytes)
+        below = min([Plain(levels), *_forms(levels, widths, deep=True)], key=_price)
         yield StoredWaves(below, found.step, found.plane, bool(turned))
 
 
 def _of(values: np.ndarray) -> StoredForm:
     """Return the smallest form of few values."""
-    return min([Plain(values), *_forms(values, (), deep=False)], key=_nbytes)
+    return min([Plain(values), *_forms(values, (), deep=False)], key=_price)
 
 
-def _nbytes(form: StoredForm) -> int:
-    return form.nbytes
+def _price(form: StoredForm) -> float:
+    """Return the bytes of a form, more where it takes long to load."""
+    return form.nbytes * _PRICES.get(type(form), 1.0)
 
 
 def _matrices(array: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
@@ -204,12 +209,16 @@ def _sparse(flat: np.ndarray) -> Iterator[StoredForm]:
     if not 0 < 2 * np.count_nonzero(used) < flat.size:
         return
     zero = _ZEROS.setdefault(flat.dtype.str, shared(np.zeros(1, flat.dtype)))
+    places = np.flatnonzero(used)
+    for at, bits in gapped(places, flat.size):
+        forms = [Plain(flat[at]), *_forms(flat[at], (), deep=False)]
+        yield Gaps(np.diff(at, prepend=0), bits, min(forms, key=_price), zero)
+    strides = find_strides(flat, places, zero)
+    if strides is not None:
+        yield strides
     kept = np.concatenate([zero, flat[used]])
     forms = [Plain(kept), *_forms(kept, (), deep=False)]
-    yield Sparse(used, min(forms, key=_nbytes), len(kept))
-    for at, bits in gapped(np.flatnonzero(used), flat.size):
-        forms = [Plain(flat[at]), *_forms(flat[at], (), deep=False)]
-        yield Gaps(np.diff(at, prepend=0), bits, min(forms, key=_nbytes), zero)
+    yield Sparse(used, min(forms, key=_price), len(kept))
 
 
 def _bits(flat: np.ndarray) -> np.ndarray:
@@ -269,5 +278,5 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     table[: distinct.size] = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
     words: StoredForm = Plain(table)
     if width > 1:
-        words = min([words, *_forms(table, (), deep=False)], key=_nbytes)
+        words = min([words, *_forms(table, (), deep=False)], key=_price)
     return StoredWords(words, count, width, indices, np.ascontiguousarray(distinct))

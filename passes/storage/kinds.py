@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -187,46 +186,6 @@ class Sparse:
         place = recipe.op("Mul", place, flags)
         table = self.others.write(recipe, (self.count,))
         return shaped(recipe, recipe.op("GatherElements", table, place), count, shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Gaps:
-    """Values among zeros, and how far each is from the one before.
-
-    What a runtime computes of it while it loads is as long as the values, not as the constant, so
-    it loads faster than a bit for every value.
-
-    Attributes:
-        steps: int [k]; their sums are the places.
-        bits: Of each step.
-        others: What stands there.
-        zero: A read-only array of one zero of their type.
-    """
-
-    steps: np.ndarray
-    bits: int
-    others: StoredForm
-    zero: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """Name of the form."""
-        return f"sparse, gaps of {self.bits} bits, {self.others.name}"
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in a file."""
-        return Integers(self.steps, self.bits).nbytes + self.others.nbytes + 4 * NODE
-
-    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
-        """Put values into zeros, at places that are sums of steps."""
-        steps = Integers(self.steps, self.bits).write(recipe, self.steps.shape)
-        places = recipe.op("CumSum", steps, recipe.leaf(_ZERO))
-        values = self.others.write(recipe, self.steps.shape)
-        size = recipe.leaf(np.array([math.prod(shape)], np.int64))
-        zeros = recipe.op("Expand", recipe.leaf(self.zero), size)
-        found = recipe.op("ScatterElements", zeros, places, values)
-        return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,8 +128,19 @@ def test_zeros_and_a_palette(tmp_path: Path) -> None:
 CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     "halves": lambda: (normal(40, 50).astype(np.float16).astype(np.float32), "half"),
     "sparse": lambda: (sparse(normal(4000), 0.05, 100, 100), "sparse, gaps of 8 bits, half"),
-    "half of zeros": lambda: (sparse(normal(9), 0.4, 100, 100), "sparse, palette, 4 bits"),
-    "sparse floats": lambda: (sparse(normal(4000), 0.2, 100, 100), "sparse, plain"),
+    "half of zeros": lambda: (sparse(normal(100), 0.45, 200, 200), "sparse, palette, 7 bits"),
+    "three in ten": lambda: (
+        sparse(normal(15), 0.3, 300, 300),
+        "sparse, steps of 4 bits and 16 values in a byte",
+    ),
+    "far apart": lambda: (
+        np.where(np.arange(30000) % 500 < 9, draw(normal(7), 30000), 0).reshape(100, 300),
+        "sparse, steps of 5 bits and 8 values in a byte",
+    ),
+    "sparse floats": lambda: (
+        sparse(normal(4000), 0.2, 100, 100),
+        "sparse, gaps of 4 bits, plain",
+    ),
     "negative zeros": lambda: (
         sparse(np.array([-0.0, 1.5, np.inf], np.float32), 0.15, 300, 300),
         "sparse, gaps of 4 bits, palette, 2 bits",
@@ -144,19 +155,19 @@ CASES: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
     ),
     "a scale a filter": lambda: (
         sparse(np.arange(1, 4, dtype=np.float32), 0.1, 32, 16, 3, 3) * np.abs(normal(32, 1, 1, 1)),
-        "grid, sparse, gaps of 4 bits, palette, 2 bits",
+        "grid, sparse, steps of 6 bits and 3 values in a byte",
     ),
     "cosines": lambda: (
         waves((64, 96), Plane(8, 12)),
-        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
+        "cosines, sparse, steps of 6 bits and 3 values in a byte",
     ),
     "cosines by column": lambda: (
         waves((64, 128), Plane(8, 8)).T.copy(),
-        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
+        "cosines, sparse, steps of 6 bits and 3 values in a byte",
     ),
     "cosines of kernels": lambda: (
         waves((64, 200), Plane(5, 5)).reshape(64, 8, 5, 5),
-        "cosines, sparse, gaps of 4 bits, palette, 2 bits",
+        "cosines, sparse, steps of 6 bits and 3 values in a byte",
     ),
     "equal rows": lambda: (np.repeat(normal(1, 64), 300, 0), "blocks of 64, 1 bits"),
     "few floats": lambda: (normal(40, 50), "plain"),
