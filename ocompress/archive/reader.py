@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from ocompress.archive import nodes as n
 from ocompress.archive.decoding import decode
@@ -25,6 +25,14 @@ _UNUSABLE = " cannot be used: "
 _UNASKED, _UNASKED_EACH = 1 << 30, 256
 """Bytes that files of an archive may have in all unless more are allowed: so many, or so many for
 each byte of the archive, whichever is more."""
+
+
+class Sink(Protocol):
+    """What takes the bytes of a file, one part after the other."""
+
+    def write(self, part: bytes, /) -> object:
+        """Take a part."""
+        ...
 
 
 class Archive:
@@ -82,7 +90,7 @@ class Archive:
             )
             raise UnsupportedModelError(msg)
 
-    def write_file(self, file: PackedFile, stream: BinaryIO) -> None:
+    def write_file(self, file: PackedFile, stream: Sink) -> None:
         """Write one of the files; memory holds one piece at a time.
 
         Raises:

@@ -14,7 +14,7 @@ from ocompress import io
 from ocompress.archive import Archive, Piece
 from ocompress.archive.wire import StoredTensor
 from ocompress.coding.engine import can_compile
-from ocompress.errors import ModelError, UsageError
+from ocompress.errors import ModelError, OutputError, UsageError
 from ocompress.front import kinds
 from ocompress.front.files import file_bytes
 from ocompress.front.limits import unpacked_limit
@@ -153,17 +153,18 @@ def in_archive(path: Path) -> CodedModel | None:
         path: A model, or an archive.
 
     Returns:
-        None for a model that takes long to code.
+        None for a model that takes long to code, or where no temporary file has room.
     """
     size = file_bytes(path)
     if size > (_MOST_SHOWN if can_compile() else _QUICK):
         return None
     if io.is_archive(path):
         return describe(path)
-    with temporary_folder() as folder:
+    with contextlib.suppress(OutputError, OSError), temporary_folder() as folder:
         archive = folder / f"model{ARCHIVE_SUFFIX}"
         io.pack_model(path, archive)
         return describe(archive)
+    return None
 
 
 def _base(path: str | Path | None) -> Path | None:
@@ -227,26 +228,32 @@ def _entropy(archive: Archive, pieces: Iterable[Piece]) -> float:
 
 
 def _zst(archive: Archive) -> int | None:
-    """Check every file, and return their bytes when compressed by zstd."""
-    total = 0
-    with temporary_folder() as folder:
-        for file in archive.files:
-            path = folder / file.name
-            with path.open("wb") as stream:
-                archive.write_file(file, stream)
-            size = _zst_bytes(path)
-            total += size or 0
-    return total if size is not None else None
-
-
-def _zst_bytes(path: Path) -> int | None:
+    """Check every file, and return their bytes when compressed by zstd; None without zstandard."""
     try:
         zstandard = importlib.import_module("zstandard")
     except ImportError:
-        return None
-    counted = 0
-    compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=path.stat().st_size)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            counted += len(compressor.compress(block))
-    return counted + len(compressor.flush())
+        zstandard = None
+    total = 0
+    for file in archive.files:
+        if zstandard is None:
+            archive.check_file(file)
+            continue
+        counted = _Counted(zstandard.ZstdCompressor(level=_LEVEL).compressobj(size=file.size))
+        archive.write_file(file, counted)
+        total += counted.end()
+    return total if zstandard is not None else None
+
+
+class _Counted:
+    """Counts the bytes of what is written once it is compressed, and keeps none of them."""
+
+    def __init__(self, compressor: Any) -> None:
+        self._compressor, self._bytes = compressor, 0
+
+    def write(self, part: bytes, /) -> None:
+        """Compress a part."""
+        self._bytes += len(self._compressor.compress(part))
+
+    def end(self) -> int:
+        """Return the bytes of all parts."""
+        return self._bytes + len(self._compressor.flush())

@@ -104,9 +104,16 @@ def unpacked(archive: Path) -> Iterator[Path]:
     opened = Archive(archive)
     with temporary_folder() as folder:
         _check_room(opened, folder)
-        for file in opened.files:
-            with (folder / file.name).open("xb") as stream:
-                opened.write_file(file, stream)
+        try:
+            for file in opened.files:
+                with (folder / file.name).open("xb") as stream:
+                    opened.write_file(file, stream)
+        except OSError as error:
+            msg = (
+                f"{str(archive)!r} cannot be unpacked into the temporary folder {str(folder)!r}: "
+                f"{error.strerror}; make room there, or name another one in TMPDIR"
+            )
+            raise OutputError(msg) from error
         yield folder / opened.files[0].name
 
 
