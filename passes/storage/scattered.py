@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.archive.tied_places import count_distinct
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
-from passes.storage.integers import NODE, Integers, bits_for, count_distinct, number, shared
+from passes.storage.integers import NODE, Integers, bits_for, number, shared
 from passes.storage.kinds import StoredForm
 from passes.storage.steps import with_steps
 
