@@ -29,7 +29,7 @@ ALLOWED = {
     "planning": FLOOR | {"ir", "targets", "analysis", "coding"},
     "pipeline": FLOOR | {"ir", "io", "targets", "analysis", "planning", "coding", "blas"},
 }
-ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis", "archive", "coding"}
+ALLOWED["training"] = FLOOR | {"ir", "io", "runtime", "analysis", "archive"}
 ALLOWED["lossy"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["storage"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["validation"] = ALLOWED["pipeline"] | {"pipeline", "runtime"}

@@ -15,29 +15,20 @@ _MOST = 1 << 24
 
 
 class Cosines(TiedForm):
-    """Whole coefficients, and one step that stays; zeros stay unless they are told to move."""
+    """Whole coefficients, of which zeros stay, and one step that stays."""
 
     name = "cosines"
 
-    def __init__(
-        self,
-        found: Coefficients,
-        shape: tuple[int, ...],
-        *,
-        turned: bool,
-        moves_zeros: bool = False,
-    ) -> None:
+    def __init__(self, found: Coefficients, shape: tuple[int, ...], *, turned: bool) -> None:
         """Start with the coefficients there are.
 
         Args:
             found: The coefficients.
             shape: Shape of the weight.
             turned: Whether rows are the columns of the weight.
-            moves_zeros: Whether zeros may become other coefficients, and the other way round.
         """
         levels = found.levels.astype(np.float32)
-        mask = None if moves_zeros else levels != 0
-        super().__init__(TrainedNumbers(levels, mask, bounded=not moves_zeros))
+        super().__init__(TrainedNumbers(levels, levels != 0, bounded=True))
         self._start, self._shape, self._turned = found, shape, turned
         self._largest = float(np.abs(levels).max())
         plane = found.plane
@@ -45,15 +36,6 @@ class Cosines(TiedForm):
             torch.from_numpy(cosines(extent).astype(np.float32))
             for extent in (plane.down, plane.across)
         )
-
-    @property
-    def latent(self) -> TrainedNumbers:
-        """What coefficients are rounded from."""
-        return self.leaves[0]
-
-    def whole(self) -> np.ndarray:
-        """Return the coefficients, [rows, columns]."""
-        return self._levels().numpy().astype(np.int64)
 
     def _levels(self) -> Tensor:
         return torch.round(self.leaf.detach()).clamp(-self._largest, self._largest)
@@ -70,7 +52,7 @@ class Cosines(TiedForm):
 
     def exact(self) -> np.ndarray:
         """Round, and add up in whole numbers, of which float32 has all."""
-        levels = self.whole()
+        levels = self._levels().numpy().astype(np.int64)
         sums = summed(levels, self._start.plane)
         single = (sums * self._start.step).astype(np.float32)
         if np.abs(sums).max() > _MOST or not (single == sums * self._start.step).all():

@@ -96,9 +96,7 @@ class Course:
 
     def state(self, best: Best, thinning: Thinning) -> Arrays:
         """Return all that going on takes, as arrays."""
-        budget = self._student.budget
-        price = 0.0 if budget is None else budget.price
-        numbers = [self.done, self.total, self._rate, best.distance, thinning.is_done, price]
+        numbers = [self.done, self.total, self._rate, best.distance, thinning.is_done]
         moments = [
             np.asarray(self.optimizer.state.get(leaf.tensor, {}).get(name, np.zeros(0)), np.float32)
             for leaf in self._student.leaves
@@ -117,8 +115,6 @@ class Course:
         self.done, self._rate = int(numbers[0]), float(numbers[2])
         self._begun_at = self.done / self.total
         best.distance, thinning.is_done = float(numbers[3]), bool(numbers[4])
-        if self._student.budget is not None:
-            self._student.budget.price = float(numbers[5])
         leaves = self._student.leaves
         parts = iter(rest)
         self._student.restore([next(parts) for _ in leaves])

@@ -158,9 +158,6 @@ class _Training:
 
     def _look(self, course: Course, best: Best) -> None:
         """Keep the weights if held-out samples come out better; go back if far worse."""
-        budget = self._student.budget
-        if budget is not None and not budget.is_kept:
-            return
         found = self._distance()
         if not best.offer(found) and not found < _ASTRAY * best.distance:
             course.restart(best)  # it may be no number at all
@@ -169,8 +166,6 @@ class _Training:
         self, seed: list[int], epochs: int, course: Course, best: Best, ending: EarlyEnd
     ) -> None:
         rng = np.random.default_rng(seed)
-        if self._student.budget is not None:
-            self._student.budget.begin()
         for lesson in self._fit.batches(self._batch, rng):
             loss = course.step([self._altered(piece, epochs, rng) for piece in lesson])
             self._thinning.step(course.done, course.total, course.optimizer)

@@ -20,45 +20,17 @@ _LOOKS = 8
 
 
 class MovingLevels(TrainedSteps):
-    """Integers on a grid, and steps; no integer is larger than the largest was.
-
-    Zeros stay unless they are told to move.
-    """
+    """Integers on a grid, and steps; zeros stay, and no integer is larger than the largest was."""
 
     name = "levels"
 
-    def __init__(
-        self,
-        grid: Grid,
-        shape: tuple[int, ...],
-        precision: int | None,
-        *,
-        moves_zeros: bool = False,
-    ) -> None:
-        """Start with the steps and integers there are.
-
-        Args:
-            grid: Steps of blocks, and integers.
-            shape: Shape of the weight.
-            precision: Bits that steps are rounded to, None for all of float32.
-            moves_zeros: Whether zeros may become other integers, and the other way round.
-        """
+    def __init__(self, grid: Grid, shape: tuple[int, ...], precision: int | None) -> None:
+        """Start with the steps and integers there are."""
         super().__init__(grid, shape, precision)
         start = self._levels.numpy().astype(np.float32)
         self._low, self._high = float(start.min()), float(start.max())
         self._has_zeros = bool((start == 0).any())
-        mask = None if moves_zeros and self._has_zeros else start != 0
-        self.leaves = (*self.leaves, TrainedNumbers(start, mask, bounded=mask is not None))
-
-    @property
-    def latent(self) -> TrainedNumbers:
-        """What integers are rounded from."""
-        return self.leaves[1]
-
-    def whole(self) -> np.ndarray:
-        """Return the integers, [rows, columns]."""
-        found: np.ndarray = self.levels().detach().numpy().astype(np.int64)
-        return found.reshape(self._grid.levels.shape)
+        self.leaves = (*self.leaves, TrainedNumbers(start, start != 0, bounded=True))
 
     @property
     def count(self) -> int:

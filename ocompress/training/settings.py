@@ -59,8 +59,6 @@ class Settings:
             cosines.
         alpha: Share of the cross entropy of labels in what is made small; the rest is what the
             teacher says.
-        moves_zeros: Whether, where levels change, zeros become others, too, and others zero, in as
-            many bits of a coded file.
         sparsity: Part of the weights of layers that becomes zero meanwhile; None for no more than
             there are.
     """
@@ -77,7 +75,6 @@ class Settings:
     sparsity: float | None = None
     cosines: bool = False
     alpha: float = 0.0
-    moves_zeros: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,6 @@ def form_of(
     role: ParameterRole = ParameterRole.WEIGHT,
     *,
     moves_levels: bool | None = None,
-    moves_zeros: bool = False,
 ) -> TiedForm | None:
     """Return the form of a weight: the first that fits of grid, few values, few blocks, mask.
 
@@ -79,7 +78,6 @@ def form_of(
         role: What it is to the model. Steps keep their sign, integers the range of their type.
         moves_levels: Whether integers, signs, and who shares which value change, too; None where
             that costs a coded file nothing: signs and shared values.
-        moves_zeros: Whether, where integers do, zeros become others, too, and others zero.
     """
     values = np.asarray(array).astype(np.float32)
     if role is ParameterRole.STEP:
@@ -91,12 +89,10 @@ def form_of(
         return Free(values)
     if values.ndim < 2:
         return _offsets(values)
-    return _of_matrix(values, moves_levels, moves_zeros=moves_zeros and bool(moves_levels))
+    return _of_matrix(values, moves_levels)
 
 
-def _of_matrix(
-    values: np.ndarray, moves_levels: bool | None, *, moves_zeros: bool
-) -> TiedForm | None:
+def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None:
     distinct = len(np.unique(values))
     ruled = _by_rule(values, distinct)
     if ruled is not None:
@@ -108,14 +104,12 @@ def _of_matrix(
             rows = matrix.T if turned else matrix
             waves = find_cosines(rows) if rows.shape[1] > 1 else None
             if waves is not None:
-                if not moves_levels:
-                    return None
-                return Cosines(waves, values.shape, turned=turned, moves_zeros=moves_zeros)
+                return Cosines(waves, values.shape, turned=turned) if moves_levels else None
             planes = find_planes(rows)
             if planes is not None:
                 return Signs(*planes, values.shape, turned=turned, moves=moves_levels is not False)
     if grid is not None:
-        return _on_grid(grid, values.shape, moves_levels, moves_zeros=moves_zeros)
+        return _on_grid(grid, values.shape, moves_levels)
     shared = Book if moves_levels is False else Nearest
     known = [_few_blocks(values)]
     if distinct <= _MOST_VALUES:
@@ -126,14 +120,12 @@ def _of_matrix(
     return Free(values, values != 0) if found is None else shared(*found, values.shape)
 
 
-def _on_grid(
-    grid: Grid, shape: tuple[int, ...], moves_levels: bool | None, *, moves_zeros: bool
-) -> TiedForm | None:
+def _on_grid(grid: Grid, shape: tuple[int, ...], moves_levels: bool | None) -> TiedForm | None:
     largest = np.abs(grid.levels).max()
     if grid.scales.size > 1 and largest > _MOST_LEVELS:
         return None
     if moves_levels or (moves_levels is None and largest == 1):
-        return MovingLevels(grid, shape, _precision(grid), moves_zeros=moves_zeros)
+        return MovingLevels(grid, shape, _precision(grid))
     return TrainedSteps(grid, shape, _precision(grid))
 
 

@@ -11,13 +11,10 @@ import torch
 
 from ocompress.ir import Model
 from ocompress.training.biases import integer_biases, rewritten
-from ocompress.training.cosine_form import Cosines
 from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Free, TiedForm
 from ocompress.training.labels import LabelledOutput
 from ocompress.training.lessons import LABELS, Batch, Lessons
-from ocompress.training.level_budget import LevelBudget
-from ocompress.training.moving_forms import MovingLevels
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
@@ -37,7 +34,6 @@ class TrainedModel:
         forms: Weights that are trained, by name.
         unknown: Weights whose values have a form that would not be kept.
         losses: What is made small, by output.
-        budget: What levels may take in a coded file, where zeros may become levels.
     """
 
     def __init__(
@@ -72,7 +68,6 @@ class TrainedModel:
                 np.asarray(model.graph.initializers[name].data),
                 self.network.roles[name],
                 moves_levels=settings.moves_levels,
-                moves_zeros=settings.moves_zeros,
             )
             for name in self.network.trained
             if name not in excluded and name not in tied
@@ -81,9 +76,6 @@ class TrainedModel:
         self.unknown = tuple(n for n, f in found.items() if f is None)
         if settings.cosines:
             self._look_at_pictures()
-        levelled = [f for f in self.forms.values() if isinstance(f, MovingLevels | Cosines)]
-        free = [f for f in levelled if f.latent.most is None]
-        self.budget = LevelBudget(free) if free else None
         initial = self.network.initial().items()
         self._rest = {name: value for name, value in initial if name not in self.forms}
 
@@ -130,8 +122,6 @@ class TrainedModel:
         gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.tensor.grad = None if gradient is None else leaf.held(gradient)
-        if self.budget is not None:
-            self.budget.charge(float(loss.detach()))
         optimizer.step()
         for leaf in leaves:
             leaf.bound()

@@ -11,7 +11,6 @@ import numpy as np
 
 from ocompress import training
 from ocompress.diagnostics import Severity
-from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns, matches
@@ -124,19 +123,7 @@ class Tune(Pass):
         "weight has, and coefficients of sums of cosines; zeros stay, and levels do not spread, so "
         "that a coded file hardly grows; none: only signs and shared values.",
     )
-    zeros: bool = option(
-        False,
-        help="With `levels`, let zeros become levels, and levels zero, where a coded file takes no "
-        "more bits for that.",
-    )
     exclude: tuple[str, ...] = option((), help="Globs of node names whose weights stay.")
-
-    def __post_init__(self) -> None:
-        """Check that options fit each other."""
-        super().__post_init__()
-        if self.zeros and not self.levels:
-            msg = "tune has zeros=true, which moves zeros among levels; add levels=true"
-            raise OptionError(msg)
 
     @property
     def keeps_weights(self) -> bool:
@@ -176,7 +163,6 @@ class Tune(Pass):
             alpha=self.alpha,
             seconds=60 * self.minutes,
             moves_levels=self.levels,
-            moves_zeros=self.zeros,
             mixup=self.mixup,
             augment=self.augment,
             sparsity=self.sparsity,

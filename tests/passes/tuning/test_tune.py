@@ -54,7 +54,6 @@ def apart(one: Model, other: Model) -> float:
     return float(np.square(a - b).mean())
 
 
-ROUND = "entropy{bits=1.5 fit=false smallest=32}"
 PRUNE = "prune{sparsity=0.7 refit=false protect_ends=false}"
 
 
@@ -270,14 +269,7 @@ def test_signs_and_choices_move_unless_told_otherwise() -> None:
 
 
 @needs_torch
-@pytest.mark.parametrize(
-    "passes",
-    [
-        f"{PRUNE},tune{{epochs=12}}",
-        "tune{sparsity=0.6 epochs=12}",
-        f"{ROUND},tune{{epochs=12 lr=0.03 levels=true zeros=true}}",
-    ],
-)
+@pytest.mark.parametrize("passes", [f"{PRUNE},tune{{epochs=12}}", "tune{sparsity=0.6 epochs=12}"])
 def test_training_goes_on_where_it_ended(
     passes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,11 +358,6 @@ def test_labels_that_do_not_fit_are_refused(samples: InMemory, why: str) -> None
     manager = PassManager(target=TARGET, data=samples)
     with pytest.raises(DataError, match=why):
         manager.run(Pipeline.parse(f"{PRUNE},tune{{epochs=1 alpha=0.5}}"), net())
-
-
-def test_zeros_move_only_where_levels_do() -> None:
-    with pytest.raises(UsageError, match="add levels=true"):
-        Pipeline.parse("tune{zeros=true}")
 
 
 class Counter(Instrument):
