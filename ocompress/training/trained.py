@@ -112,20 +112,43 @@ class TrainedModel:
 
     def step(self, batch: Sequence[Batch], optimizer: Any) -> float:
         """Make a step with a batch, in pieces, and return the loss before it."""
-        values = self._rest | {name: form.value() for name, form in self.forms.items()}
-        counts = [_samples(piece) for piece in batch]
-        shares = [count / sum(counts) for count in counts]
-        losses = [self._loss(piece, values, self.losses) for piece in batch]
-        loss = sum(share * each for share, each in zip(shares, losses, strict=True))
+        made = {name: form.value() for name, form in self.forms.items()}
+        moved = {name: value for name, value in made.items() if value.requires_grad}
+        loss, slopes = self._slopes(batch, made, list(moved))
+        felt = {name: slope for name, slope in slopes.items() if slope is not None}
         leaves = self.leaves
-        tensors = [leaf.tensor for leaf in leaves]
-        gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+        gradients = torch.autograd.grad(
+            [moved[name] for name in felt],
+            [leaf.tensor for leaf in leaves],
+            list(felt.values()),
+            allow_unused=True,
+        )
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.tensor.grad = None if gradient is None else leaf.held(gradient)
         optimizer.step()
         for leaf in leaves:
             leaf.bound()
-        return float(loss.detach())
+        return loss
+
+    def _slopes(
+        self, batch: Sequence[Batch], made: Mapping[str, Any], moved: Sequence[str]
+    ) -> tuple[float, dict[str, Any]]:
+        """Return the loss, and its slope by each of some weights; None where it has none.
+
+        One piece is held in memory at a time.
+        """
+        apart = {name: value.detach().requires_grad_(name in moved) for name, value in made.items()}
+        values, loss = self._rest | apart, 0.0
+        slopes: dict[str, Any] = dict.fromkeys(moved)
+        samples = sum(map(_samples, batch))
+        for piece in batch:
+            part = self._loss(piece, values, self.losses) * (_samples(piece) / samples)
+            found = torch.autograd.grad(part, [apart[name] for name in moved], allow_unused=True)
+            loss += float(part.detach())
+            for name, slope in zip(moved, found, strict=True):
+                if slope is not None:
+                    slopes[name] = slope if slopes[name] is None else slopes[name] + slope
+        return loss, slopes
 
     def distance(self, lessons: Lessons, rows: int) -> float:
         """Return the divergence from the teacher of what would be written."""
