@@ -181,9 +181,11 @@ def _listed_axes(node: Node) -> list[int] | None:
     return None if value.constant is None else [int(a) for a in value.constant.reshape(-1)]
 
 
-def _insert(axes: Axes, positions: list[int]) -> Axes:
+def _insert(axes: Axes, positions: list[int]) -> Axes | None:
     rank = len(axes) + len(positions)
     fresh = {p % rank for p in positions}
+    if len(fresh) < len(positions):  # one named twice, which no rank explains
+        return None
     left = iter(axes)
     return tuple(None if i in fresh else next(left) for i in range(rank))
 

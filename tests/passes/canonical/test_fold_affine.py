@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocompress.analysis.weight_form import WeightForm, rounded
+from passes.merging import affine
 from tests.build import Builder
 from tests.passes.canonical.folding import (
     CHANNELS_IN,
@@ -274,3 +275,12 @@ def test_rounded_refuses_what_is_lost() -> None:
     assert rounded(np.array([[1e-6, 2e-6]]), half) is None
     assert rounded(np.array([[1.0, 1e-7]]), half) is not None
     assert rounded(np.array([np.nan]), np.dtype(np.float32)) is None
+
+
+def test_axes_named_twice_are_not_followed() -> None:
+    """Runtimes take such a Squeeze, which does not say how many axes its input has."""
+    b = Builder()
+    b.op("Squeeze", b.input("x", ["n", 1, 4]), b.const(np.array([1, 1])), to="y")
+    b.output("y", ["n", 4])
+    (node,) = b.model().graph.nodes
+    assert affine.backward(node, (None, 0)) is None
