@@ -37,13 +37,18 @@ class Cosines(TiedForm):
             for extent in (plane.down, plane.across)
         )
 
+    @property
+    def unrounded(self) -> TrainedNumbers:
+        """The coefficients."""
+        return self.leaves[0]
+
     def _levels(self) -> Tensor:
         return torch.round(self.leaf.detach()).clamp(-self._largest, self._largest)
 
     def value(self) -> Tensor:
         """Round, and add the cosines up."""
         plane = self._start.plane
-        levels = self.leaf + (self._levels() - self.leaf).detach()
+        levels = self.leaves[0].levels(self._levels())
         turned = levels.reshape(len(levels), -1, plane.down, plane.across, plane.apart)
         across = torch.einsum("rbvus,xu->rbvxs", turned, self._across)
         found = torch.einsum("rbvxs,yv->rbyxs", across, self._down).reshape(levels.shape)

@@ -11,6 +11,7 @@ import torch
 
 from ocompress.training.lessons import Batch
 from ocompress.training.settings import Kept
+from ocompress.training.settling import Settling
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
@@ -69,22 +70,32 @@ class Best:
 class Course:
     """Steps of Adam, whose rate rises shortly and then falls as a cosine does."""
 
-    def __init__(self, student: TrainedModel, total: int, rate: float) -> None:
+    def __init__(
+        self, student: TrainedModel, total: int, rate: float, seconds: float = 0.0
+    ) -> None:
         """Start.
 
         Args:
             student: What is trained.
             total: Steps there will be.
             rate: Highest rate, in proportion to the size of each weight.
+            seconds: Time after which training ends; 0 for no limit.
         """
-        self._student, self.total, self._rate = student, total, rate
+        self._student, self.total, self._rate, self._limit = student, total, rate, seconds
         self.optimizer, self._sizes = student.optimizer()
         self.done, self.begun, self._begun_at = 0, time.monotonic(), 0.0
 
+    @property
+    def part(self) -> float:
+        """How far training is, from 0 to 1: of its steps, or of its time if that is more."""
+        spent = (time.monotonic() - self.begun) / self._limit if self._limit else 0.0
+        return min(max(self.done / self.total, spent), 1.0)
+
     def step(self, batch: Sequence[Batch]) -> float:
         """Make a step with a batch, in pieces; return the loss before it."""
+        part = self.part
         for group, size in zip(self.optimizer.param_groups, self._sizes, strict=True):
-            group["lr"] = self._rate * size * _schedule(self.done / self.total)
+            group["lr"] = self._rate * size * _schedule(part)
         self.done += 1
         return self._student.step(batch, self.optimizer)
 
@@ -94,9 +105,10 @@ class Course:
         self._student.restore(best.state)
         self.optimizer, _ = self._student.optimizer()
 
-    def state(self, best: Best, thinning: Thinning) -> Arrays:
+    def state(self, best: Best, thinning: Thinning, settling: Settling) -> Arrays:
         """Return all that going on takes, as arrays."""
-        numbers = [self.done, self.total, self._rate, best.distance, thinning.is_done]
+        ends = thinning.is_done, settling.is_done
+        numbers = [self.done, self.total, self._rate, best.distance, *ends]
         moments = [
             np.asarray(self.optimizer.state.get(leaf.tensor, {}).get(name, np.zeros(0)), np.float32)
             for leaf in self._student.leaves
@@ -104,17 +116,20 @@ class Course:
         ]
         masks = [form.leaves[0].mask for form in thinning.forms]
         gone = [np.zeros(0, bool) if m is None else m.numpy() for m in masks]
+        whole = [np.asarray(leaf.settled) for leaf in settling.leaves]
         names = sorted(best.kept)
         kept = [best.kept[name] for name in names]
         now = self._student.state()
-        return (np.array(numbers), np.array(names), *now, *best.state, *moments, *gone, *kept)
+        weights = (*now, *best.state, *moments, *gone, *whole, *kept)
+        return (np.array(numbers), np.array(names), *weights)
 
-    def resume(self, arrays: Arrays, best: Best, thinning: Thinning) -> None:
+    def resume(self, arrays: Arrays, best: Best, thinning: Thinning, settling: Settling) -> None:
         """Go on from what `state` returned of the same training."""
         numbers, names, *rest = arrays
         self.done, self._rate = int(numbers[0]), float(numbers[2])
         self._begun_at = self.done / self.total
-        best.distance, thinning.is_done = float(numbers[3]), bool(numbers[4])
+        best.distance = float(numbers[3])
+        thinning.is_done, settling.is_done = map(bool, numbers[4:])
         leaves = self._student.leaves
         parts = iter(rest)
         self._student.restore([next(parts) for _ in leaves])
@@ -128,6 +143,8 @@ class Course:
             mask = next(parts)
             if mask.size:
                 form.keep(torch.from_numpy(np.array(mask)))
+        for leaf in settling.leaves:
+            leaf.settle(torch.from_numpy(np.array(next(parts))))
         best.kept = dict(zip(names.tolist(), parts, strict=True))
 
     def line(self, loss: float, best: float) -> str:

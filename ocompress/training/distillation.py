@@ -21,6 +21,7 @@ from ocompress.training.course import Best, Checkpoints, Course
 from ocompress.training.labels import labelled_output
 from ocompress.training.lessons import LABELS, Batch, altered, floats_of, learn
 from ocompress.training.settings import MOST, SHARE, Keeping, Settings, Tuned
+from ocompress.training.settling import Settling
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
@@ -102,6 +103,7 @@ class _Training:
         self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
+        self._settling = Settling(self._student.unrounded())
 
     def run(self, ending: EarlyEnd, checkpoints: Checkpoints | None) -> Tuned:
         """Train, and return the best that was seen."""
@@ -136,24 +138,27 @@ class _Training:
         checkpoints: Checkpoints | None,
     ) -> dict[str, Any]:
         """Train for some epochs; return the best weights and what became of the divergence."""
-        thinning = self._thinning
+        thinning, settling = self._thinning, self._settling
         best = Best(self._student, before if thinning.is_done else math.inf)
-        course = Course(self._student, steps_each * epochs, self._settings.rate)
+        settings = self._settings
+        course = Course(self._student, steps_each * epochs, settings.rate, settings.seconds)
         known = checkpoints.load() if checkpoints is not None else None
         if known is not None:
-            course.resume(known, best, thinning)
+            course.resume(known, best, thinning, settling)
         every = max(1, -(-epochs // _CHECKS))
         for epoch in range(course.done // steps_each + 1, epochs + 1):
             self._epoch([self._settings.seed, epoch], epochs, course, best, ending)
             late = self._is_late(course.begun) or ending.is_asked
             if late:
                 thinning.finish(course.optimizer)
-            if thinning.is_done and (late or epoch == epochs or not epoch % every):
+                settling.finish(course.optimizer)
+            is_whole = thinning.is_done and settling.is_done
+            if is_whole and (late or epoch == epochs or not epoch % every):
                 self._look(course, best)
             if late:
                 break
             if checkpoints is not None and (checkpoints.is_due() or epoch == epochs):
-                checkpoints.put(course.state(best, thinning))
+                checkpoints.put(course.state(best, thinning, settling))
         return {"values": best.kept, "after": best.distance, "steps": course.done}
 
     def _look(self, course: Course, best: Best) -> None:
@@ -168,7 +173,8 @@ class _Training:
         rng = np.random.default_rng(seed)
         for lesson in self._fit.batches(self._batch, rng):
             loss = course.step([self._altered(piece, epochs, rng) for piece in lesson])
-            self._thinning.step(course.done, course.total, course.optimizer)
+            for change in (self._thinning, self._settling):
+                change.step(course.done, course.part, course.optimizer)
             self._report(course.line(loss, best.distance), course.done, course.total)
             if ending.is_asked:
                 break

@@ -41,6 +41,11 @@ class TiedForm(ABC):
         """Numbers that are trained."""
         return self.leaves[0].count
 
+    @property
+    def unrounded(self) -> TrainedNumbers | None:
+        """The leaf whose numbers levels are rounded of, one after the other; None of others."""
+        return None
+
     @abstractmethod
     def value(self) -> Tensor:
         """Return the weight, through which gradients reach the leaves."""
@@ -150,7 +155,11 @@ class TrainedSteps(TiedForm):
         return (self.levels() * steps[:, None, :, None]).reshape(self._shape)
 
     def levels(self) -> Tensor:
-        """Return the integers, [blocks down, rows of each, blocks across, columns of each]."""
+        """Return what integers count for now, [blocks down, rows, blocks across, columns]."""
+        return self.whole()
+
+    def whole(self) -> Tensor:
+        """Return the integers that are written, of the same shape."""
         return self._levels
 
     def exact(self) -> np.ndarray:
@@ -162,7 +171,7 @@ class TrainedSteps(TiedForm):
             scaled = np.rint(np.ldexp(mantissa, self._precision))
             steps = np.ldexp(scaled, exponent - self._precision)
         grid = self._grid
-        levels = self.levels().detach().numpy().reshape(grid.levels.shape)
+        levels = self.whole().numpy().reshape(grid.levels.shape)
         new = Grid(
             steps.astype(np.float32),
             levels.astype(grid.levels.dtype),

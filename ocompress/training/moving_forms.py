@@ -37,13 +37,22 @@ class MovingLevels(TrainedSteps):
         """Integers that may change, and steps."""
         return sum(leaf.count for leaf in self.leaves)
 
+    @property
+    def unrounded(self) -> TrainedNumbers:
+        """The integers, before they are rounded."""
+        return self.leaves[1]
+
     def levels(self) -> Tensor:
+        """Round, straight-through, or those that are settled."""
+        return self.leaves[1].levels(self.whole())
+
+    def whole(self) -> Tensor:
         """Round to integers that there were between the least and the largest."""
-        latent = self.leaves[1].tensor
-        found = torch.round(latent.detach()).clamp(self._low, self._high)
+        latent = self.leaves[1].tensor.detach()
+        found = torch.round(latent).clamp(self._low, self._high)
         if not self._has_zeros:
             found = torch.where(found == 0, torch.copysign(torch.ones_like(found), latent), found)
-        return latent + (found - latent).detach()
+        return found
 
 
 class Nearest(TiedForm):

@@ -46,20 +46,20 @@ class Thinning:
         left = sum(form.count for form in self.forms)
         return 1 - left / self._total if self._total else 1.0
 
-    def step(self, done: int, total: int, optimizer: Any) -> None:
+    def step(self, done: int, part: float, optimizer: Any) -> None:
         """Set some to zero where it is time.
 
         Args:
             done: Steps of training so far.
-            total: All there will be.
+            part: How far training is, from 0 to 1.
             optimizer: Adam; what it remembers of weights that go is forgotten.
         """
-        part = (done / total - _BEGIN) / (_END - _BEGIN)
-        if self.is_done or part < 0 or (done % _EVERY and part < 1):
+        gone = (part - _BEGIN) / (_END - _BEGIN)
+        if self.is_done or gone < 0 or (done % _EVERY and gone < 1):
             return
-        left = (1 - min(part, 1.0)) ** 3
+        left = (1 - min(gone, 1.0)) ** 3
         self._cut(self._share + (self._start - self._share) * left, optimizer)
-        self.is_done = part >= 1
+        self.is_done = gone >= 1
 
     def finish(self, optimizer: Any) -> None:
         """Set to zero what is still to go, as training ends early."""

@@ -92,6 +92,11 @@ class TrainedModel:
         """All that is trained."""
         return [leaf for form in self.forms.values() for leaf in form.leaves]
 
+    def unrounded(self) -> list[TrainedNumbers]:
+        """Return the numbers that levels are rounded of."""
+        found = (form.unrounded for form in self.forms.values())
+        return [leaf for leaf in found if leaf is not None]
+
     def thinned(self) -> dict[str, Free]:
         """Return the matrices and kernels of layers, whose elements may become zero."""
         found = {}

@@ -17,6 +17,8 @@ class TrainedNumbers:
         size: About how large they are; what a learning rate is multiplied with.
         mask: Which of them may change; None for all.
         most: What their magnitudes sum up to at most; None for anything.
+        settled: Of numbers that are rounded one after the other, which are whole for good; None
+            where all are rounded in every step.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TrainedNumbers:
         moving = values if mask is None else values[mask]
         mean = float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0
         self.size = mean if size is None else size
+        self.settled: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -59,9 +62,31 @@ class TrainedNumbers:
             sizes = self.tensor.abs()
             excess = float(sizes.sum(dtype=torch.float64)) - self.most
             if excess > 0:
-                less = excess / max(int(torch.count_nonzero(sizes)), 1)
+                loose = sizes > 0 if self.settled is None else (sizes > 0) & ~self.settled
+                less = loose * (excess / max(int(torch.count_nonzero(loose)), 1))
                 self.tensor.copy_(torch.copysign((sizes - less).clamp_min(0), self.tensor))
 
     def held(self, gradient: Tensor) -> Tensor:
         """Return a gradient without what must not move."""
+        if self.settled is not None:
+            return gradient * ~self.settled
         return gradient if self.mask is None else gradient * self.mask
+
+    def begin_to_settle(self) -> None:
+        """Round no number in a step, but for those that do not change, until it is settled."""
+        none = torch.zeros(self.tensor.shape, dtype=torch.bool)
+        self.settled = none if self.mask is None else ~self.mask
+
+    def settle(self, now: Tensor) -> None:
+        """Round numbers for good, those settled before among them."""
+        self.settled = now
+
+    def levels(self, whole: Tensor) -> Tensor:
+        """Return what they count for in a step, where gradients pass the rounding.
+
+        Args:
+            whole: What they are rounded to.
+        """
+        if self.settled is None:
+            return self.tensor + (whole - self.tensor).detach()
+        return torch.where(self.settled, whole, self.tensor)

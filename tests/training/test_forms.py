@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.archive.grids import Grid
 from ocompress.training.moving_forms import MovingLevels
+from ocompress.training.settling import Settling
 from ocompress.training.trained_numbers import TrainedNumbers
 
 
@@ -36,3 +37,54 @@ def test_levels_that_are_trained_do_not_spread() -> None:
         leaf.tensor.mul_(1.5)
     leaf.bound()
     assert np.abs(form.exact() / 0.1).sum() <= 1.05 * np.abs(levels).sum()
+
+
+def test_levels_are_rounded_one_after_the_other_what_matters_most_first() -> None:
+    rng = np.random.default_rng(1)
+    forms = []
+    for rows in (6, 8):
+        levels = rng.integers(-4, 5, (rows, 32)).astype(np.int32)
+        grid = Grid(np.full(rows, 0.1, np.float32), levels, 1, 32)
+        forms.append(MovingLevels(grid, levels.shape, None))
+    leaves = [form.unrounded for form in forms]
+    numbers = [leaf.tensor for leaf in leaves]
+    optimizer = torch.optim.Adam(numbers)
+    settling = Settling(leaves)
+    matters = torch.from_numpy(rng.random(14 * 32).astype(np.float32))
+    for leaf, part in zip(leaves, matters.split([6 * 32, 8 * 32]), strict=True):
+        tensor = leaf.tensor
+        felt = part.reshape(tensor.shape)
+        optimizer.state[tensor] = {"exp_avg": torch.ones_like(tensor), "exp_avg_sq": felt}
+        with torch.no_grad():
+            tensor += 0.3 * (tensor != 0)
+    loose = torch.cat([tensor.reshape(-1) != 0 for tensor in numbers])
+    before = torch.zeros_like(loose)
+    settling.step(50, 0.0, optimizer)
+    assert not settling.is_done
+    for done, share in ((100, 0.3), (101, 0.5), (150, 0.6), (151, 0.9)):
+        settling.step(done, share, optimizer)
+        whole = [leaf.settled for leaf in leaves if leaf.settled is not None]
+        now = torch.cat([part.reshape(-1) for part in whole]) & loose
+        assert not (before & ~now).any()
+        if done == 101:  # it is not time yet
+            assert torch.equal(now, before)
+        if 0 < now.sum() < loose.sum():
+            assert matters[now].min() > matters[loose & ~now].max()
+        before = now
+        for form, settled in zip(forms, whole, strict=True):
+            leaf = form.unrounded
+            made = form.value().detach().reshape(settled.shape) / 0.1
+            assert torch.equal(torch.isclose(made, made.round(), atol=1e-4), settled)
+            assert not leaf.held(torch.ones(settled.shape))[settled].any()
+            assert torch.equal(optimizer.state[leaf.tensor]["exp_avg"] == 0, settled)
+    assert before.sum() == loose.sum()
+
+
+def test_numbers_that_are_rounded_stay_while_others_are_bounded() -> None:
+    numbers = TrainedNumbers(np.array([3.0, -1.0, 0.0, 2.0], np.float32), bounded=True)
+    numbers.begin_to_settle()
+    numbers.settle(torch.tensor([True, False, True, False]))
+    with torch.no_grad():
+        numbers.tensor.copy_(torch.tensor([3.0, -2.0, 0.0, 3.0]))
+    numbers.bound()
+    np.testing.assert_allclose(numbers.tensor.detach(), [3.0, -1.0, 0.0, 2.0])

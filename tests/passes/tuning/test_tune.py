@@ -55,6 +55,7 @@ def apart(one: Model, other: Model) -> float:
 
 
 PRUNE = "prune{sparsity=0.7 refit=false protect_ends=false}"
+LEVELS = "entropy{bits=1 fit=false smallest=0}"
 
 
 @needs_torch
@@ -199,7 +200,14 @@ class Impatient(Instrument):
 
 
 @needs_torch
-@pytest.mark.parametrize("passes", [f"{PRUNE},tune{{epochs=90}}", "tune{sparsity=0.7 epochs=90}"])
+@pytest.mark.parametrize(
+    "passes",
+    [
+        f"{PRUNE},tune{{epochs=90}}",
+        "tune{sparsity=0.7 epochs=90}",
+        f"{LEVELS},tune{{levels=true epochs=90}}",
+    ],
+)
 def test_the_best_so_far_is_kept_when_training_ends_early(passes: str) -> None:
     manager = PassManager(target=TARGET, data=data(), instruments=[Impatient()])
     result = manager.run(Pipeline.parse(passes), net())
@@ -269,7 +277,14 @@ def test_signs_and_choices_move_unless_told_otherwise() -> None:
 
 
 @needs_torch
-@pytest.mark.parametrize("passes", [f"{PRUNE},tune{{epochs=12}}", "tune{sparsity=0.6 epochs=12}"])
+@pytest.mark.parametrize(
+    "passes",
+    [
+        f"{PRUNE},tune{{epochs=12}}",
+        "tune{sparsity=0.6 epochs=12}",
+        f"{LEVELS},tune{{levels=true epochs=12}}",
+    ],
+)
 def test_training_goes_on_where_it_ended(
     passes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

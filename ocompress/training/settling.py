@@ -1,0 +1,80 @@
+"""Levels that are rounded for good, some more and more, while all others make up for it.
+
+Zhou et al., Incremental Network Quantization, 2017. Straight through the rounding of all levels,
+training does not know what they cost: where few levels are not zero, most of the loss is theirs.
+What matters most comes first, by the mean square of the gradient, which Adam keeps anyway: what is
+left to make up for it then costs little when its turn comes, as in the order of GPTQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ocompress.training.trained_numbers import TrainedNumbers
+
+_BEGIN, _END = 0.05, 0.9
+"""Parts of training between which levels are rounded; the rest is for steps and biases."""
+_EVERY = 50
+"""Steps from one rounding to the next."""
+
+
+class Settling:
+    """Levels of several weights together, of which more and more are whole numbers for good.
+
+    Attributes:
+        leaves: The numbers that levels are rounded of.
+        is_done: Whether all are rounded.
+    """
+
+    def __init__(self, leaves: Sequence[TrainedNumbers]) -> None:
+        """Start with none that is rounded."""
+        self.leaves = list(leaves)
+        self._total = sum(leaf.count for leaf in self.leaves)
+        self.is_done = not self._total
+        for leaf in self.leaves:
+            leaf.begin_to_settle()
+
+    def step(self, done: int, part: float, optimizer: Any) -> None:
+        """Round some where it is time.
+
+        Args:
+            done: Steps of training so far.
+            part: How far training is, from 0 to 1.
+            optimizer: Adam; what it remembers of the direction of levels that are rounded is
+                forgotten.
+        """
+        share = (part - _BEGIN) / (_END - _BEGIN)
+        if self.is_done or share < 0 or (done % _EVERY and share < 1):
+            return
+        self._round(min(share, 1.0), optimizer)
+
+    def finish(self, optimizer: Any) -> None:
+        """Round what is left, as training ends early."""
+        if not self.is_done:
+            self._round(1.0, optimizer)
+
+    def _round(self, share: float, optimizer: Any) -> None:
+        self.is_done = share >= 1
+        states = [optimizer.state.get(leaf.tensor, {}) for leaf in self.leaves]
+        felt = torch.cat([_felt(f, s) for f, s in zip(self.leaves, states, strict=True)])
+        fixed = len(felt) - self._total
+        chosen = torch.zeros(len(felt), dtype=torch.bool)
+        chosen[torch.topk(felt, fixed + round(share * self._total)).indices] = True
+        sizes = [leaf.tensor.numel() for leaf in self.leaves]
+        for leaf, state, part in zip(self.leaves, states, chosen.split(sizes), strict=True):
+            now = part.reshape(leaf.tensor.shape)
+            leaf.settle(now)
+            if "exp_avg" in state:
+                state["exp_avg"].mul_(~now)
+
+
+def _felt(leaf: TrainedNumbers, state: Any) -> Tensor:
+    """Return how much each number matters, without end for those that are rounded or stay."""
+    known = state.get("exp_avg_sq", torch.zeros_like(leaf.tensor))
+    settled = leaf.settled
+    found = known if settled is None else torch.where(settled, torch.inf, known)
+    return found.reshape(-1)
