@@ -103,7 +103,7 @@ class _Training:
         self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
-        self._settling = Settling(self._student.unrounded())
+        self._settling = Settling(self._student.unrounded() if settings.moves_levels else ())
 
     def run(self, ending: EarlyEnd, checkpoints: Checkpoints | None) -> Tuned:
         """Train, and return the best that was seen."""

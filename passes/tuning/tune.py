@@ -37,7 +37,9 @@ class Tune(Pass):
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
     trained, few values or blocks are trained, and who has which, signs and their scales are, and
     numbers that places share by a hash or along diagonals; with
-    `levels` integers are, too, straight-through, without it nothing but what is shared. Of
+    `levels` integers are, too, without it nothing but what is shared. Integers are first trained
+    as if they need not be whole, and then rounded for good some more and more, what matters most
+    first, while the others make up for it. Of
     DequantizeLinear and QuantizeLinear steps and integers of weights are. Nothing of the graph
     changes. Let it come after what prunes, factorizes or removes, and before what packs. One
     thread and the same seed give the same weights. With --cache, a training that was ended goes on
@@ -53,8 +55,8 @@ class Tune(Pass):
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
     Compression, 2016; Zhu and Gupta, To Prune, or Not to Prune, 2017; LeCun et al., Optimal Brain
-    Damage, 1990; Hubara et al., Binarized Neural Networks, 2016; Esser et al., Learned Step Size
-    Quantization, 2020.
+    Damage, 1990; Hubara et al., Binarized Neural Networks, 2016; Zhou et al., Incremental Network
+    Quantization, 2017; Esser et al., Learned Step Size Quantization, 2020.
     """
 
     name = "tune"
