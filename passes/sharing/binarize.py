@@ -14,7 +14,7 @@ from ocompress.pipeline import Context, option
 from passes.sharing import planes
 from passes.sharing.layers import Measured, WeightStack
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass, with_setting
+from passes.sharing.projecting import ProjectingPass
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.signed_inputs import SignedInputs, refusal_of
 
@@ -134,6 +134,7 @@ class Binarize(ProjectingPass):
     name = "binarize"
     goals = ("planes", "ternary", "bits", "activations")
     aims = ("bits",)
+    usual = Planes(_DEFAULT)
 
     planes: int | None = option(
         None, help="Planes of signs of every layer.", at_least=1, at_most=_MOST_PLANES
@@ -201,6 +202,4 @@ class Binarize(ProjectingPass):
         if self.bits is not None:
             sizes = [proposal.table.rows[part][0].bytes for part in proposal.layers]
             return proposal.leaving(self.bits / 32) if sizes else {}
-        if self.planes is None and not self.ternary and not self.activations:
-            return with_setting(proposal, Planes(_DEFAULT).setting)
         return super().asked(proposal)

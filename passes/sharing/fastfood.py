@@ -10,12 +10,11 @@ import numpy as np
 from ocompress.archive.fastfood import SIZES, gathered, in_blocks, spread, told
 from ocompress.archive.fastfood_rounding import COLUMN_BITS, ROW_BITS, few_bits, room, whole
 from ocompress.errors import OptionError
-from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
 from passes.sharing.layers import WeightStack
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass, with_setting
+from passes.sharing.projecting import ProjectingPass
 from passes.sharing.quadratic import ROUGH, Quadratic, Share, fitted, least_squares
 
 _BLOCKS = (2, 4, 8, 16)
@@ -195,6 +194,7 @@ class Fastfood(ProjectingPass):
 
     name = "fastfood"
     goals = ("block",)
+    usual = FastfoodBlocks(_DEFAULT)
 
     block: int | None = option(
         None, help="Rows and columns of a block, a power of two.", at_least=2, at_most=SIZES[-1]
@@ -218,9 +218,3 @@ class Fastfood(ProjectingPass):
         most = 1 << (max(len(array), array[0].size) - 1).bit_length()
         wanted = [self.block] if self.block is not None else _BLOCKS
         return [FastfoodBlocks(n) for n in dict.fromkeys(min(n, most) for n in wanted)]
-
-    def asked(self, proposal: TableProposal) -> Plan:
-        """Return blocks of the size that is asked for."""
-        if self.has_goal:
-            return super().asked(proposal)
-        return with_setting(proposal, FastfoodBlocks(_DEFAULT).setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class ProjectingPass(LossyPass):
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
+    usual: ClassVar[Code]
+    """The form where nothing says how far."""
 
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
@@ -112,7 +114,9 @@ class ProjectingPass(LossyPass):
         return found
 
     def asked(self, proposal: TableProposal) -> Plan:
-        """Return the plan that puts every layer into the form that takes fewest bytes."""
+        """Return the plan of the usual form, or of a goal's; of the fewest bytes of several."""
+        if not self.has_goal:
+            return _with_setting(proposal, self.usual.setting)
         table = proposal.table
         return proposal.plan({part: table.least(part, "bytes") for part in table.rows})
 
@@ -129,7 +133,7 @@ class ProjectingPass(LossyPass):
         return replace(outcome, changed=Facet.WEIGHTS)
 
 
-def with_setting(proposal: TableProposal, setting: str) -> Plan:
+def _with_setting(proposal: TableProposal, setting: str) -> Plan:
     """Return the plan of one setting; layers that lack it take the fewest bytes."""
     found = {}
     for part, rows in proposal.table.rows.items():

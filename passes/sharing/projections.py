@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.archive.tied_places import buckets_of, diagonals, near
-from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
 from passes.sharing.layers import WeightStack
 from passes.sharing.planes import short
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass, with_setting
+from passes.sharing.projecting import ProjectingPass
 from passes.sharing.quadratic import FINE, Quadratic, Share, fitted, weight_of
 
 _BLOCKS = (2, 4, 8, 16)
@@ -126,6 +125,7 @@ class Circulant(ProjectingPass):
 
     name = "circulant"
     goals = ("block",)
+    usual = CirculantBlocks(_DEFAULT)
 
     block: int | None = option(None, help="Rows and columns of a block.", at_least=2, at_most=4096)
 
@@ -139,12 +139,6 @@ class Circulant(ProjectingPass):
         most = max(weight.array.shape)
         wanted = [self.block] if self.block is not None else _BLOCKS
         return [CirculantBlocks(min(n, most)) for n in wanted]
-
-    def asked(self, proposal: TableProposal) -> Plan:
-        """Return blocks of the size that is asked for."""
-        if self.has_goal:
-            return super().asked(proposal)
-        return with_setting(proposal, CirculantBlocks(_DEFAULT).setting)
 
 
 class Hash(ProjectingPass):
@@ -175,6 +169,7 @@ class Hash(ProjectingPass):
 
     name = "hash"
     goals = ("ratio",)
+    usual = HashedPlaces(float(_DEFAULT))
 
     ratio: float | None = option(None, help="Weights for each number.", at_least=1.5, at_most=1024)
 
@@ -182,9 +177,3 @@ class Hash(ProjectingPass):
         """Return several ratios, or the one that is asked for."""
         wanted = [self.ratio] if self.ratio is not None else _RATIOS
         return [HashedPlaces(float(n)) for n in wanted]
-
-    def asked(self, proposal: TableProposal) -> Plan:
-        """Return the ratio that is asked for."""
-        if self.has_goal:
-            return super().asked(proposal)
-        return with_setting(proposal, HashedPlaces(float(_DEFAULT)).setting)

@@ -8,13 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ocompress.lossy import Plan, TableProposal
 from ocompress.lossy.engine import Reason
 from ocompress.pipeline import option
 from passes.sharing import random_words
 from passes.sharing.layers import WeightStack
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass, with_setting
+from passes.sharing.projecting import ProjectingPass
 from passes.sharing.quadratic import Quadratic
 from passes.storage.random_numbers import bells
 
@@ -105,6 +104,7 @@ class RandomCode(ProjectingPass):
 
     name = "random-code"
     goals = ("bits", "block")
+    usual = RandomWords(*_DEFAULT)
 
     bits: int | None = option(None, help="Bits of the number of a word.", at_least=4, at_most=12)
     block: int | None = option(None, help="Weights of a word, about.", at_least=4, at_most=_LONGEST)
@@ -124,9 +124,3 @@ class RandomCode(ProjectingPass):
         if not found:
             return Reason("no-block", "nothing near `block` weights divides its rows")
         return list(found.values())
-
-    def asked(self, proposal: TableProposal) -> Plan:
-        """Return words of the length that is asked for."""
-        if self.has_goal:
-            return super().asked(proposal)
-        return with_setting(proposal, RandomWords(*_DEFAULT).setting)

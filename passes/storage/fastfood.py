@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,10 @@ from ocompress.ir.packed import Recipe
 from passes.storage.integers import NODE, fields, number, shared
 from passes.storage.kinds import StoredForm
 
-_NODES = 28
+_NODES = 34
 _INT32 = int(DType.INT32)
 _SIGNS = shared(np.array([1, -1], np.float32))
-_ZERO, _HALF = shared(np.zeros((), np.float32)), shared(np.array(HALF, np.float32))
+_ZERO, _HALF = shared(np.zeros((), np.float32)), shared(np.full(1, HALF, np.float32))
 _ORDERS: dict[int, np.ndarray] = {}
 
 
@@ -53,26 +54,41 @@ class StoredFastfood:
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Count out the matrices and multiply: whole numbers up to the last product."""
-        rows, columns = self.shape
-        down, across = -(-rows // self.size), -(-columns // self.size)
+        down, across = (-(-extent // self.size) for extent in self.shape)
         left = self._hadamard(recipe)
         order = recipe.op("Cast", recipe.leaf(_order(self.size)), to=_INT32)
         right = recipe.op("Gather", left, order, axis=0)
-        levels = self.levels.write(recipe, (down, across, self.size, 1))
-        blocks = recipe.op("MatMul", left, recipe.op("Mul", levels, right))
-        sums = recipe.op("Transpose", blocks, perm=[0, 2, 1, 3])
-        whole = np.array([down * self.size, across * self.size], np.int64)
-        sums = recipe.op("Reshape", sums, recipe.leaf(whole))
-        if tuple(whole) != self.shape:
-            ends = [np.zeros(2, np.int64), np.array(self.shape, np.int64)]
-            sums = recipe.op("Slice", sums, *(recipe.leaf(end) for end in ends))
-        found = recipe.op("Add", sums, recipe.leaf(_HALF))
-        found = recipe.op("Mul", found, self.columns.write(recipe, (columns,)))
-        found = recipe.op("Mul", found, self.rows.write(recipe, (rows, 1)))
+        right = recipe.op("Reshape", right, _extents(recipe, self.size, 1, self.size))
+        right = recipe.op("Mul", right, self._side(recipe, self.columns, (1, across, self.size)))
+        levels = self.levels.write(recipe, (down, across, self.size))
+        first = recipe.op("Pad", recipe.leaf(_HALF), _extents(recipe, 0, self.size - 1))
+        levels = recipe.op("Add", levels, first)
+        levels = recipe.op("Transpose", levels, perm=[0, 2, 1])
+        levels = recipe.op("Reshape", levels, _extents(recipe, down, self.size, across, 1))
+        # A product for a row of blocks, not for each, and little that is as large as the whole:
+        # a runtime copies all that it makes while it loads.
+        beside = _extents(recipe, down, self.size, across * self.size)
+        beside = recipe.op("Reshape", recipe.op("Mul", levels, right), beside)
+        found = recipe.op("MatMul", left, beside)
+        found = recipe.op("Mul", found, self._side(recipe, self.rows, (down, self.size, 1)))
         if self.has_zeros:  # some of them are negative
             zero = recipe.leaf(_ZERO)
             found = recipe.op("Where", recipe.op("Equal", found, zero), zero, found)
-        return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
+        whole = (down * self.size, across * self.size)
+        if whole != self.shape:
+            found = recipe.op("Reshape", found, _extents(recipe, *whole))
+            ends = [_extents(recipe, 0, 0), _extents(recipe, *self.shape)]
+            found = recipe.op("Slice", found, *ends)
+        return recipe.op("Reshape", found, _extents(recipe, *shape))
+
+    def _side(self, recipe: Recipe, numbers: StoredForm, shape: tuple[int, ...]) -> str:
+        """Write down the numbers of rows or columns, zeros behind them, in a shape."""
+        extent = self.shape[0 if numbers is self.rows else 1]
+        found = numbers.write(recipe, (extent,))
+        missing = math.prod(shape) - extent
+        if missing:
+            found = recipe.op("Pad", found, _extents(recipe, 0, missing))
+        return recipe.op("Reshape", found, _extents(recipe, *shape))
 
     def _hadamard(self, recipe: Recipe) -> str:
         """Write down the Walsh-Hadamard matrix: the sign says how many bits two places share."""
@@ -80,6 +96,10 @@ class StoredFastfood:
         both = recipe.op("MatMul", bits, recipe.op("Transpose", bits))
         odd = recipe.op("Mod", both, recipe.leaf(number(2)))
         return recipe.op("Gather", recipe.leaf(_SIGNS), odd)
+
+
+def _extents(recipe: Recipe, *extents: int) -> str:
+    return recipe.leaf(np.array(extents, np.int64))
 
 
 def _order(size: int) -> np.ndarray:
