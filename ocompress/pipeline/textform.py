@@ -75,8 +75,7 @@ class _Parser:
                 msg = f"option {key!r} is given twice in {self.text!r}"
                 raise OptionError(msg)
             if not self._take("="):
-                wanted = f"'=' after option {key!r}"
-                raise self._error(wanted)
+                raise self._error(f"'=' after option {key!r}", _as_list(table, key))
             table[key] = self._value(nested=nested)
             self._take(",")
         return table
@@ -111,7 +110,15 @@ class _Parser:
             return re.sub(r"\\(.)", r"\1", match["quoted"][1:-1])
         return match["word"]
 
-    def _error(self, wanted: str) -> OptionError:
+    def _error(self, wanted: str, hint: str = "") -> OptionError:
         rest = self.text[self.position :].strip()[:20]
         found = f"at {rest!r}" if rest else "at the end"
-        return OptionError(f"passes {self.text!r}: expected {wanted} {found}")
+        return OptionError(f"passes {self.text!r}: expected {wanted} {found}{hint}")
+
+
+def _as_list(table: Mapping[str, Any], word: str) -> str:
+    """Return how a list is written, if a word without a value goes on after one."""
+    before = next(reversed(list(table.items())), None)
+    if before is None or not isinstance(before[1], str):
+        return ""
+    return f"; a list is written {before[0]}=[{before[1]},{word}]"

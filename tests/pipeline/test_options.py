@@ -30,6 +30,7 @@ def test_parse(text: str, expected: list[tuple[str, dict[str, Any]]]) -> None:
     ("text", "wanted"),
     [
         ("a{x}", "expected '=' after option 'x' at '}'"),
+        ("a{b=1,x,y}", "after option 'x' at ',y}'; a list is written b=[1,x]"),
         ("a{x=1", "expected an option name or '}' at the end"),
         ("a b", "expected ',' between passes at 'b'"),
         (",a", "expected a pass name at ',a'"),
@@ -42,6 +43,12 @@ def test_bad_text_says_where(text: str, wanted: str) -> None:
     with pytest.raises(OptionError) as caught:
         parse(text)
     assert wanted in str(caught.value)
+
+
+def test_what_is_a_list_already_needs_no_brackets() -> None:
+    with pytest.raises(OptionError) as caught:
+        parse("a{b=[1] x}")
+    assert "a list" not in str(caught.value)
 
 
 def test_values_are_converted_and_round_trip() -> None:
