@@ -75,7 +75,8 @@ class _Parser:
                 msg = f"option {key!r} is given twice in {self.text!r}"
                 raise OptionError(msg)
             if not self._take("="):
-                raise self._error(f"'=' after option {key!r}", _as_list(table, key))
+                wanted = f"'=' after option {key!r}"
+                raise self._error(wanted, _as_list(table, key))
             table[key] = self._value(nested=nested)
             self._take(",")
         return table
