@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
 
 from ocompress.archive.grids import Grid
+from ocompress.training import course
 from ocompress.training.moving_forms import MovingLevels
 from ocompress.training.settling import Settling
 from ocompress.training.trained_numbers import TrainedNumbers
@@ -88,3 +92,17 @@ def test_numbers_that_are_rounded_stay_while_others_are_bounded() -> None:
         numbers.tensor.copy_(torch.tensor([3.0, -2.0, 0.0, 3.0]))
     numbers.bound()
     np.testing.assert_allclose(numbers.tensor.detach(), [3.0, -1.0, 0.0, 2.0])
+
+
+@pytest.mark.parametrize(("seconds", "parts"), [(0.0, (0.2, 0.2, 0.2)), (10.0, (0.2, 0.5, 1.0))])
+def test_a_limit_of_time_shortens_the_course(
+    seconds: float, parts: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(course, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    student: Any = SimpleNamespace(optimizer=lambda: (None, []))
+    found = course.Course(student, 100, 0.01, seconds)
+    found.done = 20
+    for now, part in zip((1.0, 5.0, 20.0), parts, strict=True):
+        clock[0] = now
+        assert found.part == pytest.approx(part)
