@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -133,8 +133,8 @@ def _as_numbers(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     distinct, indices = np.unique(elements, return_inverse=True)
     if len(distinct) <= min(_ENTRIES, len(elements) // 2):
         yield from _palette(distinct, indices, plan)
-        yield from _blocks(indices, distinct, plan)
-        yield from _turned_blocks(indices, distinct, plan)
+        yield from _blocks(indices, distinct, plan, _plainly)
+        yield from _turned_blocks(indices, distinct, plan, _plainly)
         if len(distinct) < len(elements) // _TWICE:
             return
     if len(distinct) < len(elements) // 2 and len(elements) <= _SEARCHED:
@@ -184,18 +184,18 @@ def _gridded(grid: Grid, plan: PieceFacts) -> Iterator[CodecNode]:
 def _in_words(levels: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     """Yield the forms of integers that come as codewords, in rows or in columns of a matrix."""
     distinct, indices = np.unique(levels.view("<u4"), return_inverse=True)
-    yield from _blocks(indices, distinct, plan)
-    yield from _turned_blocks(indices, distinct, plan)
+    yield from _blocks(indices, distinct, plan, _wholly)
+    yield from _turned_blocks(indices, distinct, plan, _wholly)
 
 
 def _turned_blocks(
-    indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts
+    indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts, book_of: BookForms
 ) -> Iterator[CodecNode]:
     """Yield codewords that stand in columns of a matrix."""
     if 1 < plan.columns < len(indices) and plan.inner == 1:
         turned = indices.reshape(-1, plan.columns).T
         of_columns = replace(plan, columns=turned.shape[1])
-        for below in _blocks(turned.reshape(-1), distinct, of_columns):
+        for below in _blocks(turned.reshape(-1), distinct, of_columns, book_of):
             width = distinct.itemsize
             yield CodecNode(n.TRANSPOSE, len(indices), width, (plan.columns,), (below,))
 
@@ -229,6 +229,16 @@ def _plainly(elements: np.ndarray) -> Iterator[CodecNode]:
         yield octets(elements, MIXED)
 
 
+def _wholly(elements: np.ndarray) -> Iterator[CodecNode]:
+    """Yield forms of integers of 4 bytes, about whose order nothing is known."""
+    yield from _plainly(elements)
+    yield from coded(elements.view("<i4").astype(np.int64), 4, PieceFacts(), 0)
+
+
+BookForms = Callable[[np.ndarray], Iterator[CodecNode]]
+"""Yields the forms of the elements of codewords."""
+
+
 def _palette(distinct: np.ndarray, indices: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     ranks = _in_order(distinct)
     values = np.empty_like(distinct)
@@ -256,7 +266,9 @@ def _mask(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
         yield CodecNode(n.MASK, len(elements), elements.itemsize, (len(kept),), (below, rest))
 
 
-def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
+def _blocks(
+    indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts, book_of: BookForms
+) -> Iterator[CodecNode]:
     """Yield codewords of several elements that repeat, if they are few enough to pay."""
     for size in dict.fromkeys((plan.inner, *_BLOCK_SIZES)):
         if len(indices) % size or not 1 < size <= _LONGEST_BLOCK:
@@ -264,11 +276,12 @@ def _blocks(indices: np.ndarray, distinct: np.ndarray, plan: PieceFacts) -> Iter
         words, which = np.unique(indices.reshape(-1, size), axis=0, return_inverse=True)
         if len(words) > min(_ENTRIES, len(indices) // size // 4):
             continue
-        book = min(_plainly(distinct[words].reshape(-1)), key=length)
+        book = min(book_of(distinct[words].reshape(-1)), key=length)
         places = which.reshape(-1).astype(np.int64)
         columns = plan.columns // size if plan.columns % size == 0 else 1
         settings = (size, len(words))
-        for below in coded(places, 2, PieceFacts(columns=columns), center(places)):
+        which_of = coded(places, 2, PieceFacts(columns=columns), center(places))
+        for below in (*which_of, *split(places.astype("<u2"), PieceFacts())):
             yield CodecNode(n.BLOCKS, len(indices), distinct.itemsize, settings, (book, below))
 
 

@@ -80,26 +80,6 @@ class Free(TiedForm):
         return found
 
 
-class Book(TiedForm):
-    """Few values, or blocks of values, and who has which; zeros in them stay."""
-
-    name = "shared"
-
-    def __init__(self, words: np.ndarray, index: np.ndarray, shape: tuple[int, ...]) -> None:
-        """Start with the words [words, elements of a block] and the word of each block."""
-        super().__init__(TrainedNumbers(words, words != 0))
-        self._index, self._shape = torch.from_numpy(index.astype(np.int64)), shape
-
-    def value(self) -> Tensor:
-        """Look every block up."""
-        return self.leaf.index_select(0, self._index).reshape(self._shape)
-
-    def exact(self) -> np.ndarray:
-        """Look every block up."""
-        found: np.ndarray = self.value().detach().numpy()
-        return found
-
-
 class Tied(TiedForm):
     """Numbers that many places share, each with a sign of its own; zeros stay."""
 

@@ -14,6 +14,7 @@ from ocompress.archive.grids import Grid
 from ocompress.training.forms import TiedForm, TrainedSteps
 from ocompress.training.sign_planes import few_bits, summed
 from ocompress.training.trained_numbers import TrainedNumbers
+from ocompress.training.word_form import Blocks, Book
 
 _LOOKS = 8
 """Steps between two looks at which block of values is nearest."""
@@ -55,17 +56,15 @@ class MovingLevels(TrainedSteps):
         return found
 
 
-class Nearest(TiedForm):
+class Nearest(Book):
     """Few values, or blocks of values; zeros stay, and other elements choose the nearest."""
 
-    name = "shared"
-
-    def __init__(self, words: np.ndarray, index: np.ndarray, shape: tuple[int, ...]) -> None:
-        """Start with the words [words, elements of a block] and the word of each block."""
-        start = words[index]
-        super().__init__(TrainedNumbers(words, words != 0), TrainedNumbers(start, start != 0))
-        self._shape, self._looks = shape, 0
-        self._index = torch.from_numpy(index.astype(np.int64))
+    def __init__(self, blocks: Blocks, shape: tuple[int, ...]) -> None:
+        """Start with the words, and the word of each block."""
+        super().__init__(blocks, shape)
+        words, free = blocks.words, blocks.free[blocks.index]
+        self.leaves = (*self.leaves, TrainedNumbers(words[blocks.index], free))
+        self._looks = 0
         self._zeros = words.shape[1] == 1 and bool((words == 0).any())
 
     def value(self) -> Tensor:
@@ -77,7 +76,7 @@ class Nearest(TiedForm):
             self._index = _nearest_block(words.detach(), latent.detach())
         self._looks += 1
         found = words.index_select(0, self._index)
-        return (found + (latent - latent.detach())).reshape(self._shape)
+        return self._blocks.joined(found + (latent - latent.detach()), self._shape)
 
     def _nearest_value(self, words: Tensor, latent: Tensor) -> Tensor:
         ordered, order = words.sort()
@@ -86,12 +85,6 @@ class Nearest(TiedForm):
         found = order[torch.bucketize(latent, (ordered[1:] + ordered[:-1]) / 2)]
         mask = self.leaves[1].mask
         return found if mask is None else torch.where(mask[:, 0], found, self._index)
-
-    def exact(self) -> np.ndarray:
-        """Look every block up, as it was chosen last."""
-        words = self.leaves[0].tensor.detach()
-        found: np.ndarray = words.index_select(0, self._index).reshape(self._shape).numpy()
-        return found
 
 
 def _nearest_block(words: Tensor, blocks: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from ocompress.ir import DType
 from ocompress.training.cosine_form import Cosines
 from ocompress.training.fastfood_form import Diagonals
 from ocompress.training.forms import (
-    Book,
     Codes,
     Free,
     Stepped,
@@ -34,6 +33,7 @@ from ocompress.training.moving_forms import MovingLevels, Nearest, Signs
 from ocompress.training.parameters import ParameterRole
 from ocompress.training.quantization_rules import range_of
 from ocompress.training.sign_planes import find_planes
+from ocompress.training.word_form import Blocks, Book, few_blocks
 
 _LEAST = 16
 """Elements below which a weight has no structure."""
@@ -46,14 +46,11 @@ _MOST_LEVELS = 1024
 _SMALL_LEVELS = 7
 """Largest integer of a grid up to which nothing else is looked for: scales of few bits are all
 multiples of one tiny step."""
-_REPEATED = 4
-"""Blocks that are the same in the mean, at least, in a weight of few blocks."""
 _PAIRS = 2
 """Places that share a magnitude in the mean, at least, in a weight of tied numbers."""
 _EVEN = 3.0
 """Variance of how many do, in proportion to that mean; 1 of a hash."""
 _BFLOAT16 = DType.BFLOAT16.numpy
-_BLOCKS = (16, 8, 4, 2)
 _OFFSET_LEVELS = 16
 """Largest integer of a vector on a grid, at least: the integers of fewer say nothing."""
 _PLANES = 3
@@ -108,16 +105,29 @@ def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None
             planes = find_planes(rows)
             if planes is not None:
                 return Signs(*planes, values.shape, turned=turned, moves=moves_levels is not False)
-    if grid is not None:
-        return _on_grid(grid, values.shape, moves_levels)
     shared = Book if moves_levels is False else Nearest
-    known = [_few_blocks(values)]
+    if grid is not None:
+        blocks = _in_units(grid, values)
+        if blocks is not None:
+            return shared(blocks, values.shape)
+        return _on_grid(grid, values.shape, moves_levels)
+    known = [few_blocks(values)]
     if distinct <= _MOST_VALUES:
         known.append(_few_values(values))
     elif known == [None]:
         return _tied(values, distinct)
-    found = min((k for k in known if k is not None), key=_bits, default=None)
-    return Free(values, values != 0) if found is None else shared(*found, values.shape)
+    found = min((k for k in known if k is not None), key=lambda k: k.bits, default=None)
+    return Free(values, values != 0) if found is None else shared(found, values.shape)
+
+
+def _in_units(grid: Grid, values: np.ndarray) -> Blocks | None:
+    """Return the words of a weight on a grid of one step, if they take less than its integers."""
+    largest = int(np.abs(grid.levels).max())
+    if grid.scales.size > 1 or largest <= _SMALL_LEVELS:
+        return None
+    blocks = few_blocks(values)
+    plain = values.size * np.log2(2 * largest + 1)
+    return blocks if blocks is not None and blocks.bits < plain else None
 
 
 def _on_grid(grid: Grid, shape: tuple[int, ...], moves_levels: bool | None) -> TiedForm | None:
@@ -196,31 +206,8 @@ def _precision(grid: Grid) -> int | None:
     return _STEP_BITS if (scaled == np.rint(scaled)).all() else None
 
 
-Words = tuple[np.ndarray, np.ndarray]
-"""Values of blocks [words, elements of a block], and the word of each block."""
-
-
-def _bits(found: Words) -> float:
-    """Return about what words and choices take, each as it is."""
-    words, index = found
-    return 32 * words.size + len(index) * float(np.log2(max(len(words), 2)))
-
-
-def _few_values(values: np.ndarray) -> Words | None:
+def _few_values(values: np.ndarray) -> Blocks | None:
     distinct, index = np.unique(values, return_inverse=True)
     if np.count_nonzero(distinct) * _SHARED > np.count_nonzero(values):  # zeros are a mask's
         return None
-    return distinct[:, None], index.reshape(-1)
-
-
-def _few_blocks(values: np.ndarray) -> Words | None:
-    """Look for whole kernels, rows, and runs of elements that repeat."""
-    sizes = [prod(values.shape[2:])] if values.ndim >= _PLANES else []
-    for size in (*sizes, values.shape[-1], *_BLOCKS):
-        if size < 2 or values.size % size:
-            continue
-        words, index = np.unique(values.reshape(-1, size), axis=0, return_inverse=True)
-        filled = np.count_nonzero(words, axis=1) > 0
-        if np.count_nonzero(filled) * _REPEATED <= np.count_nonzero(filled[index.reshape(-1)]):
-            return words, index.reshape(-1)
-    return None
+    return Blocks(distinct[:, None], index.reshape(-1))

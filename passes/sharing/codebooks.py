@@ -135,6 +135,13 @@ def refitted(problem: LayerProblem, coded: CodedLayer, steps: int) -> CodedLayer
     return replace(coded, words=values.reshape(coded.words.shape))
 
 
+def chosen_anew(problem: LayerProblem, coded: CodedLayer) -> CodedLayer:
+    """Return a layer whose blocks have moved to where they are best, as the words are by now."""
+    moved = replace(coded, codes=coded.codes.copy())
+    _descend(problem, moved)
+    return moved
+
+
 def _descend(problem: LayerProblem, coded: CodedLayer) -> int:
     """Choose the best word for each block in turn, given all others; return how many moved."""
     block = coded.words.shape[1]
@@ -175,10 +182,15 @@ def _choose(
     words, codes = coded.words, coded.codes[at]
     single = np.diagonal(curvature) if curvature.ndim == 2 else curvature
     turned = words @ gram
-    apart = _apart(turned @ words.T)
+    power = (turned * words).sum(axis=1)
+
+    def apart(codes: np.ndarray) -> np.ndarray:
+        found: np.ndarray = power - 2 * (turned[codes] @ words.T) + power[codes][:, None]
+        return found
+
     along = slope.T @ words.T
     here = np.take_along_axis(along, codes[:, None], 1)
-    gains = 2 * (along - here) + single[:, None] * apart[codes]
+    gains = 2 * (along - here) + single[:, None] * apart(codes)
     best = gains.min(axis=1)
     if coded.idle is not None:
         best = np.where(coded.idle[at], 0.0, best)
@@ -189,7 +201,7 @@ def _choose(
         now, gain = codes[output], gains[output]
         if curvature.ndim == 2 and moved:  # others that moved changed what it is worth
             pull = words @ slope[:, output]
-            gain = 2 * (pull - pull[now]) + single[output] * apart[now]
+            gain = 2 * (pull - pull[now]) + single[output] * apart(codes[output : output + 1])[0]
         word = int(gain.argmin())
         if gain[word] >= -1e-12 * abs(best[output]):
             continue
@@ -199,10 +211,3 @@ def _choose(
         if curvature.ndim == 2:
             slope += np.outer(turned[word] - turned[now], curvature[output])
     return moved
-
-
-def _apart(products: np.ndarray) -> np.ndarray:
-    """Return squared distances between words, given their products."""
-    power = np.diagonal(products)
-    found: np.ndarray = power - 2 * products + power[:, None]
-    return found

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ocompress.analysis.linear_rows import Site
 from ocompress.lossy.engine import Reason
 from ocompress.lossy.layer_weights import LayerWeight
@@ -19,9 +21,9 @@ _KERNEL = 16
 _LENGTHS = (4, 5, 3, 2)
 """Lengths of blocks of layers without small kernels; the first that divides the inputs."""
 _SEARCHED_LENGTHS = (2, 4, 8)
-_SEARCHED_WORDS = (16, 64, 256, 1024)
+_SEARCHED_WORDS = (8, 16, 32, 64, 128, 256, 512, 1024)
 _WORDS = 256
-_HALF = 2
+_SCALE = 2
 
 
 @dataclass(frozen=True)
@@ -106,5 +108,10 @@ def _taps(site: Site) -> int:
 def size_of(weight: LayerWeight, block: int, count: int, *, alone: bool = True) -> int:
     """Return the bytes of codes, and of words where no other layer has them, or else of scales."""
     codes = weight.array.size // block
-    own = count * block if alone else weight.form.outputs
-    return -(-codes * max(1, math.ceil(math.log2(count))) // 8) + _HALF * own
+    own = count * block * _word_bytes(weight) if alone else weight.form.outputs * _SCALE
+    return -(-codes * max(1, math.ceil(math.log2(count))) // 8) + own
+
+
+def _word_bytes(weight: LayerWeight) -> int:
+    """Return the bytes of a number of a word: products of units and short numbers are float32."""
+    return 1 if weight.array.dtype == np.float32 else 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ from ocompress.pipeline import Context
 from passes.sharing import codebooks, random_words
 from passes.sharing.common_words import CommonWords
 from passes.sharing.fitting import fitting
-from passes.sharing.layer_problem import LayerProblem
+from passes.sharing.layer_problem import LayerProblem, error_of
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.walking import read_by, walk
 from passes.sharing.word_starts import BlockMetric, joined, split, start
 
+_LARGEST = 127
+"""Magnitude of a number of a word, in units of the table: files hold it in 8 bits."""
 _HALF = 1e-3, 6e4
 """Largest magnitudes of words that float16 holds as precisely as it holds any."""
 
@@ -141,9 +143,16 @@ def nearest(
 
 
 def rounded(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return words in numbers of 16 bits, where these are as precise as they can be."""
-    least, most = _HALF
-    if least <= np.abs(words).max(initial=0.0) <= most:
+    """Return words in few bits: multiples of one unit for all, of 8 bits, where those are float32.
+
+    Words of other types get numbers of 16 bits, where these are as precise as they can be.
+    """
+    most = float(np.abs(words).max(initial=0.0))
+    if dtype == np.float32:
+        unit = float(np.float32(most / _LARGEST))
+        if unit > np.finfo(np.float32).tiny:
+            return np.asarray((np.rint(words / unit) * unit).astype(np.float32), np.float64) + 0.0
+    elif _HALF[0] <= most <= _HALF[1]:
         return words.astype(np.float16).astype(np.float64) + 0.0
     return words.astype(dtype).astype(np.float64)
 
@@ -155,9 +164,11 @@ def _job(part: str, move: Encode, nodes: Sequence[Node], made: dict[str, Encoded
     def solve(problem: LayerProblem, site: Site) -> tuple[np.ndarray, Encoded]:
         if move.common is not None:
             return _in_common(problem, move.common)
-        coded, error = codebooks.encode(problem, move.block, move.count, move.seed)
-        matrix = joined(rounded(coded.words, site.layer.weight.dtype)[coded.codes])
-        return matrix, Encoded(move.block, len(np.unique(coded.codes)), error)
+        coded, _ = codebooks.encode(problem, move.block, move.count, move.seed)
+        words = rounded(coded.words, site.layer.weight.dtype)
+        coded = codebooks.chosen_anew(problem, replace(coded, words=words))
+        error = error_of(problem, coded.matrix)
+        return coded.matrix, Encoded(move.block, len(np.unique(coded.codes)), error)
 
     return fitting(part, move, nodes, made, move.curvature, solve)
 

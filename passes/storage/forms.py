@@ -29,6 +29,7 @@ from functools import partial
 import numpy as np
 
 from ocompress.archive.cosines import find_cosines
+from ocompress.archive.grids import find_grid
 from ocompress.archive.tied_places import count_distinct
 from ocompress.ir import DType, packed
 from passes.storage.columns import find_columns
@@ -221,6 +222,16 @@ def _sparse(flat: np.ndarray) -> Iterator[StoredForm]:
     yield Sparse(used, min(forms, key=_price), len(kept))
 
 
+def _in_units(table: np.ndarray) -> Iterator[StoredForm]:
+    """Yield the form of words, [n], that are whole numbers of 8 bits times one number."""
+    grid = find_grid(table[None], 1, table.size) if table.dtype == np.float32 else None
+    if grid is None or grid.scales.dtype != np.float32 or np.signbit(table[table == 0]).any():
+        return
+    levels = grid.levels.astype(np.float32).reshape(-1)
+    if is_whole(levels):
+        yield Scaled(Whole(levels), Plain(grid.scales), (1,))
+
+
 def _bits(flat: np.ndarray) -> np.ndarray:
     """Return values as integers: equal ones are equal bit for bit, -0.0 and NaN too."""
     return flat.view(f"u{flat.itemsize}")
@@ -278,5 +289,5 @@ def _words(flat: np.ndarray, width: int, different: int) -> StoredWords | None:
     table[: distinct.size] = np.ascontiguousarray(distinct).view(flat.dtype).reshape(-1)
     words: StoredForm = Plain(table)
     if width > 1:
-        words = min([words, *_forms(table, (), deep=False)], key=_price)
+        words = min([words, *_forms(table, (), deep=False), *_in_units(table)], key=_price)
     return StoredWords(words, count, width, indices, np.ascontiguousarray(distinct))

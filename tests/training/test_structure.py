@@ -51,6 +51,17 @@ def _codewords() -> Array:
     return np.take(_draw(6, 9), RNG.integers(0, 6, 64), axis=0).reshape(8, 8, 3, 3)
 
 
+def _whole_words(extent: int = 8) -> Array:
+    """Make words of whole numbers of 8 bits times one unit, a sixteenth of the blocks."""
+    words = np.clip(np.rint(40 * _draw(extent, 4)), -127, 127)
+    words[0, 0] = 127
+    return np.asarray(words * np.float32(0.0131), np.float32)
+
+
+def _columns_of_words() -> Array:
+    return np.take(_whole_words(), RNG.integers(0, 8, (16, 12)), axis=0).reshape(16, 48).T.copy()
+
+
 def _one_step() -> Array:
     return (RNG.integers(-40, 41, (24, 16)) * np.float32(0.0125)).astype(np.float32)
 
@@ -105,6 +116,35 @@ def test_form_is_found_and_kept(name: str) -> None:
     np.testing.assert_array_equal(after == 0, before == 0)
     assert len(np.unique(after)) == len(np.unique(before))
     np.testing.assert_allclose(form.value().detach().numpy(), after, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("moves_levels", [True, False])
+def test_words_in_columns_stay_whole_numbers_of_8_bits(moves_levels: bool) -> None:
+    before = _columns_of_words()
+    form = form_of(before, moves_levels=moves_levels)
+    np.testing.assert_array_equal(form.exact(), before)
+    np.testing.assert_array_equal(form.value().detach().numpy(), before)
+    after = trained(form, by=0.01)
+    words = np.unique(after.T.reshape(-1, 4), axis=0)
+    assert len(words) == 8
+    grid = find_grid(words, *words.shape)
+    assert grid is not None
+    assert 64 < np.abs(grid.levels).max() <= 127
+
+
+def test_numbers_of_a_word_that_are_zero_are_trained_and_words_of_zeros_are_not() -> None:
+    words = _whole_words()
+    words[0], words[1, 2] = 0, 0
+    which = np.random.default_rng(1).integers(0, 8, 192)
+    after = trained(form_of(np.take(words, which, axis=0).reshape(16, 48))).reshape(-1, 4)
+    assert not after[which == 0].any()
+    assert after[which == 1, 2].all()
+
+
+def test_integers_of_many_bits_are_no_words() -> None:
+    assert form_of(_one_step()).name == "grid"
+    few = (RNG.integers(-9, 10, (48, 48)) * np.float32(0.0125)).astype(np.float32)
+    assert form_of(few).name == "grid"
 
 
 @pytest.mark.parametrize(

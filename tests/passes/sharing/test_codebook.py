@@ -12,7 +12,7 @@ import pytest
 from ocompress.archive.codes import PieceFacts, length
 from ocompress.archive.forms import shortest
 from ocompress.archive.grids import find_grid
-from ocompress.archive.nodes import BLOCKS
+from ocompress.archive.nodes import BLOCKS, CodecNode
 from ocompress.errors import OptionError
 from ocompress.ir import Model, edit, to_proto
 from ocompress.pipeline import Context, Guard, Outcome, Verdict
@@ -150,7 +150,9 @@ def test_slices_of_kernels_and_inputs_become_words() -> None:
     for name, each in (("c0", 9), ("c1", 9), ("c3", 4)):
         words = np.unique(weights[name].reshape(-1, each), axis=0)
         assert len(words) == rows[name]["codewords"]
-        np.testing.assert_array_equal(words, words.astype(np.float16).astype(np.float32))
+        grid = find_grid(words, *words.shape)
+        assert grid is not None
+        assert 16 < np.abs(grid.levels).max() <= 127
     assert len(np.unique(weights["y"].T.reshape(-1, 4), axis=0)) == 2
     assert outcome.counts == {"weights encoded": 4}
 
@@ -169,7 +171,7 @@ def test_more_words_lose_less() -> None:
 
 def test_it_goes_as_far_as_the_limit_lets() -> None:
     sizes = []
-    for limit in (0.0005, 0.02):
+    for limit in (0.001, 0.02):
 
         def rule(candidate: Model, _: Model, limit: float = limit) -> Verdict:
             lost = error(net(), candidate)
@@ -237,13 +239,17 @@ def test_packed_and_archived_they_take_their_bits(op_type: str) -> None:
     (row,) = outcome.details["codebooks"]
     wanted = row["bits"] * row["weights"] / 8
     packed, _, _ = run(PackWeights(), model)
-    assert sum(len(i.raw_data) for i in to_proto(packed).graph.initializer) <= 1.02 * wanted + 100
+    assert sum(len(i.raw_data) for i in to_proto(packed).graph.initializer) <= 1.01 * wanted + 100
     weight = weight_of(model.graph.nodes[0])
     assert weight is not None
     columns, inner = weight.size // len(weight), int(np.prod(weight.shape[2:]))
     node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=columns, inner=inner))
-    assert BLOCKS in (node.codec, *(below.codec for below in node.below))
-    assert length(node) <= 1.02 * wanted + 100
+    assert BLOCKS in codecs(node)
+    assert length(node) <= 1.01 * wanted + 60
+
+
+def codecs(node: CodecNode) -> list[int]:
+    return [node.codec, *(codec for below in node.below for codec in codecs(below))]
 
 
 def levels(weight: np.ndarray) -> np.ndarray:
