@@ -24,6 +24,9 @@ from passes.sharing.word_starts import BlockMetric, joined, split, start
 
 _LARGEST = 127
 """Magnitude of a number of a word, in units of the table: files hold it in 8 bits."""
+_UNITS = 16
+"""Numbers that a unit may be, up to a power of two: so words are exact in float16 as well, which is
+shorter where they are few."""
 _HALF = 1e-3, 6e4
 """Largest magnitudes of words that float16 holds as precisely as it holds any."""
 
@@ -149,9 +152,10 @@ def rounded(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """
     most = float(np.abs(words).max(initial=0.0))
     if dtype == np.float32:
-        unit = float(np.float32(most / _LARGEST))
+        mantissa, exponent = np.frexp(most / _LARGEST)
+        unit = float(np.ldexp(np.ceil(mantissa * _UNITS) / _UNITS, exponent))
         if unit > np.finfo(np.float32).tiny:
-            return np.asarray((np.rint(words / unit) * unit).astype(np.float32), np.float64) + 0.0
+            return np.asarray(np.rint(words / unit) * unit) + 0.0
     elif _HALF[0] <= most <= _HALF[1]:
         return words.astype(np.float16).astype(np.float64) + 0.0
     return words.astype(dtype).astype(np.float64)

@@ -225,7 +225,7 @@ def _sparse(flat: np.ndarray) -> Iterator[StoredForm]:
 def _in_units(table: np.ndarray) -> Iterator[StoredForm]:
     """Yield the form of words, [n], that are whole numbers of 8 bits times one number."""
     grid = find_grid(table[None], 1, table.size) if table.dtype == np.float32 else None
-    if grid is None or grid.scales.dtype != np.float32 or np.signbit(table[table == 0]).any():
+    if grid is None or grid.scales.dtype != np.float32:
         return
     levels = grid.levels.astype(np.float32).reshape(-1)
     if is_whole(levels):

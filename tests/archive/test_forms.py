@@ -84,6 +84,18 @@ def test_words_with_a_scale_for_each_output_are_found(turned: bool) -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
+def test_words_in_one_unit_take_their_bits(turned: bool) -> None:
+    rng = np.random.default_rng(4)
+    words = np.clip(np.rint(rng.normal(0, 40, (200, 4))), -127, 127).astype(np.float32) + 0
+    weight = words[rng.integers(0, 200, (64, 64))].reshape(64, -1) * np.float32(0.0123)
+    weight = np.ascontiguousarray(weight.T) if turned else weight
+    node = shortest(weight.tobytes(), 4, PieceFacts(1, columns=weight.shape[1]))
+    assert decode(node).tobytes() == weight.tobytes()
+    which, numbers = 64 * 64 * np.log2(200) / 8, 200 * 4
+    assert length(node) < 1.04 * which + 1.03 * numbers + 40
+
+
+@pytest.mark.parametrize("turned", [False, True])
 def test_scales_of_few_bits_are_told_apart(turned: bool) -> None:
     rng = np.random.default_rng(4)
     levels, scales = rng.integers(-9, 10, (40, 30)), rng.integers(16, 64, (40, 1)) / 1024

@@ -22,6 +22,7 @@ from passes.sharing.codebooks import CodedLayer
 from passes.sharing.common_words import primitive
 from passes.sharing.layer_problem import LayerProblem, error_of
 from passes.sharing.word_starts import BlockMetric, joined, means, split, start
+from passes.sharing.words import rounded
 from passes.storage.pack_weights import PackWeights
 from tests.build import Builder
 from tests.passes.pruning.on_data import Fake, error, run, weight_of
@@ -105,6 +106,32 @@ def test_neither_words_nor_choices_are_better() -> None:
 
 
 @pytest.mark.parametrize("pairs", [True, False])
+def test_blocks_choose_anew_once_words_have_moved(pairs: bool) -> None:
+    made = problem(pairs=pairs)
+    coded, _ = codebooks.encode(made, 4, 12)
+    coarse = replace(coded, words=np.rint(coded.words / 0.4) * 0.4)
+    before = coarse.codes.copy()
+    anew = codebooks.chosen_anew(made, coarse)
+    assert error_of(made, anew.matrix) < 0.99 * error_of(made, coarse.matrix)
+    np.testing.assert_array_equal(coarse.codes, before)
+
+
+def test_words_are_whole_numbers_of_a_byte_that_are_next() -> None:
+    words = np.random.default_rng(0).standard_normal((16, 4))
+    found = rounded(words, np.dtype(np.float32))
+    grid = find_grid(found.astype(np.float32), *found.shape)
+    assert grid is not None
+    unit = float(grid.scales[0])
+    assert 113 <= np.abs(grid.levels).max() <= 127
+    assert np.abs(found - words).max() <= 0.501 * unit
+    np.testing.assert_array_equal(found, found.astype(np.float16))
+    tiny = rounded(words * 1e-42, np.dtype(np.float32))
+    np.testing.assert_array_equal(tiny, (words * 1e-42).astype(np.float32))
+    half = rounded(words, np.dtype(np.float16))
+    np.testing.assert_array_equal(half, words.astype(np.float16))
+
+
+@pytest.mark.parametrize("pairs", [True, False])
 def test_blocks_of_zeros_stay_and_the_rest_makes_up_for_them(pairs: bool) -> None:
     made = problem(pairs=pairs, groups=2)
     idle = np.random.default_rng(0).random(split(made.target, 4).shape[:3]) < 0.4
@@ -153,6 +180,7 @@ def test_slices_of_kernels_and_inputs_become_words() -> None:
         grid = find_grid(words, *words.shape)
         assert grid is not None
         assert 16 < np.abs(grid.levels).max() <= 127
+        np.testing.assert_array_equal(words, words.astype(np.float16))
     assert len(np.unique(weights["y"].T.reshape(-1, 4), axis=0)) == 2
     assert outcome.counts == {"weights encoded": 4}
 

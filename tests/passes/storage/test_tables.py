@@ -192,3 +192,27 @@ def test_words_of_their_own_stay_by_themselves() -> None:
             words[np.random.default_rng(9).integers(0, 64, 48 * 48)].reshape(48, 48, 3, 3)
         )
     assert not with_common_words(arrays, [forms.smallest(a) for a in arrays])
+
+
+def test_words_in_one_unit_take_a_byte_a_number(tmp_path: Path) -> None:
+    words = np.clip(np.rint(normal(200, 4) * 40), -127, 127) + 0
+    weight = draw_words(words * np.float32(0.0123), (64, 64)).reshape(64, 256)
+    form = forms.smallest(weight)
+    assert form.name == "blocks of 4, 8 bits"
+    assert form.nbytes < 64 * 64 + 200 * 4 + 600
+    model = net(weight)
+    packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+
+
+def test_words_with_a_negative_zero_keep_it(tmp_path: Path) -> None:
+    words = (np.clip(np.rint(normal(200, 4) * 40), 1, 127) * np.float32(0.0123)).astype(np.float32)
+    words[3, 2] = -0.0
+    weight = draw_words(words, (64, 64)).reshape(64, 256)
+    model = net(weight)
+    packed(model, tmp_path / "p.onnx")
+    same(model, tmp_path / "p.onnx")
+
+
+def draw_words(words: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.asarray(words[np.random.default_rng(0).integers(0, len(words), shape)], np.float32)
