@@ -38,9 +38,9 @@ class Codebook(LossyPass):
     blocks get their words in parts, what is left making up for the errors of each; then words are
     fitted in closed form and blocks change from word to word, one at a time, in turns, to where
     the model's outputs lose least, errors in pairs of outputs. Biases make up for means. Words are
-    whole numbers of 8 bits times one unit for the layer (numbers of 16 bits for other types than
-    float32), after which blocks choose once more. Without data each block takes the nearest word
-    of plain k-means.
+    whole numbers of 8 bits times one unit for the layer (numbers of 16 bits where those cost much
+    more, and for other types than float32), after which blocks choose once more. Without data each
+    block takes the nearest word of plain k-means.
     `scope=model` gives one table to all layers with blocks of one length: whole numbers of 8 bits,
     fitted once, before the first layer, to the weights of all of them, each output's by its size;
     each output then has a scale, fitted in closed form. Files hold the table once. Layers whose

@@ -15,6 +15,7 @@ from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Built, Job
 from ocompress.pipeline import Context
 from passes.sharing import codebooks, random_words
+from passes.sharing.codebooks import CodedLayer
 from passes.sharing.common_words import CommonWords
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem, error_of
@@ -24,6 +25,8 @@ from passes.sharing.word_starts import BlockMetric, joined, split, start
 
 _LARGEST = 127
 """Magnitude of a number of a word, in units of the table: files hold it in 8 bits."""
+_WORTH = 1.1
+"""What words of 8 bits may cost, relative to those of 16."""
 _UNITS = 16
 """Numbers that a unit may be, up to a power of two: so words are exact in float16 as well, which is
 shorter where they are few."""
@@ -139,26 +142,58 @@ def nearest(
     metric = metric or BlockMetric.plain(*blocks.shape)
     idle = codebooks.idle_blocks(matrix != 0, move.block)
     words = codebooks.with_zero(start([(blocks, metric)], move.count, move.seed), idle)
-    codes, _ = metric.nearest(blocks, words)
+    words, codes = _nearest_in_few_bits(words, weight.array.dtype, blocks, metric)
     if idle is not None:
         codes[idle] = 0
-    return joined(rounded(words, weight.array.dtype)[codes]), len(np.unique(codes))
+    return joined(words[codes]), len(np.unique(codes))
+
+
+def in_a_byte(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray | None:
+    """Return words as whole numbers of 8 bits times one unit; None if their type rounds those."""
+    mantissa, exponent = np.frexp(float(np.abs(words).max(initial=0.0)) / _LARGEST)
+    unit = float(np.ldexp(np.ceil(mantissa * _UNITS) / _UNITS, exponent))
+    if dtype != np.float32 or unit <= np.finfo(np.float32).tiny:
+        return None
+    return np.asarray(np.rint(words / unit) * unit) + 0.0
 
 
 def rounded(words: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return words in few bits: multiples of one unit for all, of 8 bits, where those are float32.
-
-    Words of other types get numbers of 16 bits, where these are as precise as they can be.
-    """
-    most = float(np.abs(words).max(initial=0.0))
-    if dtype == np.float32:
-        mantissa, exponent = np.frexp(most / _LARGEST)
-        unit = float(np.ldexp(np.ceil(mantissa * _UNITS) / _UNITS, exponent))
-        if unit > np.finfo(np.float32).tiny:
-            return np.asarray(np.rint(words / unit) * unit) + 0.0
-    elif _HALF[0] <= most <= _HALF[1]:
+    """Return words in numbers of 16 bits, where these are as precise as they can be."""
+    least, most = _HALF
+    if least <= np.abs(words).max(initial=0.0) <= most:
         return words.astype(np.float16).astype(np.float64) + 0.0
     return words.astype(dtype).astype(np.float64)
+
+
+def _nearest_in_few_bits(
+    words: np.ndarray, dtype: np.dtype[Any], blocks: np.ndarray, metric: BlockMetric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return words of 8 or 16 bits a number, and which one each block is."""
+    long = rounded(words, dtype)
+    codes, costs = metric.nearest(blocks, long)
+    short = in_a_byte(words, dtype)
+    if short is not None:
+        anew, more = metric.nearest(blocks, short)
+        if more.sum() <= _WORTH * costs.sum():
+            return short, anew
+    return long, codes
+
+
+def in_few_bits(problem: LayerProblem, coded: CodedLayer, dtype: np.dtype[Any]) -> CodedLayer:
+    """Return a layer with words of 8 bits a number, or of 16 where 8 would cost much more.
+
+    Args:
+        problem: The layer.
+        coded: It, in words of any numbers.
+        dtype: Type of its weight.
+    """
+    long = replace(coded, words=rounded(coded.words, dtype))
+    short = in_a_byte(coded.words, dtype)
+    if short is None:
+        return long
+    found = codebooks.chosen_anew(problem, replace(coded, words=short))
+    worth = error_of(problem, found.matrix) <= _WORTH * error_of(problem, long.matrix)
+    return found if worth else long
 
 
 def _job(part: str, move: Encode, nodes: Sequence[Node], made: dict[str, Encoded]) -> Job:
@@ -169,8 +204,7 @@ def _job(part: str, move: Encode, nodes: Sequence[Node], made: dict[str, Encoded
         if move.common is not None:
             return _in_common(problem, move.common)
         coded, _ = codebooks.encode(problem, move.block, move.count, move.seed)
-        words = rounded(coded.words, site.layer.weight.dtype)
-        coded = codebooks.chosen_anew(problem, replace(coded, words=words))
+        coded = in_few_bits(problem, coded, site.layer.weight.dtype)
         error = error_of(problem, coded.matrix)
         return coded.matrix, Encoded(move.block, len(np.unique(coded.codes)), error)
 
