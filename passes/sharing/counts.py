@@ -52,6 +52,9 @@ class Counts(SizedProposal):
         """Start with the moves of each weight."""
         super().__init__(weights, table)
         self._together = wanted.together
+        for part, rows in table.rows.items():
+            if len(rows) == 1:
+                self.reasons[part] = _few_values(BITS[0])
 
     def taking(self, part: float) -> Plan:
         """Return the plan with the least error that takes no more than a part of the bytes."""
@@ -70,12 +73,16 @@ class Counts(SizedProposal):
             if own:
                 found[part] = own[0]
             else:
-                why = f"it has few different values, or too few weights for {1 << bits[part]}"
-                self.reasons[part] = Reason("few-values", why)
+                self.reasons[part] = _few_values(bits[part])
         return found
 
     def _size(self, plan: Plan) -> int:
         return sum(plan[p].bytes if p in plan else m[0].bytes for p, m in self.table.rows.items())
+
+
+def _few_values(bits: int) -> Reason:
+    why = f"it has few different values, or too few weights for {1 << bits}"
+    return Reason("few-values", why)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ def collected(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
 
 
 ALL_ZERO = Reason("all-zero", "all its weights are zero")
+NOT_CHOSEN = Reason("not-chosen", "other weights save more at the same cost")
 
 
 def finish(
@@ -126,7 +127,7 @@ def finish(
     """
     for weight in weights:
         if weight.name not in chosen.plan:
-            reason = proposal.reasons.get(weight.name, ALL_ZERO)
+            reason = proposal.reasons.get(weight.name, NOT_CHOSEN)
             ctx.skip(weight.nodes[0], reason.code, reason.why)
     if chosen.built is None:
         return Outcome(details=details)

@@ -134,6 +134,13 @@ def test_what_has_few_values_is_left_alone() -> None:
     assert values_of(again) == values_of(once)
 
 
+def test_of_what_is_chosen_by_bytes_each_weight_that_stays_has_its_reason() -> None:
+    few, _, _ = clustered(net(), bits=1)
+    assert clustered(few, mean_bits=3.0)[2].diagnostics.declined("cluster") == {"few-values": 4}
+    some = clustered(net(), mean_bits=25.0)[2].diagnostics.declined("cluster")
+    assert set(some) == {"not-chosen"}
+
+
 @pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_grouped_layers_of_either_type(op_type: str, dtype: type[np.floating[Any]]) -> None:

@@ -230,6 +230,13 @@ def test_mean_bits_are_kept() -> None:
     assert 1.2 < size / sum(r["weights"] for r in rows) <= 2.0
 
 
+def test_what_others_save_more_than_is_said_so() -> None:
+    _, outcome, ctx = encoded(net(), mean_bits=20.0)
+    declined = ctx.diagnostics.declined("codebook")
+    assert 0 < declined["not-chosen"] == sum("bits" not in r for r in outcome.details["codebooks"])
+    assert "all-zero" not in declined
+
+
 @pytest.mark.parametrize("data", [True, False])
 def test_a_shared_weight_has_one_codebook(data: bool) -> None:
     model, outcome, _ = encoded(net(shared=True), codewords=16, data=data)
