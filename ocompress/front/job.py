@@ -160,7 +160,7 @@ class _Job:
     def __init__(self, bench: Bench, request: Request) -> None:
         self.bench, self.request, self.original = bench, request, bench.original
         self.broken: list[str] = []
-        self.limit = ""
+        self.limit = self._default_noun = ""
         self.tried: list[Tried] = []
         self._measures: Mapping[str, Measure] = {}
         self._samples, self._call = bench.samples, bench.call
@@ -234,7 +234,7 @@ class _Job:
         # of the file, packed weights would count as the parts they are made of
         both = (self.original, result.model)
         before, after = (count_and_let_go(m, self.bench.sample) for m in both)
-        self._own_remarks.extend(far_off(self.request.budget, found))
+        self._own_remarks.extend(far_off(self.request.budget, found, self._default_noun))
         self._own_remarks.extend(kept_open(result.model))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
 
@@ -261,6 +261,7 @@ class _Job:
         guard, self._measures = watched(guards)
         if guard is not None:
             self.limit = guard.meaning
+            self._default_noun = guard.noun if guard.default else ""
             self.bench.announce(f"limit: {guard.meaning}")
             self.bench.announce_metric(guard)
             if guard.too_few:

@@ -62,14 +62,23 @@ def judge(
         return found, [f"accuracy was not measured: {error}"]
 
 
-def far_off(budget: Budget, found: ValidationResult) -> list[str]:
-    """Return a remark on each output that is bad, if not lost, where no limit guards it."""
+def far_off(budget: Budget, found: ValidationResult, counted: str) -> list[str]:
+    """Return a remark on each output that is bad, if not lost, where nobody set a limit.
+
+    Args:
+        budget: What the user asked for.
+        found: What became of the outputs.
+        counted: What a limit by default counted, empty where there was none.
+    """
     lost = any(not c.passed for c in found.related)  # which is a failure, and said as one
     if lost or budget.limit is not None or not found.levels:
         return []
+    remedy = "set --max-drop to roll back passes that cost too much"
+    if counted:
+        remedy = f"the default limit counts {counted}; --metric error limits the numbers themselves"
     return [
         f"output {output.name!r} DIVERGED from the original's ({output.sqnr_db:.1f} dB SQNR); "
-        "set --max-drop to roll back passes that cost too much"
+        f"{remedy}"
         for output in found.levels[0].outputs
         if output.sqnr_db < _FAR_OFF_DB
     ]

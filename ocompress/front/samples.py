@@ -9,6 +9,7 @@ from ocompress.io import Dataset, as_dataset, hold_out, synthetic_data
 from ocompress.io.dataset import notes_of
 from ocompress.io.kept import kept
 from ocompress.ir import Model
+from ocompress.wording import counted
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def open_samples(request: Request, original: Model, *, apart: bool) -> Samples:
         data, remarks = _open(request, original)
     if request.eval_data is not None:
         judged = kept(as_dataset(request.eval_data, original, preprocess=request.preprocess))
-        said = f"judged on {judged.samples} samples of {judged.source}"
+        said = f"judged on {counted(judged.samples, 'sample')} of {judged.source}"
         return Samples(data, judged, [said], remarks)
     if not apart:
         return Samples(data, data, [], remarks)
@@ -85,8 +86,8 @@ def _divided(request: Request, data: Dataset, remarks: list[str]) -> Samples:
     )
     if not parts.is_apart:
         flattering = (
-            f"judged on the {data.samples} samples that passes were fitted to, which flatters the "
-            "result; give separate ones with --eval-data"
+            f"judged on the {counted(data.samples, 'sample')} that passes were fitted to, which "
+            "flatters the result; give separate ones with --eval-data"
         )
         return Samples(data, data, [], [*remarks, flattering])
     said = (

@@ -14,6 +14,7 @@ from ocompress.io.inputs import InputSpec, check_dtype, check_names, convert, to
 from ocompress.io.nonfinite import refuse_lost
 from ocompress.io.plan import MOST_SAMPLES, BatchPlan, BatchUnit
 from ocompress.io.planning import make_plan
+from ocompress.wording import counted
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class ArrayDataset:
         if self.given_labels is not None and len(self.given_labels) != total:
             made = "" if plan.unit.rows == plan.unit.samples else f" of {plan.unit.rows} rows each"
             msg = (
-                f"data {self.source!r} have {total} samples{made} but "
-                f"{len(self.given_labels)} labels; give one label a sample"
+                f"data {self.source!r} have {counted(total, 'sample')}{made} but "
+                f"{counted(len(self.given_labels), 'label')}; give one label a sample"
             )
             raise DataError(msg)
         notes = list(self.said)
@@ -76,8 +77,8 @@ class ArrayDataset:
             notes.append(f"not an input of the model, ignored: {', '.join(extra)}")
         if self.rows < plan.count and self.limit is None:
             notes.append(
-                f"the last {plan.count - self.rows} samples are left out: the model wants batches "
-                f"of {plan.unit.rows}"
+                f"left out: the last {counted(plan.count - self.rows, 'sample')}; the model wants "
+                f"batches of {plan.unit.rows}"
             )
         if self.planned is None:
             notes += told(self._given, {s.name: self.arrays[s.name].shape for s in self._given})

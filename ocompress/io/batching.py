@@ -22,6 +22,7 @@ from ocompress.io.inputs import InputSpec
 from ocompress.io.plan import MOST_SAMPLES, BatchUnit
 from ocompress.ir import Model
 from ocompress.runtime import Level, Session
+from ocompress.wording import counted
 
 _LARGE = 1 << 30
 """Bytes of weights above which nothing is tried."""
@@ -216,7 +217,7 @@ def _note(unit: BatchUnit, count: int, *, mixes: bool) -> str:
     if unit.rows == count:
         return f"the model takes all {count} rows as one feed only"
     what = "batches of exactly" if unit.alone else "multiples of"
-    made = "" if unit.samples == unit.rows else f", which make {unit.samples} sample(s)"
+    made = "" if unit.samples == unit.rows else f", which make {counted(unit.samples, 'sample')}"
     return f"the model leaves its batch free, but takes {what} {unit.rows} rows{made}"
 
 

@@ -24,6 +24,7 @@ from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
 from ocompress.io.synthetic import synthetic_choices
 from ocompress.ir import DType, Model
+from ocompress.wording import counted
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -253,7 +254,8 @@ def _files(
         labels = list(np.split(given, ends[:-1]))
     else:
         msg = (
-            f"data {str(path)!r} have {chain.samples} samples but {len(given)} labels; give one "
+            f"data {str(path)!r} have {counted(chain.samples, 'sample')} but "
+            f"{counted(len(given), 'label')}; give one "
             "label a sample"
         )
         raise DataError(msg)

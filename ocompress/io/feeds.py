@@ -19,6 +19,7 @@ from ocompress.io.batch_axes import Axis
 from ocompress.io.dataset import Dataset, Wrapped, axes_of, cut_at, samples_in
 from ocompress.io.inputs import InputSpec, checked_feed
 from ocompress.ir.tensors import read_tensor
+from ocompress.wording import counted
 
 Opener = Callable[[], Iterable[Mapping[str, object]]]
 """Starts the feeds from the beginning."""
@@ -90,8 +91,8 @@ class FeedDataset:
         short = len(self.given_labels) < self.samples
         if short or (self.limit is None and len(self.given_labels) != self.samples):
             msg = (
-                f"data {self.source!r} have {self.samples} samples but "
-                f"{len(self.given_labels)} labels; give one label a sample"
+                f"data {self.source!r} have {counted(self.samples, 'sample')} but "
+                f"{counted(len(self.given_labels), 'label')}; give one label a sample"
             )
             raise DataError(msg)
         return self.given_labels[: self.samples]

@@ -9,6 +9,7 @@ import numpy as np
 from ocompress.errors import DataError
 from ocompress.io.inputs import InputSpec
 from ocompress.io.plan import MOST_BYTES, MOST_SAMPLES, BatchPlan, BatchUnit, Used
+from ocompress.wording import counted
 
 
 def plan_rows(
@@ -44,7 +45,8 @@ def plan_rows(
     count = same_length(source, lengths, {n: axes[n] for n in cut})
     unit = _fixed(source, used, {n: axes[n] for n in cut}) or tried
     if count < unit.rows:
-        msg = f"data {source!r} have {count} samples, the model wants batches of {unit.rows}"
+        have = counted(count, "sample")
+        msg = f"data {source!r} have {have}, the model wants batches of {unit.rows}"
         raise DataError(msg)
     group = min(most, _moderate(used, cut, count))
     group = unit.rows if unit.alone else max(group // unit.rows, 1) * unit.rows

@@ -58,6 +58,14 @@ class DType(IntEnum):
         """Bits one element takes in a file."""
         return _PACKED_BITS.get(self.name) or self.numpy.itemsize * 8
 
+    @classmethod
+    def named(cls, code: int) -> DType:
+        """Return the type that a number in a file names, `UNDEFINED` if it names none.
+
+        ONNX Runtime reads 32 bits of it, and so runs files where more are set.
+        """
+        return cls(code) if code in cls._value2member_map_ else cls.UNDEFINED
+
     @staticmethod
     def of(array: np.ndarray) -> DType:
         """Return the element type that holds `array`, whatever its shape."""

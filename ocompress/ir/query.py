@@ -65,7 +65,7 @@ def attribute_elements(attributes: Iterable[AttributeProto]) -> int:
     total = 0
     for attribute in attributes:
         total += len(attribute.floats)
-        if attribute.type == AttributeProto.TENSOR and DType(attribute.t.data_type).is_float:
+        if attribute.type == AttributeProto.TENSOR and DType.named(attribute.t.data_type).is_float:
             total += math.prod(attribute.t.dims)
     return total
 

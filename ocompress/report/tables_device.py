@@ -12,6 +12,7 @@ from ocompress.report.parts import STYLES, Note, Tone
 from ocompress.report.sheet import Sheet
 from ocompress.report.tables_validation import validation
 from ocompress.validation import DeviceValidation, Flips, MachineComparison
+from ocompress.wording import counted
 
 _MOST = 10
 """Indices of samples that are printed in a row; the JSON report has all."""
@@ -45,7 +46,7 @@ def where(found: DeviceValidation) -> Iterator[tuple[str, str]]:
 
 def _machine(found: DeviceValidation) -> str:
     facts = found.facts
-    threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
+    threads = counted(facts.threads, "thread")
     return f"{facts.machine}, ONNX Runtime {facts.onnxruntime}, {threads}"
 
 

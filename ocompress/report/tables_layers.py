@@ -15,6 +15,7 @@ from ocompress.report.figures import count_text, db_text
 from ocompress.report.parts import Note
 from ocompress.report.sheet import Sheet
 from ocompress.validation.layer_result import LayerQuality, QuantReport
+from ocompress.wording import counted
 
 _MOST_NAMES = 8
 _EXACT_DB = 100.0
@@ -23,7 +24,7 @@ _EXACT_DB = 100.0
 
 def layers(found: QuantReport, *, verbose: bool = False) -> Iterator[RenderableType]:
     """Return the table down the graph, where it breaks, and what to keep in float."""
-    yield Text(f"{found.samples} samples from {found.source}")
+    yield Text(f"{counted(found.samples, 'sample')} from {found.source}")
     shown = [e for e in found.layers if verbose or e.quantized or e.grid_low is not None]
     yield _noise(shown, found.breaks_at)
     yield Text("")

@@ -18,6 +18,7 @@ from ocompress.report.figures import (
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Closing, Figure, Figures, Tone
 from ocompress.validation import LevelResult, LossUnit, OutputComparison, ScoreComparison
+from ocompress.wording import counted
 
 
 def before_and_after(done: Optimization) -> Figures:
@@ -59,7 +60,7 @@ def _latency(done: Optimization) -> Figure:
     if found is None or found.against is None or found.ratio is None:
         return Figure("latency p50", "not measured", headline=True)
     samples = found.model.latency.samples
-    label = f"latency p50, {samples} sample{'s' if samples != 1 else ''}"
+    label = f"latency p50, {counted(samples, 'sample')}"
     spread = f"{found.ratio.value:.2f} ({found.ratio.low:.2f}-{found.ratio.high:.2f})"
     before, after = (f"{m.latency.p50_ms:.3f} ms" for m in (found.against, found.model))
     return Figure(label, after, before, spread, found.ratio.value, headline=True)
@@ -67,7 +68,7 @@ def _latency(done: Optimization) -> Figure:
 
 def _judged_on(done: Optimization) -> str:
     held = f" held out of {done.samples}" if done.samples > done.validation.samples else ""
-    return f"{done.validation.samples} samples{held}"
+    return f"{counted(done.validation.samples, 'sample')}{held}"
 
 
 def quality(level: LevelResult) -> Iterator[Figure]:

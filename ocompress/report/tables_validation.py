@@ -20,6 +20,7 @@ from ocompress.validation import (
     ScoreComparison,
     ValidationResult,
 )
+from ocompress.wording import counted
 
 _PLAIN = (LossUnit.EXPECTED, LossUnit.AGREEMENT)
 """Units that need no reason."""
@@ -41,17 +42,13 @@ def closing(found: ValidationResult) -> Closing:
     """Return whether it passed, and what does not hold."""
     count = len(found.held_to)
     if found.passed:
-        return Closing(Tone.GOOD, "Passed", f"passed: {_checks(count)}")
+        return Closing(Tone.GOOD, "Passed", f"passed: {counted(count, 'check')}")
     reasons = tuple(check.message or check.name for check in found.failures)
     if reasons:
-        return Closing(Tone.BAD, "Failed", f"failed: {_checks(len(reasons))}", reasons)
+        return Closing(Tone.BAD, "Failed", f"failed: {counted(len(reasons), 'check')}", reasons)
     what = "structure and gate" if found.gate else "structure"
-    line = f"outputs were NOT COMPARED; {_checks(count)} of the {what} hold"
+    line = f"outputs were NOT COMPARED; {counted(count, 'check')} of the {what} hold"
     return Closing(Tone.MIXED, "Not compared", line, (found.uncompared,))
-
-
-def _checks(count: int) -> str:
-    return f"{count} check{'s' if count != 1 else ''}"
 
 
 def notes(found: ValidationResult) -> Iterator[RenderableType]:
@@ -64,7 +61,8 @@ def compared_on(found: ValidationResult) -> str:
     """Return what outputs were compared on, empty if they were not."""
     if not found.levels:
         return ""
-    return f"{found.samples} samples in {found.feeds} feeds from {found.source}"
+    samples, feeds = counted(found.samples, "sample"), counted(found.feeds, "feed")
+    return f"{samples} in {feeds} from {found.source}"
 
 
 def checks(found: ValidationResult, *, every: bool) -> Table:
@@ -134,8 +132,7 @@ def _place(output: OutputComparison, lost: Loss) -> str:
 
 
 def _lost(lost: Loss) -> str:
-    unit = "sample" if lost.count == 1 else "samples"
-    found = f"lost {points_text(lost.drop)} over {lost.count} {unit}"
+    found = f"lost {points_text(lost.drop)} over {counted(lost.count, 'sample')}"
     if lost.why and lost.unit not in _PLAIN:
         found += f" ({lost.why})"
     if lost.temperature == 1:

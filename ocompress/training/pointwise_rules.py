@@ -261,7 +261,7 @@ def dropout(call: Call) -> Function:
 @rule("Cast", since=6)
 def cast(call: Call) -> Function:
     """Another type; narrow floats are rounded, and pass gradients on."""
-    return _caster(DType(int(call.attr("to"))), call.floating)
+    return _caster(DType.named(int(call.attr("to"))), call.floating)
 
 
 @rule("CastLike", since=15)

@@ -55,7 +55,7 @@ def quantize(call: Call) -> Function:
     """Nearest integers of a grid, within the range of their type."""
     zero = call.node.input(2)
     named = int(call.attr("output_dtype", 0))
-    dtype = zero.dtype if zero is not None else DType(named) if named else DType.UINT8
+    dtype = zero.dtype if zero is not None else DType.named(named) if named else DType.UINT8
     low, high = range_of(dtype)
     spread, floating = _spread(call), call.floating
 

@@ -15,6 +15,7 @@ from ocompress.validation.drops import Drop, Meter, make_meter
 from ocompress.validation.intervals import samples_needed
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
+from ocompress.wording import counted, plural
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
@@ -81,7 +82,7 @@ class AccuracyGuard:
         """
         self.max_drop = max_drop
         self.default = default
-        self._confidence = confidence
+        self._confidence, self._metric = confidence, metric
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
@@ -89,7 +90,7 @@ class AccuracyGuard:
             self.max_drop = _COIN_FLIPS * max_drop
         self._samples = data.samples
         expected = self._meter.noun == LossUnit.EXPECTED.noun
-        self._budget = self.max_drop * (_SPENT if expected else 1.0)
+        self._budget = self.max_drop * (_SPENT if expected and self.max_drop < 1 else 1.0)
         self.restart()
         if confidence is not None and self.needed > self._samples:
             raise DataError(self.too_few)
@@ -107,12 +108,15 @@ class AccuracyGuard:
     @property
     def meaning(self) -> str:
         """What the limit means, for people: `at most 1 point of expected accuracy`."""
-        points = 100 * self.max_drop
-        unit = "point" if points == 1 else "points"
+        if self.max_drop >= 1 and not isinstance(self._metric, Metric):
+            return (
+                f"none: --max-drop {self.max_drop:g} is all 100 points of {self.noun} that there "
+                "are to lose; for one point write 0.01 or 1%"
+            )
         sure = "" if self._confidence is None else f" at {100 * self._confidence:g} % confidence"
         whose = " (the default; set another with --max-drop)" if self.default else ""
         kept = "" if self._budget == self.max_drop else ", of which half is kept as a reserve"
-        return f"at most {points:.3g} {unit} of {self.noun}{sure}{kept}{whose}"
+        return f"at most {_points(self.max_drop)} of {self.noun}{sure}{kept}{whose}"
 
     @property
     def reasons(self) -> Sequence[str]:
@@ -137,8 +141,8 @@ class AccuracyGuard:
         if needed <= self._samples:
             return ""
         return (
-            f"{self._samples} held-out samples cannot show that {self.noun} drops by at most "
-            f"{100 * self.max_drop:.3g} points, not even if none is lost: that takes {needed} "
+            f"{counted(self._samples, 'held-out sample')} cannot show that {self.noun} drops by at "
+            f"most {_points(self.max_drop)}, not even if none is lost: that takes {needed} "
             "held-out samples"
         )
 
@@ -267,3 +271,8 @@ class AccuracyGuard:
 
     def _drop(self, candidate: Model) -> Drop:
         return self._meter.drop(candidate, self._confidence or CONFIDENCE)
+
+
+def _points(share: float) -> str:
+    points = 100 * share
+    return f"{points:.3g} point{plural(points)}"

@@ -158,8 +158,9 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
         parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
         if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
             rule = DecisionRule(Kind.TOP_1, seeding.axis)
-            agreement = Measure(LossUnit.AGREEMENT, rule, seeding)
             why = f"scores of {output.shape[seeding.axis]} classes"
+            unsure = f"{why}, none of which is likely as a rule"
+            agreement = Measure(LossUnit.AGREEMENT, rule, seeding, why=unsure)
             return Measure(LossUnit.EXPECTED, rule, seeding, instead=agreement, why=why)
         return Measure(LossUnit.ERROR, None, seeding, parts, why="parts in units of their own")
     parts = parts_of(output, seeding)

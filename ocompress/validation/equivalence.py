@@ -168,7 +168,7 @@ def _epsilon(model: Model) -> float:
     kinds = {v.dtype for v in (*model.graph.inputs, *model.graph.outputs)}
     for _, node in model.nodes():
         if node.is_op("Cast"):
-            kinds.add(DType(node.attr("to", DType.FLOAT)))
+            kinds.add(DType.named(node.attr("to", DType.FLOAT)))
         elif not node.is_op("DequantizeLinear"):
             kinds |= {DType.of(v.data) for v in node.inputs if v is not None and v.data is not None}
     floats = [_EPSILONS.get(k, _COARSE) for k in kinds if k is not None and k.is_float]

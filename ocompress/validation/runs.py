@@ -28,6 +28,7 @@ from ocompress.validation.sources import (
     shelf_opener,
 )
 from ocompress.validation.temperature import corrected
+from ocompress.wording import counted
 
 Outputs = dict[str, np.ndarray]
 
@@ -122,7 +123,8 @@ class Runner:
         if self._data.labels is None:
             return None
         if len(self._data.labels) != self._data.samples:
-            msg = f"there are {len(self._data.labels)} labels for {self._data.samples} samples"
+            given, wanted = len(self._data.labels), self._data.samples
+            msg = f"there are {counted(given, 'label')} for {counted(wanted, 'sample')}"
             raise DataError(msg)
         if labels is None:
             self._remarks.append("the labels are not class ids, so accuracy was not computed")

@@ -143,7 +143,7 @@ def unfused(site: WeightSite) -> str:
     data = site.nodes[0].input(0)
     after = merging_reader(site.nodes[0]) or merging_sum(site.nodes[0])
     if after is not None and (data is None or data.rank is None):
-        return f"a {after.op_type} follows, and the rank of its input is not known"
+        return f"{after.op_type} follows, and the rank of its input is not known"
     return _odd_gemm(site.nodes[0])
 
 
@@ -267,7 +267,7 @@ def _role(
     if rules.folds:
         return role, axis
     if node.is_op(*NO_INTEGERS):
-        why = f"weights of a {node.op_type} have only fp16 and bf16, and int8 with kernel=fold"
+        why = f"{node.op_type} weights have only fp16 and bf16, and int8 with kernel=fold"
         return Refusal("no-integer-form", why)
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
         why = "its weight is not one matrix that inputs multiply from the left"

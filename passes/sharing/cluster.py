@@ -47,7 +47,8 @@ class Cluster(LossyPass):
     up to 32 samples the pass checks whether data help; if not, it does without (few-samples).
 
     Leaves alone: weights that have no more different values than asked for, or fewer than twice
-    as many elements (few-values), ones that save less than others at the same cost (not-chosen), embedding tables unless `op_types` names Gather (embedding),
+    as many elements (few-values), ones that save less than others at the same cost (not-chosen),
+    embedding tables unless `op_types` names Gather (embedding),
     small weights (too-small), names that match `exclude` (excluded), operators not in `op_types`
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities

@@ -54,7 +54,8 @@ class Codebook(LossyPass):
     empty; single zeros do not, nor any under scope=model. With up to 32 samples the pass checks
     whether data help; if not, it does without (few-samples).
 
-    Leaves alone: weights that are too few (few-blocks), ones that save less than others at the same cost (not-chosen), inputs that are no multiple of `block`
+    Leaves alone: weights that are too few (few-blocks), ones that save less than others at the
+    same cost (not-chosen), inputs that are no multiple of `block`
     (uneven-blocks), layers without kernels under block=kernel (no-kernel), embedding tables
     (embedding), small weights (too-small), names that match `exclude` (excluded), operators not in
     `op_types` (op-type), recurrent ones (recurrent), quantized weights (already-quantized),

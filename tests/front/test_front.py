@@ -288,3 +288,26 @@ def test_names_that_the_runtime_mixes_up(constant: bool, tmp_path: Path) -> None
     assert constant
     with pytest.raises(UnsupportedModelError, match="rename such values"):
         ocompress.optimize(tmp_path / "in.onnx", passes="canonicalize", measure=False)
+
+
+class Shrink(Pass):
+    """Halve every weight, which no option asks for; for tests of limits by default."""
+
+    name = "shrink"
+    numerics = Numerics.LOSSY
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Halve."""
+        return Scale(factor=0.5).run(model, ctx)
+
+
+def test_outputs_far_off_within_the_default_limit_are_told_what_it_counts() -> None:
+    b = Builder()
+    b.op("MatMul", b.input("x", ["n", 8]), b.weight(8, 5), to="y")
+    b.output("y", ["n", 5])
+    x = np.random.default_rng(1).standard_normal((64, 8)).astype(np.float32)
+    passes = [Shrink()]
+    done = ocompress.optimize(b.model(), passes=passes, data={"x": x}, measure=False)
+    (said,) = [r for r in done.remarks if "DIVERGED" in r]
+    assert "the default limit counts" in said
+    assert "--metric error" in said

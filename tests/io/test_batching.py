@@ -113,7 +113,7 @@ def test_rows_that_make_one_result_stay_together() -> None:
     assert data.samples == 12
     assert [samples_in(data, feed) for feed in data] == [8, 4]
     assert "multiples of 4 rows" in notes(data)
-    assert "last 2 samples are left out" in notes(data)
+    assert "left out: the last 2 samples" in notes(data)
     assert sizes(data.take(1)) == [4]
     assert sizes(data.take(9)) == [32, 4]
     out = hold_out(data).held_out

@@ -78,7 +78,7 @@ def test_fixed_batch_drops_the_remainder_and_says_so(tmp_path: Path) -> None:
     data = load_data(tmp_path / "d.npy", model(x=([4, 3], T.FLOAT)))
     assert [f["x"].shape for f in data] == [(4, 3), (4, 3)]
     assert data.samples == 8
-    assert "last 2 samples are left out" in data.notes[0]  # type: ignore[attr-defined]
+    assert "left out: the last 2 samples" in data.notes[0]  # type: ignore[attr-defined]
     assert data.take(5).samples == 4
 
 

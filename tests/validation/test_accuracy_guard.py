@@ -90,6 +90,20 @@ def test_half_a_limit_that_no_label_confirms_is_a_reserve() -> None:
     assert "reserve" not in known.meaning
 
 
+def test_all_there_is_to_lose_is_no_limit_and_said_to_be_none() -> None:
+    guard = AccuracyGuard(MODEL, data(), 1.0)
+    assert guard.meaning.startswith("none: --max-drop 1 is all 100 points of expected accuracy")
+    assert guard.limit == 1.0
+    assert AccuracyGuard(MODEL, data(), 0.5).limit == 0.25
+
+
+def test_numbers_and_nouns_agree() -> None:
+    guard = AccuracyGuard(MODEL, data(1), 0.01)
+    assert "1 held-out sample cannot show" in guard.too_few
+    assert "by at most 1 point," in guard.too_few
+    assert "at most 2 points of" in AccuracyGuard(MODEL, data(), 0.02).meaning
+
+
 def test_too_few_samples_are_said_in_numbers() -> None:
     guard = AccuracyGuard(MODEL, data(), 0.01, metric="agreement")
     assert "that takes 133 held-out samples" in guard.too_few
@@ -247,6 +261,10 @@ def test_probabilities_that_take_themselves_to_be_wrong_are_not_believed() -> No
     moved.graph.nodes[-1].set_input(1, moved.graph.constant("c", np.array([0, 0.5, 0], np.float32)))
     guard = AccuracyGuard(flat, data(), 0.5)
     assert guard.noun == "agreement"
+    (why,) = guard.reasons
+    assert why.endswith(
+        "is counted by agreement: scores of 3 classes, none of which is likely as a rule"
+    )
     verdict = guard.judge(moved, flat)
     plain = AccuracyGuard(flat, data(), 0.5, metric="agreement").judge(moved, flat)
     assert verdict.figures["drop"] == plain.figures["drop"] > 0

@@ -177,6 +177,14 @@ def test_random_operators_are_no_lie(op: str) -> None:
     assert "'z'" in look.difference(model, other)
 
 
+def test_a_cast_to_a_number_that_names_no_type_breaks_nothing() -> None:
+    model = half(1, computes=False)
+    for _, node in model.nodes():
+        if node.is_op("Cast"):
+            node.set_attr("to", (1 << 40) + T.FLOAT)  # of which ONNX Runtime reads 32 bits
+    assert difference(model, model.clone()) == ""
+
+
 def half(factor: float, *, computes: bool) -> Model:
     """Make a product of 16-bit weights, in 16 bits or in 32."""
     b = Builder(0)

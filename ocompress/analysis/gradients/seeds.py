@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from ocompress.analysis.gradients.logits import may_be_logits
 from ocompress.analysis.rows import row_count
 from ocompress.analysis.scales import GAP, Scales, scales_of
 from ocompress.ir import Model, Node, Value, query
@@ -127,8 +128,8 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
        3, axis 1 of higher ranks), and comes from a matrix product or a convolution through nothing
        but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
        more only if it is the model's one float output and has at least four channels: pictures and
-       detection heads come from convolutions, too. Not where channels differ in size as no logits
-       do.
+       detection heads come from convolutions, too. Not where channels differ in size, or move, as
+       no logits do.
     4. Everything else, embeddings behind a normalization or Tanh among them: relative squares, of
        channels of very different size each group's own. An embedding that comes straight from a
        matrix product cannot be told from logits; name its currency.
@@ -157,7 +158,9 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
     maps = output.ndim > 3 and (output.shape[axis] < _FEW_CHANNELS or _float_outputs(model) > 1)
     last = _behind(value, (*_PASSING, *_LAYOUT, *_CONSTANT_FACTORS, *_POOLING))
     linear = last is not None and last.op_type in _LINEAR and _scales(output, _NO_LOGITS) is None
-    return Seeding(Currency.LOGITS, axis) if linear and not maps else _relative(output, axis)
+    if linear and not maps and may_be_logits(output, axis, alone=_float_outputs(model) == 1):
+        return Seeding(Currency.LOGITS, axis)
+    return _relative(output, axis)
 
 
 def seeding_as(currency: Currency, output: np.ndarray) -> Seeding:

@@ -205,3 +205,24 @@ def test_a_softmax_that_is_spelled_out_is_known_by_its_values() -> None:
     made = Session(model).run(feeds(model))["y"]
     found = seeding_of(model.graph.outputs[0], made, model)
     assert found == Seeding(Currency.PROBABILITIES, -1)
+
+
+@pytest.mark.parametrize(("classes", "currency"), [(False, "squares"), (True, "logits")])
+def test_two_numbers_are_no_classes_unless_they_move_as_logits_do(
+    classes: bool, currency: str
+) -> None:
+    b = Builder()
+    weight = np.random.default_rng(7).standard_normal((6, 2)).astype(F)
+    weight[:, 1] = -weight[:, 0] if classes else weight[:, 1]
+    x = b.input("x", ["n", 6])
+    b.op("MatMul", x, b.const(weight), to="y")
+    b.output("y", ["n", 2])
+    b.op("Softmax", b.op("MatMul", x, b.weight(6, 5)), to="z")
+    b.output("z", ["n", 5])
+    model = b.model()
+    infer_types(model)
+    feed = {"x": np.random.default_rng(8).standard_normal((32, 6)).astype(F)}
+    made = Session(model).run(feed)["y"]
+    found = seeding_of(model.graph.outputs[0], made, model)
+    assert isinstance(found, Seeding)
+    assert found.currency == currency

@@ -1,0 +1,45 @@
+"""Telling logits from a few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ocompress.analysis.gradients.logits import may_be_logits
+
+RNG = np.random.default_rng(0)
+
+
+def centred(rows: np.ndarray) -> np.ndarray:
+    """Return rows as cross entropy makes them: what classes have in common hardly varies."""
+    return np.asarray(rows - 0.9 * rows.mean(axis=1, keepdims=True))
+
+
+INDEPENDENT = RNG.standard_normal((64, 3))
+IN_STEP = RNG.standard_normal((64, 1)) + 0.5 * RNG.standard_normal((64, 8))
+ONE_LARGEST = RNG.standard_normal((64, 6)) + 10 * np.arange(6)
+
+
+@pytest.mark.parametrize(
+    ("output", "alone", "expected"),
+    [
+        (INDEPENDENT, False, False),
+        (INDEPENDENT, True, True),  # nothing speaks against a net that nobody trained
+        (centred(INDEPENDENT) + 7, False, True),
+        (INDEPENDENT[:7], False, True),  # too few rows to tell
+        (RNG.standard_normal((64, 10)), False, True),
+        (IN_STEP, True, False),
+        (IN_STEP[:, :3], True, False),
+        (centred(IN_STEP), True, True),
+        (ONE_LARGEST, True, False),
+        (centred(ONE_LARGEST), True, True),  # data of one class only
+        (60 * np.eye(8)[:1], True, False),
+        (40 * np.eye(8)[:1], True, True),
+        (np.full((64, 3), np.nan), False, True),
+        (np.zeros((64, 3)), False, True),
+    ],
+)
+def test_what_can_be_logits(output: np.ndarray, alone: bool, expected: bool) -> None:
+    assert may_be_logits(output, -1, alone=alone) is expected
+    maps = np.moveaxis(np.repeat(output[:, None, None], 2, axis=1), -1, 1)
+    assert may_be_logits(maps, 1, alone=alone) is expected
