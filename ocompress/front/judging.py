@@ -18,6 +18,8 @@ from ocompress.validation import Measure, ValidationResult
 
 _FAR_OFF_DB = 10.0
 """SQNR of an output below which a result that no limit guards is remarked on, decibels."""
+_MUCH_TEXT = 0.2
+"""Part of a file from which on notes on nodes are worth a remark."""
 _BESIDE = ("accuracy", "agreement", "cosine", "error")
 """Metrics whose figures stand in every report: losses there are in the units of the outputs."""
 
@@ -93,6 +95,24 @@ def kept_open(result: Model) -> list[str]:
     return [
         f"{len(weights)} {which} with a default that callers may override, which passes leave "
         "alone; --passes 'canonicalize{freeze_inputs=true},...' makes constants of them"
+    ]
+
+
+def mostly_text(result: Model, size: int) -> list[str]:
+    """Say, if so, that much of a file are notes on its nodes that nothing runs.
+
+    Args:
+        result: The model.
+        size: Bytes of its file; one that is smaller than its text is coded, which text hardly adds
+            to.
+    """
+    nodes = [node for _, node in result.nodes()]
+    text = sum(len(n.doc) + sum(len(k) + len(v) for k, v in n.metadata.items()) for n in nodes)
+    if not _MUCH_TEXT * size < text < size:
+        return []
+    return [
+        f"{byte_text(text)} of the result are notes of the exporter on nodes, which nothing runs; "
+        "--passes 'canonicalize{strip=[docs,metadata]},...' drops them"
     ]
 
 

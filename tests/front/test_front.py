@@ -311,3 +311,12 @@ def test_outputs_far_off_within_the_default_limit_are_told_what_it_counts() -> N
     (said,) = [r for r in done.remarks if "DIVERGED" in r]
     assert "the default limit counts" in said
     assert "--metric error" in said
+
+
+@pytest.mark.parametrize("strip", ["", "{strip=[metadata]}"])
+def test_notes_on_nodes_that_make_much_of_a_file_are_told(strip: str) -> None:
+    model = ZOO["mlp"]()
+    for node in model.graph.nodes:
+        node.metadata = {"trace": "line\n" * 1000}
+    done = ocompress.optimize(model, passes=f"canonicalize{strip}", measure=False)
+    assert any("strip=[docs,metadata]" in r for r in done.remarks) is not bool(strip)
