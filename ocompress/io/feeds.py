@@ -123,7 +123,14 @@ class ChainDataset:
 
     def samples_in(self, feed: Mapping[str, np.ndarray]) -> int:
         """Return how many samples one of the feeds holds."""
-        return samples_in(self.parts[0], feed)
+        own = self._by_shapes.get(_shapes(feed), self.parts[0])
+        return samples_in(own, feed)
+
+    @cached_property
+    def _by_shapes(self) -> dict[_Shapes, Dataset]:
+        """The parts that are one feed each, which may have units of their own, by its shapes."""
+        whole = [p for p in self.parts if len(p) == 1]
+        return {_shapes(next(iter(p))): p for p in whole}
 
     @property
     def samples(self) -> int:
@@ -171,6 +178,13 @@ class Unlabelled(Wrapped):
     def take(self, samples: int) -> Unlabelled:
         """Return the first feeds that together hold at most `samples` samples, at least one."""
         return Unlabelled(self.data.take(samples))
+
+
+_Shapes = frozenset[tuple[str, tuple[int, ...]]]
+
+
+def _shapes(feed: Mapping[str, np.ndarray]) -> _Shapes:
+    return frozenset((name, array.shape) for name, array in feed.items())
 
 
 def samples_of(feed: Mapping[str, np.ndarray], axes: Mapping[str, Axis] | None = None) -> int:
