@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scaling import Sketch
 
 from ocompress.ir import Model
 
-_SMALL = np.full(1, 0.02, np.float32)
-"""What residual branches are multiplied by, or numbers outgrow their type."""
+_BRANCH = 0.05
+"""How large a residual branch is beside its block's input, or numbers of deep nets outgrow their
+type: a thousand blocks make them four times as large."""
 
 
 def dense(layers: int) -> Model:
     """Return residual blocks of two products with a Relu between them."""
     sketch, value = Sketch(), "x"
-    scale = sketch.constant(np.full(8, 0.02, np.float32))
+    scale = sketch.constant(_small(8, 8 * 32 / 2))
     for _ in range(layers // 2):
         first = sketch.op(
             "Add", sketch.op("MatMul", value, sketch.weight(8, 32)), sketch.weight(32)
@@ -27,7 +30,7 @@ def dense(layers: int) -> Model:
 def signs(layers: int) -> Model:
     """Return the same blocks of wider layers whose weights are signs, so that packing pays."""
     sketch, value = Sketch(), "x"
-    scale = sketch.constant(np.full(8, 0.02, np.float32))
+    scale = sketch.constant(_small(8, 8 * 512 / 2))
     for _ in range(layers // 2):
         first, second = (
             sketch.constant(np.sign(sketch.rng.standard_normal(shape)).astype(np.float32))
@@ -41,7 +44,7 @@ def signs(layers: int) -> Model:
 def convolutions(layers: int) -> Model:
     """Return residual blocks of two convolutions of 3 x 3 taps with a Relu between them."""
     sketch, value = Sketch(), "x"
-    scale = sketch.constant(_SMALL)
+    scale = sketch.constant(_small(1, 8 * 9 * 16 * 9 / 2))
     for _ in range(layers // 2):
         first = sketch.op(
             "Conv", value, sketch.weight(16, 8, 3, 3), sketch.weight(16), pads=[1, 1, 1, 1]
@@ -60,7 +63,7 @@ def convolutions(layers: int) -> Model:
 def attention(layers: int, width: int = 8, heads: int = 4) -> Model:
     """Return residual blocks of attention, of four products with weights each."""
     sketch, value = Sketch(), "x"
-    scale = sketch.constant(_SMALL)
+    scale = sketch.constant(_small(1, width * width))
     apart = sketch.constant(np.array([0, 0, heads, width // heads]))
     together = sketch.constant(np.array([0, 0, width]))
     for _ in range(layers // 4):
@@ -77,3 +80,8 @@ def attention(layers: int, width: int = 8, heads: int = 4) -> Model:
         )
         value = sketch.op("Add", value, sketch.op("Mul", made, scale))
     return sketch.model(value, (5, width))
+
+
+def _small(width: int, power: float) -> np.ndarray:
+    """Return factors for a branch whose layers multiply the power of what it reads by `power`."""
+    return np.full(width, _BRANCH / math.sqrt(power), np.float32)

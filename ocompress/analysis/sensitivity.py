@@ -28,8 +28,9 @@ _TOGETHER = 8
 """Variants that are measured in one session; they share what comes before their changes."""
 _TOGETHER_NODES = 5000
 """Nodes of a session that holds several; beyond, the runtime takes ever longer to load a node."""
-_MOST_LOADED, _MOST_NODES = 2e9, 1e5
-"""Bytes of weights and nodes that are loaded for all variants, about."""
+_MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 2e4
+"""Bytes of weights and nodes that are loaded for all variants, about; nodes where variants change
+single layers, so that those between them can be told from their neighbours."""
 _NO_INTEGERS = {"session.disable_quant_qdq": "1", "session.intra_op.allow_spinning": "0"}
 """Grids are computed as they stand in the graph; all else may be as fast as the runtime can."""
 
@@ -113,7 +114,8 @@ def affordable(model: Model, *, sharing: bool = False) -> int:
     """
     nodes = sum(1 for _ in model.nodes())
     loaded = _MOST_LOADED * (_TOGETHER if sharing else 1)
-    return int(min(loaded / max(1, model.weight_bytes), _MOST_NODES / max(1, nodes)))
+    most = _MOST_SPREAD if sharing else _MOST_NODES
+    return int(min(loaded / max(1, model.weight_bytes), most / max(1, nodes)))
 
 
 class _Original:

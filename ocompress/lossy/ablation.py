@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ _FEWEST_TRIED, _FEWEST_TRIALS = 8, 32
 _MOST = 16.0
 """Factor by which what was predicted is corrected at most, more or less than what was predicted of
 the others: a few samples are no proof."""
+_Tried = TypeVar("_Tried")
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
 
 
 def _between(each: Mapping[str, float], wanted: Sequence[str], tried: Set[str]) -> dict[str, float]:
-    """Return the factors of all that was wanted, in order: what was not tried lies between."""
+    """Return the numbers of all that was wanted, in order: what was not tried lies between."""
     known = [at for at, name in enumerate(wanted) if name in each]
     logs = [math.log(each[wanted[at]]) for at in known]
     drawn = np.exp(np.interp(range(len(wanted)), known, logs))
@@ -151,7 +153,7 @@ def _between(each: Mapping[str, float], wanted: Sequence[str], tried: Set[str]) 
     return {**each, **others}
 
 
-def _spread(trials: Mapping[str, Trial], most: int) -> Mapping[str, Trial]:
+def _spread(trials: Mapping[str, _Tried], most: int) -> Mapping[str, _Tried]:
     """Return at most so many trials, at even distances in their order."""
     if len(trials) <= most:
         return trials
@@ -172,15 +174,18 @@ def costs_alone(
         edits: What is tried, by any name.
         ctx: Has the data.
         predicted: What each might cost, in any unit. Of a large model only the edits that look
-            cheapest are tried then, and the others cost as much more as that predicts.
+            cheapest are tried then, and the others cost as much more as that predicts. Without it
+            edits at even distances are tried, and what is between them costs the geometric mean;
+            each edit is to change a layer only.
 
     Returns:
         By name; edits that cannot be made or run are left out.
     """
     if not edits:
         return {}
-    tried = list(edits)
-    if predicted is not None:
+    if predicted is None:
+        tried = list(_spread(edits, max(affordable(model, sharing=True), _FEWEST_TRIALS)))
+    else:
         tried = sorted(edits, key=lambda name: predicted[name])
         tried = tried[: max(affordable(model), _FEWEST_TRIED)]
     stage = partial(ctx.progress, f"{ctx.source}: ablation, one move at a time")
@@ -188,7 +193,12 @@ def costs_alone(
     variants = {name: edits[name].apply for name in edits if name in set(tried)}
     seen = sensitivity(model, variants, ctx.data, stage, samples=samples)
     found = {name: cost_of(one) for name, one in seen.items()}
-    if predicted is not None and len(tried) < len(edits):
+    if len(tried) == len(edits):
+        return found
+    if predicted is None:
+        usual = {name: cost for name, cost in found.items() if 0 < cost < math.inf}
+        found |= _between(usual, list(edits), set(tried)) if usual else {}
+    else:
         ratios = [found[n] / predicted[n] for n in found if predicted[n] > 0]
         factor = float(np.median(ratios)) if ratios else 1.0
         found |= {name: factor * predicted[name] for name in edits if name not in set(tried)}

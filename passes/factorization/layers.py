@@ -247,5 +247,7 @@ def _sites(weight: LayerWeight, model: Model, shapes: Shapes) -> list[Site] | Re
     alike = {(s.inputs, s.outputs, s.groups, s.window and s.window.kernel) for s in found}
     if len(alike) > 1 or any(s.node.op_type != first.node.op_type for s in found):
         return Refusal("shared-weight", "its readers use the weight in different ways")
+    if len(found) == 1:
+        return found
     order = {id(n): at for at, n in enumerate(model.graph.nodes)}
     return sorted(found, key=lambda s: order[id(s.node)])

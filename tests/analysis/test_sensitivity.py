@@ -189,3 +189,4 @@ def test_the_larger_a_model_the_fewer_variants_are_affordable() -> None:
     for i in range(198):
         model.graph.add_op("Relu", [model.graph.inputs[0]], name=f"more{i}")
     assert module.affordable(model) == module._MOST_NODES / 200
+    assert module.affordable(model, sharing=True) == module._MOST_SPREAD / 200

@@ -86,7 +86,7 @@ def test_of_a_large_model_what_looks_cheapest_is_tried_and_the_rest_scaled(
         return {n: SimpleNamespace(cost=3.0 * predicted[n] + (n == "e5")) for n in variants}
 
     monkeypatch.setattr(ablation, "sensitivity", seen)
-    monkeypatch.setattr(ablation, "affordable", lambda _: many)
+    monkeypatch.setattr(ablation, "affordable", lambda *_, **__: many)
     model = ZOO["mlp"]()
     predicted = {n: float(12 - i) for i, n in enumerate(names)}
     edits: dict[str, Any] = dict.fromkeys(names, SimpleNamespace(apply=lambda _: True))
@@ -98,8 +98,29 @@ def test_of_a_large_model_what_looks_cheapest_is_tried_and_the_rest_scaled(
         {n: 3 * predicted[n] for n in names if n != "e5"}
     )
     asked.clear()
+    monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 12)
     costs_alone(model, edits, context(model))
     assert asked == names
+
+
+def test_moves_of_a_large_model_of_which_nothing_is_predicted_are_tried_at_even_distances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ablation, "affordable", lambda *_, **__: 3)
+    monkeypatch.setattr(ablation, "_FEWEST_TRIALS", 2)
+    costs = {f"e{i}": 2.0 + 6 * (i == 8) for i in range(9)}
+    asked: list[str] = []
+
+    def seen(_: Model, variants: Iterable[str], *__: object, **___: object) -> dict[str, Any]:
+        asked.extend(variants)
+        return {n: SimpleNamespace(cost=costs[n]) for n in asked}
+
+    monkeypatch.setattr(ablation, "sensitivity", seen)
+    model = ZOO["mlp"]()
+    edits: dict[str, Any] = dict.fromkeys(costs, SimpleNamespace(apply=lambda _: True))
+    found = costs_alone(model, edits, context(model))
+    assert asked == ["e0", "e4", "e8"]
+    assert found == pytest.approx({**costs, **{f"e{4 + i}": 2 * 4 ** (i / 4) for i in range(4)}})
 
 
 def test_of_a_large_model_every_so_many_layers_are_tried_and_the_rest_lie_between(
