@@ -49,6 +49,15 @@ def work_of(model: Model, sample: Feeds | None) -> dict[int, float]:
     Bodies of control flow count once, as if their condition held and their loop ran a single time.
     """
     typed = with_shapes(model, {name: array.shape for name, array in (sample or {}).items()})
+    return _counted(model, typed)
+
+
+def work_of_typed(model: Model) -> dict[int, float]:
+    """Return the multiply-accumulates of each node of a model whose shapes are all fixed."""
+    return _counted(model, model)
+
+
+def _counted(model: Model, typed: Model) -> dict[int, float]:
     resolve = resolver(typed, {})
     found = {}
     for (_, node), (_, twin) in zip(model.nodes(), typed.nodes(), strict=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ocompress.analysis.linear_rows import bias_place
-from ocompress.analysis.work import work_of
-from ocompress.ir import Model
+from ocompress.analysis.work import work_of_typed
+from ocompress.ir import Model, inference
 from ocompress.lossy.ablation import Change, Trial
 from ocompress.planning import KEEP, Edit, Move
 from ocompress.profiling.run_time import run_ns
@@ -152,12 +153,12 @@ def _drafts(layer: LayerGroup, search: OfferSearch, once: float) -> Iterator[_Dr
             factors = [start(ranks) for start in starts]
             steps = unmoved(Factored(form, factors, ()).links(), layer.sites)
             size = bytes_of(steps, site.layer.weight.itemsize)
+            error = _error(layer, form, factors) if size < site.layer.weight.nbytes else math.inf
+            if not (math.isfinite(error) and error <= _WORST * power):
+                continue  # before a model is made, which takes longest
             model = alone(site, layer.called, search.opset, steps)
             share = _work(model) / once
-            if model is None or share > 1 - _LEAST_SAVED or size >= site.layer.weight.nbytes:
-                continue
-            error = _error(layer, form, factors)
-            if np.isfinite(error) and error <= _WORST * power:
+            if model is not None and share <= 1 - _LEAST_SAVED:
                 yield _Draft(form, ranks, factors, error, share, size, model)
 
 
@@ -208,7 +209,12 @@ def _trial(layer: LayerGroup, probe: _Draft, effort: Effort) -> Trial:
 
 
 def _work(model: Model | None) -> float:
-    return 0.0 if model is None else sum(work_of(model, None).values())
+    if model is None:
+        return 0.0
+    for output in model.graph.outputs:  # a declared type would be kept without its shape
+        output.set_type(None, None)
+    inference.infer_types(model)
+    return sum(work_of_typed(model).values())
 
 
 def _timed(found: Sequence[Move], times: Sequence[float], layer: LayerGroup) -> list[Move]:
