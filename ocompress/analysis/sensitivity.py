@@ -28,7 +28,7 @@ _TOGETHER = 8
 """Variants that are measured in one session; they share what comes before their changes."""
 _TOGETHER_NODES = 5000
 """Nodes of a session that holds several; beyond, the runtime takes ever longer to load a node."""
-_MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 2e4
+_MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 5e4
 """Bytes of weights and nodes that are loaded for all variants, about; nodes where variants change
 single layers, so that those between them can be told from their neighbours."""
 _NO_INTEGERS = {"session.disable_quant_qdq": "1", "session.intra_op.allow_spinning": "0"}
