@@ -17,9 +17,10 @@ from ocompress.validation.tally import Matching, Tally
 
 _SELDOM = 0.05
 """A probability that is on one side of a half more rarely than this decides nothing."""
-_BELIEVED = 0.5
-"""An original whose own probabilities give its decisions less than this on average takes itself to
-be wrong more often than right: then they say nothing of what a decision is worth."""
+_BELIEVED, _INFORMED = 0.5, 0.25
+"""An original whose own probabilities give its decisions less than the first on average, and less
+than the second of the way from chance to certainty, hardly tells classes apart: then they say
+nothing of what a decision is worth. Of a thousand classes, a quarter is much."""
 _LOWEST = 0.1
 """Part of the samples, those with the smallest margins, that would be the first to flip."""
 
@@ -43,6 +44,7 @@ class LossSum:
     _fired: float = 0.0
     _sure: float = 0.0
     _decided: int = 0
+    _classes: int = 1
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
@@ -75,7 +77,9 @@ class LossSum:
             return self if any(own.any() for own in self._own) or not self._own else self._instead
         if self._instead is None or not self._decided:
             return self
-        believed = self.decides and self._sure / self._decided >= _BELIEVED
+        chance = 1 / self._classes
+        least = min(_BELIEVED, chance + _INFORMED * (1 - chance))
+        believed = self.decides and self._sure / self._decided >= least
         return self if believed else self._instead
 
     def update(self, prepared: np.ndarray, candidate: np.ndarray | None, samples: int) -> None:
@@ -128,6 +132,7 @@ class LossSum:
             self._sure += float(best.sum())
             self._fired += float((prepared[..., -1] > 0.5).sum())
             self._decided += best.size
+            self._classes = prepared.shape[-1]
 
     def results(self, confidence: float | None = None) -> list[Loss]:
         """Return the loss of each part.

@@ -9,7 +9,7 @@ from ocompress.errors import DataError
 from ocompress.pipeline import Numerics, Outcome, Pass, Verdict, option
 from ocompress.runtime import Session
 from ocompress.validation import AccuracyGuard, Metric, validate
-from tests.build import InMemory
+from tests.build import Builder, InMemory
 from tests.validation.nets import after, classifier, data, heads, predictions
 
 
@@ -270,6 +270,16 @@ def test_probabilities_that_take_themselves_to_be_wrong_are_not_believed() -> No
     assert verdict.figures["drop"] == plain.figures["drop"] > 0
     asked = AccuracyGuard(flat, data(), 0.5, metric="expected").judge(moved, flat)
     assert asked.figures["drop"] < 0.3 * plain.figures["drop"]
+
+
+@pytest.mark.parametrize(("likely", "noun"), [(0.30, "expected accuracy"), (0.22, "agreement")])
+def test_a_quarter_is_much_among_many_classes(likely: float, noun: str) -> None:
+    classes = 100
+    scores = np.eye(classes, dtype=np.float32) * np.float32(np.log(likely / (1 - likely) * 99))
+    b, weight = Builder(), np.eye(classes, dtype=np.float32) - np.float32(1 / classes)
+    b.op("MatMul", b.input("x", ["n", classes]), b.const(weight), to="y")
+    b.output("y", ["n", classes])
+    assert AccuracyGuard(b.model(), InMemory([{"x": scores}]), 0.5).noun == noun
 
 
 def test_what_is_lost_on_samples_fitted_to_counts_too() -> None:
