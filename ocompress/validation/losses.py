@@ -17,10 +17,10 @@ from ocompress.validation.tally import Matching, Tally
 
 _SELDOM = 0.05
 """A probability that is on one side of a half more rarely than this decides nothing."""
-_BELIEVED, _INFORMED = 0.5, 0.25
-"""An original whose own probabilities give its decisions less than the first on average, and less
-than the second of the way from chance to certainty, hardly tells classes apart: then they say
-nothing of what a decision is worth. Of a thousand classes, a quarter is much."""
+_BELIEVED, _INFORMED = 0.5, 0.75
+"""An original whose own probabilities give its decisions less than the first on average, and say
+less than the second of what it takes to name one of so many classes (0.18 for one of a thousand),
+hardly tells them apart: then they say nothing of what a decision is worth."""
 _LOWEST = 0.1
 """Part of the samples, those with the smallest margins, that would be the first to flip."""
 
@@ -77,8 +77,7 @@ class LossSum:
             return self if any(own.any() for own in self._own) or not self._own else self._instead
         if self._instead is None or not self._decided:
             return self
-        chance = 1 / self._classes
-        least = min(_BELIEVED, chance + _INFORMED * (1 - chance))
+        least = min(_BELIEVED, self._classes ** (_INFORMED - 1))
         believed = self.decides and self._sure / self._decided >= least
         return self if believed else self._instead
 

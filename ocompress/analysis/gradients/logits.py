@@ -12,8 +12,6 @@ _COMMON = 0.3
 """What channels have in common, 1 for independent ones, that those of a softmax hardly exceed.
 Cross entropy moves no sum of logits: twelve nets of 2 to 4 classes, trained for one to four epochs,
 have 0.002 to 0.11 of it, and before training 0.5 to 1.3."""
-_IN_STEP = 1.5
-"""What no logits have: of six nets of ten classes, one has 0.9."""
 _SUREST = 50.0
 """Nats between the two largest logits that no net is sure by in the median."""
 
@@ -22,9 +20,9 @@ def may_be_logits(output: np.ndarray, axis: int, *, alone: bool) -> bool:
     """Return whether the values of an output can be logits along an axis.
 
     A softmax does not see what its logits have in common, so training does not teach it to vary.
-    Positions, sizes and angles have no such reason. Two to four of them beside other outputs are
-    numbers if they have anything in common; other channels if they move in step, or if the largest
-    is always the same, which as a decision says nothing, and they have something in common.
+    Positions, sizes and angles have no such reason: two to four of them beside other outputs are
+    numbers if they have anything in common. Of a sole output, and of many channels, no such
+    evidence is asked for: nets that nobody trained have logits that move in step, too.
 
     Args:
         output: Any float type and shape.
@@ -39,11 +37,8 @@ def may_be_logits(output: np.ndarray, axis: int, *, alone: bool) -> bool:
     best = np.partition(rows, -2, axis=1)[:, -2:]
     if np.median(best[:, 1] - best[:, 0]) > _SUREST:
         return False
-    if len(rows) < _ROWS:
-        return True
     few = rows.shape[1] <= _FEW_CLASSES and not alone
-    decides = len(np.unique(rows.argmax(axis=1))) > 1
-    return _common(rows) <= (_IN_STEP if decides and not few else _COMMON)
+    return not few or len(rows) < _ROWS or _common(rows) <= _COMMON
 
 
 def _common(rows: np.ndarray) -> float:

@@ -128,8 +128,8 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
        3, axis 1 of higher ranks), and comes from a matrix product or a convolution through nothing
        but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
        more only if it is the model's one float output and has at least four channels: pictures and
-       detection heads come from convolutions, too. Not where channels differ in size, or move, as
-       no logits do.
+       detection heads come from convolutions, too. Not where channels differ in size, or a few of
+       them move, as no logits do.
     4. Everything else, embeddings behind a normalization or Tanh among them: relative squares, of
        channels of very different size each group's own. An embedding that comes straight from a
        matrix product cannot be told from logits; name its currency.

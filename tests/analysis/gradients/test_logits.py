@@ -17,7 +17,6 @@ def centred(rows: np.ndarray) -> np.ndarray:
 
 INDEPENDENT = RNG.standard_normal((64, 3))
 IN_STEP = RNG.standard_normal((64, 1)) + 0.5 * RNG.standard_normal((64, 8))
-ONE_LARGEST = RNG.standard_normal((64, 6)) + 10 * np.arange(6)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +27,10 @@ ONE_LARGEST = RNG.standard_normal((64, 6)) + 10 * np.arange(6)
         (centred(INDEPENDENT) + 7, False, True),
         (INDEPENDENT[:7], False, True),  # too few rows to tell
         (RNG.standard_normal((64, 10)), False, True),
-        (IN_STEP, True, False),
-        (IN_STEP[:, :3], True, False),
-        (centred(IN_STEP), True, True),
-        (ONE_LARGEST, True, False),
-        (centred(ONE_LARGEST), True, True),  # data of one class only
+        (IN_STEP, True, True),  # nor against one that is given little to tell apart
+        (IN_STEP, False, True),
+        (IN_STEP[:, :3], True, True),
+        (IN_STEP[:, :3], False, False),
         (60 * np.eye(8)[:1], True, False),
         (40 * np.eye(8)[:1], True, True),
         (np.full((64, 3), np.nan), False, True),
