@@ -210,7 +210,7 @@ def test_more_words_lose_less() -> None:
 
 def test_it_goes_as_far_as_the_limit_lets() -> None:
     sizes = []
-    for limit in (0.001, 0.02):
+    for limit in (0.0005, 0.02):
 
         def rule(candidate: Model, _: Model, limit: float = limit) -> Verdict:
             lost = error(net(), candidate)
