@@ -91,6 +91,7 @@ class Session:
         profile_to: Path | None = None,
         save_to: Path | None = None,
         config: Mapping[str, str] | None = None,
+        as_deployed: bool = False,
     ) -> None:
         """Load a model.
 
@@ -103,6 +104,7 @@ class Session:
             profile_to: Prefix of the file for ORT's per-node profile; see `end_profiling`.
             save_to: File for the model as ORT runs it at this level.
             config: Session configuration entries (`session.…`).
+            as_deployed: Keep memory between runs, as sessions do by default: for what is timed.
 
         Raises:
             OptionError: If the number of threads makes no sense.
@@ -118,6 +120,8 @@ class Session:
         large = isinstance(model, Model) and model.loaded_bytes >= _LARGE
         entries = {**_THRIFTY, **(config or {})} if large else config or {}
         options = _options(threads, level, profile_to, entries)
+        # an array that is held would hold all that the session's arena ever took
+        options.enable_cpu_mem_arena = as_deployed
         if save_to is not None:
             options.optimized_model_filepath = str(save_to)
         self._aliases: dict[str, str] = {}

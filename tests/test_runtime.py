@@ -150,3 +150,21 @@ def test_commands_blame_the_runtime(
     said = " ".join(capsys.readouterr().err.split())
     assert "at optimization level all" in said
     assert "data do not fit" not in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read there")
+def test_a_held_output_holds_no_more_memory() -> None:
+    b = Builder()
+    wide = b.op("Add", b.input("x", [1024, 1]), b.input("y", [1, 8192]))  # 32 MiB
+    b.output(b.op("ReduceSum", b.op("Exp", wide), b.const(np.array([0, 1], np.int64)), to="z"))
+    model = b.model()
+    feeds = {"x": np.zeros((1024, 1), np.float32), "y": np.zeros((1, 8192), np.float32)}
+    held = [Session(model).run(feeds)]
+    before = _resident()
+    held += [Session(model).run(feeds) for _ in range(8)]
+    assert _resident() - before < 64 << 20
+    assert len({float(one["z"].item()) for one in held}) == 1
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

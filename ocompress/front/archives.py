@@ -117,7 +117,7 @@ def load_archive(path: str | Path, *, threads: int = 1) -> Any:
     source = kinds.file("path", path)
     _check(source)
     with io.unpacked(source) as model:
-        return Session(model, threads=threads).raw
+        return Session(model, threads=threads, as_deployed=True).raw
 
 
 def describe(path: str | Path, *, base: str | Path | None = None) -> CodedModel:

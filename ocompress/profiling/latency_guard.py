@@ -11,7 +11,7 @@ from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.profiling.latency import interleave
 from ocompress.profiling.result import Ratio
 from ocompress.profiling.statistics import ratio_of_medians
-from ocompress.runtime import Level, Session
+from ocompress.runtime import Session
 
 NOISE = 0.05
 """Part of a latency that is taken for noise. Two loads of one and the same model differ by up to
@@ -118,7 +118,7 @@ class LatencyGuard:
     def _caller(self, model: Model) -> Callable[[], object]:
         wanted = {v.name for v in model.graph.inputs}
         given = {n: a for n, a in self._feeds.items() if n in wanted}
-        session = Session(model, level=Level.ALL, threads=self._threads)
+        session = Session(model, threads=self._threads, as_deployed=True)
         return lambda: session.run(given)
 
     def _verdict(self, best: Ratio, reference: Ratio) -> Verdict:

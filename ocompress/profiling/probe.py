@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ocompress.runtime import Level, Session
+from ocompress.runtime import Session
 
 
 def main(model: str, feeds: str, names: str, threads: str) -> int:
@@ -22,7 +22,7 @@ def main(model: str, feeds: str, names: str, threads: str) -> int:
     with np.load(feeds, allow_pickle=False) as archive:
         given = {name: archive[f"arr_{i}"] for i, name in enumerate(json.loads(names))}
     baseline = _peak()
-    session = Session(Path(model), threads=int(threads), level=Level.ALL)
+    session = Session(Path(model), threads=int(threads), as_deployed=True)
     loaded = _now()
     session.run(given)
     figures = {"baseline": baseline, "loaded": loaded, "peak": _peak()}

@@ -20,7 +20,7 @@ from ocompress.profiling.memory import measure
 from ocompress.profiling.result import InputChoice, Memory, ModelProfile, ProfileResult, TimeShare
 from ocompress.profiling.statistics import ratio_of_medians, summarize
 from ocompress.profiling.trace import parting, shares, trace
-from ocompress.runtime import Level, Session
+from ocompress.runtime import Session
 
 _TRACE_MS = 1000.0
 _MOST_TRACED, _FEWEST_TRACED = 50, 3
@@ -131,7 +131,7 @@ class _Subject:
         """Load the model and return a call that runs it once."""
         wanted = {v.name for v in self.model.graph.inputs}
         given = {n: a for n, a in self.feeds.items() if n in wanted}
-        session = Session(self.model, level=Level.ALL, threads=self.threads)
+        session = Session(self.model, threads=self.threads, as_deployed=True)
         return lambda: session.run(given)
 
     def memory(self) -> Memory | str:

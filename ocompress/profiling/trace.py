@@ -15,7 +15,7 @@ from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node
 from ocompress.ir.names import Names
 from ocompress.profiling.result import TimeShare
-from ocompress.runtime import Level, Session
+from ocompress.runtime import Session
 from ocompress.stopping import temporary_folder
 
 _KERNEL = "_kernel_time"
@@ -55,7 +55,7 @@ def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
     for node, name in _unique_names(named).items():
         node.name = name
     with temporary_folder() as folder:
-        session = Session(named, threads=threads, level=Level.ALL, profile_to=folder / "trace")
+        session = Session(named, threads=threads, profile_to=folder / "trace", as_deployed=True)
         for _ in range(runs + _WARMUP):
             session.run(given)
         written = session.end_profiling().read_text(encoding="utf-8")

@@ -83,7 +83,7 @@ def milliseconds(models: Sequence[Model | None], shape: Sequence[int], seed: int
         dtype = model.graph.inputs[0].dtype
         data = rng.standard_normal(tuple(shape)).astype(dtype.numpy if dtype else np.float32)
         try:
-            session = Session(model)
+            session = Session(model, as_deployed=True)
             session.run({"data": data})
         except RuntimeFailureError:
             continue
