@@ -33,7 +33,7 @@ from ocompress.training.moving_forms import MovingLevels, Nearest, Signs
 from ocompress.training.parameters import ParameterRole
 from ocompress.training.quantization_rules import range_of
 from ocompress.training.sign_planes import find_planes
-from ocompress.training.word_form import Blocks, Book, few_blocks
+from ocompress.training.word_form import Blocks, Book, coded_bits, few_blocks
 
 _LEAST = 16
 """Elements below which a weight has no structure."""
@@ -121,13 +121,15 @@ def _of_matrix(values: np.ndarray, moves_levels: bool | None) -> TiedForm | None
 
 
 def _in_units(grid: Grid, values: np.ndarray) -> Blocks | None:
-    """Return the words of a weight on a grid of one step, if they take less than its integers."""
+    """Return the words of a weight on a grid of one step, if they take less than its integers.
+
+    Few levels, most of them zero, repeat in short runs by chance.
+    """
     largest = int(np.abs(grid.levels).max())
     if grid.scales.size > 1 or largest <= _SMALL_LEVELS:
         return None
     blocks = few_blocks(values)
-    plain = values.size * np.log2(2 * largest + 1)
-    return blocks if blocks is not None and blocks.bits < plain else None
+    return blocks if blocks is not None and blocks.bits < coded_bits(grid.levels) else None
 
 
 def _on_grid(grid: Grid, shape: tuple[int, ...], moves_levels: bool | None) -> TiedForm | None:

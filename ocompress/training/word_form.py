@@ -22,6 +22,12 @@ _LARGEST_UNITS = 127
 """Magnitude of words that are whole numbers of 8 bits, in their unit."""
 
 
+def coded_bits(choices: np.ndarray) -> float:
+    """Return what choices take that are coded by how often each is made."""
+    _, counts = np.unique(choices, return_counts=True)
+    return float(-(counts * np.log2(counts / choices.size)).sum())
+
+
 @dataclass(frozen=True, eq=False)
 class Blocks:
     """A weight as words.
@@ -41,9 +47,9 @@ class Blocks:
 
     @property
     def bits(self) -> float:
-        """About what words and choices take, each as it is."""
+        """About what words take, each as it is, and choices by how often each is made."""
         each = 32 if self.largest is None else 8
-        return each * self.words.size + len(self.index) * float(np.log2(max(len(self.words), 2)))
+        return each * self.words.size + coded_bits(self.index)
 
     @property
     def free(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from ocompress.training import structure
 from ocompress.training.forms import TiedForm
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.sign_planes import find_planes
+from ocompress.training.word_form import few_blocks
 from tests.archive.test_fastfood import made
 from tests.build import Builder
 
@@ -145,6 +146,15 @@ def test_integers_of_many_bits_are_no_words() -> None:
     assert form_of(_one_step()).name == "grid"
     few = (RNG.integers(-9, 10, (48, 48)) * np.float32(0.0125)).astype(np.float32)
     assert form_of(few).name == "grid"
+
+
+def test_levels_whose_runs_repeat_by_chance_are_no_words() -> None:
+    rng = np.random.default_rng(3)
+    levels = rng.geometric(0.45, (60, 300)) * rng.choice((-1, 1), (60, 300))
+    few = (levels * (rng.random((60, 300)) < 0.2) * np.float32(0.0131)).astype(np.float32)
+    assert few_blocks(few) is not None
+    for moves_levels, name in ((True, "levels"), (False, "grid")):
+        assert form_of(few, moves_levels=moves_levels).name == name
 
 
 @pytest.mark.parametrize(
