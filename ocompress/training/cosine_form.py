@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ocompress.archive.cosines import Coefficients, cosines, summed
 from ocompress.training.forms import TiedForm
-from ocompress.training.trained_numbers import TrainedNumbers
+from ocompress.training.trained_numbers import Places, TrainedNumbers
 
 _MOST = 1 << 24
 """Integers up to which float32 has all."""
@@ -28,7 +28,8 @@ class Cosines(TiedForm):
             turned: Whether rows are the columns of the weight.
         """
         levels = found.levels.astype(np.float32)
-        super().__init__(TrainedNumbers(levels, levels != 0, bounded=True))
+        self._places = Places(levels != 0)
+        super().__init__(TrainedNumbers(levels[levels != 0], bounded=True))
         self._start, self._shape, self._turned = found, shape, turned
         self._largest = float(np.abs(levels).max())
         plane = found.plane
@@ -39,16 +40,16 @@ class Cosines(TiedForm):
 
     @property
     def unrounded(self) -> TrainedNumbers:
-        """The coefficients."""
+        """The coefficients that are not zero."""
         return self.leaves[0]
 
-    def _levels(self) -> Tensor:
+    def _rounded(self) -> Tensor:
         return torch.round(self.leaf.detach()).clamp(-self._largest, self._largest)
 
     def value(self) -> Tensor:
         """Round, and add the cosines up."""
         plane = self._start.plane
-        levels = self.leaves[0].levels(self._levels())
+        levels = self._places.filled(self.leaves[0].levels(self._rounded()))
         turned = levels.reshape(len(levels), -1, plane.down, plane.across, plane.apart)
         across = torch.einsum("rbvus,xu->rbvxs", turned, self._across)
         found = torch.einsum("rbvxs,yv->rbyxs", across, self._down).reshape(levels.shape)
@@ -57,7 +58,7 @@ class Cosines(TiedForm):
 
     def exact(self) -> np.ndarray:
         """Round, and add up in whole numbers, of which float32 has all."""
-        levels = self._levels().numpy().astype(np.int64)
+        levels = self._places.filled(self._rounded()).numpy().astype(np.int64)
         sums = summed(levels, self._start.plane)
         single = (sums * self._start.step).astype(np.float32)
         if np.abs(sums).max() > _MOST or not (single == sums * self._start.step).all():

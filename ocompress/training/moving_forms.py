@@ -13,7 +13,7 @@ from torch import Tensor
 from ocompress.archive.grids import Grid
 from ocompress.training.forms import TiedForm, TrainedSteps
 from ocompress.training.sign_planes import few_bits, summed
-from ocompress.training.trained_numbers import TrainedNumbers
+from ocompress.training.trained_numbers import Places, TrainedNumbers
 from ocompress.training.word_form import Blocks, Book
 
 _LOOKS = 8
@@ -31,7 +31,8 @@ class MovingLevels(TrainedSteps):
         start = self._levels.numpy().astype(np.float32)
         self._low, self._high = float(start.min()), float(start.max())
         self._has_zeros = bool((start == 0).any())
-        self.leaves = (*self.leaves, TrainedNumbers(start, start != 0, bounded=True))
+        self._places = Places(start != 0)
+        self.leaves = (*self.leaves, TrainedNumbers(start[start != 0], bounded=True))
 
     @property
     def count(self) -> int:
@@ -40,15 +41,18 @@ class MovingLevels(TrainedSteps):
 
     @property
     def unrounded(self) -> TrainedNumbers:
-        """The integers, before they are rounded."""
+        """The integers that are not zero, before they are rounded."""
         return self.leaves[1]
 
     def levels(self) -> Tensor:
         """Round, straight-through, or those that are settled."""
-        return self.leaves[1].levels(self.whole())
+        return self._places.filled(self.leaves[1].levels(self._rounded()))
 
     def whole(self) -> Tensor:
         """Round to integers that there were between the least and the largest."""
+        return self._places.filled(self._rounded())
+
+    def _rounded(self) -> Tensor:
         latent = self.leaves[1].tensor.detach()
         found = torch.round(latent).clamp(self._low, self._high)
         if not self._has_zeros:

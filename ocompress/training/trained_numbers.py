@@ -90,3 +90,19 @@ class TrainedNumbers:
         if self.settled is None:
             return self.tensor + (whole - self.tensor).detach()
         return torch.where(self.settled, whole, self.tensor)
+
+
+class Places:
+    """Where numbers stand in an array that is zero elsewhere: only they take time in a step."""
+
+    def __init__(self, filled: np.ndarray) -> None:
+        """Remember which places have a number."""
+        self._shape = filled.shape
+        self._index = None if filled.all() else torch.from_numpy(np.flatnonzero(filled))
+
+    def filled(self, numbers: Tensor) -> Tensor:
+        """Return the array; gradients reach the numbers."""
+        if self._index is None:
+            return numbers.reshape(self._shape)
+        zeros = numbers.new_zeros(int(np.prod(self._shape)))
+        return zeros.index_put((self._index,), numbers).reshape(self._shape)
