@@ -115,9 +115,11 @@ class LossyPass(Pass):
     def blind(self) -> LossyPass | None:
         """Return the same pass going by the weights alone, where few samples might mislead it.
 
-        The two are rehearsed against each other then, see `rehearsing.misled`.
+        The two are rehearsed against each other then, see `rehearsing.misled`. A pass with a
+        switch `fit` does without it.
         """
-        return None
+        switch: dict[str, Any] = {"fit": False}
+        return replace(self, **switch) if getattr(self, "fit", None) is True else None
 
     @abstractmethod
     def propose(self, model: Model, ctx: Context) -> Proposal:

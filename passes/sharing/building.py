@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,14 +13,14 @@ from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.fisher import alone
 from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Built, Job, fitted_biases, set_bias
+from ocompress.lossy.refit import Job, fitted_biases, set_bias
 from ocompress.pipeline import Context
 from passes.sharing.descent import RoundingProblem
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem, precision_of
 from passes.sharing.offers import Rounding, round_alone
 from passes.sharing.rounding import short, step_for
-from passes.sharing.walking import walk
+from passes.sharing.walking import Walked, walk
 from passes.sharing.waves import solve_best
 
 _STEP_BITS = 64
@@ -45,19 +45,13 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class BuiltLevels(Built):
-    """A model on levels.
-
-    Attributes:
-        levels: What became of each part.
-    """
-
-    levels: Mapping[str, Levels] = field(default_factory=dict)
+class BuiltLevels(Walked[Levels]):
+    """A model on levels."""
 
     @property
     def bits(self) -> float:
         """Bits of all weights that were rounded."""
-        return sum(row.bits for row in self.levels.values())
+        return sum(row.bits for row in self.rows.values())
 
 
 def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
@@ -68,9 +62,7 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltLevels:
         plan: The roundings.
         ctx: Has the data that the layers are fitted to; None rounds each weight by itself.
     """
-    moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Rounding)}
-    clone, fits, made = walk(model, moves, ctx, _job, _alone)
-    return BuiltLevels(clone, fits, frozenset(made), made)
+    return BuiltLevels(**vars(walk(model, plan, Rounding, ctx, _job, _alone)))
 
 
 def _alone(model: Model, move: Rounding) -> Levels | None:

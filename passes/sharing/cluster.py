@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ocompress.errors import OptionError
@@ -13,11 +12,11 @@ from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, weight_o
 from ocompress.pipeline import Context, Outcome, option
 from ocompress.pipeline.naming import check_known, check_names, check_patterns
 from passes import order
-from passes.sharing.clusters import BuiltClusters, build, described
+from passes.sharing.clusters import Shared, build, described
 from passes.sharing.counts import BITS, Counts, Wanted, counts
 from passes.sharing.palettes import STARTS
 from passes.sharing.rows import coded_rows
-from passes.sharing.walking import collected, finish
+from passes.sharing.walking import Walked, collected, finish
 
 _DEFAULT_BITS = 4
 """Bits where nothing says how many."""
@@ -123,10 +122,6 @@ class Cluster(LossyPass):
             msg = "cluster: mean_bits chooses the bits of each layer; leave out bits and layers"
             raise OptionError(msg)
 
-    def blind(self) -> Cluster | None:
-        """Return the pass that fits nothing."""
-        return replace(self, fit=False) if self.fit else None
-
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may share values."""
         found = self._find(model, ctx)
@@ -160,14 +155,14 @@ class Cluster(LossyPass):
         found = (bits for pattern, bits in self.layers.items() if fnmatchcase(part, pattern))
         return next(found, otherwise)
 
-    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltClusters:
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Walked[Shared]:
         """Return the model with shared values, layer after layer fitted."""
         return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
 
     def finish(self, model: Model, proposal: Counts, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""
         report = {}
-        if isinstance(chosen.built, BuiltClusters):
+        if isinstance(chosen.built, Walked):
             predicted = sum(move.error for move in chosen.plan.values())
             report = {
                 "clusters": coded_rows(proposal.weights, chosen, chosen.built.rows, described)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
-from ocompress.lossy.refit import Built, Job
+from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context
 from passes.sharing import clustering
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem
 from passes.sharing.palettes import Palettes, find
 from passes.sharing.pricing import flat, unflat
-from passes.sharing.walking import read_by, walk
+from passes.sharing.walking import Walked, read_by, walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +85,7 @@ class Shared:
     error: float | None = None
 
 
-@dataclass(frozen=True)
-class BuiltClusters(Built):
-    """A model whose weights share values.
-
-    Attributes:
-        rows: What became of each part.
-    """
-
-    rows: Mapping[str, Shared] = field(default_factory=dict)
-
-
-def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltClusters:
+def build(model: Model, plan: Plan, ctx: Context | None) -> Walked[Shared]:
     """Return the model with shared weights.
 
     Args:
@@ -104,9 +93,7 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltClusters:
         plan: The moves.
         ctx: Has the data that layers are fitted to; None goes by the weights alone.
     """
-    edits = {part: m.edit for part, m in plan.items() if isinstance(m.edit, ShareValues)}
-    clone, fits, made = walk(model, edits, ctx, _job, share_alone)
-    return BuiltClusters(clone, fits, frozenset(made), made)
+    return walk(model, plan, ShareValues, ctx, _job, share_alone)
 
 
 def share_alone(model: Model, move: ShareValues) -> Shared | None:

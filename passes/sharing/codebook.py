@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import applying
@@ -14,9 +12,9 @@ from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing.codings import Codings, codings
 from passes.sharing.rows import coded_rows
-from passes.sharing.walking import collected, finish
+from passes.sharing.walking import Walked, collected, finish
 from passes.sharing.word_settings import Asked
-from passes.sharing.words import BuiltWords, build, described
+from passes.sharing.words import Encoded, build, described
 
 _OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WORDS = 256
@@ -119,10 +117,6 @@ class Codebook(LossyPass):
             msg = "codebook: mean_bits chooses the codewords of each layer; leave out codewords"
             raise OptionError(msg)
 
-    def blind(self) -> Codebook | None:
-        """Return the pass that fits nothing."""
-        return replace(self, fit=False) if self.fit else None
-
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may be made of words."""
         found = self._find(model, ctx)
@@ -152,14 +146,14 @@ class Codebook(LossyPass):
             return proposal.taking_bits(self.mean_bits)
         return proposal.first()
 
-    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltWords:
+    def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Walked[Encoded]:
         """Return the model made of words, layer after layer fitted."""
         return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
 
     def finish(self, model: Model, proposal: Codings, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""
         report = {}
-        if isinstance(chosen.built, BuiltWords):
+        if isinstance(chosen.built, Walked):
             predicted = sum(move.error for move in chosen.plan.values())
             report = {
                 "codebooks": coded_rows(proposal.weights, chosen, chosen.built.rows, described)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from ocompress.errors import OptionError
@@ -114,10 +113,6 @@ class Entropy(LossyPass):
         if self.bits is not None and self.max_size is not None:
             msg = "entropy has both bits and max_size; give one of them"
             raise OptionError(msg)
-
-    def blind(self) -> Entropy | None:
-        """Return the pass that fits nothing."""
-        return replace(self, fit=False) if self.fit else None
 
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may be rounded."""

@@ -94,14 +94,17 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> Built:
         ctx: Has the data that layers are fitted to; None projects each weight by itself.
     """
     moves = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Projection)}
-    given = (model, moves, ctx, _job, _alone)
     signs = {r: m.signs for m in moves.values() if m.signs is not None for r in m.readers}
-    clone, fits, made = walk(
-        *given,
+    return walk(
+        model,
+        plan,
+        Projection,
+        ctx,
+        _job,
+        _alone,
         others=lambda clone: _behind(clone, moves),
         prepare=lambda clone: put_signs(clone, signs),
     )
-    return Built(clone, fits, frozenset(made))
 
 
 def _alone(model: Model, move: Projection) -> bool | None:

@@ -70,10 +70,6 @@ class ProjectingPass(LossyPass):
     def codes(self, layer: WeightStack) -> Sequence[Code] | Reason:
         """Return the forms that a layer may take, or why it can take none."""
 
-    def blind(self) -> LossyPass | None:
-        """Return the pass that fits nothing."""
-        return replace(self, fit=False) if self.fit else None
-
     def preview(self, model: Model, ctx: Context) -> Outcome:
         """Count the weights that may be changed."""
         found = self._find(model, ctx)

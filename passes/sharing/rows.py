@@ -39,7 +39,7 @@ def details(model: Model, proposal: Prices, chosen: Chosen, ctx: Context) -> dic
     built = chosen.built
     if not isinstance(built, BuiltLevels):
         return {}
-    found = weight_rows(proposal.weights, built, built.levels, _described)
+    found = weight_rows(proposal.weights, built, built.rows, _described)
     elements = max(proposal.elements, 1)
     whole: dict[str, Any] = {
         "levels": found,

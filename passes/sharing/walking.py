@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ocompress.ir import Facet, Model, Node
 from ocompress.lossy.applying import twins_of
-from ocompress.lossy.engine import Chosen, Proposal, Reason
+from ocompress.lossy.engine import Chosen, Plan, Proposal, Reason
 from ocompress.lossy.layer_weights import LayerWeight, Rules, collect, weight_of
-from ocompress.lossy.least_squares import Fit
-from ocompress.lossy.refit import Job, refit
+from ocompress.lossy.refit import Built, Job, refit
 from ocompress.pipeline import Context, Outcome
 
 
@@ -37,30 +37,41 @@ E = TypeVar("E", bound=Rewrite)
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Walked(Built, Generic[R]):
+    """A model with other weights.
+
+    Attributes:
+        rows: What became of each part.
+    """
+
+    rows: Mapping[str, R] = field(default_factory=dict)
+
+
 def walk(
     model: Model,
-    edits: Mapping[str, E],
+    plan: Plan,
+    kind: type[E],
     ctx: Context | None,
     job: Callable[[str, E, Sequence[Node], dict[str, R]], Job],
     alone: Callable[[Model, E], R | None],
     others: Callable[[Model], Sequence[Job]] = lambda _: (),
     prepare: Callable[[Model], None] = lambda _: None,
-) -> tuple[Model, dict[str, Fit], dict[str, R]]:
+) -> Walked[R]:
     """Rewrite weights of a clone.
 
     Args:
         model: Not changed.
-        edits: What becomes of each part.
+        plan: What becomes of each part.
+        kind: The edits of it that count.
         ctx: Has the data that the layers are fitted to; None rewrites each weight by itself.
         job: Given a part, its edit, the nodes that read its weight and where to note what became
             of it, returns what fits its layers.
         alone: Rewrites a weight by itself and says what became of it; None if there is none.
         others: Returns what else of the clone is fitted, where there are data.
         prepare: Changes the clone before anything is fitted; the layers keep their labels.
-
-    Returns:
-        The clone, what fitting did by label, and what became of each part.
     """
+    edits = {part: cast("E", m.edit) for part, m in plan.items() if isinstance(m.edit, kind)}
     clone = model.clone()
     twins = twins_of(clone, model)
     prepare(clone)
@@ -80,7 +91,7 @@ def walk(
         row = alone(clone, edit) if part not in made else None
         if row is not None:
             made[part] = row
-    return clone, fits, made
+    return Walked(clone, fits, frozenset(made), made)
 
 
 def read_by(model: Model, edit: Rewrite) -> LayerWeight | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
-from ocompress.lossy.refit import Built, Job
+from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context
 from passes.sharing import codebooks, random_words
 from passes.sharing.codebooks import CodedLayer
@@ -20,7 +20,7 @@ from passes.sharing.common_words import CommonWords
 from passes.sharing.fitting import fitting
 from passes.sharing.layer_problem import LayerProblem, error_of
 from passes.sharing.quadratic import Quadratic
-from passes.sharing.walking import read_by, walk
+from passes.sharing.walking import Walked, read_by, walk
 from passes.sharing.word_starts import BlockMetric, joined, split, start
 
 _LARGEST = 127
@@ -81,18 +81,7 @@ class Encoded:
     error: float | None = None
 
 
-@dataclass(frozen=True)
-class BuiltWords(Built):
-    """A model made of words.
-
-    Attributes:
-        rows: What became of each part.
-    """
-
-    rows: Mapping[str, Encoded] = field(default_factory=dict)
-
-
-def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltWords:
+def build(model: Model, plan: Plan, ctx: Context | None) -> Walked[Encoded]:
     """Return the model with weights made of words.
 
     Args:
@@ -100,9 +89,7 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> BuiltWords:
         plan: The moves.
         ctx: Has the data that layers are fitted to; None goes by the weights alone.
     """
-    edits = {part: m.edit for part, m in plan.items() if isinstance(m.edit, Encode)}
-    clone, fits, made = walk(model, edits, ctx, _job, encode_alone)
-    return BuiltWords(clone, fits, frozenset(made), made)
+    return walk(model, plan, Encode, ctx, _job, encode_alone)
 
 
 def encode_alone(model: Model, move: Encode) -> Encoded | None:
