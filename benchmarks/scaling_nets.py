@@ -27,6 +27,20 @@ def dense(layers: int) -> Model:
     return sketch.model(value)
 
 
+def ended(layers: int) -> Model:
+    """Return the same blocks before three dense layers with biases, an end that can be split."""
+    sketch, value = Sketch(), "x"
+    scale = sketch.constant(_small(8, 8 * 32 / 2))
+    for _ in range((layers - 3) // 2):
+        inner = sketch.op("Relu", sketch.op("MatMul", value, sketch.weight(8, 32)))
+        made = sketch.op("MatMul", inner, sketch.weight(32, 8))
+        value = sketch.op("Add", value, sketch.op("Mul", made, scale))
+    for width, outputs in ((8, 64), (64, 64), (64, 8)):
+        made = sketch.op("Gemm", value, sketch.weight(width, outputs), sketch.weight(outputs))
+        value = sketch.op("Relu", made) if outputs > 8 else made
+    return sketch.model(value)
+
+
 def signs(layers: int) -> Model:
     """Return the same blocks of wider layers whose weights are signs, so that packing pays."""
     sketch, value = Sketch(), "x"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from scaling import TARGET
-from scaling_nets import attention, convolutions, dense, signs
+from scaling_nets import attention, convolutions, dense, ended, signs
 
 from ocompress import runtime
 from ocompress.analysis import AnalysisManager
@@ -49,6 +49,7 @@ NETS: dict[str, Callable[[int], Model]] = {
     **dict.fromkeys(("separable", "group", "squeeze"), convolutions),
     "prune-heads": attention,
     "pack-weights": signs,
+    "split": ended,
 }
 """Nets of layers that a pass takes, where `dense` has none."""
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ocompress.analysis.expose import Probe, expose
+from ocompress.analysis.staged import Staged, extents_in
 from ocompress.analysis.statistics import Accumulator, Observer, Observers
 from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model, Value
-from ocompress.runtime import Session, host_cores
+from ocompress.runtime import host_cores
 
 MOST_BYTES = 512 << 20
 """Bytes of activations that are held at once; wider models are swept in groups of values."""
@@ -63,18 +64,17 @@ def observe(
     return results
 
 
-def _session(model: Model, probes: Sequence[Probe]) -> Session | None:
+def _session(model: Model, probes: Sequence[Probe]) -> Staged | None:
     values = [p.value for p in probes if p.value is not None]
     if not values:
         return None
     extra = [v for v in values if not v.is_output]
     # Spinning workers would take the cores from the accumulators between two runs.
-    calm = {"session.intra_op.allow_spinning": "0"}
-    return Session(model, threads=0, extra_outputs=extra, config=calm)
+    return Staged(model, extra_outputs=extra)
 
 
 def _sweep(
-    session: Session | None,
+    session: Staged | None,
     feeds: Feeds,
     probes: Sequence[Probe],
     running: Mapping[str, list[Accumulator]],
@@ -165,20 +165,12 @@ def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
     first = next(iter(data), None)
     if first is None or None not in known.values():
         return {n: size or 0 for n, size in known.items()}
-    measuring = model.clone()
-    by_name = {v.name: v for n in measuring.graph.nodes for v in n.outputs if v is not None}
-    shapes = {
-        v.name: measuring.graph.add_op("Shape", [by_name[v.name]], name="measured").output
-        for v in values
-    }
-    measuring.sort()
-    session = Session(measuring, threads=0, extra_outputs=shapes.values())
     rows = max((len(a) for a in first.values() if a.ndim), default=1)
     few = next(pieces_of(first, rows if has_free_batch(model) else 1, cut_at(data)))
     parts = rows / max((len(a) for a in few.values() if a.ndim), default=1)
-    found = session.run(few, [s.name for s in shapes.values()])
     width = {v.name: v.dtype.numpy.itemsize if v.dtype is not None else 4 for v in values}
-    return {n: int(np.prod(found[s.name]) * parts) * width[n] for n, s in shapes.items()}
+    shapes, _ = extents_in(model, width, few)
+    return {n: int(np.prod(shape) * parts) * width[n] for n, shape in shapes.items()}
 
 
 def _static_bytes(value: Value) -> int | None:

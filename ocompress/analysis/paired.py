@@ -10,9 +10,10 @@ import numpy as np
 
 from ocompress.analysis.expose import Probe, expose
 from ocompress.analysis.observe import pieces_of, plan_sweeps
+from ocompress.analysis.staged import Staged
 from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model
-from ocompress.runtime import Level, Session, host_cores
+from ocompress.runtime import Level, host_cores
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ class _Eye:
         values = [p.value for p in probes if p.value is not None]
         self._names = list(dict.fromkeys(v.name for v in values))
         extra = [v for v in values if not v.is_output]
-        calm = {"session.intra_op.allow_spinning": "0"}
-        self._session = Session(model, threads=0, level=level, extra_outputs=extra, config=calm)
+        self._session = Staged(model, extra_outputs=extra, level=level)
 
     def look(self, feeds: Feeds) -> list[np.ndarray]:
         """Return the values, in the order of the probes."""

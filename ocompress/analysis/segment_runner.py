@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ocompress.analysis.spill_store import SpillStore
+from ocompress.analysis.staged import Segment
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.ir import DType, Model, Node, Value, reads
+from ocompress.ir import Model, Node, Value, reads
 from ocompress.ir.extract import extract
-from ocompress.runtime import Session
 
 MOST_HELD = 384 << 20
 """Bytes of the frontier that are held in memory; more goes to disk."""
-_CALM = {"session.intra_op.allow_spinning": "0"}
 
 
 class Walk:
@@ -165,37 +164,14 @@ class Walk:
             id(n) not in gone and id(n) not in behind for n, _ in value.users
         )
 
-    def _run(self, segment: _Segment, at: int, wanted: Sequence[Value]) -> Feeds:
+    def _run(self, segment: Segment, at: int, wanted: Sequence[Value]) -> Feeds:
         feeds = {n: self._shelf.get((n, at)) for n in segment.inputs if (n, at) in self._shelf}
         return segment.session(feeds).run(feeds, [v.name for v in wanted])
 
-    def _segment(self, nodes: Sequence[Node], wanted: Sequence[Value]) -> _Segment:
+    def _segment(self, nodes: Sequence[Node], wanted: Sequence[Value]) -> Segment:
         inputs = {v.name: v for n in nodes for v in reads(n) if self.has(v)}
         part = extract(self.model, nodes, (inputs[name] for name in sorted(inputs)), wanted)
-        return _Segment(part, sorted(inputs))
-
-
-class _Segment:
-    """Some nodes of a model as a model of its own."""
-
-    def __init__(self, part: Model, inputs: Sequence[str]) -> None:
-        self.inputs = inputs
-        self._part = part
-        self._session: Session | None = None
-
-    def session(self, feeds: Feeds) -> Session:
-        """Load it, once; the feeds tell the types of its inputs where the model does not."""
-        if self._session is None:
-            for value in self._part.graph.inputs:
-                array = feeds.get(value.name)
-                if isinstance(array, np.ndarray) and value.data is None and not _is_optional(value):
-                    value.set_type(DType.of(array), (None,) * array.ndim)
-            made = (v for node in self._part.graph.nodes for v in node.outputs)
-            for inner in made:
-                if inner is not None and inner.dtype is not None:
-                    inner.set_type(inner.dtype, None)  # what was cut has other extents
-            self._session = Session(self._part, threads=0, config=_CALM)
-        return self._session
+        return Segment(part, sorted(inputs))
 
 
 def _with_bodies(node: Node) -> Iterator[Node]:
@@ -203,9 +179,3 @@ def _with_bodies(node: Node) -> Iterator[Node]:
     for body in node.subgraphs():
         for _, inner in body.walk():
             yield inner
-
-
-def _is_optional(value: Value) -> bool:
-    """Whether an input may be left out of a feed."""
-    kind = value.type_proto
-    return kind is not None and kind.WhichOneof("value") == "optional_type"

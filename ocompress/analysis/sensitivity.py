@@ -10,12 +10,12 @@ import numpy as np
 
 from ocompress.analysis.output_errors import OutputErrors, output_parts
 from ocompress.analysis.output_parts import OutputPart
+from ocompress.analysis.staged import MOST_NODES, Staged
 from ocompress.diagnostics import Finding
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Model
 from ocompress.ir.joined import joined
-from ocompress.runtime import Session
 
 SAMPLES = 32
 """Samples that tell layers apart well enough; one run per layer has its price."""
@@ -25,9 +25,7 @@ _MOST_KEPT = 256 << 20
 """Bytes of outputs of the original that are kept; beyond, it runs again beside each variant."""
 
 _TOGETHER = 8
-"""Variants that are measured in one session; they share what comes before their changes."""
-_TOGETHER_NODES = 5000
-"""Nodes of a session that holds several; beyond, the runtime takes ever longer to load a node."""
+"""Variants that are measured as one model; they share what comes before their changes."""
 _MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 5e4
 """Bytes of weights and nodes that are loaded for all variants, about; nodes where variants change
 single layers, so that those between them can be told from their neighbours."""
@@ -123,7 +121,7 @@ class _Original:
 
     def __init__(self, model: Model, data: Dataset) -> None:
         self._data = data
-        self._session: Session | None = _session(model)
+        self._session: Staged | None = _session(model)
         self._kept: list[dict[str, np.ndarray]] = []
         self.parts: Mapping[str, Sequence[OutputPart]] = {}
         size = self._largest = 0
@@ -144,7 +142,7 @@ class _Original:
         """Return how many variants may be measured at once: each holds weights and outputs."""
         each = max(self._largest + model.loaded_bytes, 1)
         nodes = max(len(model.graph.nodes), 1)
-        return int(min(max(min(_MOST_KEPT // each, _TOGETHER_NODES // nodes), 1), _TOGETHER))
+        return int(min(max(min(_MOST_KEPT // each, MOST_NODES // nodes), 1), _TOGETHER))
 
     def __iter__(self) -> Iterator[tuple[Feeds, dict[str, np.ndarray]]]:
         if self._session is None:
@@ -182,8 +180,8 @@ def _run(
     return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost) for name, r in results.items()}
 
 
-def _session(model: Model) -> Session:
-    return Session(model, threads=0, config=_NO_INTEGERS)
+def _session(model: Model) -> Staged:
+    return Staged(model, config=_NO_INTEGERS)
 
 
 def _joined(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
+from ocompress.analysis.staged import extents_in
 from ocompress.errors import DataError, OcompressError
 from ocompress.io import Feeds, synthetic_data
 from ocompress.io.batch_axes import batch_axes
 from ocompress.ir import Model, Node, Shape
 from ocompress.ir.onnx_api import infer_types
-from ocompress.runtime import Level, Session
 
 
 def with_shapes(model: Model, shapes: Mapping[str, Sequence[int]]) -> Model:
@@ -66,32 +64,12 @@ def observe_shapes(
     Returns:
         Shapes by name of value; empty when the model does not run.
     """
-    wanted = {
-        value.name
-        for node in nodes
-        if node.graph is model.graph
-        for value in (*node.inputs, *node.outputs)
-        if value is not None and value.data is None
-    }
-    probe = model.clone()
-    shape_of = {}
-    for node in probe.graph.nodes:
-        for value in node.outputs:
-            if value is not None and value.name in wanted:
-                shape_of[value.name] = probe.graph.add_op("Shape", [value], name="shape").output
-    for value in probe.graph.inputs:
-        if value.name in wanted:
-            shape_of[value.name] = probe.graph.add_op("Shape", [value], name="shape").output
-    if not shape_of:  # all of them are in bodies
-        return {}
+    inner = (n for n in nodes if n.graph is model.graph)
+    values = (v for n in inner for v in (*n.inputs, *n.outputs))
+    wanted = dict.fromkeys(v.name for v in values if v is not None and v.data is None)
     try:
         if not feeds:
-            feeds = next(iter(synthetic_data(probe, 1, shapes=shapes)), {})
-        session = Session(probe, level=Level.DISABLED, extra_outputs=shape_of.values())
-        seen = session.run(feeds, [v.name for v in shape_of.values()])
+            feeds = next(iter(synthetic_data(model, 1, shapes=shapes)), {})
+        return extents_in(model, wanted, feeds)[0]
     except OcompressError:
         return {}
-    return {
-        name: tuple(int(e) for e in np.asarray(seen[value.name]))
-        for name, value in shape_of.items()
-    }

@@ -12,6 +12,7 @@ from ocompress.analysis import sensitivity as module
 from ocompress.analysis.one_layer import dequantized
 from ocompress.analysis.output_errors import divergences
 from ocompress.analysis.sensitivity import sensitivity
+from ocompress.analysis.staged import Staged
 from ocompress.ir import Model, Node, Value, edit
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
@@ -147,11 +148,11 @@ def test_variants_measured_together_are_as_those_measured_alone(
     variants = {f"{name}{at}": scale(name, 1 + 0.1 * at) for at in range(5) for name in "hy"}
     made: list[Model] = []
 
-    def counted(variant: Model, **kwargs: Any) -> Session:
+    def counted(variant: Model, **kwargs: Any) -> Staged:
         made.append(variant)
-        return Session(variant, **kwargs)
+        return Staged(variant, **kwargs)
 
-    monkeypatch.setattr(module, "Session", counted)
+    monkeypatch.setattr(module, "Staged", counted)
     together = sensitivity(model, variants, DATA)
     assert len(made) == 1 + 2  # the original, eight variants and two
     monkeypatch.setattr(module, "_TOGETHER", 1)
@@ -170,12 +171,12 @@ def test_large_models_are_loaded_with_fewer_others(
     made: list[int] = []
     original = module._session
 
-    def spy(model: Model) -> Session:
+    def spy(model: Model) -> Staged:
         made.append(len(model.graph.nodes))
         return original(model)
 
     monkeypatch.setattr(module, "_session", spy)
-    monkeypatch.setattr(module, "_TOGETHER_NODES", nodes)
+    monkeypatch.setattr(module, "MOST_NODES", nodes)
     variants = {f"v{i}": scale("h", 1 + i / 10) for i in range(3)}
     found = sensitivity(line(), variants, DATA)
     assert len(made) == sessions

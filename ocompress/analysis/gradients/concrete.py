@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.errors import RuntimeFaultError
+from ocompress.analysis.staged import extents_in
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node, Value, reads
 from ocompress.ir.onnx_api import is_random
-from ocompress.runtime import Level, Session
 
 _SHAPE_OPS = ("Shape", "Size")
 
@@ -43,33 +42,15 @@ class Concrete:
             RuntimeFailureError: If ONNX Runtime cannot run the model.
         """
         fixed = fixed_values(model, feeds, varying)
-        copy = model.clone()
-        values = {v.name: v for v in _tensors(copy)}
-        wanted = [values[name] for name in _at_the_border(model, fixed) if name in values]
-        shown = {
-            name: copy.graph.add_op("Shape", [value], name="extent_of").output
-            for name, value in values.items()
-        }
-        copy.sort()
-        extra = [*shown.values(), *(v for v in wanted if not v.is_output)]
-        session = _loaded(copy, extra)
-        names = [s.name for s in shown.values()] + [v.name for v in wanted]
-        found = session.run(feeds, names) if names else {}
-        shapes = {name: tuple(int(d) for d in found[s.name]) for name, s in shown.items()}
+        values = dict.fromkeys(v.name for v in _tensors(model))
+        wanted = [name for name in _at_the_border(model, fixed) if name in values]
+        shapes, arrays = extents_in(model, values, feeds, wanted)
         shapes |= {name: tuple(array.shape) for name, array in feeds.items()}
-        arrays = {v.name: found[v.name] for v in wanted}
         for name, data in _constants(model, feeds).items():
             shapes[name] = data.shape
             if name not in varying:
                 arrays[name] = data
         return cls(shapes, arrays)
-
-
-def _loaded(model: Model, extra: list[Value]) -> Session:
-    try:
-        return Session(model, threads=0, extra_outputs=extra)
-    except RuntimeFaultError:  # one of the runtime's optimizations breaks the model
-        return Session(model, threads=0, level=Level.DISABLED, extra_outputs=extra)
 
 
 def fixed_values(model: Model, feeds: Feeds, varying: Collection[str] = ()) -> set[str]:

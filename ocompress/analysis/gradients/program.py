@@ -8,12 +8,9 @@ import numpy as np
 
 from ocompress.analysis.gradients.concrete import Concrete, fixed_values
 from ocompress.analysis.gradients.reverse import Backward, reverse
+from ocompress.analysis.staged import Staged
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Value
-from ocompress.runtime import Session
-
-_CALM = {"session.intra_op.allow_spinning": "0"}
-"""Two sessions take turns; waiting workers of one would take the cores from the other."""
 
 
 class Program:
@@ -43,7 +40,7 @@ class Program:
         self._kept = dict.fromkeys([*self.reached, *self.seeded, *self._plan.taken])
         sizes = {n: int(np.prod(concrete.shapes[n], dtype=np.int64)) * 4 for n in self._kept}
         self.held_bytes = sum(sizes.values()) + sum(sizes[n] for n in self.reached)
-        self._sessions: tuple[Session, Session] | None = None
+        self._sessions: tuple[Staged, Staged] | None = None
 
     def forward(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Return the activations that the way back needs, the named values and the outputs."""
@@ -67,11 +64,10 @@ class Program:
         found = second.run(feeds)
         return {name: found[shown] for name, shown in self._plan.gradients.items()}
 
-    def _load(self) -> tuple[Session, Session]:
+    def _load(self) -> tuple[Staged, Staged]:
         if self._sessions is None:
             extra = [v for v in _made(self._model) if v.name in self._kept and not v.is_output]
-            first = Session(self._model, threads=0, extra_outputs=extra, config=_CALM)
-            self._sessions = first, Session(self._plan.model, threads=0, config=_CALM)
+            self._sessions = Staged(self._model, extra_outputs=extra), Staged(self._plan.model)
         return self._sessions
 
 

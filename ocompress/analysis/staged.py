@@ -1,0 +1,202 @@
+"""Running a large model as several sessions in a row, so that loading it takes linear time.
+
+The larger a graph is, the longer ONNX Runtime takes to load each of its nodes. Four times the
+layers of a net of 3,400 nodes took twelve times as long with all optimizations, seven times with
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ocompress.io.dataset import Feeds
+from ocompress.ir import DType, Model, Node, Value, reads
+from ocompress.ir.extract import extract
+from ocompress.runtime import Level, Session
+
+MOST_NODES = 5000
+"""Nodes that are loaded at once. Nearly all nets have fewer and are one session as ever. Dividing
+takes time, too, which pays from about there on."""
+CALM = {"session.intra_op.allow_spinning": "0"}
+"""Sessions take turns; waiting workers of one would take the cores from the others."""
+
+
+class Segment:
+    """Some nodes of a model as a model of its own, loaded when it first runs."""
+
+    def __init__(
+        self,
+        part: Model,
+        inputs: Sequence[str],
+        *,
+        level: Level = Level.ALL,
+        config: Mapping[str, str] = CALM,
+    ) -> None:
+        """Take over a model.
+
+        Args:
+            part: The nodes, by `extract`.
+            inputs: What it is given.
+            level: Graph optimization level.
+            config: Configuration of the session.
+        """
+        self.inputs = inputs
+        self._part, self._level, self._config = part, level, config
+        self._session: Session | None = None
+
+    def session(self, feeds: Feeds) -> Session:
+        """Load it, once; the feeds tell the types of its inputs where the model does not."""
+        if self._session is None:
+            for value in self._part.graph.inputs:
+                array = feeds.get(value.name)
+                if isinstance(array, np.ndarray) and value.data is None and not _is_optional(value):
+                    value.set_type(DType.of(array), (None,) * array.ndim)
+            made = (v for node in self._part.graph.nodes for v in node.outputs)
+            for inner in made:
+                if inner is not None and inner.dtype is not None:
+                    inner.set_type(inner.dtype, None)  # what was cut has other extents
+            self._session = Session(self._part, threads=0, level=self._level, config=self._config)
+        return self._session
+
+
+class Staged:
+    """A model that runs as one session, or as several in a row if it is large.
+
+    Each stage is loaded when it first runs. What no later stage reads is let go of at once.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        extra_outputs: Iterable[Value] = (),
+        level: Level = Level.ALL,
+        config: Mapping[str, str] = CALM,
+    ) -> None:
+        """Load a model if it is small, or divide it.
+
+        Args:
+            model: Sorted; not changed.
+            extra_outputs: Values of the main graph to return beside the outputs.
+            level: Graph optimization level.
+            config: Configuration of the sessions.
+
+        Raises:
+            RuntimeFailureError: If ONNX Runtime cannot load it; later, if it is large.
+        """
+        wanted = [*model.graph.outputs, *extra_outputs]
+        nodes = _in_order(model.graph.nodes)
+        self._whole: Session | None = None
+        self._stages: list[tuple[Segment, list[str], list[str]]] = []
+        if len(nodes) <= MOST_NODES:
+            extra = wanted[len(model.graph.outputs) :]
+            self._whole = Session(model, threads=0, level=level, extra_outputs=extra, config=config)
+            return
+        self._wanted = [v.name for v in wanted]
+        self._constants = {v.name: v.data for v in wanted if v.data is not None}
+        size = -(-len(nodes) // -(-len(nodes) // MOST_NODES))
+        parts = [nodes[at : at + size] for at in range(0, len(nodes), size)]
+        made = (v for n in nodes for v in n.outputs if v is not None)
+        outer = {id(v) for v in (*model.graph.inputs, *made)}  # not what is inside of bodies
+        read = ((at, v) for at, part in enumerate(parts) for n in part for v in reads(n))
+        last = {id(v): at for at, v in read if id(v) in outer}
+        last |= dict.fromkeys((id(v) for v in wanted), len(parts))
+        for at, part in enumerate(parts):
+            self._stages.append(_stage(model, at, part, last, level, config))
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Run once; see `Session.run`.
+
+        Args:
+            feeds: An array per input.
+            outputs: Names of the outputs wanted; all by default.
+
+        Raises:
+            DataError: If the feeds do not fit the inputs.
+            RuntimeFailureError: If a stage cannot be loaded, or an operator fails.
+        """
+        if self._whole is not None:
+            return self._whole.run(feeds, outputs)
+        held = {**self._constants, **feeds}
+        for segment, made, dropped in self._stages:
+            given = {name: held[name] for name in segment.inputs if name in held}
+            if made:
+                held |= segment.session(given).run(given, made)
+            for name in dropped:
+                held.pop(name, None)
+        return {name: held[name] for name in (self._wanted if outputs is None else outputs)}
+
+
+def extents_in(
+    model: Model, names: Collection[str], feeds: Feeds, kept: Collection[str] = ()
+) -> tuple[dict[str, tuple[int, ...]], dict[str, np.ndarray]]:
+    """Run a model once, and return shapes of some of its values and others as arrays.
+
+    Args:
+        model: Not changed.
+        names: Inputs of the main graph and what its nodes make; others are left out.
+        feeds: What it is run on.
+        kept: Values whose arrays are returned.
+
+    Raises:
+        DataError: If the feeds do not fit the inputs.
+        RuntimeFailureError: If ONNX Runtime cannot run the model.
+    """
+    probe = model.clone()
+    made = [v for n in probe.graph.nodes for v in n.outputs if v is not None]
+    values = {v.name: v for v in (*probe.graph.inputs, *made)}
+    shown = {
+        name: probe.graph.add_op("Shape", [values[name]], name="extent_of").output
+        for name in names
+        if name in values
+    }
+    probe.sort()
+    extra = [*shown.values(), *(values[n] for n in kept if not values[n].is_output)]
+    wanted = [*(s.name for s in shown.values()), *kept]
+    session = Staged(probe, extra_outputs=extra, level=Level.DISABLED)  # shapes are the same
+    found = session.run(feeds, wanted) if wanted else {}
+    extents = {name: tuple(int(e) for e in found[s.name]) for name, s in shown.items()}
+    return extents, {name: found[name] for name in kept}
+
+
+def _in_order(nodes: Sequence[Node]) -> list[Node]:
+    """Put nodes that nothing reads, such as probes, behind what they read: it may go then."""
+    place: dict[int, int] = {}
+    keys = []
+    for at, node in enumerate(nodes):
+        made = [v for v in node.outputs if v is not None]
+        place.update((id(v), at) for v in made)
+        is_read = any(v.users for v in made)
+        keys.append(at if is_read else max((place.get(id(v), 0) for v in reads(node)), default=at))
+    return [nodes[at] for at in sorted(range(len(nodes)), key=keys.__getitem__)]
+
+
+def _stage(
+    model: Model,
+    at: int,
+    nodes: Sequence[Node],
+    last: Mapping[int, int],
+    level: Level,
+    config: Mapping[str, str],
+) -> tuple[Segment, list[str], list[str]]:
+    """Return stage number `at`, what it makes for later ones, and what it is the last to read.
+
+    `last` has the last stage that reads a value, by its id.
+    """
+    made = [v for n in nodes for v in n.outputs if v is not None]
+    own = {id(v) for v in made}
+    outer = (v for n in nodes for v in reads(n) if id(v) in last and id(v) not in own)
+    read = {v.name: v for v in outer if v.data is None}
+    shown = [v for v in made if last.get(id(v), at) > at]
+    part = extract(model, nodes, read.values(), shown)
+    inputs = [v.name for v in part.graph.inputs]  # those with defaults, too
+    segment = Segment(part, inputs, level=level, config=config)
+    return segment, [v.name for v in shown], [n for n, v in read.items() if last[id(v)] == at]
+
+
+def _is_optional(value: Value) -> bool:
+    """Whether an input may be left out of a feed."""
+    kind = value.type_proto
+    return kind is not None and kind.WhichOneof("value") == "optional_type"
