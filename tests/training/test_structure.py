@@ -148,13 +148,18 @@ def test_integers_of_many_bits_are_no_words() -> None:
     assert form_of(few).name == "grid"
 
 
-def test_levels_whose_runs_repeat_by_chance_are_no_words() -> None:
+def test_runs_that_repeat_by_chance_are_no_words() -> None:
     rng = np.random.default_rng(3)
     levels = rng.geometric(0.45, (60, 300)) * rng.choice((-1, 1), (60, 300))
     few = (levels * (rng.random((60, 300)) < 0.2) * np.float32(0.0131)).astype(np.float32)
     assert few_blocks(few) is not None
     for moves_levels, name in ((True, "levels"), (False, "grid")):
         assert form_of(few, moves_levels=moves_levels).name == name
+    values = np.append(0, rng.standard_normal(14)).astype(np.float32)
+    palette = values[rng.integers(1, 15, (100, 300)) * (rng.random((100, 300)) < 0.04)]
+    assert few_blocks(palette) is not None
+    after = trained(form_of(palette), by=0.01)
+    assert len(np.unique(after)) == len(values)
 
 
 @pytest.mark.parametrize(
