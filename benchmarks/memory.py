@@ -1,12 +1,14 @@
 """Peak memory: a model larger than protobuf allows, and calibration with more and more samples.
 
-Run as `python benchmarks/memory.py [--gib 3] [--folder DIR]`. Each row is one run of the command
+Run as `python benchmarks/memory.py [--gib 3] [--folder DIR] [--only archives]`. Each row is one
+run of the command
 line in a process of its own; the peak is what the kernel counted for it (maximum resident set).
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import multiprocessing
 import os
 import subprocess
@@ -75,29 +77,32 @@ def run(*arguments: str) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss * scale / GIB
 
 
-def main() -> None:
-    """Measure and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gib", type=float, default=3.0, help="size of the large model's weights")
-    parser.add_argument("--folder", type=Path, help="where to put the large files")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        # A process of its own: children would inherit this one's peak.
-        maker = multiprocessing.get_context("spawn").Process(
-            target=large_model, args=(folder, options.gib)
+def passes(folder: Path, size: float) -> None:
+    """Print what passes take on the large model."""
+    print(f"{'passes':24}{'model GiB':>10}{'peak GiB':>10}{'ratio':>8}{'seconds':>9}")
+    for name in ("canonicalize", "prune"):
+        seconds, peak = run(
+            *("optimize", str(folder / "large.onnx"), str(folder / "out.onnx"), "--passes", name),
+            *("--data", str(folder / "large.npz"), "--quiet"),
         )
-        maker.start()
-        maker.join()
-        model = folder / "large.onnx"
-        size = (folder / "large.onnx.data").stat().st_size / GIB
-        print(f"{'passes':24}{'model GiB':>10}{'peak GiB':>10}{'ratio':>8}{'seconds':>9}")
-        for passes in ("canonicalize", "prune"):
-            seconds, peak = run(
-                *("optimize", str(model), str(folder / "out.onnx"), "--passes", passes),
-                *("--data", str(folder / "large.npz"), "--quiet"),
-            )
-            print(f"{passes:24}{size:10.2f}{peak:10.2f}{peak / size:8.2f}{seconds:9.1f}")
+        print(f"{name:24}{size:10.2f}{peak:10.2f}{peak / size:8.2f}{seconds:9.1f}")
+
+
+def archives(folder: Path, size: float) -> None:
+    """Print what packing the large model and unpacking it again take."""
+    print(f"\n{'archive':24}{'model GiB':>10}{'peak MiB':>10}{'seconds':>9}")
+    coded, back = folder / "large.ocz", folder / "back" / "large.onnx"
+    back.parent.mkdir()
+    for command, *files in (("pack", folder / "large.onnx", coded), ("unpack", coded, back)):
+        seconds, peak = run(command, *map(str, files))
+        print(f"{command:24}{size:10.2f}{peak * 1024:10.0f}{seconds:9.1f}")
+    for name in ("large.onnx", "large.onnx.data"):
+        if not filecmp.cmp(folder / name, back.parent / name, shallow=False):
+            sys.exit(f"{name} came back changed")
+
+
+def calibration() -> None:
+    """Print what calibrating on more and more samples takes."""
     print(f"\n{'calibration samples':24}{'peak GiB':>10}{'seconds':>9}")
     for samples in (64, 256, 1024):
         with tempfile.TemporaryDirectory() as name:
@@ -107,6 +112,32 @@ def main() -> None:
                 *("--samples", str(samples), "--quiet"),
             )
         print(f"{samples:<24}{peak:10.3f}{seconds:9.1f}")
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gib", type=float, default=3.0, help="size of the large model's weights")
+    parser.add_argument("--folder", type=Path, help="where to put the large files")
+    tables = ("passes", "archives", "calibration")
+    parser.add_argument("--only", choices=tables, nargs="+", default=tables, help="which tables")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        if set(options.only) & {"passes", "archives"}:
+            # A process of its own: children would inherit this one's peak.
+            maker = multiprocessing.get_context("spawn").Process(
+                target=large_model, args=(folder, options.gib)
+            )
+            maker.start()
+            maker.join()
+            size = (folder / "large.onnx.data").stat().st_size / GIB
+        if "passes" in options.only:
+            passes(folder, size)
+        if "archives" in options.only:
+            archives(folder, size)
+    if "calibration" in options.only:
+        calibration()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ocompress.archive.decoding import decode
 from ocompress.archive.index import Index, PackedFile, Piece
 from ocompress.archive.nodes import CodecNode, fail
 from ocompress.archive.wire import StoredTensor, stored_tensors
-from ocompress.archive.writer import CHUNK, OldTensors
+from ocompress.archive.writer import CHUNK, LARGE, OldTensors
 from ocompress.errors import InvalidModelError, UnsupportedModelError, UsageError
 
 _UNUSABLE = " cannot be used: "
@@ -56,13 +56,14 @@ class Archive:
         self.path = path
         try:
             with path.open("rb") as stream:
-                self.content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             msg = f"archive {str(path)!r} cannot be read: {error.strerror}"
             raise UsageError(msg) from error
         except ValueError as error:
             msg = f"{str(path)!r} is no archive: the file is empty"
             raise InvalidModelError(msg) from error
+        self.content = memoryview(self._map)
         self._held: tuple[int, bytes] = (-1, b"")
         self._changed: tuple[int, bytes] = (-1, b"")
         with _naming(path):
@@ -147,7 +148,10 @@ class Archive:
         if zlib.crc32(codes) != piece.check:
             fail(f"the codes at byte {piece.at} do not have the checksum that they had")
         base = self._base.read if self._base is not None else None
-        return decode(_filled(piece.node, _codes_of(codes, piece.node)), base).tobytes()
+        made = decode(_filled(piece.node, _codes_of(codes, piece.node)), base).tobytes()
+        if len(codes) >= LARGE and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)  # it is read again when needed
+        return made
 
     def read(self, which: int, start: int, size: int) -> bytes:
         """Return bytes of a file, by its number.

@@ -19,6 +19,8 @@ END = b"OCZ\x01"
 VERSION = 1
 CHUNK = 1 << 22
 """Bytes that are coded together of what is no tensor."""
+LARGE = 1 << 18
+"""Bytes from which on it is worth to let go of what was read."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,27 @@ class SourceFile:
         name: Its name without folders.
         content: Its bytes.
         cuts: Its pieces, in order and apart from each other.
+        release: Lets go of the memory that a mapped file takes; it is read again when needed.
     """
 
     name: str
     content: memoryview
     cuts: Sequence[TensorBytes]
+    release: Callable[[], None] = lambda: None
+
+    def read(self, at: int, size: int) -> bytes:
+        """Return bytes, and let go of where they were read from."""
+        found = bytes(self.content[at : at + size])
+        if size >= LARGE:
+            self.release()
+        return found
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the file."""
+        found = hashlib.sha256()
+        for at in range(0, len(self.content), CHUNK):
+            found.update(self.read(at, CHUNK))
+        return found.digest()
 
 
 @dataclass(frozen=True)
@@ -118,12 +136,11 @@ def _chunks(sources: Sequence[SourceFile]) -> Iterator[bytes]:
 
 def _write_file(stream: BinaryIO, source: SourceFile, base: OldTensors | None) -> list[bytes]:
     name = source.name.encode("utf-8", "surrogateescape")
-    digest = hashlib.sha256(source.content).digest()
-    index = [varint(len(name)), name, varint(len(source.content)), digest]
+    index = [varint(len(name)), name, varint(len(source.content)), source.digest()]
     index.append(varint(len(source.cuts)))
     at = 0
     for cut in source.cuts:
-        content = bytes(source.content[cut.offset : cut.offset + cut.size])
+        content = source.read(cut.offset, cut.size)
         index += [varint(cut.offset - at), varint(cut.size), varint(cut.width)]
         old = base.of(cut) if base else None
         node = (

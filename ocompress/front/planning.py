@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
+_NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "labels")
+"""Settings that change nothing about which trials a search asks for."""
 _MOST_ATTEMPTS = 5
 """Finalists that are run on all samples and judged, at most, until one holds."""
 
@@ -115,6 +118,10 @@ class _Session:
         self._ended = ""
         self._watch = _Watch()
         self.choice = Choice(bench, planning)
+        self._ledger = ledger(bench, self.choice.budget, self.choice.split)
+        self._before = float((self._ledger.get(self._search_name()) or {}).get("seconds", 0.0))
+        """Seconds that earlier runs of the same search took before they were ended."""
+        self._deadline = self._start + max(planning.seconds - self._before, 0.0)
 
     def search(self) -> None:
         """Search until it is through, time is over, or somebody asks for an early end."""
@@ -124,6 +131,8 @@ class _Session:
             self.laboratory.hand_over(self._workshop(), clock(self.bench))
         self._watch.off = True
         self._seconds = time.monotonic() - self._start
+        if self._ended:
+            self._ledger.put(self._search_name(), {"seconds": self._before + self._seconds})
 
     def _search(self, pool: Workers) -> None:
         self.laboratory = self._watch.laboratory = self._laboratory(pool)
@@ -140,6 +149,8 @@ class _Session:
                 self.search_.run()
             except OutOfTimeError:
                 self._ended = f"its {self.planning.seconds:g} s were over"
+                if self._before:
+                    self._ended += " (earlier runs counted; more --time goes on from there)"
             except KeyboardInterrupt:  # where no program watches
                 if not self.laboratory.trials:
                     raise
@@ -192,7 +203,7 @@ class _Session:
     def _affordable(self, finalists: Sequence[PlanTrial]) -> list[PlanTrial]:
         """Return those that there is time for: one that holds as far as is known, at least."""
         sure = [t for t in finalists if t.held] or list(finalists)
-        left = self._start + self.planning.seconds - time.monotonic() - _reserve(sure[0])
+        left = self._deadline - time.monotonic() - _reserve(sure[0])
         bold: list[PlanTrial] = []
         for trial in finalists:
             if trial in sure or self._ended or _reserve(trial) > left:
@@ -226,16 +237,22 @@ class _Session:
             wanted=measured_figures(choice.meters),
             bounds=bounds(bench, choice.budget, self.planning),
             judge=choice.guard.again,
-            ledger=ledger(bench, choice.budget, choice.split),
-            deadline=self._start + self.planning.seconds,
+            ledger=self._ledger,
+            deadline=self._deadline,
         )
+
+    def _search_name(self) -> str:
+        """Return what tells searches on the same data apart: goal, families and limits."""
+        asked = self.bench.request.settings(planned=True) | self.planning.settings()
+        known = {name: value for name, value in asked.items() if name not in _NO_MATTER}
+        return f"search {json.dumps(known, sort_keys=True)}"
 
     def _workshop(self) -> Workshop:
         return self.choice.workshop((*self.bench.hooks, self._watch))
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out."""
-        self.laboratory.deadline = self._start + self.planning.seconds - _reserve(trial)
+        self.laboratory.deadline = self._deadline - _reserve(trial)
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")

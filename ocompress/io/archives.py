@@ -7,6 +7,7 @@ import math
 import mmap
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ocompress.archive import Archive, SourceFile, is_archive, write_archive
@@ -15,6 +16,7 @@ from ocompress.archive.wire import StoredTensor, stored_tensors
 from ocompress.errors import InvalidModelError, OutputError, UnsupportedModelError, UsageError
 from ocompress.io.atomic import Staging, check_outputs, staging
 from ocompress.io.external import check_file, named_file
+from ocompress.ir.mapping import release
 from ocompress.stopping import temporary_folder
 
 SUFFIX = ".ocz"
@@ -156,10 +158,11 @@ def _scanned(model: Path) -> tuple[memoryview, list[StoredTensor]]:
 
 def _sources(model: Path) -> Iterator[SourceFile]:
     content, tensors = _scanned(model)
-    yield SourceFile(model.name, content, inside(tensors))
+    yield SourceFile(model.name, content, inside(tensors), partial(release, content))
     for location in _locations(model, tensors):
         data = _mapped(named_file(model, location, ""))
-        yield SourceFile(location, data, outside(tensors, location, len(data)))
+        cuts = outside(tensors, location, len(data))
+        yield SourceFile(location, data, cuts, partial(release, data))
 
 
 def _locations(model: Path, tensors: Sequence[StoredTensor]) -> list[str]:

@@ -11,6 +11,7 @@ from ocompress.ir.graph import Graph, reads
 from ocompress.ir.importer import from_proto
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
+from ocompress.ir.snapshot import Snapshot
 from ocompress.ir.text import fingerprint, text
 from ocompress.ir.value import Dim, Shape, Value
 
@@ -22,6 +23,7 @@ __all__ = [
     "Model",
     "Node",
     "Shape",
+    "Snapshot",
     "Value",
     "edit",
     "fingerprint",

@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 
 
-def release(array: np.ndarray) -> None:
+def release(array: np.ndarray | memoryview) -> None:
     """Let go of the memory of a mapped array of any shape; it is read again when needed."""
     base: object = array
     while isinstance(base, np.ndarray):

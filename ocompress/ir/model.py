@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from onnx import FunctionProto, ModelProto
@@ -13,14 +14,6 @@ from ocompress.ir.graph import Graph
 from ocompress.ir.node import Node
 from ocompress.ir.strings import decoded
 from ocompress.ir.value import Value
-
-_MOST_PICKLED = (1 << 31) - 1
-
-
-def _unpickled(content: bytes) -> Model:
-    from ocompress.ir.importer import from_proto  # cycle: reading makes models
-
-    return from_proto(ModelProto.FromString(content))
 
 
 class Model:
@@ -88,19 +81,15 @@ class Model:
         other.shell.CopyFrom(self.shell)
         return other
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
-        """Pickle and copy a model as a file holds it: objects are known by identity otherwise.
+    def __reduce__(self) -> tuple[Callable[[Any], Model], tuple[Any]]:
+        """Pickle and copy a model by its snapshot: objects are known by identity otherwise.
 
         Raises:
             ValueError: If it is larger than protobuf allows (2 GiB); hand over a file then.
         """
-        from ocompress.ir.exporter import to_proto  # cycle: writing needs models
+        from ocompress.ir.snapshot import Snapshot  # cycle: reading makes models
 
-        proto = to_proto(self)
-        if proto.ByteSize() >= _MOST_PICKLED:
-            msg = "a model of more than 2 GiB cannot be pickled; save it and hand over the path"
-            raise ValueError(msg)
-        return _unpickled, (proto.SerializeToString(),)
+        return Snapshot.restored, (Snapshot.of(self),)
 
     def alias(self) -> Model:
         """Return another model of the very same content, nodes included; `become` parts them."""

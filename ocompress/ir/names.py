@@ -36,6 +36,10 @@ class Names:
     def copy(self) -> Names:
         """Return an independent copy."""
         other = Names()
-        other._taken = dict(self._taken)
-        other._next = dict(self._next)
+        other.take(self)
         return other
+
+    def take(self, other: Names) -> None:
+        """Become a copy of other names."""
+        self._taken = dict(other._taken)
+        self._next = dict(other._next)

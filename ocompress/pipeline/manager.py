@@ -24,6 +24,7 @@ from ocompress.pipeline.memo import ProposalMemo
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
 from ocompress.pipeline.recovery import Unjudged, is_made_good
+from ocompress.pipeline.rerun import run_or_repeat
 from ocompress.pipeline.storage import keep_form, keep_narrow
 from ocompress.targets.target import Target
 
@@ -210,7 +211,7 @@ class PassManager:
         start = time.perf_counter()
         try:
             seen = replace(context, allowance=Allowance()) if context.fixed else context
-            outcome = seen.run_one(item, candidate)
+            outcome = run_or_repeat(item, candidate, seen)
             if outcome and item.numerics is Numerics.LOSSY:
                 _keep_storage(best, candidate, context)
         except Exception as error:

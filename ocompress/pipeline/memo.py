@@ -19,8 +19,8 @@ _MOST = 12
 """Proposals that are kept in memory; each holds a model, and what was found out about it."""
 _ROOM = 512 << 20
 """Bytes of models that were made of proposals, at most."""
-_LARGEST = 128 << 20
-"""Bytes of a proposal that is kept in a file, at most."""
+LARGEST = 128 << 20
+"""Bytes that are kept in a file, at most."""
 _PLAIN = {
     "builtins": {"set", "frozenset", "slice", "range", "complex", "bytearray", "object"},
     "collections": {"OrderedDict", "defaultdict", "deque", "Counter"},
@@ -56,8 +56,7 @@ class ProposalMemo:
             model: The model that it shall be about, if it is read from a file; one of its content.
         """
         if key not in self._known and self.files is not None:
-            content = self.files.read(self._named(key, model), own=True)
-            found = None if content is None else _restored(content, model)
+            found = self.read(self.named(key, model), model)
             if found is not None:
                 self._hold(key, found)
         if key in self._known:
@@ -67,13 +66,31 @@ class ProposalMemo:
     def put(self, key: Hashable, found: object, model: Model) -> None:
         """Keep something about a model; what cannot be written stays in memory only."""
         self._hold(key, found)
-        if self.files is None:
-            return
-        with contextlib.suppress(Exception):  # whatever keeps a proposal from being written
+        if self.files is not None:
+            self.write(self.named(key, model), found, model)
+
+    def named(self, key: Hashable, model: Model) -> Hashable:
+        """Return a key with the names of all nodes, by which proposals name parts."""
+        names = hashlib.sha256("\n".join(n.label for _, n in model.nodes()).encode())
+        return self.whose, key, names.hexdigest()
+
+    def read(self, name: Hashable, model: Model) -> Any:
+        """Return what a file keeps; None if there is none.
+
+        Args:
+            name: What `named` made of its key.
+            model: The model that it shall be about.
+        """
+        content = None if self.files is None else self.files.read(name, own=True)
+        return None if content is None else _restored(content, model)
+
+    def write(self, name: Hashable, found: object, model: Model) -> None:
+        """Keep something about a model in a file alone, if it can be written."""
+        with contextlib.suppress(Exception):  # whatever keeps it from being written
             stream = io.BytesIO()
             _Writer(stream, model).dump(found)
-            if stream.tell() <= _LARGEST:
-                self.files.write(self._named(key, model), stream.getvalue())
+            if self.files is not None and stream.tell() <= LARGEST:
+                self.files.write(name, stream.getvalue())
 
     def made(self, key: Hashable) -> Any:
         """Return what was made of a proposal, None if nothing was; it must not be changed."""
@@ -98,11 +115,6 @@ class ProposalMemo:
         self._known[key] = found
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
-
-    def _named(self, key: Hashable, model: Model) -> Hashable:
-        """Return a key with the names of all nodes, by which proposals name parts."""
-        names = hashlib.sha256("\n".join(n.label for _, n in model.nodes()).encode())
-        return self.whose, key, names.hexdigest()
 
 
 # -- files ----------------------------------------------------------------------------------

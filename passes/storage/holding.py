@@ -6,8 +6,7 @@ written down with the forms that `pack-weights` finds by looking.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,12 +46,23 @@ def put_on_grid(value: Value, integers: np.ndarray, scales: np.ndarray) -> None:
     value.set_packed(_packed(levels, scales, axes, value.name))
 
 
-def _again(array: np.ndarray, axes: tuple[int, ...], name: str) -> Packed | None:
-    """Return how files hold other numbers on such a grid; None if they are on none."""
-    found = on_grid(array, axes) if array.dtype == np.float32 else None
-    if found is None or not is_whole(found[0].reshape(-1)):
-        return None
-    return _packed(*found, axes, name)
+@dataclass(frozen=True)
+class _OnGrid:
+    """How files hold other numbers on such a grid; nothing where they are on none.
+
+    Attributes:
+        axes: Along which scales differ.
+        name: What names of parts begin with.
+    """
+
+    axes: tuple[int, ...]
+    name: str
+
+    def __call__(self, array: np.ndarray) -> Packed | None:
+        found = on_grid(array, self.axes) if array.dtype == np.float32 else None
+        if found is None or not is_whole(found[0].reshape(-1)):
+            return None
+        return _packed(*found, self.axes, self.name)
 
 
 def _packed(levels: np.ndarray, scales: np.ndarray, axes: tuple[int, ...], name: str) -> Packed:
@@ -61,4 +71,4 @@ def _packed(levels: np.ndarray, scales: np.ndarray, axes: tuple[int, ...], name:
     made = written(form, levels.shape)
     parts = zip((leaf.name for leaf in made.leaves), ("q", "scale"), strict=True)
     made = packed.renamed(made, {old: f"{name}_{part}" for old, part in parts})
-    return replace(made, again=partial(_again, axes=axes, name=name))
+    return replace(made, again=_OnGrid(axes, name))

@@ -287,3 +287,14 @@ def test_an_honest_index_of_our_own_is_read(tmp_path: Path) -> None:
         zlib.crc32(content).to_bytes(4, "little"), codes=content,
     )  # fmt: skip
     assert first_file(opened(honest, tmp_path)) == content
+
+
+def test_what_was_read_of_a_large_file_is_let_go_of() -> None:
+    content = np.zeros(1 << 21, np.uint8).tobytes()
+    released: list[int] = []
+    whole = [SourceFile("m.bin", memoryview(content), [], lambda: released.append(1))]
+    assert whole[0].digest() == hashlib.sha256(content).digest()
+    assert released
+    released.clear()
+    assert whole[0].read(5, 7) == content[5:12]
+    assert not released  # it would cost more than it is worth

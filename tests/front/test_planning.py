@@ -23,6 +23,7 @@ from ocompress.auto import (
     PlanTrial,
     Step,
     Workshop,
+    laboratory,
 )
 from ocompress.errors import UsageError
 from ocompress.front import (
@@ -331,6 +332,38 @@ def test_a_pass_that_does_nothing_on_all_samples_is_left_out(
     recipe = tmp_path / "plan.toml"
     ocompress.optimize(net(), tmp_path / "b.onnx", recipe=recipe, data=DATA, target="portable")
     assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "out.onnx").read_bytes()
+
+
+class Ticks:
+    """A clock that goes on by a second whenever somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_search_whose_time_was_over_goes_on_only_with_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(seconds: float) -> Plan:
+        clock = Ticks()
+        monkeypatch.setattr(planning, "time", clock)
+        monkeypatch.setattr(laboratory, "time", clock)
+        plan = planned(seconds=seconds).plan
+        assert plan is not None
+        return plan
+
+    first = found(40)
+    assert first.ended
+    with monkeypatch.context() as patch:
+        patch.setattr(Workshop, "_measure", None)  # nothing is measured
+        again = found(40)
+    assert [str(t.chain) for t in again.trials] == [str(t.chain) for t in first.trials]
+    assert again.recipe() == first.recipe()
+    assert len(found(1500).trials) > len(first.trials)
 
 
 def test_another_limit_judges_known_trials_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from ocompress import targets
+from ocompress.errors import PassError
 from ocompress.io import CacheFiles
-from ocompress.ir import Model, fingerprint
+from ocompress.ir import Model, fingerprint, to_proto
 from ocompress.ir.edit import set_weight
 from ocompress.lossy import LossyPass
-from ocompress.pipeline import PassManager, Pipeline, ProposalMemo, find
+from ocompress.pipeline import PassManager, Pipeline, PipelineResult, ProposalMemo, find
 from tests.build import InMemory
 from tests.graphs import ZOO
 
@@ -142,3 +144,37 @@ def test_what_a_file_must_not_hold_is_neither_written_nor_read(tmp_path: Path) -
         file.write_bytes(content)
         assert memo(tmp_path).get("key", model) is None
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prune-channels{max_macs=0.8}",
+        "factorize{max_macs=0.8}",
+        "quant",
+        "quant-weights",
+        "codebook{codewords=16 smallest=0}",
+        "entropy{bits=4}",
+        "prune{sparsity=0.5}",
+        "prune-channels{max_macs=0.8},quant",
+        "separable",  # changes nothing
+    ],
+)
+def test_what_was_done_is_done_again_without_running(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ran(known: ProposalMemo) -> PipelineResult:
+        manager = PassManager(target=targets.find("portable"), data=DATA, proposals=known)
+        pipeline = Pipeline.of(Pipeline.items(text), fixed=True)
+        return manager.run(pipeline, ZOO["mlp"]())
+
+    first = ran(memo(tmp_path))
+    for record in first.records[1:]:
+        monkeypatch.setattr(find(record.name), "run", None)
+    again = ran(memo(tmp_path))
+    assert to_proto(again.model) == to_proto(first.model)
+    assert list(again.diagnostics) == list(first.diagnostics)
+    for one, other in zip(first.records, again.records, strict=True):
+        assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
+    with pytest.raises(PassError):  # other data
+        ran(memo(tmp_path, "other data"))
