@@ -368,3 +368,8 @@ def test_a_scale_that_cannot_be_written_is_not_shared() -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Codebook(**options)
+
+
+def test_numbers_of_words_lie_close_enough_to_use_the_bits() -> None:
+    _, outcome, _ = encoded(wide("MatMul"), data=False, block="4", mean_bits=1.3)
+    assert outcome.details["codebooks"][0]["codewords"] == 32
