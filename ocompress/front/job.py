@@ -14,7 +14,15 @@ from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
 from ocompress.front.bench import Bench, watched
 from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
-from ocompress.front.judging import far_off, judge, kept_open, mostly_text, too_large, too_slow
+from ocompress.front.judging import (
+    far_off,
+    judge,
+    kept_open,
+    mostly_text,
+    short_of_goals,
+    too_large,
+    too_slow,
+)
 from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
 from ocompress.front.records import as_recorded
 from ocompress.front.remembered import proposals
@@ -235,7 +243,7 @@ class _Job:
         both = (self.original, result.model)
         before, after = (count_and_let_go(m, self.bench.sample) for m in both)
         self._own_remarks.extend(far_off(self.request.budget, found, self._default_noun))
-        self._own_remarks.extend(kept_open(result.model))
+        self._own_remarks.extend([*kept_open(result.model), *short_of_goals(result)])
         self._own_remarks.extend(mostly_text(result.model, sizes[1]))
         return _Judged(found, self._measure(written, staged), (before, after), sizes)
 

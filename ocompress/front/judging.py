@@ -12,6 +12,8 @@ from ocompress.front.request import Request
 from ocompress.front.samples import Samples
 from ocompress.io import Unlabelled
 from ocompress.ir import Model
+from ocompress.pipeline import PipelineResult, Status
+from ocompress.pipeline.goals import CODE as GOAL_MISSED
 from ocompress.profiling import NOISE, ProfileResult, exceeds
 from ocompress.report.figures import byte_text
 from ocompress.validation import Measure, ValidationResult
@@ -95,6 +97,16 @@ def kept_open(result: Model) -> list[str]:
     return [
         f"{len(weights)} {which} with a default that callers may override, which passes leave "
         "alone; --passes 'canonicalize{freeze_inputs=true},...' makes constants of them"
+    ]
+
+
+def short_of_goals(result: PipelineResult) -> list[str]:
+    """Say which goals passes did not reach, and why."""
+    kept = {r.name for r in result.records if r.status is not Status.ROLLED_BACK}
+    return [
+        f"{remark.source}: {remark.message}"
+        for remark in result.diagnostics
+        if remark.code == GOAL_MISSED and remark.source in kept
     ]
 
 

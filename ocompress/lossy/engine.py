@@ -19,7 +19,8 @@ from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
 from ocompress.lossy.remembering import built, proposed
 from ocompress.lossy.search import Search
-from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict
+from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict, goals
+from ocompress.pipeline.goals import Gauge
 from ocompress.planning import Move
 
 Plan = Mapping[str, Move]
@@ -162,6 +163,21 @@ class LossyPass(Pass):
         """
         yield _paying(self, model, proposal, chosen, ctx)
 
+    def gauges(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Iterator[Gauge]:
+        """Yield how far the goals that its options set were reached, for all parts together.
+
+        The default knows `max_macs`. Goals for each part need none: `finish` names those parts.
+
+        Args:
+            model: The model as it was.
+            proposal: What `propose` returned.
+            chosen: What came of it.
+            ctx: Has the data.
+        """
+        if "max_macs" in self.goals_given:
+            after = model if chosen.built is None else chosen.built.model
+            yield goals.work_left(model, after, getattr(self, "max_macs"), ctx)  # noqa: B009
+
     def finish(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Outcome:
         """Say what was done, and change the model.
 
@@ -174,7 +190,10 @@ class LossyPass(Pass):
         item, subject, proposal = proposed(self, model, ctx)
         face = model if subject is model else subject.alias()
         chosen = choose(item, subject, proposal, ctx)
+        said = [] if ctx.previewing else list(item.gauges(subject, proposal, chosen, ctx))
         outcome = item.finish(face, proposal, chosen, ctx)
+        if found := goals.told(said, ctx):
+            outcome = replace(outcome, details={**outcome.details, **found})
         if rows := proposal.explained(chosen.plan):
             outcome = replace(outcome, details={**outcome.details, "choices": rows})
         if face.graph is not subject.graph:

@@ -39,6 +39,16 @@ class TableProposal(Proposal):
         limit = (self.table.total({}, resource) + rest) * share - rest
         return self.plan(self.table.within(resource, limit))
 
+    def left(self, plan: Plan, resource: Resource) -> float | None:
+        """Return the share of a resource that a plan leaves, of what its parts take; None of none.
+
+        The rest of the model does not count.
+        """
+        rows = self.table.rows
+        whole = self.table.total({}, resource) if rows else 0.0
+        left = sum(plan.get(part, moves[0]).of(resource) for part, moves in rows.items())
+        return left / whole if whole else None
+
     def plan(self, choice: Mapping[str, int]) -> Plan:
         """Return the moves of a choice of rows."""
         return {part: self.table.rows[part][at] for part, at in choice.items() if at}

@@ -133,6 +133,7 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
     if record.counts:
         yield _counted(record.counts)
     yield from _sparsity(record)
+    yield from _goals(record)
     declined = done.declined(record)
     if declined:
         yield f"left alone: {_counted(declined)}"
@@ -150,8 +151,16 @@ def _story(done: Optimization, record: PassRecord) -> Iterator[str]:
 def _sparsity(record: PassRecord) -> Iterator[str]:
     """Yield the share of zeros among the weights of all layers, where the pass says so."""
     share = record.details.get("sparsity")
-    if isinstance(share, float):
+    if isinstance(share, float) and "goals" not in record.details:  # which say it themselves
         yield f"{share:.1%} of the weights of all layers are zero"
+
+
+def _goals(record: PassRecord) -> Iterator[str]:
+    """Yield how far the goals that options set were reached."""
+    for row in record.details.get("goals", ()):
+        if row["reached"] is not None:
+            word = "NOT REACHED: " if row["missed"] else ""
+            yield f"{word}{row['goal']}={row['asked']:g}, {row['reached']:.4g} {row['unit']}"
 
 
 def _figures(verdict: Verdict) -> Iterator[str]:
@@ -181,6 +190,7 @@ def one_pass(done: Optimization, record: PassRecord) -> Table:
         ("left alone", _counted(done.declined(record))),
     ]
     pairs += [("zeros", text) for text in _sparsity(record)]
+    pairs += [("goal", text) for text in _goals(record)]
     if _silent(done, record):
         pairs.append(("done", _NOTHING))
     for verdict in record.verdicts:

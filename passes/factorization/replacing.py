@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from ocompress.lossy.layer_times import measured
 from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Limit, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.planning import MoveTable, Resource
 from passes import order
@@ -244,6 +245,18 @@ class Replace(LossyPass):
         why = f"the {forms} leave {part:.1%} of the {what}, more than {goal} allows"
         proposal.reasons.update(dict.fromkeys(rows, Reason("not-reached", why)))
         return {}
+
+    def gauges(
+        self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the work, the time or the weights that are left."""
+        if self.max_time:
+            share, unit = proposal.left(chosen.plan, "ms"), "of the time of these layers"
+            yield Gauge("max_time", self.max_time, share, unit)
+        if self.max_weights:
+            share, unit = proposal.left(chosen.plan, "bytes"), "of the weights of these layers"
+            yield Gauge("max_weights", self.max_weights, share, unit)
+        yield from super().gauges(model, proposal, chosen, ctx)
 
     def finish(self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each layer what became of it, and change the model."""

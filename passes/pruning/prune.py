@@ -15,6 +15,7 @@ from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, collect, weight_of
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Limit, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_known, check_names, check_patterns
 from passes import order
 from passes.pruning import costs, magnitude, patterns, prune_rows
@@ -188,6 +189,15 @@ class Prune(LossyPass):
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Built:
         """Return the model with zeros, what is left of each weight fitted."""
         return build(model, plan, ctx if fit and self.refit and ctx.has_data else None)
+
+    def gauges(
+        self, model: Model, proposal: Zeros, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the share of zeros among the weights of all layers."""
+        if self.sparsity is not None:
+            after = model if chosen.built is None else chosen.built.model
+            share, unit = prune_rows.share_of_zeros(after), "of the weights of all layers are zero"
+            yield Gauge("sparsity", self.sparsity, share, unit, at_most=False)
 
     def finish(self, model: Model, proposal: Zeros, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight how much of it is zero, and change the model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -12,6 +13,7 @@ from ocompress.lossy.engine import Chosen, LossyPass, Plan, Reason
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.lossy.refit import Built
 from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_patterns
 from passes.pruning import channel_rows
 from passes.pruning.channel_account import Account
@@ -140,6 +142,15 @@ class PruneChannels(LossyPass):
         """Return the model without channels, the layers behind fitted."""
         edits = {p: m.edit for p, m in plan.items() if isinstance(m.edit, TakeChannels)}
         return build(model, edits, ctx if fit and self.refit and ctx.has_data else None)
+
+    def gauges(self, model: Model, proposal: Cuts, chosen: Chosen, ctx: Context) -> Iterator[Gauge]:
+        """Yield the share of the channels that went, of all that may go, and the work left."""
+        if self.ratio:
+            whole = sum(group.size for group in proposal.groups)
+            share = sum(proposal.counts(chosen.plan)) / max(whole, 1)
+            unit = "of the channels that may go went"
+            yield Gauge("ratio", self.ratio, share, unit, at_most=False)
+        yield from super().gauges(model, proposal, chosen, ctx)
 
     def finish(self, model: Model, proposal: Cuts, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each group what went or why it stays whole, and change the model."""

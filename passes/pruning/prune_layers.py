@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,6 +18,7 @@ from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.refit import Built, refit
 from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_patterns
 from ocompress.planning import Move
 from passes.pruning.branches import (
@@ -142,6 +143,14 @@ class PruneLayers(LossyPass):
             jobs = [replace(j, nodes=[n for n in j.nodes if id(n) in left]) for j in behind]
             refit(model, clone, twins, [j for j in jobs if j.nodes], ctx)
         return Built(clone, done=frozenset(plan))
+
+    def gauges(
+        self, model: Model, proposal: Branches, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the number of branches that went."""
+        if self.count:
+            unit = "branches were removed"
+            yield Gauge("count", self.count, len(chosen.plan), unit, at_most=False)
 
     def finish(self, model: Model, proposal: Branches, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each branch whether it went, and change the model."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ocompress.errors import OptionError
+from ocompress.ir import Model
 from ocompress.lossy import LossyPass, Plan, TableProposal
-from ocompress.lossy.engine import Reason
+from ocompress.lossy.engine import Chosen, Reason
 from ocompress.pipeline import Context, option
+from ocompress.pipeline.goals import Gauge
 from passes.sharing import planes
 from passes.sharing.layers import Measured, WeightStack
 from passes.sharing.projected import Code
 from passes.sharing.projecting import ProjectingPass
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.signed_inputs import SignedInputs, refusal_of
+from passes.sharing.sizes import bits_taken
 
 _MOST_PLANES = 4
 _DEFAULT = 2
@@ -196,6 +199,14 @@ class Binarize(ProjectingPass):
         if self.activations and self.bits is None:
             return [Planes(1, by_input=False)]
         return [Planes(1), Ternary(), *(Planes(n) for n in range(2, _MOST_PLANES + 1))]
+
+    def gauges(
+        self, model: Model, proposal: TableProposal, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the mean bits of a weight."""
+        if self.bits is not None:
+            left = proposal.left(chosen.plan, "bytes")
+            yield bits_taken("bits", self.bits, 32 * (left or 0.0), 1 if left else 0)
 
     def asked(self, proposal: TableProposal) -> Plan:
         """Return the planes that are asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from ocompress.errors import OptionError
@@ -10,6 +11,7 @@ from ocompress.lossy import applying
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules, weight_of
 from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_known, check_names, check_patterns
 from passes import order
 from passes.sharing.clusters import Shared, build, described
@@ -158,6 +160,13 @@ class Cluster(LossyPass):
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Walked[Shared]:
         """Return the model with shared values, layer after layer fitted."""
         return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def gauges(
+        self, model: Model, proposal: Counts, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the mean bits of a weight."""
+        if self.mean_bits is not None:
+            yield proposal.gauge(chosen.plan, self.mean_bits)
 
     def finish(self, model: Model, proposal: Counts, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""

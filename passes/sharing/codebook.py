@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import applying
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import LayerWeight, Rules
 from ocompress.pipeline import Context, Limit, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing.codings import Codings, codings
@@ -149,6 +152,13 @@ class Codebook(LossyPass):
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Walked[Encoded]:
         """Return the model made of words, layer after layer fitted."""
         return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def gauges(
+        self, model: Model, proposal: Codings, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the mean bits of a weight."""
+        if self.mean_bits is not None:
+            yield proposal.gauge(chosen.plan, self.mean_bits)
 
     def finish(self, model: Model, proposal: Codings, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""

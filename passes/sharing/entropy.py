@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ocompress.errors import OptionError
@@ -11,6 +11,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy.engine import Chosen, LossyPass, Plan
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline.goals import Gauge
 from ocompress.pipeline.naming import check_known, check_patterns
 from ocompress.stopping import temporary_folder
 from passes import order
@@ -18,6 +19,7 @@ from passes.sharing import rows
 from passes.sharing.building import BuiltLevels, build
 from passes.sharing.offers import Prices
 from passes.sharing.pricing import Priced, priced, priced_for_many
+from passes.sharing.sizes import bits_taken
 from passes.sharing.walking import collected, finish
 
 _DEFAULT_BITS = 4.0
@@ -150,6 +152,19 @@ class Entropy(LossyPass):
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> BuiltLevels:
         """Return the model on levels, layer after layer fitted."""
         return build(model, plan, ctx if fit and self.fit and ctx.has_data else None)
+
+    def gauges(
+        self, model: Model, proposal: Prices, chosen: Chosen, ctx: Context
+    ) -> Iterator[Gauge]:
+        """Yield the mean bits of a weight, or the bytes of the archive."""
+        if self.bits is not None:
+            built = chosen.built
+            taken = built.bits if isinstance(built, BuiltLevels) else float(proposal.whole_bits)
+            yield bits_taken("bits", self.bits, taken, proposal.elements)
+        if self.max_size is not None:
+            smallest = min(proposal.sizes.values(), default=None)
+            reached = proposal.sizes.get(id(chosen.plan), smallest)
+            yield Gauge("max_size", self.max_size, reached, "bytes of the archive")
 
     def finish(self, model: Model, proposal: Prices, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each weight what became of it, and change the model."""

@@ -27,8 +27,9 @@ _COARSEST, _FINEST = 0.002, 0.4
 _FLOAT_BITS = 32
 _CORRECTIONS, _NEAR = 5, 0.02
 """How often a forecast of the bits is corrected, and how near is near enough."""
-_AIM, _ARCHIVES = 0.98, 8
-"""Part of a size that is aimed at, and how many archives are made to come near it."""
+_AIM, _ENOUGH, _ARCHIVES = 0.995, 0.99, 8
+"""Parts of a size that are aimed at and that are near enough, and how many archives are made at
+most to come near it."""
 _MANY_BITS = 2.0
 """Bits of a weight from which on most are not zero, so that the order in which weights would go
 tells nothing."""
@@ -96,6 +97,10 @@ class Prices(Proposal):
 
     A share says where between the finest and the coarsest rounding, on a scale of the logarithm of
     the bits, which are estimated.
+
+    Attributes:
+        weights: The weights.
+        sizes: Bytes of the archives that were made, by id of the plan, which is remembered.
     """
 
     least, finest = 0.0, 0.025
@@ -121,6 +126,7 @@ class Prices(Proposal):
         """
         super().__init__({w.name: [n.label for n in w.nodes] for w in weights})
         self.weights, self._waves = weights, waves
+        self.sizes: dict[int, int] = {}
         self._build, self._archived = build, archived
         self._last: tuple[Plan, BuiltLevels] | None = None
         self._outlook = lru_cache(2)(lambda many: Outlook(weights, priced(many), many=many))
@@ -130,6 +136,11 @@ class Prices(Proposal):
     def elements(self) -> int:
         """How many weights there are."""
         return sum(w.array.size for w in self.weights)
+
+    @property
+    def whole_bits(self) -> int:
+        """Bits of the weights as they are."""
+        return 8 * sum(w.array.nbytes for w in self.weights)
 
     def leaving(self, share: float) -> Plan:
         """Return the rounding at a share of the way from the coarsest to the finest."""
@@ -177,16 +188,17 @@ class Prices(Proposal):
         """
         sizes: dict[float, int] = {}
         best: tuple[int, Plan] = (0, {})
+        last = -1
         wanted = _AIM * 8 * most / max(self.elements, 1)
         outlook = self._outlook(wanted >= _MANY_BITS)
         for _ in range(_ARCHIVES):
             plan = self.plan(outlook, outlook.price_of(wanted))
-            size = sizes[wanted] = self._archived(self._built(plan).model)
+            size = sizes[wanted] = self.sizes[id(plan)] = self._archived(self._built(plan).model)
             if best[0] < size <= most:
                 best = size, plan
-            if _AIM * most - (1 - _AIM) * most <= size <= most:
+            if _ENOUGH * most <= size <= most or size == last:
                 break
-            wanted = _next(sizes, _AIM * most)
+            wanted, last = _next(sizes, _AIM * most), size
         if not best[0]:
             why = f"no rounding that was tried makes the archive as small as {most} bytes"
             self.reasons |= dict.fromkeys(self.layers, Reason("too-large", why))
@@ -210,11 +222,19 @@ class Prices(Proposal):
 
 
 def _next(sizes: Mapping[float, float], wanted: float) -> float:
-    """Return the bits that are likely to make a size: a power of them between two, else alike."""
+    """Return the bits that are likely to make a size.
+
+    Between two that were tried they are a power of it. Beyond all, sizes grow by as much as between
+    the nearest two: not everything in a file is weights. Of one, they are in proportion.
+    """
     below = max((p for p in sizes.items() if p[1] <= wanted), default=None, key=lambda p: p[1])
     above = min((p for p in sizes.items() if p[1] > wanted), default=None, key=lambda p: p[1])
     if below and above and below[0] < above[0]:
         part = np.log(wanted / below[1]) / np.log(above[1] / below[1])
         return float(below[0] * (above[0] / below[0]) ** min(max(part, 0.05), 0.95))
-    bits, size = below or above or (1.0, 1)
-    return float(bits * min(max(wanted / size, 1 / 8), 8))
+    (bits, size), *others = sorted(sizes.items(), key=lambda p: abs(p[1] - wanted))
+    ratio = wanted / size
+    slopes = [(size - s) / (bits - b) for b, s in others[:1] if b != bits]
+    if slopes and slopes[0] > 0:
+        ratio = 1 + (wanted - size) / (slopes[0] * bits)
+    return float(bits * min(max(ratio, 1 / 8), 8))

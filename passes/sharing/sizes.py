@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.table_proposal import TableProposal
+from ocompress.pipeline.goals import Gauge
 from ocompress.planning import MoveTable
 
 
@@ -41,3 +42,15 @@ class SizedProposal(TableProposal):
         elements = sum(w.array.size for w in self.weights)
         size = sum(w.array.nbytes for w in self.weights)
         return self.taking(bits * elements / 8 / max(size, 1))
+
+    def gauge(self, plan: Plan, asked: float) -> Gauge:
+        """Return the gauge of `mean_bits`."""
+        elements = sum(w.array.size for w in self.weights)
+        left = self.table.total({}, "bytes") * (self.left(plan, "bytes") or 0.0)
+        return bits_taken("mean_bits", asked, 8 * left, elements)
+
+
+def bits_taken(goal: str, asked: float, bits: float, elements: int) -> Gauge:
+    """Return the gauge of a goal for the mean bits of weights; of none, nothing is known."""
+    reached = bits / elements if elements else None
+    return Gauge(goal, asked, reached, "bits a weight, of the weights that were looked at")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from ocompress import training
 from ocompress.diagnostics import Severity
 from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.goals import Gauge, told
 from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.training.settings import MOST, SHARE, Keeping, Kept, Settings, Tuned
 
@@ -180,7 +182,12 @@ class Tune(Pass):
             set(excluded),
             self._keeping(model, ctx, settings, excluded) if ctx.store.has_folder else None,
         )
-        return _finish(model, found, ctx)
+        outcome = _finish(model, found, ctx)
+        if self.sparsity is None:
+            return outcome
+        unit = "of the weights of convolutions and products are zero"
+        gauge = Gauge("sparsity", self.sparsity, found.zeros, unit, at_most=False)
+        return replace(outcome, details={**outcome.details, **told([gauge], ctx)})
 
     def _keeping(
         self, model: Model, ctx: Context, settings: Settings, excluded: Collection[str]
