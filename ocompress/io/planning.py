@@ -59,8 +59,8 @@ def _extra_axes(source: str, spec: InputSpec, array: ArraySource) -> int:
 def _is_one_feed(used: Used, names: list[str]) -> bool:
     """Whether arrays that fit as they are have no batch in common, as the parts of a graph.
 
-    Nodes and edges are counted by extents of different names, or by one name on two axes of an
-    input.
+    Nodes and edges are counted by extents of different names, each the same in all inputs, or by
+    one name on two axes of an input.
     """
     if any(len(used[n][1].shape) == 0 or 0 in used[n][1].shape for n in names):
         return False
@@ -73,8 +73,8 @@ def _is_one_feed(used: Used, names: list[str]) -> bool:
     free = [n for n in names if _is_free(used[n][0])]
     if len({used[n][1].shape[0] for n in free or names}) == 1:
         return False
-    named = [b for n in free if isinstance(b := used[n][0].batch, str)]
-    return len(set(named)) == len(named)  # of one name, they were meant to agree
+    named = {(b, used[n][1].shape[0]) for n in free if isinstance(b := used[n][0].batch, str)}
+    return len({name for name, _ in named}) == len(named)  # of one name, they were meant to agree
 
 
 def _is_free(spec: InputSpec) -> bool:

@@ -18,6 +18,9 @@ from ocompress.pipeline import Context
 QUANTIZED = ("ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul")
 OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
 RECURRENT = ("LSTM", "GRU", "RNN")
+_WORTH = 3
+"""Times the bytes that a file computes a constant of from which on it is no weight to change. One
+of 16 bits behind a Cast takes half."""
 
 
 @dataclass
@@ -173,7 +176,7 @@ def _is_layer(node: Node) -> bool:
 def _refusal(
     candidate: LayerWeight, rules: Rules, first: set[int], last: set[int]
 ) -> tuple[str, str] | None:
-    nodes, weight = candidate.nodes, candidate.array
+    nodes = candidate.nodes
     odd = [n for n in nodes if n.op_type not in rules.op_types]
     if odd:
         if odd[0].is_op("Gather"):
@@ -189,6 +192,15 @@ def _refusal(
     for code, members in (("first-layer", first), ("last-layer", last)):
         if any(id(n) in members for n in nodes):
             return code, f"it is a {code.partition('-')[0]} layer and protect_ends is on"
+    return _numbers_refused(candidate, rules)
+
+
+def _numbers_refused(candidate: LayerWeight, rules: Rules) -> tuple[str, str] | None:
+    """Return why a weight stays because of its numbers."""
+    weight, held = candidate.array, candidate.value.packed
+    if held is not None and not held.is_code and held.nbytes * _WORTH < weight.nbytes:
+        less = f"{weight.size:,} weights of {held.nbytes:,} bytes"
+        return "computed-weight", f"the file computes its {less}; others would take more"
     if weight.size < rules.smallest:
         return "too-small", f"it has {weight.size} weights, fewer than {rules.smallest}"
     if not np.isfinite(weight.astype(np.float32, copy=False)).all():

@@ -37,8 +37,9 @@ class GroupConvolutions(Replace):
     not-reached); factors that the type of the weight cannot hold (not-held), layers with too many
     inputs for pairs (too-wide) or that cannot be timed alone (not-timed), weights that are
     computed, shared in different ways, quantized or not finite (dynamic-weight, shared-weight,
-    already-quantized, non-finite, odd-weight), shapes and pads that are not known (unknown-shape,
-    auto-pad), and bodies of control flow (in-body); models older than opset 11 (old-opset).
+    already-quantized, computed-weight, non-finite, odd-weight), shapes and pads that are not known
+    (unknown-shape, auto-pad), and bodies of control flow (in-body); models older than opset 11
+    (old-opset).
     Numerics: lossy.
     Reference: Dao et al., Monarch: Expressive Structured Matrices for Efficient and Accurate
     Training, 2022; Zhang et al., ShuffleNet, 2018; Dhillon, Co-clustering Documents and Words Using

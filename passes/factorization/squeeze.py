@@ -42,8 +42,8 @@ class Squeeze(Replace):
     that the type of the weight cannot hold (not-held), layers with too many inputs for pairs
     (too-wide) or that cannot be timed alone (not-timed), weights that are computed, shared in
     different ways, quantized or not finite (dynamic-weight, shared-weight, already-quantized,
-    non-finite, odd-weight), shapes and pads that are not known (unknown-shape, auto-pad), and
-    bodies of control flow (in-body). A model older than opset 11 (old-opset).
+    computed-weight, non-finite, odd-weight), shapes and pads that are not known (unknown-shape,
+    auto-pad), and bodies of control flow (in-body). A model older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Iandola et al., SqueezeNet: AlexNet-Level Accuracy with 50x Fewer Parameters, 2016;
     Zhang et al., Accelerating Very Deep Convolutional Networks, 2015.

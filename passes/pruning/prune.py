@@ -59,12 +59,12 @@ class Prune(LossyPass):
     weights (too-small), names that match `exclude` (excluded), a share of 0 in `layers`
     (zero-share), operators not in `op_types` (op-type), recurrent ones (recurrent), quantized
     weights (already-quantized), computed ones (dynamic-weight), ones that something else reads
-    (shared-weight), ones with infinities (non-finite), ones that have enough zeros
-    (already-sparse). By magnitude alone, each with its own share, go weights that data cannot
-    judge: in bodies of control flow (in-body), stacks of matrices (batched-weight), tables
-    (no-matrix), more than 4,608 inputs (too-wide), padding that depends on unknown extents
-    (auto-pad), unknown ranks (unknown-rank), products with vectors (vector), inputs that are never
-    finite (unseen).
+    (shared-weight), ones with infinities (non-finite), ones that the file computes of less
+    (computed-weight), ones that have enough zeros (already-sparse). By magnitude alone, each with
+    its own share, go weights that data cannot judge: in bodies of control flow (in-body), stacks of
+    matrices (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that
+    depends on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors
+    (vector), inputs that are never finite (unseen).
     Numerics: lossy.
     Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
     Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et

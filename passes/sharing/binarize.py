@@ -121,14 +121,14 @@ class Binarize(ProjectingPass):
     stay as they are unless `protect_ends=false`. It needs data, and `tune` after it, which passes
     gradients through signs. Operators are those of the standard, so nothing becomes faster.
 
-    Leaves alone: first and last layers where `protect_ends` says so (first-layer, last-layer);
-    with `activations`, layers that data do not reach (unseen) or whose channels are on another axis
-    than the second (axis); layers whose weights cost more than they save (not-chosen), weights
-    below `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
+    Leaves alone: first and last layers where `protect_ends` says so (first-layer, last-layer); with
+    `activations`, layers that data do not reach (unseen) or whose channels are on another axis than
+    the second (axis); layers whose weights cost more than they save (not-chosen), weights below
+    `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
-    (too-lossy).
+    (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
+    (all-zero); everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Rastegari et al., XNOR-Net, 2016; Guo et al., Network Sketching, 2017; Li et al.,
     Ternary Weight Networks, 2016; Frantar et al., Optimal Brain Compression, 2022.

@@ -47,17 +47,17 @@ class Cluster(LossyPass):
     are fitted once, before the first. A weight that several layers share is clustered once. With
     up to 32 samples the pass checks whether data help; if not, it does without (few-samples).
 
-    Leaves alone: weights that have no more different values than asked for, or fewer than twice
-    as many elements (few-values), ones that save less than others at the same cost (not-chosen),
-    embedding tables unless `op_types` names Gather (embedding),
-    small weights (too-small), names that match `exclude` (excluded), operators not in `op_types`
-    (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
-    (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero). By itself alone, as without data, goes a weight
-    that data cannot judge: in bodies of control flow (in-body), stacks of matrices
-    (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that depends
-    on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector),
-    inputs that are never finite (unseen).
+    Leaves alone: weights that have no more different values than asked for, or fewer than twice as
+    many elements (few-values), ones that save less than others at the same cost (not-chosen),
+    embedding tables unless `op_types` names Gather (embedding), small weights (too-small), names
+    that match `exclude` (excluded), operators not in `op_types` (op-type), recurrent ones
+    (recurrent), quantized weights (already-quantized), computed ones (dynamic-weight), ones that
+    something else reads (shared-weight), ones with infinities (non-finite), ones that the file
+    computes of less (computed-weight), ones of zeros only (all-zero). By itself alone, as without
+    data, goes a weight that data cannot judge: in bodies of control flow (in-body), stacks of
+    matrices (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that
+    depends on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors
+    (vector), inputs that are never finite (unseen).
     Numerics: lossy.
     Reference: Han et al., Deep Compression, 2016; Choi et al., Towards the Limit of Network
     Quantization, 2017; Frantar et al., Optimal Brain Compression, 2022; Arthur and Vassilvitskii,

@@ -55,14 +55,14 @@ class Codebook(LossyPass):
     empty; single zeros do not, nor any under scope=model. With up to 32 samples the pass checks
     whether data help; if not, it does without (few-samples).
 
-    Leaves alone: weights that are too few (few-blocks), ones that save less than others at the
-    same cost (not-chosen), inputs that are no multiple of `block`
-    (uneven-blocks), layers without kernels under block=kernel (no-kernel), embedding tables
-    (embedding), small weights (too-small), names that match `exclude` (excluded), operators not in
-    `op_types` (op-type), recurrent ones (recurrent), quantized weights (already-quantized),
-    computed ones (dynamic-weight), ones that something else reads (shared-weight), ones with
-    infinities (non-finite), ones of zeros only (all-zero), ones in bodies of control flow
-    (in-body), stacks of matrices (batched-weight), tables (no-matrix), padding that depends on
+    Leaves alone: weights that are too few (few-blocks), ones that save less than others at the same
+    cost (not-chosen), inputs that are no multiple of `block` (uneven-blocks), layers without
+    kernels under block=kernel (no-kernel), embedding tables (embedding), small weights (too-small),
+    names that match `exclude` (excluded), operators not in `op_types` (op-type), recurrent ones
+    (recurrent), quantized weights (already-quantized), computed ones (dynamic-weight), ones that
+    something else reads (shared-weight), ones with infinities (non-finite), ones that the file
+    computes of less (computed-weight), ones of zeros only (all-zero), ones in bodies of control
+    flow (in-body), stacks of matrices (batched-weight), tables (no-matrix), padding that depends on
     unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector). By
     itself alone, as without data, goes a weight that data cannot judge: more than 4,608 inputs
     (too-wide), inputs that are never finite (unseen).

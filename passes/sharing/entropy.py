@@ -59,11 +59,11 @@ class Entropy(LossyPass):
     (too-small), names that match `exclude` (excluded), operators not in `op_types` (op-type),
     recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero). By itself alone, as without data, goes a weight
-    that data cannot judge: in bodies of control flow (in-body), stacks of matrices
-    (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that depends
-    on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors (vector),
-    inputs that are never finite (unseen).
+    (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
+    (all-zero). By itself alone, as without data, goes a weight that data cannot judge: in bodies of
+    control flow (in-body), stacks of matrices (batched-weight), tables (no-matrix), more than 4,608
+    inputs (too-wide), padding that depends on unknown extents (auto-pad), unknown ranks
+    (unknown-rank), products with vectors (vector), inputs that are never finite (unseen).
     Numerics: lossy.
     Reference: Wiedemann et al., DeepCABAC, 2020; Choi et al., Towards the Limit of Network
     Quantization, 2017; Conzelmann and Bamler, Reducing Storage of Pretrained Neural Networks by

@@ -186,8 +186,8 @@ class Fastfood(ProjectingPass):
     `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
-    (too-lossy).
+    (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
+    (all-zero); everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Yang et al., Deep Fried Convnets, 2015; Le, Sarlos and Smola, Fastfood, 2013.
     """

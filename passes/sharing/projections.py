@@ -116,8 +116,8 @@ class Circulant(ProjectingPass):
     (too-small), names that match `exclude` (excluded), operators not in `op_types` (op-type),
     recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
-    (too-lossy).
+    (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
+    (all-zero); everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Cheng et al., An Exploration of Parameter Redundancy in Deep Networks with Circulant
     Projections, 2015; Ding et al., CirCNN, 2017.
@@ -161,8 +161,8 @@ class Hash(ProjectingPass):
     `smallest` (too-small), names that match `exclude` (excluded), operators not in `op_types`
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
-    (non-finite), ones of zeros only (all-zero); everything where no choice keeps to the limit
-    (too-lossy).
+    (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
+    (all-zero); everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Chen et al., Compressing Neural Networks with the Hashing Trick, 2015.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from ocompress.ir import DType, packed
 from ocompress.lossy.layer_weights import OP_TYPES, Rules, collect
 from tests.build import Builder
 from tests.contract.harness import context
@@ -21,3 +23,24 @@ def test_small_is_what_has_fewer_elements_than_asked_for(
     found = collect(model, Rules(OP_TYPES, (), False, True, smallest), ctx)
     assert [w.name for w in found] == [n for n in ("small", "large") if n not in left_alone]
     assert {r.node: r.code for r in ctx.left_alone} == dict.fromkeys(left_alone, "too-small")
+
+
+def test_weights_that_the_file_computes_of_less_are_left_alone() -> None:
+    """A matrix of one row repeated takes a row in the file; other numbers would take all."""
+    b = Builder()
+    row = b.rng.standard_normal((1, 64)).astype(np.float32)
+    rows = b.op("Expand", b.const(row), b.const(np.array([64, 64])))
+    h = b.op("MatMul", b.input("x", ["n", 64]), rows)
+    b.output(b.op("MatMul", h, b.const(np.ones((64, 32), np.float32))), ["n", 32])
+    model = b.model()
+    made = next(n for n in model.graph.nodes if n.is_op("Expand")).output
+    recipe = packed.recipe(made)
+    assert recipe is not None
+    packed.pack(made, np.broadcast_to(row, (64, 64)), recipe, model.graph)
+    for value in model.graph.initializers.values():
+        if value.shape == (64, 32):
+            assert packed.cast(value, DType.FLOAT16, model.graph)
+    ctx = context(model)
+    found = collect(model, Rules(OP_TYPES, (), False, True, 1), ctx)
+    assert [w.array.shape for w in found] == [(64, 32)]  # numbers of 16 bits can be others
+    assert [r.code for r in ctx.left_alone] == ["computed-weight"]
