@@ -141,7 +141,8 @@ class Lockstep:
                 before = theirs.shortcut[0]
                 if before and _without(before, axis, lost) == end.shape == shape:
                     old = _columns(theirs.shortcut[1][:, few], lost, site)
-                    targets = targets + (old - site.results(end, theirs.places[few]))
+                    with np.errstate(invalid="ignore"):  # sums leave out what is not finite
+                        targets = targets + (old - site.results(end, theirs.places[few]))
             yield site.rows(seen, theirs.places[few]), targets
 
     def _whole(
@@ -161,7 +162,9 @@ class Lockstep:
             if around is not None and end is not None:
                 before = self._left(around[0], wanted)
                 if before.shape == end.shape == made.shape:
-                    targets = targets + (site.results(before, places) - site.results(end, places))
+                    with np.errstate(invalid="ignore"):
+                        old = site.results(before, places) - site.results(end, places)
+                        targets = targets + old
             yield site.rows(seen, places), targets
 
     def _ours(

@@ -40,6 +40,16 @@ OwnMetric = Annotated[
         "Default: by the kind of output.",
     ),
 ]
+MaxDrop = Annotated[
+    str | None,
+    valued(
+        "--max-drop",
+        kind="SHARE",
+        panel=BUDGET,
+        text="Largest loss allowed: 0.01 or 1% is one percentage point. Default: 1 point, 5 where "
+        "every difference counts, none with a gate or a metric of your own.",
+    ),
+]
 Device = Annotated[
     str,
     valued(
@@ -66,6 +76,7 @@ def validate(
     samples: a.Samples = None,
     gate: GateFile = None,
     metric: OwnMetric = "",
+    max_drop: MaxDrop = None,
     target: Device = "host",
     threads: a.Threads = 1,
     timeout: a.Timeout = RUN_SECONDS,
@@ -85,24 +96,23 @@ def validate(
     from ocompress.report.junit import junit as to_junit
 
     sources = [*model_files(reference), *model_files(candidate)]
-    for named in (data, labels, preprocess, gate):
-        sources += data_files(named)
+    sources += [f for named in (data, labels, preprocess, gate) for f in data_files(named)]
     sinks = Sinks(report=report, form=report_format, summary=summary, junit=junit, as_json=as_json)
     sinks.check(sources)
     printer = Printer(
         quiet=quiet, as_json=as_json, taken=sinks.taken, color=not no_color, verbose=verbose
     )
-    how: dict[str, Any] = {"labels": labels, "samples": samples, "preprocess": preprocess}
+    how = {"labels": labels, "samples": samples, "preprocess": preprocess, "max_drop": max_drop}
     how |= {"metric": metric or None, "gate": gate, "threads": threads}
     compare = _here(printer) if target == "host" else _there(target, printer)
     with time_limit(timeout):
         found, body, tables, page = compare(reference, candidate, data or None, how, verbose)
     settings = {"reference": str(reference), "candidate": str(candidate), "data": data or None}
     settings |= {"gate": str(gate) if gate else None, "metric": metric or None}
-    settings |= {"target": target} if target != "host" else {}
+    given = {"max_drop": max_drop, "target": target if target != "host" else None}
+    settings |= {name: value for name, value in given.items() if value is not None}
     body = document("validate", settings, body)
-    title = f"ocompress validate {candidate}"
-    sinks.write_report(body, title, page(settings))
+    sinks.write_report(body, title := f"ocompress validate {candidate}", page(settings))
     sinks.write_summary(title, pages.validation_summary(found))
     if junit is not None:
         deliver(junit, to_junit(str(candidate), found.checks))

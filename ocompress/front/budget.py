@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ocompress.errors import DataError, OptionError
+from ocompress.front.limits import read_drop
 from ocompress.io import Dataset, Feeds, as_dataset
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
 from ocompress.validation import AccuracyGuard, Metric, is_own, wanted_by
+from ocompress.validation.accuracy_guard import DEFAULT_DROP
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
 """Factor and bytes by which a file may pass a limit on its size."""
-DEFAULT_DROP = 0.01
-"""Limit on the drop for passes that are given no goal, where the user sets none."""
 _SECONDS = 0.3
 """Time for each model in the latency guard's first look."""
 
@@ -57,7 +56,7 @@ class Budget:
             OptionError: Naming the limit that makes no sense.
         """
         if self.max_drop is not None:
-            object.__setattr__(self, "max_drop", self._read_drop(self.max_drop))
+            object.__setattr__(self, "max_drop", read_drop(self.max_drop, own=is_own(self.metric)))
         if self.confidence is not None and not 0.5 < self.confidence < 1:
             msg = f"confidence {self.confidence:g} must be above 0.5 and below 1, such as 0.95"
             raise OptionError(msg)
@@ -68,29 +67,6 @@ class Budget:
                 raise OptionError(msg)
         if not is_own(self.metric):
             wanted_by(self.metric)
-
-    def _read_drop(self, given: float | str) -> float:
-        """Return a limit on the drop as a share.
-
-        Raises:
-            OptionError: If it is no number, negative, or above what can be lost.
-        """
-        text = str(given).strip()
-        percent = text.endswith("%")
-        number = np.nan
-        with contextlib.suppress(ValueError):
-            number = float(text.removesuffix("%")) / (100 if percent else 1)
-        if not np.isfinite(number):
-            msg = f"max drop {text!r} is not a number; write 0.01 or 1% for one percentage point"
-            raise OptionError(msg)
-        if number < 0:
-            msg = f"max drop {text} must not be negative"
-            raise OptionError(msg)
-        if number > 1 and not is_own(self.metric):
-            meant = "" if percent else f"; for {text} points write {number / 100:g} or {text}%"
-            msg = f"max drop {text} is above 100 percentage points, all there is to lose{meant}"
-            raise OptionError(msg)
-        return number
 
     @property
     def limit(self) -> float | None:

@@ -11,6 +11,7 @@ from ocompress import profiling
 from ocompress.errors import OptionError, UsageError
 from ocompress.front import kinds
 from ocompress.front.files import ModelLike, as_model, file_bytes
+from ocompress.front.limits import read_drop
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model
@@ -38,6 +39,7 @@ class Case:
     candidate: Model
     data: Dataset | None
     metric: Metric | Wanted | None
+    max_drop: float | None
     gate: Gate | None
     footprint: Footprint | None
 
@@ -51,6 +53,7 @@ def open_case(
     samples: int | None,
     preprocess: str | Path | None,
     metric: str | Metric | Callable[..., Any] | None,
+    max_drop: float | str | None,
     gate: Gate | str | Path | None,
     threads: int,
 ) -> Case:
@@ -61,10 +64,10 @@ def open_case(
         ModelError: If a file is not a model.
         RuntimeFailureError: If the reference cannot be run.
     """
-    if data is None and any(x is not None for x in (labels, metric, samples, preprocess)):
+    if data is None and any(x is not None for x in (labels, metric, samples, preprocess, max_drop)):
         msg = (
-            "labels, a metric, a number of samples and a preprocessing table need data; give some "
-            "with --data"
+            "labels, a metric, a limit on the drop, a number of samples and a preprocessing table "
+            "need data; give some with --data"
         )
         raise OptionError(msg)
     kinds.whole("threads", threads)
@@ -73,6 +76,7 @@ def open_case(
     if not isinstance(limits, Gate | None):
         limits = Gate.load(kinds.file("gate", limits))
     own = as_metric(metric)
+    most = None if max_drop is None else read_drop(max_drop, own=isinstance(own, Metric))
     (before, before_path), (after, after_path) = as_model(reference), as_model(candidate)
     opened = None
     if data is not None:
@@ -82,7 +86,7 @@ def open_case(
         one = opened.take(1) if opened is not None else None
         files = ModelPair(before, after, before_path, after_path)
         taken = footprint(limits, files, one, threads=threads)
-    return Case(before, after, opened, own, limits, taken)
+    return Case(before, after, opened, own, most, limits, taken)
 
 
 def as_metric(metric: object) -> Metric | Wanted | None:

@@ -11,7 +11,7 @@ from typing import Any
 from ocompress import profiling, validation
 from ocompress.errors import OptionError
 from ocompress.front import kinds
-from ocompress.front.case import open_case
+from ocompress.front.case import Case, open_case
 from ocompress.front.files import ModelLike, as_model
 from ocompress.front.request import Data
 from ocompress.front.watching import Watched
@@ -21,6 +21,7 @@ from ocompress.profiling import ProfileResult
 from ocompress.targets.transport import Progress, silent
 from ocompress.targets.transports import find_transport
 from ocompress.validation import DeviceValidation, Gate, Metric, ValidationResult
+from ocompress.validation.gating import loss_check
 
 
 def validate(
@@ -32,6 +33,7 @@ def validate(
     samples: int | None = None,
     preprocess: str | Path | None = None,
     metric: str | Metric | Callable[..., Any] | None = None,
+    max_drop: float | str | None = None,
     gate: Gate | str | Path | None = None,
     threads: int = 1,
     progress: Progress = silent,
@@ -47,6 +49,8 @@ def validate(
         preprocess: The table for a folder of images.
         metric: A unit (`iou`), units of single outputs (`boxes=boxes`), or the user's own metric,
             `module:function` or the function.
+        max_drop: Loss that is allowed, as for `optimize`; None allows one point (five of what
+            counts every difference) where there is no gate.
         gate: Limits to judge by; one on latency makes this measure it.
         threads: Threads within an operator; 0 takes all cores.
         progress: Told after each feed, for each optimization level.
@@ -64,6 +68,7 @@ def validate(
         samples=samples,
         preprocess=preprocess,
         metric=metric,
+        max_drop=max_drop,
         gate=gate,
         threads=threads,
     )
@@ -76,7 +81,7 @@ def validate(
         footprint=case.footprint,
         threads=threads,
     )
-    return _with_notes(found, case.data)
+    return _with_notes(_limited(found, case), case.data)
 
 
 def validate_on(
@@ -89,6 +94,7 @@ def validate_on(
     samples: int | None = None,
     preprocess: str | Path | None = None,
     metric: str | Metric | Callable[..., Any] | None = None,
+    max_drop: float | str | None = None,
     gate: Gate | str | Path | None = None,
     threads: int = 1,
     progress: Progress = silent,
@@ -104,6 +110,7 @@ def validate_on(
         samples: As for `validate`.
         preprocess: As for `validate`.
         metric: As for `validate`.
+        max_drop: As for `validate`.
         gate: As for `validate`; one on latency is measured here.
         threads: Threads within an operator, on both machines.
         progress: Told after each run on the device.
@@ -125,6 +132,7 @@ def validate_on(
         samples=samples,
         preprocess=preprocess,
         metric=metric,
+        max_drop=max_drop,
         gate=gate,
         threads=threads,
     )
@@ -140,7 +148,16 @@ def validate_on(
         threads=threads,
         progress=progress,
     )
-    return replace(found, validation=_with_notes(found.validation, case.data))
+    checked = _limited(found.validation, case)
+    return replace(found, validation=_with_notes(checked, case.data))
+
+
+def _limited(found: ValidationResult, case: Case) -> ValidationResult:
+    """Check what was lost; a gate decides alone where nobody names a limit beside it."""
+    if case.gate is not None and case.max_drop is None:
+        return found
+    lost = loss_check(found.levels, case.max_drop)
+    return found if lost is None else replace(found, related=(*found.related, lost))
 
 
 def _with_notes(found: ValidationResult, data: Dataset | None) -> ValidationResult:

@@ -31,6 +31,33 @@ class GivenLimit:
     absolute: float | None = None
 
 
+def read_drop(given: float | str, *, own: bool = False) -> float:
+    """Read a limit on the drop (`0.01`, `1%`) as a share.
+
+    Args:
+        given: What the user wrote.
+        own: Whether the metric is the user's own, which may lose more than there is of a share.
+
+    Raises:
+        OptionError: If it is no number, negative, or above what can be lost.
+    """
+    text = str(given).strip()
+    percent = text.endswith("%")
+    number = _number(text.removesuffix("%"))
+    if number is None or not math.isfinite(number):
+        msg = f"max drop {text!r} is not a number; write 0.01 or 1% for one percentage point"
+        raise OptionError(msg)
+    share = number / 100 if percent else number
+    if share < 0:
+        msg = f"max drop {text} must not be negative"
+        raise OptionError(msg)
+    if share > 1 and not own:
+        meant = "" if percent else f"; for {text} points write {share / 100:g} or {text}%"
+        msg = f"max drop {text} is above 100 percentage points, all there is to lose{meant}"
+        raise OptionError(msg)
+    return share
+
+
 def latency_limit(given: float | str | None) -> GivenLimit:
     """Read a limit on latency: a ratio (`0.5`, `0.5x`, `50%`), or a time (`5ms`, `800us`, `1s`).
 

@@ -19,8 +19,10 @@ from ocompress.wording import counted, plural
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
+DEFAULT_DROP = 0.01
+"""Limit on the loss where the user sets none."""
 _BOUND = 2.0
-_COIN_FLIPS = 5.0
+COIN_FLIPS = 5.0
 """Decisions that differ are several times as many as those that become wrong: a default limit on
 agreement, with texts, masks and boxes of the original's too, is as much larger as one on
 accuracy."""
@@ -87,7 +89,7 @@ class AccuracyGuard:
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
         if default and self._meter.counts_flips:
-            self.max_drop = _COIN_FLIPS * max_drop
+            self.max_drop = COIN_FLIPS * max_drop
         self._samples = data.samples
         expected = self._meter.noun == LossUnit.EXPECTED.noun
         self._budget = self.max_drop * (_SPENT if expected and self.max_drop < 1 else 1.0)

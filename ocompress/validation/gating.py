@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from ocompress.errors import RecipeError
 from ocompress.ir import Model
+from ocompress.validation.accuracy_guard import COIN_FLIPS, DEFAULT_DROP
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import FOOTPRINT_LIMITS, OUTPUT_LIMITS, Gate
 from ocompress.validation.measures import LossUnit
@@ -80,6 +82,27 @@ def _values(limit_name: str, found: Sequence[OutputComparison]) -> list[float]:
         return [o.agreement.value for o in found if o.agreement is not None]
     field = limit_name if limit_name == "max_abs_error" else limit_name.partition("_")[2]
     return [float(getattr(o, field)) for o in found]
+
+
+def loss_check(levels: Sequence[LevelResult], limit: float | None) -> Check | None:
+    """Return the check of what a candidate lost, where no gate says what it may lose.
+
+    Args:
+        levels: How it compares with the reference, per optimization level.
+        limit: What it may lose; None is what `optimize` allows where nobody says how much.
+
+    Returns:
+        None where nothing was measured, and where only the user could say what is much.
+    """
+    own = [s.name for level in levels if (s := level.score) is not None and ":" in s.name]
+    if not levels or (limit is None and own):
+        return None
+    if limit is not None:
+        return _drop(limit, levels)
+    units = [LossUnit(x.loss.unit) for x in levels if x.score is None and x.loss is not None]
+    found = _drop(DEFAULT_DROP * (COIN_FLIPS if any(u.counts_flips for u in units) else 1), levels)
+    why = f"{found.message} (the default; set another with --max-drop)"
+    return None if found.value is None else replace(found, message=why)
 
 
 def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:

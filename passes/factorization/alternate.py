@@ -85,15 +85,20 @@ def alternate(
     Returns:
         The factors; their error is never larger than that of the start.
     """
-    # single precision is twice as fast, and what is left of an error is far above its rounding
+    moving = [at for at in reversed(range(len(factors))) if at not in bounds.fixed]
+    if not moving:
+        return list(factors)
+    # single precision is twice as fast, and what is left of an error is far above its rounding;
+    # squares of large weights and inputs would not fit in it, so both are brought to about 1
+    size, metric = _power_of_two(problem.tensor), problem.metric
     problem = Problem(
-        problem.tensor.astype(np.float32),
-        None if problem.metric is None else problem.metric.astype(np.float32),
+        (problem.tensor / size).astype(np.float32),
+        None if metric is None else (metric / _power_of_two(metric)).astype(np.float32),
         problem.scale,
     )
-    found = [f.astype(np.float32) for f in factors]
+    found = [f / size if at == moving[0] else f for at, f in enumerate(factors)]
+    found = [f.astype(np.float32) for f in found]
     result = letters(problem)
-    moving = [at for at in reversed(range(len(found))) if at not in bounds.fixed]
     inverses = {at: _inverse(problem, terms[at]) for at in moving}
     before = problem.error(product(terms, found, result))
     floor = problem.power() * 1e-6
@@ -108,7 +113,15 @@ def alternate(
         if after >= before * (1 - _ENOUGH):
             break
         before = after
-    return [f.astype(np.float64) for f in found]
+    found = [f.astype(np.float64) for f in found]
+    found[moving[0]] *= size
+    return found
+
+
+def _power_of_two(array: np.ndarray) -> float:
+    """Return about the largest magnitude, as a power of two: to divide by it rounds nothing."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return float(2.0 ** np.floor(np.log2(largest))) if 0 < largest < np.inf else 1.0
 
 
 def _fit(

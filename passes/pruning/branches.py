@@ -67,12 +67,13 @@ def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int,
         data: Feeds.
 
     Returns:
-        By id of the Add; those without a known number of channels are left out.
+        By id of the Add; those without a known number of channels, or of values that are not
+        finite, are left out.
     """
     walk = Walk(model, data)
     found = {}
     for branch in branches:
-        axis = _channel_axis(branch.shortcut)
+        axis = channel_axis(branch.shortcut)
         if axis is None:
             continue
         walk.before(branch.add)
@@ -80,9 +81,10 @@ def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int,
         made = branch.add.output
         for seen in walk.peek([branch.shortcut, made]):
             x, y = (_rows(seen[v.name], axis) for v in (branch.shortcut, made))
-            terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).sum(axis=1)
-            sums = terms if sums is None else sums + terms
-        if sums is not None:
+            with np.errstate(all="ignore"):
+                terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).sum(axis=1)
+                sums = terms if sums is None else sums + terms
+        if sums is not None and np.isfinite(sums).all():
             found[id(branch.add)] = _affine(sums, axis, branch.shortcut.rank or 1)
     return found
 
@@ -156,7 +158,7 @@ def _behind(start: Value, end: Value) -> dict[int, Node] | None:
     return inside if reached else None
 
 
-def _channel_axis(value: Value) -> int | None:
+def channel_axis(value: Value) -> int | None:
     """Return the axis of channels: 1 of images, the last of sequences."""
     if value.shape is None or not 2 <= len(value.shape) <= _MOST_RANK:
         return None

@@ -14,7 +14,7 @@ from ocompress.ir import Facet, Model
 from ocompress.lossy import applying
 from ocompress.lossy.ablation import costs_alone
 from ocompress.lossy.applying import jobs_behind, twins_of
-from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal
+from ocompress.lossy.engine import Chosen, LossyPass, Plan, Proposal, Reason
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.refit import Built, refit
 from ocompress.pipeline import Context, Outcome, option
@@ -26,6 +26,7 @@ from passes.pruning.branches import (
     BranchAffine,
     affine_labels,
     branch_at,
+    channel_axis,
     find_branches,
     fit_affine,
     replace_branch,
@@ -81,6 +82,10 @@ class Branches(Proposal):
         return {m.part: m for m in self.moves[:count]}
 
 
+_UNKNOWN = Reason("unknown-channels", "how many channels its shortcut has is not known")
+_UNSEEN = Reason("unseen", "what it adds up is not finite")
+
+
 class PruneLayers(LossyPass):
     """Remove the least important residual branches.
 
@@ -94,7 +99,8 @@ class PruneLayers(LossyPass):
     time; else one. A model that does not measure faster is dropped.
 
     Leaves alone: branches that cost more than others (not-chosen), names that match `exclude`
-    (excluded), branches of unknown channels (unknown-channels), all if the model is not faster
+    (excluded), branches of unknown channels (unknown-channels) or whose values are not finite
+    (unseen), all if the model is not faster
     (not-faster) or no branch may go (too-lossy).
     Numerics: lossy.
     Reference: He et al., Deep Residual Learning, 2015; Chen and Zhao, Shallowing Deep Networks,
@@ -197,8 +203,8 @@ class PruneLayers(LossyPass):
         }
         for branch in branches:
             if id(branch.add) not in fits:
-                why = "how many channels its shortcut has is not known"
-                ctx.skip(branch.add, "unknown-channels", why)
+                reason = _UNSEEN if channel_axis(branch.shortcut) is not None else _UNKNOWN
+                ctx.skip(branch.add, reason.code, reason.why)
         missed = {label: move.affine.error for label, move in edits.items()}
         costs = costs_alone(model, edits, ctx, missed)
         work = work_of(model, one_sample(model, ctx.analyses.data))

@@ -81,7 +81,7 @@ def test_validate(here: Path, call: Call) -> None:
     assert "checker" in tree.all("table")[1].text
     assert call(*line.split(), "r.md").code == 0
     text = (here / "r.md").read_text()
-    assert text.startswith("# ocompress validate in.onnx\n\n**Passed**: passed: 8 checks\n")
+    assert text.startswith("# ocompress validate in.onnx\n\n**Passed**: passed: 9 checks\n")
     (here / "gate.toml").write_text("max_size_ratio = 0.5\n")
     assert call(*line.split(), "f.html", "--gate", "gate.toml").code == 1
     closing = page("f.html").of_class("closing")[0]
