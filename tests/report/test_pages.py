@@ -78,7 +78,9 @@ def test_layers_have_bars_and_what_was_left_alone_is_folded(pruned: Optimization
     assert "first-layer: it is a first layer and protect_ends is on" in row.text
     summaries = [s.text for s in section.all("summary")]
     assert "left alone, first-layer: 1; it is a first layer and protect_ends is on" in summaries
-    inside = next(d for d in section.all("details") if "left alone, first-layer" in d.children[0].text)
+    inside = next(
+        d for d in section.all("details") if "left alone, first-layer" in d.children[0].text
+    )
     assert inside.one("tbody").all("th")[0].text == EVIL
 
 
