@@ -227,9 +227,10 @@ def test_a_state_for_all_feeds_fixes_their_batch() -> None:
     assert all(feed["h"].shape == (2, 4, 4) for feed in data)
 
 
-def test_a_state_whose_samples_are_on_another_axis_is_cut_along_it() -> None:
+@pytest.mark.parametrize("extent", ["n", None, "state"])
+def test_a_state_whose_samples_are_on_another_axis_is_cut_along_it(extent: str | None) -> None:
     x, h = floats(40, 3), floats(2, 40, 4)
-    data = as_dataset({"x": x, "h": h}, recurrent([2, "n", 4]))
+    data = as_dataset({"x": x, "h": h}, recurrent([2, extent, 4]))
     assert sizes(data) == [32, 8]
     np.testing.assert_array_equal(np.concatenate([f["h"] for f in data], axis=1), h)
     out = hold_out(data).held_out
