@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ocompress import __version__
-from ocompress.cli import exits, signals
+from ocompress.cli import exits
 from ocompress.cli.distill import distill
 from ocompress.cli.examples import EXIT_CODES, epilog
 from ocompress.cli.info import info
@@ -158,12 +158,3 @@ def _print_any_text(stream: object) -> None:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 
-
-def main() -> None:
-    """Run the program as `ocompress`."""
-    signals.install()
-    try:
-        code = run(sys.argv[1:])
-    except KeyboardInterrupt as error:
-        code, _ = exits.describe(error)
-    sys.exit(code)

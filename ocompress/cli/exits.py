@@ -57,7 +57,7 @@ def describe(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an exception and the sentence that says what happened."""
     if isinstance(error, OcompressError):
         return error.exit_code, one_line(str(error))
-    signal = _signal(error)
+    signal = interrupt_in(error)
     if signal is not None:
         code = TERMINATED if isinstance(signal, Terminated) else INTERRUPTED
         return code, INTERRUPTION
@@ -76,7 +76,7 @@ def describe(error: BaseException) -> tuple[int, str]:
     )
 
 
-def _signal(error: BaseException | None) -> KeyboardInterrupt | None:
+def interrupt_in(error: BaseException | None) -> KeyboardInterrupt | None:
     """Return the interrupt that it all began with; extension modules wrap one while they load."""
     found = None
     while error is not None:

@@ -83,7 +83,7 @@ def in_python():
 
 def in_numpy():
     pathlib.Path("started").touch()
-    np.linalg.svd(np.random.default_rng(0).random((9000, 9000)))
+    np.linalg.svd(np.random.default_rng(0).random((4000, 4000)))
     yield feed()
 
 def in_the_runtime():
@@ -109,11 +109,7 @@ def test_signals_end_it_wherever_it_is(
         [*PROGRAM, *line], cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(here / "tmp")},
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (here / "started").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(kind)
-    _, err = process.communicate(timeout=20)
+    err = interrupted(process, kind, here / "started")
     assert process.returncode == code
     assert err.splitlines()[-1] == "error: interrupted; nothing was written"
     assert "Traceback" not in err
@@ -121,6 +117,69 @@ def test_signals_end_it_wherever_it_is(
     assert left == {"in.onnx", "out.onnx", "d.npz", "slow.py", "started", "tmp"}
     assert not list((here / "tmp").glob("ocompress*"))
     assert (here / "out.onnx").read_bytes() == b"what was there before"
+
+
+def interrupted(process: subprocess.Popen[str], kind: signal.Signals, mark: Path) -> str:
+    """Signal a program once it has made a file; return what it says on standard error."""
+    deadline = time.monotonic() + 60
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if mark.exists() and process.poll() is None:
+        process.send_signal(kind)
+    _, err = process.communicate(timeout=20)
+    assert mark.exists(), f"ended with {process.returncode} before: {err}"
+    return err
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_signals_end_it_while_it_is_loaded(kind: signal.Signals, code: int, here: Path) -> None:
+    (here / "typer.py").write_text(
+        "import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(600)\n"
+    )
+    process = subprocess.Popen([*PROGRAM, *LINE], cwd=here, stderr=subprocess.PIPE, text=True)
+    err = interrupted(process, kind, here / "started")
+    assert process.returncode == code
+    assert err == "error: interrupted; nothing was written\n"
+
+
+ENDING = """
+import atexit, ctypes, pathlib, time
+import numpy as np
+
+class Last:
+    def __del__(self, path=pathlib.Path, sleep=time.sleep):
+        path("ending").touch()
+        sleep(5)
+
+kept = Last()
+
+def in_python():
+    atexit.register(kept.__del__)
+    yield {"x": np.zeros((1, 16), np.float32)}
+
+def in_a_library():
+    atexit.register(lambda: (pathlib.Path("ending").touch(), ctypes.PyDLL(None).sleep(3)))
+    yield {"x": np.zeros((1, 16), np.float32)}
+
+def at_the_very_end():
+    yield {"x": np.zeros((1, 16), np.float32)}
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["in_python", "in_a_library", "at_the_very_end"])
+def test_signals_change_nothing_once_it_is_done(
+    where: str, kind: signal.Signals, here: Path
+) -> None:
+    (here / "ending.py").write_text(ENDING)
+    line = [w if w != "d.npz" else f"ending:{where}" for w in LINE]
+    process = subprocess.Popen([*PROGRAM, *line], cwd=here, stderr=subprocess.PIPE, text=True)
+    err = interrupted(process, kind, here / "ending")
+    assert process.returncode == 0, err
+    assert "interrupted" not in err
+    assert (here / "out.onnx").exists()
 
 
 def test_reader_that_stops_early_is_silent(here: Path) -> None:

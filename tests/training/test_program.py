@@ -115,7 +115,7 @@ def test_some_sixty_operators_are_known() -> None:
 def test_nothing_imports_pytorch_before_it_is_needed() -> None:
     code = (
         "import sys, ocompress, ocompress.training, passes.tuning.tune\n"
-        "from ocompress.cli.app import main\n"
+        "from ocompress.cli.app import run\n"
         "from ocompress.pipeline import all_passes\n"
         "all_passes()\n"
         "assert 'torch' not in sys.modules"
