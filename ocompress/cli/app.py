@@ -157,4 +157,3 @@ def _print_any_text(stream: object) -> None:
     """Escape what the terminal's encoding lacks, and names of files or models that are no text."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-
