@@ -74,6 +74,21 @@ def convolutions(layers: int) -> Model:
     return sketch.model(value, (8, 6, 6))
 
 
+def separables(layers: int) -> Model:
+    """Return blocks as `convolutions` does whose taps are nearly the same for all outputs.
+
+    So every layer has a separable form that loses little, and the pass has as much to do in each.
+    """
+    sketch, value = Sketch(), "x"
+    scale = sketch.constant(_small(1, 8 * 9 * 16 * 9 / 2))
+    for _ in range(layers // 2):
+        first = sketch.op("Conv", value, *_separable(sketch, 16, 8), pads=[1, 1, 1, 1])
+        made = sketch.op("Relu", first)
+        second = sketch.op("Conv", made, *_separable(sketch, 8, 16), pads=[1, 1, 1, 1])
+        value = sketch.op("Add", value, sketch.op("Mul", second, scale))
+    return sketch.model(value, (8, 6, 6))
+
+
 def attention(layers: int, width: int = 8, heads: int = 4) -> Model:
     """Return residual blocks of attention, of four products with weights each."""
     sketch, value = Sketch(), "x"
@@ -94,6 +109,14 @@ def attention(layers: int, width: int = 8, heads: int = 4) -> Model:
         )
         value = sketch.op("Add", value, sketch.op("Mul", made, scale))
     return sketch.model(value, (5, width))
+
+
+def _separable(sketch: Sketch, outputs: int, inputs: int) -> tuple[str, str]:
+    """Add a kernel whose taps are nearly the same for all outputs, and a bias."""
+    taps = sketch.rng.standard_normal((1, inputs, 3, 3))
+    mixed = taps * sketch.rng.standard_normal((outputs, inputs, 1, 1))
+    weight = mixed + 0.1 * sketch.rng.standard_normal(mixed.shape)
+    return sketch.constant(weight.astype(np.float32)), sketch.weight(outputs)
 
 
 def _small(width: int, power: float) -> np.ndarray:

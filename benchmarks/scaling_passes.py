@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from scaling import TARGET
-from scaling_nets import attention, convolutions, dense, ended, signs
+from scaling_nets import attention, convolutions, dense, ended, separables, signs
 
 from ocompress import runtime
 from ocompress.analysis import AnalysisManager
@@ -46,7 +46,8 @@ GOALS: dict[str, dict[str, Any]] = {
 }
 """Options that make a pass do its work on layers as small as these."""
 NETS: dict[str, Callable[[int], Model]] = {
-    **dict.fromkeys(("separable", "group", "squeeze"), convolutions),
+    **dict.fromkeys(("group", "squeeze"), convolutions),
+    "separable": separables,
     "prune-heads": attention,
     "pack-weights": signs,
     "split": ended,

@@ -45,7 +45,7 @@ ALLOWED["cli"] = ALLOWED["front"] | {"front"}
 PUBLIC = {
     "analysis": "boundary_layers calibrators channels linear_layer linear_rows observe one_layer "
     "padding quantized ranges regression running scales second_moments segment_runner sensitivity "
-    "shapes spill_store statistics weight_form windows work",
+    "shapes spill_store staged statistics weight_form windows work",
     "archive": "cosines fastfood fastfood_rounding grids tied_places",
     "coding": "",
     "diagnostics": "",

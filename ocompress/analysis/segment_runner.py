@@ -14,7 +14,7 @@ import numpy as np
 from ocompress.analysis.spill_store import SpillStore
 from ocompress.analysis.staged import Segment
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.ir import Model, Node, Value, reads
+from ocompress.ir import Model, Node, Value, in_order, reads
 from ocompress.ir.extract import extract
 
 MOST_HELD = 384 << 20
@@ -24,7 +24,8 @@ MOST_HELD = 384 << 20
 class Walk:
     """A model on its way through some data.
 
-    Nodes that have been run may be changed no more, those to come may.
+    Nodes that have been run may be changed no more, those to come may. Nodes that are put in run
+    right before the first that needs them, so nobody has to sort the graph for them.
 
     Attributes:
         model: What is walked through; nodes are in topological order.
@@ -44,7 +45,7 @@ class Walk:
         self._shelf = SpillStore(most_bytes)
         self._done: set[int] = set()  # ids of nodes, those of bodies included
         self._passed: list[Node] = []  # keeps them, and so their ids, from being used again
-        self._version = -1
+        self._sorts = -1
         self._ahead: list[Node] = []
         self._place: dict[int, int] = {}
         self._next = 0
@@ -87,11 +88,13 @@ class Walk:
             DataError: If the feeds do not fit the model's inputs.
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
         """
-        self._advance(self._todo(stop))
+        place = self._place_of(stop)
+        self._go([*self._ahead[self._next : place], *self._makers(stop)], place)
 
     def past(self, stop: Node) -> None:
         """Run all nodes up to and including one of the main graph; raises what `before` does."""
-        self._advance([*self._todo(stop), stop])
+        end = self._place_of(stop) + 1
+        self._go(self._ahead[self._next : end], end)
 
     def peek(self, values: Sequence[Value]) -> Iterator[dict[str, np.ndarray]]:
         """Run ahead as far as some values need, without moving; yields them feed by feed.
@@ -106,35 +109,52 @@ class Walk:
             yield {v.name: made[v.name] if v.name in made else self.held(v, at) for v in values}
 
     def _look_ahead(self) -> None:
-        """Learn the order of the nodes to come anew if nodes came, went or changed places."""
+        """Learn the order of the nodes to come anew if somebody has put them in order."""
         graph = self.model.graph
-        if graph.version != self._version:
-            self._version = graph.version
+        if graph.sorts != self._sorts:
+            self._sorts = graph.sorts
             self._ahead = [n for n in graph.nodes if id(n) not in self._done]
             self._place = {id(n): at for at, n in enumerate(self._ahead)}
             self._next = 0
 
-    def _todo(self, stop: Node) -> list[Node]:
+    def _place_of(self, stop: Node) -> int:
         self._look_ahead()
         place = self._place.get(id(stop))
         if place is None or id(stop) in self._done:
             msg = f"node {stop.label!r} does not lie ahead"
             raise ValueError(msg)
-        return self._ahead[self._next : place]
+        return place
+
+    def _go(self, nodes: Sequence[Node], place: int) -> None:
+        """Run nodes as far as they are still to come, and what they need; wait at a place then."""
+        still = (n for n in nodes if n.graph is self.model.graph and id(n) not in self._done)
+        self._advance(in_order(still, self._makers))
+        self._next = place
+
+    def _makers(self, node: Node) -> list[Node]:
+        """Return the nodes to come that make what a node reads."""
+        makers = (v.producer for v in reads(node))
+        return [
+            m
+            for m in makers
+            if m is not None and m.graph is self.model.graph and id(m) not in self._done
+        ]
 
     def _needed(self, values: Iterable[Value]) -> list[Node]:
         """Return the nodes to come that values depend on, in order."""
         self._look_ahead()
         needed: dict[int, Node] = {}
-        open_ = list(values)
+        producers = (v.producer for v in values)
+        graph = self.model.graph
+        open_ = [m for m in producers if m and m.graph is graph and id(m) not in self._done]
         while open_:
-            maker = open_.pop().producer
-            if maker is None or id(maker) in self._done or id(maker) in needed:
-                continue
-            if maker.graph is self.model.graph:
+            maker = open_.pop()
+            if id(maker) not in needed:
                 needed[id(maker)] = maker
-                open_.extend(reads(maker))
-        return sorted(needed.values(), key=lambda n: self._place[id(n)])
+                open_.extend(self._makers(maker))
+        last = len(self._ahead)
+        known = sorted(needed.values(), key=lambda n: self._place.get(id(n), last))
+        return in_order(known, self._makers)
 
     def _advance(self, nodes: Sequence[Node]) -> None:
         if not nodes:
@@ -155,7 +175,6 @@ class Walk:
         self._frontier.update({v.name: v for v in made})
         self._done |= behind
         self._passed.extend(nodes)
-        self._next += len(nodes)
 
     def _lives(self, value: Value, behind: set[int]) -> bool:
         """Whether something reads a value that neither was run nor is about to be."""

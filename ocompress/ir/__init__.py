@@ -7,7 +7,7 @@ from ocompress.ir import edit, inference, onnx_api, packed, query, schemas
 from ocompress.ir.dtypes import DType
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.facets import Facet
-from ocompress.ir.graph import Graph, reads
+from ocompress.ir.graph import Graph, in_order, reads
 from ocompress.ir.importer import from_proto
 from ocompress.ir.model import Model
 from ocompress.ir.node import Node
@@ -28,6 +28,7 @@ __all__ = [
     "edit",
     "fingerprint",
     "from_proto",
+    "in_order",
     "inference",
     "onnx_api",
     "packed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -136,25 +136,36 @@ def remove_dead(graph: Graph) -> int:
     for node in graph.nodes:
         for body in node.subgraphs():
             removed += remove_dead(body)
-    pending = [n for n in graph.nodes if _is_dead(n)]
+    return (
+        removed + remove_unread(*graph.nodes) + _remove_unused(graph.initializers.values(), graph)
+    )
+
+
+def remove_unread(*nodes: Node) -> int:
+    """Remove nodes of a graph that nobody reads, and what only they read; return the count."""
+    removed = 0
+    pending = list(nodes)
     while pending:
         node = pending.pop()
-        if node.graph is None:
+        graph = node.graph
+        if graph is None or not _is_dead(node):
             continue
-        sources = [v.producer for v in reads(node) if v.producer is not None]
+        sources = list(reads(node))
         graph.remove(node)
-        removed += 1
-        pending.extend(p for p in sources if p.graph is graph and _is_dead(p))
-    return removed + _remove_unused_constants(graph)
+        makers = (v.producer for v in sources)
+        pending.extend(m for m in makers if m is not None and m.graph is graph)
+        constants = (v for v in sources if graph.initializers.get(v.name) is v)
+        removed += 1 + _remove_unused(constants, graph)
+    return removed
 
 
 def _is_dead(node: Node) -> bool:
     return all(v is None or v.use_count == 0 for v in node.outputs)
 
 
-def _remove_unused_constants(graph: Graph) -> int:
-    unused = [v for v in graph.initializers.values() if v.use_count == 0 and not v.is_input]
-    for value in unused:
+def _remove_unused(constants: Iterable[Value], graph: Graph) -> int:
+    unused = {v.name: v for v in constants if v.use_count == 0 and not v.is_input}
+    for value in unused.values():
         del graph.initializers[value.name]
         graph.names.release(value.name)
     return len(unused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Graph:
         initializers: Constants by name, in the order of the file.
         annotations: Quantization annotations of the file.
         names: The model's register of names of values and nodes.
-        version: Counts changes of the list of nodes, for what is derived from it.
+        sorts: Counts how often nodes were put in order, for what follows that order.
     """
 
     def __init__(self, name: str, names: Names | None = None) -> None:
@@ -39,7 +39,7 @@ class Graph:
         self.names = names or Names()
         self._nodes: dict[int, Node] = {}
         self._outputs: list[Value] = []
-        self.version = 0
+        self.sorts = 0
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -103,7 +103,6 @@ class Graph:
             claim: Whether to take its name in the register (not for a copied register).
         """
         self._nodes[id(node)] = node
-        self.version += 1
         node.graph = self
         if claim and node.name:
             self.names.claim(node.name)
@@ -141,7 +140,6 @@ class Graph:
             for name in (node.name, *(v.name for v in node.outputs if v is not None)):
                 self.names.release(name)
             del self._nodes[id(node)]
-            self.version += 1
             node.graph = None
 
     def set_outputs(self, values: Iterable[Value]) -> None:
@@ -171,34 +169,47 @@ class Graph:
         for node in self.nodes:
             for body in node.subgraphs():
                 body.sort()
-        order: dict[int, Node] = {}
-        open_: set[int] = set()
-        for root in self.nodes:
-            stack = [root]
-            while stack:
-                node = stack[-1]
-                if id(node) in order:
-                    stack.pop()
-                    continue
-                missing = [p for p in self._producers(node) if id(p) not in order]
-                if not missing:
-                    order[id(node)] = node
-                    open_.discard(id(node))
-                    stack.pop()
-                elif id(node) in open_:
-                    msg = f"the graph has a cycle through node {node.label!r}"
-                    raise InvalidModelError(msg)
-                else:
-                    open_.add(id(node))
-                    stack.extend(reversed(missing))
-        self._nodes = order
-        self.version += 1
+        self._nodes = {id(node): node for node in in_order(self.nodes, self._producers)}
+        self.sorts += 1
 
     def _producers(self, node: Node) -> Iterator[Node]:
         for value in reads(node):
             producer = value.producer
             if producer is not None and producer.graph is self:
                 yield producer
+
+
+def in_order(nodes: Iterable[Node], makers: Callable[[Node], Iterable[Node]]) -> list[Node]:
+    """Return nodes and what they need, each behind what it needs, else as they come.
+
+    Args:
+        nodes: Some nodes of a graph.
+        makers: Returns the nodes that have to stand before a node.
+
+    Raises:
+        InvalidModelError: If there is a cycle.
+    """
+    order: dict[int, Node] = {}
+    open_: set[int] = set()
+    for root in nodes:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if id(node) in order:
+                stack.pop()
+                continue
+            missing = [p for p in makers(node) if id(p) not in order]
+            if not missing:
+                order[id(node)] = node
+                open_.discard(id(node))
+                stack.pop()
+            elif id(node) in open_:
+                msg = f"the graph has a cycle through node {node.label!r}"
+                raise InvalidModelError(msg)
+            else:
+                open_.add(id(node))
+                stack.extend(reversed(missing))
+    return list(order.values())
 
 
 def reads(node: Node) -> Iterator[Value]:

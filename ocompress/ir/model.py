@@ -32,6 +32,7 @@ class Model:
         self.opsets = opsets
         self.functions: list[FunctionProto] = []
         self.shell = ModelProto()
+        self._labels: dict[str, Node] = {}
 
     @property
     def opset(self) -> int:
@@ -46,6 +47,20 @@ class Model:
     def nodes(self) -> Iterator[tuple[Graph, Node]]:
         """Iterate over every node of the main graph and of all bodies, with its graph."""
         return self.graph.walk()
+
+    def labelled(self, label: str) -> Node | None:
+        """Return the first node that messages call so, of the main graph or a body; None if none.
+
+        Many may be looked up while the graph is edited: nodes are gone through again only for a
+        label that is not known.
+        """
+        known = self._labels.get(label)
+        if known is None or known.graph is None or known.label != label:
+            self._labels = {}
+            for _, node in self.nodes():
+                self._labels.setdefault(node.label, node)
+            known = self._labels.get(label)
+        return known
 
     def weights(self) -> Iterator[np.ndarray]:
         """Iterate over the distinct arrays of all constants, as a file holds them."""
@@ -101,6 +116,7 @@ class Model:
         """Take over the content of `other`, which must not be used afterwards."""
         self.graph, self.opsets = other.graph, other.opsets
         self.functions, self.shell = other.functions, other.shell
+        self._labels = {}
 
     def sort(self) -> None:
         """Sort every graph topologically."""

@@ -21,6 +21,7 @@ from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import problems_of
 from passes.factorization.rewriting import factored, holds, put
 from passes.factorization.steps import Step
+from passes.factorization.writing import layer_of
 
 _FLOPS = 6e11
 """Operations spent on fitting the factors of a layer, about."""
@@ -66,8 +67,8 @@ class ChainEdit:
 
     def nodes(self, model: Model) -> list[Node]:
         """Return the layer's nodes in a model."""
-        by_label = {n.label: n for n in model.graph.nodes}
-        return [by_label[label] for label in self.labels if label in by_label]
+        found = (model.labelled(label) for label in self.labels)
+        return [n for n in found if n is not None and n.graph is model.graph]
 
     def store(self, sites: Sequence[Site], made: Fit, sums: RegressionSums | None) -> Fit | None:
         """Put the chain of a fitted weight in place of layers, see `refit.Job`."""
@@ -109,8 +110,8 @@ def build(
 
 def _finish(model: Model, chains: Iterable[ChainEdit]) -> None:
     """Let weights take in the orders of channels that chains brought along."""
-    starts = tuple(f"{label}_factor" for chain in chains for label in chain.labels)
-    absorb([n for n in model.graph.nodes if n.is_op("Gather") and n.label.startswith(starts)])
+    labels = {label for chain in chains for label in chain.labels}
+    absorb([n for n in model.graph.nodes if n.is_op("Gather") and layer_of(n.label, labels)])
     model.sort()
 
 
@@ -151,11 +152,7 @@ def _put(sites: Sequence[Site], steps: Sequence[Step], biases: Sequence[np.ndarr
         return False
     for site, bias in zip(sites, biases or (), strict=biases is not None):
         set_bias(site, bias)  # before the chain puts it where it belongs
-    put(sites, steps)
-    graph = sites[0].node.graph
-    assert graph is not None
-    graph.sort()
-    return True
+    return put(sites, steps)
 
 
 def _judged(sums: RegressionSums, matrix: np.ndarray, bias: np.ndarray, *, biased: bool) -> float:

@@ -9,6 +9,7 @@ from ocompress.lossy.engine import Plan, Reason
 from ocompress.lossy.layer_times import Times
 from ocompress.lossy.table_proposal import TableProposal
 from ocompress.planning import MoveTable, Resource
+from passes.factorization.writing import layer_of
 
 _RUINOUS = "alone it costs more than a model can afford"
 _RUIN = 1.0
@@ -45,10 +46,13 @@ class Chains(TableProposal):
         """
         super().__init__(layers, table, by, {"macs": rest})
         self.power = power
+        self._links: tuple[Times | None, Mapping[str, Sequence[str]]] = (None, {})
 
     def times_of(self, part: str, times: Times) -> dict[str, float]:
         """Return how long a layer takes, and the chain in its place."""
-        return times.of(self.layers[part], links_of(self.layers[part], times.after))
+        if self._links[0] is not times:
+            self._links = times, self._links_in(times.after)
+        return times.of(self.layers[part], self._links[1][part])
 
     def drop_ruinous(self) -> None:
         """Take forms out of the running that cost more by themselves than a model can lose."""
@@ -63,7 +67,8 @@ class Chains(TableProposal):
             return self.reasons[part]
         if len(self.table.open(part)) > 1:
             return _NOT_CHOSEN
-        lost = [why for (name, _), why in self.table.lost.items() if name == part]
+        places = range(len(self.table.rows[part]))
+        lost = [self.table.lost.get((part, at)) for at in places]
         return _TOO_LOSSY if _RUINOUS in lost else _NOT_FASTER
 
     def best(self, part: str, *, left: float, energy: float, fastest: bool) -> int:
@@ -97,11 +102,12 @@ class Chains(TableProposal):
                 line |= {k: spent[k] for k in ("ms_before", "ms_after") if k in spent}
         return found
 
-
-def links_of(layers: Sequence[str], labels: Iterable[str]) -> list[str]:
-    """Return which labels are those of layers or of links that stand before them."""
-    return [
-        label
-        for label in labels
-        if any(label == x or label.startswith((f"{x}_factor", f"{x}_flat")) for x in layers)
-    ]
+    def _links_in(self, labels: Iterable[str]) -> dict[str, list[str]]:
+        """Return which labels are those of a part's layers or of links before them, by part."""
+        part_of = {layer: part for part, layers in self.layers.items() for layer in layers}
+        found: dict[str, list[str]] = {part: [] for part in self.layers}
+        for label in labels:
+            layer = label if label in part_of else layer_of(label, part_of)
+            if layer is not None:
+                found[part_of[layer]].append(label)
+        return found

@@ -10,6 +10,7 @@ from ocompress.analysis.observe import observe
 from ocompress.analysis.ranges import ChannelRanges
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node
+from passes.factorization.writing import layer_of
 
 _KEPT = 1.0
 """Where a channel is cut off, in proportion to the lowest it was seen to be. ResNet at half of its
@@ -28,8 +29,8 @@ def rectify(model: Model, labels: Collection[str], data: Dataset | None) -> None
         labels: The layers, whose nodes are the last of their chains.
         data: Says how low values go; None to cut them off at zero.
     """
-    starts = tuple(f"{label}_factor" for label in labels)
-    squeezes = [n for n in model.graph.nodes if n.label.startswith(starts) and _is_squeeze(n)]
+    layers = set(labels)
+    squeezes = [n for n in model.graph.nodes if layer_of(n.label, layers) and _is_squeeze(n)]
     names = {node.output.name for node in squeezes}
     seen = {}
     if data is not None:

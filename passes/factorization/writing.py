@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,25 @@ from passes.factorization.steps import (
     links_of,
     tails,
 )
+
+FACTOR, FLAT = "_factor", "_flat"
+"""What names of nodes of a chain have behind the label of the layer, and a number perhaps."""
+
+
+def layer_of(label: str, layers: Container[str]) -> str | None:
+    """Return the layer whose chain a node belongs to that stands before the layer's own node.
+
+    Args:
+        label: Label of the node.
+        layers: Labels of layers; None is returned for nodes of no chain of theirs.
+    """
+    for mark in (FACTOR, FLAT):
+        at = label.rfind(mark)
+        while at >= 0 and label[:at] not in layers:
+            at = label.rfind(mark, 0, at)
+        if at >= 0:
+            return label[:at]
+    return None
 
 
 def write(site: Site, steps: Sequence[Step], constants: Mapping[int, Value]) -> None:
@@ -37,7 +56,7 @@ def write(site: Site, steps: Sequence[Step], constants: Mapping[int, Value]) -> 
     writer = _Writer(site, graph, links[-1], constants, _biases(site, graph, steps))
     made = node.output
     if not isinstance(steps[-1], ChainLink):
-        inner = Value(graph.names.fresh(f"{node.label}_factor"))
+        inner = Value(graph.names.fresh(f"{node.label}{FACTOR}"))
         node.outputs[0], inner.producer = inner, node
     seen = site.layer.data
     if modes:
@@ -102,7 +121,7 @@ class _Writer:
         for link in links:
             constant = self.constants[id(link)]
             seen = self._op("MatMul", [constant, seen] if link.mode else [seen, constant])
-        name = self.graph.names.fresh(f"{self.site.node.label}_flat")
+        name = self.graph.names.fresh(f"{self.site.node.label}{FLAT}")
         return self.graph.add_op("Flatten", [seen], name=name, attrs={"axis": 1}).output
 
     def _link(self, link: ChainLink, seen: Value) -> Value:
@@ -182,7 +201,7 @@ class _Writer:
         inputs: Sequence[Value | None],
         attrs: Mapping[str, object] | None = None,
     ) -> Value:
-        name = self.graph.names.fresh(f"{self.site.node.label}_factor")
+        name = self.graph.names.fresh(f"{self.site.node.label}{FACTOR}")
         return self.graph.add_op(op_type, inputs, name=name, attrs=dict(attrs or {})).output
 
 

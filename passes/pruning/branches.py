@@ -103,7 +103,7 @@ def replace_branch(branch: Branch, affine: BranchAffine, like: np.dtype[np.gener
     scaled.set_type(old.dtype, old.shape)
     if not edit.replace(old, moved):
         return False
-    edit.remove_dead(graph)
+    edit.remove_unread(branch.add)
     return True
 
 

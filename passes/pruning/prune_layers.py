@@ -47,7 +47,7 @@ class ToAffine:
 
     def apply(self, model: Model) -> bool:
         """Replace the branch; one that went with a branch around it is gone already."""
-        add = next((n for n in model.graph.nodes if n.label == self.label), None)
+        add = model.labelled(self.label)
         branch = None if add is None else branch_at(add)
         if branch is None:
             return False

@@ -48,7 +48,7 @@ class Zero:
 
     def apply(self, model: Model) -> bool:
         """Set the elements."""
-        node = next((n for _, n in model.nodes() if n.label == self.readers[0]), None)
+        node = model.labelled(self.readers[0])
         value = node.input(self.index) if node is not None else None
         if value is None or value.data is None or value.data.shape != self.shape:
             return False

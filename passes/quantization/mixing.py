@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ocompress.analysis.scales import GAP, scales_of, within_unit
+from ocompress.analysis.staged import Staged
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, Node, Value
-from ocompress.runtime import Session
 from passes.quantization.matching import Skip
 from passes.quantization.units import Unit
 
@@ -54,7 +54,7 @@ def _mixed(model: Model, data: Dataset) -> set[int]:
         return set()
     watched = [v for v in near.values() if v.producer is not None]
     try:
-        session = Session(model, threads=0, extra_outputs=[v for v in watched if not v.is_output])
+        session = Staged(model, extra_outputs=[v for v in watched if not v.is_output])
         names = [v.name for v in watched]
         runs = [session.run(feeds, names) for feeds in data.take(_SAMPLES)]
     except RuntimeFailureError:

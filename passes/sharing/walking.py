@@ -96,7 +96,7 @@ def walk(
 
 def read_by(model: Model, edit: Rewrite) -> LayerWeight | None:
     """Return the weight that an edit rewrites; None if the model has none there."""
-    node = next((n for _, n in model.nodes() if n.label == edit.readers[0]), None)
+    node = model.labelled(edit.readers[0])
     found = weight_of(node) if node is not None else None
     return None if node is None or found is None else LayerWeight(*found, [node])
 

@@ -145,7 +145,8 @@ def test_what_only_a_body_that_was_run_read_is_let_go() -> None:
     assert not walk.has(node(model, "g0").output)
 
 
-def test_nodes_that_are_put_in_ahead_are_run() -> None:
+@pytest.mark.parametrize("sorts", [False, True])
+def test_nodes_that_are_put_in_ahead_are_run(sorts: bool) -> None:
     model = residual()
     data = data_for(model)
     walk = Walk(model, data)
@@ -153,7 +154,36 @@ def test_nodes_that_are_put_in_ahead_are_run() -> None:
     reader = node(model, "c2")
     extra = model.graph.add_op("Neg", [reader.inputs[0]], name="negated")
     reader.set_input(0, extra.output)
-    model.sort()
+    if sorts:
+        model.sort()
+    (ahead,) = list(walk.peek([extra.output]))[:1]
     walk.before(reader)
     (before,) = everything(residual(), InMemory(data.batches[:1]), "sum")
     np.testing.assert_allclose(walk.held(extra.output, 0), -before, atol=1e-6)
+    np.testing.assert_allclose(ahead[extra.output.name], -before, atol=1e-6)
+
+
+def test_nodes_that_were_taken_out_ahead_are_not_run() -> None:
+    model = residual()
+    data = data_for(model)
+    walk = Walk(model, data)
+    walk.before(node(model, "c1"))
+    gone, wanted = node(model, "c1"), node(model, "r0").output
+    edit.replace(gone.output, wanted)
+    model.graph.remove(gone)
+    walk.before(node(model, "c2"))
+    (before,) = everything(residual(), InMemory(data.batches[:1]), "r0")
+    np.testing.assert_allclose(walk.held(node(model, "sum").output, 0), 2 * before, atol=1e-6)
+
+
+def test_a_node_in_place_of_another_is_no_reason_to_run_what_comes_later() -> None:
+    model = residual()
+    walk = Walk(model, data_for(model))
+    walk.before(node(model, "c1"))
+    first = node(model, "c1")
+    behind = model.graph.add_op("Neg", [first.output], name="behind")
+    node(model, "sum").set_input(0, behind.output)
+    walk.past(first)
+    assert walk.ahead(behind)
+    walk.before(node(model, "c2"))
+    assert not walk.ahead(behind)

@@ -57,3 +57,19 @@ def test_outer_value_returned_by_a_body_is_not_replaced() -> None:
     assert not edit.can_replace(copy, model.graph.nodes[0].output)
     body.set_outputs([])
     assert edit.can_replace(copy, model.graph.nodes[0].output)
+
+
+def test_what_is_unread_goes_with_what_only_it_read() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4])
+    kept = b.op("Mul", x, b.const(np.float32(2), "shared"), to="kept")
+    made = b.op("Add", b.op("Mul", kept, "shared", to="scaled"), b.weight(4), to="made")
+    b.op("Neg", x, to="elsewhere")
+    b.output(b.op("Relu", kept, to="y"), ["n", 4])
+    model = b.model()
+    found = {n.label: n for n in model.graph.nodes}
+    assert edit.remove_unread(found["kept"]) == 0  # it is read
+    assert edit.remove_unread(found[made]) == 3  # two nodes and a constant
+    assert [n.label for n in model.graph.nodes] == ["kept", "elsewhere", "y"]
+    assert list(model.graph.initializers) == ["shared"]
+    assert edit.remove_dead(model.graph) == 1

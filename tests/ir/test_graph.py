@@ -176,3 +176,27 @@ def test_a_model_can_be_sent_to_another_process_and_edited_there() -> None:
         other.verify()
         assert text(other) != text(model)
     model.verify()
+
+
+def test_nodes_are_found_by_their_labels_while_the_graph_is_edited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ZOO["if_bodies"]()
+    graph = model.graph
+    inner = next(graph.nodes[0].subgraphs()).nodes[0]
+    assert model.labelled(inner.label) is inner
+    extra = graph.add_op("Neg", [graph.inputs[0]], name="extra")
+    assert model.labelled(extra.label) is extra
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "nodes", None)  # nodes are not gone through for what is known
+        assert model.labelled(inner.label) is inner
+    old, extra.name = extra.label, "another"
+    assert model.labelled(old) is None
+    assert model.labelled("another") is extra
+    graph.remove(extra)
+    assert model.labelled("another") is None
+    other = model.clone()
+    model.become(other)
+    found = model.labelled(inner.label)
+    assert found is not inner
+    assert found is next(model.graph.nodes[0].subgraphs()).nodes[0]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ocompress.ir import Model, onnx_api
 from ocompress.pipeline import Context, Outcome, Verdict
 from passes.pruning.branches import find_branches
 from passes.pruning.prune_layers import PruneLayers
 from tests.build import Builder
-from tests.passes.pruning.on_data import Fake, Stopwatch, error, run
+from tests.counting import counting, grows
+from tests.passes.pruning.on_data import Fake, Stopwatch, context, error, run
 
 
 def net(scales: tuple[float, ...] = (1.0, 0.02, 0.5)) -> Model:
@@ -106,3 +109,20 @@ def test_a_model_that_is_no_faster_is_given_up_and_rows_say_so() -> None:
     assert ctx.diagnostics.declined()["not-faster"] == 1
     codes = [r["code"] for r in outcome.details["branches"]]
     assert sorted(codes) == ["not-chosen", "not-chosen", "not-faster"]
+
+
+def test_what_removing_branches_takes_grows_with_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counted(branches: int) -> Counter[str]:
+        model = net((0.1,) * branches)
+        onnx_api.infer_types(model)
+        ctx = context(model)
+        item = PruneLayers(count=branches)
+        plan = item.asked(item.propose(model, ctx))
+        with counting(monkeypatch) as counts:
+            item.build(model, plan, ctx, fit=True)
+        assert len(plan) == branches
+        return counts
+
+    grows(counted(6), counted(12), 2)
