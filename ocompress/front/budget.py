@@ -63,7 +63,8 @@ class Budget:
         for name in ("max_latency_ratio", "max_size_ratio", "max_latency_ms", "max_bytes"):
             limit = getattr(self, name)
             if limit is not None and not 0 < limit < np.inf:
-                msg = f"{name.replace('_', ' ')} {limit} must be above 0"
+                like = {"ratio": "0.5", "ms": "5", "bytes": "2e6"}[name.rsplit("_", 1)[-1]]
+                msg = f"{name.replace('_', ' ')} {limit} must be above 0, such as {like}"
                 raise OptionError(msg)
         if not is_own(self.metric):
             wanted_by(self.metric)

@@ -207,7 +207,7 @@ def profile(
         msg = "a batch and shapes are mutually exclusive; a shape includes the batch"
         raise OptionError(msg)
     if not 0 < kinds.number("seconds", seconds) < math.inf:
-        msg = f"seconds {seconds} must be above 0"
+        msg = f"seconds {seconds} must be above 0; give some such as 1 or 0.5"
         raise OptionError(msg)
     this, path = as_model(model)
     other, other_path = as_model(against) if against is not None else (None, None)

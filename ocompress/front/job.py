@@ -28,8 +28,9 @@ from ocompress.front.records import as_recorded
 from ocompress.front.remembered import proposals
 from ocompress.front.request import Request
 from ocompress.front.shorter import Contest, without_idle
+from ocompress.front.sizing import bytes_of, warnings
 from ocompress.io import check_output, load_model, model_files, stage_model
-from ocompress.ir import Model, to_proto
+from ocompress.ir import Model
 from ocompress.pipeline import (
     Allowance,
     Guard,
@@ -65,7 +66,8 @@ def run(
         files = files_read(request, model, output)
         original, path = as_model(model)
         lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
-        bench = Bench(request, original, path, instruments, lossy=lossy)
+        hooks = (*instruments, *warnings(request, original, path, instruments))
+        bench = Bench(request, original, path, hooks, lossy=lossy)
         return attempt(bench, request, output, files)
 
 
@@ -102,7 +104,7 @@ def attempt(
         last: Whether a result that breaks its budget is written nevertheless, as the request says.
         spare: Passes that are left out where they change nothing, as nobody asked for them.
     """
-    request = replace(request, original_bytes=_original_bytes(bench))
+    request = replace(request, original_bytes=bytes_of(bench.original, bench.path))
     job = _Job(bench, request)
     result = job.run_passes()
     if spare:
@@ -154,12 +156,6 @@ class _Judged:
     profile: ProfileResult | None
     cost: tuple[Cost, Cost]
     bytes: tuple[int, int]
-
-
-def _original_bytes(bench: Bench) -> int:
-    if bench.path is not None:
-        return file_bytes(bench.path)
-    return bench.original.weight_bytes if bench.large else to_proto(bench.original).ByteSize()
 
 
 class _Job:
@@ -236,7 +232,7 @@ class _Job:
             raise PassError(msg)
         self.broken.extend(c.message for c in found.related if not c.passed)
         self._own_remarks.extend(found.remarks)
-        sizes = (_original_bytes(self.bench), file_bytes(staged))
+        sizes = (bytes_of(self.original, self.bench.path), file_bytes(staged))
         self.broken.extend(too_large(self.request.budget, sizes))
         let_go(written)
         # of the file, packed weights would count as the parts they are made of

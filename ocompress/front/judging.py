@@ -16,7 +16,8 @@ from ocompress.pipeline import PipelineResult, Status
 from ocompress.pipeline.goals import CODE as GOAL_MISSED
 from ocompress.profiling import NOISE, ProfileResult, exceeds
 from ocompress.report.figures import byte_text
-from ocompress.validation import Measure, ValidationResult
+from ocompress.validation import Measure, OutputComparison, ValidationResult
+from ocompress.wording import counted
 
 _FAR_OFF_DB = 10.0
 """SQNR of an output below which a result that no limit guards is remarked on, decibels."""
@@ -81,11 +82,17 @@ def far_off(budget: Budget, found: ValidationResult, counted: str) -> list[str]:
     if counted:
         remedy = f"the default limit counts {counted}; --metric error limits the numbers themselves"
     return [
-        f"output {output.name!r} DIVERGED from the original's ({output.sqnr_db:.1f} dB SQNR); "
-        f"{remedy}"
+        f"output {output.name!r} {_how_far(output)}; {remedy}"
         for output in found.levels[0].outputs
         if output.sqnr_db < _FAR_OFF_DB
     ]
+
+
+def _how_far(output: OutputComparison) -> str:
+    if output.shape_changes:
+        where = counted(output.shape_changes, "feed")
+        return f"has another shape than the original's in {where}, so rows are no pairs there"
+    return f"DIVERGED from the original's ({output.sqnr_db:.1f} dB SQNR)"
 
 
 def kept_open(result: Model) -> list[str]:

@@ -49,7 +49,7 @@ def read_drop(given: float | str, *, own: bool = False) -> float:
         raise OptionError(msg)
     share = number / 100 if percent else number
     if share < 0:
-        msg = f"max drop {text} must not be negative"
+        msg = f"max drop {text} must not be negative; write 0.01 or 1% for one point"
         raise OptionError(msg)
     if share > 1 and not own:
         meant = "" if percent else f"; for {text} points write {share / 100:g} or {text}%"
@@ -107,7 +107,7 @@ def duration(given: float | str) -> float:
         msg = f"time {given!r} is no time; write seconds or a unit, such as 90s or 15m"
         raise OptionError(msg)
     if not 0 < number < math.inf:
-        msg = f"time {given} must be above 0"
+        msg = f"time {given} must be above 0; write one such as 90s or 15m"
         raise OptionError(msg)
     return number * _SECONDS[unit]
 
@@ -137,7 +137,7 @@ def _limit(
         )
         raise OptionError(msg)
     if not 0 < number < math.inf:
-        msg = f"{name} {given} must be above 0"
+        msg = f"{name} {given} must be above 0; write one such as {example}"
         raise OptionError(msg)
     if not unit and number >= _LARGEST_BARE:
         plain = f"{number:g}"

@@ -50,7 +50,7 @@ class Planning:
             OptionError: If one makes no sense.
         """
         if not 0 < self.seconds < float("inf"):
-            msg = f"time {self.seconds:g} s must be above 0"
+            msg = f"time {self.seconds:g} s must be above 0; give one such as 90 or 600"
             raise OptionError(msg)
         chosen_families(self.goal, self.families)
         check_workers(self.workers, self.scheduler)

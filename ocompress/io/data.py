@@ -61,7 +61,10 @@ def load_data(
         return batched(feeds.from_function(spec, specs, given, samples), model)
     path = Path(spec)
     if not path.exists():
-        msg = f"data {str(spec)!r} do not exist"
+        msg = (
+            f"data {str(spec)!r} do not exist; name a .npz or .npy file, a folder, or "
+            "module:function"
+        )
         raise DataError(msg)
     if path.is_dir():
         return _folder(path, model, given, samples, preprocess)

@@ -106,7 +106,7 @@ def check_file(path: Path) -> None:
         msg = f"model {str(path)!r} is a directory; name the .onnx file in it"
         raise UsageError(msg)
     if not path.exists():
-        msg = f"model {str(path)!r} does not exist"
+        msg = f"model {str(path)!r} does not exist; name an .onnx file"
         raise UsageError(msg)
     if not path.is_file():
         msg = f"model {str(path)!r} is not a regular file"

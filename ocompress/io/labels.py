@@ -33,7 +33,7 @@ def load_labels(path: Path) -> np.ndarray:
     """
     readers = {".npy": _npy, ".npz": _npz, ".txt": _text, ".csv": _csv}
     if not path.is_file():
-        msg = f"labels {str(path)!r} do not exist"
+        msg = f"labels {str(path)!r} do not exist; name a .npy, .npz, .csv or .txt file"
         raise DataError(msg)
     if path.suffix not in readers:
         msg = f"labels {str(path)!r}: give a .npy, .npz, .csv or .txt file"

@@ -161,10 +161,10 @@ class _Unpacker:
         assert packed is not None, value.name
         renamed: dict[str, str] = {}
         for leaf in packed.leaves:
-            renamed[leaf.name] = self._leaf(leaf, packed.is_code, proto, store, written)
+            renamed[leaf.name] = self._leaf(leaf, proto, store, written)
         last = packed.nodes[-1]
         for node in packed.nodes:
-            key = _key(node, renamed) if packed.is_code and node is not last else None
+            key = _key(node, renamed) if node is not last else None
             if key is not None and key in written:
                 renamed[decoded(node.output[0])] = written[key]
                 continue
@@ -187,7 +187,6 @@ class _Unpacker:
     def _leaf(
         self,
         leaf: Value,
-        is_code: bool,
         proto: GraphProto,
         store: Store,
         written: dict[object, str],
@@ -195,7 +194,7 @@ class _Unpacker:
         """Return the name of a leaf in a graph; it is written if there is none like it."""
         array = leaf.data
         keys: list[object] = [id(array)]
-        if is_code and array is not None and array.nbytes <= _SMALL:
+        if array is not None and array.nbytes <= _SMALL:
             keys.append((array.dtype.str, array.shape, array.tobytes()))
         known = self._main.get(id(array)) or next((written[k] for k in keys if k in written), None)
         if known is None:
@@ -214,7 +213,7 @@ _SMALL = 256
 
 def _key(node: NodeProto, renamed: dict[str, str]) -> object | None:
     """Return what a node of one output makes of what; None if that cannot be told apart."""
-    if node.name or len(node.output) != 1 or any(a.g.node or a.graphs for a in node.attribute):
+    if len(node.output) != 1 or any(a.g.node or a.graphs for a in node.attribute):
         return None
     attributes = tuple(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
     inputs = tuple(renamed.get(n, n) for n in map(decoded, node.input))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ocompress.analysis.cost import Cost
-from ocompress.validation import Interval
+from ocompress.validation import Interval, OutputComparison
+from ocompress.wording import counted
 
 
 def byte_text(count: int) -> str:
@@ -36,6 +37,16 @@ def db_text(value: float) -> str:
     if math.isinf(value) and value > 0:
         return "exact"
     return f"{value:.1f} dB"
+
+
+def sqnr_text(output: OutputComparison) -> str:
+    """Return the SQNR of an output in decibels, or for how many feeds its shape is another one.
+
+    Rows of two lists of different lengths are no pairs, as where one more box is found.
+    """
+    if output.shape_changes:
+        return f"other shape in {counted(output.shape_changes, 'feed')}"
+    return db_text(output.sqnr_db)
 
 
 def share_text(interval: Interval) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from ocompress.report.figures import db_text
+from ocompress.report.figures import sqnr_text
 from ocompress.report.parts import STYLES, Note, Tone
 from ocompress.report.sheet import Sheet
 from ocompress.report.tables_validation import validation
@@ -76,7 +76,7 @@ def _machines(machines: tuple[MachineComparison, ...]) -> RenderableType:
             table.add_row(
                 machine.model,
                 Text(output.name),
-                db_text(output.sqnr_db),
+                sqnr_text(output),
                 f"{output.max_abs_error:.3g}",
                 Text(_count(flip), style="red" if flip.count else "green"),
                 _samples(flip),

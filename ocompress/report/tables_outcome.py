@@ -9,11 +9,11 @@ from ocompress.pipeline.pipeline import FIRST
 from ocompress.report.figures import (
     byte_text,
     count_text,
-    db_text,
     macs_text,
     points_text,
     ratio_text,
     share_text,
+    sqnr_text,
 )
 from ocompress.report.optimization import Optimization
 from ocompress.report.parts import Closing, Figure, Figures, Tone
@@ -78,7 +78,7 @@ def quality(level: LevelResult) -> Iterator[Figure]:
     first = level.score is None and level.agreement is None
     for output in level.outputs:
         name = f" of {output.name}" if several else ""
-        yield Figure(f"SQNR{name}", db_text(output.sqnr_db), headline=first)
+        yield Figure(f"SQNR{name}", sqnr_text(output), headline=first)
         first = False
         yield from _lost(output, name, level)
         yield from _agreement(output, name, level)

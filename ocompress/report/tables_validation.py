@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ocompress.report.figures import db_text, points_text, share_text
+from ocompress.report.figures import db_text, points_text, share_text, sqnr_text
 from ocompress.report.parts import STYLES, Closing, Fold, Note, Tone
 from ocompress.report.sheet import Sheet
 from ocompress.validation import (
@@ -107,7 +107,7 @@ def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
             table.add_row(
                 Text(output.name),
                 level.level.value,
-                "nothing" if output.is_empty else db_text(output.sqnr_db),
+                "nothing" if output.is_empty else sqnr_text(output),
                 f"{output.max_abs_error:.3g}",
                 f"{output.mean_abs_error:.3g}",
                 f"{output.cosine:.6f}",

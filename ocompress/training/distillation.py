@@ -119,6 +119,8 @@ class _Training:
             left_out=self._fit.left_out + self._held.left_out,
             stuck=self._student.network.stuck,
             unknown=self._student.unknown,
+            uncompared=tuple(self._student.uncompared),
+            compares=bool(self._student.losses),
         )
         if not forms or not self._student.losses or not epochs:
             return told

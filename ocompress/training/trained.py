@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ocompress.analysis.gradients.concrete import outputs_of_varying_length
 from ocompress.ir import Model
 from ocompress.training.biases import integer_biases, rewritten
 from ocompress.training.divergence import Divergence, divergences
@@ -33,6 +34,7 @@ class TrainedModel:
         network: What computes it.
         forms: Weights that are trained, by name.
         unknown: Weights whose values have a form that would not be kept.
+        uncompared: Outputs whose lengths the data decide; they count for nothing.
         losses: What is made small, by output.
     """
 
@@ -56,7 +58,9 @@ class TrainedModel:
             labelled: The output that labels belong to, where they count.
         """
         self._model, self._labelled, self._alpha = model, labelled, settings.alpha
-        outputs = {name: array for name, array in batch[1].items() if name != LABELS}
+        self.uncompared = outputs_of_varying_length(teacher, batch[0])
+        left_out = {LABELS, *self.uncompared}
+        outputs = {name: array for name, array in batch[1].items() if name not in left_out}
         self.losses: dict[str, Divergence] = divergences(teacher, outputs, settings.temperature)
         self._checks = divergences(teacher, outputs, 1.0)
         self.network = Network(model, batch[0])

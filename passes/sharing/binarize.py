@@ -9,14 +9,14 @@ import numpy as np
 
 from ocompress.errors import OptionError
 from ocompress.ir import Model
-from ocompress.lossy import LossyPass, Plan, TableProposal
+from ocompress.lossy import LossyPass, Plan
 from ocompress.lossy.engine import Chosen, Reason
 from ocompress.pipeline import Context, option
 from ocompress.pipeline.goals import Gauge
 from passes.sharing import planes
 from passes.sharing.layers import Measured, WeightStack
 from passes.sharing.projected import Code
-from passes.sharing.projecting import ProjectingPass
+from passes.sharing.projecting import ProjectedProposal, ProjectingPass
 from passes.sharing.quadratic import Quadratic
 from passes.sharing.signed_inputs import SignedInputs, refusal_of
 from passes.sharing.sizes import bits_taken
@@ -201,16 +201,15 @@ class Binarize(ProjectingPass):
         return [Planes(1), Ternary(), *(Planes(n) for n in range(2, _MOST_PLANES + 1))]
 
     def gauges(
-        self, model: Model, proposal: TableProposal, chosen: Chosen, ctx: Context
+        self, model: Model, proposal: ProjectedProposal, chosen: Chosen, ctx: Context
     ) -> Iterator[Gauge]:
         """Yield the mean bits of a weight."""
         if self.bits is not None:
-            left = proposal.left(chosen.plan, "bytes")
-            yield bits_taken("bits", self.bits, 32 * (left or 0.0), 1 if left else 0)
+            taken = proposal.bits_of(chosen.plan)
+            yield bits_taken("bits", self.bits, taken, proposal.elements if taken else 0)
 
-    def asked(self, proposal: TableProposal) -> Plan:
+    def asked(self, proposal: ProjectedProposal) -> Plan:
         """Return the planes that are asked for."""
         if self.bits is not None:
-            sizes = [proposal.table.rows[part][0].bytes for part in proposal.layers]
-            return proposal.leaving(self.bits / 32) if sizes else {}
+            return proposal.taking_bits(self.bits) if proposal.elements else {}
         return super().asked(proposal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -27,6 +27,31 @@ from passes.sharing.walking import collected
 
 _LEAST = 0.02
 """Share of the bytes that moves may leave."""
+
+
+class ProjectedProposal(TableProposal):
+    """Moves that save bytes, with how many weights there are.
+
+    Attributes:
+        elements: Weights of all layers that may change.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Sequence[str]], table: MoveTable, elements: int
+    ) -> None:
+        """Start with the moves of each layer."""
+        super().__init__(layers, table, "bytes")
+        self.least = _LEAST
+        self.elements = elements
+
+    def taking_bits(self, bits: float) -> Plan:
+        """Return the plan with the least error that takes so many bits of a weight in the mean."""
+        whole = self.table.total({}, "bytes")
+        return self.within("bytes", bits * self.elements / (8 * max(whole, 1)))
+
+    def bits_of(self, plan: Plan) -> float:
+        """Return the bits that all weights take."""
+        return 8 * self.table.total({}, "bytes") * (self.left(plan, "bytes") or 0.0)
 
 
 class ProjectingPass(LossyPass):
@@ -75,7 +100,7 @@ class ProjectingPass(LossyPass):
         found = self._find(model, ctx)
         return Outcome(counts={"weights that may be changed": len(found)} if found else {})
 
-    def propose(self, model: Model, ctx: Context) -> TableProposal:
+    def propose(self, model: Model, ctx: Context) -> ProjectedProposal:
         """Put every layer into every form, and find out what that costs.
 
         Raises:
@@ -93,9 +118,8 @@ class ProjectingPass(LossyPass):
         table = _table(self, model, layers, data)
         names = [(own.layer.weight.name, own.layer.weight.nodes) for own, _ in layers]
         labels = {name: [n.label for n in nodes] for name, nodes in names}
-        proposal = TableProposal(labels, table, "bytes")
-        proposal.least = _LEAST
-        return proposal
+        elements = sum(own.layer.weight.array.size for own, _ in layers)
+        return ProjectedProposal(labels, table, elements)
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
@@ -109,7 +133,7 @@ class ProjectingPass(LossyPass):
                 found.append(weight)
         return found
 
-    def asked(self, proposal: TableProposal) -> Plan:
+    def asked(self, proposal: ProjectedProposal) -> Plan:
         """Return the plan of the usual form, or of a goal's; of the fewest bytes of several."""
         if not self.has_goal:
             return _with_setting(proposal, self.usual.setting)

@@ -52,8 +52,8 @@ class Tune(Pass):
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
     gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
     a way that training would not keep, as, without `levels`, sums of cosines
-    (unknown-form), all if held-out samples get
-    no better (no-gain) or if there is no original (no-teacher).
+    (unknown-form), outputs whose lengths the data decide (lengths-vary), all if held-out samples
+    get no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
     Compression, 2016; Zhu and Gupta, To Prune, or Not to Prune, 2017; LeCun et al., Optimal Brain
@@ -229,6 +229,7 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
         node, _ = model.graph.initializers[name].users[0]
         why = f"the values of {name!r} repeat in a way that training would not keep"
         ctx.skip(node, "unknown-form", why)
+    _tell_uncompared(found, ctx)
     if found.left_out:
         what = f"{found.left_out} samples were left out, for which there is no room in memory"
         ctx.remark(Severity.NOTE, "samples-left-out", what)
@@ -257,9 +258,17 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
             changed += 1
     if not changed:
         why = "on held-out samples no weights did better than those there are"
-        ctx.remark(Severity.DECLINED, "no-gain", why)
+        if found.compares:
+            ctx.remark(Severity.DECLINED, "no-gain", why)
         return Outcome(details=details)
     shown = f"from {found.before:.3g} to {found.after:.3g}"
     what = f"the divergence from the original on held-out samples went {shown}"
     ctx.remark(Severity.NOTE, "tuned", what)
     return Outcome(Facet.WEIGHTS, {"weights tuned": changed}, details)
+
+
+def _tell_uncompared(found: Tuned, ctx: Context) -> None:
+    severity = Severity.NOTE if found.compares else Severity.DECLINED
+    for name in found.uncompared:
+        why = f"the data decide how long output {name!r} is, so nothing is learned from it"
+        ctx.remark(severity, "lengths-vary", why)

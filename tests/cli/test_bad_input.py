@@ -94,7 +94,7 @@ X = np.zeros((40, 16), np.float32)
 
 CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     # what, preparation, changed arguments, exit code, what the sentence names
-    ("missing model", nothing, "none.onnx out.onnx", USAGE, "'none.onnx' does not exist"),
+    ("missing model", nothing, "none.onnx out.onnx", USAGE, "'none.onnx' does not exist; name"),
     ("model is a folder", lambda f: (f / "sub").mkdir(), "sub out.onnx", USAGE, "'sub' is a dir"),
     ("text", model(lambda p: p.write_text("hello world, hello")), "", MODEL, "'in.onnx' is not an"),
     ("empty", model(lambda p: p.write_bytes(b"")), "", MODEL, "'in.onnx' is not an ONNX model"),
@@ -111,7 +111,7 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     ("NUL in external data", external(location="a\0b"), "", MODEL, "not a file name"),
     ("long external data", external(location="a" * 5000), "", MODEL, "not a file name"),
     ("odd external offset", external(offset="1e3"), "", MODEL, "odd offset"),
-    ("missing data", nothing, "--data none.npz", USAGE, "'none.npz' do not exist"),
+    ("missing data", nothing, "--data none.npz", USAGE, "'none.npz' do not exist; name"),
     ("data is text", lambda f: (f / "d.npz").write_text("x"), "", USAGE, "'d.npz'"),
     ("wrong name", data(image=X), "", USAGE, "lack input 'x'"),
     ("wrong shape", data(x=X[:, :9]), "", USAGE, "extent 9 on axis 1"),

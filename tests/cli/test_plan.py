@@ -69,7 +69,7 @@ def test_without_a_file_the_plan_is_printed(here: Path, call: Call) -> None:
         ("optimize in.onnx o.onnx -p quant -d d.npz --time 3m", "--time is for plans"),
         ("optimize in.onnx o.onnx --auto -d d.npz --for speed", "'speed' is none of latency"),
         ("optimize in.onnx o.onnx --auto -d d.npz --time soon", "'soon' is no time"),
-        ("optimize in.onnx o.onnx --auto -d d.npz --time 0", "must be above 0"),
+        ("optimize in.onnx o.onnx --auto -d d.npz --time 0", "must be above 0; write"),
         ("optimize in.onnx o.onnx --auto -d d.npz --families int9", "'int9' is none of merge"),
         ("optimize in.onnx o.onnx --auto -d d.npz --max-memory 5", "is no number of bytes"),
         ("optimize in.onnx o.onnx --auto -d d.npz --allow-slower", "leave out --allow-slower"),

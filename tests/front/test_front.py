@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import ocompress
 from ocompress import Budget, Context, Model, Outcome, Pass
 from ocompress.errors import DataError, OptionError, PassError, UnsupportedModelError
 from ocompress.front import Request
+from ocompress.front.judging import far_off
 from ocompress.front.samples import open_samples
 from ocompress.front.survey import survey
 from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
+from ocompress.report.tables_outcome import quality
 from ocompress.runtime import Session
 from tests.build import Builder
 from tests.graphs import ZOO
@@ -320,3 +323,22 @@ def test_notes_on_nodes_that_make_much_of_a_file_are_told(strip: str) -> None:
         node.metadata = {"trace": "line\n" * 1000}
     done = ocompress.optimize(model, passes=f"canonicalize{strip}", measure=False)
     assert any("strip=[docs,metadata]" in r for r in done.remarks) is not bool(strip)
+
+
+def test_lists_of_other_lengths_are_told_as_such_and_not_as_decibels() -> None:
+    def model(limit: float) -> Model:
+        b = Builder()
+        h = b.op("MatMul", b.input("x", ["n", 8]), b.weight(8, 1))
+        rows = b.op("NonZero", b.op("Greater", h, b.const(np.float32(limit))))
+        b.op("Gather", h, b.op("Gather", rows, b.const(np.int64(0))), to="y")
+        b.output("y", ["k", 1])
+        return b.model()
+
+    x = np.random.default_rng(1).standard_normal((64, 8)).astype(np.float32)
+    found = ocompress.validate(model(0.2), model(0.4), {"x": x}, max_drop=1.0)
+    assert found.levels[0].outputs[0].shape_changes == 2
+    (shown,) = [f.value for f in quality(found.levels[0]) if f.label == "SQNR"]
+    assert shown == "other shape in 2 feeds"
+    (told,) = far_off(Budget(), replace(found, related=()), "")
+    assert "has another shape than the original's in 2 feeds" in told
+    assert "dB" not in told

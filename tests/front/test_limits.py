@@ -48,7 +48,7 @@ def test_size(given: str, limit: GivenLimit) -> None:
     [
         ("5", "write 5x for 5 times the original's, or a unit as in 5ms"),
         (2.0, "has no unit"),
-        ("0", "must be above 0"),
+        ("0", "must be above 0; write"),
         ("-1x", "must be above 0"),
         ("1e400x", "must be above 0"),
         ("5MB", "neither a ratio such as 0.5x nor a figure with a unit such as 5ms"),

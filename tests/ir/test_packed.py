@@ -9,8 +9,10 @@ import pytest
 
 from ocompress.io import load_model, save_model
 from ocompress.ir import DType, Graph, Model, edit, from_proto, packed, serialized_size, to_proto
+from ocompress.pipeline import PassManager, Pipeline
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
+from tests.contract.harness import TARGET
 
 
 def build(half: type = np.float16, size: int = 200) -> Model:
@@ -136,3 +138,23 @@ def test_forms_of_several_constants_become_one() -> None:
     x = feeds(model)
     again = Session(from_proto(to_proto(model))).run(x)["y"]
     assert np.allclose(again, x["x"] @ np.concatenate(wanted), atol=1e-4)
+
+
+def test_nodes_that_several_computed_constants_are_made_with_are_written_once() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 256])
+    steps = b.const(np.arange(64, dtype=np.float32)[:, None])
+    many = b.op("Expand", steps, b.const(np.array([64, 64], np.int64)))
+    angle = b.op("Mul", many, b.op("Transpose", many, perm=[1, 0]))
+    for kind in ("Sin", "Cos", "Abs"):
+        table = b.op("Reshape", b.op(kind, angle), b.const(np.array([256, 16], np.int64)))
+        b.op("MatMul", x, table, to=kind)
+        b.output(kind, ["n", 16])
+    model = b.model()
+    before = to_proto(model)
+    done = PassManager(target=TARGET).run(Pipeline.parse("canonicalize"), model).model
+    assert sum(v.packed is not None for v in done.graph.initializers.values()) == 3
+    written = to_proto(done)
+    kinds = [node.op_type for node in written.graph.node]
+    assert [kinds.count(k) for k in ("Expand", "Mul", "Transpose")] == [1, 1, 1]
+    assert len(written.graph.initializer) <= len(before.graph.initializer)

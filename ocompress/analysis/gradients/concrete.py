@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,24 @@ from ocompress.ir import Model, Node, Value, reads
 from ocompress.ir.onnx_api import is_random
 
 _SHAPE_OPS = ("Shape", "Size")
+_OWN_LENGTHS = ("NonZero", "NonMaxSuppression", "Compress", "Unique")
+"""Operators that make as many rows as the data say."""
+_LENGTHS_FROM = {
+    "CenterCropPad": (1,),
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "OneHot": (1,),
+    "Pad": (1,),
+    "Range": (0, 1, 2),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Upsample": (1,),
+}
+"""Inputs of operators that say how long their results are."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,43 @@ def fixed_values(model: Model, feeds: Feeds, varying: Collection[str] = ()) -> s
         if shaped or (not is_random(node) and all(v.name in fixed for v in outer_reads(node))):
             fixed.update(v.name for v in node.outputs if v is not None)
     return fixed
+
+
+def lengths_vary(model: Model, feeds: Feeds) -> bool:
+    """Whether extents of values may depend on what is fed, as the number of boxes that are found.
+
+    Args:
+        model: Sorted; not changed.
+        feeds: Any feed of the shapes in question.
+    """
+    return any(True for _ in _of_own_length(model, feeds))
+
+
+def outputs_of_varying_length(model: Model, feeds: Feeds) -> list[str]:
+    """Name the outputs whose extents may depend on what is fed and not on its shapes alone.
+
+    Args:
+        model: Sorted; not changed. An output with numbers for all extents is none of them.
+        feeds: Any feed of the shapes in question.
+    """
+    varying = {v.name for node in _of_own_length(model, feeds) for v in node.outputs if v}
+    for node in model.graph.nodes:
+        if any(v.name in varying for v in outer_reads(node)) and not node.is_op(*_SHAPE_OPS):
+            varying.update(v.name for v in node.outputs if v is not None)
+    outputs = [v for v in model.graph.outputs if v.name in varying]
+    return [v.name for v in outputs if not all(isinstance(e, int) for e in v.shape or (None,))]
+
+
+def _of_own_length(model: Model, feeds: Feeds) -> Iterator[Node]:
+    """Yield the nodes whose results have as many elements as the data say."""
+    fixed = fixed_values(model, feeds)
+    for node in model.graph.nodes:
+        if all(v is None or v.name in fixed for v in node.outputs):
+            continue
+        given = [node.input(index) for index in _LENGTHS_FROM.get(node.op_type, ())]
+        told = any(v is not None and v.name not in fixed for v in given)
+        if node.bodies or node.is_op(*_OWN_LENGTHS) or told:
+            yield node
 
 
 def _constants(model: Model, feeds: Feeds) -> dict[str, np.ndarray]:

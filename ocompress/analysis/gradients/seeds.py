@@ -174,6 +174,15 @@ def seeding_as(currency: Currency, output: np.ndarray) -> Seeding:
     return Seeding(currency, -1 if axis is None else axis)
 
 
+def fits(seeding: Seeding | Joined | None, output: np.ndarray) -> bool:
+    """Whether there is a seeding and it is one for an output of these extents."""
+    if not isinstance(seeding, Joined):
+        return seeding is not None
+    if output.ndim <= seeding.axis:
+        return False
+    return sum(len(there) for there in seeding.channels) == int(output.shape[seeding.axis])
+
+
 def class_axis(shape: tuple[int, ...]) -> int | None:
     """Return the axis that holds classes by convention, None where there is no second class."""
     axis = {0: None, 1: None, 2: -1, 3: -1}.get(len(shape), 1)

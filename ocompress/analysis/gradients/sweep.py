@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ocompress.analysis.gradients.concrete import lengths_vary
 from ocompress.analysis.gradients.program import Program
-from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
+from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose, fits
 from ocompress.analysis.observe import has_free_batch, pieces_of
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, cut_at
@@ -97,6 +98,7 @@ class _Sweep:
         self._seedings: dict[str, Seeding | Joined] = {}
         self._can_cut = has_free_batch(self._model) and unit > 0
         self._bytes_per_element: float | None = None
+        self._varies: bool | None = None
 
     def pieces(self, feeds: Feeds) -> int:
         """Say how many pieces a feed is cut into, going by one sample of the first feed."""
@@ -110,9 +112,14 @@ class _Sweep:
         return max(1, math.ceil(held / MOST_BYTES))
 
     def program(self, feeds: Feeds) -> Program:
-        """Return the program for the shapes of a feed."""
+        """Return the program for the shapes of a feed.
+
+        Where lengths depend on what is fed, a program is good for this feed only.
+        """
+        if self._varies is None:
+            self._varies = lengths_vary(self._model, feeds)
         key = tuple((name, feeds[name].shape) for name in sorted(feeds))
-        if key not in self._programs:
+        if self._varies or key not in self._programs:
             self._programs[key] = Program(self._model, self._names, feeds)
         self._programs.move_to_end(key)
         while len(self._programs) > _MOST_PROGRAMS:
@@ -127,7 +134,7 @@ class _Sweep:
             return
         made = program.forward(feeds)
         outputs = {name: made[name] for name in program.seeded}
-        new = {name: array for name, array in outputs.items() if name not in self._seedings}
+        new = {n: array for n, array in outputs.items() if not fits(self._seedings.get(n), array)}
         self._seedings |= choose(self._model, new, self._currencies)
         samples = samples_of(feeds)
         for draw in draws:

@@ -179,3 +179,36 @@ def test_a_currency_may_be_chosen() -> None:
         currencies={"y": Currency.SQUARES},
     )
     assert np.abs(seen[0][2].sum(axis=1)).min() > 1e-3  # seeds of logits sum to zero
+
+
+def kept_rows() -> Model:
+    """As many rows of boxes and scores as there are scores above 0."""
+    b = Builder()
+    x = b.input("x", ["n", 6])
+    score = b.op("MatMul", x, b.weight(6, 1), to="score")
+    box = b.op("MatMul", x, b.weight(6, 4), to="box")
+    kept = b.op("Greater", score, b.const(np.float32(0)))
+    rows = b.op("Gather", b.op("NonZero", kept), b.const(np.int64(0)), axis=0)
+    b.op("Gather", box, rows, to="boxes")
+    b.op("Gather", score, rows, to="scores")
+    b.output("boxes", ["k", 4])
+    b.output("scores", ["k", 1])
+    return b.model()
+
+
+def test_lengths_that_the_data_decide_may_differ_between_feeds_of_one_shape() -> None:
+    rng = np.random.default_rng(8)
+    data = [{"x": rng.standard_normal((5, 6)).astype(np.float32)} for _ in range(6)]
+    model = kept_rows()
+    seen, missing = sweep(model, ["box", "score"], data)
+    assert missing == {}
+    at = iter(seen)
+    counts = set()
+    for _ in data:
+        _, _, box = next(at)
+        _, score, other = next(at)
+        kept = score[:, 0] > 0
+        counts.add(int(kept.sum()))
+        np.testing.assert_array_equal(box.any(axis=1), kept)
+        np.testing.assert_array_equal(other.any(axis=1), kept)
+    assert len(counts) > 1

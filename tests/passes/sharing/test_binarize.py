@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto as T
 
 from ocompress.errors import DataError, OptionError
 from ocompress.ir import Model, Node
@@ -67,6 +68,19 @@ def test_bits_are_dealt_out_where_they_pay() -> None:
     assert len({row.get("setting") for row in rows.values()}) > 1
     same, _, _ = binarized(net(), planes=2)
     assert error(net(), model) < 1.2 * error(net(), same)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_bits_are_those_of_a_weight_whatever_type_it_has(dtype: Any) -> None:
+    b = Builder()
+    kind = T.FLOAT16 if dtype is np.float16 else T.FLOAT
+    h = b.op("MatMul", b.input("x", ["n", 128], kind), b.weight(128, 160, dtype=dtype))
+    b.op("MatMul", b.op("Relu", h), b.weight(160, 128, dtype=dtype), to="y")
+    b.output("y", ["n", 128], kind)
+    _, outcome, _ = binarized(b.model(), data=False, bits=2.5)
+    (goal,) = outcome.details["goals"]
+    assert 2.0 < goal["reached"] <= 2.5
+    assert {row["setting"] for row in outcome.details["moves"]} == {"2 planes"}
 
 
 def test_it_goes_as_far_as_the_limit_lets_and_names_what_stays() -> None:

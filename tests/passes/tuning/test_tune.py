@@ -383,3 +383,19 @@ class Counter(Instrument):
     def progress(self, stage: str, done: int, total: int) -> None:
         """Count."""
         self.steps += stage.startswith("tune: loss")
+
+
+@needs_torch
+def test_outputs_whose_lengths_the_data_decide_are_named_and_not_learned_from() -> None:
+    b = Builder(4)
+    x = b.input("x", ["n", 1, 8, 8])
+    h = b.op("Relu", b.op("Conv", x, b.weight(8, 1, 3, 3), b.weight(8), strides=[2, 2]))
+    last = b.op("Gemm", b.op("Flatten", h), b.weight(72, 5), b.weight(5))
+    best = b.op("ReduceMax", last, axes=[1], keepdims=0)
+    kept = b.op("NonZero", b.op("Greater", best, b.const(np.float32(0.5))))
+    b.op("Gather", last, b.op("Squeeze", kept), to="y")
+    b.output("y", ["k", 5])
+    result = tuned(b.model(), f"{PRUNE},tune{{epochs=1}}")
+    assert result.records[-1].status is Status.UNCHANGED
+    told = [(r.code, "'y'" in r.message) for r in result.diagnostics.of("tune")]
+    assert told == [("lengths-vary", True)]
