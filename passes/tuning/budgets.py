@@ -109,9 +109,8 @@ def choose(model: Model, levels: Sequence[Sequence[str]], name: str) -> str:
     faces = [clone_value(v, graph.names, fresh=True) for v in ends[-1]]
     bodies = [_body(graph, nodes, outputs, faces) for nodes, outputs in zip(own, ends, strict=True)]
     graph.set_outputs([])
-    for node in reversed(graph.nodes):
-        if any(node in nodes for nodes in own):
-            graph.remove(node)
+    moved = {id(node) for nodes in own for node in nodes}
+    graph.remove(*(node for node in reversed(graph.nodes) if id(node) in moved))
     last = bodies.pop()
     while bodies:
         most = graph.constant(f"{chosen.name}_above", np.array(len(bodies)))
