@@ -116,8 +116,10 @@ class TrainedModel:
         leaves = self.leaves
         sizes = [leaf.size for leaf in leaves]
         least = _SMALLEST * float(np.median(sizes))
-        groups = [{"params": [leaf.tensor], "lr": 0.0} for leaf in leaves]
-        return torch.optim.Adam(groups, eps=1e-10), [max(size, least) for size in sizes]
+        adam = torch.optim.Adam([leaf.tensor for leaf in leaves], lr=0.0, eps=1e-10)
+        # a group for each leaf, whose rate is its own; `add_param_group` goes through all others
+        adam.param_groups[:] = [{**adam.param_groups[0], "params": [x.tensor]} for x in leaves]
+        return adam, [max(size, least) for size in sizes]
 
     def step(self, batch: Sequence[Batch], optimizer: Any) -> float:
         """Make a step with a batch, in pieces, and return the loss before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ocompress.analysis.work import work_of
 from ocompress.io import Feeds
 from ocompress.ir import Model, Node
 
+_AS_IT_IS: Mapping[int, np.ndarray] = {}
 _SUMMED = -1
 """Stands for the axis that a product of two activations sums over."""
 
@@ -33,6 +34,8 @@ class Account:
         """By node and axis: the groups that lie there, with the part each channel takes."""
         self._labels: dict[int, str] = {}
         self._touched: list[set[int]] = []
+        self._groups: dict[int, list[int]] = {}
+        """By node: the groups that lie there."""
         for at, group in enumerate(groups):
             touched = set()
             for node, axis, channel in _lying(group):
@@ -45,6 +48,8 @@ class Account:
                 axes.setdefault(axis, []).append((at, share))
                 touched.add(id(node))
             self._touched.append(touched)
+            for key in touched:
+                self._groups.setdefault(key, []).append(at)
 
     def of(self, gone: Sequence[np.ndarray]) -> float:
         """Return the multiply-accumulates that are left.
@@ -62,13 +67,12 @@ class Account:
             gone: For each group which channels go already, by number, (removed,).
             more: Which channels of the group go then, by number, (removed,).
         """
-        then = list(gone)
-        then[at] = more
-        return sum(self._left(n, gone) - self._left(n, then) for n in self._touched[at])
+        then = {at: more}
+        return sum(self._left(n, gone) - self._left(n, gone, then) for n in self._touched[at])
 
     def mingled(self, at: int) -> list[int]:
         """Return the groups whose savings depend on what one group has lost, itself included."""
-        return [i for i, nodes in enumerate(self._touched) if i == at or nodes & self._touched[at]]
+        return sorted({at, *(i for node in self._touched[at] for i in self._groups[node])})
 
     def left(self, gone: Sequence[np.ndarray]) -> dict[str, float]:
         """Return the part of its multiply-accumulates that each layer of a group is left with.
@@ -83,10 +87,13 @@ class Account:
             self._labels[node]: self._left(node, gone) / self._work[node] for node in self._shares
         }
 
-    def _left(self, node: int, gone: Sequence[np.ndarray]) -> float:
+    def _left(
+        self, node: int, gone: Sequence[np.ndarray], then: Mapping[int, np.ndarray] = _AS_IT_IS
+    ) -> float:
+        """Return what is left of a node's work; `then` has what groups lose instead, by number."""
         left = self._work[node]
         for shares in self._shares.get(node, {}).values():
-            lost = sum(float(share[gone[at]].sum()) for at, share in shares)
+            lost = sum(float(share[then.get(at, gone[at])].sum()) for at, share in shares)
             left *= max(0.0, 1 - lost)
         return left
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -109,25 +110,68 @@ def cheapest(
         account: Counts what is saved.
         goal: When to stop.
     """
-    counts = [0] * len(groups)
-    gone = [order.channels[:0] for order in orders]
     most = sum(g.size for g in groups) * (1.0 if goal.ratio is None else goal.ratio)
-    best = [_next(at, counts, gone, orders, steps, account, most) for at in range(len(groups))]
-    while True:
-        if goal.max_macs is not None and account.of(gone) <= goal.max_macs * account.total:
-            return _exchanged(counts, orders, steps, account, goal)
-        room = most - sum(counts)
-        for at, found in enumerate(best):
-            if found is not None and found[1] - counts[at] > room + _ROUNDING:
-                best[at] = _next(at, counts, gone, orders, steps, account, room)
-        open_ = [(found[0], at, found[1]) for at, found in enumerate(best) if found is not None]
-        if not open_:
-            return counts
-        _, at, count = min(open_)
-        counts[at] = count
-        gone[at] = orders[at].channels[:count]
-        for i in account.mingled(at):  # what a layer's inputs save depends on its outputs
-            best[i] = _next(i, counts, gone, orders, steps, account, most - sum(counts))
+    enough = -np.inf if goal.max_macs is None else goal.max_macs * account.total
+    # what is left is kept up to date step by step, so that only the last ones are counted out
+    left, near = account.total, enough + _ROUNDING * account.total
+    removal = _Removal(orders, steps, account, most)
+    while left > near or account.of(removal.gone) > enough:
+        saved = removal.step()
+        if saved is None:
+            return removal.counts
+        left -= saved
+    return _exchanged(removal.counts, orders, steps, account, goal)
+
+
+class _Removal:
+    """Takes step after step; a group is looked at again only where a step changed what it saves.
+
+    Attributes:
+        counts: How many channels of each group went.
+        gone: Which ones.
+    """
+
+    def __init__(
+        self,
+        orders: Sequence[Order],
+        steps: Sequence[RemovalSteps],
+        account: Account,
+        room: float,
+    ) -> None:
+        """Start with nothing removed; there is room for so many channels to go."""
+        self.counts = [0] * len(orders)
+        self.gone = [order.channels[:0] for order in orders]
+        self._orders, self._steps, self._account, self._room = orders, steps, account, room
+        self._best: dict[int, tuple[float, int]] = {}
+        self._queue: list[tuple[float, int, int]] = []
+        for at in range(len(orders)):
+            self._look(at)
+
+    def step(self) -> float | None:
+        """Take the step that costs least for what it saves; return that, None if there is none."""
+        while self._queue:
+            rate, at, count = heapq.heappop(self._queue)
+            if self._best.get(at) != (rate, count):
+                continue  # it was looked at again since
+            if count - self.counts[at] > self._room + _ROUNDING:
+                self._look(at)  # less room only makes it worse, so those behind it can wait
+                continue
+            removed = self._orders[at].channels[:count]
+            saved = self._account.saved(at, self.gone, removed)
+            self._room -= count - self.counts[at]
+            self.counts[at], self.gone[at] = count, removed
+            for i in self._account.mingled(at):  # what a layer's inputs save depends on its outputs
+                self._look(i)
+            return saved
+        return None
+
+    def _look(self, at: int) -> None:
+        given = self.counts, self.gone, self._orders, self._steps, self._account, self._room
+        found = _next(at, *given)
+        self._best.pop(at, None)
+        if found is not None:
+            self._best[at] = found
+            heapq.heappush(self._queue, (found[0], at, found[1]))
 
 
 def _exchanged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ocompress.archive.grids import Grid
 from ocompress.training import course
 from ocompress.training.moving_forms import MovingLevels
 from ocompress.training.settling import Settling
+from ocompress.training.trained import TrainedModel
 from ocompress.training.trained_numbers import TrainedNumbers
 
 
@@ -107,3 +109,41 @@ def test_a_limit_of_time_shortens_the_course(
     for now, part in zip((1.0, 5.0, 20.0), parts, strict=True):
         clock[0] = now
         assert found.part == pytest.approx(part)
+
+
+def test_each_leaf_has_its_rate_and_costs_no_look_at_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(2)
+    starts = [rng.standard_normal(size).astype(np.float32) for size in (3, 4, 5)]
+
+    def moved(make: Callable[[list[TrainedNumbers]], Any]) -> list[Any]:
+        leaves = [TrainedNumbers(start) for start in starts]
+        optimizer = make(leaves)
+        for leaf, group, rate in zip(leaves, optimizer.param_groups, (0.1, 0.2, 0.0), strict=True):
+            group["lr"] = rate
+            leaf.tensor.grad = torch.ones_like(leaf.tensor)
+        for _ in range(3):
+            optimizer.step()
+        return [leaf.tensor.detach() for leaf in leaves]
+
+    def plain(leaves: list[TrainedNumbers]) -> Any:
+        groups = [{"params": [leaf.tensor], "lr": 0.0} for leaf in leaves]
+        return torch.optim.Adam(groups, eps=1e-10)
+
+    def ours(leaves: list[TrainedNumbers]) -> Any:
+        student: Any = SimpleNamespace(leaves=leaves)
+        return TrainedModel.optimizer(student)[0]
+
+    wanted = moved(plain)
+    added: list[int] = []
+    add = torch.optim.Optimizer.add_param_group
+
+    def counted(self: Any, group: dict[str, Any]) -> None:
+        added.append(1)
+        add(self, group)
+
+    monkeypatch.setattr(torch.optim.Optimizer, "add_param_group", counted)
+    for mine, theirs in zip(moved(ours), wanted, strict=True):
+        assert torch.equal(mine, theirs)
+    assert len(added) == 1
