@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from ocompress.auto.chain import Chain
 from ocompress.auto.families import Lever, PlanFamily
 from ocompress.auto.foresight import Walk
+from ocompress.auto.goal import PlanGoal
 from ocompress.auto.trial import PlanTrial
 
 _AIM = 0.93
@@ -23,6 +24,8 @@ _ALIKE = 1.001
 """Levels that differ by less than this factor are the same."""
 _STRIDES = (4, 2, 1)
 """Of so many finest steps one is taken, as long as as much stays open on both sides."""
+_PAYS = 0.6
+"""How fast what a goal counts falls with the level, in logarithms, about."""
 _INNER = 0.12
 """Share of what is still open that the next level keeps from both of its ends."""
 
@@ -107,6 +110,20 @@ class Line:
         if not lowest:
             return None
         return _interpolated(sorted((level, lost) for lost, level in lowest.items()), wanted)
+
+    def promise(self, goal: PlanGoal) -> float:
+        """Return about what a goal will count at the lowest level that holds.
+
+        It goes on from the trial that is nearest to it, as far as what trials lost tells.
+        """
+        active = [t for t in self.trials if self.family.item not in t.idle]
+        wanted = None if self.lever.whole else self._level_at(_AIM, lambda t: t.strain)
+        if wanted is None:
+            return min((t.value(goal) for t in active or self.trials), default=0.0)
+        ratio, near = min(
+            ((wanted / self._level(t), t) for t in active), key=lambda pair: abs(math.log(pair[0]))
+        )
+        return near.value(goal) * max(ratio, self.lever.low / self._level(near)) ** _PAYS
 
     @property
     def is_absent(self) -> bool:

@@ -23,6 +23,8 @@ _HOPELESS = 1.35
 """A line whose best is worse than the best of all by this factor ends after two trials."""
 _FAR = 2.0
 """The same factor after one trial."""
+_ABREAST = 2
+"""Lines that go on side by side, however many builders there are, as that would change the plan."""
 _SHARES = (0.35, 0.65)
 """Parts of the limit that the first of two families is given."""
 _MOST_STEPS = 6
@@ -137,7 +139,7 @@ class PlanSearch:
         return base.having(Step(step.family, milder))
 
     def _structures(self, base: Chain) -> None:
-        """Go along each structural family, all side by side."""
+        """Go along each structural family."""
         numbers = base.numbers
         integers = numbers is not None and numbers.family.item == "quant"
         families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
@@ -249,12 +251,14 @@ class PlanSearch:
         return line
 
     def _go(self, lines: Sequence[Line]) -> None:
-        """Go along lines side by side, a trial of each at a time."""
+        """Go along lines: a trial of each, then of those that promise most, until none may gain."""
         going = list(lines)
         while going:
             self._expect(going)
-            trials = self._evaluate([line.ask() for line in going])
-            for line, trial in zip(going, trials, strict=True):
+            asked = [line for line in going if not line.trials]
+            asked = asked or sorted(going, key=lambda o: o.promise(self.goal))[:_ABREAST]
+            trials = self._evaluate([line.ask() for line in asked])
+            for line, trial in zip(asked, trials, strict=True):
                 line.tell(trial)
             going = [line for line in going if not line.done and self._is_hopeful(line)]
 

@@ -16,7 +16,7 @@ from ocompress.analysis.channels import Group, Sink
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, Node, Value, fingerprint
-from ocompress.lossy.fisher import DRAWS, SAMPLES
+from ocompress.lossy.fisher import SAMPLES, draws_of
 from ocompress.pipeline import Context
 
 
@@ -67,7 +67,7 @@ def _sweep(model: Model, groups: Mapping[int, Group], ctx: Context) -> dict[int,
         reached.add(name)
 
     few = ctx.data.take(SAMPLES)
-    draws = max(1, DRAWS // max(few.samples, 1))
+    draws = draws_of(model, few.samples, ctx)
     stage = partial(ctx.progress, f"{ctx.source}: measuring Fisher information of channels")
     clone.sort()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -10,13 +11,15 @@ import numpy as np
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.second_moments import Dealer
+from ocompress.analysis.shapes import with_shapes
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.errors import RuntimeFailureError
+from ocompress.io import Feeds
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
 
 DRAWS = 2048
-"""Random scalars over all samples, at least."""
+"""Random scalars over all samples and places of the outputs, at least."""
 _WORK = 6e11
 """Multiplications that are spent on finding gradients, about, where that is not one draw."""
 SAMPLES = 4096
@@ -158,11 +161,27 @@ def _remembered(
     return {name: entry for name, entry in known.items() if entry}
 
 
-def _draws(model: Model, samples: int, ctx: Context) -> int:
+def draws_of(model: Model, samples: int, ctx: Context) -> int:
     """Return how many random scalars each sample gets."""
-    work = _BACKWARD * sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
+    sample = one_sample(model, ctx.analyses.data)
+    work = _BACKWARD * sum(work_of(model, sample).values())
     affordable = int(_WORK / max(work * samples, 1.0))
-    return max(1, min(DRAWS // max(samples, 1), affordable))
+    wanted = math.ceil(DRAWS / (max(samples, 1) * _places(model, sample)))
+    return max(1, min(wanted, affordable))
+
+
+def _places(model: Model, sample: Feeds | None) -> int:
+    """Return at how many places a sample's outputs stand, which all have a scalar of their own.
+
+    The longest axis may be that of classes, which share one; the output with the fewest counts.
+    """
+    typed = with_shapes(model, {name: array.shape for name, array in (sample or {}).items()})
+    found = []
+    for output in typed.graph.outputs:
+        extents = [e for e in output.shape or () if isinstance(e, int)]
+        known = len(extents) == output.rank
+        found.append(math.prod(extents) // max(*extents, 1, 1) if known else 1)
+    return min(max(min(found, default=1), 1), _PLACES)
 
 
 def _sweep(
@@ -172,7 +191,7 @@ def _sweep(
     counts: dict[str, int] = {}
     rng = np.random.default_rng(ctx.seed)
     few = ctx.data.take(SAMPLES)
-    draws = _draws(model, few.samples, ctx)
+    draws = draws_of(model, few.samples, ctx)
     parted = {
         name: _Parts(draws)
         for name, site in by_name.items()

@@ -23,7 +23,8 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
 
     Both run on clones, the one with two samples of three, and the third judges what the model's
     outputs lose. What it says of itself on the samples that it is fitted to would say nothing.
-    A limit on the drop sees to it anyway, on samples that are held out.
+    A limit on the drop sees to it anyway, on samples that are held out, and what a fixed pipeline
+    says was found so.
 
     Args:
         item: The pass as it goes by data.
@@ -34,7 +35,7 @@ def misled(item: Pass, blind: Pass, model: Model, ctx: Context) -> bool:
     Returns:
         True, with a remark, only if the other is clearly better: by more than chance makes it.
     """
-    if not ctx.has_data or ctx.previewing or isinstance(ctx.data, Dealt):
+    if not ctx.has_data or ctx.previewing or ctx.fixed or isinstance(ctx.data, Dealt):
         return False
     limited = not item.has_goal and ctx.allowance.has(Limit.DROP)
     parts = parts_of(ctx.data) if _FEWEST <= ctx.data.samples <= FEW else None

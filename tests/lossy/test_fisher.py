@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -61,12 +63,12 @@ def test_more_draws_of_the_same_samples_mean_no_more(monkeypatch: pytest.MonkeyP
 def test_large_models_get_fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()
     ctx = context(model)
-    often = fisher._draws(model, 96, ctx)
-    assert often == fisher.DRAWS // 96
+    often = fisher.draws_of(model, 96, ctx)
+    assert often == math.ceil(fisher.DRAWS / 96)
     work = sum(work_of(model, one_sample(model, ctx.analyses.data)).values())
     monkeypatch.setattr(fisher, "_WORK", 3.5 * 96 * 3 * work)
-    assert fisher._draws(model, 96, ctx) == 3
-    assert fisher._draws(model, 96 * 100, ctx) == 1
+    assert fisher.draws_of(model, 96, ctx) == 3
+    assert fisher.draws_of(model, 96 * 100, ctx) == 1
 
 
 def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:
