@@ -8,6 +8,7 @@ import pytest
 
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FAMILIES, PlanFamily
+from ocompress.auto.goal import PlanGoal
 from ocompress.auto.line import Line
 from ocompress.auto.trial import PlanTrial
 
@@ -111,3 +112,27 @@ def test_levels_stay_where_options_are() -> None:
             ends = [str(family.make(level)) for level in (1e-9, family.lever.low)]
             assert ends[0] == ends[1]
             assert str(family.make(1e9)) == str(family.make(family.lever.high))
+
+
+def trial(chain: Chain, strain: float, latency: float) -> PlanTrial:
+    return PlanTrial(
+        chain=chain, held=strain <= 1, drop=strain / 100, strain=strain, latency=latency
+    )
+
+
+def test_what_lost_little_so_far_promises_more() -> None:
+    lines = [line_of(CHANNELS) for _ in range(3)]
+    for line, strain in zip(lines, (0.01, 0.9, 30.0), strict=True):
+        line.tell(trial(line.ask(), strain, 0.5))
+    little, much, far_too_much = (line.promise(PlanGoal.LATENCY) for line in lines)
+    assert little < 0.3
+    assert much == pytest.approx(0.5, rel=0.02)
+    assert far_too_much > 0.65
+
+
+def test_a_promise_goes_on_from_the_trial_that_is_nearest() -> None:
+    line = line_of(CHANNELS)
+    for strain, latency in ((0.01, 0.5), (0.8, 0.44)):
+        line.tell(trial(line.ask(), strain, latency))
+    assert 0.4 < line.promise(PlanGoal.LATENCY) < 0.44
+    assert line_of(CHANNELS).promise(PlanGoal.LATENCY) == 0

@@ -146,6 +146,18 @@ def test_what_was_found_before_time_was_over_stays() -> None:
     assert search.best.chain.numbers is not None
 
 
+def test_the_families_that_promise_most_are_gone_along_first() -> None:
+    powers = {"channels": (1.0, 0.02), "factorize": (0.3, 0.2), "separable": (0.4, 0.2)}
+    world = World(powers | {"heads": (0.2, 0.2)}, most=13)
+    search = PlanSearch(
+        cast("Laboratory", world), PlanGoal.LATENCY, chosen_families(PlanGoal.LATENCY)
+    )
+    with pytest.raises(OutOfTimeError):
+        search.run()
+    assert search.best is not None
+    assert search.best.strain > 0.7  # side by side, all would be at their second trial
+
+
 def test_finalists_lose_less_and_less() -> None:
     search = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}))
     held = [t for t in search.finalists() if t.held]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ocompress.analysis import AnalysisManager
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.lossy import fisher
 from ocompress.lossy.fisher import across, alone, curvature
 from passes.pruning.channel_costs import Reader
+from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context
 from tests.passes.pruning.test_prune_with_data import net
 
@@ -69,6 +72,30 @@ def test_large_models_get_fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fisher, "_WORK", 3.5 * 96 * 3 * work)
     assert fisher.draws_of(model, 96, ctx) == 3
     assert fisher.draws_of(model, 96 * 100, ctx) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "places"), [((1, 6, 5), 5), ((40, 25), 25), ((9, 20, 20), 64), ((7,), 1)]
+)
+def test_outputs_at_many_places_need_fewer_draws(shape: tuple[int, ...], places: int) -> None:
+    """Each place has a scalar of its own; the longest axis may be that of classes."""
+    b = Builder()
+    b.output(b.op("Relu", b.input("x", ["n", *shape]), to="y"), ["n", *shape])
+    model = b.model()
+    data = InMemory([{"x": np.ones((4, *shape), np.float32)}])
+    ctx = replace(context(model), analyses=AnalysisManager(data))
+    assert fisher.draws_of(model, 4, ctx) == math.ceil(fisher.DRAWS / (4 * places))
+
+
+def test_the_output_with_the_fewest_places_counts() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 3, 8, 8])
+    b.output(b.op("Relu", x, to="map"), ["n", 3, 8, 8])
+    b.output(b.op("Flatten", b.op("GlobalAveragePool", x), to="classes"), ["n", 3])
+    model = b.model()
+    data = InMemory([{"x": np.ones((4, 3, 8, 8), np.float32)}])
+    ctx = replace(context(model), analyses=AnalysisManager(data))
+    assert fisher.draws_of(model, 4, ctx) == fisher.DRAWS // 4
 
 
 def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:

@@ -97,6 +97,13 @@ def test_enough_samples_and_limits_on_the_drop_need_no_rehearsal() -> None:
     assert not misled(item, item, model, replace(context(model), previewing=True))
 
 
+def test_what_a_fixed_pipeline_says_is_done_without_a_rehearsal() -> None:
+    item = Scale(seen=0.5, blind=0.9)
+    misleading, ctx = asked(item)
+    assert misleading
+    assert not misled(item, item, net(), replace(ctx, fixed=True))
+
+
 @pytest.mark.parametrize("kind", [Prune, PruneChannels, PruneHeads])
 def test_pruning_goes_by_the_weights_then(
     kind: type[Prune | PruneChannels], monkeypatch: pytest.MonkeyPatch
