@@ -123,7 +123,8 @@ class Line:
         ratio, near = min(
             ((wanted / self._level(t), t) for t in active), key=lambda pair: abs(math.log(pair[0]))
         )
-        return near.value(goal) * max(ratio, self.lever.low / self._level(near)) ** _PAYS
+        ratio = max(ratio, self.lever.low / self._level(near))
+        return near.value(goal) * math.exp(_PAYS * math.log(ratio))
 
     @property
     def is_absent(self) -> bool:
