@@ -13,6 +13,7 @@ PASSES = {
     "fold-batch-norm": "passes.canonical.fold_batch_norm:FoldBatchNorm",
     "fold-affine": "passes.canonical.fold_affine:FoldAffine",
     "fold-pad": "passes.canonical.fold_pad:FoldPad",
+    "merge-hard-swish": "passes.canonical.merge_hard_swish:MergeHardSwish",
     "merge-matmul-add": "passes.canonical.merge_matmul_add:MergeMatMulAdd",
     "fold-gemm-scale": "passes.canonical.fold_gemm_scale:FoldGemmScale",
     "merge-layers": "passes.merging.merge_layers:MergeLayers",

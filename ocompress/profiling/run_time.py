@@ -19,7 +19,7 @@ _PADDED = ("Conv.dense", "Conv.thin")
 _DYNAMIC = ("MatMulInteger", "ConvInteger")
 _FUSED = ("Relu", "Clip", "Cast", "Mul", "Add")
 """Operators that ONNX Runtime makes part of the integer operator before them."""
-_ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
+_ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish")
 """The same for a float convolution or product, whose bias and normalization are part of it, too."""
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Flatten", "DepthToSpace")
 

@@ -30,6 +30,7 @@ class Canonicalize(Family):
         "remove-identity",
         "merge-layout-ops",
         "fold-pad",
+        "merge-hard-swish",
         "fold-batch-norm",
         "fold-affine",
         "merge-matmul-add",

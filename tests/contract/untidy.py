@@ -47,6 +47,15 @@ def _branch(b: Builder, x: str, ops: Sequence[str], shape: Sequence[int | str], 
     return "chosen"
 
 
+def _hard_swish(b: Builder, x: str, sixth_of_gate: bool) -> str:
+    """Spell out x * clip(x + 3, 0, 6) / 6."""
+    three, zero, six = (b.const(np.float32(number)) for number in (3, 0, 6))
+    gate = b.op("Clip", b.op("Add", x, three), zero, six)
+    if sixth_of_gate:
+        return b.op("Mul", x, b.op("Div", gate, six))
+    return b.op("Div", b.op("Mul", x, gate), six)
+
+
 @untidy
 def leftovers() -> Model:
     """Make constants, shapes, branches and layouts to be folded."""
@@ -60,7 +69,7 @@ def leftovers() -> Model:
     h = b.op("Transpose", b.op("Transpose", h, perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2])
     count = b.op("Gather", b.op("Shape", x), b.const(np.array(1)))
     b.ops("Cast", [count], ["extent"], to=T.FLOAT)
-    h = b.op("Add", h, "extent")
+    h = _hard_swish(b, b.op("Add", h, "extent"), sixth_of_gate=True)
     b.op("Identity", _branch(b, h, ("Relu", "Neg"), ["n", 8, 6, 6], taken=True), to="y")
     b.output("y", ["n", 8, 6, 6])
     return typed(b.model())
@@ -83,7 +92,7 @@ def exported() -> Model:
     ones = [b.const(np.ones(5, np.float32)) for _ in range(2)]
     h = b.op("Add", b.op("Mul", h, ones[0]), ones[1])
     b.ops("Cast", [b.op("Size", x)], ["elements"], to=T.FLOAT)
-    h = b.op("Dropout", b.op("Div", h, "elements"))
+    h = _hard_swish(b, b.op("Dropout", b.op("Div", h, "elements")), sixth_of_gate=False)
     b.op("Tanh", _branch(b, h, ("Neg", "Sigmoid"), [2, 4, 5], taken=False), to="y")
     b.output("y", [2, 4, 5])
     return typed(b.model())
@@ -113,7 +122,7 @@ def traced() -> Model:
     h = b.op("Pad", h, _ints(b, 0, 0, 1, 1, 0, 0, 1, 1))
     h = b.op("AveragePool", h, kernel_shape=[3, 3], count_include_pad=1)
     b.ops("Cast", [b.weight(4, 5, dtype=np.float16)], ["widened"], to=T.FLOAT)
-    h = b.op("Mul", h, "widened")
+    h = _hard_swish(b, b.op("Mul", h, "widened"), sixth_of_gate=False)
     b.op("Min", h, b.op("Exp", "looped", to="e1"), b.op("Exp", "looped", to="e2"), to="least")
     b.output("least", [3, 3, 4, 5])
     return typed(b.model())
