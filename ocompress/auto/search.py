@@ -20,9 +20,7 @@ from ocompress.auto.ranking import BETTER, Ranking
 from ocompress.auto.trial import PlanTrial
 
 _HOPELESS = 1.35
-"""A line whose best is worse than the best of all by this factor ends after two trials."""
-_FAR = 2.0
-"""The same factor after one trial."""
+"""A line that promises no more than this many times the best of all ends."""
 _ABREAST = 2
 """Lines that go on side by side, however many builders there are, as that would change the plan."""
 _SHARES = (0.35, 0.65)
@@ -268,15 +266,9 @@ class PlanSearch:
 
     def _is_hopeful(self, line: Line) -> bool:
         """Whether more trials may be worth it: the family does something, and gains something."""
-        first = line.trials[0]
-        if len(line.trials) < 2:
-            nothing = line.is_absent
-            far = self.best is not None and first.value(self.goal) > _FAR * self.best.value(
-                self.goal
-            )
-            return not nothing and not far
-        active = [t for t in line.trials if line.family.item not in t.idle]
-        if not active or self.best is None:
-            return bool(active)
-        limit = self.best.value(self.goal) * _HOPELESS
-        return min(t.value(self.goal) for t in active) <= limit
+        if line.is_absent:
+            return False
+        if len(line.trials) > 1 and all(line.family.item in t.idle for t in line.trials):
+            return False
+        best = self.best
+        return best is None or line.promise(self.goal) <= _HOPELESS * best.value(self.goal)
