@@ -84,7 +84,7 @@ def masks(group: Group, gone: list[int]) -> list[Mask]:
 def test_costs_of_small_channels_are_the_divergence_without_them(
     read_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ocompress.lossy.channel_fisher.DRAWS", 1 << 14)  # no noise of drawing
+    monkeypatch.setattr("ocompress.lossy.fisher.DRAWS", 1 << 14)  # no noise of drawing
     model = net(0.01, read_elsewhere=read_elsewhere)
     ctx = on_many(model)
     group = group_of(model, "q")
