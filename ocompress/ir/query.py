@@ -51,6 +51,17 @@ def made_by(value: Value | None, *op_types: str) -> Node | None:
     return value.producer
 
 
+def restored_by(value: Value | None) -> Node | None:
+    """Return the DequantizeLinear that makes a value: of the standard, or of ONNX Runtime.
+
+    Its quantizer writes its own where the standard one of that opset lacks the integer type.
+    """
+    maker = None if value is None else value.producer
+    if maker is None or maker.op_type != "DequantizeLinear":
+        return None
+    return maker if maker.domain in ("", "com.microsoft") else None
+
+
 def is_static(value: Value | None) -> bool:
     """Whether every extent of the value's shape is a known number."""
     return (

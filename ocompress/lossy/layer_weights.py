@@ -165,7 +165,7 @@ def is_quantized(node: Node) -> bool:
         return False
     return any(
         made is not None and query.constant(made, 0) is not None
-        for made in (query.made_by(v, "DequantizeLinear") for v in node.inputs[:2])
+        for made in map(query.restored_by, node.inputs[:2])
     )
 
 
@@ -195,12 +195,24 @@ def _refusal(
     return _numbers_refused(candidate, rules)
 
 
+def computed_of_less(value: Value | None) -> str:
+    """Say, if so, that a file computes a weight of so little that other forms would take more."""
+    held = None if value is None or value.constant is None else value.packed
+    if value is None or held is None or held.is_code:
+        return ""
+    assert value.constant is not None
+    if held.nbytes * _WORTH >= value.constant.nbytes:
+        return ""
+    less = f"{value.constant.size:,} weights of {held.nbytes:,} bytes"
+    return f"the file computes its {less}; others would take more"
+
+
 def _numbers_refused(candidate: LayerWeight, rules: Rules) -> tuple[str, str] | None:
     """Return why a weight stays because of its numbers."""
-    weight, held = candidate.array, candidate.value.packed
-    if held is not None and not held.is_code and held.nbytes * _WORTH < weight.nbytes:
-        less = f"{weight.size:,} weights of {held.nbytes:,} bytes"
-        return "computed-weight", f"the file computes its {less}; others would take more"
+    weight = candidate.array
+    why = computed_of_less(candidate.value)
+    if why:
+        return "computed-weight", why
     if weight.size < rules.smallest:
         return "too-small", f"it has {weight.size} weights, fewer than {rules.smallest}"
     if not np.isfinite(weight.astype(np.float32, copy=False)).all():

@@ -13,8 +13,9 @@ CODE = "no-rule"
 _MATRIX, _VECTOR = 512, 1 << 16
 """Elements from which on a constant of several axes, and one of a single axis, is worth a word."""
 
-Held = dict[tuple[str, int], tuple[Node, int]]
-"""Nodes with how many elements a constant of theirs has, by label and id of the array."""
+Held = dict[tuple[str, int], tuple[Node, int, np.ndarray | None]]
+"""Nodes with how many elements a constant of theirs has and what they are, by label and input; of
+what attributes hold, at -1, only the number is known."""
 
 
 def held_by_others(model: Model, known: Iterable[str]) -> Held:
@@ -26,15 +27,15 @@ def held_by_others(model: Model, known: Iterable[str]) -> Held:
     """
     found: Held = {}
     for _, node in model.nodes():
-        if node.is_op(*known) or node.is_op("Constant"):
-            continue
-        for value in node.inputs:
+        if node.is_op(*known) or node.is_op("Constant") or node.op_type == "DequantizeLinear":
+            continue  # what reads its result is asked
+        for at, value in enumerate(node.inputs):
             array = None if value is None else value.constant
             if array is not None and _is_large(array, node):
-                found[node.label, id(array)] = node, int(array.size)
+                found[node.label, at] = node, int(array.size), array
         count = query.attribute_elements(node.attributes.values())
         if count >= _MATRIX:
-            found[node.label, 0] = node, count
+            found[node.label, -1] = node, count, None
     return found
 
 
@@ -52,11 +53,11 @@ def unspoken(before: Held, after: Held, spoken: Set[str]) -> Iterator[tuple[Node
     totals: dict[int, int] = defaultdict(int)
     nodes: dict[int, Node] = {}
     for key in before.keys() & after.keys():
-        node, count = after[key]
-        if node.label not in spoken:
+        node, count, array = after[key]
+        if node.label not in spoken and _is_same(before[key][2], array):
             nodes[id(node)] = node
             totals[id(node)] += count
-    for node, _ in after.values():
+    for node, _, _ in after.values():
         if id(node) in totals:
             name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             count = totals.pop(id(node))
@@ -70,6 +71,16 @@ def in_functions(model: Model) -> Iterator[str]:
         count = query.attribute_elements(attributes)
         if count >= _MATRIX:
             yield f"{count:,} weights inside the function {function.name} stay as they are"
+
+
+def _is_same(before: np.ndarray | None, after: np.ndarray | None) -> bool:
+    """Whether constants are equal, maybe in another type of floats."""
+    if before is None or after is None or before is after:
+        return before is after
+    if before.shape != after.shape:
+        return False
+    wide = before if before.itemsize >= after.itemsize else before.astype(after.dtype)
+    return bool(np.array_equal(wide, after.astype(wide.dtype)))
 
 
 def _is_large(array: np.ndarray, node: Node) -> bool:

@@ -61,11 +61,11 @@ class Quant(LossyPass):
     with alpha or beta (scaled-gemm); other types than float32 (not-float32, not-float); values that
     no data reached (not-observed), that are not finite (not-finite) or of which no 256 levels hold
     the large and the small ones, as beside a mask (too-wide); what puts together outputs of very
-    different size, as boxes and scores (mixed-units); weights that another node
-    needs in float (shared-weight); what the options exclude (excluded). A model that is quantized
-    already (already-quantized) or older than opset 13 (old-opset) is left alone as a whole, and so
-    is every one with 16-bit activations unless slower results are allowed, as for an accelerator
-    (no-16-bit-kernel).
+    different size, as boxes and scores (mixed-units); weights that another node needs in float
+    (shared-weight) or that the file computes of less (computed-weight); what the options exclude
+    (excluded). A model that is quantized already (already-quantized) or older than opset 13
+    (old-opset) is left alone as a whole, and so is every one with 16-bit activations unless slower
+    results are allowed, as for an accelerator (no-16-bit-kernel).
     Numerics: lossy.
     """
 
@@ -268,11 +268,12 @@ class Quant(LossyPass):
                 counts["left in float"] = choosing.placement.choices.count(Choice.FLOAT)
             remark_on(choosing, ctx)
         if proposal.storable is not None:
-            proposal.storable.remark(proposal.integers(plan), plan)
+            kept = proposal.storable.remark(proposal.integers(plan), plan)
+            counts["weights kept in float"] = kept
         if made.stored:
             counts["weights stored as int8"], report["stored"] = len(made.stored), made.stored
         if chosen.built is None:
-            return Outcome(details=report)
+            return Outcome(counts={k: n for k, n in counts.items() if n}, details=report)
         model.become(made.model)
         facets = self.may_change if INTEGERS in plan else self.may_change & ~Facet.TYPES
         return Outcome(facets, {k: n for k, n in sorted(counts.items()) if n}, report)
@@ -293,5 +294,6 @@ class Quant(LossyPass):
 
 
 def _is_eligible(model: Model) -> bool:
-    quantized = any(node.is_op(*matching.QUANTIZED_OPS) for _, node in model.nodes())
+    kinds = {node.op_type for _, node in model.nodes() if node.domain in ("", "com.microsoft")}
+    quantized = not kinds.isdisjoint(matching.QUANTIZED_OPS)
     return not quantized and (model.opset >= 13 or model.opset == 0)

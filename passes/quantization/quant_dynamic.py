@@ -9,7 +9,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.diagnostics import Severity
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value, edit
-from ocompress.lossy.layer_weights import is_quantized
+from ocompress.lossy.layer_weights import computed_of_less, is_quantized
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.naming import check_patterns
 from passes import order
@@ -40,8 +40,8 @@ class QuantDynamic(Pass):
     slower than float or not standard ONNX; quantized ones (already-quantized), computed weights
     (dynamic-weight), stacks of matrices (not-a-matrix), other types (not-float32), NaN and
     infinities (not-finite), small products (too-small), Gemms with alpha, beta, a transposed input
-    or another bias than a row (scaled-gemm), weights that something else reads (shared-weight);
-    what is excluded (excluded).
+    or another bias than a row (scaled-gemm), weights that something else reads (shared-weight) or
+    that the file computes of less (computed-weight); what is excluded (excluded).
     A model older than opset 11 (old-opset).
     Numerics: lossy.
     """
@@ -108,6 +108,9 @@ def _check(node: Node, weight: Value, array: np.ndarray, smallest: int) -> Refus
         return Refusal("not-finite", "its weight has NaN or infinite elements")
     if array.size < smallest:
         return Refusal("too-small", f"its weight has {array.size} elements, fewer than {smallest}")
+    why = computed_of_less(weight)
+    if why:
+        return Refusal("computed-weight", why)
     if weight.is_output or any(not n.is_op(node.op_type) or i != 1 for n, i in weight.users):
         return Refusal("shared-weight", f"something else needs {weight.name!r} in float")
     if node.is_op("Gemm"):

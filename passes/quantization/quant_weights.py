@@ -11,6 +11,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
 from ocompress.lossy.engine import Chosen
+from ocompress.lossy.layer_weights import is_quantized
 from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_known
 from passes import order
@@ -261,11 +262,11 @@ class QuantWeights(LossyPass):
         ops = Counter(node.op_type for _, node in model.nodes() if not node.domain)
         others = [t for t in weight_sites.OP_TYPES if t not in rules.op_types]
         for _, node in model.nodes() if not self.op_types else ():
-            if node.is_op("Conv") and "Conv" in others:
-                why = (
-                    "it stays in float, for ONNX Runtime would dequantize its weight on every "
-                    "run; `quant` makes it faster, kernel=fold smaller"
-                )
+            if node.op_type in others and is_quantized(node):
+                ctx.skip(node, "already-quantized", "its weight is quantized already")
+            elif node.is_op("Conv") and "Conv" in others:
+                why = "it stays in float, for ONNX Runtime would dequantize its weight on every run"
+                why += "; `quant` makes it faster, kernel=fold smaller"
                 ctx.skip(node, "dequantized-every-run", why)
             elif node.is_op(*weight_sites.NO_INTEGERS) and node.op_type in others:
                 why = f"every {node.op_type} stays in float; kernel=fold makes it smaller"

@@ -99,8 +99,8 @@ class Storable:
                 found[name] = Move(name, "int8", _SETTING, *row, edit=StoreInt8(name))
         return found
 
-    def remark(self, integers: Set[int], stored: Container[str]) -> None:
-        """Say of every weight that stays float32 that it does.
+    def remark(self, integers: Set[int], stored: Container[str]) -> int:
+        """Say of every weight that stays float32 that it does, and return how many do.
 
         Args:
             integers: Nodes, by id, that are integer operators.
@@ -111,6 +111,7 @@ class Storable:
         left = [s for s in self.sites if not _touches(s, integers) and s.value.name not in stored]
         for node, said in (*told, *((s.nodes[0], why) for s in left)):
             self._ctx.remark(Severity.NOTE, "float-weight", said, node)
+        return len(told) + len(left)
 
     def _groups(self, integers: Set[int]) -> list[tuple[Sequence[WeightSite], OutputHarm]]:
         """Return weights of float operators that were measured together, and what they do."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Graph, Node, Value, query
+from ocompress.lossy.layer_weights import computed_of_less
 from passes.quantization.rules import RULES, KernelRule, Sharing
 
 _MERGED = ("Relu", "LeakyRelu", "Clip", "Elu", "HardSigmoid", "Sigmoid", "Softplus", "Tanh")
@@ -158,7 +159,8 @@ def _check_types(unit: Unit) -> Refusal | None:
     weight = None if unit.weight is None else unit.weight.constant
     if weight is not None and not np.isfinite(weight).all():
         return Refusal("not-finite", "its weight has NaN or infinite elements")
-    return None
+    why = computed_of_less(unit.weight)
+    return Refusal("computed-weight", why) if why else None
 
 
 def _check(unit: Unit) -> Refusal | None:

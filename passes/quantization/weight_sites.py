@@ -206,7 +206,7 @@ def _match(node: Node, at: int, rules: SiteRules, opset: int) -> tuple[Role, int
             return Refusal("excluded", f"pattern {pattern!r} of 'exclude' matches it")
     if _is_part(node) or _narrow(value, rules.form):
         return Refusal("already-quantized", "it is quantized already")
-    if not rules.folds and not node.is_op("Gather") and query.made_by(data, "DequantizeLinear"):
+    if not rules.folds and not node.is_op("Gather") and query.restored_by(data):
         return Refusal("already-quantized", "what it reads is quantized already")
     array = value.constant
     if array is None:
@@ -224,7 +224,7 @@ def _match(node: Node, at: int, rules: SiteRules, opset: int) -> tuple[Role, int
 def _narrow(value: Value, form: str) -> bool:
     if value.packed is not None and value.constant is not None:
         return value.packed.largest.file_bytes <= value.constant.size * BITS.get(form, 16) // 8
-    made = query.made_by(value, "DequantizeLinear", "Cast", "Mul")
+    made = query.restored_by(value) or query.made_by(value, "Cast", "Mul")
     if made is not None and made.is_op("Mul"):
         made = query.made_by(made.input(0), "Cast")
     return made is not None and query.constant(made, 0) is not None

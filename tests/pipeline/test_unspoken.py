@@ -148,3 +148,15 @@ def test_index_tables_are_no_weights() -> None:
     b.op("Gather", table, b.input("ids", ["n"], T.INT64), to="y")
     b.output("y", ["n", 40], T.INT64)
     assert "y" not in named(b.model(), "prune")
+
+
+@pytest.mark.parametrize("text", ["quant", "quant-weights", "quant-dynamic"])
+def test_models_of_halves_are_no_exception(text: str) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 64], T.FLOAT16)
+    half = np.float16
+    h = b.op("FusedMatMul", x, b.weight(64, 64, dtype=half), to="fused", domain=MS)
+    b.op("MatMul", h, b.weight(64, 64, dtype=half), to="y")
+    b.output("y", ["n", 4, 64], T.FLOAT16)
+    found = named(b.model(com_microsoft=1), text)
+    assert found["fused"] == {"no-rule"}, found

@@ -91,7 +91,7 @@ def relate(node: Node, opset: int, deduced: Extents) -> Relation:
 
 def _unknown(node: Node) -> Stop:
     name = f"{node.label!r} ({node.op_type})"
-    if node.domain:
+    if node.domain and not (node.op_type in _QUANTIZED and node.domain == "com.microsoft"):
         return Stop("custom-domain", f"{name} is an operator of domain {node.domain!r}", node)
     if node.op_type in _RECURRENT:
         return Stop("recurrent", f"{name} keeps channels as state", node)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from onnx import TensorProto as T
+from onnx import helper
 
 from ocompress.errors import OptionError
-from ocompress.ir import fingerprint, text
+from ocompress.ir import Model, fingerprint, text
 from ocompress.pipeline import PassManager, Pipeline
 from ocompress.targets import find
 from passes.quantization.quant_weights import QuantWeights
+from tests.build import Builder
 from tests.contract.harness import rerun, run_pass
 from tests.graphs import ZOO
+from tests.passes.quantization.runs import quantized
 from tests.passes.quantization.weight_runs import (
     Build,
     broken,
@@ -108,6 +113,39 @@ def test_a_second_run_finds_nothing(name: str, form: str) -> None:
 
 def test_quantized_models_are_left_alone() -> None:
     assert set(codes(weighted(ZOO["already_quantized"]()))) == {"already-quantized"}
+
+
+def restored(domain: str, kind: int) -> Model:
+    """Layers whose weights a DequantizeLinear makes of integers."""
+    b = Builder()
+    h = b.input("x", ["n", 8, 12, 12])
+    for at, shape in enumerate(((16, 8, 3, 3), (16, 16, 3, 3))):
+        integers = b.rng.integers(-7, 8, shape).astype(np.int8)
+        weight = b.op(
+            "DequantizeLinear",
+            b.const(integers.astype(helper.tensor_dtype_to_np_dtype(kind))),
+            b.const(np.full(1, 0.01, np.float32)[0]),
+            to=f"restored{at}",
+            domain=domain,
+        )
+        h = b.op("Conv", h, weight, to=f"conv{at}")
+    b.output(h, ["n", 16, 8, 8])
+    return b.model(com_microsoft=1)
+
+
+@pytest.mark.parametrize(
+    ("domain", "kind"), [("", T.INT8), ("com.microsoft", T.INT8), ("com.microsoft", T.INT4)]
+)
+@pytest.mark.parametrize("passes", ["quant-weights", "quant-dynamic", "prune", "quant"])
+def test_integers_of_whichever_domain_are_named_as_such(
+    domain: str, kind: int, passes: str
+) -> None:
+    model = restored(domain, kind)
+    result = quantized(model, passes)
+    assert not result.records[-1].changed
+    told = result.diagnostics.declined(passes)
+    assert set(told) == {"already-quantized"}
+    assert told["already-quantized"] == (1 if passes == "quant" else 2)
 
 
 @pytest.mark.parametrize(

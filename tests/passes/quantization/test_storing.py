@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.ir import Model
+from ocompress.ir.serialized_size import serialized_bytes
 from passes.quantization.selection import tolerable
 from passes.quantization.storable import addable
 from tests.build import Array, Builder
@@ -78,3 +79,27 @@ def test_what_noise_weights_are_worth_falls_with_the_price() -> None:
     assert found == sorted(found, reverse=True)
     assert found[2] == pytest.approx(5.4e-4, rel=0.01)
     assert addable(1e-3, 0.06) == addable(1e-3, 1.0) == pytest.approx(0.25 * 1.3e-3)
+
+
+def transform() -> Model:
+    """A product by a table that the file computes of little, and one by a weight."""
+    b = Builder()
+    steps = b.const(np.arange(256, dtype=np.float32)[:, None])
+    many = b.op("Expand", steps, b.const(np.array([256, 256], np.int64)))
+    angle = b.op("Mul", b.op("Mul", many, b.op("Transpose", many, perm=[1, 0])), b.weight(1))
+    h = b.op("MatMul", b.input("x", ["n", 8, 256]), b.op("Cos", angle), to="table")
+    b.op("MatMul", h, b.weight(256, 64), to="y")
+    b.output("y", ["n", 8, 64])
+    return b.model()
+
+
+@pytest.mark.parametrize("passes", ["quant{keep_slower=true}", "quant", "quant-dynamic"])
+def test_tables_that_the_file_computes_of_less_stay_so(passes: str) -> None:
+    model = transform()
+    before = serialized_bytes(model)
+    result = quantized(model, f"canonicalize,{passes}")
+    name = passes.partition("{")[0]
+    told = {r.node: r.code for r in result.diagnostics.of(name)}
+    assert told["table"] == "computed-weight"
+    assert result.records[-1].changed
+    assert serialized_bytes(result.model) < 0.5 * before
