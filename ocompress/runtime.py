@@ -48,10 +48,14 @@ _ELEMENT_TYPES = {
     "bool": DType.BOOL,
     **{f"{s}int{b}": DType[f"{s}int{b}".upper()] for s in ("", "u") for b in (4, 8, 16, 32, 64)},
 }
-_BFLOAT16 = (
-    "the model computes in bfloat16, for which the runtime has hardly any kernels on a CPU: export "
-    "it in float32; weights may stay bfloat16 in the file, each behind a Cast to float32"
-)
+_RARE = {
+    DType.BFLOAT16: "the model computes in bfloat16, for which the runtime has hardly any kernels "
+    "on a CPU: export it in float32; weights may stay bfloat16 in the file, each behind a Cast to "
+    "float32",
+    DType.DOUBLE: "the model computes in float64, for which the runtime lacks kernels on a CPU, "
+    "those of convolutions among them: export it in float32",
+}
+"""What to do about types of which the runtime lacks kernels."""
 
 
 class Level(StrEnum):
@@ -188,8 +192,9 @@ class Session:
             if self._unoptimized is not None:
                 self._unoptimized()
                 return RuntimeFaultError(failure.unloadable(VERSION, self._level))
-        narrow = isinstance(model, Model) and _holds_bfloat16(model)
-        advice = _BFLOAT16 if narrow and failure.lacks_kernel else ""
+        advice = ""
+        if isinstance(model, Model) and failure.lacks_kernel:
+            advice = _advice(model, failure.why)
         return RuntimeFailureError(failure.unloadable(VERSION, advice=advice))
 
     def _failure(
@@ -219,9 +224,13 @@ class Session:
         return str(_spill(model, extra, stopping.folder_for(self)))
 
 
-def _holds_bfloat16(model: Model) -> bool:
-    values = (v for _, n in model.nodes() for v in (*n.inputs, *n.outputs) if v is not None)
-    return any(value.dtype is DType.BFLOAT16 for value in values)
+def _advice(model: Model, why: str) -> str:
+    """Say what to do about the types of the node that a message names."""
+    nodes = [node for _, node in model.nodes()]
+    named = [node for node in nodes if node.name and f"'{node.name}'" in why]
+    values = (v for n in named or nodes for v in (*n.inputs, *n.outputs) if v is not None)
+    kinds = {value.dtype for value in values}
+    return next((advice for kind, advice in _RARE.items() if kind in kinds), "")
 
 
 def _spill(model: Model, extra: Iterable[Value], folder: Path) -> Path:

@@ -50,6 +50,27 @@ def test_a_fault_of_the_optimizer_is_named_as_such() -> None:
     assert caught.value.exit_code == 4
 
 
+def test_a_convolution_of_doubles_is_told_what_to_do() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 8, 8], T.DOUBLE)
+    b.op("Conv", x, b.weight(4, 4, 3, 3, dtype=np.float64), to="y")
+    b.output("y", ["n", 4, 6, 6], T.DOUBLE)
+    with pytest.raises(RuntimeFailureError, match=r"computes in float64.* export it in float32"):
+        Session(b.model())
+
+
+def test_types_of_other_nodes_than_the_one_without_a_kernel_are_not_blamed() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4, 8, 8], T.INT16)
+    b.op("MaxPool", x, to="y", kernel_shape=[2, 2])
+    b.output("y", ["n", 4, 7, 7], T.INT16)
+    b.op("Neg", b.input("other", [3], T.DOUBLE), to="z")
+    b.output("z", [3], T.DOUBLE)
+    with pytest.raises(RuntimeFailureError) as caught:
+        Session(b.model())
+    assert "float32" not in str(caught.value)
+
+
 @pytest.mark.parametrize("passes", ["quant", "prune{sparsity=0.5}", "clean", ""])
 def test_a_model_that_computes_in_bfloat16_is_told_what_to_do(
     passes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

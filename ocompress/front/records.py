@@ -8,7 +8,7 @@ from ocompress.ir import Model, Value
 
 
 def as_recorded(result: Model, original: Model) -> Model:
-    """Leave out the types of inner values if the original recorded none.
+    """Leave out the types of inner values that the original did not record, unless it did of all.
 
     Passes infer them, runtimes do so again, and the records of a small model take a good part
     of its file.
@@ -18,13 +18,16 @@ def as_recorded(result: Model, original: Model) -> Model:
         original: What came in.
 
     Returns:
-        The result itself, or a clone of it without records.
+        The result itself, or a clone of it with fewer records.
     """
-    if result is original or any(v.type_proto is not None for v in _inner(original)):
+    inner = list(_inner(original))
+    known = {v.name for v in inner if v.type_proto is not None}
+    if result is original or len(known) == len(inner):
         return result
     bare = result.clone()
     for value in _inner(bare):
-        value.set_type_proto(None)
+        if value.name not in known:
+            value.set_type_proto(None)
     return bare
 
 
