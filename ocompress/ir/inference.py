@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import onnx
 from onnx import AttributeProto, GraphProto, TypeProto
 
+from ocompress.ir.contrib import stand_ins
 from ocompress.ir.exporter import to_proto
 from ocompress.ir.graph import Graph
 from ocompress.ir.model import Model
-from ocompress.ir.propagation import EXPAND_COUNTS, GENERATED, LONGEST_LIST, inferred
+from ocompress.ir.propagation import EXPAND_COUNTS, GENERATED, LONGEST_LIST, graphs_of, inferred
 from ocompress.ir.strings import decoded
 from ocompress.ir.stubs import external_stub
 from ocompress.ir.value import Dim, Shape, Value, write_shape
@@ -31,6 +32,7 @@ def infer_types(model: Model) -> bool:
     """
     proto = to_proto(model, external_stub, packed=False)
     _forget(proto.graph)
+    stand_ins(graphs_of(proto.graph))
     try:
         found = inferred(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, MemoryError):

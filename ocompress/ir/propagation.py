@@ -54,23 +54,23 @@ def _lists_of_old_expands(proto: ModelProto) -> dict[str, TypeProto]:
         return {}
     kind = TypeProto()
     kind.tensor_type.elem_type = onnx.TensorProto.INT64
-    nodes = [n for graph in _graphs(proto.graph) for n in graph.node]
+    nodes = [n for graph in graphs_of(proto.graph) for n in graph.node]
     return {decoded(n.input[1]): kind for n in nodes if n.op_type == "Expand" and len(n.input) > 1}
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+def graphs_of(graph: GraphProto) -> Iterator[GraphProto]:
     """Yield a graph and the bodies inside."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
                 for body in (attribute.g, *attribute.graphs):
-                    yield from _graphs(body)
+                    yield from graphs_of(body)
 
 
 def _doubtful(graph: GraphProto) -> Iterator[tuple[str, TypeProto]]:
     """Yield names and types of what is a long list or may turn out to be one."""
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for given in inner.input:
             name = decoded(given.name)
             if not name.startswith(_STAND_IN) and _is_long(given.type, unknown=False):
@@ -108,7 +108,7 @@ def _with_stand_ins(proto: ModelProto, held: Mapping[str, TypeProto]) -> ModelPr
     kept = [g for g in copy.graph.input if not decoded(g.name).startswith(_STAND_IN)]
     del copy.graph.input[:]
     copy.graph.input.extend(kept)
-    for graph in _graphs(copy.graph):
+    for graph in graphs_of(copy.graph):
         for info in (*graph.value_info, *graph.output):
             _forget_invented(info.type)
         for node in graph.node:

@@ -1,0 +1,91 @@
+"""Shapes of what ONNX Runtime's own operators make, which inference by the onnx package lacks.
+
+For inference such an operator is taken for a standard one whose first result has the same type and
+shape; other results stay unknown. Models that the runtime's tools fused are full of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from onnx import AttributeProto, GraphProto, NodeProto
+
+from ocompress.ir.strings import decoded, extend
+
+_DOMAIN = "com.microsoft"
+_AS_ITS_INPUT = (
+    *("BiasAdd", "BiasGelu", "BiasSoftmax", "FastGelu", "Gelu", "QuickGelu"),
+    *("GroupNorm", "RotaryEmbedding", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"),
+)
+_MATRIX, _THREE = 2, 3
+_TURNED = ("transA", "transB", "transBatchA", "transBatchB")
+
+Extents = Mapping[str, tuple[int, ...]]
+"""Extents of initializers by name."""
+
+
+def stand_ins(graphs: Iterable[GraphProto]) -> None:
+    """Put standard operators in place of those whose shapes follow; one for one.
+
+    Args:
+        graphs: A model's graph and its bodies, changed.
+    """
+    graphs = list(graphs)
+    known = {decoded(t.name): tuple(t.dims) for g in graphs for t in g.initializer}
+    for graph in graphs:
+        for node in graph.node:
+            rule = _RULES.get(node.op_type) if node.domain == _DOMAIN else None
+            made = None if rule is None or not node.output else rule(node, known)
+            if made is not None:
+                extend(made, "output", [decoded(node.output[0])])
+                node.CopyFrom(made)
+
+
+def _standard(op_type: str, inputs: Iterable[str]) -> NodeProto:
+    made = NodeProto(op_type=op_type)
+    extend(made, "input", inputs)
+    return made
+
+
+def _first(node: NodeProto, _: Extents) -> NodeProto | None:
+    return _standard("Identity", [decoded(node.input[0])])
+
+
+def _attention(node: NodeProto, known: Extents) -> NodeProto | None:
+    """Return what has the shape of the input, where values are as wide as that."""
+    weight = known.get(decoded(node.input[1]), ()) if len(node.input) > 1 else ()
+    sized = any(a.name == "qkv_hidden_sizes" for a in node.attribute)
+    if sized or len(weight) != _MATRIX or weight[1] != _THREE * weight[0]:
+        return None
+    return _first(node, known)
+
+
+def _heads(node: NodeProto, _: Extents) -> NodeProto | None:
+    """Return a sum over the keys: as many rows as queries, as wide as values."""
+    names = [decoded(name) for name in node.input[:_THREE]]
+    if len(names) < _THREE or not all(names):
+        return None
+    made = _standard("Einsum", [names[0], names[2]])
+    made.attribute.add(name="equation", type=AttributeProto.STRING, s=b"bqh,bkv->bqv")
+    return made
+
+
+def _embedding(node: NodeProto, _: Extents) -> NodeProto | None:
+    if len(node.input) < _THREE:
+        return None
+    return _standard("Gather", [decoded(node.input[2]), decoded(node.input[0])])
+
+
+def _product(node: NodeProto, _: Extents) -> NodeProto | None:
+    if any(a.name in _TURNED and a.i for a in node.attribute):
+        return None
+    return _standard("MatMul", map(decoded, node.input[:2]))
+
+
+_RULES: Mapping[str, Callable[[NodeProto, Extents], NodeProto | None]] = {
+    **dict.fromkeys(_AS_ITS_INPUT, _first),
+    "Attention": _attention,
+    "EmbedLayerNormalization": _embedding,
+    "FusedMatMul": _product,
+    "MultiHeadAttention": _heads,
+}

@@ -1,0 +1,71 @@
+"""Shapes of what ONNX Runtime's own operators make are those that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ocompress.ir.onnx_api import infer_types
+from ocompress.runtime import Session
+from tests.build import Builder, feeds
+
+MS = "com.microsoft"
+
+
+def norm(b: Builder, x: str) -> str:
+    other = b.op("Mul", x, b.weight(1))
+    wide = [b.positive(32), b.weight(32)]
+    return b.op("SkipLayerNormalization", x, other, *wide, domain=MS)
+
+
+def heads(b: Builder, x: str) -> str:
+    parts = [b.op("MatMul", x, b.weight(32, n)) for n in (32, 32, 64)]
+    return b.op("MultiHeadAttention", *parts, domain=MS, num_heads=4)
+
+
+CASES: dict[str, Callable[[Builder, str], str]] = {
+    "norm": norm,
+    "heads": heads,
+    "gelu": lambda b, x: b.op("BiasGelu", x, b.weight(32), domain=MS),
+    "fast": lambda b, x: b.op("FastGelu", x, domain=MS),
+    "product": lambda b, x: b.op("FusedMatMul", x, b.weight(32, 48), domain=MS, alpha=0.5),
+    "attention": lambda b, x: b.op(
+        "Attention", x, b.weight(32, 96), b.weight(96), domain=MS, num_heads=4
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_shapes_go_on_behind_them(kind: str) -> None:
+    b = Builder()
+    made = CASES[kind](b, b.input("x", ["n", 6, 32]))
+    b.op("Relu", made, to="y")
+    b.output("y", None)
+    model = b.model(com_microsoft=1)
+    infer_types(model)
+    (y,) = Session(model).run(feeds(model)).values()
+    found = {v.name: v.shape for n in model.graph.nodes for v in n.outputs if v is not None}
+    assert found[made] == ("n", *y.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("op", "options"),
+    [
+        ("FusedMatMul", {"transB": 1}),
+        ("Attention", {"num_heads": 4, "qkv_hidden_sizes": [32, 32, 16]}),
+        ("Unheard", {}),
+    ],
+)
+def test_what_is_not_known_is_not_guessed(op: str, options: dict[str, object]) -> None:
+    b = Builder()
+    made = b.op(op, b.input("x", ["n", 6, 32]), b.weight(32, 32), domain=MS, **options)
+    b.op("Relu", made, to="y")
+    b.output("y", None)
+    model = b.model(com_microsoft=1)
+    infer_types(model)
+    shapes = [v.shape for n in model.graph.nodes for v in n.outputs if v is not None]
+    assert shapes[0] is None
+    assert np.all([n.domain in ("", MS) for n in model.graph.nodes])
+    assert model.graph.nodes[0].op_type == op
