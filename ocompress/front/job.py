@@ -13,6 +13,7 @@ from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
 from ocompress.front.bench import Bench, watched
+from ocompress.front.branches import never_taken
 from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
 from ocompress.front.judging import (
     far_off,
@@ -226,6 +227,8 @@ class _Job:
                 self.request, self.original, written, self._samples, self._measures
             )
             self._own_remarks.extend(notes)
+            if self._lossy and any(r.status is Status.APPLIED for r in result.records[1:]):
+                self._own_remarks.extend(never_taken(self.original, self._samples.judged_on))
         wrong = next((c.message for c in found.structure if not c.passed), "")
         if wrong:
             msg = f"the optimized model is invalid, so it was not written: {wrong}"

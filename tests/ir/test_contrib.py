@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_shapes_go_on_behind_them(kind: str) -> None:
         ("Unheard", {}),
     ],
 )
-def test_what_is_not_known_is_not_guessed(op: str, options: dict[str, object]) -> None:
+def test_what_is_not_known_is_not_guessed(op: str, options: dict[str, Any]) -> None:
     b = Builder()
     made = b.op(op, b.input("x", ["n", 6, 32]), b.weight(32, 32), domain=MS, **options)
     b.op("Relu", made, to="y")
