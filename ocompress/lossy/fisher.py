@@ -12,9 +12,8 @@ from ocompress.analysis.gradients import sweep_gradients
 from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.second_moments import Dealer
 from ocompress.analysis.shapes import with_shapes
-from ocompress.analysis.work import one_sample, work_of
+from ocompress.analysis.work import one_sample, work_of_typed
 from ocompress.errors import RuntimeFailureError
-from ocompress.io import Feeds
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Context
 
@@ -163,24 +162,24 @@ def _remembered(
 
 def draws_of(model: Model, samples: int, ctx: Context) -> int:
     """Return how many random scalars each sample gets."""
-    sample = one_sample(model, ctx.analyses.data)
-    work = _BACKWARD * sum(work_of(model, sample).values())
+    sample = one_sample(model, ctx.analyses.data) or {}
+    typed = with_shapes(model, {name: array.shape for name, array in sample.items()})
+    work = _BACKWARD * sum(work_of_typed(typed).values())
     affordable = int(_WORK / max(work * samples, 1.0))
-    wanted = math.ceil(DRAWS / (max(samples, 1) * _places(model, sample)))
+    wanted = math.ceil(DRAWS / (max(samples, 1) * _places(typed)))
     return max(1, min(wanted, affordable))
 
 
-def _places(model: Model, sample: Feeds | None) -> int:
+def _places(typed: Model) -> int:
     """Return at how many places a sample's outputs stand, which all have a scalar of their own.
 
     The longest axis may be that of classes, which share one; the output with the fewest counts.
     """
-    typed = with_shapes(model, {name: array.shape for name, array in (sample or {}).items()})
     found = []
     for output in typed.graph.outputs:
         extents = [e for e in output.shape or () if isinstance(e, int)]
         known = len(extents) == output.rank
-        found.append(math.prod(extents) // max(*extents, 1, 1) if known else 1)
+        found.append(math.prod(extents) // max([*extents, 1]) if known else 1)
     return min(max(min(found, default=1), 1), _PLACES)
 
 
