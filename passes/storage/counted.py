@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ocompress.archive.tied_places import numbers
+from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import NODE, Integers, bits_for, number, shared
 from passes.storage.kinds import StoredForm, StoredWords
@@ -18,6 +19,7 @@ from passes.storage.random_numbers import MIDDLE, bells, write_bells, write_numb
 
 MOST_WORD_BITS = 12
 _SAMPLE = 1 << 12
+_INT32, _HALF, _FLOAT = int(DType.INT32), int(DType.FLOAT16), int(DType.FLOAT)
 _COLUMN, _FLAT = shared(np.array([-1, 1], np.int64)), shared(np.full(1, -1, np.int64))
 
 
@@ -26,7 +28,7 @@ class Counted:
     """Whole numbers as from a normal distribution, none of which is stored."""
 
     name: str = "random"
-    nbytes: int = 24 * NODE
+    nbytes: int = 30 * NODE
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Count them out."""
@@ -89,11 +91,13 @@ class Hashed:
         values: One for each bucket.
         buckets: How many.
         count: Places.
+        are_half: Whether float16 has them all.
     """
 
     values: StoredForm
     buckets: int
     count: int
+    are_half: bool
 
     @property
     def name(self) -> str:
@@ -103,15 +107,21 @@ class Hashed:
     @property
     def nbytes(self) -> int:
         """Bytes in a file."""
-        return self.values.nbytes + 15 * NODE
+        return self.values.nbytes + 25 * NODE
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Hash the places and look up values, or their negatives."""
         values = self.values.write(recipe, (self.buckets,))
         both = recipe.op("Concat", values, recipe.op("Neg", values), axis=0)
-        count = recipe.leaf(np.array(2 * self.buckets, np.int64))
-        order = recipe.op("Mod", write_numbers(recipe, self.count), count)
+        if self.are_half:  # look-ups at random take long where the table is no longer cached
+            both = recipe.op("Cast", both, to=_HALF)
+        hashes, _ = write_numbers(recipe, self.count)
+        order = recipe.op("Cast", hashes, to=_INT32)  # half as much to divide and to read
+        order = recipe.op("Mod", order, recipe.leaf(number(2 * self.buckets)))
+        order = recipe.op("Reshape", order, recipe.leaf(_FLAT))
         found = recipe.op("GatherElements", both, order)
+        if self.are_half:
+            found = recipe.op("Cast", found, to=_FLOAT)
         return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
 
 

@@ -124,16 +124,17 @@ class Integers:
             return recipe.op(
                 "Cast", recipe.leaf(self.values.reshape(shape).astype(_UINT4)), to=_INT32
             )
-        for bits, shift in self._parts():
+        for bits, shift in self._fewest_parts():
             part = self.values >> shift & (1 << bits) - 1
             if bits in (_BYTE, 16):
                 narrow = part.reshape(shape).astype(np.uint8 if bits == _BYTE else np.uint16)
                 found = recipe.op("Cast", recipe.leaf(narrow), to=_INT32)
             else:
-                table = fields(recipe, 1 << bits, _BYTE // bits)
+                count = _TOGETHER[bits]
+                table = fields(recipe, 1 << bits, count)
                 if shift:
                     table = recipe.op("Mul", table, recipe.leaf(number(1 << shift)))
-                found = Integers(part, bits).look_up(recipe, table, _BYTE // bits, shape)
+                found = Integers(part, bits).look_up(recipe, table, count, shape)
             whole = recipe.op("Add", whole, found) if whole else found
         return whole
 
@@ -149,8 +150,24 @@ class Integers:
         words = joined(self.values, 1 << self.bits, count)
         return _looked_up(recipe, table, words, self.bits * count, count, shape)
 
+    def _fewest_parts(self) -> Iterator[tuple[int, int]]:
+        """Yield as few fields as can be: several of 3, 5, 6 or 7 bits are a word, if it pays.
+
+        Words are fewer than integers, so taking these apart takes less than adding up integers.
+        """
+        low, rest = (_BYTE, self.bits - _BYTE) if self.bits > _BYTE else (0, self.bits)
+        if rest not in _TOGETHER or Integers(self.values, rest).together == 1:
+            yield from self._parts()
+            return
+        if low:
+            yield low, 0
+        yield rest, low
+
     def _parts(self) -> Iterator[tuple[int, int]]:
-        """Yield the fields that make an integer: bits, and how far they are shifted."""
+        """Yield the fields of 1, 2, 4 or 8 bits that make an integer, and how far each is shifted.
+
+        One of 16 bits is a field of its own.
+        """
         if self.bits in (_BYTE, 16):
             yield self.bits, 0
             return

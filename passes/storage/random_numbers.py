@@ -5,6 +5,7 @@ They are those of `ocompress.archive.tied_places`, which numpy and ONNX agree on
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,8 @@ from passes.storage.integers import shared
 _FIELD, _FIELDS = 32, 4
 MIDDLE = _FIELDS * (_FIELD - 1) // 2
 """Largest magnitude of `bells`."""
-_INT64, _FLOAT = int(DType.INT64), int(DType.FLOAT)
+_FLOAT = int(DType.FLOAT)
+_COLUMN = shared(np.array([-1, 1], np.int64))
 
 
 @lru_cache(256)
@@ -37,23 +39,64 @@ def bells(count: int) -> np.ndarray:
     return total
 
 
-def write_numbers(recipe: Recipe, count: int) -> str:
-    """Write down how `numbers` come about."""
-    ends = [recipe.leaf(_constant(n)) for n in (0, count, 1)]
-    found = recipe.op("Range", *ends)
-    prime = recipe.leaf(_constant(PRIME))
-    for at, (factor, summand) in enumerate(ROUNDS):
-        found = recipe.op("Mul", found, recipe.leaf(_constant(factor)))
-        found = recipe.op("Add", found, recipe.leaf(_constant(summand)))
-        found = recipe.op("Mod", found, prime)
-        if at < len(ROUNDS) - 1:
-            found = recipe.op("Mod", recipe.op("Mul", found, found), prime)
-    return found
+def write_numbers(recipe: Recipe, count: int) -> tuple[str, tuple[int, int]]:
+    """Write down how `numbers` come about, as int64.
+
+    Remainders are what takes time. The first ones are taken of rows and of columns alone, in place
+    of all places; factors between squarings are squares themselves, up to a sign, so that they can
+    be part of what is squared.
+
+    Returns:
+        The numbers as a matrix, row-major, and its shape.
+    """
+    factor, summand, last, is_minus = _rounds()
+    columns = next(n for n in range(math.isqrt(count - 1) + 1, count + 1) if count % n == 0)
+    rows = count // columns
+    prime, half = recipe.leaf(_constant(PRIME)), PRIME // 2
+
+    def remainders(first: int, by: int, many: int) -> str:
+        first, by = (first + half) % PRIME, by % PRIME
+        ends = (recipe.leaf(_constant(n)) for n in (first, first + by * many, by))
+        return recipe.op("Mod", recipe.op("Range", *ends), prime)
+
+    column = remainders(0, factor, columns)
+    column = recipe.op("Sub", column, recipe.leaf(_constant(2 * half)))  # sums are centred then
+    row = remainders(summand, factor * columns, rows)
+    found = recipe.op("Add", recipe.op("Reshape", row, recipe.leaf(_COLUMN)), column)
+    found = recipe.op("Add", recipe.op("Mul", found, found), recipe.leaf(_constant(last[0])))
+    found = recipe.op("Mod", found, prime)
+    square = recipe.op("Mul", found, found)
+    if is_minus:  # a multiple of the prime keeps it from being negative
+        found = recipe.op("Sub", recipe.leaf(_constant(PRIME**2 + last[1])), square)
+    else:
+        found = recipe.op("Add", square, recipe.leaf(_constant(last[1])))
+    return recipe.op("Mod", found, prime), (rows, columns)
+
+
+@lru_cache(1)
+def _rounds() -> tuple[int, int, tuple[int, int], bool]:
+    """Return the polynomial of `numbers` as few steps: number i is s ((f i + g)^2 + a)^2 + b.
+
+    Returns:
+        f, g, (a, b), and whether the sign s is minus, all modulo the prime.
+    """
+    (first, start), (second, middle), (third, end) = ROUNDS
+    outer, is_minus = _root(third)
+    inner, other = _root(outer * second)
+    if other:  # the other root's product with it is a square: -1 is none modulo this prime
+        outer = PRIME - outer
+    return inner * first % PRIME, inner * start % PRIME, (outer * middle % PRIME, end), is_minus
+
+
+def _root(number: int) -> tuple[int, bool]:
+    """Return the root of a number or of minus it modulo the prime, and whether of minus it."""
+    root = pow(number, (PRIME + 1) // 4, PRIME)
+    return root, root * root % PRIME != number % PRIME
 
 
 def write_bells(recipe: Recipe, count: int) -> str:
-    """Write down how `bells` come about, as float32."""
-    found = write_numbers(recipe, count)
+    """Write down how `bells` come about, as float32 of as many elements, row-major."""
+    found, _ = write_numbers(recipe, count)
     field, total = recipe.leaf(_constant(_FIELD)), recipe.leaf(_constant(-MIDDLE))
     for at in range(_FIELDS):
         moved = found

@@ -11,6 +11,7 @@ from ocompress.archive.tied_places import find_circulant, find_hashed
 from passes.storage.counted import Hashed, StoredCirculant
 from passes.storage.fastfood import StoredFastfood
 from passes.storage.kinds import StoredForm
+from passes.storage.tables import is_half
 
 
 def tied(array: np.ndarray, form_of: Callable[[np.ndarray], StoredForm]) -> Iterator[StoredForm]:
@@ -22,7 +23,7 @@ def tied(array: np.ndarray, form_of: Callable[[np.ndarray], StoredForm]) -> Iter
     """
     hashed = find_hashed(array.reshape(-1))
     if hashed is not None:
-        yield Hashed(form_of(hashed[0]), hashed[1], array.size)
+        yield Hashed(form_of(hashed[0]), hashed[1], array.size, is_half(hashed[0]))
     rows = array.reshape(len(array), -1)
     circulant = find_circulant(rows)
     if circulant is not None:
