@@ -120,9 +120,8 @@ class Hashed:
         order = recipe.op("Mod", order, recipe.leaf(number(2 * self.buckets)))
         order = recipe.op("Reshape", order, recipe.leaf(_FLAT))
         found = recipe.op("GatherElements", both, order)
-        if self.are_half:
-            found = recipe.op("Cast", found, to=_FLOAT)
-        return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
+        found = recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
+        return recipe.op("Cast", found, to=_FLOAT) if self.are_half else found
 
 
 @dataclass(frozen=True, eq=False)
