@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from ocompress import stopping
+from ocompress import memory, stopping
 from ocompress.errors import (
     DataError,
     OcompressError,
@@ -115,6 +115,7 @@ class Session:
             RuntimeFailureError: If ONNX Runtime cannot load it.
             RuntimeFaultError: If it can without optimizing it.
         """
+        memory.give_back()
         extra = list(extra_outputs)
         self._level = level
         self._unoptimized: Callable[[], Session] | None = None

@@ -55,6 +55,9 @@ class Context:
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None)
     original: Model | None = None
     """The model that the pipeline began with, which must not be changed; None without one."""
+    earlier: list[Model] = field(default_factory=list)
+    """The models that the passes of this run left, the oldest first, where a pass that recovers is
+    still to run; none must be changed."""
     barred: frozenset[str] = frozenset()
     """Members of a family that must not run, because they changed what they should keep."""
     watch: Callable[[Pass, Model], None] | None = None

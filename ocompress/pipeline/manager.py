@@ -108,6 +108,7 @@ class PassManager:
         for item, (record, kept) in zip(pipeline.passes, begun, strict=False):
             self._close(item, kept, record)
         best = begun[-1][1] if begun else model.clone()
+        context.earlier.extend(kept for _, kept in begun)
         records = [record for record, _ in begun]
         unjudged = Unjudged()
         for lossy, group in itertools.groupby(views[len(begun) :], _is_lossy):
@@ -167,6 +168,8 @@ class PassManager:
                 if record.waits:
                     unjudged.add(best, len(records))
                 best = candidate
+                if any(later.recovers for later in view.following):
+                    view.earlier.append(best)
             if item.numerics is Numerics.LOSSY and not record.waits:
                 unjudged.model = None
             self._close(item, best, record)

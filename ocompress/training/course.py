@@ -16,6 +16,8 @@ from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
 
 _SLOWER = 0.3
+_ASTRAY = 2.0
+"""Times the best divergence from which on training goes back to it, at a lower rate."""
 _WARM = 0.05
 """Part of the steps in which the rate rises."""
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -49,11 +51,22 @@ class Checkpoints:
 class Best:
     """The best weights that held-out samples have seen."""
 
-    def __init__(self, student: TrainedModel, distance: float) -> None:
-        """Start with the weights there are and their distance; infinity if they do not count."""
-        self._student, self.distance = student, distance
+    def __init__(self, student: TrainedModel, distance: float, begun: float = 0.0) -> None:
+        """Start with what came in.
+
+        Args:
+            student: What is trained.
+            distance: Of the weights that came in; infinity if they do not count.
+            begun: Of the weights that training begins with, if it is larger.
+        """
+        self._student, self.distance, self._begun = student, distance, begun
         self.kept: dict[str, np.ndarray] = {}
         self.state = student.state()
+
+    def is_far(self, distance: float) -> bool:
+        """Whether weights are so much worse than the best that training has gone astray."""
+        known = self.distance if self.kept else max(self.distance, self._begun)
+        return not distance < _ASTRAY * known  # it may be no number at all
 
     def offer(self, distance: float) -> bool:
         """Keep the weights there are if they are better than the best; say whether they are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +33,6 @@ _BATCHES = 8
 _SMALL_BATCH = 8
 _CHECKS = 25
 """How often the held-out samples are looked at, at most."""
-_ASTRAY = 2.0
-"""Times the best divergence from which on training goes back to it, at a lower rate."""
 _NOTHING = 1e-7
 """Divergence of a model that is its teacher, but for rounding."""
 _OFTEN = 10
@@ -54,6 +52,7 @@ def distill(
     report: Report,
     excluded: Collection[str] = (),
     keeping: Keeping | None = None,
+    earlier: Sequence[Model] = (),
 ) -> Tuned:
     """Train the weights of a model so that its outputs come near those of another.
 
@@ -65,6 +64,8 @@ def distill(
         report: Told how far it is.
         excluded: Initializers that keep their values.
         keeping: Where the state is kept after epochs, and what the teacher makes of the data.
+        earlier: Models that the student was made from, the oldest first: signs start from what
+            weights were before they had any.
 
     Raises:
         DataError: If labels are to count and there are none.
@@ -72,7 +73,8 @@ def distill(
     """
     with _threads(), early_end() as ending:
         training = _Training(model, teacher, data, settings, report, excluded, keeping)
-        return training.run(ending, None if keeping is None else Checkpoints(keeping.state))
+        checkpoints = None if keeping is None else Checkpoints(keeping.state)
+        return training.run(ending, checkpoints, earlier)
 
 
 class _Training:
@@ -105,7 +107,9 @@ class _Training:
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
         self._settling = Settling(self._student.unrounded() if settings.moves_levels else ())
 
-    def run(self, ending: EarlyEnd, checkpoints: Checkpoints | None) -> Tuned:
+    def run(
+        self, ending: EarlyEnd, checkpoints: Checkpoints | None, earlier: Sequence[Model]
+    ) -> Tuned:
         """Train, and return the best that was seen."""
         steps_each = self._fit.count(self._batch)
         epochs = self._settings.epochs
@@ -127,21 +131,26 @@ class _Training:
         before = self._distance()
         if before <= _NOTHING and not thin:
             return replace(told, before=before, after=before)
-        found = self._train(before, steps_each, epochs, ending, checkpoints)
+        begun = self._distance() if self._student.begin_at(earlier) else before
+        found = self._train((before, begun), steps_each, epochs, ending, checkpoints)
         zeros = self._thinning.zeros if thin else None
         return replace(told, before=before, zeros=zeros, ended_early=ending.is_asked, **found)
 
     def _train(
         self,
-        before: float,
+        distances: tuple[float, float],
         steps_each: int,
         epochs: int,
         ending: EarlyEnd,
         checkpoints: Checkpoints | None,
     ) -> dict[str, Any]:
-        """Train for some epochs; return the best weights and what became of the divergence."""
+        """Train for some epochs; return the best weights and what became of the divergence.
+
+        Distances are those of the weights that came in, and of those that training begins with.
+        """
         thinning, settling = self._thinning, self._settling
-        best = Best(self._student, before if thinning.is_done else math.inf)
+        before, begun = distances
+        best = Best(self._student, before if thinning.is_done else math.inf, begun)
         settings = self._settings
         course = Course(self._student, steps_each * epochs, settings.rate, settings.seconds)
         known = checkpoints.load() if checkpoints is not None else None
@@ -166,8 +175,8 @@ class _Training:
     def _look(self, course: Course, best: Best) -> None:
         """Keep the weights if held-out samples come out better; go back if far worse."""
         found = self._distance()
-        if not best.offer(found) and not found < _ASTRAY * best.distance:
-            course.restart(best)  # it may be no number at all
+        if not best.offer(found) and best.is_far(found):
+            course.restart(best)
 
     def _epoch(
         self, seed: list[int], epochs: int, course: Course, best: Best, ending: EarlyEnd

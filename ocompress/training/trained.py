@@ -16,6 +16,7 @@ from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Free, TiedForm
 from ocompress.training.labels import LabelledOutput
 from ocompress.training.lessons import LABELS, Batch, Lessons
+from ocompress.training.moving_forms import Signs
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
@@ -90,6 +91,27 @@ class TrainedModel:
             seen = plane_of(value)
             if seen is not None and type(form) is Free and form.leaves[0].mask is None:
                 self.forms[name] = FreeCosines(form.exact(), seen[0], turned=seen[1])
+
+    def begin_at(self, earlier: Sequence[Model]) -> bool:
+        """Start signs from what weights were in the last model in which they were not signs.
+
+        Args:
+            earlier: Models that the student was made from, the oldest first.
+
+        Returns:
+            Whether any do.
+        """
+        begun = False
+        for name, form in self.forms.items():
+            if isinstance(form, Signs):
+                shape = form.value().shape
+                known = (model.graph.initializers.get(name) for model in reversed(earlier))
+                arrays = (v.data for v in known if v is not None and v.data is not None)
+                same = (a.astype(np.float32) for a in arrays if a.shape == shape)
+                found = next((a for a in same if not isinstance(form_of(a), Signs)), None)
+                if found is not None and np.isfinite(found).all():
+                    begun |= form.begin_at(found)
+        return begun
 
     @property
     def leaves(self) -> list[TrainedNumbers]:

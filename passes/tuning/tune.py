@@ -38,7 +38,8 @@ class Tune(Pass):
 
     Structure is seen from the values: zeros stay, integers on a grid stay and its steps are
     trained, few values or blocks are trained, and who has which, signs and their scales are, and
-    numbers that places share by a hash or along diagonals; with
+    numbers that places share by a hash or along diagonals. Signs begin at what weights were before
+    they had any in this pipeline, so that those of small ones change first. With
     `levels` integers are, too, without it nothing but what is shared. Integers are first trained
     as if they need not be whole, and then rounded for good some more and more, what matters most
     first, while the others make up for it. Of
@@ -181,6 +182,7 @@ class Tune(Pass):
             ctx.progress,
             set(excluded),
             self._keeping(model, ctx, settings, excluded) if ctx.store.has_folder else None,
+            (ctx.original, *ctx.earlier),
         )
         outcome = _finish(model, found, ctx)
         if self.sparsity is None:
@@ -200,7 +202,7 @@ class Tune(Pass):
         told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
 
         def kept(whose: str, *what: object) -> Kept:
-            key = ("tune", 3, SHARE, MOST, *what)
+            key = ("tune", 4, SHARE, MOST, *what)
             return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
 
         return Keeping(

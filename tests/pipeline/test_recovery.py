@@ -43,6 +43,16 @@ class Shrink(Pass):
         return _scale(model, self.by if self.has_goal else 0.5)
 
 
+class Idle(Pass):
+    """Change nothing."""
+
+    name = "idle"
+    numerics = Numerics.LOSSY
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        return Outcome()
+
+
 class Mend(Pass):
     """Multiply every weight again."""
 
@@ -160,3 +170,45 @@ def test_models_of_what_was_taken_back_are_those_before() -> None:
     manager = PassManager(target=TARGET, guards=[Near(size(model))], instruments=[prefixes])
     after = prefixes.of(manager.run(passes, model))
     assert [round(size(m) / size(model), 3) for _, m in after] == [0.9] * 3
+
+
+def test_a_pass_that_recovers_knows_what_earlier_passes_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[list[float]] = []
+
+    def look(_: Mend, model: Model, ctx: Context) -> Outcome:
+        seen.append([size(m) for m in ctx.earlier])
+        return _scale(model, 2.0)
+
+    monkeypatch.setattr(Mend, "run", look)
+    model = ZOO["mlp"]()
+    pipeline = Pipeline.of([Shrink(by=0.5), Idle(), Shrink(by=0.25), Mend(), Mend()])
+    done = PassManager(target=TARGET).run(pipeline, model)
+    whole = size(model)
+    np.testing.assert_allclose(seen[0][-2:], [whole / 2, whole / 8])
+    np.testing.assert_allclose(seen[1][-3:], [whole / 2, whole / 8, whole / 4])
+    assert len(seen[1]) == len(seen[0]) + 1
+    first = PassManager(target=TARGET).run(Pipeline.of([Shrink(by=0.5)]), model)
+    begun = [(record, first.model) for record in first.records]
+    PassManager(target=TARGET).run(Pipeline.of([Shrink(by=0.5), Mend()]), model, begun)
+    np.testing.assert_allclose(seen[-1][-1], whole / 2)
+    assert done.model.weight_bytes == model.weight_bytes
+
+
+def test_no_model_is_kept_that_no_pass_needs() -> None:
+    seen: list[int] = []
+
+    class Look(Pass):
+        """Count the models that are kept."""
+
+        name = "look"
+        numerics = Numerics.LOSSY
+
+        def run(self, model: Model, ctx: Context) -> Outcome:
+            seen.append(len(ctx.earlier))
+            return Outcome()
+
+    pipeline = Pipeline.of([Shrink(by=0.5), Look()])
+    PassManager(target=TARGET).run(pipeline, ZOO["mlp"]())
+    assert seen == [0]

@@ -17,6 +17,7 @@ from ocompress.archive.tied_places import buckets_of, diagonals, find_circulant,
 from ocompress.ir import DType, onnx_api
 from ocompress.training import structure
 from ocompress.training.forms import TiedForm
+from ocompress.training.moving_forms import Signs
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.sign_planes import find_planes
 from ocompress.training.word_form import few_blocks
@@ -269,6 +270,32 @@ def test_sums_of_signs_stay_sums_of_signs(build: Callable[[], Array], moves: boo
     if (planes[0][2] == 1).all():  # some are the same by chance, and with others many
         assert (np.mean(pairs[0] == pairs[1]) > 0.99) != moves
     np.testing.assert_allclose(form.value().detach().numpy(), after, atol=3e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_signs_begin_at_what_weights_were(turned: bool) -> None:
+    before = _planes(2, columns=True)
+    found = find_planes(before)
+    assert found is not None
+    scales, _, columns = found
+    was = _draw(*before.shape)
+    form = form_of(np.ascontiguousarray(before.T) if turned else before, moves_levels=True)
+    assert isinstance(form, Signs)
+    assert form.begin_at(np.ascontiguousarray(was.T) if turned else was)
+    first = np.where(was < 0, -1, 1) * scales[:, :1]
+    second = np.where(was / columns - first < 0, -1, 1) * scales[:, 1:]
+    made = form.exact()
+    np.testing.assert_allclose(made.T if turned else made, (first + second) * columns, rtol=1e-6)
+    latent = form.leaves[1].tensor.detach().numpy()[0] * columns
+    np.testing.assert_allclose(latent, was, rtol=1e-6)
+
+
+def test_signs_that_stay_begin_nowhere_else() -> None:
+    before = _planes(1)
+    form = form_of(before, moves_levels=False)
+    assert isinstance(form, Signs)
+    assert not form.begin_at(_draw(*before.shape))
+    np.testing.assert_array_equal(form.exact(), before)
 
 
 @pytest.mark.parametrize("share", [0.85, 0.95, 0.99])

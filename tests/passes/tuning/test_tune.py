@@ -277,6 +277,22 @@ def test_signs_and_choices_move_unless_told_otherwise() -> None:
 
 
 @needs_torch
+@pytest.mark.parametrize("first", ["", "equalize,"])
+def test_signs_begin_at_weights_before_they_had_any(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ocompress.training.trained import TrainedModel
+
+    passes = f"{first}binarize{{planes=1 smallest=64 fit=false}},tune{{epochs=10}}"
+    near = tuned(net(), passes)
+    monkeypatch.setattr(TrainedModel, "begin_at", lambda *_: False)
+    far = tuned(net(), passes)
+    found = [end.records[-1].details["held_out"] for end in (near, far)]
+    assert found[0]["before"] == found[1]["before"]
+    assert found[0]["after"] < 0.9 * found[1]["after"]
+
+
+@needs_torch
 @pytest.mark.parametrize(
     "passes",
     [

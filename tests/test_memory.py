@@ -1,0 +1,46 @@
+"""Memory that was freed goes back to the system before a model is loaded."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+
+from ocompress import memory
+from ocompress.runtime import Session
+from tests.graphs import ZOO
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps memory")
+_PIECES, _SIZE = 4000, 100_000
+"""Together 400 MB, each small enough for the heap."""
+
+
+def fragmented() -> list[np.ndarray]:
+    """Fill memory, and free all of it but a little near its end."""
+    pieces = [np.ones(_SIZE, np.uint8) for _ in range(_PIECES)]
+    return pieces[-1:]
+
+
+def test_freed_memory_goes_back_when_a_model_is_loaded() -> None:
+    model = ZOO["mlp"]()
+    Session(model)
+    before = memory.resident()
+    kept = fragmented()
+    assert memory.resident() - before > _PIECES * _SIZE * 0.8  # the heap keeps it
+    Session(model)
+    assert memory.resident() - before < _PIECES * _SIZE * 0.3
+    assert kept[0].all()
+
+
+def test_little_growth_is_not_worth_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[int]()
+
+    def count(pad: int) -> None:
+        calls.append(pad)
+
+    monkeypatch.setattr(memory, "_trim", lambda: count)
+    memory.give_back()
+    first = len(calls)
+    memory.give_back()
+    assert len(calls) == first
