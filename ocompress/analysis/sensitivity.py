@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.detour import Detours
 from ocompress.analysis.output_errors import OutputErrors, output_parts
 from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.staged import MOST_NODES, Staged
 from ocompress.diagnostics import Finding
-from ocompress.errors import RuntimeFailureError
+from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
 from ocompress.ir import Model
 from ocompress.ir.joined import joined
@@ -29,6 +30,9 @@ _TOGETHER = 8
 _MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 5e4
 """Bytes of weights and nodes that are loaded for all variants, about; nodes where variants change
 single layers, so that those between them can be told from their neighbours."""
+_WHOLE, _STAGES = 1000, 16
+"""Nodes up to which variants are loaded as a whole; a larger model is divided into so many stages
+that variants share where nothing was changed."""
 _NO_INTEGERS = {"session.disable_quant_qdq": "1", "session.intra_op.allow_spinning": "0"}
 """Grids are computed as they stand in the graph; all else may be as fast as the runtime can."""
 
@@ -83,8 +87,7 @@ def sensitivity(
         DataError: If the feeds do not fit.
         RuntimeFailureError: If the original cannot be run.
     """
-    few = data.take(samples)
-    original = _Original(model, few)
+    original = _Original(model, data.take(samples))
     together = original.together(model)
     found: dict[str, Sensitivity] = {}
     made: dict[str, Model] = {}
@@ -117,22 +120,31 @@ def affordable(model: Model, *, sharing: bool = False) -> int:
 
 
 class _Original:
-    """The outputs of the original, kept or made again, and their parts."""
+    """What the original makes of each feed, kept or made again, and the parts of its outputs.
+
+    Attributes:
+        parts: Parts of each output.
+        detours: Says how variants run in stages of the original; None if it is small.
+    """
 
     def __init__(self, model: Model, data: Dataset) -> None:
         self._data = data
-        self._session: Staged | None = _session(model)
-        self._kept: list[dict[str, np.ndarray]] = []
+        nodes = len(model.graph.nodes)
+        most = None if nodes <= _WHOLE else -(-nodes // _STAGES)
+        self._session: Staged | None = _session(model, most)
+        self.detours = Detours(self._session) if self._session.stages else None
+        self._kept: list[list[Feeds]] = []
         self.parts: Mapping[str, Sequence[OutputPart]] = {}
         size = self._largest = 0
         for feeds in data:
-            self._kept.append(self._session.run(feeds))
-            own = sum(a.nbytes for a in self._kept[-1].values() if isinstance(a, np.ndarray))
-            size, self._largest = size + own, max(self._largest, own)
+            self._kept.append(self._states(self._session, feeds))
+            size += _bytes_of(self._kept[-1][1:])
+            self._largest = max(self._largest, _bytes_of(self._kept[-1][-1:]))
             if size > _MOST_KEPT:
                 break
         if self._kept:
-            self.parts = output_parts(model, _joined(self._kept[:_PARTED_BY]))
+            outputs = [states[-1] for states in self._kept[:_PARTED_BY]]
+            self.parts = output_parts(model, _joined(outputs))
         if size > _MOST_KEPT:
             self._kept = []
         else:
@@ -142,28 +154,53 @@ class _Original:
         """Return how many variants may be measured at once: each holds weights and outputs."""
         each = max(self._largest + model.loaded_bytes, 1)
         nodes = max(len(model.graph.nodes), 1)
-        return int(min(max(min(_MOST_KEPT // each, MOST_NODES // nodes), 1), _TOGETHER))
+        loaded = MOST_NODES // nodes if self.detours is None else _TOGETHER
+        return int(min(max(min(_MOST_KEPT // each, loaded), 1), _TOGETHER))
 
-    def __iter__(self) -> Iterator[tuple[Feeds, dict[str, np.ndarray]]]:
+    def __iter__(self) -> Iterator[tuple[Feeds, list[Feeds]]]:
+        """Yield each feed with what is held before each stage and, at last, the outputs."""
         if self._session is None:
             yield from zip(self._data, self._kept, strict=True)
             return
         for feeds in self._data:
-            yield feeds, self._session.run(feeds)
+            yield feeds, self._states(self._session, feeds)
+
+    @staticmethod
+    def _states(session: Staged, feeds: Feeds) -> list[Feeds]:
+        if not session.stages:
+            return [feeds, session.run(feeds)]
+        *states, last = session.states(feeds)
+        return [*states, {name: last[name] for name in session.wanted}]
 
 
 def _measure(variants: Mapping[str, Model], original: _Original) -> dict[str, Sensitivity]:
-    """Measure variants in one session; those one by one that do not go together."""
-    whole = joined(list(variants.values())) if len(variants) > 1 else None
+    """Measure variants beside the original or in one session; else one by one."""
+    found = _beside(variants, original) if original.detours is not None else {}
+    left = {name: model for name, model in variants.items() if name not in found}
+    whole = joined(list(left.values())) if len(left) > 1 and original.detours is None else None
     if whole is not None:
         with contextlib.suppress(RuntimeFailureError):
-            return _run(whole[0], dict(zip(variants, whole[1], strict=True)), original)
-    found = {}
-    for name, model in variants.items():
+            return _run(whole[0], dict(zip(left, whole[1], strict=True)), original)
+    for name, model in left.items():
         outputs = {v.name: v.name for v in model.graph.outputs}
         with contextlib.suppress(RuntimeFailureError):  # a type that this runtime lacks
             found.update(_run(model, {name: outputs}, original))
     return found
+
+
+def _beside(variants: Mapping[str, Model], original: _Original) -> dict[str, Sensitivity]:
+    """Measure the variants that can run in stages of the original where they are like it."""
+    assert original.detours is not None
+    found = {name: original.detours.of(model) for name, model in variants.items()}
+    ways = {name: way for name, way in found.items() if way is not None}
+    errors = OutputErrors(original.parts)
+    for _, states in original:
+        for name, way in list(ways.items()):
+            try:
+                errors.update(states[-1], way.run(states), name)
+            except (DataError, RuntimeFailureError):  # another type or rank than the stages take
+                del ways[name]
+    return _results(errors, ways)
 
 
 def _run(
@@ -172,16 +209,26 @@ def _run(
     """Run a model over the data; `names` says which outputs are whose, and are called what."""
     session = _session(model)
     errors = OutputErrors(original.parts)
-    for feeds, wanted in original:
+    for feeds, states in original:
         made = session.run(feeds)
         for variant, outputs in names.items():
-            errors.update(wanted, {name: made[own] for name, own in outputs.items()}, variant)
+            errors.update(states[-1], {name: made[own] for name, own in outputs.items()}, variant)
+    return _results(errors, names)
+
+
+def _results(errors: OutputErrors, names: Iterable[str]) -> dict[str, Sensitivity]:
     results = {variant: errors.result(variant) for variant in names}
     return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost) for name, r in results.items()}
 
 
-def _session(model: Model) -> Staged:
-    return Staged(model, config=_NO_INTEGERS)
+def _session(model: Model, most: int | None = None) -> Staged:
+    return Staged(model, config=_NO_INTEGERS, most=most)
+
+
+def _bytes_of(states: Iterable[Feeds]) -> int:
+    """Return the bytes of all that is held, what is held twice once."""
+    held = {id(a): a for state in states for a in state.values() if isinstance(a, np.ndarray)}
+    return sum(array.nbytes for array in held.values())
 
 
 def _joined(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,10 +62,45 @@ class Segment:
         return self._session
 
 
+class Stage(NamedTuple):
+    """A run of neighbouring nodes.
+
+    Attributes:
+        segment: The nodes, as a model.
+        made: Names of what it makes for later stages, or as outputs.
+        dropped: Names of what it is the last stage to read.
+    """
+
+    segment: Segment
+    made: Sequence[str]
+    dropped: Sequence[str]
+
+    def run(self, held: Feeds) -> Feeds:
+        """Return what is held behind it: what was, without what is dropped, with what is made.
+
+        Raises:
+            DataError: If what is held does not fit its inputs.
+            RuntimeFailureError: If it cannot be loaded, or an operator fails.
+        """
+        given = {name: held[name] for name in self.segment.inputs if name in held}
+        found = dict(held)
+        if self.made:
+            found |= self.segment.session(given).run(given, self.made)
+        for name in self.dropped:
+            found.pop(name, None)
+        return found
+
+
 class Staged:
     """A model that runs as one session, or as several in a row if it is large.
 
     Each stage is loaded when it first runs. What no later stage reads is let go of at once.
+
+    Attributes:
+        stages: In order; none if it is one session.
+        nodes: The nodes of each stage.
+        inputs: Names of its inputs.
+        wanted: Names of what it makes, the model's outputs first.
     """
 
     def __init__(
@@ -74,6 +110,7 @@ class Staged:
         extra_outputs: Iterable[Value] = (),
         level: Level = Level.ALL,
         config: Mapping[str, str] = CALM,
+        most: int | None = None,
     ) -> None:
         """Load a model if it is small, or divide it.
 
@@ -82,29 +119,34 @@ class Staged:
             extra_outputs: Values of the main graph to return beside the outputs.
             level: Graph optimization level.
             config: Configuration of the sessions.
+            most: Nodes that are loaded at once; `MOST_NODES` by default.
 
         Raises:
             RuntimeFailureError: If ONNX Runtime cannot load it; later, if it is large.
         """
+        most = most or MOST_NODES
         wanted = [*model.graph.outputs, *extra_outputs]
         nodes = _in_order(model.graph.nodes)
         self._whole: Session | None = None
-        self._stages: list[tuple[Segment, list[str], list[str]]] = []
-        if len(nodes) <= MOST_NODES:
+        self.stages: list[Stage] = []
+        self.nodes: Sequence[Sequence[Node]] = []
+        self.inputs = [v.name for v in model.graph.inputs]
+        self.wanted = [v.name for v in wanted]
+        self._level, self._config = level, config
+        if len(nodes) <= most:
             extra = wanted[len(model.graph.outputs) :]
             self._whole = Session(model, threads=0, level=level, extra_outputs=extra, config=config)
             return
-        self._wanted = [v.name for v in wanted]
         self._constants = {v.name: v.data for v in wanted if v.data is not None}
-        size = -(-len(nodes) // -(-len(nodes) // MOST_NODES))
-        parts = [nodes[at : at + size] for at in range(0, len(nodes), size)]
+        size = -(-len(nodes) // -(-len(nodes) // most))
+        self.nodes = parts = [nodes[at : at + size] for at in range(0, len(nodes), size)]
         made = (v for n in nodes for v in n.outputs if v is not None)
         outer = {id(v) for v in (*model.graph.inputs, *made)}  # not what is inside of bodies
         read = ((at, v) for at, part in enumerate(parts) for n in part for v in reads(n))
         last = {id(v): at for at, v in read if id(v) in outer}
         last |= dict.fromkeys((id(v) for v in wanted), len(parts))
         for at, part in enumerate(parts):
-            self._stages.append(_stage(model, at, part, last, level, config))
+            self.stages.append(self._stage(model, at, part, last))
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Run once; see `Session.run`.
@@ -119,14 +161,51 @@ class Staged:
         """
         if self._whole is not None:
             return self._whole.run(feeds, outputs)
-        held = {**self._constants, **feeds}
-        for segment, made, dropped in self._stages:
-            given = {name: held[name] for name in segment.inputs if name in held}
-            if made:
-                held |= segment.session(given).run(given, made)
-            for name in dropped:
-                held.pop(name, None)
-        return {name: held[name] for name in (self._wanted if outputs is None else outputs)}
+        *_, held = self.states(feeds)
+        return {name: held[name] for name in (self.wanted if outputs is None else outputs)}
+
+    def states(self, feeds: Feeds) -> Iterator[Feeds]:
+        """Run a model that was divided; yield what is held before each stage, and behind the last.
+
+        What is yielded holds references to arrays that others share.
+
+        Raises:
+            DataError: If the feeds do not fit the inputs.
+            RuntimeFailureError: If a stage cannot be loaded, or an operator fails.
+        """
+        held: Feeds = {**self._constants, **feeds}
+        yield held
+        for stage in self.stages:
+            held = stage.run(held)
+            yield held
+
+    def segment(
+        self, model: Model, nodes: Sequence[Node], inputs: Iterable[Value], shown: Iterable[Value]
+    ) -> Segment:
+        """Return some nodes of this model, or of a variant, to be loaded as stages are.
+
+        Args:
+            model: Whose nodes they are; not changed.
+            nodes: The nodes, in topological order.
+            inputs: What they are given.
+            shown: What they make.
+        """
+        part = extract(model, nodes, inputs, shown)
+        given = [v.name for v in part.graph.inputs]  # those with defaults, too
+        return Segment(part, given, level=self._level, config=self._config)
+
+    def _stage(
+        self, model: Model, at: int, nodes: Sequence[Node], last: Mapping[int, int]
+    ) -> Stage:
+        """Return stage number `at`; `last` has the last stage that reads a value, by its id."""
+        made = [v for n in nodes for v in n.outputs if v is not None]
+        own = {id(v) for v in made}
+        outer = (v for n in nodes for v in reads(n) if id(v) in last and id(v) not in own)
+        read = {v.name: v for v in outer if v.data is None}
+        shown = [v for v in made if last.get(id(v), at) > at]
+        segment = self.segment(model, nodes, read.values(), shown)
+        dropped = [n for n, v in read.items() if last[id(v)] == at]
+        return Stage(segment, [v.name for v in shown], dropped)
 
 
 def extents_in(
@@ -171,29 +250,6 @@ def _in_order(nodes: Sequence[Node]) -> list[Node]:
         is_read = any(v.users for v in made)
         keys.append(at if is_read else max((place.get(id(v), 0) for v in reads(node)), default=at))
     return [nodes[at] for at in sorted(range(len(nodes)), key=keys.__getitem__)]
-
-
-def _stage(
-    model: Model,
-    at: int,
-    nodes: Sequence[Node],
-    last: Mapping[int, int],
-    level: Level,
-    config: Mapping[str, str],
-) -> tuple[Segment, list[str], list[str]]:
-    """Return stage number `at`, what it makes for later ones, and what it is the last to read.
-
-    `last` has the last stage that reads a value, by its id.
-    """
-    made = [v for n in nodes for v in n.outputs if v is not None]
-    own = {id(v) for v in made}
-    outer = (v for n in nodes for v in reads(n) if id(v) in last and id(v) not in own)
-    read = {v.name: v for v in outer if v.data is None}
-    shown = [v for v in made if last.get(id(v), at) > at]
-    part = extract(model, nodes, read.values(), shown)
-    inputs = [v.name for v in part.graph.inputs]  # those with defaults, too
-    segment = Segment(part, inputs, level=level, config=config)
-    return segment, [v.name for v in shown], [n for n, v in read.items() if last[id(v)] == at]
 
 
 def _is_optional(value: Value) -> bool:

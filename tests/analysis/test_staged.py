@@ -89,4 +89,4 @@ def test_probes_at_the_end_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     made = Staged(model, extra_outputs=shown, level=Level.DISABLED)
     found = made.run({"x": X}, [v.name for v in shown])
     assert all(np.array_equal(shape, [1, 4]) for shape in found.values())
-    assert max(len(segment.inputs) for segment, _, _ in made._stages) <= 3
+    assert max(len(stage.segment.inputs) for stage in made.stages) <= 3
