@@ -87,7 +87,7 @@ def sensitivity(
         DataError: If the feeds do not fit.
         RuntimeFailureError: If the original cannot be run.
     """
-    original = _Original(model, data.take(samples))
+    original = _original(model, data.take(samples))
     together = original.together(model)
     found: dict[str, Sensitivity] = {}
     made: dict[str, Model] = {}
@@ -119,20 +119,27 @@ def affordable(model: Model, *, sharing: bool = False) -> int:
     return int(min(loaded / max(1, model.weight_bytes), most / max(1, nodes)))
 
 
+def _original(model: Model, data: Dataset) -> _Original:
+    """Run a model, divided if it is large and can be."""
+    nodes = len(model.graph.nodes)
+    if nodes > _WHOLE:
+        with contextlib.suppress(RuntimeFailureError):  # what cannot be passed between sessions
+            return _Original(model, data, -(-nodes // _STAGES))
+    return _Original(model, data)
+
+
 class _Original:
     """What the original makes of each feed, kept or made again, and the parts of its outputs.
 
     Attributes:
         parts: Parts of each output.
-        detours: Says how variants run in stages of the original; None if it is small.
+        detours: Says how variants run in stages of the original; None if it was not divided.
     """
 
-    def __init__(self, model: Model, data: Dataset) -> None:
+    def __init__(self, model: Model, data: Dataset, most: int | None = None) -> None:
         self._data = data
-        nodes = len(model.graph.nodes)
-        most = None if nodes <= _WHOLE else -(-nodes // _STAGES)
         self._session: Staged | None = _session(model, most)
-        self.detours = Detours(self._session) if self._session.stages else None
+        self.detours = Detours(self._session) if most and self._session.stages else None
         self._kept: list[list[Feeds]] = []
         self.parts: Mapping[str, Sequence[OutputPart]] = {}
         size = self._largest = 0
