@@ -34,7 +34,8 @@ class Detour:
             states: What the model holds before each stage, from `Staged.states`.
 
         Raises:
-            DataError: If a later stage does not take what the variant makes.
+            DataError: If a later stage does not take what the variant makes, or its own stage reads
+                what is not held any more.
             RuntimeFailureError: If its own stage cannot be loaded, or an operator fails.
         """
         held = self.stage.run(states[self.first])
@@ -62,7 +63,8 @@ class Detours:
         """Return how a variant runs; None if it has to be loaded as a whole.
 
         That is so if its outputs have other names or are constants, if nodes have bodies, or if it
-        reads what the model no longer holds where the change begins.
+        no longer makes what later stages read. If it reads what the model has let go of where the
+        change begins, it fails when it runs.
 
         Args:
             variant: A changed clone of the model, sorted; what was not changed has kept its name.
@@ -89,26 +91,18 @@ class Detours:
     def _stage(self, variant: Model, nodes: Sequence[Node], first: int, last: int) -> Stage | None:
         """Return some nodes of a variant as a stage that takes the place of others."""
         around = self._staged.stages[first : last + 1]
-        before = self._held_before(first)
         dropped = {name for stage in around for name in stage.dropped}
         shown = [name for stage in around for name in stage.made if name not in dropped]
         made = {v.name: v for node in nodes for v in node.outputs if v is not None}
         own = {id(v) for v in made.values()}
         read = (v for n in nodes for v in reads(n) if v.data is None and id(v) not in own)
         outer = {v.name: v for v in read}
-        if not before.issuperset(outer) or not made.keys() >= set(shown):
+        if not made.keys() >= set(shown):
             return None
         segment = self._staged.segment(
             variant, nodes, outer.values(), [made[name] for name in shown]
         )
         return Stage(segment, shown, sorted(dropped))
-
-    def _held_before(self, first: int) -> set[str]:
-        """Return the names of what is held before a stage."""
-        held = set(self._staged.inputs)
-        for stage in self._staged.stages[:first]:
-            held = (held | set(stage.made)).difference(stage.dropped)
-        return held
 
 
 def _name_of(node: Node) -> str:
@@ -123,7 +117,6 @@ def _content(node: Node) -> Hashable:
         node.overload,
         *sorted((key, id(attribute)) for key, attribute in node.attributes.items()),
         *_read_by(node),
-        *(None if v is None else v.name for v in node.outputs),
     )
 
 

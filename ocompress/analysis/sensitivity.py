@@ -205,7 +205,7 @@ def _beside(variants: Mapping[str, Model], original: _Original) -> dict[str, Sen
         for name, way in list(ways.items()):
             try:
                 errors.update(states[-1], way.run(states), name)
-            except (DataError, RuntimeFailureError):  # another type or rank than the stages take
+            except (DataError, RuntimeFailureError):  # it does not fit the stages after all
                 del ways[name]
     return _results(errors, ways)
 

@@ -99,7 +99,6 @@ class Staged:
     Attributes:
         stages: In order; none if it is one session.
         nodes: The nodes of each stage.
-        inputs: Names of its inputs.
         wanted: Names of what it makes, the model's outputs first.
     """
 
@@ -130,7 +129,6 @@ class Staged:
         self._whole: Session | None = None
         self.stages: list[Stage] = []
         self.nodes: Sequence[Sequence[Node]] = []
-        self.inputs = [v.name for v in model.graph.inputs]
         self.wanted = [v.name for v in wanted]
         self._level, self._config = level, config
         if len(nodes) <= most:
