@@ -146,7 +146,7 @@ FAMILIES: tuple[PlanFamily, ...] = (
     PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES),
     PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
     PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES),
-    PlanFamily("weights", FamilyKind.NUMBERS, "quant-weights", _FILE, {"form": "int8"}),
+    PlanFamily("weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}),
     PlanFamily(
         *("cluster", FamilyKind.NUMBERS, "cluster", _CODED, {}),
         _bits("mean_bits", first=2.5, low=1.0, high=8.0),

@@ -10,6 +10,7 @@ from ocompress.auto.goal import PlanGoal
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.trial import PlanTrial, front
 from ocompress.pipeline import LayerChoice, Pipeline
+from ocompress.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Plan:
         ended: Why it ended before it was through; empty if it was not.
         measured: What carrying it out gave, by the names that trials have: drop, latency ratio,
             bytes, archive bytes.
-        passed_over: Better trials whose pipeline did not hold on the samples that judge.
+        passed_over: Better trials whose pipeline did not hold once carried out, and why.
         original_bytes: Bytes of the original.
         original_ms: Median latency of the original, milliseconds; None if it was not timed.
         limit: What the plan may lose, in units of the metric; None for anything.
@@ -59,18 +60,32 @@ class Plan:
     def remarks(self) -> tuple[str, ...]:
         """What a reader of the result must know, one sentence each."""
         said = []
-        if self.ended:
+        does, others = bool(self.chosen.chain.steps), len(self.trials) - 1
+        what = f"none that keeps to the limits is better for {self.goal}"
+        if self.ended and does:
             said.append(f"the search ended early: {self.ended}; the best plan so far was taken")
-        if not self.chosen.chain.steps:
+        elif self.ended:
+            tried = f"of {counted(others, 'plan')} that were tried {what}"
+            so_far = tried if others > 0 else "no plan was tried to its end"
             said.append(
-                f"nothing pays: of {len(self.trials)} plans none that keeps to the limits is "
-                f"better for {self.goal}, so the model is only put in order"
+                f"the search ended early: {self.ended}; {so_far}, so the model is only put in "
+                "order; more --time may find better ones"
+            )
+        elif not does:
+            said.append(
+                f"nothing pays: of {counted(max(others, 0), 'plan')} {what}, so the model is only "
+                "put in order"
             )
         said += [
-            f"on the samples that judge, {trial.chain} did not hold; the next best plan was taken"
+            f"{trial.chain} did not hold once carried out ({trial.why}); the next best plan was "
+            "taken"
             for trial in self.passed_over
         ]
         return tuple(said)
+
+    def why_passed_over(self, trial: PlanTrial) -> str:
+        """Return why a trial did not hold once carried out; empty if it did or was not."""
+        return next((t.why for t in self.passed_over if t.chain == trial.chain), "")
 
     @property
     def front(self) -> Sequence[PlanTrial]:

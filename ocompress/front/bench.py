@@ -10,7 +10,16 @@ from ocompress.front.reference import check_domains, check_reading, try_out
 from ocompress.front.request import Request
 from ocompress.front.samples import Samples, open_samples
 from ocompress.front.witness import UNCHECKED, witness
-from ocompress.io import Dataset, Feeds, as_dataset, is_archive, one_call, synthetic_data
+from ocompress.io import (
+    Dataset,
+    Feeds,
+    OneCall,
+    as_dataset,
+    is_archive,
+    one_call,
+    synthetic_data,
+)
+from ocompress.io.dataset import axes_of, cut_at, samples_in
 from ocompress.ir import Model
 from ocompress.pipeline import Guard, Instrument
 from ocompress.validation import AccuracyGuard, Measure
@@ -115,10 +124,12 @@ class Bench:
     def _timed_call(self) -> Dataset | None:
         if self.sample is None:
             return None
-        batch = self.request.batch
+        batch, fit = self.request.batch, self.samples.fit
+        if batch == 1 and fit is not None:  # cut as the data are, which one sample does not tell
+            count, axes = samples_in(fit, self.sample), axes_of(fit)
+            return OneCall(fit.source, self.sample, count, cut_at=cut_at(fit), axes=axes)
         if batch == 1:
             return as_dataset([self.sample], self.original)
-        fit = self.samples.fit
         data = fit if fit is not None else synthetic_data(self.original, batch)
         return one_call(self.original, data, batch, threads=self.request.threads)
 

@@ -15,6 +15,7 @@ from ocompress.auto import (
     Laboratory,
     OutOfTimeError,
     Plan,
+    PlanGoal,
     PlanSearch,
     PlanTrial,
     Workshop,
@@ -32,6 +33,7 @@ from ocompress.front.request import Request
 from ocompress.front.team import Team
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Instrument, choices_of
+from ocompress.profiling import seems_slower
 from ocompress.report import Optimization
 from ocompress.report.tables_plan import described
 from ocompress.stopping import early_end, time_limit
@@ -181,13 +183,23 @@ class _Session:
             spare = self._spare(trial)
             request = self._request(trial)
             done = attempt(self.bench, request, output, files, last=last, spare=spare)
-            if done.held or last:
+            why = "; ".join(done.broken) or self._slower(trial, done)
+            if last or (done.held and not why):
                 break
-            passed.append(trial)
+            passed.append(replace(trial, why=why))
         trial = self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records})
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, passed), measured=_measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+
+    def _slower(self, trial: PlanTrial, done: Optimization) -> str:
+        """Return why a plan for the latency is no better than the original, empty if it is."""
+        profile = done.profile
+        for_time = self.planning.goal is PlanGoal.LATENCY and trial.chain.steps
+        ratio = profile.ratio if profile is not None else None
+        if not for_time or ratio is None or not seems_slower(ratio):
+            return ""
+        return f"the result takes {ratio.value:.2f} times the original's time"
 
     def _beside(self, chosen: PlanTrial, done: Optimization) -> dict[str, Any]:
         """Return what reports show beside a plan."""
@@ -210,7 +222,9 @@ class _Session:
                 continue
             left -= _reserve(trial)
             bold.append(trial)
-        return [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
+        found = [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
+        plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
+        return [*found, *(t for t in plain if t not in found)]  # is no worse than the original
 
     def _request(self, trial: PlanTrial) -> Request:
         return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.choice.budget)
@@ -222,7 +236,8 @@ class _Session:
 
     def _laboratory(self, pool: Workers) -> Laboratory:
         bench, choice = self.bench, self.choice
-        timing = clock(bench)
+        limits = bounds(bench, choice.budget, self.planning)
+        timing = clock(bench, limits.latency)
         builders: Builders
         if pool.count == 1 and pool.here:
             builders = self._workshop()
@@ -235,7 +250,7 @@ class _Session:
             clock=timing,
             alone=pool.here or not pool.timers,
             wanted=measured_figures(choice.meters),
-            bounds=bounds(bench, choice.budget, self.planning),
+            bounds=limits,
             judge=choice.guard.again,
             ledger=self._ledger,
             deadline=self._deadline,

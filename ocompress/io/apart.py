@@ -28,7 +28,7 @@ def samples_made(outputs: Outputs, rows: int) -> int:
     return max((e for e in firsts if 0 < e < rows and rows % e == 0), default=1)
 
 
-def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int) -> bool:
+def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int, *, surely: bool = False) -> bool:
     """Whether rows run together give what they give alone, in at least one output.
 
     Results of several rows stand one after the other on axis 0, or on another one that counts rows.
@@ -37,6 +37,8 @@ def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int) -> bool:
         both: Results of all rows.
         parts: Results of the parts that they were run in.
         rows: Rows of a part.
+        surely: Whether an output has to show it: whole numbers that are the same everywhere, as a
+            class that two neighbouring words have in common, show nothing.
     """
     found = not both
     for name, array in both.items():
@@ -46,8 +48,15 @@ def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int) -> bool:
             continue
         if not _are_alike(array, pieces, axis):
             return False
-        found = True
+        found = found or not surely or _tells(array, pieces)
     return found
+
+
+def _tells(both: np.ndarray, parts: Sequence[np.ndarray]) -> bool:
+    """Whether an output would show it if rows changed each other's results."""
+    if both.dtype.kind in "fV":
+        return True
+    return any(not np.array_equal(parts[0], part) for part in parts[1:])
 
 
 def _stacked(both: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:

@@ -7,7 +7,7 @@ tells none of that, and whoever cuts data into feeds has to know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -18,7 +18,7 @@ from ocompress.io.apart import are_apart, samples_made
 from ocompress.io.batches import ArrayDataset
 from ocompress.io.dataset import Dataset, Feeds, axes_of
 from ocompress.io.feeds import ChainDataset, FeedDataset, samples_of
-from ocompress.io.inputs import InputSpec
+from ocompress.io.inputs import turned_specs
 from ocompress.io.plan import MOST_SAMPLES, BatchUnit
 from ocompress.ir import Model
 from ocompress.runtime import Level, Session
@@ -75,6 +75,22 @@ def first_that_runs(model: Model, feeds: Iterable[D]) -> D | None:
     return next((data for data in feeds if trial.run(next(iter(data), {})) is not None), None)
 
 
+def makes_one_result(data: ArrayDataset, model: Model) -> bool:
+    """Return whether all rows together make as much as one of them, as points of a cloud do.
+
+    Args:
+        data: Rows that may be samples.
+        model: What they are for.
+    """
+    few = not data.plan.whole and 1 < data.plan.count <= _MOST_ROWS
+    if not few or model.weight_bytes > _LARGE:
+        return False
+    try:
+        return _make_one(data, _Trial(model))
+    except RuntimeFailureError:
+        return False
+
+
 class _Trial:
     """A model that is run on what may not fit."""
 
@@ -104,7 +120,7 @@ class _Trial:
             if out is None:
                 return False
             made.append(out)
-        return are_apart(made[2], made[:2], 1)
+        return are_apart(made[2], made[:2], 1, surely=any(axes.values()))
 
     def free(self, feed: Feeds) -> bool:
         """Whether the model leaves the first extent of what a feed holds open."""
@@ -144,38 +160,14 @@ def _turned(data: ArrayDataset, trial: _Trial) -> ArrayDataset | None:
         except DataError:
             continue
         rows = not other.plan.whole and not other.plan.unit.alone and other.plan.count > 1
-        if rows and _find_unit(other, trial)[0] == BatchUnit():
+        if rows and _find_unit(other, trial, surely=True)[0] == BatchUnit():
             return other
     return None
 
 
-def turned_specs(specs: Sequence[InputSpec]) -> Iterator[tuple[InputSpec, ...]]:
-    """Yield the inputs with their samples on other axes than the first, where that may be.
-
-    Either all required inputs share the name of an extent, or the second axis of each is open, as
-    in `[steps, batch, features]`, or each has them on the first axis that is open, as a state
-    `[2, batch, features]` beside rows. Where the graph told an axis there is no other.
-    """
-    required = [s for s in specs if s.required and s.shape]
-    if not required or any(s.axis != 0 for s in specs):
-        return
-    shapes = {s.name: s.shape or () for s in required}
-    names = {d for d in shapes[required[0].name] if isinstance(d, str)}
-    choices = [
-        {n: shape.index(name) for n, shape in shapes.items()}
-        for name in sorted(names)
-        if all(shape.count(name) == 1 for shape in shapes.values())
-    ]
-    if all(len(s) < 2 or not isinstance(s[1], int) for s in shapes.values()):
-        choices.append({n: int(len(shape) > 1) for n, shape in shapes.items()})
-    open_ = {n: [a for a, d in enumerate(s) if not isinstance(d, int)] for n, s in shapes.items()}
-    choices.append({n: places[0] for n, places in open_.items() if places})
-    for axes in choices:
-        if any(axes.values()):
-            yield tuple(replace(s, axis=axes.get(s.name, 0)) for s in specs)
-
-
-def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[BatchUnit, bool]:
+def _find_unit(
+    data: ArrayDataset, trial: _Trial, *, surely: bool = False
+) -> tuple[BatchUnit, bool]:
     """Return the smallest feed that runs, and whether two of them change each other's results."""
     for rows in _candidates(data, trial):
         feeds = iter(replace(data, unit=BatchUnit(rows, True, rows), limit=None))
@@ -188,7 +180,7 @@ def _find_unit(data: ArrayDataset, trial: _Trial) -> tuple[BatchUnit, bool]:
         parts = [first, trial.run(next(feeds)) or {}]
         together = next(iter(replace(data, unit=BatchUnit(2 * rows, True, rows), limit=None)))
         both = trial.run(together)
-        mixes = both is not None and not are_apart(both, parts, rows)
+        mixes = both is not None and not are_apart(both, parts, rows, surely=surely)
         return BatchUnit(rows, both is None or mixes, samples), mixes
     return BatchUnit(), False
 
@@ -256,7 +248,10 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
     if len(parts) != len(data.parts) or not rows:
         return data
     model = next((p for p in rows if p.plan.count > 1), rows[0])
-    unit, mixes = _find_unit(model, trial)
+    if _make_one(model, trial):
+        unit, mixes = BatchUnit(model.plan.count, True, 1), False
+    else:
+        unit, mixes = _find_unit(model, trial)
     if unit == BatchUnit():
         return data
     turned = _turned(model, trial)
@@ -270,6 +265,17 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
         units = {id(p): unit for p in rows}
     cut = [replace(p, unit=units[id(p)]) if id(p) in units else p for p in parts]
     return replace(data, parts=cut, notes=(*data.notes, note))
+
+
+def _make_one(data: ArrayDataset, trial: _Trial) -> bool:
+    made = []
+    for rows in (1, data.plan.count):
+        feeds = iter(replace(data, unit=BatchUnit(rows, True, rows), limit=None))
+        made.append(trial.run(next(feeds)))
+    one, whole = made
+    if not one or whole is None or data.plan.count < 2:
+        return False
+    return {n: a.shape for n, a in one.items()} == {n: a.shape for n, a in whole.items()}
 
 
 def _as_one(part: ArrayDataset, unit: BatchUnit) -> BatchUnit:

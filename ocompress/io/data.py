@@ -16,10 +16,10 @@ from ocompress.io import feeds, pictures
 from ocompress.io.arrays import ArraySource, HeldArray, open_npy, open_npz
 from ocompress.io.batch_limit import narrowed
 from ocompress.io.batches import ArrayDataset
-from ocompress.io.batching import batched, first_that_runs, turned_specs
+from ocompress.io.batching import batched, first_that_runs, makes_one_result
 from ocompress.io.dataset import Dataset
 from ocompress.io.held import as_labels, held
-from ocompress.io.inputs import InputSpec, expected, input_specs
+from ocompress.io.inputs import InputSpec, expected, input_specs, turned_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
 from ocompress.io.synthetic import synthetic_choices
@@ -276,7 +276,8 @@ def _stands_alone(source: str, arrays: Mapping[str, ArraySource], model: Model) 
         return False
     if any(turned_specs(specs)):
         data = batched(data, model)
-    return data.plan.loose or not data.plan.cut or bool(data.axes)
+    whole = data.plan.loose or not data.plan.cut or bool(data.axes)
+    return whole or makes_one_result(data, model)
 
 
 def _images(

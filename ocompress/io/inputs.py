@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -241,3 +241,29 @@ def checked_feed(
             result[spec.name] = convert(source, spec, array, [number])
     refuse_lost(source, specs, result, [number])
     return result
+
+
+def turned_specs(specs: Sequence[InputSpec]) -> Iterator[tuple[InputSpec, ...]]:
+    """Yield the inputs with their samples on other axes than the first, where that may be.
+
+    Either all required inputs share the name of an extent, or the second axis of each is open, as
+    in `[steps, batch, features]`, or each has them on the first axis that is open, as a state
+    `[2, batch, features]` beside rows. Where the graph told an axis there is no other.
+    """
+    required = [s for s in specs if s.required and s.shape]
+    if not required or any(s.axis != 0 for s in specs):
+        return
+    shapes = {s.name: s.shape or () for s in required}
+    names = {d for d in shapes[required[0].name] if isinstance(d, str)}
+    choices = [
+        {n: shape.index(name) for n, shape in shapes.items()}
+        for name in sorted(names)
+        if all(shape.count(name) == 1 for shape in shapes.values())
+    ]
+    if all(len(s) < 2 or not isinstance(s[1], int) for s in shapes.values()):
+        choices.append({n: int(len(shape) > 1) for n, shape in shapes.items()})
+    open_ = {n: [a for a, d in enumerate(s) if not isinstance(d, int)] for n, s in shapes.items()}
+    choices.append({n: places[0] for n, places in open_.items() if places})
+    for axes in choices:
+        if any(axes.values()):
+            yield tuple(replace(s, axis=axes.get(s.name, 0)) for s in specs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class OneCall:
         source: Where the samples came from.
         feed: The feed.
         samples: Samples in it.
+        cut_at: Rows of it that stay together when it is cut; 0 if it stays whole.
+        axes: The axis that counts samples of the inputs where that is not the first.
     """
 
     source: str
@@ -30,6 +32,7 @@ class OneCall:
     samples: int
     labels: None = None
     cut_at: int = 1
+    axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def samples_in(self, feed: Feeds) -> int:
         """Return how many samples the feed holds."""

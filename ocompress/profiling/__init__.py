@@ -1,7 +1,13 @@
 """How fast, how big, how much memory: measured on this machine."""
 
 from ocompress.profiling.inputs import parse_shape
-from ocompress.profiling.latency_guard import NOISE, SECOND_LOOK, LatencyGuard, exceeds
+from ocompress.profiling.latency_guard import (
+    NOISE,
+    SECOND_LOOK,
+    LatencyGuard,
+    exceeds,
+    seems_slower,
+)
 from ocompress.profiling.layer_clock import LayerClock
 from ocompress.profiling.layer_times import time_layers
 from ocompress.profiling.profile import profile
@@ -34,5 +40,6 @@ __all__ = [
     "exceeds",
     "parse_shape",
     "profile",
+    "seems_slower",
     "time_layers",
 ]

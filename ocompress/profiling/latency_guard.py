@@ -16,6 +16,8 @@ from ocompress.runtime import Session
 NOISE = 0.05
 """Part of a latency that is taken for noise. Two loads of one and the same model differ by up to
 4 % where a run takes microseconds (memory layout), and the interval says nothing about that."""
+_ALIKE = 1.02
+"""Ratio of latencies up to which two models are about as fast."""
 SECOND_LOOK = 3.0
 """How much longer the second look takes."""
 _ROUNDS, _TURN_SECONDS = 3, 0.08
@@ -31,6 +33,17 @@ def exceeds(ratio: Ratio, limit: float, noise: float = NOISE) -> bool:
         noise: Part of the limit on top of it.
     """
     return ratio.low > limit * (1 + noise)
+
+
+def seems_slower(ratio: Ratio | None) -> bool:
+    """Whether latencies seem to be above the original's, if only by a little.
+
+    Limits allow for what two loads of one model differ by; a plan for the latency need not.
+
+    Args:
+        ratio: Of the medians, with its 95 % interval; None if nothing was timed.
+    """
+    return ratio is not None and ratio.value > _ALIKE and ratio.low > 1.0
 
 
 class LatencyGuard:

@@ -114,12 +114,13 @@ def _explained(found: Plan, name: str, trials: Sequence[PlanTrial]) -> tuple[str
         return chosen, "", ""
     best = ranked[0]
     told = f"{best.chain}: {described(best, found.goal)}"
-    if not best.held:
-        return chosen, told, best.why
+    why = found.why_passed_over(best) or best.why
+    if why:
+        return chosen, told, why
     now, then = found.chosen.value(found.goal), best.value(found.goal)
     if then >= now:
         return chosen, told, f"{then / max(now, 1e-30) - 1:.0%} more than the plan"
-    return chosen, told, "it did not hold on the samples that judge"
+    return chosen, told, "about as good as the plan, and worse otherwise"
 
 
 def _trials(found: Plan, shown: Sequence[PlanTrial]) -> Sheet:
@@ -151,9 +152,7 @@ def _trials(found: Plan, shown: Sequence[PlanTrial]) -> Sheet:
 def _verdict(found: Plan, trial: PlanTrial) -> str:
     if trial is found.chosen:
         return "chosen"
-    if trial in found.passed_over:
-        return "did not hold on the samples that judge"
-    return trial.why or "holds"
+    return found.why_passed_over(trial) or trial.why or "holds"
 
 
 def page(found: Plan, recipe: str, *, explain: bool = False) -> Iterator[RenderableType]:

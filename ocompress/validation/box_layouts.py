@@ -26,6 +26,8 @@ _CERTAIN = 0.995
 """Share of rows that have to look like boxes of two corners."""
 _PIXELS = 2.0
 """Coordinates above this are pixels, not shares of an image."""
+_SUM = 1e-3
+"""What shares of four classes sum to 1 within."""
 _FINAL = ((0, 4, 5, None), (2, 1, 0, None), (1, 6, 5, 0), (3, 2, 1, 0))
 """Orders of columns after suppression: box, score, class, image. The first is that of YOLOv10, the
 second of PaddleDetection, the third of YOLOv7, the last of SSD in Caffe and OpenVINO."""
@@ -98,6 +100,8 @@ def _lists(outputs: Mapping[str, np.ndarray], *, asked: bool) -> Found | None:
     for name, boxes in outputs.items():
         if not is_float(boxes) or boxes.ndim not in (2, 3) or boxes.shape[-1] != 4:
             continue
+        if not asked and _are_classes(name, boxes, outputs):
+            continue
         lead = boxes.shape[:-1]
         mates = {n: a for n, a in outputs.items() if n != name and a.shape[: len(lead)] == lead}
         label = next((n for n, a in mates.items() if a.shape == lead and _is_label(n, a)), None)
@@ -132,7 +136,7 @@ def _of_lists(boxes: np.ndarray, scores: np.ndarray, *, has_label: bool) -> Boxe
         back = _background(soft)
         way = Scoring.SIGMOID if back is None else Scoring.SOFTMAX
         return replace(layout, scoring=way, background=back)
-    sums = scores.shape[-1] > 1 and bool(np.all(np.abs(scores.sum(-1) - 1) < 1e-3))
+    sums = scores.shape[-1] > 1 and bool(np.all(np.abs(scores.sum(-1) - 1) < _SUM))
     return replace(layout, background=_background(scores) if sums else None)
 
 
@@ -150,6 +154,25 @@ def _is_label(name: str, array: np.ndarray) -> bool:
         return True
     named = re.search(r"class|label", name, re.IGNORECASE) is not None
     return named and is_float(array) and _are_whole(as_float(array))
+
+
+def _are_classes(name: str, array: np.ndarray, outputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether four numbers each are scores of classes: shares, or what shares are made of.
+
+    Args:
+        name: The output.
+        array: What it holds, [..., 4].
+        outputs: All of them.
+    """
+    if not array.size:
+        return False
+    values = np.nan_to_num(as_float(array))
+    if values.min() >= 0 and bool(np.all(np.abs(values.sum(-1) - 1) < _SUM)):
+        return True
+    soft = np.exp(values - values.max(-1, keepdims=True))
+    forms = (soft / soft.sum(-1, keepdims=True), 1 / (1 + np.exp(-np.clip(values, -60, 60))))
+    mates = [as_float(a) for n, a in outputs.items() if n != name and a.shape == array.shape]
+    return any(np.allclose(form, mate, atol=_SUM) for mate in mates for form in forms)
 
 
 def _are_scores(array: np.ndarray, lead: tuple[int, ...], label: str | None) -> bool:

@@ -14,6 +14,7 @@ from ocompress.auto import (
     Laboratory,
     Made,
     OutOfTimeError,
+    PlanBounds,
     PlanGoal,
     PlanSearch,
     Step,
@@ -167,3 +168,12 @@ def only(chain: Chain) -> module.Walk:
 def _chains() -> list[Chain]:
     families = chosen_families(PlanGoal.LATENCY, ["int8", "dynamic"])
     return [Chain.of([Step(family)]) for family in families]
+
+
+@pytest.mark.parametrize(("limit", "holds"), [(1.05, True), (0.5, False)])
+def test_no_clock_rules_out_the_model_that_is_only_put_in_order(limit: float, holds: bool) -> None:
+    bounds = PlanBounds(latency=limit)
+    laboratory = Laboratory(1000, Slow(0), clock=lambda _: 1.2, bounds=bounds)
+    plain, *others = laboratory.evaluate([Chain(), *_chains()])
+    assert plain.held is holds
+    assert not any(trial.held for trial in others)

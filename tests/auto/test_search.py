@@ -148,7 +148,7 @@ def test_what_was_found_before_time_was_over_stays() -> None:
 
 def test_the_families_that_promise_most_are_gone_along_first() -> None:
     powers = {"channels": (1.0, 0.02), "factorize": (0.3, 0.2), "separable": (0.4, 0.2)}
-    world = World(powers | {"heads": (0.2, 0.2)}, most=13)
+    world = World(powers | {"heads": (0.2, 0.2)}, most=14)
     search = PlanSearch(
         cast("Laboratory", world), PlanGoal.LATENCY, chosen_families(PlanGoal.LATENCY)
     )

@@ -111,3 +111,13 @@ def test_nonsense_is_refused() -> None:
         optimize(net(), passes="canonicalize", batch=0)
     with pytest.raises(OptionError, match="mutually exclusive"):
         profile(net(), batch=2, shapes={"x": [2, 4]})
+
+
+def test_one_sample_is_timed_as_one_whatever_its_other_axes() -> None:
+    """Where rows of one sample are apart, too, data of several samples tell which are samples."""
+    b = Builder()
+    b.output(b.op("MatMul", b.input("x", ["n", "t", 4]), b.weight(4, 4)))
+    data = np.random.default_rng(0).standard_normal((6, 5, 4)).astype(np.float32)
+    done = optimize(b.model(), passes="canonicalize", data={"x": data})
+    assert done.profile is not None
+    assert done.profile.model.latency.samples == 1

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from ocompress.front.job import attempt
 from ocompress.io import as_dataset
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline import Pipeline
+from ocompress.profiling import Ratio
 from ocompress.report import Optimization
 from tests.build import Builder
 
@@ -148,7 +150,36 @@ def test_a_result_that_does_not_hold_gives_way_to_a_milder_one(
     assert len(calls) == 2
     assert done.plan is not None
     assert [str(t.chain.pipeline()) for t in done.plan.passed_over] == calls[:1]
-    assert any("did not hold" in sentence for sentence in done.remarks)
+    assert any(
+        "did not hold once carried out (more was lost)" in sentence for sentence in done.remarks
+    )
+    first = done.plan.passed_over[0]
+    assert done.plan.why_passed_over(first) == "more was lost"
+    assert done.plan.why_passed_over(done.plan.chosen) == ""
+
+
+@pytest.mark.parametrize("low", [1.02, 0.99])
+def test_a_plan_for_the_latency_that_is_slower_gives_way(
+    low: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = attempt, list[str]()
+
+    def tried(*given: Any, **more: Any) -> Any:
+        done = real(*given, **more)
+        calls.append(str(given[1].passes))
+        profile: Any = SimpleNamespace(ratio=Ratio(1.04, low, 1.06), against=None)
+        return replace(done, profile=profile)
+
+    monkeypatch.setattr(planning, "attempt", tried)
+    done = planned()
+    assert done.plan is not None
+    if low < 1:
+        assert len(calls) == 1  # about as fast
+        assert not done.plan.passed_over
+    else:
+        assert len(calls) > 1
+        assert calls[-1] == "canonicalize"
+        assert "takes 1.04 times" in done.plan.passed_over[0].why
 
 
 def _broken(done: Any) -> Any:
@@ -195,7 +226,10 @@ def test_no_time_is_enough_for_the_model_as_it_is() -> None:
     done = planned(seconds=1e-3)
     assert time.monotonic() - begun < 30
     assert done.held
-    assert any("ended early" in sentence for sentence in done.remarks)
+    (said,) = [sentence for sentence in done.remarks if "ended early" in sentence]
+    assert "no plan was tried to its end" in said
+    assert "more --time" in said
+    assert not any("nothing pays" in sentence for sentence in done.remarks)  # who knows
 
 
 @pytest.mark.parametrize("goal", [PlanGoal.SIZE, PlanGoal.ARCHIVE])

@@ -12,7 +12,7 @@ from onnx import TensorProto as T
 from ocompress.analysis.observe import pieces_of
 from ocompress.errors import DataError
 from ocompress.io import Dataset, as_dataset, hold_out, load_data, synthetic_data
-from ocompress.io.dataset import cut_at, samples_in
+from ocompress.io.dataset import axes_of, cut_at, samples_in
 from ocompress.ir import Model
 from tests.build import Builder
 
@@ -313,3 +313,43 @@ def test_random_feeds_have_a_batch_that_runs() -> None:
     assert sizes(synthetic_data(averaging(), 2)) == [4]
     feeds = list(synthetic_data(recurrent([2, 12, 4]), 1))
     assert feeds[0]["x"].shape == (12, 3)
+
+
+def _tagger() -> Model:
+    """Return a recurrent net that gives each word of one or more sentences the same class."""
+    b = Builder()
+    words = b.op("Gather", b.const(np.eye(8, dtype=np.float32)), b.input("x", ["n", "t"], T.INT64))
+    steps = b.op("Transpose", words, perm=[1, 0, 2])
+    b.ops("RNN", [steps, b.weight(1, 4, 8), b.weight(1, 4, 4)], ["h", ""], hidden_size=4)
+    flat = b.op("Squeeze", "h", b.const(np.array([1])))
+    rise = b.const(np.array([9, 0, 0, 0], np.float32))
+    tags = b.op("ArgMax", b.op("Add", flat, rise), axis=-1, keepdims=0)
+    b.output(b.op("Transpose", tags, perm=[1, 0]), ["n", "t"], T.INT64)
+    return b.model()
+
+
+def test_one_class_for_all_words_does_not_make_words_samples() -> None:
+    feeds = [{"x": np.arange(length)[None] % 8} for length in (5, 7)]
+    data = as_dataset(feeds, _tagger())
+    assert axes_of(data) == {}
+    assert data.samples == 2
+
+
+def _scattered() -> Model:
+    """Return a net that writes points to a map of its own size, however many there are."""
+    b = Builder()
+    x = b.op("MatMul", b.input("x", ["n", 3]), b.weight(3, 2))
+    at = b.op("Unsqueeze", b.input("at", ["n"], T.INT64), b.const(np.array([1])))
+    board = b.const(np.zeros((16, 2), np.float32))
+    b.output(b.op("ScatterND", board, at, x), [16, 2])
+    return b.model()
+
+
+def test_files_of_points_that_make_one_map_are_a_feed_each(tmp_path: Path) -> None:
+    """The points of one file are alike in number to those of another, and are no samples."""
+    for at in range(4):
+        np.savez(tmp_path / f"{at}.npz", x=floats(5, 3), at=np.arange(5) + at)
+    data = load_data(tmp_path, _scattered())
+    assert [feed["x"].shape for feed in data] == [(5, 3)] * 4
+    assert data.samples == 4
+    assert "each file as one feed only" in notes(data)

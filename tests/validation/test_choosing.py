@@ -270,6 +270,19 @@ def test_layouts_of_several_outputs_are_known() -> None:
     assert counted.beside == ("num_detections",)
 
 
+def test_four_classes_are_no_boxes() -> None:
+    """A tagger of four classes that gives scores and probabilities, or has two heads."""
+    rise = np.linspace(0, 2, 4, dtype=np.float32)
+    logits = RNG.standard_normal((2, 30, 4)).astype(np.float32) * 0.1 + rise
+    soft = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    fires = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    seven = np.repeat(SOFT, 10, 1)[:, :30].astype(np.float32).repeat(2, 0)
+    for other in (soft, fires):
+        assert find_boxes({"logits": logits, "probs": other}, {}) is None
+    assert find_boxes({"tags": soft, "kinds": seven}, {}) is None
+    assert find_boxes({"boxes": logits, "kinds": seven}, {}) is not None  # of other outputs
+
+
 def test_a_file_that_says_it_detects_is_believed() -> None:
     shares = together(CENTRES / 200, MANY).transpose(0, 2, 1)
     said = {"task": "detect", "names": str({i: f"c{i}" for i in range(7)})}

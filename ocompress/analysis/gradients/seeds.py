@@ -12,6 +12,7 @@ most of them say nothing and a rare one says it all: at one draw a sample, far f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,9 +20,18 @@ from enum import StrEnum
 import numpy as np
 
 from ocompress.analysis.gradients.logits import may_be_logits
+from ocompress.analysis.gradients.origins import (
+    FACTORS,
+    LAYOUT,
+    LINEAR,
+    PASSING,
+    POOLING,
+    behind,
+    operator_of,
+)
 from ocompress.analysis.rows import row_count
 from ocompress.analysis.scales import GAP, Scales, scales_of
-from ocompress.ir import Model, Node, Value, query
+from ocompress.ir import Model, Node, Value
 
 _TINY = 1e-6
 _SUM_TOLERANCE = 1e-3
@@ -29,11 +39,8 @@ _FEW_CHANNELS = 4
 """A map of fewer channels is a picture or a few regressions rather than a map of classes."""
 _NO_LOGITS = 64.0
 """Factor between the sizes of channels that those of one softmax do not have."""
-_PASSING = ("Identity", "Cast", "Dropout")
-_LAYOUT = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
-_LINEAR = ("Gemm", "MatMul", "Conv", "ConvTranspose")
-_CONSTANT_FACTORS = ("Add", "Sub", "Mul", "Div")
-_POOLING = ("GlobalAveragePool", "ReduceMean", "AveragePool", "Resize", "Relu")
+_NO_CLASSES = re.compile(r"embed|feature|fingerprint|hidden", re.IGNORECASE)
+"""What names of outputs have in them that are vectors rather than scores."""
 
 
 class Currency(StrEnum):
@@ -129,26 +136,26 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
        but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
        more only if it is the model's one float output and has at least four channels: pictures and
        detection heads come from convolutions, too. Not where channels differ in size, or a few of
-       them move, as no logits do.
+       them move, as no logits do, and not where the output is named otherwise (`embedding`).
     4. Everything else, embeddings behind a normalization or Tanh among them: relative squares, of
-       channels of very different size each group's own. An embedding that comes straight from a
-       matrix product cannot be told from logits; name its currency.
+       channels of very different size each group's own. Only by its name can an embedding that
+       comes straight from a matrix product be told from logits; else name its currency.
 
     Args:
         value: The formal output.
         output: What the model made of the first feed.
         model: Whose output it is.
     """
-    last = _behind(value, _PASSING)
+    last = behind(value, PASSING)
     joined = _joined(last, output, model)
     if joined is not None:
         return joined
-    if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
+    kind = operator_of(last)
+    if last is not None and kind in ("Softmax", "LogSoftmax"):
         along = int(last.attr("axis", -1 if model.opset >= 13 else 1))
-        soft = last.op_type == "Softmax"
+        soft = kind == "Softmax"
         return Seeding(Currency.PROBABILITIES if soft else Currency.LOGITS, along)
-    last = _behind(value, (*_PASSING, *_LAYOUT))
-    if last is not None and last.op_type == "Sigmoid":
+    if operator_of(behind(value, (*PASSING, *LAYOUT))) == "Sigmoid":
         return Seeding(Currency.BERNOULLI)
     axis = class_axis(output.shape)
     if axis is None:
@@ -156,9 +163,10 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
     if _sums_to_one(output, axis):
         return Seeding(Currency.PROBABILITIES, axis)
     maps = output.ndim > 3 and (output.shape[axis] < _FEW_CHANNELS or _float_outputs(model) > 1)
-    last = _behind(value, (*_PASSING, *_LAYOUT, *_CONSTANT_FACTORS, *_POOLING))
-    linear = last is not None and last.op_type in _LINEAR and _scales(output, _NO_LOGITS) is None
-    if linear and not maps and may_be_logits(output, axis, alone=_float_outputs(model) == 1):
+    last = behind(value, (*PASSING, *LAYOUT, *FACTORS, *POOLING))
+    linear = operator_of(last) in LINEAR and _scales(output, _NO_LOGITS) is None
+    linear = linear and not maps and _NO_CLASSES.search(value.name) is None
+    if linear and may_be_logits(output, axis, alone=_float_outputs(model) == 1):
         return Seeding(Currency.LOGITS, axis)
     return _relative(output, axis)
 
@@ -207,7 +215,7 @@ def _joined(node: Node | None, output: np.ndarray, model: Model) -> Joined | Non
         return None
     if node.is_op("Transpose"):
         return _moved(node, output, model)
-    if node.op_type != "Concat":
+    if not node.is_op("Concat"):
         return None
     axis = int(node.attr("axis", 0)) % output.ndim
     values = [v for v in node.inputs if v is not None and v.rank == output.ndim]
@@ -230,7 +238,7 @@ def _moved(node: Node, output: np.ndarray, model: Model) -> Joined | None:
     source = node.input(0)
     if source is None or len(order) != output.ndim:
         return None
-    found = _joined(_behind(source, _PASSING), output.transpose(np.argsort(order)), model)
+    found = _joined(behind(source, PASSING), output.transpose(np.argsort(order)), model)
     return None if found is None else Joined(order.index(found.axis), found.channels, found.parts)
 
 
@@ -254,21 +262,6 @@ def _relative(output: np.ndarray, axis: int) -> Seeding | Joined:
 def _scales(output: np.ndarray, gap: float) -> Scales | None:
     values = np.nan_to_num(np.asarray(output, np.float64), posinf=0.0, neginf=0.0)
     return scales_of(values, gap)
-
-
-def _behind(value: Value, passing: tuple[str, ...]) -> Node | None:
-    """Walk up through operators of a kind; those of two operands only if one is constant."""
-    node = value.producer
-    while node is not None and node.is_op(*passing):
-        computed = [v for v in node.inputs if v is not None and not _is_constant(v)]
-        if node.op_type in _CONSTANT_FACTORS and len(computed) != 1:
-            return node
-        node = computed[0].producer if computed else None
-    return node if node is not None and not node.domain else None
-
-
-def _is_constant(value: Value) -> bool:
-    return value.constant is not None or query.made_by(value, "Constant") is not None
 
 
 def _float_outputs(model: Model) -> int:

@@ -1,0 +1,87 @@
+"""What kind of operator an output comes from, whatever numbers it computes in.
+
+A layer that a file computes in integers makes the same kind of output as one in floats: scores of
+classes behind a MatMulInteger and its scales are scores of classes.
+"""
+
+from __future__ import annotations
+
+from ocompress.ir import Node, Value, query
+
+_CONTRIB = "com.microsoft"
+PASSING = ("Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear")
+LAYOUT = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+FACTORS = ("Add", "Sub", "Mul", "Div")
+"""Operators that are passed where all operands but one are constant."""
+POOLING = ("GlobalAveragePool", "ReduceMean", "AveragePool", "Resize", "Relu")
+LINEAR = ("Gemm", "MatMul", "Conv", "ConvTranspose")
+_INTEGER = {
+    "MatMulInteger": "MatMul",
+    "ConvInteger": "Conv",
+    "QLinearMatMul": "MatMul",
+    "QLinearConv": "Conv",
+}
+"""Standard operators on integers, and what they compute."""
+_CONTRIBUTED = {
+    "DynamicQuantizeMatMul": "MatMul",
+    "FusedConv": "Conv",
+    "FusedGemm": "Gemm",
+    "FusedMatMul": "MatMul",
+    "MatMulIntegerToFloat": "MatMul",
+    "MatMulNBits": "MatMul",
+    "QGemm": "Gemm",
+    "QLinearSigmoid": "Sigmoid",
+    "QLinearSoftmax": "Softmax",
+}
+"""Operators of ONNX Runtime's own, and what they compute, of those without an activation."""
+
+
+def behind(value: Value, passing: tuple[str, ...]) -> Node | None:
+    """Return the operator that makes a value, but for operators of some kinds after it.
+
+    Operators of two operands are passed only if one of these is constant, or if they put the scale
+    to what a layer made of integers that were quantized at run time.
+
+    Args:
+        value: The value.
+        passing: Operators that are passed.
+    """
+    node = value.producer
+    while node is not None and _passes(node, passing):
+        computed = [v for v in node.inputs if v is not None and not _is_constant(v)]
+        if node.op_type in FACTORS and len(computed) != 1:
+            computed = [v for v in computed if node.op_type == "Mul" and _is_of_integers(v)]
+            if not computed:
+                return node
+        node = computed[0].producer if computed else None
+    return node
+
+
+def operator_of(node: Node | None) -> str:
+    """Return the standard operator that a node computes, its own where that is one; else nothing.
+
+    Args:
+        node: The node, or None.
+    """
+    if node is None:
+        return ""
+    if not node.domain:
+        return _INTEGER.get(node.op_type, node.op_type)
+    if node.domain != _CONTRIB or node.attr("activation", None):
+        return ""
+    return _CONTRIBUTED.get(node.op_type, "")
+
+
+def _passes(node: Node, passing: tuple[str, ...]) -> bool:
+    steps = node.domain == _CONTRIB and node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    return node.op_type in passing and (steps or not node.domain)
+
+
+def _is_of_integers(value: Value) -> bool:
+    """Whether a value is a whole number that a layer made of integers, as floats."""
+    made = behind(value, ("Cast",))
+    return made is not None and made.is_op("MatMulInteger", "ConvInteger")
+
+
+def _is_constant(value: Value) -> bool:
+    return value.constant is not None or query.made_by(value, "Constant") is not None
