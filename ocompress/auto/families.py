@@ -143,10 +143,12 @@ FAMILIES: tuple[PlanFamily, ...] = (
     PlanFamily("factorize", FamilyKind.STRUCTURE, "factorize", _FILES, {}, _TIME, 3, integers=True),
     PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),
     PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _TIME, 4, integers=True),
+    PlanFamily(
+        "weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}
+    ),  # the quickest, so first
     PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES),
     PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
     PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES),
-    PlanFamily("weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}),
     PlanFamily(
         *("cluster", FamilyKind.NUMBERS, "cluster", _CODED, {}),
         _bits("mean_bits", first=2.5, low=1.0, high=8.0),

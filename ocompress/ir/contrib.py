@@ -1,14 +1,15 @@
-"""Shapes of what ONNX Runtime's own operators make, which inference by the onnx package lacks.
+"""Shapes of what operators make that inference by the onnx package lacks.
 
 For inference such an operator is taken for a standard one whose first result has the same type and
-shape; other results stay unknown. Models that the runtime's tools fused are full of them.
+shape; other results stay unknown. Models that ONNX Runtime's tools fused are full of its own ones,
+and those of scikit-learn begin with operators of `ai.onnx.ml` that scale their inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from onnx import AttributeProto, GraphProto, NodeProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from ocompress.ir.strings import decoded, extend
 
@@ -16,7 +17,9 @@ _DOMAIN = "com.microsoft"
 _AS_ITS_INPUT = (
     *("BiasAdd", "BiasGelu", "BiasSoftmax", "FastGelu", "Gelu", "QuickGelu"),
     *("GroupNorm", "RotaryEmbedding", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"),
+    *("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"),
 )
+_LEARNED = "ai.onnx.ml"
 _MATRIX, _THREE = 2, 3
 _TURNED = ("transA", "transB", "transBatchA", "transBatchB")
 
@@ -34,7 +37,7 @@ def stand_ins(graphs: Iterable[GraphProto]) -> None:
     known = {decoded(t.name): tuple(t.dims) for g in graphs for t in g.initializer}
     for graph in graphs:
         for node in graph.node:
-            rule = _RULES.get(node.op_type) if node.domain == _DOMAIN else None
+            rule = _RULES.get(node.domain, {}).get(node.op_type)
             made = None if rule is None or not node.output else rule(node, known)
             if made is not None:
                 extend(made, "output", [decoded(node.output[0])])
@@ -49,6 +52,18 @@ def _standard(op_type: str, inputs: Iterable[str]) -> NodeProto:
 
 def _first(node: NodeProto, _: Extents) -> NodeProto | None:
     return _standard("Identity", [decoded(node.input[0])])
+
+
+def _floats(node: NodeProto, _: Extents) -> NodeProto | None:
+    made = _standard("Cast", [decoded(node.input[0])])
+    made.attribute.add(name="to", type=AttributeProto.INT, i=TensorProto.FLOAT)
+    return made
+
+
+def _queries(node: NodeProto, known: Extents) -> NodeProto | None:
+    """Return what has the shape of the queries, where keys and values do not come with them."""
+    apart = len(node.input) >= _THREE and all(node.input[1:_THREE])
+    return _first(node, known) if apart else None
 
 
 def _attention(node: NodeProto, known: Extents) -> NodeProto | None:
@@ -82,10 +97,20 @@ def _product(node: NodeProto, _: Extents) -> NodeProto | None:
     return _standard("MatMul", map(decoded, node.input[:2]))
 
 
-_RULES: Mapping[str, Callable[[NodeProto, Extents], NodeProto | None]] = {
-    **dict.fromkeys(_AS_ITS_INPUT, _first),
-    "Attention": _attention,
-    "EmbedLayerNormalization": _embedding,
-    "FusedMatMul": _product,
-    "MultiHeadAttention": _heads,
+_Rule = Callable[[NodeProto, Extents], NodeProto | None]
+_RULES: Mapping[str, Mapping[str, _Rule]] = {
+    _DOMAIN: {
+        **dict.fromkeys(_AS_ITS_INPUT, _first),
+        "Attention": _attention,
+        "EmbedLayerNormalization": _embedding,
+        "FusedMatMul": _product,
+        "GroupQueryAttention": _queries,
+        "MultiHeadAttention": _heads,
+    },
+    _LEARNED: {
+        "Binarizer": _first,
+        "Imputer": _first,
+        "Normalizer": _floats,
+        "Scaler": _floats,
+    },
 }

@@ -1,4 +1,4 @@
-"""Shapes of what ONNX Runtime's own operators make are those that it makes."""
+"""Shapes of what operators outside of the standard make are those that ONNX Runtime makes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
 
-MS = "com.microsoft"
+MS, ML = "com.microsoft", "ai.onnx.ml"
 
 
 def norm(b: Builder, x: str) -> str:
@@ -26,9 +26,34 @@ def heads(b: Builder, x: str) -> str:
     return b.op("MultiHeadAttention", *parts, domain=MS, num_heads=4)
 
 
+def grouped(b: Builder, x: str) -> str:
+    parts = [b.op("MatMul", x, b.weight(32, n)) for n in (32, 16, 16)]
+    lengths = b.const(np.full(3, 5, np.int32)), b.const(np.array([6], np.int32))
+    options: dict[str, Any] = {"num_heads": 4, "kv_num_heads": 2}
+    return b.op("GroupQueryAttention", *parts, "", "", *lengths, domain=MS, **options)
+
+
+def learned(op: str, **options: Any) -> Callable[[Builder, str], str]:
+    return lambda b, x: b.op(op, b.op("Flatten", x), domain=ML, **options)
+
+
+def soft(b: Builder, x: str) -> str:
+    scale, zero = b.const(np.float32(0.01)), b.const(np.uint8(0))
+    q = b.op("QuantizeLinear", x, scale, zero)
+    options: dict[str, Any] = {"axis": -1, "opset": 13}
+    made = b.op("QLinearSoftmax", q, scale, zero, scale, zero, domain=MS, **options)
+    return b.op("DequantizeLinear", made, scale, zero)
+
+
 CASES: dict[str, Callable[[Builder, str], str]] = {
     "norm": norm,
     "heads": heads,
+    "grouped": grouped,
+    "soft": soft,
+    "scaler": learned("Scaler", offset=[1.0], scale=[0.5]),
+    "normalizer": learned("Normalizer", norm="L2"),
+    "imputer": learned("Imputer", imputed_value_floats=[1.0], replaced_value_float=0.0),
+    "binarizer": learned("Binarizer", threshold=0.5),
     "gelu": lambda b, x: b.op("BiasGelu", x, b.weight(32), domain=MS),
     "fast": lambda b, x: b.op("FastGelu", x, domain=MS),
     "product": lambda b, x: b.op("FusedMatMul", x, b.weight(32, 48), domain=MS, alpha=0.5),
@@ -44,7 +69,7 @@ def test_shapes_go_on_behind_them(kind: str) -> None:
     made = CASES[kind](b, b.input("x", ["n", 6, 32]))
     b.op("Relu", made, to="y")
     b.output("y", None)
-    model = b.model(com_microsoft=1)
+    model = b.model(**{MS: 1, ML: 3})
     infer_types(model)
     (y,) = Session(model).run(feeds(model)).values()
     found = {v.name: v.shape for n in model.graph.nodes for v in n.outputs if v is not None}
@@ -55,6 +80,7 @@ def test_shapes_go_on_behind_them(kind: str) -> None:
     ("op", "options"),
     [
         ("FusedMatMul", {"transB": 1}),
+        ("GroupQueryAttention", {"num_heads": 4, "kv_num_heads": 2}),
         ("Attention", {"num_heads": 4, "qkv_hidden_sizes": [32, 32, 16]}),
         ("Unheard", {}),
     ],
