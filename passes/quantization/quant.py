@@ -175,10 +175,7 @@ class Quant(LossyPass):
             why = f"opset {model.opset} has no scales per channel; canonicalize upgrades it to 13"
             ctx.remark(Severity.DECLINED, "old-opset", why)
         elif not _is_eligible(model):
-            why = (
-                "the model has quantized operators already; quantize the float model instead, or "
-                "let quant-weights store the weights that are float still"
-            )
+            why = "the model is quantized already; quantize the float one, or use quant-weights"
             ctx.remark(Severity.DECLINED, "already-quantized", why)
         elif self.activations.endswith("16") and (not ctx.allows_slower or model.opset < 21):
             why = (
