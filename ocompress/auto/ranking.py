@@ -12,6 +12,8 @@ BETTER = 0.99
 """A trial is better than another if its figure is below this part of the other's."""
 _ALIKE = 1.02
 """Up to this factor figures are as good as each other: times are not measured any better."""
+_LITTLE = 1.05
+"""Up to this factor a file is not worth losing more, where the goal is another."""
 _BOLD, _CLEARLY, _MOST_BOLD = 1.5, 0.97, 2
 """Strain up to which a trial may be carried out nevertheless, the part of the best figure that it
 has to be below, and how many are, at most."""
@@ -60,7 +62,8 @@ class Ranking:
     def _ranked(self) -> list[PlanTrial]:
         """Return trials in which every pass earns its place, best first.
 
-        Of those about as good as the best, what is best otherwise comes first.
+        Of those about as good as the best, what is best otherwise comes first, and of those about
+        as good otherwise, too, what loses least.
         """
         trials = sorted(self.trials, key=lambda t: t.value(self.goal))
         trials = [t for t in trials if self.barest(t) is t]
@@ -68,7 +71,9 @@ class Ranking:
         alike = [t for t in held if t.value(self.goal) <= _ALIKE * held[0].value(self.goal)]
         if not alike:
             return trials
-        first = min(alike, key=lambda t: t.other_value(self.goal))
+        least = min(t.other_value(self.goal) for t in alike)
+        near = [t for t in alike if t.other_value(self.goal) <= _LITTLE * least]
+        first = min(near, key=lambda t: (_lost(t), t.other_value(self.goal)))
         return [first, *(t for t in trials if t is not first)]
 
     def _spares(self, shorter: PlanTrial, trial: PlanTrial) -> bool:

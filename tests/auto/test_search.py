@@ -190,6 +190,10 @@ def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
     assert search.finalists()[0] == other[str(slower.chain)]
     other[str(slower.chain)] = replace(slower, size=500, held=False)
     assert search.finalists()[0] == fast
+    other[str(slower.chain)] = replace(slower, size=1040, drop=0.0)
+    assert search.finalists()[0].drop == 0.0  # four percent of the bytes are worth no loss
+    other[str(slower.chain)] = replace(slower, size=1060, drop=0.0)
+    assert search.finalists()[0] == fast
 
 
 def test_families_are_known_by_name() -> None:
