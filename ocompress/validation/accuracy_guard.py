@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.validation.drops import Drop, Meter, make_meter
@@ -88,6 +88,7 @@ class AccuracyGuard:
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
+        self._whose, self._known = "", dict[int, Drop]()  # of the model that was last looked at
         if default and self._meter.counts_flips:
             self.max_drop = COIN_FLIPS * max_drop
         self._samples = data.samples
@@ -259,7 +260,7 @@ class AccuracyGuard:
     def _seen(self, candidate: Model) -> float:
         """Return the loss on samples that passes were fitted to; minus infinity without any."""
         meter = self._fitted_meter
-        return -math.inf if meter is None else meter.drop(candidate, CONFIDENCE).value.value
+        return -math.inf if meter is None else self._found(meter, candidate, CONFIDENCE).value.value
 
     @cached_property
     def _fitted_meter(self) -> Meter | None:
@@ -272,7 +273,16 @@ class AccuracyGuard:
         return meter if meter.noun == self._meter.noun else None
 
     def _drop(self, candidate: Model) -> Drop:
-        return self._meter.drop(candidate, self._confidence or CONFIDENCE)
+        return self._found(self._meter, candidate, self._confidence or CONFIDENCE)
+
+    def _found(self, meter: Meter, candidate: Model, confidence: float) -> Drop:
+        """Return what a candidate loses; the manager asks about what a search has asked about."""
+        whose = fingerprint(candidate)
+        if whose != self._whose:
+            self._whose, self._known = whose, {}
+        if id(meter) not in self._known:
+            self._known[id(meter)] = meter.drop(candidate, confidence)
+        return self._known[id(meter)]
 
 
 def _points(share: float) -> str:

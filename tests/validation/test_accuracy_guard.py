@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -306,3 +308,24 @@ def test_samples_fitted_to_need_no_labels() -> None:
     guard = AccuracyGuard(MODEL, labelled, 1.0, metric="accuracy", fitted=plain)
     alone = AccuracyGuard(MODEL, labelled, 1.0, metric="accuracy")
     assert guard.judge(SHIFTED, MODEL) == alone.judge(SHIFTED, MODEL)
+
+
+def test_the_same_model_is_run_once_however_often_it_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[int] = []
+    load = Session.__init__
+
+    def counted(self: Session, *args: Any, **kwargs: Any) -> None:
+        loaded.append(1)
+        load(self, *args, **kwargs)
+
+    guard = AccuracyGuard(MODEL, data(), 1.0, metric="agreement", fitted=data(80))
+    monkeypatch.setattr(Session, "__init__", counted)
+    first = guard.judge(SHIFTED, MODEL)
+    runs = len(loaded)
+    assert guard.judge(SHIFTED.clone(), MODEL) == first
+    assert len(loaded) == runs
+    assert guard.judge(MODEL, MODEL).figures["value"] == 0
+    assert len(loaded) > runs
+    assert guard.judge(SHIFTED, MODEL) == first  # the last one is not taken for it
