@@ -88,7 +88,7 @@ class AccuracyGuard:
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
-        self._whose, self._known = "", dict[int, Drop]()  # of the model that was last looked at
+        self._known: dict[tuple[str, int], Drop] = {}  # by the model and the meter
         if default and self._meter.counts_flips:
             self.max_drop = COIN_FLIPS * max_drop
         self._samples = data.samples
@@ -277,12 +277,10 @@ class AccuracyGuard:
 
     def _found(self, meter: Meter, candidate: Model, confidence: float) -> Drop:
         """Return what a candidate loses; the manager asks about what a search has asked about."""
-        whose = fingerprint(candidate)
-        if whose != self._whose:
-            self._whose, self._known = whose, {}
-        if id(meter) not in self._known:
-            self._known[id(meter)] = meter.drop(candidate, confidence)
-        return self._known[id(meter)]
+        key = fingerprint(candidate), id(meter)
+        if key not in self._known:
+            self._known[key] = meter.drop(candidate, confidence)
+        return self._known[key]
 
 
 def _points(share: float) -> str:
