@@ -71,6 +71,12 @@ class Plan:
                 f"the search ended early: {self.ended}; {so_far}, so the model is only put in "
                 "order; more --time may find better ones"
             )
+        elif not does and self.passed_over:
+            said.append(
+                f"none of the {counted(len(self.passed_over), 'plan')} that were carried out did "
+                "what was asked, so the model is only put in order; with more samples to choose "
+                "on, more plans that hold are found"
+            )
         elif not does:
             said.append(
                 f"nothing pays: of {counted(max(others, 0), 'plan')} {what}, so the model is only "

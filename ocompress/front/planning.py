@@ -222,7 +222,7 @@ class _Session:
                 continue
             left -= _reserve(trial)
             bold.append(trial)
-        found = [*bold, *sure[: _MOST_ATTEMPTS - 1], *sure[_MOST_ATTEMPTS - 1 :][-1:]]
+        found = [*bold, *(_spread([t for t in sure if t.chain.steps]) or sure)]
         plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
         return [*found, *(t for t in plain if t not in found)]  # is no worse than the original
 
@@ -271,6 +271,12 @@ class _Session:
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
+
+
+def _spread(trials: Sequence[PlanTrial]) -> list[PlanTrial]:
+    """Return as many as are tried at most, evenly spread: the last one loses least."""
+    count = min(len(trials), _MOST_ATTEMPTS)
+    return [trials[round(at * (len(trials) - 1) / max(count - 1, 1))] for at in range(count)]
 
 
 def _reserve(trial: PlanTrial) -> float:
