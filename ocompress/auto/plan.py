@@ -83,8 +83,8 @@ class Plan:
                 "put in order"
             )
         said += [
-            f"{trial.chain} did not hold once carried out ({trial.why}); the next best plan was "
-            "taken"
+            f"{trial.chain} did not hold once carried out ({trial.why}); one that loses "
+            "less was tried"
             for trial in self.passed_over
         ]
         return tuple(said)

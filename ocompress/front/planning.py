@@ -74,8 +74,8 @@ def optimize_planned(
     """Find the best pipeline and do what it says; see `ocompress.optimize`.
 
     The result is what the plan's recipe makes of all the samples that passes may see, judged as any
-    result is on samples that the search did not know. Where it does not hold there, the next best
-    chain that loses clearly less is run.
+    result is on samples that the search did not know. Where it does not hold there, a chain
+    that loses clearly less is run.
     """
     planning.check(request)
     with time_limit(request.timeout):

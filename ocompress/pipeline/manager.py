@@ -108,7 +108,8 @@ class PassManager:
         for item, (record, kept) in zip(pipeline.passes, begun, strict=False):
             self._close(item, kept, record)
         best = begun[-1][1] if begun else model.clone()
-        context.earlier.extend(kept for _, kept in begun)
+        if any(item.recovers for item in pipeline.passes):
+            context.earlier.extend(kept for _, kept in begun)
         records = [record for record, _ in begun]
         unjudged = Unjudged()
         for lossy, group in itertools.groupby(views[len(begun) :], _is_lossy):
