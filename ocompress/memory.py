@@ -14,20 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 _GROWTH, _LEAST = 1.2, 64 << 20
-"""What memory has to have grown by since it was last given back, as a factor and in bytes."""
+"""What memory has to have grown by since it was least, as a factor and in bytes."""
 _STATM = Path("/proc/self/statm")
 _known = 0
 
 
 def give_back() -> None:
-    """Give memory back, if there is much more of it than after the last time.
+    """Give memory back, if there is much more of it than there was since the last time.
 
     It takes up to a tenth of a second where something comes of it, microseconds otherwise. Does
     nothing where the C library cannot, as outside Linux.
     """
     global _known  # noqa: PLW0603
-    trim = _trim()
-    if trim is None or resident() < _GROWTH * _known + _LEAST:
+    trim, now = _trim(), resident()
+    if trim is None or now < _GROWTH * _known + _LEAST:
+        _known = min(_known, now)  # it may have become less by itself
         return
     trim(0)
     _known = resident()

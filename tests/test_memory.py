@@ -17,9 +17,9 @@ _PIECES, _SIZE = 4000, 100_000
 
 
 def fragmented() -> list[np.ndarray]:
-    """Fill memory, and free all of it but a little near its end."""
+    """Fill memory, and free all of it but a little here and there."""
     pieces = [np.ones(_SIZE, np.uint8) for _ in range(_PIECES)]
-    return pieces[-1:]
+    return pieces[39::40]
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +40,25 @@ def test_freed_memory_goes_back_when_a_model_is_loaded() -> None:
     assert kept[0].all()
 
 
-def test_little_growth_is_not_worth_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = list[int]()
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([100, 100], 1),  # in MiB
+        ([100, 160], 1),
+        ([100, 170], 2),
+        ([900, 300, 370], 2),  # it became less by itself meanwhile
+    ],
+)
+def test_only_growth_is_worth_the_time(
+    sizes: list[int], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = list[int]()
 
-    def count(pad: int) -> None:
-        calls.append(pad)
+    def trim(pad: int) -> None:
+        done.append(pad)
 
-    monkeypatch.setattr(memory, "_trim", lambda: count)
-    memory.give_back()
-    memory.give_back()
-    assert len(calls) == 1
+    monkeypatch.setattr(memory, "_trim", lambda: trim)
+    for size in sizes:
+        monkeypatch.setattr(memory, "resident", lambda size=size: size << 20)
+        memory.give_back()
+    assert len(done) == calls
