@@ -127,7 +127,7 @@ def _posed(problem: RoundingProblem, waves: Waves) -> RoundingProblem:
         problem,
         target=target,
         hessian=hessian,
-        free=np.ones_like(problem.free),
+        free=problem.free.any(axis=1, keepdims=True) & np.ones_like(problem.free),
         mask=cost > problem.price * ZERO_BITS,
         precision=max(problem.precision - max(digits, 0), 1),
     )
@@ -135,13 +135,18 @@ def _posed(problem: RoundingProblem, waves: Waves) -> RoundingProblem:
 
 def _promising(problem: RoundingProblem, site: Site) -> Waves | None:
     """Return the coefficients that say most in few bits, None if weights do as well."""
-    if not problem.free.all():
+    if not _closed(problem.free):
         return None
     planes = [Waves(plane) for plane in _planes(site)]
     gains = [_gain(problem, waves) for waves in planes]
     if not gains or max(gains) < _GAIN:
         return None
     return planes[int(np.argmax(gains))]
+
+
+def _closed(free: np.ndarray) -> bool:
+    """Whether zeros stay zero as sums of cosines: none, or those of whole outputs."""
+    return bool((free.any(axis=1) == free.all(axis=1)).all())
 
 
 def _gain(problem: RoundingProblem, waves: Waves) -> float:

@@ -9,14 +9,16 @@ import pytest
 
 from ocompress.analysis import AnalysisManager
 from ocompress.archive.cosines import Coefficients, Plane, find_cosines
-from ocompress.ir import Model, onnx_api
+from ocompress.ir import Model, edit, onnx_api
 from ocompress.pipeline import Pass
 from ocompress.runtime import Session
 from passes.pruning.prune import Prune
 from passes.sharing.entropy import Entropy
+from passes.sharing.waves import Waves, _posed
 from passes.tuning.tune import Tune
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context, weight_of
+from tests.passes.sharing.test_rounding import layer
 
 EXTENT, OUTPUTS = 12, 24
 
@@ -81,3 +83,40 @@ def test_training_of_coefficients_may_follow() -> None:
     assert found(rounded(net(), Tune(levels=True))) is not None
     assert found(rounded(net(), Tune())) is None
     assert found(rounded(net(), Tune(levels=True), Prune(sparsity=0.1))) is None
+
+
+def _without(*zeros: tuple[slice | int, int]) -> Model:
+    """Return the net, some of whose weights of inputs and outputs are zero."""
+    model = net()
+    weight = weight_of(next(n for n in model.graph.nodes if n.label == "d"))
+    assert weight is not None
+    array = weight.copy()
+    for place in zeros:
+        array[place] = 0
+    value = next(v for v in model.graph.initializers.values() if v.data is weight)
+    edit.set_weight(value, array)
+    return model
+
+
+def test_outputs_that_are_zero_leave_the_others_their_cosines() -> None:
+    every = slice(None)
+    after = rounded(_without((every, 2), (every, 7)))
+    assert found(after) is not None
+    weight = weight_of(next(n for n in after.graph.nodes if n.label == "d"))
+    assert weight is not None
+    assert np.flatnonzero(~weight.any(axis=0)).tolist() == [2, 7]
+
+
+def test_a_single_zero_stays_and_allows_none() -> None:
+    after = rounded(_without((5, 2)))
+    assert found(after) is None
+    weight = weight_of(next(n for n in after.graph.nodes if n.label == "d"))
+    assert weight is not None
+    assert weight[5, 2] == 0
+
+
+def test_outputs_that_are_zero_make_up_for_no_others() -> None:
+    problem = layer()
+    free = np.broadcast_to(np.arange(16) != 3, problem.target.shape)
+    posed = _posed(replace(problem, target=problem.target * free, free=free), Waves(Plane(4, 6)))
+    np.testing.assert_array_equal(posed.free, free)
