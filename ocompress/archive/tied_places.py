@@ -7,6 +7,8 @@ import numpy as np
 PRIME = 2**31 - 1
 ROUNDS = ((1103515245, 12345), (69069, 362437), (1664525, 1013904223))
 """Factors and summands; between them numbers are squared."""
+RUN = TURNS = 64
+"""Places in a row that share one number of `hashes`, and runs after which the others repeat."""
 _LEADING = 4
 """Bits of the number of buckets that are not zero: few numbers of them have to be tried."""
 _FEWEST_BUCKETS = 64
@@ -33,6 +35,25 @@ def numbers(count: int) -> np.ndarray:
     return found
 
 
+def runs_and_turns(count: int) -> tuple[int, int]:
+    """Return how many numbers runs of so many places take, and how many places repeat in turns."""
+    return -(-count // (RUN * TURNS)) * TURNS, RUN * TURNS
+
+
+def hashes(count: int) -> np.ndarray:
+    """Return the hash of each of so many places, int64 [count].
+
+    Each is the sum of two random numbers, one of the run of places that it is in, one of where it
+    is among so many runs (tabulation hashing; Carter and Wegman, Universal Classes of Hash
+    Functions, 1979): any three places are hashed independently, and a file that computes it takes
+    one sum a place.
+    """
+    runs, turns = runs_and_turns(count)
+    found = numbers(turns + runs)
+    other, own = found[:turns].reshape(TURNS, RUN), found[turns:].reshape(-1, TURNS, 1)
+    return np.asarray((own + other).reshape(-1)[:count])
+
+
 def near(buckets: float) -> int:
     """Return about so many buckets, as many as a file may have."""
     shift = max(int(max(buckets, _FEWEST_BUCKETS)).bit_length() - _LEADING, 0)
@@ -41,7 +62,7 @@ def near(buckets: float) -> int:
 
 def buckets_of(count: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the bucket of every place, int [count], and whether its value is negated there."""
-    found = numbers(count) % (2 * buckets)
+    found = hashes(count) % (2 * buckets)
     return found % buckets, found >= buckets
 
 
@@ -56,29 +77,29 @@ def find_hashed(flat: np.ndarray) -> tuple[np.ndarray, int] | None:
     most = int(_MOST_USED * flat.size)
     if flat.size < _FEWEST or used == len(some):
         return None
-    hashes = numbers(flat.size)
+    hashed = hashes(flat.size)
     counts = (n << shift for shift in range(30) for n in range(1 << _LEADING - 1, 1 << _LEADING))
     for buckets in counts:
         if not max(used, _FEWEST_BUCKETS) <= buckets <= most:  # values of some may be equal
             continue
-        if all(_agree(flat[:some], hashes[:some], buckets) for some in _SAMPLES):
-            found = _values(flat, hashes, buckets)
+        if all(_agree(flat[:some], hashed[:some], buckets) for some in _SAMPLES):
+            found = _values(flat, hashed, buckets)
             if found is not None:
                 return found, buckets
     return None
 
 
-def _agree(flat: np.ndarray, hashes: np.ndarray, buckets: int) -> bool:
+def _agree(flat: np.ndarray, hashed: np.ndarray, buckets: int) -> bool:
     """Whether places of the same bucket have the same value, up to the sign that they say."""
-    order = hashes % (2 * buckets)
+    order = hashed % (2 * buckets)
     values = np.where(order < buckets, flat, -flat)
     places = np.argsort(order % buckets)
     same = np.diff((order % buckets)[places]) == 0
     return bool((values[places][1:] == values[places][:-1])[same].all())
 
 
-def _values(flat: np.ndarray, hashes: np.ndarray, buckets: int) -> np.ndarray | None:
-    order = hashes % (2 * buckets)
+def _values(flat: np.ndarray, hashed: np.ndarray, buckets: int) -> np.ndarray | None:
+    order = hashed % (2 * buckets)
     values = np.zeros(buckets, np.float32)
     values[order % buckets] = np.where(order < buckets, flat, -flat)
     again = np.concatenate([values, -values])[order]

@@ -13,13 +13,13 @@ import numpy as np
 from ocompress.archive.tied_places import numbers
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
-from passes.storage.integers import NODE, Integers, bits_for, number, shared
+from passes.storage.integers import NODE, Integers, bits_for, number, shaped, shared
 from passes.storage.kinds import StoredForm, StoredWords
-from passes.storage.random_numbers import MIDDLE, bells, write_bells, write_numbers
+from passes.storage.random_numbers import MIDDLE, bells, write_bells, write_hashes
 
 MOST_WORD_BITS = 12
 _SAMPLE = 1 << 12
-_INT32, _HALF, _FLOAT = int(DType.INT32), int(DType.FLOAT16), int(DType.FLOAT)
+_HALF, _FLOAT = int(DType.FLOAT16), int(DType.FLOAT)
 _COLUMN, _FLAT = shared(np.array([-1, 1], np.int64)), shared(np.full(1, -1, np.int64))
 
 
@@ -111,16 +111,14 @@ class Hashed:
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Hash the places and look up values, or their negatives."""
-        values = self.values.write(recipe, (self.buckets,))
-        both = recipe.op("Concat", values, recipe.op("Neg", values), axis=0)
+        sides = [self.values.write(recipe, (self.buckets,))]
+        sides.append(recipe.op("Neg", sides[0]))
         if self.are_half:  # look-ups at random take long where the table is no longer cached
-            both = recipe.op("Cast", both, to=_HALF)
-        hashes, _ = write_numbers(recipe, self.count)
-        order = recipe.op("Cast", hashes, to=_INT32)  # half as much to divide and to read
-        order = recipe.op("Mod", order, recipe.leaf(number(2 * self.buckets)))
-        order = recipe.op("Reshape", order, recipe.leaf(_FLAT))
-        found = recipe.op("GatherElements", both, order)
-        found = recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
+            sides = [recipe.op("Cast", side, to=_HALF) for side in sides]
+        table = recipe.op("Concat", *sides, *sides, axis=0)
+        order, count = write_hashes(recipe, self.count, 2 * self.buckets)
+        found = recipe.op("GatherElements", table, order)
+        found = shaped(recipe, found, count, shape, flat=True)
         return recipe.op("Cast", found, to=_FLOAT) if self.are_half else found
 
 

@@ -72,7 +72,9 @@ def joined(values: np.ndarray, base: int, count: int) -> np.ndarray:
     return np.asarray((padded.reshape(-1, count) * base ** np.arange(count)).sum(1))
 
 
-def shaped(recipe: Recipe, found: str, have: int, shape: tuple[int, ...]) -> str:
+def shaped(
+    recipe: Recipe, found: str, have: int, shape: tuple[int, ...], *, flat: bool = False
+) -> str:
     """Write down a shape, without elements that only fill the last word.
 
     Args:
@@ -80,12 +82,16 @@ def shaped(recipe: Recipe, found: str, have: int, shape: tuple[int, ...]) -> str
         found: What gets the shape.
         have: Its elements.
         shape: The shape.
+        flat: Whether it has one extent so far: each operator less is a copy less at load.
     """
     count = math.prod(shape)
     if have > count:
-        flat = recipe.op("Reshape", found, recipe.leaf(_FLAT))
+        if not flat:
+            found = recipe.op("Reshape", found, recipe.leaf(_FLAT))
         end = recipe.leaf(np.array([count], np.int64))
-        found = recipe.op("Slice", flat, recipe.leaf(_FIRST), end)
+        found, flat = recipe.op("Slice", found, recipe.leaf(_FIRST), end), True
+    if flat and len(shape) == 1:
+        return found
     return recipe.op("Reshape", found, recipe.leaf(np.array(shape, np.int64)))
 
 

@@ -155,7 +155,8 @@ class StoredWords:
         order = self.order.write(recipe, (count,))
         if self.width == 1:  # GatherElements is faster than Gather of scalars
             table = self.words.write(recipe, (self.count,))
-            return shaped(recipe, recipe.op("GatherElements", table, order), count, shape)
+            found = recipe.op("GatherElements", table, order)
+            return shaped(recipe, found, count, shape, flat=True)
         table = self.words.write(recipe, (self.count, self.width))
         return shaped(recipe, recipe.op("Gather", table, order), count * self.width, shape)
 
@@ -185,7 +186,8 @@ class Sparse:
         place = recipe.op("CumSum", flags, recipe.leaf(_ZERO))
         place = recipe.op("Mul", place, flags)
         table = self.others.write(recipe, (self.count,))
-        return shaped(recipe, recipe.op("GatherElements", table, place), count, shape)
+        found = recipe.op("GatherElements", table, place)
+        return shaped(recipe, found, count, shape, flat=True)
 
 
 @dataclass(frozen=True, eq=False)

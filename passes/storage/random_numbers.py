@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
-from ocompress.archive.tied_places import PRIME, ROUNDS, numbers
+from ocompress.archive.tied_places import PRIME, ROUNDS, RUN, TURNS, numbers, runs_and_turns
 from ocompress.ir import DType
 from ocompress.ir.packed import Recipe
 from passes.storage.integers import shared
@@ -19,12 +20,19 @@ _FIELD, _FIELDS = 32, 4
 MIDDLE = _FIELDS * (_FIELD - 1) // 2
 """Largest magnitude of `bells`."""
 _FLOAT = int(DType.FLOAT)
+_INT32 = int(DType.INT32)
 _COLUMN = shared(np.array([-1, 1], np.int64))
+_FLAT = shared(np.full(1, -1, np.int64))
 
 
 @lru_cache(256)
 def _constant(value: int) -> np.ndarray:
     return shared(np.array(value, np.int64))
+
+
+@lru_cache(256)
+def _vector(*values: int) -> np.ndarray:
+    return shared(np.array(values, np.int64))
 
 
 def bells(count: int) -> np.ndarray:
@@ -39,18 +47,26 @@ def bells(count: int) -> np.ndarray:
     return total
 
 
-def write_numbers(recipe: Recipe, count: int) -> tuple[str, tuple[int, int]]:
+def write_numbers(
+    recipe: Recipe, count: int, columns: int | None = None
+) -> tuple[str, tuple[int, int]]:
     """Write down how `numbers` come about, as int64.
 
     Remainders are what takes time. The first ones are taken of rows and of columns alone, in place
     of all places; factors between squarings are squares themselves, up to a sign, so that they can
     be part of what is squared.
 
+    Args:
+        recipe: Added to.
+        count: How many.
+        columns: Those of the matrix, a factor of the count; None for about as many as rows.
+
     Returns:
         The numbers as a matrix, row-major, and its shape.
     """
     factor, summand, last, is_minus = _rounds()
-    columns = next(n for n in range(math.isqrt(count - 1) + 1, count + 1) if count % n == 0)
+    if columns is None:
+        columns = next(n for n in range(math.isqrt(count - 1) + 1, count + 1) if count % n == 0)
     rows = count // columns
     prime, half = recipe.leaf(_constant(PRIME)), PRIME // 2
 
@@ -92,6 +108,25 @@ def _root(number: int) -> tuple[int, bool]:
     """Return the root of a number or of minus it modulo the prime, and whether of minus it."""
     root = pow(number, (PRIME + 1) // 4, PRIME)
     return root, root * root % PRIME != number % PRIME
+
+
+def write_hashes(recipe: Recipe, count: int, limit: int) -> tuple[str, int]:
+    """Write down `hashes`, each as a sum of two that are below a limit, int32.
+
+    Remainders of sums would take longer than all the rest, so readers look up a table twice as long
+    as the limit.
+
+    Returns:
+        The sums, flat, and how many there are: at least so many as are asked for.
+    """
+    runs, turns = runs_and_turns(count)
+    some = 1 << (turns + runs - 1).bit_length()  # as many as other layers take, so once in a file
+    found, _ = write_numbers(recipe, some, RUN)
+    found = recipe.op("Cast", recipe.op("Mod", found, recipe.leaf(_constant(limit))), to=_INT32)
+    ends = [recipe.leaf(_vector(n // RUN)) for n in (0, turns, turns + runs)]
+    other, own = (recipe.op("Slice", found, *pair) for pair in pairwise(ends))
+    own = recipe.op("Reshape", own, recipe.leaf(_vector(-1, TURNS, 1)))
+    return recipe.op("Reshape", recipe.op("Add", own, other), recipe.leaf(_FLAT)), runs * RUN
 
 
 def write_bells(recipe: Recipe, count: int) -> str:

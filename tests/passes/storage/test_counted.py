@@ -64,7 +64,7 @@ def test_hashed_values_take_their_bytes(shape: tuple[int, ...], tmp_path: Path) 
     buckets, negated = buckets_of(size, count)
     values = halves(count)
     weight = np.where(negated, -values[buckets], values[buckets]).reshape(shape)
-    check(weight, "hashed, half", 2 + 9000 / size * 0.9, tmp_path)
+    check(weight, "hashed, half", 2 + 9300 / size, tmp_path)
 
 
 @pytest.mark.parametrize(("size", "shape"), [(8, (64, 128)), (4, (50, 90)), (64, (64, 64))])
@@ -110,6 +110,19 @@ def test_what_differs_in_one_bit_has_none_of_these_forms() -> None:
     assert find_circulant(circulant) is None
     other = find_hashed(hashed)
     assert other is None or other[1] > 512  # a multiple of so many buckets may tell it apart
+
+
+def test_three_places_are_hashed_independently() -> None:
+    count, buckets = 1 << 20, 64
+    places, negated = buckets_of(count, buckets)
+    signs = np.where(negated, -1.0, 1.0)
+    tied = [places[:-by] == places[by:] for by in (1, 7, 64, 100, 4096)]
+    assert max(abs(same.mean() * buckets - 1) for same in tied) < 0.2
+    three = tied[0][: len(tied[3])] & tied[3]  # a place, the next one and the hundredth from it
+    assert abs(three.mean() * buckets**2 - 1) < 0.5
+    assert max(abs((signs[:-by] * signs[by:]).mean()) for by in (1, 7, 64, 100, 4096)) < 0.02
+    runs = buckets_of(count, count // 64)[0].reshape(-1, 64)
+    assert len(np.unique(runs, axis=0)) > 0.99 * len(runs)  # hardly any run repeats another
 
 
 def test_buckets_come_in_few_numbers() -> None:

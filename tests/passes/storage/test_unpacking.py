@@ -7,13 +7,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ocompress.archive.tied_places import buckets_of, numbers
+from ocompress.archive.tied_places import buckets_of, hashes, numbers
 from ocompress.ir.packed import Recipe
 from ocompress.runtime import Session
 from passes.storage.counted import Hashed
 from passes.storage.integers import Integers
 from passes.storage.kinds import Half
-from passes.storage.random_numbers import write_numbers
+from passes.storage.random_numbers import write_hashes, write_numbers
 
 
 def made(recipe: Recipe) -> dict[str, np.ndarray]:
@@ -59,6 +59,20 @@ def test_hashed_halves_are_looked_up_as_halves() -> None:
     assert last(every).tobytes() == wanted.tobytes()
     looked_up = [array for op, array in every.items() if op.startswith("GatherElements")]
     assert [array.dtype for array in looked_up] == [np.float16]
+
+
+@pytest.mark.parametrize("count", [1, 4096, 7919, 65537 * 3])
+def test_runtimes_hash_places_with_one_sum_each(count: int) -> None:
+    recipe, limit = Recipe(), 1000
+    _, have = write_hashes(recipe, count, limit)
+    every = made(recipe)
+    found = last(every)
+    assert found.dtype == np.int32
+    assert len(found) == have >= count
+    assert found.max() < 2 * limit
+    np.testing.assert_array_equal(found[:count] % limit, hashes(count) % limit)
+    whole = [op.split()[0] for op, array in every.items() if array.size == have]
+    assert whole == ["Add", "Reshape"] or have <= 1 << 13
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
