@@ -8,7 +8,7 @@ from ocompress.auto.ledger import Ledger
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.search import PlanSearch
-from ocompress.auto.trial import PlanTrial
+from ocompress.auto.trial import PlanTrial, strain
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "Step",
     "Workshop",
     "chosen_families",
+    "strain",
 ]

@@ -54,7 +54,7 @@ class PlanTrial:
             self,
             held=verdict.held,
             drop=verdict.figures["drop"],
-            strain=_strain(verdict),
+            strain=strain(verdict),
             why="" if verdict.held else verdict.message,
             lost=verdict.figures,
         )
@@ -128,7 +128,7 @@ def front(trials: Sequence[PlanTrial], goal: PlanGoal) -> list[PlanTrial]:
     return found
 
 
-def _strain(verdict: Verdict) -> float:
+def strain(verdict: Verdict) -> float:
     """Return what was lost over what is allowed; the upper end over its own limit if that is more.
 
     Where nothing may be lost, it is 0 or infinite.

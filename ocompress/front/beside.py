@@ -1,17 +1,19 @@
-"""What stands beside a plan in reports: other models, and what each of its passes saves."""
+"""What stands beside a plan in reports: its result, other models, what each pass saves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ocompress import profiling
-from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial
+from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial, strain
 from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.files import ModelLike, as_model, file_bytes
 from ocompress.front.plans import peer_name
 from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.pipeline.guard import Verdict
+from ocompress.report import Optimization
 from ocompress.validation import AccuracyGuard
 
 _SECONDS = 0.6
@@ -76,3 +78,27 @@ def steps(laboratory: Laboratory, chosen: PlanTrial) -> tuple[PlanTrial, ...]:
         except OutOfTimeError:
             continue
     return (*(t for t in found if t.size), chosen)
+
+
+def measured(done: Optimization) -> dict[str, float | None]:
+    """Return what a result turned out to be, under the names that trials have."""
+    lost = _lost(done)
+    ratio = done.profile.ratio if done.profile is not None else None
+    return {
+        "drop": None if lost is None else lost.figures["drop"],
+        "latency_ratio": None if ratio is None else ratio.value,
+        "bytes": done.bytes[1],
+        "archive_bytes": None if done.coded is None else done.coded.archive,
+    }
+
+
+def _lost(done: Optimization) -> Verdict | None:
+    """Return what a result lost, None if that was not measured."""
+    verdicts = [v for r in done.pipeline.records for v in r.verdicts if "drop" in v.figures]
+    return verdicts[-1] if verdicts else None
+
+
+def strained(done: Optimization) -> float:
+    """Return what a result lost over what is allowed, 0 if that was not measured."""
+    lost = _lost(done)
+    return 0.0 if lost is None else strain(lost)

@@ -22,9 +22,10 @@ from ocompress.auto import (
     chosen_families,
 )
 from ocompress.front.bench import Bench
-from ocompress.front.beside import peers, steps
+from ocompress.front.beside import measured, peers, steps, strained
 from ocompress.front.choosing import Choice
 from ocompress.front.files import ModelLike, as_model
+from ocompress.front.finalists import Finalists
 from ocompress.front.job import attempt, files_read
 from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
@@ -45,8 +46,6 @@ _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
 _NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "labels")
 """Settings that change nothing about which trials a search asks for."""
-_MOST_ATTEMPTS = 5
-"""Finalists that are run on all samples and judged, at most, until one holds."""
 
 
 @dataclass
@@ -178,18 +177,19 @@ class _Session:
         """Run the finalists on all samples, the best first, until one holds, and write it."""
         finalists = self._affordable(self.search_.finalists())
         passed: list[PlanTrial] = []
-        for trial in finalists:
-            last = trial is finalists[-1]
-            spare = self._spare(trial)
+        while True:
+            trial = finalists.next()
+            spare, last = self._spare(trial), finalists.are_over
             request = self._request(trial)
             done = attempt(self.bench, request, output, files, last=last, spare=spare)
             why = "; ".join(done.broken) or self._slower(trial, done)
             if last or (done.held and not why):
                 break
+            finalists.tell(trial, strained(done))
             passed.append(replace(trial, why=why))
         trial = self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records})
         beside = self._beside(trial, done)  # which may make trials, too
-        plan = replace(self.plan(trial, passed), measured=_measured(done), **beside)
+        plan = replace(self.plan(trial, passed), measured=measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
 
     def _slower(self, trial: PlanTrial, done: Optimization) -> str:
@@ -212,7 +212,7 @@ class _Session:
             "peers": tuple(peers(self.bench, self.choice.guard, self.planning.compare)),
         }
 
-    def _affordable(self, finalists: Sequence[PlanTrial]) -> list[PlanTrial]:
+    def _affordable(self, finalists: Sequence[PlanTrial]) -> Finalists:
         """Return those that there is time for: one that holds as far as is known, at least."""
         sure = [t for t in finalists if t.held] or list(finalists)
         left = self._deadline - time.monotonic() - _reserve(sure[0])
@@ -222,9 +222,9 @@ class _Session:
                 continue
             left -= _reserve(trial)
             bold.append(trial)
-        found = [*bold, *(_spread([t for t in sure if t.chain.steps]) or sure)]
+        sure = [t for t in sure if t.chain.steps] or sure
         plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
-        return [*found, *(t for t in plain if t not in found)]  # is no worse than the original
+        return Finalists(bold, sure, [t for t in plain if t not in sure])
 
     def _request(self, trial: PlanTrial) -> Request:
         return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.choice.budget)
@@ -273,24 +273,6 @@ class _Session:
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
 
 
-def _spread(trials: Sequence[PlanTrial]) -> list[PlanTrial]:
-    """Return as many as are tried at most, evenly spread: the last one loses least."""
-    count = min(len(trials), _MOST_ATTEMPTS)
-    return [trials[round(at * (len(trials) - 1) / max(count - 1, 1))] for at in range(count)]
-
-
 def _reserve(trial: PlanTrial) -> float:
     """Return the seconds that carrying out a trial takes about."""
     return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
-
-
-def _measured(done: Optimization) -> dict[str, float | None]:
-    """Return what a result turned out to be, under the names that trials have."""
-    verdicts = [v for r in done.pipeline.records for v in r.verdicts if "drop" in v.figures]
-    ratio = done.profile.ratio if done.profile is not None else None
-    return {
-        "drop": verdicts[-1].figures["drop"] if verdicts else None,
-        "latency_ratio": None if ratio is None else ratio.value,
-        "bytes": done.bytes[1],
-        "archive_bytes": None if done.coded is None else done.coded.archive,
-    }

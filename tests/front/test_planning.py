@@ -368,14 +368,6 @@ def test_a_pass_that_does_nothing_on_all_samples_is_left_out(
     assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "out.onnx").read_bytes()
 
 
-def test_where_the_best_do_not_hold_those_that_lose_less_are_tried() -> None:
-    trials = [PlanTrial(chain=Chain(), held=True, drop=float(9 - at)) for at in range(9)]
-    assert planning._spread(trials) == trials[::2]
-    assert planning._spread(trials[:7]) == [trials[at] for at in (0, 2, 3, 4, 6)]
-    for count in range(6):
-        assert planning._spread(trials[:count]) == trials[:count]
-
-
 def test_no_plan_that_is_carried_out_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*args: Any, **kwargs: Any) -> Optimization:
         done = attempt(*args, **kwargs)

@@ -1,0 +1,60 @@
+"""Which plans are carried out, one after the other, until one holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ocompress.auto import PlanTrial
+
+_MOST = 5
+"""Plans that held where they were chosen, of which so many are carried out at most."""
+
+
+@dataclass
+class Finalists:
+    """Plans in the order in which they are carried out, as those before them turned out.
+
+    A plan that loses more on all samples than it did where it was chosen says how much to expect of
+    the others: next comes the best one that would hold if it turned out as much worse. The last
+    one is the one that loses least.
+
+    Attributes:
+        bold: Plans that lost a little too much where they were chosen; they come first.
+        sure: Plans that held there, the best first, each losing clearly less than the one before.
+        plain: Plans that are no worse than the original; they come last.
+    """
+
+    bold: list[PlanTrial]
+    sure: list[PlanTrial]
+    plain: list[PlanTrial]
+    _worse: float = field(default=0.0, init=False)
+    """How many times as much as expected the worst plan lost that was carried out."""
+    _tried: int = field(default=0, init=False)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether none is left."""
+        return not (self.bold or self.sure or self.plain)
+
+    def next(self) -> PlanTrial:
+        """Return the plan to carry out, which is then no longer among them."""
+        if self.bold:
+            return self.bold.pop(0)
+        if not self.sure:
+            return self.plain.pop(0)
+        self._tried += 1
+        hopes = [at for at, t in enumerate(self.sure) if t.strain * self._worse <= 1.0]
+        at = hopes[0] if hopes and self._tried < _MOST else len(self.sure) - 1
+        chosen, self.sure = self.sure[at], self.sure[at + 1 :]
+        return chosen
+
+    def tell(self, trial: PlanTrial, strain: float) -> None:
+        """Learn what became of a plan.
+
+        Args:
+            trial: The plan.
+            strain: What it lost on all samples over what is allowed, as `PlanTrial.strain`; 0 if it
+                did not hold for another reason.
+        """
+        if strain > 1.0:
+            self._worse = max(self._worse, strain / max(trial.strain, 1e-9))

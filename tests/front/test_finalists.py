@@ -1,0 +1,53 @@
+"""Which plan is carried out after one that did not hold."""
+
+from __future__ import annotations
+
+from ocompress.auto import Chain, PlanTrial
+from ocompress.front.finalists import Finalists
+
+
+def plans(*strains: float) -> list[PlanTrial]:
+    return [PlanTrial(chain=Chain(), held=s <= 1, drop=s / 100, strain=s) for s in strains]
+
+
+def order(finalists: Finalists, worse: float) -> list[float]:
+    """Return what the plans were expected to lose that are carried out, if none holds."""
+    found = []
+    while not finalists.are_over:
+        trial = finalists.next()
+        found.append(trial.strain)
+        finalists.tell(trial, worse * trial.strain)
+    return found
+
+
+def test_the_next_one_would_hold_if_it_were_as_much_worse() -> None:
+    sure = plans(0.95, 0.9, 0.8, 0.6, 0.49, 0.4, 0.2, 0.1)
+    assert order(Finalists([], list(sure), plans(0.0)), 2.0)[:2] == [0.95, 0.49]
+    assert order(Finalists([], list(sure), plans(0.0)), 5.0) == [0.95, 0.2, 0.1, 0.0]
+    assert order(Finalists([], list(sure), plans(0.0)), 50.0) == [0.95, 0.1, 0.0]
+
+
+def test_it_counts_how_much_worse_the_worst_turned_out() -> None:
+    finalists = Finalists([], plans(0.9, 0.7, 0.6, 0.3, 0.2), [])
+    finalists.tell(finalists.next(), 1.8)
+    assert finalists.next().strain == 0.3
+    finalists.tell(plans(0.3)[0], 1.2)
+    assert finalists.next().strain == 0.2
+    assert finalists.are_over
+
+
+def test_a_bold_one_tells_of_the_others() -> None:
+    assert order(Finalists(plans(1.4), plans(0.95, 0.6, 0.3), []), 1.5) == [1.4, 0.6, 0.3]
+    assert order(Finalists(plans(1.4, 1.2), plans(0.95, 0.6), []), 0.9) == [1.4, 1.2, 0.95, 0.6]
+
+
+def test_what_does_not_hold_for_another_reason_says_nothing_of_the_loss() -> None:
+    sure = plans(0.95, 0.9, 0.8, 0.6, 0.49, 0.4, 0.2, 0.1)
+    assert order(Finalists([], list(sure), plans(0.0)), 0.0) == [0.95, 0.9, 0.8, 0.6, 0.1, 0.0]
+
+
+def test_plans_that_seemed_to_lose_nothing_say_how_little_that_means() -> None:
+    assert order(Finalists([], plans(0.0, -0.0, 0.0), plans(0.0)), 9.0) == [0.0, 0.0, 0.0, 0.0]
+    finalists = Finalists([], plans(1e-12, 0.0), [])
+    finalists.tell(finalists.next(), 3.0)
+    assert finalists.next().strain == 0.0
