@@ -18,6 +18,9 @@ from ocompress.training.trained import TrainedModel
 _SLOWER = 0.3
 _ASTRAY = 2.0
 """Times the best divergence from which on training goes back to it, at a lower rate."""
+_TRIAL = 0.2
+"""Part of the steps after which weights that training begins with have to be better than those that
+came in."""
 _WARM = 0.05
 """Part of the steps in which the rate rises."""
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -51,17 +54,39 @@ class Checkpoints:
 class Best:
     """The best weights that held-out samples have seen."""
 
-    def __init__(self, student: TrainedModel, distance: float, begun: float = 0.0) -> None:
+    def __init__(
+        self,
+        student: TrainedModel,
+        distance: float,
+        begun: float = 0.0,
+        came: list[np.ndarray] | None = None,
+    ) -> None:
         """Start with what came in.
 
         Args:
             student: What is trained.
             distance: Of the weights that came in; infinity if they do not count.
             begun: Of the weights that training begins with, if it is larger.
+            came: State of the student that came in, where training begins with another.
         """
         self._student, self.distance, self._begun = student, distance, begun
         self.kept: dict[str, np.ndarray] = {}
         self.state = student.state()
+        self.came = came
+
+    def turns_back(self, part: float) -> bool:
+        """Whether to go on from what came in: what training began with did not pay in time.
+
+        Args:
+            part: How far training is.
+        """
+        if self.came is None or part < _TRIAL:
+            return False
+        came, self.came = self.came, None
+        if self.kept:
+            return False
+        self.state, self._begun = came, 0.0
+        return True
 
     def is_far(self, distance: float) -> bool:
         """Whether weights are so much worse than the best that training has gone astray."""
@@ -121,7 +146,8 @@ class Course:
     def state(self, best: Best, thinning: Thinning, settling: Settling) -> Arrays:
         """Return all that going on takes, as arrays."""
         ends = thinning.is_done, settling.is_done
-        numbers = [self.done, self.total, self._rate, best.distance, *ends]
+        on_trial = best.came is not None
+        numbers = [self.done, self.total, self._rate, best.distance, on_trial, *ends]
         moments = [
             np.asarray(self.optimizer.state.get(leaf.tensor, {}).get(name, np.zeros(0)), np.float32)
             for leaf in self._student.leaves
@@ -142,7 +168,8 @@ class Course:
         self.done, self._rate = int(numbers[0]), float(numbers[2])
         self._begun_at = self.done / self.total
         best.distance = float(numbers[3])
-        thinning.is_done, settling.is_done = map(bool, numbers[4:])
+        best.came = best.came if numbers[4] else None
+        thinning.is_done, settling.is_done = map(bool, numbers[5:])
         leaves = self._student.leaves
         parts = iter(rest)
         self._student.restore([next(parts) for _ in leaves])

@@ -131,26 +131,24 @@ class _Training:
         before = self._distance()
         if before <= _NOTHING and not thin:
             return replace(told, before=before, after=before)
-        begun = self._distance() if self._student.begin_at(earlier) else before
-        found = self._train((before, begun), steps_each, epochs, ending, checkpoints)
+        came = self._student.state()
+        elsewhere = self._student.begin_at(earlier)
+        begun = self._distance() if elsewhere else before
+        best = Best(self._student, math.inf if thin else before, begun, came if elsewhere else None)
+        found = self._train(best, steps_each, epochs, ending, checkpoints)
         zeros = self._thinning.zeros if thin else None
         return replace(told, before=before, zeros=zeros, ended_early=ending.is_asked, **found)
 
     def _train(
         self,
-        distances: tuple[float, float],
+        best: Best,
         steps_each: int,
         epochs: int,
         ending: EarlyEnd,
         checkpoints: Checkpoints | None,
     ) -> dict[str, Any]:
-        """Train for some epochs; return the best weights and what became of the divergence.
-
-        Distances are those of the weights that came in, and of those that training begins with.
-        """
+        """Train for some epochs; return the best weights and what became of the divergence."""
         thinning, settling = self._thinning, self._settling
-        before, begun = distances
-        best = Best(self._student, before if thinning.is_done else math.inf, begun)
         settings = self._settings
         course = Course(self._student, steps_each * epochs, settings.rate, settings.seconds)
         known = checkpoints.load() if checkpoints is not None else None
@@ -175,7 +173,8 @@ class _Training:
     def _look(self, course: Course, best: Best) -> None:
         """Keep the weights if held-out samples come out better; go back if far worse."""
         found = self._distance()
-        if not best.offer(found) and best.is_far(found):
+        is_better = best.offer(found)
+        if best.turns_back(course.part) or (not is_better and best.is_far(found)):
             course.restart(best)
 
     def _epoch(

@@ -202,7 +202,7 @@ class Tune(Pass):
         told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
 
         def kept(whose: str, *what: object) -> Kept:
-            key = ("tune", 4, SHARE, MOST, *what)
+            key = ("tune", 5, SHARE, MOST, *what)
             return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
 
         return Keeping(

@@ -255,7 +255,7 @@ def test_images_are_augmented() -> None:
 def test_gradients_pass_signs_of_activations() -> None:
     passes = "binarize{activations=true smallest=64}"
     model = net()
-    before, after = (tuned(model, p).model for p in (passes, f"{passes},tune{{epochs=30}}"))
+    before, after = (tuned(model, p).model for p in (passes, f"{passes},tune{{epochs=100}}"))
     assert apart(model, after) < 0.95 * apart(model, before)
     kernels = [next(w for w in m.weights() if w.ndim == 4) for m in (before, after)]
     assert np.abs(kernels[1] - kernels[0]).max() > 0.1 * np.abs(kernels[0]).max()
@@ -293,12 +293,32 @@ def test_signs_begin_at_weights_before_they_had_any(
 
 
 @needs_torch
+def test_a_beginning_that_does_not_pay_gives_way_to_what_came_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ocompress.training.moving_forms import Signs
+    from ocompress.training.trained import TrainedModel
+
+    def astray(student: TrainedModel, _: object) -> bool:
+        for form in student.forms.values():
+            if isinstance(form, Signs):
+                form.begin_at(-form.exact())
+        return True
+
+    monkeypatch.setattr(TrainedModel, "begin_at", astray)
+    end = tuned(net(), "binarize{planes=1 smallest=64},tune{epochs=10}")
+    found = end.records[-1].details["held_out"]
+    assert found["after"] < 0.97 * found["before"]
+
+
+@needs_torch
 @pytest.mark.parametrize(
     "passes",
     [
         f"{PRUNE},tune{{epochs=12}}",
         "tune{sparsity=0.6 epochs=12}",
         f"{LEVELS},tune{{levels=true epochs=12}}",
+        "binarize{planes=1 smallest=64},tune{epochs=12}",
     ],
 )
 def test_training_goes_on_where_it_ended(
