@@ -108,7 +108,7 @@ def readers_of(
         own = _curvature_of(site, hessian, matrix, curvatures)
         parts = seen.parts(site, centred=centred)
         for at in range(site.groups):
-            rows = _rows(cut, site, at, group.size)
+            rows = rows_of(cut, site, at, group.size)
             if (rows >= 0).any():
                 both = None if parts is None else (parts[0][at], parts[1][at])
                 found.append(Reader(matrix[at], hessian[at], own[at], rows, parts=both))
@@ -134,7 +134,7 @@ def trial_of(group: Group, layers: Layers, order: Order, seen: ReaderSums) -> Tr
         matrix = site.matrix(site.layer.weight.astype(np.float64))
         made = matrix.copy()
         for at in range(site.groups):
-            if (_rows(cut, site, at, group.size) >= 0).any():
+            if (rows_of(cut, site, at, group.size) >= 0).any():
                 made[at] = left.pop(0)
         shift = None
         if bias_place(site) is not None:
@@ -164,7 +164,7 @@ def _curvature_of(
     return np.full((site.groups, site.outputs), 1 / total)
 
 
-def _rows(cut: Cut, site: Site, group: int, size: int) -> np.ndarray:
+def rows_of(cut: Cut, site: Site, group: int, size: int) -> np.ndarray:
     """Return the rows that each channel has in the matrix of one group of a layer."""
     positions = cut.positions
     each = len(cut.channel) // site.groups if site.window is not None else len(cut.channel)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ocompress.analysis.channels import Cut, Group
-from ocompress.ir import Model, Node, Value, edit, inference
-from passes.pruning.removed_indices import Taken, without
+from ocompress.analysis.channels import Group
+from ocompress.ir import Model, Value, inference
+from passes.pruning.cut_constants import rewrite
+from passes.pruning.removed_indices import Taken
 from passes.pruning.repair import repair
 
 Removal = tuple[Group, Sequence[int] | np.ndarray]
@@ -42,7 +43,7 @@ def remove(model: Model, removals: Iterable[Removal]) -> Taken:
     repairs = {id(r.node): r for group, _ in wanted for r in group.repairs}
     for needed in repairs.values():
         repair(needed, taken)
-    _cut_constants([cut for group, _ in wanted for cut in group.cuts], taken)
+    rewrite([cut for group, _ in wanted for cut in group.cuts], taken)
     for value, axes in taken.values():
         _shrink(value, axes)
     if wanted:
@@ -62,56 +63,6 @@ def _checked(group: Group, channels: Sequence[int] | np.ndarray) -> np.ndarray:
         msg = f"one channel of {group.name!r} must be left"
         raise ValueError(msg)
     return wanted
-
-
-def _cut_constants(cuts: Sequence[Cut], taken: Taken) -> None:
-    """Cut each constant once for all the readers that lose the same of it."""
-    by_value: dict[int, dict[tuple[int, int], Cut]] = {}
-    for cut in cuts:
-        by_value.setdefault(id(cut.value), {})[id(cut.node), cut.index] = cut
-    for uses in by_value.values():
-        _cut_constant(list(uses.values()), taken)
-
-
-def _cut_constant(uses: Sequence[Cut], taken: Taken) -> None:
-    value = uses[0].value
-    alike: dict[bytes, list[Cut]] = {}
-    for use in uses:
-        alike.setdefault(taken.signature(use.node, use.index), []).append(use)
-    readers, array = value.use_count, value.constant
-    assert array is not None, value.name
-    for same in alike.values():
-        first = same[0]
-        result = _result(first.node, first.index, array, taken)
-        if len(same) == readers:
-            edit.set_weight(value, result)
-            continue
-        own = edit.own_weight(first.node, first.index)
-        edit.set_weight(own, result)
-        for use in same[1:]:
-            if use.node.graph is first.node.graph:
-                use.node.set_input(use.index, own)
-            else:
-                edit.set_weight(edit.own_weight(use.node, use.index), result)
-
-
-def _result(node: Node, index: int, array: np.ndarray, taken: Taken) -> np.ndarray:
-    axes = taken.of_constant(node, index)
-    groups = int(node.attr("group", 1)) if node.is_op("Conv", "ConvTranspose") else 1
-    if groups > 1 and index == 1 and 1 in axes:
-        array = _cut_groups(array, groups, axes.pop(1))
-    for axis, gone in axes.items():
-        array = without(array, axis, gone)
-    return array
-
-
-def _cut_groups(array: np.ndarray, groups: int, gone: np.ndarray) -> np.ndarray:
-    """Cut the axis within groups of a convolution's weight; `gone` counts over all groups."""
-    each = array.shape[1]
-    parts = np.split(array, groups)
-    return np.concatenate(
-        [without(part, 1, gone[gone // each == g] % each) for g, part in enumerate(parts)]
-    )
 
 
 def _shrink(value: Value, axes: dict[int, np.ndarray]) -> None:

@@ -41,6 +41,16 @@ class Taken:
         groups = node.attr("group", 1) if node.is_op("Conv", "ConvTranspose") else 1
         return repr((groups, [(axis, axes[axis].tolist()) for axis in sorted(axes)])).encode()
 
+    def result(self, node: Node, index: int, array: np.ndarray) -> np.ndarray:
+        """Return what is left of a constant's array as one node reads it."""
+        axes = self.of_constant(node, index)
+        groups = int(node.attr("group", 1)) if node.is_op("Conv", "ConvTranspose") else 1
+        if groups > 1 and index == 1 and 1 in axes:
+            array = _cut_groups(array, groups, axes.pop(1))
+        for axis, gone in axes.items():
+            array = without(array, axis, gone)
+        return array
+
     def of(self, value: Value | None, axis: int) -> np.ndarray:
         """Return what an activation loses along an axis."""
         if value is None or id(value) not in self._values:
@@ -61,3 +71,12 @@ def _add(axes: dict[int, np.ndarray], axis: int, gone: np.ndarray) -> None:
 def without(array: np.ndarray, axis: int, gone: np.ndarray) -> np.ndarray:
     """Return an array, any shape, that lacks some elements, [elements], of an axis."""
     return np.delete(array, gone, axis)
+
+
+def _cut_groups(array: np.ndarray, groups: int, gone: np.ndarray) -> np.ndarray:
+    """Cut the axis within groups of a convolution's weight; `gone` counts over all groups."""
+    each = array.shape[1]
+    parts = np.split(array, groups)
+    return np.concatenate(
+        [without(part, 1, gone[gone // each == g] % each) for g, part in enumerate(parts)]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
@@ -17,7 +18,7 @@ from passes.sharing.codings import Codings, codings
 from passes.sharing.rows import coded_rows
 from passes.sharing.walking import Walked, collected, finish
 from passes.sharing.word_settings import Asked
-from passes.sharing.words import Encoded, build, described
+from passes.sharing.words import Encoded, build, described, orders_of
 
 _OP_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WORDS = 256
@@ -42,6 +43,14 @@ class Codebook(LossyPass):
     whole numbers of 8 bits times one unit for the layer (numbers of 16 bits where those cost much
     more, and for other types than float32), after which blocks choose once more. Without data each
     block takes the nearest word of plain k-means.
+    Channels are put in another order first (`permute`) where blocks are of neighbouring channels
+    (1 x 1 convolutions, products with matrices): in one that makes the determinant of the
+    covariance of blocks small, found by swaps, for all layers together that read the channels. All
+    that makes, carries and reads a channel moves with it, so the model computes the same up to
+    rounding, and files take no index. An order is kept if words of all lengths, each block by
+    itself, then cost at least 2 % less. Channels stay that meet an input or output of the model, a
+    normalization over channels, a convolution with groups that is not depthwise, a channel shuffle,
+    a weight that others read in another order or that the file computes, or a block of zeros.
     `scope=model` gives one table to all layers with blocks of one length: whole numbers of 8 bits,
     fitted once, before the first layer, to the weights of all of them, each output's by its size;
     each output then has a scale, fitted in closed form. Files hold the table once. Layers whose
@@ -69,7 +78,8 @@ class Codebook(LossyPass):
     Numerics: lossy.
     Reference: Stock et al., And the Bit Goes Down, 2020; van Baalen et al., GPTVQ, 2024; Gong et
     al., Compressing Deep Convolutional Networks using Vector Quantization, 2014; Jegou et al.,
-    Product Quantization for Nearest Neighbor Search, 2011.
+    Product Quantization for Nearest Neighbor Search, 2011; Martinez et al., Permute, Quantize, and
+    Fine-tune, 2021.
     """
 
     name = "codebook"
@@ -108,6 +118,10 @@ class Codebook(LossyPass):
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
     )
+    permute: bool = option(
+        True,
+        help="Put channels in an order in which words cost less; not under scope=model.",
+    )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     op_types: tuple[str, ...] = option(_OP_TYPES, help="Operators whose weights are encoded.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
@@ -137,7 +151,8 @@ class Codebook(LossyPass):
         together = self.scope == "model"
         asked = Asked(self.block, self.codewords or _WORDS, searched, ctx.seed, together)
         weights = self._find(model, ctx)
-        return codings(model, weights, asked, ctx, seen=self.fit and ctx.has_data)
+        seen = self.fit and ctx.has_data
+        return codings(model, weights, asked, ctx, seen=seen, permute=self.permute)
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
@@ -169,5 +184,9 @@ class Codebook(LossyPass):
                 "codebooks": coded_rows(proposal.weights, chosen, chosen.built.rows, described)
             }
             report |= applying.together(model, chosen.built, predicted, ctx)
-        done = "weights encoded"
-        return finish(model, proposal.weights, proposal, chosen, ctx, report, done)
+        outcome = finish(model, proposal.weights, proposal, chosen, ctx, report, "weights encoded")
+        moved = len(orders_of(chosen.plan))
+        if moved:
+            counts = {**outcome.counts, "groups of channels put in order": moved}
+            outcome = replace(outcome, counts=counts)
+        return outcome

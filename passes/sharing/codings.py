@@ -16,13 +16,15 @@ from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.pipeline import Context
 from ocompress.planning import KEEP, Move, MoveTable
 from passes.pruning.costs import View, Views
+from passes.pruning.reordering import Reorder
 from passes.sharing.common_words import CommonWords, common_words, may_share
 from passes.sharing.layer_problem import cost_of
 from passes.sharing.pricing import place
+from passes.sharing.reorders import orders_for
 from passes.sharing.sizes import SizedProposal
-from passes.sharing.word_settings import Asked, reason_against, settings_of, size_of
+from passes.sharing.word_settings import Asked, Settings, reason_against, settings_of, size_of
 from passes.sharing.word_starts import BlockMetric
-from passes.sharing.words import Encode, nearest
+from passes.sharing.words import Encode, clone_in_order, nearest
 
 _SEVERAL = 2
 """Weights from which on words are shared."""
@@ -39,7 +41,7 @@ class Codings(SizedProposal):
         """Start with the moves of each weight, the one that options ask for first.
 
         Args:
-            weights: The weights.
+            weights: The weights, of the model whose channels are in order.
             table: Their moves.
             counts: Numbers of words that all weights could have alike, if they share them.
         """
@@ -94,7 +96,13 @@ class _Costs:
 
 
 def codings(
-    model: Model, weights: Sequence[LayerWeight], asked: Asked, ctx: Context, *, seen: bool
+    model: Model,
+    weights: Sequence[LayerWeight],
+    asked: Asked,
+    ctx: Context,
+    *,
+    seen: bool,
+    permute: bool = False,
 ) -> Codings:
     """Return the moves of weights: so many words of so many weights, at what cost.
 
@@ -104,10 +112,37 @@ def codings(
         asked: What options say.
         ctx: Has the data, if there are any.
         seen: Whether data may be looked at.
+        permute: Whether channels may be put in another order first.
     """
     sites = {w.name: s for w in weights if (s := _site(w, model, ctx)) is not None}
     good = [w for w in weights if w.name in sites]
     settings = settings_of(good, sites, asked)
+    orders: tuple[Reorder, ...] = ()
+    if permute and not asked.together:
+        orders = orders_for(model, good, sites, settings, ctx, seen=seen)
+    if orders:
+        model, twins = clone_in_order(model, orders)
+        good = [w.twin(twins) for w in good]
+        sites = {w.name: s for w in good if (s := _site(w, model, ctx)) is not None}
+    found = _codings(model, good, sites, settings, asked, ctx, orders, seen=seen)
+    for weight in good:
+        if not settings[weight.name]:
+            found.reasons[weight.name] = reason_against(weight, sites[weight.name], asked)
+    return found
+
+
+def _codings(
+    model: Model,
+    good: Sequence[LayerWeight],
+    sites: Mapping[str, Site],
+    settings: Mapping[str, Settings],
+    asked: Asked,
+    ctx: Context,
+    orders: tuple[Reorder, ...],
+    *,
+    seen: bool,
+) -> Codings:
+    """Return the moves of weights whose channels are in order."""
     known: dict[str, _Costs] = {}
     coded = [w for w in good if settings[w.name]]
     if seen:
@@ -127,13 +162,14 @@ def codings(
         if weight.name in known:
             costs, factor = known[weight.name], factors.of(weight.name)
             for move in _moves(weight, costs, factor, shared.get(weight.name, {}), asked):
-                table.add(move)
+                table.add(_ordered(move, orders))
     counts = {count for each in settings.values() for _, count in each} if asked.together else ()
-    found = Codings(good, table, tuple(counts))
-    for weight in good:
-        if not settings[weight.name]:
-            found.reasons[weight.name] = reason_against(weight, sites[weight.name], asked)
-    return found
+    return Codings(good, table, tuple(counts))
+
+
+def _ordered(move: Move, orders: tuple[Reorder, ...]) -> Move:
+    """Return a move with what puts channels in order before."""
+    return replace(move, edit=replace(_encode(move), orders=orders)) if orders else move
 
 
 _Shared = Mapping[tuple[int, int], tuple[CommonWords, float]]
@@ -195,7 +231,7 @@ def _costs(
     weight: LayerWeight,
     site: Site,
     view: View | None,
-    settings: Sequence[tuple[int, int]],
+    settings: Settings,
     asked: Asked,
 ) -> _Costs:
     """Look at a weight: by what its layer reads and is read for, or by itself."""

@@ -14,7 +14,7 @@ from ocompress.lossy.engine import Reason
 from ocompress.lossy.layer_weights import LayerWeight
 from passes.sharing.common_words import may_share
 
-_PER_WORD = 4
+PER_WORD = 4
 """Blocks to a word at least: fewer save nothing (Stock and others, 2020)."""
 _KERNEL = 16
 """Taps up to which the slices of kernels are blocks: of more, no few words say enough."""
@@ -24,6 +24,8 @@ _SEARCHED_LENGTHS = (2, 4, 8)
 _SEARCHED_WORDS = (8, 16, 32, 64, 128, 256, 512, 1024)
 _WORDS = 256
 _SCALE = 2
+Settings = Sequence[tuple[int, int]]
+"""Lengths and numbers of words."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def settings_of(
         shared = asked.together and may_share(weight)
         for length in lengths[weight.name]:
             blocks = together[length] if shared else weight.array.size // length
-            most = 1 << int(math.log2(max(blocks // _PER_WORD, 1)))
+            most = 1 << int(math.log2(max(blocks // PER_WORD, 1)))
             counts = [asked.words, *(_SEARCHED_WORDS if asked.searched else ())]
             own += [(length, n) for n in dict.fromkeys(min(c, most) for c in counts) if n > 1]
         worth = weight.array.nbytes

@@ -14,6 +14,7 @@ from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context
+from passes.pruning.reordering import Reorder, put_in_order
 from passes.sharing import codebooks, random_words
 from passes.sharing.codebooks import CodedLayer
 from passes.sharing.common_words import CommonWords
@@ -46,6 +47,7 @@ class Encode:
         curvature: What errors of outputs cost; None if data do not tell.
         seed: Draws.
         common: Words that other layers have, too; they stay as they are.
+        orders: What puts channels of the model in order; all moves of a plan have the same.
     """
 
     readers: tuple[str, ...]
@@ -55,6 +57,7 @@ class Encode:
     curvature: np.ndarray | None
     seed: int = 0
     common: CommonWords | None = None
+    orders: tuple[Reorder, ...] = ()
 
     @property
     def seen(self) -> bool:
@@ -62,7 +65,7 @@ class Encode:
         return self.curvature is not None
 
     def apply(self, model: Model) -> bool:
-        """Give each block the nearest word by k-means."""
+        """Give each block the nearest word by k-means; channels are in order already."""
         return encode_alone(model, self) is not None
 
 
@@ -89,7 +92,22 @@ def build(model: Model, plan: Plan, ctx: Context | None) -> Walked[Encoded]:
         plan: The moves.
         ctx: Has the data that layers are fitted to; None goes by the weights alone.
     """
-    return walk(model, plan, Encode, ctx, _job, encode_alone)
+    orders = orders_of(plan)
+    subject = clone_in_order(model, orders)[0] if orders else model
+    return walk(subject, plan, Encode, ctx, _job, encode_alone)
+
+
+def orders_of(plan: Plan) -> tuple[Reorder, ...]:
+    """Return what puts channels in order before the moves of a plan."""
+    return next((m.edit.orders for m in plan.values() if isinstance(m.edit, Encode)), ())
+
+
+def clone_in_order(model: Model, orders: Sequence[Reorder]) -> tuple[Model, dict[int, Node]]:
+    """Return a clone with its channels in order, and its nodes by id of the model's."""
+    clone = model.clone()
+    twins = {id(a): b for (_, a), (_, b) in zip(model.nodes(), clone.nodes(), strict=True)}
+    put_in_order(clone, orders)
+    return clone, twins
 
 
 def encode_alone(model: Model, move: Encode) -> Encoded | None:

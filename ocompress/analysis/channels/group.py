@@ -91,6 +91,8 @@ class Group:
         sinks: Where they end in a sum without weights.
         repairs: Numbers that follow: wanted shapes, sizes, bounds, amounts, group counts.
         refusal: Why no channel may go; None if they may, as long as one is left.
+        exchangeable: Whether channels may also trade places, elements of one for those of another
+            in the order in which they lie on each axis.
     """
 
     size: int
@@ -99,6 +101,7 @@ class Group:
     sinks: tuple[Sink, ...] = ()
     repairs: tuple[Repair, ...] = ()
     refusal: Stop | None = field(default=None)
+    exchangeable: bool = False
 
     @property
     def producers(self) -> tuple[Cut, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from ocompress.analysis.channels.classes import Classes
+from ocompress.analysis.channels.exchange import kinds
 from ocompress.analysis.channels.group import CONSUMER, PRODUCER, Cut, Group, Part, Sink
 from ocompress.analysis.channels.linear_rules import role_of
 from ocompress.analysis.channels.relation import Repair, Spot, Stop, Use
@@ -58,12 +60,15 @@ def _groups(walker: Walker, trail: Trail, classes: Classes) -> Iterator[Group]:
         reason[each] = number[id(stop)]
     keys = np.concatenate([reason, np.packbits(marks, axis=1)], axis=1)
     _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    alike = kinds(trail, classes.of, classes.count)
     for at in np.argsort(first):
         members = np.flatnonzero(kind.reshape(-1) == at)
         channel = np.full(classes.count, -1)
         channel[members] = np.arange(members.size)
         touched = [spot for spot, on in zip(spots, marks[members[0]], strict=True) if on]
-        yield _group(walker, classes, touched, channel, members)
+        group = _group(walker, classes, touched, channel, members)
+        same = group.refusal is None and bool((alike[members] == alike[members[0]]).all())
+        yield replace(group, exchangeable=same)
 
 
 def _group(

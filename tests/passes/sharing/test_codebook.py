@@ -170,7 +170,7 @@ def test_what_was_pruned_whole_stays_zero(data: bool) -> None:
     weight[::3] = 0
     weight[1, 0] = 0
     edit.set_weight(value, weight)
-    after, _, _ = encoded(model, codewords=16, data=data)
+    after, _, _ = encoded(model, codewords=16, data=data, permute=False)
     found = weight_of(next(n for n in after.graph.nodes if n.label == "c1"))
     assert found is not None
     assert not found[weight == 0].any()
@@ -193,7 +193,7 @@ def test_slices_of_kernels_and_inputs_become_words() -> None:
         assert 16 < np.abs(grid.levels).max() <= 127
         np.testing.assert_array_equal(words, words.astype(np.float16))
     assert len(np.unique(weights["y"].T.reshape(-1, 4), axis=0)) == 2
-    assert outcome.counts == {"weights encoded": 4}
+    assert outcome.counts["weights encoded"] == 4
 
 
 def test_layers_that_make_up_for_each_other_lose_less() -> None:
@@ -240,7 +240,7 @@ def test_what_others_save_more_than_is_said_so() -> None:
 @pytest.mark.parametrize("data", [True, False])
 def test_a_shared_weight_has_one_codebook(data: bool) -> None:
     model, outcome, _ = encoded(net(shared=True), codewords=16, data=data)
-    assert outcome.counts == {"weights encoded": 4}
+    assert outcome.counts["weights encoded"] == 4
     by_label = {n.label: n for n in model.graph.nodes}
     assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
 
@@ -316,7 +316,7 @@ def test_layers_share_words(data: bool) -> None:
     packed, _, _ = run(PackWeights(smallest=64), model)
     tables = [i for i in to_proto(packed).graph.initializer if list(i.dims)[1:] == [9]]
     assert len(tables) == 1
-    assert outcome.counts == {"weights encoded": 4}
+    assert outcome.counts["weights encoded"] == 4
 
 
 def test_shared_words_are_fitted_too() -> None:
