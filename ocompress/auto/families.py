@@ -95,6 +95,8 @@ class PlanFamily:
     place: int = 0
     integers: bool | None = None
     """Whether it goes with integer operators after it, or without; None for either."""
+    computes: bool = False
+    """Whether operators compute with its numbers."""
 
     @property
     def order(self) -> tuple[float, int]:
@@ -103,8 +105,7 @@ class PlanFamily:
         Integers that are computed with come after training, which is faster and freer in float;
         values that take few bits are trained as what they are.
         """
-        last = self.kind is FamilyKind.NUMBERS and self.lever is None
-        return FamilyKind.TRAINING + 0.5 if last else self.kind, self.place
+        return FamilyKind.TRAINING + 0.5 if self.computes else self.kind, self.place
 
     def make(self, level: float | None) -> Pass:
         """Return the pass that goes to a level."""
@@ -119,6 +120,7 @@ _RUN = frozenset({PlanGoal.LATENCY, PlanGoal.MEMORY})
 _FILE = frozenset({PlanGoal.SIZE})
 _CODED = frozenset({PlanGoal.SIZE, PlanGoal.ARCHIVE})
 _WORK = Lever("max_macs", first=0.55, low=0.03)
+_NOISE = Lever("min_sqnr", first=28.0, low=10.0, high=60.0)
 _TIME = Lever("max_time", first=0.8, low=0.2, finest=0.03)
 
 
@@ -144,11 +146,12 @@ FAMILIES: tuple[PlanFamily, ...] = (
     PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),
     PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _TIME, 4, integers=True),
     PlanFamily(
-        "weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}
+        "weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}, computes=True
     ),  # the quickest, so first
-    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES),
-    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}),
-    PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES),
+    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, computes=True),
+    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}, computes=True),
+    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {}, _NOISE, computes=True),
+    PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES, computes=True),
     PlanFamily(
         *("cluster", FamilyKind.NUMBERS, "cluster", _CODED, {}),
         _bits("mean_bits", first=2.5, low=1.0, high=8.0),

@@ -7,7 +7,7 @@ then small steps around the best chain. So the best chain so far improves at any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocompress.auto.chain import Chain, Step
@@ -119,12 +119,22 @@ class PlanSearch:
         return Chain.of([*base.chain.steps, *(s for s in packing if s not in base.chain.steps)])
 
     def _numbers(self, base: Chain) -> None:
-        """Try each way to hold numbers alone."""
+        """Try each way to hold numbers alone; milder ones of a way only if it loses too much."""
         families = self._of(FamilyKind.NUMBERS)
-        lines = [self._line(f, base.having, f.lever.first) for f in families if f.lever]
+        whole = [f for f in families if f.lever is None]
+        ways = {f.item for f in whole}
+        lines = [self._line(f, base.having) for f in families if f.lever and f.item not in ways]
         self._expect(lines)
-        self._evaluate([base.having(Step(f)) for f in families if f.lever is None])
-        self._go(lines)
+        found = self._evaluate([base.having(Step(f)) for f in whole])
+        trials = dict(zip(whole, found, strict=True))
+        milder = [f for f in families if f.lever and f.item in ways and self._spoils(f, trials)]
+        self._go([*lines, *(self._line(f, base.having) for f in milder)])
+
+    def _spoils(self, family: PlanFamily, trials: Mapping[PlanFamily, PlanTrial]) -> bool:
+        """Whether a way to hold numbers would be the best if only it lost less."""
+        own = [t for f, t in trials.items() if f.item == family.item and f.item not in t.idle]
+        gains = [t for t in own if self.best is None or self._is_better(t, self.best)]
+        return bool(gains) and not any(t.held for t in own)
 
     def _at_best(self, base: Chain) -> Chain:
         """Return the base with the best way to hold numbers, milder so that structure may go."""
@@ -141,7 +151,7 @@ class PlanSearch:
         numbers = base.numbers
         integers = numbers is not None and numbers.family.item == "quant"
         families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
-        self._go([self._line(f, base.having, f.lever.first) for f in families if f.lever])
+        self._go([self._line(f, base.having) for f in families if f.lever])
 
     # -- sharing ----------------------------------------------------------------------------
 
@@ -243,8 +253,9 @@ class PlanSearch:
 
     # -- lines ------------------------------------------------------------------------------
 
-    def _line(self, family: PlanFamily, having: Callable[[Step], Chain], first: float) -> Line:
-        line = Line(family, lambda level: having(Step(family, level)), first)
+    def _line(self, family: PlanFamily, having: Callable[[Step], Chain]) -> Line:
+        assert family.lever is not None
+        line = Line(family, lambda level: having(Step(family, level)), family.lever.first)
         self._lines[family] = line
         return line
 

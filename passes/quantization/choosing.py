@@ -32,7 +32,7 @@ class Choosing:
         noise: Noise of each unit, None if it was not measured.
         selections: The placements worth having, from fast to faithful.
         measured: Whether times were measured here.
-        bound: Whether a limit on the drop decided.
+        bound: What decided in place of the price of noise; empty if nothing did.
         refused: What was chosen first and turned out too slow, None if nothing was.
         why: What the guard said of that.
     """
@@ -42,7 +42,7 @@ class Choosing:
     noise: Noise | None = None
     selections: Sequence[Selection] = ()
     measured: bool = False
-    bound: bool = False
+    bound: str = ""
     refused: Placement | None = None
     why: str = ""
 

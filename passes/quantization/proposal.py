@@ -149,7 +149,8 @@ class Placements(Proposal):
         self.finest = 0.5 / len(self._line)
         self.least = len(more) / max(len(self._line) - 1, 1)
         self.goes_further = bool(more)
-        self._plans: dict[tuple[int, float], Plan] = {}
+        self._least: float | None = None
+        self._plans: dict[tuple[int, float, float], Plan] = {}
         self._made: dict[tuple[str, ...], Placement] = {}
         self._kept: list[Placement] = []  # and so their ids are not used again
 
@@ -161,14 +162,30 @@ class Placements(Proposal):
         """Return the plan of what was chosen."""
         return self.plan(None if self.choosing is None else self.choosing.placement)
 
-    def plan(self, placement: Placement | None, share: float = 1.0) -> Plan:
+    def keeping(self, decibels: float) -> Plan:
+        """Return the plan of the fastest placement that is expected to keep a signal over noise.
+
+        Args:
+            decibels: Of the worst output.
+        """
+        self._least = decibels
+        known = () if self.choosing is None else self.choosing.selections
+        found = next((s.placement for s in known if s.sqnr_db >= decibels), None)
+        if found is None and self.choosing is not None:
+            found = self.choosing.placement
+        return self.plan(found, most=10 ** (-decibels / 10))
+
+    def plan(
+        self, placement: Placement | None, share: float = 1.0, most: float = float("inf")
+    ) -> Plan:
         """Return the moves of a placement and of the weights that are stored beside it.
 
         Args:
             placement: None if nothing becomes an integer operator.
             share: Part of the noise that storing may add.
+            most: Noise over signal power that it may add at most.
         """
-        key = id(placement), share
+        key = id(placement), share, most
         if key not in self._plans:
             found: dict[str, Move] = {}
             noise = None
@@ -184,7 +201,8 @@ class Placements(Proposal):
                 self._made[edit.nodes] = placement
             if self.storable is not None:
                 inside = self.integers(found)
-                found |= self.storable.moves(inside, share * addable(noise, self._rate))
+                allowed = min(share * addable(noise, self._rate), most)
+                found |= self.storable.moves(inside, allowed)
             self._plans[key] = found
         return self._plans[key]
 
@@ -204,7 +222,8 @@ class Placements(Proposal):
         placement, first = self._placement(plan), self.choosing.placement
         there = first.chosen == (placement.chosen if placement is not None else [])
         found = self.choosing.instead(placement)
-        return replace(found, bound=not there and found.refused is None)
+        bound = "" if there or found.refused is not None else "the limit on the drop"
+        return replace(found, bound=bound if self._least is None else f"min_sqnr={self._least:g}")
 
     def _placement(self, plan: Plan) -> Placement | None:
         move = plan.get(INTEGERS)

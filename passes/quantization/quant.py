@@ -9,6 +9,7 @@ from typing import Any
 
 from ocompress.analysis.statistics import Observers
 from ocompress.diagnostics import Severity
+from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node, Value
 from ocompress.lossy import LossyPass, Plan
 from ocompress.lossy.engine import Chosen
@@ -45,7 +46,8 @@ class Quant(LossyPass):
     and in int8 on the target, every crossing of the border has one, and every grid and rounded
     weight has a noise, measured one at a time at the outputs of the model and priced at
     `noise_price`. A limit on the drop (`--max-drop`) raises the price until the limit holds; one on
-    the latency (`--max-latency`) lowers it.
+    the latency (`--max-latency`) lowers it; `min_sqnr` asks for the fastest choice with as little
+    noise.
     `fit=gptq` rounds weights by second order, on what the quantized layers before a layer make, and
     keeps per channel what holds on samples that it was not fitted to.
     Weights of operators that stay in float are int8 in the file and widened to float at load, which
@@ -71,6 +73,8 @@ class Quant(LossyPass):
 
     name = "quant"
     noun = "integer operators"
+    goals = ("min_sqnr",)
+    aims = goals
     weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES | Facet.STORAGE
@@ -133,6 +137,13 @@ class Quant(LossyPass):
         at_least=0.0,
         at_most=10.0,
     )
+    min_sqnr: float | None = option(
+        None,
+        help="Signal over noise that the outputs are expected to keep, in dB: the fastest choice "
+        "that has it, in place of the one that noise_price finds; 20 is coarse, 40 is fine.",
+        at_least=0.0,
+        at_most=100.0,
+    )
     keep_slower: bool = option(
         False,
         help="Quantize everything that has an integer kernel. The result may be slower, as with "
@@ -141,6 +152,15 @@ class Quant(LossyPass):
     op_types: tuple[str, ...] = option((), help="Operator types to quantize; empty means all.")
     exclude: tuple[str, ...] = option((), help="Patterns of node names to leave in float.")
     exclude_ops: tuple[str, ...] = option((), help="Operator types to leave in float.")
+
+    def __post_init__(self) -> None:
+        """Check ranges, and options that contradict each other."""
+        super().__post_init__()
+        if self.min_sqnr is not None and not self.noise_price:
+            msg = (
+                "quant: min_sqnr goes by noise, which noise_price=0 does not look at; leave one out"
+            )
+            raise OptionError(msg)
 
     def lowest_opset(self) -> int:
         """Return the first opset whose QuantizeLinear has the types asked for."""
@@ -224,8 +244,8 @@ class Quant(LossyPass):
         return Placements(chooser, choosing, storable, self.noise_price, **limits)
 
     def asked(self, proposal: Placements) -> Plan:
-        """Return the best exchange of time for noise."""
-        return proposal.asked()
+        """Return the best exchange of time for noise, or the fastest one with as little of it."""
+        return proposal.asked() if self.min_sqnr is None else proposal.keeping(self.min_sqnr)
 
     def retreats(
         self, model: Model, proposal: Placements, chosen: Chosen, verdict: Verdict, ctx: Context
@@ -236,7 +256,7 @@ class Quant(LossyPass):
         assert refused is not None
         for fewer in proposal.chooser.warier(refused, verdict.message):
             proposal.choosing = fewer
-            yield proposal.asked()
+            yield self.asked(proposal)
         proposal.choosing = replace(refused, refused=refused.placement, why=verdict.message)
         yield proposal.plan(None)
 

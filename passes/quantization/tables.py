@@ -47,7 +47,7 @@ def remark_on(chosen: Choosing, ctx: Context) -> None:
         elif fastest is Choice.INT8 and chosen.noise is not None:
             alone = _decibels(chosen.noise.of(unit))
             why = "its neighbours stay in float" if alone is None else f"alone it costs {alone} dB"
-            limit = "the limit on the drop" if chosen.bound else "noise_price"
+            limit = chosen.bound or "noise_price"
             ctx.skip(unit.node, "too-noisy", f"{limit} keeps it in float: {why}")
         else:
             why = (

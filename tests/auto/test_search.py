@@ -196,6 +196,43 @@ def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
     assert search.finalists()[0] == fast
 
 
+@dataclass
+class Noisy(World):
+    """Integers lose too much or not, and less the more signal over noise they keep."""
+
+    whole: float = 2.0
+
+    def _one(self, chain: Chain) -> PlanTrial:
+        found = super()._one(Chain.of(s for s in chain.steps if s.family.item != "quant"))
+        step = next((s for s in chain.steps if s.family.item == "quant"), None)
+        if step is not None:
+            level = step.level or 25.0
+            strain = found.strain + self.whole * (25 / level) ** 4
+            changed = {"held": strain <= 1, "drop": strain / 100, "strain": strain}
+            time = (found.latency or 1) * (0.4 + max(level - 25, 0) / 80)
+            found = replace(found, chain=chain, latency=time, **changed)
+        self.trials[str(chain)] = found
+        return found
+
+
+def test_integers_that_lose_too_much_are_fewer() -> None:
+    world = Noisy({})
+    best = searched(world).best
+    assert best is not None
+    (step,) = best.chain.steps
+    assert step.family.item == "quant"
+    assert step.level is not None
+    assert 30 < step.level < 34  # 25 dB lose twice what is allowed
+    assert best.strain > 0.8
+
+
+def test_milder_integers_are_tried_only_where_all_of_them_lose_too_much() -> None:
+    for whole, gain in ((0.5, 0.0), (2.0, 2.0)):  # they hold; or something else is faster anyway
+        world = Noisy({"weights": (gain, 0.001)}, whole=whole)
+        searched(world, "int8", "weights")
+        assert not any(s.level for t in world.trials.values() for s in t.chain.steps)
+
+
 def test_families_are_known_by_name() -> None:
     assert {f.name for f in chosen_families(PlanGoal.SIZE, ["cluster", "pack"])} == {
         "cluster",

@@ -10,6 +10,7 @@ import pytest
 
 from ocompress.analysis import quantized as quantized_model
 from ocompress.analysis.one_layer import dequantized
+from ocompress.errors import OptionError
 from ocompress.ir import Model, from_proto, packed, query, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
 from ocompress.targets import find
@@ -75,6 +76,40 @@ def test_a_layer_that_ruins_the_outputs_stays_in_float_unless_noise_has_no_price
     assert [r["time"] for r in rows] == sorted(r["time"] for r in rows)
     assert [r["sqnr_db"] for r in rows] == sorted(r["sqnr_db"] for r in rows)
     assert sum(r["chosen"] for r in rows) == 1
+
+
+def test_the_fastest_choice_with_so_much_signal_over_noise_is_taken() -> None:
+    model, counts = chain(), []
+    feed = data_for(model)[0]
+    for least in (10, 47, 50, 70):
+        result = run(model, f"quant{{min_sqnr={least}}}")
+        row = result.records[-1].details
+        rows = row["selections"]
+        chosen = next(r for r in rows if r["chosen"])
+        assert chosen["sqnr_db"] >= least
+        assert chosen["time"] == min(r["time"] for r in rows if r["sqnr_db"] >= least)
+        assert sqnr(outputs(model, feed), outputs(result.model, feed)) > least - 4
+        counts.append(int8_count(result))
+        said = [d.message for d in result.diagnostics if d.code == "too-noisy"]
+        assert all(f"min_sqnr={least} keeps it in float" in text for text in said)
+    assert counts[0] == 5
+    assert counts == sorted(counts, reverse=True)
+    assert 0 < counts[1] < 5
+    assert counts[3] == 0
+
+
+def test_weights_that_stay_float_are_stored_within_the_noise_that_is_left() -> None:
+    model = recurrent()
+    coarse, fine = (
+        quantized(from_proto(to_proto(model)), f"quant{{min_sqnr={least}}}") for least in (20, 90)
+    )
+    assert coarse.model.weight_bytes < 0.4 * model.weight_bytes
+    assert fine.model.weight_bytes == model.weight_bytes
+
+
+def test_noise_that_is_not_looked_at_can_be_no_goal() -> None:
+    with pytest.raises(OptionError, match="leave one out"):
+        Pipeline.parse("quant{min_sqnr=30,noise_price=0}")
 
 
 @pytest.mark.parametrize("rest", ["int8", "float"])
