@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ocompress.diagnostics import Severity
 from ocompress.errors import RuntimeFailureError
 from ocompress.pipeline import Context, Limit
+from ocompress.pipeline.naming import matches
 from ocompress.planning import Choice
 from passes.quantization.calibrating import Calibration
 from passes.quantization.costing import Elements, macs_of
@@ -88,16 +89,19 @@ class Chooser:
     _settled: bool = field(default=False, init=False)
     _problem: PlacementProblem = field(init=False)
 
-    def choose(self, *, everything: bool) -> Choosing:
+    def choose(self, given: Sequence[str] | None = None) -> Choosing:
         """Choose the best exchange of time for noise; limits are not looked at.
 
         Args:
-            everything: Whether to take all that has an integer kernel, whatever it costs.
+            given: Globs of labels of nodes that stay in float: all others that have an integer
+                kernel become integers, whatever it costs. None leaves that open.
         """
         self._problem = problem = PlacementProblem(self.units, self.elements, self.ctx.target)
-        if everything:
-            self._settle(problem.everything())
-            return Choosing(problem.everything(), problem.everything())
+        if given is not None:
+            nodes = (u.node for u in self.units)
+            but = {id(n) for n in nodes if matches(n.label, given)}
+            self._settle(placement := problem.everything(but))
+            return Choosing(placement, placement)
         if self.costs == "measured":
             self._measure_times()
             return self._pick(self._problem, measured=True)

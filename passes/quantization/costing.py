@@ -29,11 +29,13 @@ class MeasuredTimes:
 
     Attributes:
         cells: Of each unit in float and as integers, by id of its node.
-        conversions: Of everything between integer units, where all units are.
+        conversions: Of everything between units, where some of them are integers.
+        integers: Those, by id of their nodes.
     """
 
     cells: Mapping[int, Cell]
     conversions: float
+    integers: frozenset[int]
 
 
 def kind(unit: Unit, elements: Elements) -> str:

@@ -13,6 +13,7 @@ from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramObserver
 from ocompress.analysis.statistics import Observer, Statistics
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
+from ocompress.pipeline import Context
 from ocompress.pipeline.naming import check_patterns
 from passes.quantization.rules import NO_KERNEL, RULES
 from passes.quantization.units import Unit, has_activation, match
@@ -168,3 +169,32 @@ def _with_whole_weights(units: Sequence[Unit], skip: Skip) -> list[Unit]:
 
 def _role(unit: Unit) -> str:
     return f"{unit.node.op_type == 'Conv'}/{unit.groups}"
+
+
+def is_eligible(model: Model) -> bool:
+    """Whether a model is not quantized yet, and its operator set has scales per channel."""
+    kinds = {node.op_type for _, node in model.nodes() if node.domain in ("", "com.microsoft")}
+    return kinds.isdisjoint(QUANTIZED_OPS) and (model.opset >= 13 or model.opset == 0)
+
+
+def reason_against(model: Model, wide: str, ctx: Context) -> tuple[str, str] | None:
+    """Return why a model cannot be quantized, as a code and a sentence; None if it can.
+
+    Args:
+        model: The model.
+        wide: The type of activations that are asked for if it has 16 bits, else empty.
+        ctx: Says whether slower models are allowed.
+    """
+    if model.opset and model.opset < 13:
+        why = f"opset {model.opset} has no scales per channel; canonicalize upgrades it to 13"
+        return "old-opset", why
+    if not is_eligible(model):
+        why = "the model is quantized already; quantize the float one, or use quant-weights"
+        return "already-quantized", why
+    if wide and (not ctx.allows_slower or model.opset < 21):
+        why = (
+            f"{wide} needs opset 21 and runs in float on processors; give "
+            "--allow-slower or keep_slower=true if the model is for an accelerator"
+        )
+        return "no-16-bit-kernel", why
+    return None

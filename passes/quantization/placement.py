@@ -97,13 +97,15 @@ class PlacementProblem:
         return seen / known if known else 1.0
 
     def _conversions(self, times: MeasuredTimes | None, scale: float) -> float:
-        """Return the factor on conversions that were measured where all units are integers."""
+        """Return the factor on conversions that was measured where some units are integers."""
         if times is None or not self._parts.cells:
             return scale
         parts = self._parts
-        choices = [Choice.INT8] * len(parts.cells)
+        are_int8 = [id(u.node) in times.integers for u in parts.units]
+        choices = [Choice.INT8 if yes else Choice.FLOAT for yes in are_int8]
         known = predicted_ns(choices, parts.cells, parts.wires, parts.penalties)
-        known -= sum(c.int8_ns for c in parts.cells)
+        cells = zip(parts.cells, are_int8, strict=True)
+        known -= sum(c.int8_ns if yes else c.float_ns for c, yes in cells)
         if known <= 0:
             return scale
         return min(_MOST_OFF * scale, max(scale / _MOST_OFF, times.conversions / known))
@@ -113,12 +115,21 @@ class PlacementProblem:
         """Time of all units in float."""
         return sum(c.float_ns for c in self._parts.cells)
 
-    def everything(self) -> Placement:
-        """Return the placement in which every unit with an integer kernel is one."""
+    def everything(self, but: Collection[int] = ()) -> Placement:
+        """Return the placement in which every unit with an integer kernel is one.
+
+        Args:
+            but: Units that stay in float, by id of their nodes; all that share a weight do.
+        """
+        weights = {id(u.weight) for u in self.units if id(u.node) in but and u.weight is not None}
+
+        def choice(unit: Unit) -> Choice:
+            left = id(unit.node) in but or id(unit.weight) in weights
+            return Choice.FLOAT if left else Choice.INT8
+
         if self._free:
-            return Placement(self.units, [Choice.INT8] * len(self.units))
-        found = [Choice.INT8] * len(self._parts.cells)
-        return self._placement(found)
+            return Placement(self.units, [choice(u) for u in self.units])
+        return self._placement([choice(u) for u in self._parts.units])
 
     def nothing(self) -> Placement:
         """Return the placement in which every unit stays in float."""

@@ -10,21 +10,21 @@ from typing import Any
 from ocompress.analysis.statistics import Observers
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
-from ocompress.ir import Facet, Model, Node, Value
+from ocompress.ir import Facet, Model, Node
 from ocompress.lossy import LossyPass, Plan
 from ocompress.lossy.engine import Chosen
 from ocompress.pipeline import Context, Outcome, Verdict, option
+from ocompress.pipeline.naming import check_patterns
 from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes import order
 from passes.quantization import matching, tables
+from passes.quantization.candidates import candidates
 from passes.quantization.choosing import Chooser
-from passes.quantization.drafting import Drafter
-from passes.quantization.mixing import apart
 from passes.quantization.proposal import INTEGERS, Placements, Quantized, ToIntegers
 from passes.quantization.reconstruct import Reconstruction
 from passes.quantization.refit import refit
-from passes.quantization.rounding import GridRounding, Rounder
+from passes.quantization.rounding import GridRounding
 from passes.quantization.scheme import Scheme
 from passes.quantization.storable import Storable, store_named
 from passes.quantization.tables import remark_on
@@ -73,8 +73,8 @@ class Quant(LossyPass):
 
     name = "quant"
     noun = "integer operators"
-    goals = ("min_sqnr",)
-    aims = goals
+    goals = ("min_sqnr", "in_float")
+    aims = ("min_sqnr",)
     weights_of = ("Conv", "Gemm", "MatMul")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.TYPES | Facet.STORAGE
@@ -144,6 +144,11 @@ class Quant(LossyPass):
         at_least=0.0,
         at_most=100.0,
     )
+    in_float: tuple[str, ...] = option(
+        (),
+        help="Patterns of node names that compute in float, and everything else that can in "
+        "integers, in place of a choice; their weights may still be stored as int8.",
+    )
     keep_slower: bool = option(
         False,
         help="Quantize everything that has an integer kernel. The result may be slower, as with "
@@ -156,10 +161,10 @@ class Quant(LossyPass):
     def __post_init__(self) -> None:
         """Check ranges, and options that contradict each other."""
         super().__post_init__()
-        if self.min_sqnr is not None and not self.noise_price:
-            msg = (
-                "quant: min_sqnr goes by noise, which noise_price=0 does not look at; leave one out"
-            )
+        by_name, by_noise = bool(self.in_float), self.min_sqnr is not None
+        if by_name + by_noise + self.keep_slower > 1 or (by_noise and not self.noise_price):
+            others = "min_sqnr, in_float, keep_slower and noise_price=0"
+            msg = f"quant: {others} each say what becomes integers; leave all but one of them out"
             raise OptionError(msg)
 
     def lowest_opset(self) -> int:
@@ -168,7 +173,7 @@ class Quant(LossyPass):
 
     def observers(self, model: Model) -> Observers:
         """Ask for a histogram of every activation that may become integers."""
-        if not _is_eligible(model):
+        if not matching.is_eligible(model):
             return {}
         units = self._find(model)
         return matching.observers_of(units, means=self.bias_correction)
@@ -191,21 +196,11 @@ class Quant(LossyPass):
 
     def _may_run(self, model: Model, ctx: Context) -> bool:
         """Whether the model is one to quantize; if not, says why."""
-        if model.opset and model.opset < 13:
-            why = f"opset {model.opset} has no scales per channel; canonicalize upgrades it to 13"
-            ctx.remark(Severity.DECLINED, "old-opset", why)
-        elif not _is_eligible(model):
-            why = "the model is quantized already; quantize the float one, or use quant-weights"
-            ctx.remark(Severity.DECLINED, "already-quantized", why)
-        elif self.activations.endswith("16") and (not ctx.allows_slower or model.opset < 21):
-            why = (
-                f"{self.activations} needs opset 21 and runs in float on processors; give "
-                "--allow-slower or keep_slower=true if the model is for an accelerator"
-            )
-            ctx.remark(Severity.DECLINED, "no-16-bit-kernel", why)
-        else:
-            return True
-        return False
+        is_16_bit = self.activations.endswith("16")
+        found = matching.reason_against(model, self.activations if is_16_bit else "", ctx)
+        if found is not None:
+            ctx.remark(Severity.DECLINED, *found)
+        return found is None
 
     def _find(self, model: Model, skip: matching.Skip = lambda *_: None) -> list[Unit]:
         return matching.find_units(
@@ -234,13 +229,18 @@ class Quant(LossyPass):
                 excluded.append(node)
 
         units = self._find(model, skip)
-        chooser = self._chooser(model, units, excluded, ctx) if units else None
-        choosing = chooser.choose(everything=self.keep_slower) if chooser is not None else None
+        chooser = None
+        if units:
+            found = candidates(model, units, excluded, self._rounding(ctx.target), ctx)
+            chooser = Chooser(*found, self.costs, self.noise_price, ctx)
+        check_patterns(model, self.in_float, self.name, "in_float")
+        given = self.in_float or (() if self.keep_slower else None)
+        choosing = chooser.choose(given) if chooser is not None else None
         if not units:
             ctx.remark(Severity.DECLINED, "nothing-to-quantize", _NOTHING)
         without = {id(n) for n in excluded}
         storable = Storable(model, without, ctx) if self.rest == "int8" else None
-        limits = {"hurried": ctx.allowance.asks_for_speed, "searched": not self.keep_slower}
+        limits = {"hurried": ctx.allowance.asks_for_speed, "searched": given is None}
         return Placements(chooser, choosing, storable, self.noise_price, **limits)
 
     def asked(self, proposal: Placements) -> Plan:
@@ -297,23 +297,3 @@ class Quant(LossyPass):
         model.become(made.model)
         facets = self.may_change if INTEGERS in plan else self.may_change & ~Facet.TYPES
         return Outcome(facets, {k: n for k, n in sorted(counts.items()) if n}, report)
-
-    def _chooser(
-        self, model: Model, units: list[Unit], excluded: list[Node], ctx: Context
-    ) -> Chooser:
-        seen = ctx.statistics(model, matching.observers_of(units, means=self.bias_correction))
-        units = apart(matching.observed(units, seen, ctx.skip), model, ctx.data, ctx.skip)
-        drafter = Drafter(model, seen, Rounder(self._rounding(ctx.target)), excluded)
-        samples = max(1, ctx.data.samples)
-        sizes = {n: s.elements / samples for (n, w), s in seen.items() if w == matching.HISTOGRAM}
-
-        def elements(value: Value) -> float:
-            return float(value.constant.size) if value.constant is not None else sizes[value.name]
-
-        return Chooser(drafter, units, elements, self.costs, self.noise_price, ctx)
-
-
-def _is_eligible(model: Model) -> bool:
-    kinds = {node.op_type for _, node in model.nodes() if node.domain in ("", "com.microsoft")}
-    quantized = not kinds.isdisjoint(matching.QUANTIZED_OPS)
-    return not quantized and (model.opset >= 13 or model.opset == 0)

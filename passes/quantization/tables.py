@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from glob import escape
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,18 @@ def details(
         "tensors": _tensors(chosen.placement, scheme.grids, statistics),
         "selections": _selections(chosen),
         "choices": [row for row in map(_explained, nodes) if row is not None],
+        "settled": _settled(chosen.placement),
     }
+
+
+def _settled(placement: Placement) -> dict[str, Any]:
+    """Return options that make the same choice again, without times and noise; none if no int8."""
+    if not placement.chosen:
+        return {}
+    cells = placement.cells or [True] * len(placement.units)
+    able = zip(placement.units, placement.choices, cells, strict=True)
+    left = [u.node.label for u, c, cell in able if c is Choice.FLOAT and cell]
+    return {"in_float": [escape(label) for label in left]} if left else {"keep_slower": True}
 
 
 def _explained(row: Mapping[str, Any]) -> dict[str, str] | None:

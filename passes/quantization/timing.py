@@ -33,18 +33,29 @@ def measure_times(drafter: Drafter, units: Sequence[Unit], feeds: Feeds) -> Meas
     Raises:
         RuntimeFailureError: If a model cannot be run.
     """
-    draft = drafter.draft(units)
-    models = [drafter.model, draft.model]
-    float_ns, int8_ns = time_layers(models, feeds, rounds=_ROUNDS, seconds=_TURN_SECONDS)
+    draft, mixed = drafter.draft(units), every_other(units)
+    models = [drafter.model, draft.model, drafter.draft(mixed).model]
+    given = {"rounds": _ROUNDS, "seconds": _TURN_SECONDS, "taken": _PROFILER_NS}
+    float_ns, int8_ns, mixed_ns = time_layers(models, feeds, **given)
     cells = {
-        id(unit.node): Cell(_time(float_ns, unit, True), _time(int8_ns, twin, False))
+        id(unit.node): Cell(_time(float_ns, unit), int8_ns[twin.node])
         for unit, twin in zip(units, draft.twins, strict=True)
         if unit.node in float_ns and twin.node in int8_ns
     }
     conversions = sum(
-        spent for node, spent in int8_ns.items() if node is None or node.is_op(*_CONVERSIONS)
+        spent for node, spent in mixed_ns.items() if node is None or node.is_op(*_CONVERSIONS)
     )
-    return MeasuredTimes(cells, conversions)
+    return MeasuredTimes(cells, conversions, frozenset(id(u.node) for u in mixed))
+
+
+def every_other(units: Sequence[Unit]) -> list[Unit]:
+    """Return every other unit that has a weight: between them lie conversions of all sizes.
+
+    Units that share a weight are all among them or none is. Of one weight alone it is that.
+    """
+    weights = dict.fromkeys(id(u.weight) for u in units if u.weight is not None)
+    chosen = set(list(weights)[::2])
+    return [u for u in units if id(u.weight) in chosen] or list(units)
 
 
 def share_of(model: Model, units: Sequence[Unit], feeds: Feeds) -> float:
@@ -73,10 +84,6 @@ def part(predicted: float, verdict: Verdict) -> bool:
     return low > predicted * _PARTED or high < predicted / _PARTED
 
 
-def _time(nodes: Mapping[Node | None, float], unit: Unit, with_tail: bool) -> float:
-    """Return the time of a unit without what the profiler itself takes."""
-    overhead = min(_PROFILER_NS, *nodes.values())
-    spent = nodes[unit.node] - overhead
-    if with_tail and unit.tail is not None and unit.tail in nodes:
-        spent += nodes[unit.tail] - overhead
-    return max(0.0, spent)
+def _time(nodes: Mapping[Node | None, float], unit: Unit) -> float:
+    """Return the time of a unit in float, with its tail."""
+    return nodes[unit.node] + (nodes.get(unit.tail, 0.0) if unit.tail is not None else 0.0)

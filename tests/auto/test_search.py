@@ -208,9 +208,9 @@ class Noisy(World):
         if step is not None:
             level = step.level or 25.0
             strain = found.strain + self.whole * (25 / level) ** 4
-            changed = {"held": strain <= 1, "drop": strain / 100, "strain": strain}
             time = (found.latency or 1) * (0.4 + max(level - 25, 0) / 80)
-            found = replace(found, chain=chain, latency=time, **changed)
+            found = replace(found, chain=chain, latency=time, held=strain <= 1)
+            found = replace(found, drop=strain / 100, strain=strain)
         self.trials[str(chain)] = found
         return found
 

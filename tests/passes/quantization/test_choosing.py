@@ -107,9 +107,52 @@ def test_weights_that_stay_float_are_stored_within_the_noise_that_is_left() -> N
     assert fine.model.weight_bytes == model.weight_bytes
 
 
-def test_noise_that_is_not_looked_at_can_be_no_goal() -> None:
-    with pytest.raises(OptionError, match="leave one out"):
-        Pipeline.parse("quant{min_sqnr=30,noise_price=0}")
+@pytest.mark.parametrize(
+    "options",
+    ["min_sqnr=30,noise_price=0", "min_sqnr=30,in_float=[a]", "in_float=[a],keep_slower=true"],
+)
+def test_options_that_contradict_each_other_are_refused(options: str) -> None:
+    with pytest.raises(OptionError, match="leave all but one of them out"):
+        Pipeline.parse(f"quant{{{options}}}")
+
+
+def test_what_is_named_computes_in_float_and_the_rest_in_integers() -> None:
+    model = chain()
+    labels = [n.label for _, n in model.nodes() if n.is_op("Conv")]
+    free = run(model, "quant{noise_price=0}")
+    result = run(model, f"quant{{in_float=[{labels[0]},{labels[3]}]}}", AtMost(5))
+    assert int8_count(result) == 3
+    convs = [n for _, n in result.model.nodes() if n.is_op("Conv")]
+    made = [query.made_by(n.input(1), "DequantizeLinear") is not None for n in convs]
+    assert made == [False, True, True, False, True]
+    assert result.model.weight_bytes == pytest.approx(free.model.weight_bytes, rel=0.02)
+    with pytest.raises(OptionError, match="in_float names 'other'"):
+        run(model, "quant{in_float=[other]}")
+
+
+@pytest.mark.parametrize("first", ["quant{noise_price=0}", "quant", "quant{min_sqnr=50}"])
+def test_a_choice_says_how_it_is_made_again(first: str) -> None:
+    model = chain(spoilt=2 if "sqnr" not in first else None)
+    result = run(model, first)
+    settled = result.records[-1].details["settled"]
+    text = ",".join(
+        f"{k}=[{','.join(v)}]" if isinstance(v, list) else f"{k}=true" for k, v in settled.items()
+    )
+    again = run(model, f"quant{{{text}}}")
+    assert int8_count(result) == int8_count(again) > 0
+    chosen = [n.label for _, n in result.model.nodes()]
+    assert [n.label for _, n in again.model.nodes()] == chosen
+
+
+def test_weights_that_layers_share_become_integers_together_or_not() -> None:
+    b = Builder()
+    shared = b.weight(64, 64, 3, 3, scale=1 / 24)
+    h = b.input("x", ["n", 64, 24, 24])
+    for at in range(2):
+        h = b.op("Relu", b.op("Conv", h, shared, to=f"conv{at}", pads=[1, 1, 1, 1]))
+    b.output(h)
+    result = run(b.model(), "quant{in_float=[conv0]}")
+    assert int8_count(result) == 0
 
 
 @pytest.mark.parametrize("rest", ["int8", "float"])
