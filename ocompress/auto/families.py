@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -97,6 +97,8 @@ class PlanFamily:
     """Whether it goes with integer operators after it, or without; None for either."""
     computes: bool = False
     """Whether operators compute with its numbers."""
+    clocked: bool = False
+    """Whether its pass can go by the clock (`costs`), and then says how to choose so without it."""
 
     @property
     def order(self) -> tuple[float, int]:
@@ -106,6 +108,15 @@ class PlanFamily:
         values that take few bits are trained as what they are.
         """
         return FamilyKind.TRAINING + 0.5 if self.computes else self.kind, self.place
+
+    def by_the_clock(self, level: float | None) -> PlanFamily:
+        """Return the family at a level, with a pass that goes by times of this machine."""
+        at = {self.lever.option: self.lever.value(level)} if self.lever and level else {}
+        return self.having({**self.options, **at, "costs": "measured"})
+
+    def having(self, options: Mapping[str, Any]) -> PlanFamily:
+        """Return the family with other options and without a lever."""
+        return replace(self, options=options, lever=None)
 
     def make(self, level: float | None) -> Pass:
         """Return the pass that goes to a level."""
@@ -148,9 +159,14 @@ FAMILIES: tuple[PlanFamily, ...] = (
     PlanFamily(
         "weights", FamilyKind.NUMBERS, "quant-weights", _ALL, {"form": "int8"}, computes=True
     ),  # the quickest, so first
-    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, computes=True),
-    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {"noise_price": 0.0}, computes=True),
-    PlanFamily("int8", FamilyKind.NUMBERS, "quant", _FILES, {}, _NOISE, computes=True),
+    *(
+        PlanFamily(
+            *("int8", FamilyKind.NUMBERS, "quant", _FILES, options, lever),
+            computes=True,
+            clocked=True,
+        )
+        for options, lever in (({}, None), ({"noise_price": 0.0}, None), ({}, _NOISE))
+    ),
     PlanFamily("dynamic", FamilyKind.NUMBERS, "quant-dynamic", _FILES, computes=True),
     PlanFamily(
         *("cluster", FamilyKind.NUMBERS, "cluster", _CODED, {}),

@@ -96,6 +96,34 @@ class Laboratory:
         for chain in chains:
             yield self._known(chain)
 
+    def settled(self, chain: Chain) -> Mapping[str, Any]:
+        """Return options with which passes that go by the clock would choose the same without it.
+
+        It is found out once, while nothing else is built.
+
+        Args:
+            chain: Has passes that go by the clock.
+
+        Returns:
+            The options by name of the pass; empty where nothing is timed, or not on this machine.
+
+        Raises:
+            OutOfTimeError: If the deadline is over.
+        """
+        if self.clock is None or not self.alone:
+            return {}
+        name = f"settled {chain}"
+        known = self.ledger.get(name)
+        if known is None:
+            self._check_time()
+            self._foresight.settle(lambda: self.is_over)
+            try:
+                known = dict(self._foresight.take(chain, lambda: self.is_over).settled)
+            except WorkerLostError:
+                return {}
+            self.ledger.put(name, known)
+        return known
+
     def without(self, trial: PlanTrial, names: Iterable[str]) -> PlanTrial:
         """Return a trial without some passes of its chain, as they did nothing on more samples."""
         chain = trial.chain.without_items(names)
@@ -121,10 +149,13 @@ class Laboratory:
         verdict = self.judge(found.lost) if found.lost else None
         return None if verdict is None else self._limited(found.judged(verdict))
 
-    def _try(self, chain: Chain) -> PlanTrial:
+    def _check_time(self) -> None:
         if self.is_over:
             msg = "the search for a plan is over"
             raise OutOfTimeError(msg)
+
+    def _try(self, chain: Chain) -> PlanTrial:
+        self._check_time()
         try:
             made = self._foresight.take(chain, lambda: self.is_over)
         except WorkerLostError as error:

@@ -69,6 +69,7 @@ class PlanSearch:
         self._pairs()
         self._other_numbers()
         self._spare()
+        self._borders()
         self._steps()
         self._spare()
         self._tuned()
@@ -221,6 +222,19 @@ class PlanSearch:
             return
         self._evaluate([best.chain.without(step.family) for step in best.chain.steps])
         self.best = self._ranking.barest(best)
+
+    def _borders(self) -> None:
+        """Choose again what computes with few bits, by times of the very model that was found."""
+        best = self.best
+        step = best.chain.numbers if best is not None else None
+        if best is None or step is None or not step.family.clocked:
+            return
+        if self.goal is not PlanGoal.LATENCY:
+            return
+        timed = best.chain.having(Step(step.family.by_the_clock(step.level)))
+        options = self.laboratory.settled(timed).get(step.family.item)
+        if options:
+            self._evaluate([best.chain.having(Step(step.family.having(options)))])
 
     def _steps(self) -> None:
         """Move the levels of the best chain a little, one or two at a time, while that helps."""

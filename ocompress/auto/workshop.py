@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -64,6 +64,7 @@ class Made:
         trial: All that is known of it but a measured time and other limits than on the drop.
         key: Fingerprint of the model; empty if there is none.
         spent: Names of passes, and the seconds that each took.
+        settled: By name of a pass, options with which it chooses the same without a clock.
         model: The model, in whatever form `Builders` bring it, where its time is still to be
             measured.
     """
@@ -71,6 +72,7 @@ class Made:
     trial: PlanTrial
     key: str = ""
     spent: tuple[tuple[str, float], ...] = ()
+    settled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model: Any = None
 
 
@@ -149,6 +151,7 @@ class Workshop:
             trial=replace(self._measured[key], chain=chain, idle=idle),
             key=key,
             spent=tuple((r.name, r.seconds) for r in result.records),
+            settled={r.name: s for r in records if (s := r.details.get("settled"))},
             model=result.model,
         )
 

@@ -96,9 +96,9 @@ def _settled(placement: Placement) -> dict[str, Any]:
     """Return options that make the same choice again, without times and noise; none if no int8."""
     if not placement.chosen:
         return {}
-    cells = placement.cells or [True] * len(placement.units)
-    able = zip(placement.units, placement.choices, cells, strict=True)
-    left = [u.node.label for u, c, cell in able if c is Choice.FLOAT and cell]
+    able = [cell is not None for cell in placement.cells] or [True] * len(placement.units)
+    rows = zip(placement.units, placement.choices, able, strict=True)
+    left = [u.node.label for u, choice, can in rows if choice is Choice.FLOAT and can]
     return {"in_float": [escape(label) for label in left]} if left else {"keep_slower": True}
 
 

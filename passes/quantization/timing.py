@@ -35,8 +35,9 @@ def measure_times(drafter: Drafter, units: Sequence[Unit], feeds: Feeds) -> Meas
     """
     draft, mixed = drafter.draft(units), every_other(units)
     models = [drafter.model, draft.model, drafter.draft(mixed).model]
-    given = {"rounds": _ROUNDS, "seconds": _TURN_SECONDS, "taken": _PROFILER_NS}
-    float_ns, int8_ns, mixed_ns = time_layers(models, feeds, **given)
+    float_ns, int8_ns, mixed_ns = time_layers(
+        models, feeds, rounds=_ROUNDS, seconds=_TURN_SECONDS, taken=_PROFILER_NS
+    )
     cells = {
         id(unit.node): Cell(_time(float_ns, unit), int8_ns[twin.node])
         for unit, twin in zip(units, draft.twins, strict=True)

@@ -6,12 +6,14 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from ocompress.auto import (
     Chain,
     Laboratory,
+    Ledger,
     Made,
     OutOfTimeError,
     PlanBounds,
@@ -22,6 +24,7 @@ from ocompress.auto import (
 )
 from ocompress.auto import foresight as module
 from ocompress.errors import DataError, WorkerLostError
+from ocompress.io import CacheFiles
 from tests.auto.test_search import World
 
 POWER = {"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 0.3), "layers": (0.1, 9)}
@@ -52,7 +55,9 @@ class Slow:
         place = random.Random(f"{self.seed} {len(self.begun)}").randrange(len(self.open))
         chain, future = self.open.pop(place)
         (trial,) = self.world.evaluate([chain])
-        future.set_result(Made(trial=replace(trial, seconds=0.0), key=str(chain)))
+        settled = {"quant": {"in_float": [f"after {len(self.begun)}"]}}
+        made = Made(trial=replace(trial, seconds=0.0), key=str(chain), settled=settled)
+        future.set_result(made)
 
 
 @pytest.fixture
@@ -168,6 +173,26 @@ def only(chain: Chain) -> module.Walk:
 def _chains() -> list[Chain]:
     families = chosen_families(PlanGoal.LATENCY, ["int8", "dynamic"])
     return [Chain.of([Step(family)]) for family in families if family.lever is None]
+
+
+def test_what_the_clock_found_is_found_once_while_nothing_else_is_built(
+    wait: Callable[[Slow], None], tmp_path: Path
+) -> None:
+    slow, ledger = Slow(3), Ledger(CacheFiles(tmp_path, ".json", 1 << 20))
+    wait(slow)
+    laboratory = Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger)
+    chain, other = _chains()[:2]
+    laboratory._foresight.begin(other)
+    found = laboratory.settled(chain)
+    assert slow.begun == [str(other), str(chain)]
+    assert slow.busiest == 1
+    assert found == {"quant": {"in_float": ["after 2"]}}
+    assert str(chain) not in laboratory.trials
+    again = Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger)
+    assert again.settled(chain) == found
+    assert len(slow.begun) == 2
+    assert Laboratory(1000, slow, ledger=ledger).settled(chain) == {}
+    assert Laboratory(1000, slow, clock=lambda _: 0.5, alone=False).settled(chain) == {}
 
 
 @pytest.mark.parametrize(("limit", "holds"), [(1.05, True), (0.5, False)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -46,6 +46,9 @@ class World:
 
     def set_aside(self, share: float) -> None:
         self.aside.append(share)
+
+    def settled(self, chain: Chain) -> dict[str, Any]:
+        return {}
 
     def evaluate(self, chains: Sequence[Chain]) -> Iterator[PlanTrial]:
         yield from map(self._one, chains)
@@ -194,6 +197,46 @@ def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
     assert search.finalists()[0].drop == 0.0  # four percent of the bytes are worth no loss
     other[str(slower.chain)] = replace(slower, size=1060, drop=0.0)
     assert search.finalists()[0] == fast
+
+
+@dataclass
+class Clocked(World):
+    """Integers with borders that the clock found are faster, or not."""
+
+    factor: float = 0.8
+    asked: list[str] = field(default_factory=list)
+
+    def settled(self, chain: Chain) -> dict[str, Any]:
+        self.asked.append(str(chain))
+        return {"quant": {"in_float": ["/first"]}} if self.factor else {}
+
+    def _one(self, chain: Chain) -> PlanTrial:
+        found = super()._one(chain)
+        if "in_float" in str(chain):
+            found = replace(found, latency=(found.latency or 1) * self.factor)
+            self.trials[str(chain)] = found
+        return found
+
+
+@pytest.mark.parametrize(("factor", "taken"), [(0.8, True), (1.2, False), (0.0, False)])
+def test_borders_of_integers_go_by_the_clock_and_are_then_written_down(
+    factor: float, taken: bool
+) -> None:
+    world = Clocked({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}, factor=factor)
+    best = searched(world).best
+    assert best is not None
+    (asked,) = world.asked
+    assert "prune-channels" in asked
+    assert "costs=measured" in asked
+    assert ("quant{in_float=[/first]}" in str(best.chain)) is taken
+    assert not any("costs=measured" in text for text in world.trials)
+    assert "noise_price" not in str(best.chain) or not taken
+
+
+def test_other_goals_and_other_numbers_need_no_clock() -> None:
+    world = Clocked({"dynamic": (1.0, 0.01)})
+    searched(world)
+    assert not world.asked
 
 
 @dataclass
