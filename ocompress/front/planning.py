@@ -128,8 +128,8 @@ class _Session:
         """Search until it is through, time is over, or somebody asks for an early end."""
         with open_workers(self.planning.workers, self.planning.scheduler) as pool:
             self._search(pool)
-        if not isinstance(self.laboratory.builders, Workshop):  # reports want to know some more
-            self.laboratory.hand_over(self._workshop(), clock(self.bench))
+        # Reports want to know some more; what the search held in memory goes.
+        self.laboratory.hand_over(self._workshop(), clock(self.bench))
         self._watch.off = True
         self._seconds = time.monotonic() - self._start
         if self._ended:

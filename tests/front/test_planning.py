@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from ocompress.auto import (
     FAMILIES,
     TUNING,
     Chain,
+    Made,
     Plan,
     PlanGoal,
     PlanSearch,
@@ -380,6 +383,28 @@ def test_no_plan_that_is_carried_out_holds(monkeypatch: pytest.MonkeyPatch) -> N
     said = " ".join(done.remarks)
     assert "that were carried out did what was asked" in said
     assert "nothing pays" not in said
+
+
+def test_what_a_search_held_goes_before_its_plan_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built, left = Workshop.build, list[bool]()
+    searched: list[weakref.ref[Workshop]] = []
+
+    def build(self: Workshop, chain: Chain) -> Made:
+        searched.append(weakref.ref(self))
+        return built(self, chain)
+
+    def tried(*args: Any, **kwargs: Any) -> Optimization:
+        gc.collect()
+        left.append(any(shop() is not None for shop in searched))
+        return attempt(*args, **kwargs)
+
+    monkeypatch.setattr(Workshop, "build", build)
+    monkeypatch.setattr(planning, "attempt", tried)
+    assert planned().plan is not None
+    assert searched
+    assert not left[0]
 
 
 class Ticks:
