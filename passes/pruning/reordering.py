@@ -32,16 +32,16 @@ class Reorder:
 
     def apply(self, model: Model) -> bool:
         """Put the channels in order."""
-        return put_in_order(model, [self])
+        put_in_order(model, [self])
+        return True
 
 
-def put_in_order(model: Model, edits: Sequence[Reorder]) -> bool:
-    """Make several edits of groups that were found alike at once; return whether there are any."""
+def put_in_order(model: Model, edits: Sequence[Reorder]) -> Moved:
+    """Make several edits of groups that were found alike at once; return what has moved."""
     if not edits:
-        return False
+        return Moved()
     found = edits[0].asked.compute(model, AnalysisManager())
-    reorder([(found[e.place], e.order) for e in edits])
-    return True
+    return reorder([(found[e.place], e.order) for e in edits])
 
 
 class Moved:
@@ -58,6 +58,11 @@ class Moved:
         places = cut.positions
         source[places] = places[order]
 
+    def source(self, node: Node, index: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the number that each element of a constant of a shape had before it moved."""
+        numbers = np.arange(int(np.prod(shape))).reshape(shape)
+        return self.result(node, index, numbers)
+
     def signature(self, node: Node, index: int) -> bytes:
         """Return something that is equal for readers whose constants become the same."""
         axes = self._sources[id(node), index]
@@ -65,7 +70,7 @@ class Moved:
 
     def result(self, node: Node, index: int, array: np.ndarray) -> np.ndarray:
         """Return what becomes of a constant's array as one node reads it."""
-        for axis, source in self._sources[id(node), index].items():
+        for axis, source in self._sources.get((id(node), index), {}).items():
             array = np.take(array, source, axis)
         return array
 
@@ -78,7 +83,7 @@ def movable(group: Group) -> bool:
     return group.exchangeable and not any(_held(cut, group) for cut in group.cuts)
 
 
-def reorder(orders: Iterable[Order]) -> None:
+def reorder(orders: Iterable[Order]) -> Moved:
     """Put channels of several groups of a model in another order, in place.
 
     The result computes the same, up to the order in which sums are taken.
@@ -86,6 +91,9 @@ def reorder(orders: Iterable[Order]) -> None:
     Args:
         orders: Groups of one analysis, each at most once, with the channel that comes at each
             place. Their model has not changed since.
+
+    Returns:
+        Where elements of constants come from.
 
     Raises:
         ValueError: If channels of a group cannot trade places, or an order lacks one.
@@ -103,6 +111,7 @@ def reorder(orders: Iterable[Order]) -> None:
             moved.add(cut, order)
             cuts.append(cut)
     rewrite(cuts, moved)
+    return moved
 
 
 def _held(cut: Cut, group: Group) -> bool:

@@ -21,7 +21,7 @@ _SHAKEN, _SHAKES = 0.1, 40
 _RIDGE = 1e-6
 _LEAST = 1e-9
 """What a round of swaps has to gain, relative to the whole."""
-_WORK = 1e8
+_WORK = 2e8
 """Products of pairs of channels, about, after which no channels are dealt anew."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from passes.pruning.costs import View, Views
 from passes.pruning.reordering import Reorder
 from passes.sharing.common_words import CommonWords, common_words, may_share
 from passes.sharing.layer_problem import cost_of
+from passes.sharing.moved_views import moved_views
 from passes.sharing.pricing import place
 from passes.sharing.reorders import orders_for
 from passes.sharing.sizes import SizedProposal
@@ -117,44 +118,56 @@ def codings(
     sites = {w.name: s for w in weights if (s := _site(w, model, ctx)) is not None}
     good = [w for w in weights if w.name in sites]
     settings = settings_of(good, sites, asked)
+    views = Views(model, [w for w in good if settings[w.name]], ctx, "k-means") if seen else None
     orders: tuple[Reorder, ...] = ()
     if permute and not asked.together:
-        orders = orders_for(model, good, sites, settings, ctx, seen=seen)
+        orders = orders_for(model, good, sites, settings, ctx, views)
+    told: Iterable[View] = views or ()
     if orders:
-        model, twins = clone_in_order(model, orders)
+        model, twins, moved = clone_in_order(model, orders)
         good = [w.twin(twins) for w in good]
         sites = {w.name: s for w in good if (s := _site(w, model, ctx)) is not None}
-    found = _codings(model, good, sites, settings, asked, ctx, orders, seen=seen)
+        told = moved_views(told, {w.name: w for w in good}, sites, moved)
+    known = _all_costs(good, sites, settings, told, asked)
+    trials = {name: costs.tried for name, costs in known.items()}
+    factors = tried(model, trials, ctx) if seen and trials else Factors()
+    found = _codings(good, sites, settings, known, factors, orders, asked)
     for weight in good:
         if not settings[weight.name]:
             found.reasons[weight.name] = reason_against(weight, sites[weight.name], asked)
     return found
 
 
+def _all_costs(
+    weights: Sequence[LayerWeight],
+    sites: Mapping[str, Site],
+    settings: Mapping[str, Settings],
+    views: Iterable[View],
+    asked: Asked,
+) -> dict[str, _Costs]:
+    """Look at all weights that may be made of words, by name."""
+    known: dict[str, _Costs] = {}
+    for view in views:
+        name = view.candidate.name
+        known[name] = _costs(view.candidate, view.site, view, settings[name], asked)
+    for weight in weights:
+        if settings[weight.name] and weight.name not in known:
+            given = sites[weight.name], None, settings[weight.name], asked
+            known[weight.name] = _costs(weight, *given)
+    return known
+
+
 def _codings(
-    model: Model,
     good: Sequence[LayerWeight],
     sites: Mapping[str, Site],
     settings: Mapping[str, Settings],
-    asked: Asked,
-    ctx: Context,
+    known: Mapping[str, _Costs],
+    factors: Factors,
     orders: tuple[Reorder, ...],
-    *,
-    seen: bool,
+    asked: Asked,
 ) -> Codings:
     """Return the moves of weights whose channels are in order."""
-    known: dict[str, _Costs] = {}
     coded = [w for w in good if settings[w.name]]
-    if seen:
-        for view in Views(model, coded, ctx, "k-means"):
-            name = view.candidate.name
-            known[name] = _costs(view.candidate, view.site, view, settings[name], asked)
-    for weight in coded:
-        if weight.name not in known:
-            given = sites[weight.name], None, settings[weight.name], asked
-            known[weight.name] = _costs(weight, *given)
-    trials = {name: costs.tried for name, costs in known.items()}
-    factors = tried(model, trials, ctx) if seen and trials else Factors()
     shared = _shared(coded, sites, known, factors, asked) if asked.together else {}
     table = MoveTable()
     for weight in good:

@@ -109,8 +109,7 @@ def orders_for(
     sites: Mapping[str, Site],
     settings: Mapping[str, Settings],
     ctx: Context,
-    *,
-    seen: bool,
+    views: Views | None,
 ) -> tuple[Reorder, ...]:
     """Find orders of channels in which words cost less (Martinez et al., 2021).
 
@@ -123,15 +122,14 @@ def orders_for(
         weights: Weights that may be made of words.
         sites: Their layers, by name.
         settings: Lengths and numbers of words, by name, what is asked for first.
-        ctx: Has the data, if there are any.
-        seen: Whether data may be looked at.
+        ctx: Is told how far it is.
+        views: What data tell of the weights; None if nothing.
     """
     asked = ChannelGroups()
     groups = ctx.analysis(asked, model)
     readers = _readers(groups, weights, sites, settings)
     if not readers:
         return ()
-    views = Views(model, [r.weight for r in readers], ctx, "k-means") if seen else None
     orders: dict[int, np.ndarray] = {}
     stage = f"{ctx.source}: putting channels in order"
     seatings = _seatings(readers, views)
@@ -201,7 +199,9 @@ def _errors(readers: Sequence[_Reader], views: Views | None) -> Iterator[tuple[_
         return
     known = {id(r.weight.value): r for r in readers}
     for view in views:
-        yield known[id(view.candidate.value)], Errors(view.hessian, view.curvature)
+        seen = known.get(id(view.candidate.value))
+        if seen is not None:
+            yield seen, Errors(view.hessian, view.curvature)
 
 
 def _change(

@@ -14,7 +14,7 @@ from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context
-from passes.pruning.reordering import Reorder, put_in_order
+from passes.pruning.reordering import Moved, Reorder, put_in_order
 from passes.sharing import codebooks, random_words
 from passes.sharing.codebooks import CodedLayer
 from passes.sharing.common_words import CommonWords
@@ -102,12 +102,11 @@ def orders_of(plan: Plan) -> tuple[Reorder, ...]:
     return next((m.edit.orders for m in plan.values() if isinstance(m.edit, Encode)), ())
 
 
-def clone_in_order(model: Model, orders: Sequence[Reorder]) -> tuple[Model, dict[int, Node]]:
-    """Return a clone with its channels in order, and its nodes by id of the model's."""
+def clone_in_order(model: Model, orders: Sequence[Reorder]) -> tuple[Model, dict[int, Node], Moved]:
+    """Return a clone with its channels in order, its nodes by id of the model's, and what moved."""
     clone = model.clone()
     twins = {id(a): b for (_, a), (_, b) in zip(model.nodes(), clone.nodes(), strict=True)}
-    put_in_order(clone, orders)
-    return clone, twins
+    return clone, twins, put_in_order(clone, orders)
 
 
 def encode_alone(model: Model, move: Encode) -> Encoded | None:

@@ -197,7 +197,7 @@ def test_the_model_in_order_computes_the_same() -> None:
     plan = item.asked(item.propose(model, context(model)))
     orders = orders_of(plan)
     assert orders
-    clone, twins = clone_in_order(model, orders)
+    clone, twins, _ = clone_in_order(model, orders)
     assert [twins[id(n)].label for n in model.graph.nodes] == [n.label for n in clone.graph.nodes]
     a, b = (Session(m, level=Level.DISABLED).run(feeds(model)) for m in (model, clone))
     assert a.keys() == b.keys()
