@@ -48,6 +48,7 @@ class Laboratory:
     """All that were made, by text of the chain."""
     _times: dict[str, float | None] = field(default_factory=dict)
     _slowest: dict[str, float] = field(default_factory=dict)
+    _settled: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _foresight: Foresight = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class Laboratory:
         if self.clock is None or not self.alone:
             return {}
         name = f"settled {chain}"
-        known = self.ledger.get(name)
+        known = self._settled.get(name) or self.ledger.get(name)
         if known is None:
             self._check_time()
             self._foresight.settle(lambda: self.is_over)
@@ -122,6 +123,7 @@ class Laboratory:
             except WorkerLostError:
                 return {}
             self.ledger.put(name, known)
+        self._settled[name] = known
         return known
 
     def without(self, trial: PlanTrial, names: Iterable[str]) -> PlanTrial:

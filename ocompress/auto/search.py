@@ -56,6 +56,8 @@ class PlanSearch:
     tuning: PlanFamily | None = None
     best: PlanTrial | None = None
     _lines: dict[PlanFamily, Line] = field(default_factory=dict)
+    _open: dict[str, Step] = field(default_factory=dict)
+    """Steps whose passes choose, by text of those that repeat what the clock chose."""
 
     def run(self) -> None:
         """Search until nothing better is likely.
@@ -66,6 +68,7 @@ class PlanSearch:
         base = self._base()
         self._numbers(base)
         self._structures(self._at_best(base))
+        self._borders()
         self._pairs()
         self._other_numbers()
         self._spare()
@@ -154,8 +157,6 @@ class PlanSearch:
         families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
         self._go([self._line(f, base.having) for f in families if f.lever])
 
-    # -- sharing ----------------------------------------------------------------------------
-
     def _pairs(self) -> None:
         """Let families share the limit: the best one goes less far, another one joins it."""
         for _ in range(2):
@@ -226,15 +227,17 @@ class PlanSearch:
     def _borders(self) -> None:
         """Choose again what computes with few bits, by times of the very model that was found."""
         best = self.best
-        step = best.chain.numbers if best is not None else None
-        if best is None or step is None or not step.family.clocked:
+        if best is None or best.chain.numbers is None or self.goal is not PlanGoal.LATENCY:
             return
-        if self.goal is not PlanGoal.LATENCY:
+        step = self._open.get(str(best.chain.numbers), best.chain.numbers)
+        if not step.family.clocked:
             return
         timed = best.chain.having(Step(step.family.by_the_clock(step.level)))
         options = self.laboratory.settled(timed).get(step.family.item)
         if options:
-            self._evaluate([best.chain.having(Step(step.family.having(options)))])
+            settled = Step(step.family.having(options))
+            self._open[str(settled)] = step
+            self._evaluate([best.chain.having(settled)])
 
     def _steps(self) -> None:
         """Move the levels of the best chain a little, one or two at a time, while that helps."""
@@ -264,8 +267,6 @@ class PlanSearch:
             return
         self.laboratory.set_aside(_REPEATED)
         self._go([Line(family, lambda level: base.having(Step(family, level)), start, most=4)])
-
-    # -- lines ------------------------------------------------------------------------------
 
     def _line(self, family: PlanFamily, having: Callable[[Step], Chain]) -> Line:
         assert family.lever is not None

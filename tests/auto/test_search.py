@@ -225,9 +225,11 @@ def test_borders_of_integers_go_by_the_clock_and_are_then_written_down(
     world = Clocked({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}, factor=factor)
     best = searched(world).best
     assert best is not None
-    (asked,) = world.asked
-    assert "prune-channels" in asked
-    assert "costs=measured" in asked
+    assert len(set(world.asked)) <= 2  # again only where pairs have found another structure
+    for asked in world.asked:
+        assert "prune-channels" in asked
+        assert "costs=measured" in asked
+        assert "in_float" not in asked
     assert ("quant{in_float=[/first]}" in str(best.chain)) is taken
     assert not any("costs=measured" in text for text in world.trials)
     assert "noise_price" not in str(best.chain) or not taken
