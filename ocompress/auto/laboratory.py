@@ -49,6 +49,7 @@ class Laboratory:
     _times: dict[str, float | None] = field(default_factory=dict)
     _slowest: dict[str, float] = field(default_factory=dict)
     _settled: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _choices: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _foresight: Foresight = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,16 +98,18 @@ class Laboratory:
         for chain in chains:
             yield self._known(chain)
 
-    def settled(self, chain: Chain) -> Mapping[str, Any]:
+    def settled(self, chain: Chain, instead: Chain) -> Mapping[str, Any]:
         """Return options with which passes that go by the clock would choose the same without it.
 
         It is found out once, while nothing else is built.
 
         Args:
             chain: Has passes that go by the clock.
+            instead: The same chain without a clock, as it was tried.
 
         Returns:
-            The options by name of the pass; empty where nothing is timed, or not on this machine.
+            The options by name of the pass; empty where nothing is timed, or not on this machine,
+            and where the clock chose nothing else.
 
         Raises:
             OutOfTimeError: If the deadline is over.
@@ -122,6 +125,7 @@ class Laboratory:
                 known = dict(self._foresight.take(chain, lambda: self.is_over).settled)
             except WorkerLostError:
                 return {}
+            known = {} if known == self._choices.get(str(instead)) else known
             self.ledger.put(name, known)
         self._settled[name] = known
         return known
@@ -163,6 +167,7 @@ class Laboratory:
         except WorkerLostError as error:
             return PlanTrial(chain=chain, held=False, why=str(error))
         found = made.trial
+        self._choices[str(chain)] = dict(made.settled)
         if self.clock is not None and made.key and found.drop is not None:
             found = replace(found, latency=self._time(made))
         found = replace(found, seconds=self._spent(made.spent))

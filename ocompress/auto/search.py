@@ -233,7 +233,7 @@ class PlanSearch:
         if not step.family.clocked:
             return
         timed = best.chain.having(Step(step.family.by_the_clock(step.level)))
-        options = self.laboratory.settled(timed).get(step.family.item)
+        options = self.laboratory.settled(timed, best.chain).get(step.family.item)
         if options:
             settled = Step(step.family.having(options))
             self._open[str(settled)] = step

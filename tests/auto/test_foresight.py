@@ -39,6 +39,7 @@ class Slow:
     world: World = field(default_factory=lambda: World(POWER))
     begun: list[str] = field(default_factory=list)
     busiest: int = 0
+    settles: str = ""
     open: list[tuple[Chain, Future[Made]]] = field(default_factory=list)
 
     def begin(self, chain: Chain, seconds: float) -> Future[Made]:
@@ -55,7 +56,8 @@ class Slow:
         place = random.Random(f"{self.seed} {len(self.begun)}").randrange(len(self.open))
         chain, future = self.open.pop(place)
         (trial,) = self.world.evaluate([chain])
-        settled = {"quant": {"in_float": [f"after {len(self.begun)}"]}}
+        named = self.settles or f"after {len(self.begun)}"
+        settled = {"quant": {"in_float": [named]}}
         made = Made(trial=replace(trial, seconds=0.0), key=str(chain), settled=settled)
         future.set_result(made)
 
@@ -183,16 +185,30 @@ def test_what_the_clock_found_is_found_once_while_nothing_else_is_built(
     laboratory = Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger)
     chain, other = _chains()[:2]
     laboratory._foresight.begin(other)
-    found = laboratory.settled(chain)
+    found = laboratory.settled(chain, other)
     assert slow.begun == [str(other), str(chain)]
     assert slow.busiest == 1
     assert found == {"quant": {"in_float": ["after 2"]}}
     assert str(chain) not in laboratory.trials
     again = Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger)
-    assert again.settled(chain) == found
+    assert again.settled(chain, other) == found
     assert len(slow.begun) == 2
-    assert Laboratory(1000, slow, ledger=ledger).settled(chain) == {}
-    assert Laboratory(1000, slow, clock=lambda _: 0.5, alone=False).settled(chain) == {}
+    assert Laboratory(1000, slow, ledger=ledger).settled(chain, other) == {}
+    assert Laboratory(1000, slow, clock=lambda _: 0.5, alone=False).settled(chain, other) == {}
+
+
+def test_where_the_clock_chose_nothing_else_nothing_is_settled(
+    wait: Callable[[Slow], None], tmp_path: Path
+) -> None:
+    slow, ledger = Slow(3), Ledger(CacheFiles(tmp_path, ".json", 1 << 20))
+    wait(slow)
+    slow.settles = "always the same"
+    laboratory = Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger)
+    chain, other = _chains()[:2]
+    list(laboratory.evaluate([other]))
+    assert laboratory.settled(chain, other) == {}
+    assert Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger).settled(chain, other) == {}
+    assert slow.begun == [str(other), str(chain)]
 
 
 @pytest.mark.parametrize(("limit", "holds"), [(1.05, True), (0.5, False)])

@@ -47,7 +47,7 @@ class World:
     def set_aside(self, share: float) -> None:
         self.aside.append(share)
 
-    def settled(self, chain: Chain) -> dict[str, Any]:
+    def settled(self, chain: Chain, instead: Chain) -> dict[str, Any]:
         return {}
 
     def evaluate(self, chains: Sequence[Chain]) -> Iterator[PlanTrial]:
@@ -206,8 +206,9 @@ class Clocked(World):
     factor: float = 0.8
     asked: list[str] = field(default_factory=list)
 
-    def settled(self, chain: Chain) -> dict[str, Any]:
+    def settled(self, chain: Chain, instead: Chain) -> dict[str, Any]:
         self.asked.append(str(chain))
+        assert instead.without(instead.steps[-1].family) == chain.without(chain.steps[-1].family)
         return {"quant": {"in_float": ["/first"]}} if self.factor else {}
 
     def _one(self, chain: Chain) -> PlanTrial:
