@@ -117,7 +117,7 @@ class Laboratory:
         if self.clock is None or not self.alone:
             return {}
         name = f"settled {chain}"
-        known = self._settled.get(name) or self.ledger.get(name)
+        known = self._settled[name] if name in self._settled else self.ledger.get(name)
         if known is None:
             self._check_time()
             self._foresight.settle(lambda: self.is_over)

@@ -56,8 +56,6 @@ class PlanSearch:
     tuning: PlanFamily | None = None
     best: PlanTrial | None = None
     _lines: dict[PlanFamily, Line] = field(default_factory=dict)
-    _open: dict[str, Step] = field(default_factory=dict)
-    """Steps whose passes choose, by text of those that repeat what the clock chose."""
 
     def run(self) -> None:
         """Search until nothing better is likely.
@@ -68,14 +66,13 @@ class PlanSearch:
         base = self._base()
         self._numbers(base)
         self._structures(self._at_best(base))
-        self._borders()
         self._pairs()
         self._other_numbers()
         self._spare()
-        self._borders()
         self._steps()
         self._spare()
         self._tuned()
+        self._borders()
 
     def finalists(self) -> list[PlanTrial]:
         """Return trials in the order in which they are carried out until one holds."""
@@ -107,8 +104,6 @@ class PlanSearch:
 
     def _of(self, *kinds: FamilyKind) -> list[PlanFamily]:
         return [f for f in self.families if f.kind in kinds]
-
-    # -- what comes first -------------------------------------------------------------------
 
     def _base(self) -> Chain:
         """Return what every chain begins and ends with: merged layers, packed weights."""
@@ -202,8 +197,6 @@ class PlanSearch:
         base = best.chain.at(lead.family, milder)
         return [Line(family, lambda level: base.having(Step(family, level)), start, most=3)]
 
-    # -- around the best --------------------------------------------------------------------
-
     def _other_numbers(self) -> None:
         """Try the other ways to hold numbers on the structure that was found."""
         if self.best is None:
@@ -223,21 +216,6 @@ class PlanSearch:
             return
         self._evaluate([best.chain.without(step.family) for step in best.chain.steps])
         self.best = self._ranking.barest(best)
-
-    def _borders(self) -> None:
-        """Choose again what computes with few bits, by times of the very model that was found."""
-        best = self.best
-        if best is None or best.chain.numbers is None or self.goal is not PlanGoal.LATENCY:
-            return
-        step = self._open.get(str(best.chain.numbers), best.chain.numbers)
-        if not step.family.clocked:
-            return
-        timed = best.chain.having(Step(step.family.by_the_clock(step.level)))
-        options = self.laboratory.settled(timed, best.chain).get(step.family.item)
-        if options:
-            settled = Step(step.family.having(options))
-            self._open[str(settled)] = step
-            self._evaluate([best.chain.having(settled)])
 
     def _steps(self) -> None:
         """Move the levels of the best chain a little, one or two at a time, while that helps."""
@@ -267,6 +245,20 @@ class PlanSearch:
             return
         self.laboratory.set_aside(_REPEATED)
         self._go([Line(family, lambda level: base.having(Step(family, level)), start, most=4)])
+
+    def _borders(self) -> None:
+        """Choose again what computes with few bits, by times of the very model that was found.
+
+        It comes last, as it names layers of that one.
+        """
+        chain = self.best.chain if self.best is not None else Chain()
+        step = chain.numbers
+        if step is None or not step.family.clocked or self.goal is not PlanGoal.LATENCY:
+            return
+        timed = chain.having(Step(step.family.by_the_clock(step.level)))
+        options = self.laboratory.settled(timed, chain).get(step.family.item)
+        if options:
+            self._evaluate([chain.having(Step(step.family.having(options)))])
 
     def _line(self, family: PlanFamily, having: Callable[[Step], Chain]) -> Line:
         assert family.lever is not None

@@ -209,6 +209,10 @@ def test_where_the_clock_chose_nothing_else_nothing_is_settled(
     assert laboratory.settled(chain, other) == {}
     assert Laboratory(1000, slow, clock=lambda _: 0.5, ledger=ledger).settled(chain, other) == {}
     assert slow.begun == [str(other), str(chain)]
+    forgetful = Laboratory(1000, slow, clock=lambda _: 0.5)
+    list(forgetful.evaluate([other]))
+    assert forgetful.settled(chain, other) == forgetful.settled(chain, other) == {}
+    assert slow.begun[2:] == [str(other), str(chain)]
 
 
 @pytest.mark.parametrize(("limit", "holds"), [(1.05, True), (0.5, False)])
