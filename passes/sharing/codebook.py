@@ -50,7 +50,8 @@ class Codebook(LossyPass):
     rounding, and files take no index. An order is kept if words of all lengths, each block by
     itself, then cost at least 2 % less. Channels stay that meet an input or output of the model, a
     normalization over channels, a convolution with groups that is not depthwise, a channel shuffle,
-    a weight that others read in another order or that the file computes, or a block of zeros.
+    a layer that `exclude` names, a weight that others read in another order or that the file
+    computes, or a block of zeros.
     `scope=model` gives one table to all layers with blocks of one length: whole numbers of 8 bits,
     fitted once, before the first layer, to the weights of all of them, each output's by its size;
     each output then has a scale, fitted in closed form. Files hold the table once. Layers whose
@@ -152,7 +153,8 @@ class Codebook(LossyPass):
         asked = Asked(self.block, self.codewords or _WORDS, searched, ctx.seed, together)
         weights = self._find(model, ctx)
         seen = self.fit and ctx.has_data
-        return codings(model, weights, asked, ctx, seen=seen, permute=self.permute)
+        permute, exclude = self.permute, self.exclude
+        return codings(model, weights, asked, ctx, seen=seen, permute=permute, exclude=exclude)
 
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)

@@ -104,6 +104,7 @@ def codings(
     *,
     seen: bool,
     permute: bool = False,
+    exclude: Sequence[str] = (),
 ) -> Codings:
     """Return the moves of weights: so many words of so many weights, at what cost.
 
@@ -114,6 +115,7 @@ def codings(
         ctx: Has the data, if there are any.
         seen: Whether data may be looked at.
         permute: Whether channels may be put in another order first.
+        exclude: Globs of labels of nodes whose channels stay as they are.
     """
     sites = {w.name: s for w in weights if (s := _site(w, model, ctx)) is not None}
     good = [w for w in weights if w.name in sites]
@@ -121,7 +123,7 @@ def codings(
     views = Views(model, [w for w in good if settings[w.name]], ctx, "k-means") if seen else None
     orders: tuple[Reorder, ...] = ()
     if permute and not asked.together:
-        orders = orders_for(model, good, sites, settings, ctx, views)
+        orders = orders_for(model, good, sites, settings, ctx, views, exclude)
     told: Iterable[View] = views or ()
     if orders:
         model, twins, moved = clone_in_order(model, orders)

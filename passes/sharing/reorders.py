@@ -13,6 +13,7 @@ from ocompress.analysis.linear_rows import MOST_INPUTS, Site
 from ocompress.ir import Model
 from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.pipeline import Context
+from ocompress.pipeline.naming import matches
 from passes.pruning.channel_readers import rows_of
 from passes.pruning.costs import Views
 from passes.pruning.reordering import Reorder, movable
@@ -110,6 +111,7 @@ def orders_for(
     settings: Mapping[str, Settings],
     ctx: Context,
     views: Views | None,
+    exclude: Sequence[str] = (),
 ) -> tuple[Reorder, ...]:
     """Find orders of channels in which words cost less (Martinez et al., 2021).
 
@@ -124,10 +126,11 @@ def orders_for(
         settings: Lengths and numbers of words, by name, what is asked for first.
         ctx: Is told how far it is.
         views: What data tell of the weights; None if nothing.
+        exclude: Globs of labels of nodes that are left alone, and so their channels are.
     """
     asked = ChannelGroups()
     groups = ctx.analysis(asked, model)
-    readers = _readers(groups, weights, sites, settings)
+    readers = _readers(groups, weights, sites, settings, exclude)
     if not readers:
         return ()
     orders: dict[int, np.ndarray] = {}
@@ -155,12 +158,15 @@ def _readers(
     weights: Sequence[LayerWeight],
     sites: Mapping[str, Site],
     settings: Mapping[str, Settings],
+    exclude: Sequence[str],
 ) -> list[_Reader]:
     """Return the weights in whose blocks lie channels that may trade places."""
     found: dict[int, _Reader] = {}
     known = {id(w.value): w for w in weights if settings[w.name]}
     for at, group in enumerate(groups):
         cuts = [c for c in group.consumers if id(c.value) in known]
+        if any(matches(c.node.label, exclude) for c in group.cuts):
+            continue
         for cut in cuts if cuts and movable(group) else ():
             weight = known[id(cut.value)]
             site = sites[weight.name]
