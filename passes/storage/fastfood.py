@@ -26,8 +26,8 @@ class StoredFastfood:
 
     Attributes:
         rows: D1.
-        levels: D2 in its order, a block after the other, row-major over blocks; without the half of
-            the first number.
+        levels: D2 in its order, without the half of the first number: the first numbers of the
+            blocks in a row, then the second ones, and so on for each row of blocks.
         columns: D3.
         shape: Rows and columns of the matrix.
         size: Rows and columns of a block.
@@ -60,11 +60,10 @@ class StoredFastfood:
         right = recipe.op("Gather", left, order, axis=0)
         right = recipe.op("Reshape", right, _extents(recipe, self.size, 1, self.size))
         right = recipe.op("Mul", right, self._side(recipe, self.columns, (1, across, self.size)))
-        levels = self.levels.write(recipe, (down, across, self.size))
+        levels = self.levels.write(recipe, (down, self.size, across, 1))
         first = recipe.op("Pad", recipe.leaf(_HALF), _extents(recipe, 0, self.size - 1))
+        first = recipe.op("Reshape", first, _extents(recipe, self.size, 1, 1))
         levels = recipe.op("Add", levels, first)
-        levels = recipe.op("Transpose", levels, perm=[0, 2, 1])
-        levels = recipe.op("Reshape", levels, _extents(recipe, down, self.size, across, 1))
         # A product for a row of blocks, not for each, and little that is as large as the whole:
         # a runtime copies all that it makes while it loads.
         beside = _extents(recipe, down, self.size, across * self.size)
