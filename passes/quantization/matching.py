@@ -11,10 +11,11 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.ranges import ChannelMeans, Histogram, HistogramObserver
 from ocompress.analysis.statistics import Observer, Statistics
+from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Model, Node
 from ocompress.pipeline import Context
-from ocompress.pipeline.naming import check_patterns
+from ocompress.pipeline.naming import check_patterns, matches
 from passes.quantization.rules import NO_KERNEL, RULES
 from passes.quantization.units import Unit, has_activation, match
 
@@ -169,6 +170,24 @@ def _with_whole_weights(units: Sequence[Unit], skip: Skip) -> list[Unit]:
 
 def _role(unit: Unit) -> str:
     return f"{unit.node.op_type == 'Conv'}/{unit.groups}"
+
+
+def check_left(model: Model, patterns: Sequence[str], ctx: Context) -> None:
+    """Check that patterns of `in_float` match nodes.
+
+    In a plan they need not: other samples may make other layers than those that it names.
+
+    Raises:
+        OptionError: If one matches none, and the pipeline is no plan.
+    """
+    if not ctx.fixed:
+        check_patterns(model, patterns, "quant", "in_float")
+        return
+    labels = [node.label for _, node in model.nodes()]
+    for pattern in patterns:
+        if not any(matches(label, (pattern,)) for label in labels):
+            why = f"in_float names {pattern!r}, which these samples make no layer of"
+            ctx.remark(Severity.NOTE, "not-there", why)
 
 
 def is_eligible(model: Model) -> bool:

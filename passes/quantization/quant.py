@@ -14,7 +14,6 @@ from ocompress.ir import Facet, Model, Node
 from ocompress.lossy import LossyPass, Plan
 from ocompress.lossy.engine import Chosen
 from ocompress.pipeline import Context, Outcome, Verdict, option
-from ocompress.pipeline.naming import check_patterns
 from ocompress.planning import Choice
 from ocompress.targets import Target
 from passes import order
@@ -233,7 +232,7 @@ class Quant(LossyPass):
         if units:
             found = candidates(model, units, excluded, self._rounding(ctx.target), ctx)
             chooser = Chooser(*found, self.costs, self.noise_price, ctx)
-        check_patterns(model, self.in_float, self.name, "in_float")
+        matching.check_left(model, self.in_float, ctx)
         given = self.in_float or (() if self.keep_slower else None)
         choosing = chooser.choose(given) if chooser is not None else None
         if not units:

@@ -130,6 +130,17 @@ def test_what_is_named_computes_in_float_and_the_rest_in_integers() -> None:
         run(model, "quant{in_float=[other]}")
 
 
+def test_a_plan_may_name_layers_that_other_samples_make_none_of() -> None:
+    model = chain()
+    labels = [n.label for _, n in model.nodes() if n.is_op("Conv")]
+    (item,) = Pipeline.parse(f"quant{{in_float=[{labels[0]},other]}}").passes[-1:]
+    manager = PassManager(target=find("portable"), data=InMemory(data_for(model, 6)))
+    result = manager.run(Pipeline.of([item], fixed=True), from_proto(to_proto(model)))
+    assert int8_count(result) == 4
+    (said,) = (d.message for d in result.diagnostics if d.code == "not-there")
+    assert "'other'" in said
+
+
 @pytest.mark.parametrize("first", ["quant{noise_price=0}", "quant", "quant{min_sqnr=50}"])
 def test_a_choice_says_how_it_is_made_again(first: str) -> None:
     model = chain(spoilt=2 if "sqnr" not in first else None)
