@@ -11,6 +11,7 @@ import pytest
 from ocompress.ir import Model, Node, from_proto, query, to_proto
 from ocompress.pipeline import Guard, PassManager, Pipeline, PipelineResult, Status, Verdict
 from ocompress.planning import Cell
+from ocompress.profiling import layer_times
 from ocompress.targets import find
 from passes.quantization import choosing, timing
 from passes.quantization.costing import MeasuredTimes
@@ -197,6 +198,33 @@ def test_times_are_of_nodes_whatever_their_names(monkeypatch: pytest.MonkeyPatch
     assert {c.float_ns for c in measured.cells.values()} == {5e4 + 7e3}
     assert {c.int8_ns for c in measured.cells.values()} == {1e5}
     assert measured.conversions > 1e3
+
+
+def test_conversions_are_timed_between_every_other_layer() -> None:
+    model = chain(5)
+    units = find_units(model, lambda *_: None)
+    convs = [n for _, n in model.nodes() if n.is_op("Conv")]
+    assert [u.node for u in timing.every_other(units)] == convs[::2]
+    shared = chain(3)
+    first, second, third = (n for _, n in shared.nodes() if n.is_op("Conv"))
+    third.set_input(1, first.inputs[1])
+    found = timing.every_other(find_units(shared, lambda *_: None))
+    assert [u.node for u in found] == [first, third]
+    first.set_input(1, second.inputs[1])
+    third.set_input(1, second.inputs[1])
+    assert len(timing.every_other(find_units(shared, lambda *_: None))) == 3
+
+
+@pytest.mark.parametrize(("taken", "left"), [(0.0, 0.0), (2e3, 2e3), (9e3, 3e3)])
+def test_what_the_profiler_takes_is_left_out_of_each_kernel(
+    taken: float, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (n for _, n in chain(2).nodes() if n.is_op("Conv"))
+    kernels = 4 * [(first, "Conv", 9.0), (second, "Conv", 3.0), (None, "", 4.0), (None, "", 6.0)]
+    monkeypatch.setattr(layer_times, "trace", lambda *_: [])
+    monkeypatch.setattr(layer_times, "kernel_times", lambda *_: (kernels, 4))
+    (found,) = layer_times.time_layers([chain(2)], {}, rounds=1, seconds=0.0, taken=taken)
+    assert found == {first: 9e3 - left, second: 3e3 - left, None: 1e4 - 2 * left}
 
 
 def attention() -> Model:
