@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ocompress.auto.borders import Borders
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FamilyKind, PlanFamily
 from ocompress.auto.goal import PlanGoal
@@ -56,6 +57,11 @@ class PlanSearch:
     tuning: PlanFamily | None = None
     best: PlanTrial | None = None
     _lines: dict[PlanFamily, Line] = field(default_factory=dict)
+    _borders: Borders = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to go by the clock."""
+        self._borders = Borders(self.laboratory, self.families)
 
     def run(self) -> None:
         """Search until nothing better is likely.
@@ -69,10 +75,11 @@ class PlanSearch:
         self._pairs()
         self._other_numbers()
         self._spare()
+        self._by_the_clock()
         self._steps()
         self._spare()
         self._tuned()
-        self._borders()
+        self._by_the_clock()
 
     def finalists(self) -> list[PlanTrial]:
         """Return trials in the order in which they are carried out until one holds."""
@@ -246,19 +253,11 @@ class PlanSearch:
         self.laboratory.set_aside(_REPEATED)
         self._go([Line(family, lambda level: base.having(Step(family, level)), start, most=4)])
 
-    def _borders(self) -> None:
-        """Choose again what computes with few bits, by times of the very model that was found.
-
-        It comes last, as it names layers of that one.
-        """
-        chain = self.best.chain if self.best is not None else Chain()
-        step = chain.numbers
-        if step is None or not step.family.clocked or self.goal is not PlanGoal.LATENCY:
-            return
-        timed = chain.having(Step(step.family.by_the_clock(step.level)))
-        options = self.laboratory.settled(timed, chain).get(step.family.item)
-        if options:
-            self._evaluate([chain.having(Step(step.family.having(options)))])
+    def _by_the_clock(self) -> None:
+        """Choose again which layers of the best chain compute in integers, by their times."""
+        if self.best is not None and self.goal is PlanGoal.LATENCY:
+            for chain in self._borders.chains(self.best.chain):
+                self._evaluate([chain])
 
     def _line(self, family: PlanFamily, having: Callable[[Step], Chain]) -> Line:
         assert family.lever is not None
