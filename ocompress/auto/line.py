@@ -95,6 +95,14 @@ class Line:
         """
         return self._possible(self._level_at(strain, lambda t: t.strain))
 
+    def milder(self, level: float, part: float) -> float:
+        """Return the level at which about a part is lost of what is lost at another one."""
+        if self.lever.whole:
+            return max(level - 1, 1)
+        now, then = (self._level_at(strain, lambda t: t.strain) for strain in (1.0, part))
+        ratio = part ** (-1 / _SLOPE) if now is None or then is None else then / now
+        return min(self.lever.near(level * max(ratio, 1 + self.lever.finest)), self.lever.high)
+
     def _possible(self, level: float | None) -> float | None:
         if level is None or self.lever.whole:
             return None if level is None else round(level)

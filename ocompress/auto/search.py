@@ -85,6 +85,15 @@ class PlanSearch:
         """Return trials in the order in which they are carried out until one holds."""
         return self._ranking.finalists()
 
+    def milder(self, trial: PlanTrial, part: float) -> Chain:
+        """Return the chain of a trial, each level so much higher that about a part is lost."""
+        chain = trial.chain
+        for step in chain.levers:
+            if step.level is not None and step.family in self._lines:
+                level = self._lines[step.family].milder(step.level, part)
+                chain = chain.at(step.family, level)
+        return chain
+
     @property
     def _ranking(self) -> Ranking:
         return Ranking(list(self.laboratory.trials.values()), self.goal)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ocompress.auto import PlanTrial
+from ocompress.auto import PlanGoal, PlanTrial
 
+_AIM = 0.93
+"""Part of what may be lost that a milder plan is aimed at."""
+_NEAR = 0.8
+"""Part of that from which on a plan is as good as one made for it."""
 _MOST = 5
 """Plans that held where they were chosen, of which so many are carried out at most."""
 
@@ -35,6 +39,21 @@ class Finalists:
     def are_over(self) -> bool:
         """Whether none is left."""
         return not (self.bold or self.sure or self.plain)
+
+    @property
+    def part(self) -> float:
+        """How much of what is allowed a plan may lose where it is chosen, as plans turned out."""
+        return _AIM / max(self._worse, 1.0)
+
+    @property
+    def has_near(self) -> bool:
+        """Whether there is one that loses about as much."""
+        return any(_NEAR * self.part <= t.strain <= self.part / _AIM for t in self.sure)
+
+    def add(self, trial: PlanTrial, goal: PlanGoal) -> None:
+        """Have a plan among those that held, at its place by what the goal makes small."""
+        better = [t for t in self.sure if t.value(goal) <= trial.value(goal)]
+        self.sure.insert(len(better), trial)
 
     def next(self) -> PlanTrial:
         """Return the plan to carry out, which is then no longer among them."""

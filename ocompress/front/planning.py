@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -187,10 +188,26 @@ class _Session:
                 break
             finalists.tell(trial, strained(done))
             passed.append(replace(trial, why=why))
+            self._soften(trial, finalists)
         trial = self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records})
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, passed), measured=measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+
+    def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
+        """Have a plan that did not hold among the others again, milder, if there is time."""
+        part = finalists.part / max(trial.strain, 1e-9)
+        left = self._deadline - time.monotonic() - _reserve(trial)
+        if part >= 1 or finalists.has_near or trial.seconds > left:
+            return
+        chain = self.search_.milder(trial, part)
+        if str(chain) in self.laboratory.trials:
+            return
+        self.laboratory.deadline = self._deadline
+        with contextlib.suppress(OutOfTimeError):
+            (found,) = self.laboratory.evaluate([chain])
+            if found.held:
+                finalists.add(found, self.planning.goal)
 
     def _slower(self, trial: PlanTrial, done: Optimization) -> str:
         """Return why a plan for the latency is no better than the original, empty if it is."""

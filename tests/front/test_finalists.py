@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocompress.auto import Chain, PlanTrial
+from ocompress.auto import Chain, PlanGoal, PlanTrial
 from ocompress.front.finalists import Finalists
 
 
@@ -51,3 +51,20 @@ def test_plans_that_seemed_to_lose_nothing_say_how_little_that_means() -> None:
     finalists = Finalists([], plans(1e-12, 0.0), [])
     finalists.tell(finalists.next(), 3.0)
     assert finalists.next().strain == 0.0
+
+
+def test_a_milder_one_has_its_place_by_what_the_goal_makes_small() -> None:
+    fast, middle, slow = (
+        PlanTrial(chain=Chain(), held=True, strain=s, latency=t)
+        for s, t in ((0.9, 0.2), (0.6, 0.3), (0.1, 0.5))
+    )
+    finalists = Finalists([], [fast, slow], [])
+    assert finalists.part == 0.93
+    first = finalists.next()
+    finalists.tell(first, 1.35)
+    assert abs(finalists.part - 0.62) < 1e-9
+    assert not finalists.has_near
+    finalists.add(middle, PlanGoal.LATENCY)
+    assert finalists.has_near
+    assert finalists.next() is middle
+    assert finalists.next() is slow

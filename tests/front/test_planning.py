@@ -70,11 +70,22 @@ def net() -> Model:
     return b.model()
 
 
-def planned(tmp_path: Path | None = None, **more: Any) -> Optimization:
+def smooth() -> Model:
+    """Return an MLP of which every hidden channel says a little less than the one before."""
+    b = Builder(seed=3)
+    x = b.input("x", ["n", 32])
+    first = b.rng.standard_normal((32, 512)).astype(np.float32) * 0.99 ** np.arange(512)
+    hidden = b.op("Relu", b.op("Gemm", x, b.const(first.astype(np.float32)), b.weight(512)))
+    b.op("Gemm", hidden, b.weight(512, 10, scale=0.5), b.weight(10), to="y")
+    b.output("y", ["n", 10])
+    return b.model()
+
+
+def planned(tmp_path: Path | None = None, model: Model | None = None, **more: Any) -> Optimization:
     settings: dict[str, Any] = {"families": ("channels", "int8"), "seconds": 60.0} | more
     request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05))
     output = None if tmp_path is None else tmp_path / "out.onnx"
-    return optimize_planned(request, Planning(**settings), net(), output)
+    return optimize_planned(request, Planning(**settings), model or net(), output)
 
 
 def test_a_plan_is_found_and_its_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -159,6 +170,52 @@ def test_a_result_that_does_not_hold_gives_way_to_a_milder_one(
     first = done.plan.passed_over[0]
     assert done.plan.why_passed_over(first) == "more was lost"
     assert done.plan.why_passed_over(done.plan.chosen) == ""
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+def test_a_plan_that_loses_more_than_expected_comes_again_milder(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = attempt, list[str]()
+    known = set[str]()
+
+    def searched(session: Any) -> None:
+        search(session)
+        known.update(session.laboratory.trials)
+        session._deadline = time.monotonic() + seconds
+
+    def tried(*given: Any, **more: Any) -> Any:
+        calls.append(str(given[1].passes))
+        done = real(*given, **more)
+        return done if len(calls) > 1 else _broken(done)
+
+    search = planning._Session.search
+    monkeypatch.setattr(planning._Session, "search", searched)
+    monkeypatch.setattr(planning, "attempt", tried)
+    monkeypatch.setattr(planning, "strained", lambda _: 3.0)
+    done = planned(model=smooth())
+    assert done.held
+    assert done.plan is not None
+    assert (str(done.plan.chosen.chain) not in known) is bool(seconds)
+    (first,) = done.plan.passed_over
+    assert first.strain > 0.6
+    assert done.plan.chosen.strain * 3.0 <= first.strain
+
+
+def test_no_plan_is_carried_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = attempt, list[str]()
+
+    def tried(*given: Any, **more: Any) -> Any:
+        calls.append(str(given[1].passes))
+        return _broken(real(*given, **more))
+
+    monkeypatch.setattr(planning, "attempt", tried)
+    monkeypatch.setattr(planning, "strained", lambda _: 1.2)
+    for families in (("weights", "int8"), ("channels",)):
+        calls.clear()
+        planned(model=smooth(), families=families)
+        assert len(calls) > 1
+        assert len(set(calls)) == len(calls)
 
 
 @pytest.mark.parametrize("low", [1.02, 0.99])
