@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -63,6 +64,11 @@ class LayerGroup:
     def name(self) -> str:
         """What it is called."""
         return self.site.node.label
+
+    @cached_property
+    def curvature(self) -> np.ndarray:
+        """What errors of outputs cost, one array for all chains, (groups, outputs[, outputs])."""
+        return np.stack([p.curvature for p in self.problems])
 
     @property
     def kernel(self) -> tuple[int, ...]:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
@@ -176,9 +174,8 @@ class Replace(LossyPass):
         )
 
     def _chain(self, layer: LayerGroup, form: ChainForm, ranks: Ranks) -> ChainEdit:
-        curvature = np.stack([p.curvature for p in layer.problems])
         labels = tuple(s.node.label for s in layer.sites)
-        return ChainEdit(self, labels, form.name, ranks, curvature, layer.shape)
+        return ChainEdit(self, labels, form.name, ranks, layer.curvature, layer.shape)
 
     def _survey(self, model: Model, weights: Sequence[LayerWeight], ctx: Context) -> Chains:
         search = self._search(model.opset, ctx)

@@ -11,6 +11,7 @@ from ocompress.analysis import AnalysisManager
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model
 from ocompress.pipeline import Context
+from passes.factorization.building import ChainEdit
 from passes.factorization.separable import Separable
 from tests.build import Builder, InMemory
 from tests.contract.harness import TARGET
@@ -30,13 +31,16 @@ def blocks(layers: int) -> Model:
     return b.model()
 
 
+def context() -> Context:
+    x = np.random.default_rng(1).standard_normal((12, 8, 5, 5)).astype(np.float32)
+    data = AnalysisManager(InMemory([{"x": x}]))
+    return Context(target=TARGET, analyses=data, diagnostics=Diagnostics())
+
+
 def counted(layers: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Replace all layers of a net, and count what that takes."""
     model = blocks(layers)
-    x = np.random.default_rng(1).standard_normal((12, 8, 5, 5)).astype(np.float32)
-    data = AnalysisManager(InMemory([{"x": x}]))
-    ctx = Context(target=TARGET, analyses=data, diagnostics=Diagnostics())
-    item = Separable(rank=1)
+    ctx, item = context(), Separable(rank=1)
     plan = item.asked(item.propose(model, ctx))
     with counting(monkeypatch) as counts:
         assert len(item.build(model, plan, ctx, fit=True).done) == layers
@@ -45,3 +49,11 @@ def counted(layers: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def test_twice_the_layers_take_twice_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     grows(counted(8, monkeypatch), counted(16, monkeypatch), 2)
+
+
+def test_all_chains_of_a_layer_hold_its_curvature_once() -> None:
+    proposal = Separable(max_macs=0.5).propose(blocks(2), context())
+    for moves in proposal.table.rows.values():
+        held = {id(m.edit.curvature) for m in moves if isinstance(m.edit, ChainEdit)}
+        assert len(moves) > 3
+        assert len(held) == 1
