@@ -8,9 +8,8 @@ from functools import partial
 import numpy as np
 
 from passes.factorization import starts
-from passes.factorization.alternate import AXES
 from passes.factorization.forms import ChainForm, Ranks, Starts
-from passes.factorization.problem import Problem
+from passes.factorization.problem import AXES, Problem
 from passes.factorization.steps import ChainLink
 
 METHODS = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS
-from passes.factorization.alternate import AXES, Effort, alternate, letters, product
+from passes.factorization.alternate import Effort, alternate, letters, product
 from passes.factorization.evbmf import Spectrum
-from passes.factorization.problem import Problem
+from passes.factorization.problem import AXES, Problem
 from passes.factorization.steps import Step
 
 _GRID, _LEAST = 3, 6
@@ -118,8 +118,8 @@ class ChainForm:
     def sees(self, problem: Problem) -> Problem:
         """Return the problem that its factors are fitted to."""
         if self.grid:
-            problem = problem.unflattened()
-        return problem if self.mixes else problem.apart()
+            problem = problem.unflattened
+        return problem if self.mixes else problem.apart
 
     def plain(self, problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return factors of the weight itself; the problem's outputs are scaled and mixed."""

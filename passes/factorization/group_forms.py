@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from passes.factorization.alternate import AXES
 from passes.factorization.direct import Direct
 from passes.factorization.forms import Ranks, Starts
 from passes.factorization.grouping import grouped, in_order
-from passes.factorization.problem import Problem
+from passes.factorization.problem import AXES, Problem
 from passes.factorization.steps import ChainLink, Pick, ShuffleStep, Step
 
 METHODS = ("shuffle", "blocks")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from ocompress.lossy.fisher import MOST_OUTPUTS
 
+PAIRWISE = ("greedy", 2.0**60)
+"""How products of several arrays are ordered: two at a time. By default numpy makes no array larger
+than those there are, and rather forms the whole product in one loop, which takes far longer."""
+
 _RIDGE = 1e-4
 """Part of the mean variance of the inputs that every direction has at least: what the samples at
 hand do not tell apart may differ elsewhere, and full rank has to be exact."""
+AXES = "cuvwxyz"
+"""Letters of the input axes of a tensor: channels, then the spatial ones."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Problem:
     metric: np.ndarray | None
     scale: np.ndarray
     grid: tuple[int, ...] = ()
+    _made: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def channels(self) -> int:
@@ -91,13 +98,15 @@ class Problem:
         found: np.ndarray = np.linalg.inv(self.scale)
         return found
 
+    @cached_property
     def unflattened(self) -> Problem:
-        """Return the problem with the inputs told apart as they were before they were flattened."""
+        """The problem with the inputs told apart as they were before they were flattened."""
         shape = (*self.grid, self.outputs)
         return Problem(self.tensor.reshape(shape), self.metric, self.scale)
 
+    @cached_property
     def apart(self) -> Problem:
-        """Return the problem with every output on its own, for forms that cannot mix them."""
+        """The problem with every output on its own, for forms that cannot mix them."""
         alone = np.sqrt(self.each)
         return Problem(self.plain(self.tensor) * alone, self.metric, alone)
 
@@ -118,12 +127,82 @@ class Problem:
         off = self.matrix - approximation.reshape(self.matrix.shape)
         return max(0.0, float((off * self.weighed(off)).sum()))
 
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """M times the tensor, (inputs, outputs)."""
+        return self.weighed(self.matrix)
+
+    @cached_property
+    def _power(self) -> float:
+        return max(0.0, float((self.matrix * self.drawn).sum()))
+
     def power(self) -> float:
         """Return what it costs to leave everything away."""
-        return self.error(np.zeros_like(self.tensor))
+        return self._power
+
+    @cached_property
+    def single(self) -> Problem:
+        """The problem in single precision, weights and metric divided by `sizes`.
+
+        It is twice as fast, and what is left of an error is far above its rounding; squares of
+        large weights and inputs would not fit in it, so both are brought to about 1.
+        """
+        weight, metric = self.sizes
+        divided = None if self.metric is None else (self.metric / metric).astype(np.float32)
+        return Problem((self.tensor / weight).astype(np.float32), divided, self.scale)
+
+    @cached_property
+    def sizes(self) -> tuple[float, float]:
+        """About the largest weight, and the largest product of inputs."""
+        return power_of_two(self.tensor), 1.0 if self.metric is None else power_of_two(self.metric)
+
+    def turned(self, array: np.ndarray, inputs: str) -> np.ndarray:
+        """Return an array (inputs, anything) with input axes in another order, (*axes, anything).
+
+        Args:
+            array: The array.
+            inputs: Letters of the axes, all of them.
+        """
+        split = array.reshape(*self.tensor.shape[:-1], -1)
+        return split.transpose([*(AXES.index(x) for x in inputs), len(inputs)])
+
+    def metric_by(self, inputs: str) -> np.ndarray:
+        """Return M with input axes in another order, (inputs, inputs); made once.
+
+        Args:
+            inputs: Letters of the axes, all of them.
+        """
+        assert self.metric is not None
+        if inputs == AXES[: len(inputs)]:
+            return self.metric
+        if inputs not in self._made:
+            rows = self.turned(self.metric, inputs).reshape(self.metric.shape)
+            both = self.turned(np.ascontiguousarray(rows.T), inputs).reshape(rows.shape)
+            self._made[inputs] = np.ascontiguousarray(both)
+        return self._made[inputs]
+
+    def metric_of_pairs(self, own: str, rest: str) -> np.ndarray:
+        """Return M as (own inputs, own inputs times pairs of other inputs); made once.
+
+        The second of a pair belongs to the rows.
+
+        Args:
+            own: Letters of some axes.
+            rest: Letters of the others.
+        """
+        assert self.metric is not None
+        key = f"{own}|{rest}"
+        if key not in self._made:
+            shape = self.tensor.shape[:-1]
+            size = int(np.prod([shape[AXES.index(x)] for x in own]))
+            split = self.metric.reshape(*shape, *shape)
+            mine, others = ([AXES.index(x) for x in part] for part in (own, rest))
+            columns = [len(shape) + at for at in (*mine, *others)]
+            self._made[key] = split.transpose(*mine, *columns, *others).reshape(size, -1)
+        return self._made[key]
 
     def marginal(self, axes: Sequence[int]) -> np.ndarray:
-        """Return the metric of some input axes, traced over the others.
+        """Return the metric of some input axes, traced over the others; made once.
 
         Args:
             axes: Of (channels, *kernel), counted from 0, rising.
@@ -131,6 +210,12 @@ class Problem:
         Returns:
             (extent, extent) with the extent of the axes together.
         """
+        key = f"marginal {list(axes)}"
+        if key not in self._made:
+            self._made[key] = self._marginal(axes)
+        return self._made[key]
+
+    def _marginal(self, axes: Sequence[int]) -> np.ndarray:
         shape = self.tensor.shape[:-1]
         size = int(np.prod([shape[a] for a in axes]))
         if self.metric is None:
@@ -141,6 +226,27 @@ class Problem:
         whole = self.metric.reshape(*shape, *shape)
         found: np.ndarray = np.einsum(whole, [*rows, *columns], kept)
         return found.reshape(size, size)
+
+    def inverse(self, axes: Sequence[int], ridge: float) -> np.ndarray:
+        """Return the inverse of `marginal`, in the type of the metric; made once.
+
+        Args:
+            axes: See `marginal`.
+            ridge: Part of the mean variance that is added to each.
+        """
+        key = f"{list(axes)} {ridge}"
+        if key not in self._made:
+            marginal = self.marginal(axes).astype(np.float64)
+            level = ridge * np.trace(marginal) / len(marginal)
+            found = np.linalg.inv(marginal + level * np.eye(len(marginal)))
+            self._made[key] = found.astype(self.tensor.dtype)
+        return self._made[key]
+
+
+def power_of_two(array: np.ndarray) -> float:
+    """Return about the largest magnitude, as a power of two: to divide by it rounds nothing."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return float(2.0 ** np.floor(np.log2(largest))) if 0 < largest < np.inf else 1.0
 
 
 def pose(

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from passes.factorization import starts
-from passes.factorization.alternate import AXES
 from passes.factorization.direct import Direct
 from passes.factorization.forms import Ranks, Starts
-from passes.factorization.problem import Problem
+from passes.factorization.problem import AXES, Problem
 from passes.factorization.steps import ChainLink, Fork, Step
 
 _DAMPING = 1e-9
