@@ -7,22 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from passes.factorization.alternate import Effort
-from passes.factorization.forms import ChainForm, Ranks
+from passes.factorization.forms import ChainForm, Ranks, Starts
 from passes.factorization.layers import LayerGroup
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import factored
-
-
-def fitted_to(
-    form: ChainForm, ranks: Ranks, problems: Sequence[Problem], effort: Effort
-) -> list[list[np.ndarray]]:
-    """Return the factors of a form for each group, fitted from their start."""
-    found = []
-    for problem in problems:
-        seen = form.sees(problem)
-        factors = form.start(seen)(ranks)
-        found.append(form.fitted(seen, factors, effort) if effort.rounds else factors)
-    return found
 
 
 def error_of(
@@ -44,32 +32,53 @@ def error_of(
     return sum(judge.error(judge.scaled(t.reshape(judge.tensor.shape))) for judge, t in pairs)
 
 
-def error_left_out(
-    form: ChainForm, ranks: Ranks, layer: LayerGroup, effort: Effort, error: float
-) -> float:
-    """Return what a form costs on samples to come, going by those of the layer's parts.
+class LeftOut:
+    """What chains cost a layer on samples to come, going by those of its parts.
 
     Few samples span few directions, and a chain of as many ranks keeps them all: it seems to cost
     nothing. What it costs on samples left out tells, relative to all that the layer does there.
-
-    Args:
-        form: The form.
-        ranks: Its ranks.
-        layer: The layer.
-        effort: How long factors are fitted.
-        error: What it costs on the samples it is fitted to, which is the least that is returned.
     """
-    if not layer.parts:
-        return error
-    judge = [problem for _, problem in layer.parts]
-    fit, factors = fitted_apart(form, ranks, layer, effort)
-    lost = error_of(form, fit, factors, judge) / max(sum(p.power() for p in judge), 1e-300)
-    return max(error, lost * sum(p.power() for p in layer.problems))
 
+    def __init__(self, layer: LayerGroup, effort: Effort) -> None:
+        """Start with nothing known.
 
-def fitted_apart(
-    form: ChainForm, ranks: Ranks, layer: LayerGroup, effort: Effort
-) -> tuple[list[Problem], list[list[np.ndarray]]]:
-    """Return what the part of the samples poses that is fitted to, and the factors, by group."""
-    fit = [problem for problem, _ in layer.parts]
-    return fit, fitted_to(form, ranks, fit, effort)
+        Args:
+            layer: The layer.
+            effort: How long factors are fitted.
+        """
+        self._layer, self._effort = layer, effort
+        self._fit = [problem for problem, _ in layer.parts]
+        self._judges = [problem for _, problem in layer.parts]
+        self._starts: dict[str, list[Starts]] = {}
+
+    def error(self, form: ChainForm, ranks: Ranks, error: float) -> float:
+        """Return what a form costs.
+
+        Args:
+            form: The form.
+            ranks: Its ranks.
+            error: What it costs on the samples it is fitted to, which is the least that is
+                returned, and all where the layer has no parts.
+        """
+        if not self._fit:
+            return error
+        fit, factors = self.fitted(form, ranks)
+        lost = error_of(form, fit, factors, self._judges)
+        lost /= max(sum(p.power() for p in self._judges), 1e-300)
+        return max(error, lost * sum(p.power() for p in self._layer.problems))
+
+    def fitted(self, form: ChainForm, ranks: Ranks) -> tuple[list[Problem], list[list[np.ndarray]]]:
+        """Return what the part of the samples poses that is fitted to, and the factors, by group.
+
+        What factors of a form start from is found once for all ranks.
+        """
+        seen = [form.sees(problem) for problem in self._fit]
+        if form.name not in self._starts:
+            self._starts[form.name] = [form.start(problem) for problem in seen]
+        found = []
+        for problem, start in zip(seen, self._starts[form.name], strict=True):
+            factors = start(ranks)
+            found.append(
+                form.fitted(problem, factors, self._effort) if self._effort.rounds else factors
+            )
+        return self._fit, found

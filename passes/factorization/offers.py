@@ -20,7 +20,7 @@ from passes.factorization.alternate import Effort
 from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import LayerGroup
-from passes.factorization.left_out import error_left_out, fitted_apart
+from passes.factorization.left_out import LeftOut
 from passes.factorization.problem import Problem
 from passes.factorization.rewriting import Factored, factored
 from passes.factorization.steps import bytes_of
@@ -96,7 +96,8 @@ def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
     power = sum(p.power() for p in layer.problems)
     # the fewer rows judge, the more has to be kept: chance alone keeps that much
     worst = _WORST * power * (1 - (layer.judges**-0.5 if layer.parts else 0.0))
-    drafts = [_judged(d, layer, effort) for d in drafts]
+    left_out = LeftOut(layer, effort)
+    drafts = [replace(d, judged=left_out.error(d.form, d.ranks, d.error)) for d in drafts]
     drafts = [d for d in drafts if search.named or d.judged <= worst]
     found = [keep]
     for draft in drafts:
@@ -118,7 +119,7 @@ def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
             times = [_priced(model, search.priced) for model in models]
         found = _timed(found, times, layer)
     probe = min((d for d in drafts if d.share <= _PROBED), key=lambda d: d.judged, default=None)
-    return Offers(found, power, None if probe is None else _trial(layer, probe, effort))
+    return Offers(found, power, None if probe is None else _trial(layer, probe, left_out))
 
 
 @dataclass(frozen=True)
@@ -183,20 +184,15 @@ def _fitted(draft: _Draft, layer: LayerGroup, effort: Effort) -> _Draft:
     return replace(draft, factors=factors, error=_error(layer, form, factors))
 
 
-def _judged(draft: _Draft, layer: LayerGroup, effort: Effort) -> _Draft:
-    left_out = error_left_out(draft.form, draft.ranks, layer, effort, draft.error)
-    return replace(draft, judged=left_out)
-
-
 def _error(layer: LayerGroup, form: ChainForm, factors: Sequence[Sequence[np.ndarray]]) -> float:
     pairs = zip(layer.problems, factors, strict=True)
     return sum(form.error(problem, every) for problem, every in pairs)
 
 
-def _trial(layer: LayerGroup, probe: _Draft, effort: Effort) -> Trial:
+def _trial(layer: LayerGroup, probe: _Draft, left_out: LeftOut) -> Trial:
     site, problems, factors = layer.site, layer.problems, probe.factors
     if layer.parts:
-        problems, factors = fitted_apart(probe.form, probe.ranks, layer, effort)
+        problems, factors = left_out.fitted(probe.form, probe.ranks)
     matrix = factored(probe.form, problems, factors).matrix()
     before = site.matrix(site.layer.weight.astype(np.float64))
     changes = []

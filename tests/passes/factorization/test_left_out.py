@@ -15,10 +15,10 @@ from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS
 from passes.factorization.choices import Chains
 from passes.factorization.factorize import Factorize
-from passes.factorization.forms import ChainForm
+from passes.factorization.forms import ChainForm, Starts
 from passes.factorization.layers import LayerGroup, survey
-from passes.factorization.left_out import error_left_out, error_of, fitted_to
-from passes.factorization.problem import pose
+from passes.factorization.left_out import LeftOut, error_of
+from passes.factorization.problem import Problem, pose
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context
 
@@ -72,13 +72,29 @@ def test_what_a_chain_costs_is_what_samples_say_that_it_was_not_fitted_to() -> N
     layer = replace(layers(net(), 6)[0], problems=[near])
     channel, effort = form("channel"), Effort(0, 0)
     power = near.power()
-    seen = error_of(channel, [near], fitted_to(channel, (4,), [near], effort), [near])
+    seen = error_of(channel, [near], [channel.start(near)((4,))], [near])
     assert seen < 1e-3 * power
-    apart = error_left_out(channel, (4,), replace(layer, parts=[(near, far)]), effort, seen)
+    apart = LeftOut(replace(layer, parts=[(near, far)]), effort).error(channel, (4,), seen)
     assert 0.1 * power < apart < power
-    alike = error_left_out(channel, (4,), replace(layer, parts=[(near, near)]), effort, 0.0)
+    alike = LeftOut(replace(layer, parts=[(near, near)]), effort).error(channel, (4,), 0.0)
     assert alike == pytest.approx(seen)
-    assert error_left_out(channel, (4,), replace(layer, parts=[]), effort, seen) == seen
+    assert LeftOut(replace(layer, parts=[]), effort).error(channel, (4,), seen) == seen
+
+
+def test_what_factors_start_from_is_found_once_for_all_ranks() -> None:
+    weight = np.random.default_rng(4).standard_normal((8, 6))
+    posed, found = pose(weight, np.eye(8)), list[int]()
+    layer = replace(layers(net(), 6)[0], problems=[posed], parts=[(posed, posed)])
+    plain = form("channel")
+
+    def start(problem: Problem) -> Starts:
+        found.append(1)
+        return plain.start(problem)
+
+    left_out = LeftOut(layer, Effort(0, 0))
+    lost = [left_out.error(replace(plain, start=start), (rank,), 0.0) for rank in (1, 3, 5)]
+    assert lost == sorted(lost, reverse=True)
+    assert len(found) == 1
 
 
 def test_ruinous_forms_are_out_of_the_running() -> None:
