@@ -113,9 +113,9 @@ def optimize(
             `"cosine"`, `"error"`, `"relative"`, `"OUTPUT=NAME"` for a single output,
             `"module:function"`, or such a function itself.
         confidence: One-sided confidence at which the loss has to be within `max_drop`.
-        max_latency: GivenLimit on the median latency of a run: a ratio to the original's (`0.5`,
+        max_latency: Limit on the median latency of a run: a ratio to the original's (`0.5`,
             `"0.5x"`) or a time on this machine (`"5ms"`); None is no limit.
-        max_size: GivenLimit on the file: a ratio (`0.25`, `"0.25x"`) or bytes (`"2MB"`); None is no
+        max_size: Limit on the file: a ratio (`0.25`, `"0.25x"`) or bytes (`"2MB"`); None is no
             limit.
         max_memory: For `auto`: the most memory that a run may take, bytes or a text (`"200MB"`).
         budget: The limits as one object, in place of the five before `max_memory`.

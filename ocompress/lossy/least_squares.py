@@ -45,6 +45,11 @@ class Fit:
     damping: float | None = None
 
 
+def size_of(hessian: np.ndarray) -> float:
+    """Return the largest number on the diagonals of matrices, (groups, inputs, inputs), above 0."""
+    return max(float(np.einsum("gii->gi", hessian).max()), 1e-300)
+
+
 def conjugate_gradients(
     hessian: np.ndarray,
     wanted: np.ndarray,
@@ -213,9 +218,10 @@ def _solve(
             return np.asarray(np.linalg.solve(hessian, wanted))
         except np.linalg.LinAlgError:  # rounding ate the ridge: nothing can be told of it
             return start
-    a, b, first = (array.astype(np.float32) for array in (hessian, wanted, start))
+    size = size_of(hessian)  # all of the size of 1, for single precision
+    a, b, first = (array.astype(np.float32) for array in (hessian / size, wanted / size, start))
     each = None
-    if curvature is not None:  # of the size of 1, for single precision
+    if curvature is not None:
         each = (curvature / max(float(alone(curvature).max()), 1e-30)).astype(np.float32)
     rounds = rounds_within(_OPERATIONS, round_work(start.shape, each), _ROUNDS)
     return conjugate_gradients(a, b, first, mask, rounds, curvature=each).astype(np.float64)

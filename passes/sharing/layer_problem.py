@@ -12,7 +12,7 @@ from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.regression import Regression
 from ocompress.analysis.weight_form import epsilon
 from ocompress.lossy.fisher import across, alone
-from ocompress.lossy.least_squares import Fit, conjugate_gradients
+from ocompress.lossy.least_squares import Fit, conjugate_gradients, size_of
 
 _DAMPING = 0.1
 """Largest ridge, relative to the mean variance of the inputs: more would charge errors of rounding
@@ -175,15 +175,16 @@ def in_parts(
             (groups, inputs of the part, outputs).
     """
     matrix, left = problem.target, mask.copy()
-    hessian = problem.hessian.astype(np.float32)
+    level = size_of(problem.hessian)  # both of the size of 1, for single precision
+    hessian = (problem.hessian / level).astype(np.float32)
     wanted = problem.hessian @ problem.target
     pairs = None
-    if problem.curvature.ndim == 3:  # of the size of 1, for single precision
+    if problem.curvature.ndim == 3:
         pairs = problem.curvature / max(float(alone(problem.curvature).max()), 1e-300)
         pairs = pairs.astype(np.float32)
     values = np.zeros_like(matrix)
     for at, taken in enumerate(parts):
-        rest = (wanted - problem.hessian @ values).astype(np.float32)
+        rest = ((wanted - problem.hessian @ values) / level).astype(np.float32)
         start = (matrix * left).astype(np.float32)
         rounds = _ROUNDS if at else _FIRST_ROUNDS
         given = (hessian, rest, start, left, rounds, _TOLERANCE, pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.least_squares import size_of
 from passes.sharing.layer_problem import LayerProblem
 
 _SMALL = 1e-8
@@ -26,7 +27,9 @@ def fitted_values(
         steps: Of conjugate gradients, at most.
     """
     solution = values.copy()
-    hessian = problem.hessian.astype(np.float32)
+    # of the size of 1, for single precision
+    level = size_of(problem.hessian)
+    hessian = (problem.hessian / level).astype(np.float32)
 
     def gathered(matrix: np.ndarray) -> np.ndarray:
         found: np.ndarray = np.bincount(own.reshape(-1), matrix.reshape(-1), len(values)) * moves
@@ -37,11 +40,11 @@ def fitted_values(
 
     curvature = problem.curvature / max(float(alone(problem.curvature).max()), 1e-300)
     single = curvature.astype(np.float32)
-    costs = np.einsum("gii->gi", problem.hessian)[:, :, None] * alone(curvature)[:, None]
+    costs = np.einsum("gii->gi", hessian)[:, :, None] * alone(curvature)[:, None]
     diagonal = gathered(np.broadcast_to(costs, own.shape))
     inverse = np.where(diagonal > 0, 1 / np.where(diagonal > 0, diagonal, 1), 0)
     off = problem.target - solution[own]
-    residual = gathered(across(problem.hessian @ off, curvature))
+    residual = gathered(across(problem.hessian @ off, curvature)) / level
     direction = step = residual * inverse
     power = float(residual @ step)
     least = _SMALL * power

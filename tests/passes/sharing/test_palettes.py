@@ -119,3 +119,12 @@ def test_outputs_make_up_for_one_another() -> None:
     start = of_all(made, 4)
     alone = clustering.cluster(single, start).matrix
     assert clustering.cluster(made, start).error < 0.97 * error_of(made, alone)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e25])
+def test_the_size_of_what_a_layer_reads_changes_no_values(size: float) -> None:
+    made = problem()
+    small = replace(made, hessian=made.hessian * size)
+    expected, found = (clustering.cluster(each, of_all(each, 4)) for each in (made, small))
+    np.testing.assert_allclose(found.palettes.tables, expected.palettes.tables, rtol=1e-3)
+    assert found.error <= 1.001 * size * expected.error
