@@ -14,6 +14,7 @@ from ocompress.auto.trial import PlanTrial
 from ocompress.errors import OcompressError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, fingerprint
+from ocompress.ir.records import as_recorded
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
     Instrument,
@@ -190,7 +191,8 @@ class Workshop:
             self._begun.popitem(last=False)
 
     def _measure(self, chain: Chain, model: Model) -> PlanTrial:
-        meters, size = self.meters, serialized_bytes(model)
+        meters, written = self.meters, as_recorded(model, self.original)
+        size = serialized_bytes(written)
         verdict = meters.drop.judge(model, self.original)
         if "drop" not in verdict.figures:
             return PlanTrial(chain=chain, held=False, size=size, why=verdict.message)
@@ -199,7 +201,7 @@ class Workshop:
             held=False,
             latency=None if meters.predicted is None else meters.predicted(model),
             size=size,
-            archive=None if meters.archive is None else meters.archive(model),
-            memory=None if meters.memory is None else meters.memory(model),
+            archive=None if meters.archive is None else meters.archive(written),
+            memory=None if meters.memory is None else meters.memory(written),
         )
         return found.judged(verdict)

@@ -25,13 +25,13 @@ from ocompress.front.judging import (
     too_slow,
 )
 from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
-from ocompress.front.records import as_recorded
 from ocompress.front.remembered import proposals
 from ocompress.front.request import Request
 from ocompress.front.shorter import Contest, without_idle
 from ocompress.front.sizing import bytes_of, warnings
 from ocompress.io import check_output, load_model, model_files, stage_model
 from ocompress.ir import Model
+from ocompress.ir.records import as_recorded
 from ocompress.pipeline import (
     Allowance,
     Guard,

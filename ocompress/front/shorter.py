@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Model
+from ocompress.ir.records import written_bytes
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import (
     Allowance,
@@ -66,7 +67,7 @@ class Contest:
         others += [self._run(pipeline, asked, after, out) for out in _left_out(done)]
         others = [o for o in others if _ran(o) and o.held]
         worse = [other for other in others if self._is_worse(asked.model, other.model)]
-        kept = min(worse, key=lambda o: serialized_bytes(o.model), default=asked)
+        kept = min(worse, key=lambda o: self._bytes(o.model), default=asked)
         told = [self._tried(result, kept) for result in (asked, *others)]
         return kept, told
 
@@ -87,17 +88,20 @@ class Contest:
 
     def _is_worse(self, model: Model, other: Model) -> bool:
         """Whether a model is slower and larger than another, as far as a clock tells."""
-        if serialized_bytes(model) <= LARGER * serialized_bytes(other):
+        if self._bytes(model) <= LARGER * self._bytes(other):
             return False
         ratio = self._ratio(model, other)
         return ratio is not None and ratio > SLOWER
+
+    def _bytes(self, model: Model) -> int:
+        return written_bytes(model, self.original)
 
     def _ratio(self, model: Model, other: Model) -> float | None:
         verdict = self.allowance.judged(Limit.LATENCY, model, other)
         return None if verdict is None else verdict.figures.get("ratio")
 
     def _tried(self, result: PipelineResult, kept: PipelineResult) -> Tried:
-        size = serialized_bytes(result.model) / max(serialized_bytes(self.original), 1)
+        size = self._bytes(result.model) / max(serialized_bytes(self.original), 1)
         ratio = self._ratio(result.model, self.original)
         return Tried(_named(result), ratio, size, result is kept)
 

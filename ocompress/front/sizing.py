@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from ocompress.front.files import file_bytes
 from ocompress.front.large import LARGE
-from ocompress.front.records import as_recorded
 from ocompress.io.archives import SUFFIX as ARCHIVE_SUFFIX
 from ocompress.ir import Facet, Model, to_proto
-from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.ir.records import written_bytes
 from ocompress.pipeline import Instrument, Numerics, Pass, Pipeline
 from ocompress.report.figures import byte_text
 
@@ -82,7 +81,7 @@ class _OutOfReach(Instrument):
         told, self._told = self._told, []
         if not all(map(_rounds, self._passes[at:])):
             return
-        size = serialized_bytes(as_recorded(model, self._original))
+        size = written_bytes(model, self._original)
         if size > self._most:
             names = " and ".join(p.name for p in self._passes[at:])
             sentence = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocompress.ir import Model
+from ocompress.ir.records import written_bytes
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline.guard import Limit, Verdict
 
@@ -20,6 +21,7 @@ class SizeGuard:
             max_ratio: Most bytes of a candidate, as a multiple of the reference's.
         """
         self.limit = max_ratio
+        self._reference = reference
         self._bytes = max(serialized_bytes(reference), 1)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
@@ -28,9 +30,9 @@ class SizeGuard:
         A candidate no bigger than `best` is held in any case: what came before it was bigger
         than allowed, and this pass is not to blame.
         """
-        size = serialized_bytes(candidate)
+        size = written_bytes(candidate, self._reference)
         ratio = size / self._bytes
-        held = ratio <= self.limit or size <= serialized_bytes(best)
+        held = ratio <= self.limit or size <= written_bytes(best, self._reference)
         relation = "within" if ratio <= self.limit else "more than"
         message = (
             f"the model takes {size} bytes, {ratio:.4f} times the original, {relation} the "

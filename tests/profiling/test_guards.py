@@ -12,6 +12,7 @@ import ocompress.profiling.latency_guard as latency_guard
 from ocompress.analysis.cost import count
 from ocompress.front import Budget
 from ocompress.front.judging import too_slow
+from ocompress.ir.inference import infer_types
 from ocompress.profiling import (
     LatencyGuard,
     LayerClock,
@@ -139,6 +140,17 @@ def test_size_is_that_of_the_serialized_model() -> None:
     assert not SizeGuard(large, ratio * 0.999).judge(small, mlp(1)).held
     assert not SizeGuard(small).judge(large, small).held
     assert SizeGuard(small).judge(small.clone(), large).held
+
+
+def test_types_that_the_file_will_not_hold_take_no_room() -> None:
+    original = mlp()
+    for _, node in original.nodes():
+        for made in node.outputs:
+            if made is not None and not made.is_output:
+                made.set_type(None, None)
+    candidate = original.clone()
+    assert infer_types(candidate)
+    assert SizeGuard(original).judge(candidate, original).figures["ratio"] == 1
 
 
 def test_a_pass_is_not_blamed_for_what_came_before_it() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ocompress.ir import Model, Value
+from ocompress.ir.model import Model
+from ocompress.ir.serialized_size import serialized_bytes
+from ocompress.ir.value import Value
 
 
 def as_recorded(result: Model, original: Model) -> Model:
@@ -29,6 +31,11 @@ def as_recorded(result: Model, original: Model) -> Model:
         if value.name not in known:
             value.set_type_proto(None)
     return bare
+
+
+def written_bytes(result: Model, original: Model) -> int:
+    """Return the bytes of a file of a result, whose original is `original`."""
+    return serialized_bytes(as_recorded(result, original))
 
 
 def _inner(model: Model) -> Iterator[Value]:
