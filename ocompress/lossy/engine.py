@@ -216,7 +216,8 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
     search = Search(item, model, proposal, ctx)
     within = ctx.allowance.has(Limit.DROP)
     hurried = item.saves_time and ctx.allowance.asks_for_speed
-    if not item.has_goal and proposal.searched and (within or hurried):
+    searched = not item.has_goal and proposal.searched
+    if searched and (within or hurried):
         found = search.farthest() if within else search.nearest(Limit.LATENCY)
         if found is None:
             code = "too-lossy" if within else "too-slow"
@@ -232,7 +233,10 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
         return chosen
     for plan in item.retreats(model, proposal, chosen, verdict, ctx):
         less = Chosen(plan, item.build(model, plan, ctx, fit=True) if plan else None)
-        if _too_slow(item, model, proposal, less, ctx) is None:
+        # it need not be a part of what was held against the limit on the drop
+        if _too_slow(item, model, proposal, less, ctx) is None and (
+            not searched or less.built is None or search.holds(less.built.model)
+        ):
             return less
     why = f"with these {item.noun} the model does not measure faster here: nothing was changed"
     return _nothing(proposal, "not-faster", why, chosen.plan)

@@ -19,6 +19,8 @@ from ocompress.wording import counted, plural
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
+_Seen = tuple[str, float]
+"""What was lost on samples that passes were fitted to, for people, and how much."""
 DEFAULT_DROP = 0.01
 """Limit on the loss where the user sets none."""
 _BOUND = 2.0
@@ -211,7 +213,7 @@ class AccuracyGuard:
         None if it takes a look that was not taken then.
         """
         seen = figures.get("seen")
-        return self._judged(self.noun, figures, lambda: seen)
+        return self._judged(self.noun, figures, lambda: None if seen is None else (self.noun, seen))
 
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
@@ -228,7 +230,7 @@ class AccuracyGuard:
         return verdict
 
     def _judged(
-        self, noun: str, known: Mapping[str, float], look: Callable[[], float | None]
+        self, noun: str, known: Mapping[str, float], look: Callable[[], _Seen | None]
     ) -> Verdict | None:
         """Hold figures against the limit; `look` says what was lost on fitted samples."""
         limit, value, high = self.limit, known["value"], known["high"]
@@ -237,15 +239,21 @@ class AccuracyGuard:
             bound = max(self._free + self._bound, known["least"])
         within = value <= limit + _ROUNDING
         held = within and high <= bound + _ROUNDING
-        why = f"within the {limit:.4g} allowed" if held else f"more than the {limit:.4g} allowed"
+        why_not = f"more than the {limit:.4g} allowed"
+        why = f"within the {limit:.4g} allowed" if held else why_not
         if within and not held:
             why = f"so it may be more than {bound:.4g}"
-        seen = look() if held else known.get("seen")
-        if held and seen is None:
+        looked = look() if held else None
+        if held and looked is None:
             return None
-        if held and seen is not None and seen > limit + _ROUNDING:
+        seen = known.get("seen") if looked is None else looked[1]
+        if looked is not None and looked[1] > limit + _ROUNDING:
             held = False
-            why = f"but {seen:.4f} on samples it was fitted to, more than the {limit:.4g} allowed"
+            what = "" if looked[0] == noun else f"{looked[0]} by "  # of another output
+            why = (
+                f"but {what}{looked[1]:.4f} on samples it was fitted to, more than the {limit:.4g} "
+            )
+            why += "allowed"
         percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
             f"{noun} fell by {value:.4f} (at most {high:.4f} with {percent} % confidence, "
@@ -257,10 +265,12 @@ class AccuracyGuard:
             figures["seen"] = seen
         return Verdict(held, self.kind, message, figures)
 
-    def _seen(self, candidate: Model) -> float:
+    def _seen(self, candidate: Model) -> _Seen:
         """Return the loss on samples that passes were fitted to; minus infinity without any."""
-        meter = self._fitted_meter
-        return -math.inf if meter is None else self._found(meter, candidate, CONFIDENCE).value.value
+        if self._fitted_meter is None:
+            return self.noun, -math.inf
+        found = self._found(self._fitted_meter, candidate, CONFIDENCE)
+        return found.noun, found.value.value
 
     @cached_property
     def _fitted_meter(self) -> Meter | None:

@@ -244,6 +244,25 @@ def test_what_is_not_faster_falls_back_until_something_is() -> None:
     assert [share for _, share, _ in BUILT] == [0.2, 0.4, 0.6]
 
 
+@pytest.mark.parametrize(("goal", "left"), [({}, 0.9), ({"left": 0.2}, 0.6)])
+def test_what_it_falls_back_to_keeps_to_the_limit_on_the_drop(
+    goal: dict[str, float], left: float
+) -> None:
+    class Sideways(Cut):
+        def retreats(
+            self, model: Model, proposal: Any, chosen: Chosen, verdict: Verdict, ctx: Context
+        ) -> Iterator[Plan]:
+            for share in (0.6, 0.9):
+                yield proposal.leaving(share)
+
+    def clocked(share: float) -> Verdict:
+        return Verdict(True, "latency", "", {"ratio": 0.5 if share in (0.6, 0.9) else 1.2})
+
+    judge = cast("Context", Judge(latency=clocked, max_drop=drop(0.04, 1.0)))
+    found = choose(Sideways(**goal), ZOO["mlp"](), Shares({"all": ["all"]}), judge)
+    assert found.plan["all"].macs == left
+
+
 def test_a_plan_that_saves_no_time_is_not_timed() -> None:
     class Smaller(Shares):
         def is_timed(self, plan: Plan) -> bool:

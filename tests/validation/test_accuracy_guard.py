@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from ocompress.errors import DataError
 from ocompress.pipeline import Numerics, Outcome, Pass, Verdict, option
 from ocompress.runtime import Session
 from ocompress.validation import AccuracyGuard, Metric, validate
+from ocompress.validation.drops import Drop, Meter
+from ocompress.validation.result import Interval
 from tests.build import Builder, InMemory
 from tests.validation.nets import after, classifier, data, heads, predictions
 
@@ -300,6 +303,16 @@ def test_what_is_lost_on_samples_fitted_to_counts_too() -> None:
     assert "on samples it was fitted to" in verdict.message
     assert verdict.figures["drop"] == pytest.approx(high)
     assert strict.judge(MODEL, MODEL).held
+
+
+def test_the_refusal_names_the_unit_of_what_fitted_samples_lost() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.5, metric="agreement", fitted=data())
+    lost = Drop(Interval(0.75, 0.7, 0.8, "wilson"), "explained variance", 8, 0.0)
+    other = cast("Meter", SimpleNamespace(drop=lambda *_: lost))
+    vars(guard)["_fitted_meter"] = other
+    message = guard.judge(MODEL, MODEL).message
+    assert message.startswith("agreement fell by 0.0000")
+    assert "but explained variance by 0.7500 on samples it was fitted to" in message
 
 
 def test_samples_fitted_to_need_no_labels() -> None:
