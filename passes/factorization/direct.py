@@ -93,6 +93,10 @@ class Direct(ChainForm):
         tensor = self.approximation(self.sees(problem), factors)
         return problem.error(problem.scaled(tensor))
 
+    def plain_error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
+        """Return what a layer's chain costs: its factors are those of the weight already."""
+        return self.error(problem, factors)
+
     def fitted(
         self, problem: Problem, factors: list[np.ndarray], effort: Effort
     ) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.analysis.linear_rows import MOST_INPUTS
 from passes.factorization.alternate import Effort, alternate, letters, product
 from passes.factorization.evbmf import Spectrum
+from passes.factorization.normal_equations import error_of
 from passes.factorization.problem import AXES, Problem
 from passes.factorization.steps import Step
 
@@ -100,9 +101,16 @@ class ChainForm:
         """Return what a layer's chain costs whose factors were fitted to what `sees` returned."""
         seen = self.sees(problem)
         if self.mixes:
-            return seen.error(self.approximation(seen, factors))
-        tensor = self.approximation(seen, self.plain(seen, factors))
-        return problem.error(problem.scaled(tensor))
+            return error_of(seen, self.terms(len(seen.kernel)), factors)
+        return self.plain_error(problem, self.plain(seen, factors))
+
+    def plain_error(self, problem: Problem, factors: Sequence[np.ndarray]) -> float:
+        """Return what a layer's chain costs, given factors of the weight itself."""
+        seen = self.sees(problem)
+        if self.mixes:
+            terms = self.terms(len(seen.kernel))
+            return error_of(seen, terms, [*factors[:-1], seen.scaled(factors[-1])])
+        return problem.error(problem.scaled(self.approximation(seen, factors)))
 
     def shapes(self, problem: Problem, ranks: Ranks) -> list[tuple[int, ...]]:
         """Return the shapes of the factors."""

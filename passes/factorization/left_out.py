@@ -10,7 +10,6 @@ from passes.factorization.alternate import Effort
 from passes.factorization.forms import ChainForm, Ranks, Starts
 from passes.factorization.layers import LayerGroup
 from passes.factorization.problem import Problem
-from passes.factorization.rewriting import factored
 
 
 def error_of(
@@ -27,9 +26,8 @@ def error_of(
         factors: The factors.
         judges: The problems of the same weight that other samples pose.
     """
-    tensors = factored(form, problems, factors).tensors
-    pairs = zip(judges, tensors, strict=True)
-    return sum(judge.error(judge.scaled(t.reshape(judge.tensor.shape))) for judge, t in pairs)
+    each = zip(problems, factors, judges, strict=True)
+    return sum(form.plain_error(j, form.plain(form.sees(p), f)) for p, f, j in each)
 
 
 class LeftOut:

@@ -23,6 +23,10 @@ _LARGEST = 6.0
 """Work of taking a matrix apart, relative to a product with the metric, up to which that pays."""
 
 
+_LESS = 0.7
+"""Part of the work of a product with the metric that another way to an error takes at most."""
+
+
 @dataclass(frozen=True)
 class Solved:
     """A factor that leaves the least error while the others are fixed.
@@ -117,6 +121,63 @@ def solved(
         factors: The factors.
         at: Which one is solved for; it has to be `solvable`.
     """
+    found = _equations(problem, terms, factors, at)
+    normal, pairs, left = found.normal, found.pairs, found.left
+    # to solve for the change makes the error no larger, however much the damping keeps
+    change = np.linalg.solve(_damped(normal), left)
+    if pairs is not None:
+        change = np.linalg.solve(_damped(pairs), change.T).T
+    after = found.error - float((change * (2 * left - _times(normal @ change, pairs))).sum())
+    factor = (found.flat + change).reshape(found.shape).transpose(np.argsort(found.turned))
+    return Solved(factor, max(0.0, found.error), max(0.0, after))
+
+
+def error_of(problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray]) -> float:
+    """Return what factors cost, without making the tensor where the last one's equations are less.
+
+    Args:
+        problem: What is approximated.
+        terms: Letters of the axes of each factor.
+        factors: The factors.
+    """
+    last = len(terms) - 1
+    split = _Split.of(problem, terms, last)
+    if split is not None and split.behind is None:
+        inputs, outputs = problem.matrix.shape
+        size = factors[last].size // outputs
+        own = int(np.prod([problem.tensor.shape[AXES.index(x)] for x in split.names.own]))
+        if size // own * (inputs + size) < _LESS * inputs * outputs:
+            return max(0.0, _equations(problem, terms, factors, last).error)
+    shown = f"{','.join(terms)}->{AXES[: problem.tensor.ndim - 1]}{OUTPUTS}"
+    return problem.error(np.einsum(shown, *factors, optimize=PAIRWISE))
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """What the equations of a factor are, with its axes in another order.
+
+    Attributes:
+        normal: (ranks times own inputs) squared, what they make of each output.
+        pairs: What they make of pairs of outputs; None if these are apart.
+        flat: The factor as it is, (ranks times own inputs, outputs).
+        left: What the factor lacks to fulfil them.
+        error: What it costs.
+        shape: Its extents in that order of axes.
+        turned: Which axis is at each place.
+    """
+
+    normal: np.ndarray
+    pairs: np.ndarray | None
+    flat: np.ndarray
+    left: np.ndarray
+    error: float
+    shape: tuple[int, ...]
+    turned: Sequence[int]
+
+
+def _equations(
+    problem: Problem, terms: Sequence[str], factors: Sequence[np.ndarray], at: int
+) -> _Equations:
     split = _Split.of(problem, terms, at)
     assert split is not None
     names, term = split.names, terms[at]
@@ -134,14 +195,8 @@ def solved(
         behind = factors[split.behind]
         wanted, pairs = wanted @ behind.T, behind @ behind.T
     left = wanted - _times(normal @ flat, pairs)
-    before = problem.power() - float((flat * (wanted + left)).sum())
-    # to solve for the change makes the error no larger, however much the damping keeps
-    change = np.linalg.solve(_damped(normal), left)
-    if pairs is not None:
-        change = np.linalg.solve(_damped(pairs), change.T).T
-    after = before - float((change * (2 * left - _times(normal @ change, pairs))).sum())
-    factor = (flat + change).reshape(start.shape).transpose(np.argsort(turned))
-    return Solved(factor, max(0.0, before), max(0.0, after))
+    error = problem.power() - float((flat * (wanted + left)).sum())
+    return _Equations(normal, pairs, flat, left, error, start.shape, turned)
 
 
 def _times(array: np.ndarray, pairs: np.ndarray | None) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.lossy.fisher import MOST_OUTPUTS
-from passes.factorization import group_forms, starts
+from passes.factorization import group_forms, left_out, starts
 from passes.factorization.alternate import Effort
 from passes.factorization.catalogue import FORMS, METHODS, named
 from passes.factorization.forms import ChainForm
@@ -114,6 +114,31 @@ def test_outputs_that_count_one_by_one_need_no_matrix() -> None:
     wide = pose(np.ones((2, MOST_OUTPUTS + 1)), None, np.full(MOST_OUTPUTS + 1, 4.0))
     assert wide.scale.shape == (MOST_OUTPUTS + 1,)
     assert wide.power() == pytest.approx(2 * 4 * (MOST_OUTPUTS + 1), rel=1e-5)
+
+
+@pytest.mark.parametrize(("form", "posed"), pairs())
+@pytest.mark.parametrize("share", [8, 1])
+def test_errors_are_those_of_the_tensor_that_factors_stand_for(
+    form: ChainForm, posed: Problem, share: int
+) -> None:
+    """Few ranks and all of them: what needs no tensor says the same, for other samples, too."""
+    seen = form.sees(posed)
+    factors = form.start(seen)(tuple(max(1, m // share) for m in form.most(seen)))
+    made = factored(form, [posed], [factors])
+    tensor = made.tensors[0].reshape(posed.tensor.shape)
+    judge = Problem(
+        posed.scaled(posed.plain(posed.tensor)), posed.whole() + 1, posed.scale, posed.grid
+    )
+    judge = Problem(2 * judge.tensor, judge.metric, 2 * judge.scale, judge.grid)
+    small = 1e-9 * posed.power()
+    assert form.error(posed, factors) == pytest.approx(
+        posed.error(posed.scaled(tensor)), rel=1e-6, abs=small
+    )
+    other = judge.error(judge.scaled(tensor))
+    assert form.plain_error(judge, made.factors[0]) == pytest.approx(other, rel=1e-6, abs=small)
+    assert left_out.error_of(form, [posed], [factors], [judge]) == pytest.approx(
+        other, rel=1e-6, abs=small
+    )
 
 
 def test_output_rank_is_the_optimum() -> None:
