@@ -24,6 +24,8 @@ from ocompress.validation import AccuracyGuard
 
 _LOOK_SECONDS = 0.3
 """Time for each model in a trial's look at the clock."""
+_WIDE = 1.1
+"""Ends of an interval of ratios that are farther apart tell little."""
 _ANY = 1e9
 """A ratio that nothing exceeds."""
 _QUICK = 1 << 18
@@ -64,7 +66,8 @@ def clock(bench: Bench, limit: float | None = None) -> Callable[[Model], float |
 
     Args:
         bench: The original and the call that is timed.
-        limit: What is above it as it seems, but may be below, is looked at again, for longer.
+        limit: What is above it as it seems, but may be below, is looked at again, for longer; and
+            so is what other work on the machine hardly lets tell.
     """
     feeds = bench.timed
     if feeds is None:
@@ -85,7 +88,10 @@ def clock(bench: Bench, limit: float | None = None) -> Callable[[Model], float |
     def ratio(model: Model) -> float | None:
         figures = first.judge(model, bench.original).figures
         value, low = figures.get("ratio_to_original"), figures.get("low_to_original", 0.0)
-        if limit is not None and value is not None and low <= limit < value:
+        if value is None:
+            return None
+        may_hold = limit is not None and low <= limit < value
+        if may_hold or figures.get("high_to_original", value) > _WIDE * low:
             return second.judge(model, bench.original).figures.get("ratio_to_original")
         return value
 

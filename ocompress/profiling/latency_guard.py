@@ -118,11 +118,13 @@ class LatencyGuard:
         self, models: Sequence[Model], order: Sequence[int], seconds: float
     ) -> tuple[Ratio, Ratio]:
         """Load the models in some order, time them, and compare the first with the others."""
-        calls = {index: self._caller(models[index]) for index in order}
-        times = interleave(
-            [calls[i] for i in range(len(models))], seconds=seconds, seed=self._seed + order[0]
-        )
-        new, best, reference = (t.turns for t in times)
+        own = {id(models[index]): index for index in order}  # what stands twice is timed once
+        places = {index: own[id(models[index])] for index in order}
+        calls = {place: self._caller(models[place]) for place in places.values()}
+        taken = sorted(calls)
+        found = interleave([calls[i] for i in taken], seconds=seconds, seed=self._seed + order[0])
+        times = dict(zip(taken, found, strict=True))
+        new, best, reference = (times[places[i]].turns for i in range(len(models)))
         return (
             ratio_of_medians(new, best, self._seed),
             ratio_of_medians(new, reference, self._seed),
@@ -151,6 +153,7 @@ class LatencyGuard:
             "high": best.high,
             "ratio_to_original": reference.value,
             "low_to_original": reference.low,
+            "high_to_original": reference.high,
             "limit": self.limit,
         }
         return Verdict(held, self.kind, message, figures)

@@ -33,7 +33,7 @@ CANDIDATE, BEST, REFERENCE = 0, 1, 2
 class Fake:
     """Stands for the machine: gives each model a median, look by look."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: tuple[float, float, float]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: tuple[float, ...]) -> None:
         self.looks = list(looks)
         self.seconds: list[float] = []
         self.noise = [0.02] * len(looks)
@@ -42,6 +42,7 @@ class Fake:
     def __call__(self, calls: Sequence[Any], *, seconds: float, seed: int) -> list[WallTimes]:
         medians, noise = self.looks[len(self.seconds)], self.noise[len(self.seconds)]
         self.seconds.append(seconds)
+        self.timed = len(calls)
         for call in calls:
             call()
         rng = np.random.default_rng(seed)
@@ -75,6 +76,18 @@ def test_an_unclear_first_look_calls_for_a_second(monkeypatch: pytest.MonkeyPatc
     machine.noise[0] = 0.8
     assert not guard().judge(mlp(), mlp()).held
     assert len(machine.seconds) == 2
+
+
+def test_a_model_that_stands_for_two_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = mlp()
+    for order in ((1.2, 1.0), (1.0, 1.2)):  # the second look loads them the other way round
+        machine = Fake(monkeypatch, order, order)
+        verdict = LatencyGuard(original, FEEDS, seconds=0.1).judge(mlp(), original)
+        assert machine.timed == 2
+        ratio = order[0] / order[1]
+        assert verdict.held is (ratio < 1)
+        for name in ("ratio", "ratio_to_original"):
+            assert verdict.figures[name] == pytest.approx(ratio, rel=0.02)
 
 
 def test_a_slow_first_look_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
