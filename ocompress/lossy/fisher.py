@@ -15,6 +15,7 @@ from ocompress.analysis.shapes import with_shapes
 from ocompress.analysis.work import one_sample, work_of_typed
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
+from ocompress.lossy.gradient_sums import PLACES, GradientSums
 from ocompress.pipeline import Context
 
 DRAWS = 2048
@@ -30,8 +31,6 @@ _BACKWARD = 3
 _PARTS = 2
 MOST_OUTPUTS = 4608
 """Outputs up to which pairs are looked at."""
-_PLACES = 64
-"""Places of a sample that products of outputs are added up over; more are sampled."""
 _FLOOR = 0.3
 """Part of a layer's mean importance that every output has at least: what no sample at hand needs
 may be needed all the same."""
@@ -104,28 +103,6 @@ def alone(curvature: np.ndarray) -> np.ndarray:
     return curvature if curvature.ndim == 2 else np.einsum("goo->go", curvature)
 
 
-def _products(
-    seen: np.ndarray, judges: np.ndarray | None, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Add up products of gradients (items, places, groups, outputs) of pairs of outputs.
-
-    Returns:
-        Sums over all items; over those to fit to and those to judge by, if these are given.
-    """
-    parts = [slice(None)] if judges is None else [~judges, judges]
-    if seen.shape[3] > MOST_OUTPUTS:
-        return [np.square(seen[part], dtype=np.float64).sum(axis=(0, 1)) for part in parts]
-    places = seen.shape[1]
-    if places > _PLACES:
-        seen = seen[:, rng.choice(places, _PLACES, replace=False)]
-    found = []
-    for part in parts:
-        flat = seen[part].transpose(2, 3, 0, 1).reshape(*seen.shape[2:], -1)
-        total = (flat @ flat.transpose(0, 2, 1)) * (places / seen.shape[1])
-        found.append(total.astype(np.float64))
-    return found
-
-
 class _Parts:
     """Which items of a layer's gradients judge, draw after draw of the same samples."""
 
@@ -133,11 +110,12 @@ class _Parts:
         self._dealer, self._draws, self._calls = Dealer(), draws, 0
         self._judges = np.zeros(0, bool)
 
-    def of(self, items: int) -> np.ndarray:
+    def of(self, items: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which items are to fit to, and which to judge by."""
         if self._calls % self._draws == 0:
             self._judges = self._dealer.judges(items)
         self._calls += 1
-        return self._judges
+        return ~self._judges, self._judges
 
 
 def _remembered(
@@ -180,13 +158,13 @@ def _places(typed: Model) -> int:
         extents = [e for e in output.shape or () if isinstance(e, int)]
         known = len(extents) == output.rank
         found.append(math.prod(extents) // max([*extents, 1]) if known else 1)
-    return min(max(min(found, default=1), 1), _PLACES)
+    return min(max(min(found, default=1), 1), PLACES)
 
 
 def _sweep(
     model: Model, by_name: Mapping[str, Site], ctx: Context
 ) -> dict[str, tuple[np.ndarray, ...]] | None:
-    sums: dict[str, list[np.ndarray]] = {}
+    sums: dict[str, GradientSums] = {}
     counts: dict[str, int] = {}
     rng = np.random.default_rng(ctx.seed)
     few = ctx.data.take(SAMPLES)
@@ -198,13 +176,11 @@ def _sweep(
     }
 
     def update(name: str, _: np.ndarray, gradient: np.ndarray) -> None:
-        site = by_name[name]
-        every = np.arange(site.result_places(gradient))
-        seen = site.results(gradient.astype(np.float32, copy=False), every)
-        judges = parted[name].of(len(seen)) if name in parted else None
-        made = _products(seen, judges, rng)
-        before = sums.get(name, made)
-        sums[name] = made if before is made else [a + b for a, b in zip(before, made, strict=True)]
+        if name not in sums:
+            site = by_name[name]
+            sums[name] = GradientSums(site, pairs=site.outputs <= MOST_OUTPUTS)
+        parts = parted[name].of(len(gradient)) if name in parted else ()
+        sums[name].update(gradient, parts, rng)
         counts[name] = counts.get(name, 0) + len(gradient)
 
     stage = f"{ctx.source}: measuring Fisher information"
@@ -221,8 +197,8 @@ def _sweep(
     except RuntimeFailureError:
         return None
     found = {}
-    for name, parts in sums.items():
-        means = tuple(part / max(counts[name], 1) for part in parts)
+    for name, own in sums.items():
+        means = tuple(total / max(counts[name], 1) for total in own.totals())
         if not all(np.isfinite(mean).all() for mean in means):
             continue
         if all(mean.any() for mean in means):

@@ -11,8 +11,9 @@ import pytest
 from ocompress.analysis import AnalysisManager
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.work import one_sample, work_of
-from ocompress.lossy import fisher
+from ocompress.lossy import fisher, gradient_sums
 from ocompress.lossy.fisher import across, alone, curvature
+from ocompress.lossy.gradient_sums import PLACES, GradientSums
 from passes.pruning.channel_costs import Reader
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context
@@ -24,7 +25,7 @@ def test_of_wide_layers_the_diagonal_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
     pairs = curvature(model, sites, context(model))
     monkeypatch.setattr(fisher, "MOST_OUTPUTS", 1)
-    monkeypatch.setattr(fisher, "_PLACES", 1 << 20)
+    monkeypatch.setattr(gradient_sums, "PLACES", 1 << 20)
     single = curvature(model, sites, context(model))
     monkeypatch.setattr(fisher, "MOST_OUTPUTS", 1 << 20)
     whole = curvature(model, sites, context(model))
@@ -37,17 +38,49 @@ def test_of_wide_layers_the_diagonal_is_kept(monkeypatch: pytest.MonkeyPatch) ->
         )
 
 
-def test_sampled_places_stand_for_all() -> None:
-    ones = np.ones((3, 4 * fisher._PLACES, 1, 2), np.float32)
-    (total,) = fisher._products(ones, None, np.random.default_rng(0))
-    np.testing.assert_allclose(total, np.full((1, 2, 2), 3 * 4 * fisher._PLACES))
+def sums(outputs: int, *, pairs: bool = True) -> GradientSums:
+    b = Builder()
+    x = b.input("x", ["n", 1, "h", "w"])
+    y = b.op("Conv", x, b.weight(outputs, 1, 1, 1))
+    b.output(y, ["n", outputs, "h", "w"])
+    site = site_of(b.model().graph.nodes[0])
+    assert isinstance(site, Site)
+    return GradientSums(site, pairs=pairs)
 
 
-def test_items_that_judge_are_the_second_part() -> None:
-    items = np.array([1.0, 2.0, 4.0], np.float32)[:, None, None, None]
-    judges = np.array([False, False, True])
-    fit, judge = fisher._products(items, judges, np.random.default_rng(0))
-    assert (fit.item(), judge.item()) == (5, 16)
+@pytest.mark.parametrize("side", [16, 1])
+def test_sampled_places_stand_for_all(side: int) -> None:
+    assert 4 * PLACES == 16 * 16
+    made, rng = sums(2), np.random.default_rng(0)
+    for _ in range(5):
+        made.update(np.ones((3, 2, side, side), np.float32), (), rng)
+    (total,) = made.totals()
+    np.testing.assert_allclose(total, np.full((1, 2, 2), 5 * 3 * side**2))
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_items_that_judge_are_the_second_part(pairs: bool) -> None:
+    made, rng = sums(2, pairs=pairs), np.random.default_rng(0)
+    items = np.random.default_rng(1).standard_normal((9, 2, 4, 4)).astype(np.float32)
+    judges = np.arange(9) % 3 == 1
+    for at in range(0, 9, 3):  # as batch after batch
+        own = judges[at : at + 3]
+        made.update(items[at : at + 3], (~own, own), rng)
+    for total, part in zip(made.totals(), (~judges, judges), strict=True):
+        rows = items[part].transpose(1, 0, 2, 3).reshape(2, -1).astype(np.float64)
+        expected = rows @ rows.T if pairs else np.square(rows).sum(axis=1)
+        np.testing.assert_allclose(total[0], expected, rtol=1e-5)
+
+
+def test_rows_that_are_gathered_count_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = np.random.default_rng(1).standard_normal((9, 3, 4, 4)).astype(np.float32)
+    expected = np.einsum("nihw,njhw->ij", *[items.astype(np.float64)] * 2)
+    for rows in (1, 100, 512):
+        monkeypatch.setattr(gradient_sums, "_ROWS", rows)
+        made = sums(3)
+        for item in items:
+            made.update(item[None], (), np.random.default_rng(0))
+        np.testing.assert_allclose(made.totals()[0][0], expected, rtol=1e-5)
 
 
 def test_more_draws_of_the_same_samples_mean_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
