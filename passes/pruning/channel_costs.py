@@ -143,9 +143,8 @@ def judged(order: Order, readers: Sequence[Reader]) -> Order:
     probe: tuple[np.ndarray, ...] = ()
     probed = 0
     for start, stop in pairwise(points):
-        for channel in range(start, stop):
-            for state in states:
-                state.take(order.channels[channel : channel + 1])
+        for state in states:
+            state.take(order.channels[start:stop])
         off = [s.scaled() - b for s, b in zip(states, before, strict=True)]
         costs.append(sum(float((o * (j @ o)).sum()) for o, j in zip(off, judges, strict=True)))
         if not probed and stop >= _PROBED * size:
@@ -253,8 +252,8 @@ class _Surgery:
         across = self._inverse[:, rows]
         block = self._inverse[np.ix_(rows, rows)].astype(np.float64)
         factor = np.linalg.solve(block, across.T.astype(np.float64)).T.astype(across.dtype)
-        self._matrix = self._matrix - factor @ self._matrix[rows]
-        self._inverse = self._inverse - factor @ across.T
+        self._matrix -= factor @ self._matrix[rows]
+        self._inverse -= factor @ across.T
         self._matrix[rows] = 0
         # what is gone stays apart from the rest, whatever rounding left between them
         self._inverse[rows] = 0
