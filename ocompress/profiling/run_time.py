@@ -43,7 +43,17 @@ def run_ns(
             has integer kernels.
     """
     shapes = {name: array.shape for name, array in (sample or {}).items()}
-    typed = with_shapes(model, shapes)
+    return run_ns_of_typed(with_shapes(model, shapes), target, as_integers=as_integers)
+
+
+def run_ns_of_typed(typed: Model, target: Target, *, as_integers: bool = False) -> float:
+    """Return what `run_ns` does of a model whose values have shapes.
+
+    Args:
+        typed: The model.
+        target: Has the costs.
+        as_integers: See `run_ns`.
+    """
     resolve = resolver(typed, {})
 
     def elements(value: Value | None) -> float:

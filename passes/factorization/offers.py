@@ -13,7 +13,7 @@ from ocompress.analysis.work import work_of_typed
 from ocompress.ir import Model, inference
 from ocompress.lossy.ablation import Change, Trial
 from ocompress.planning import KEEP, Edit, Move
-from ocompress.profiling.run_time import run_ns
+from ocompress.profiling.run_time import run_ns_of_typed
 from ocompress.targets import Target
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
@@ -223,8 +223,11 @@ def _timed(found: Sequence[Move], times: Sequence[float], layer: LayerGroup) -> 
 
 
 def _priced(model: Model | None, target: Target) -> float:
-    """Return the milliseconds of a layer or chain as integers, by the target's table."""
-    return np.inf if model is None else run_ns(model, target, None, as_integers=True) / 1e6
+    """Return the milliseconds of a layer or chain as integers, by the target's table.
+
+    Its work is known already, and with it its shapes.
+    """
+    return np.inf if model is None else run_ns_of_typed(model, target, as_integers=True) / 1e6
 
 
 def _effort(problem: Problem, count: int) -> Effort:

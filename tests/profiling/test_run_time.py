@@ -7,8 +7,9 @@ import pytest
 
 import ocompress
 from ocompress import targets
+from ocompress.analysis.shapes import with_shapes
 from ocompress.ir import Model
-from ocompress.profiling.run_time import run_ns
+from ocompress.profiling.run_time import run_ns, run_ns_of_typed
 from tests.build import Builder
 from tests.graphs import ZOO
 
@@ -27,6 +28,14 @@ def conv(channels: int = 64) -> Model:
 def test_time_grows_with_work() -> None:
     small, large = (run_ns(conv(channels), VNNI, None) for channels in (16, 64))
     assert 4 < large / small < 16
+
+
+def test_a_model_with_shapes_takes_as_long() -> None:
+    model = conv()
+    typed = with_shapes(model, {})
+    for integers in (True, False):
+        found = run_ns_of_typed(typed, VNNI, as_integers=integers)
+        assert 0 < found == run_ns(model, VNNI, None, as_integers=integers)
 
 
 def test_integers_are_faster_where_there_is_much_to_multiply() -> None:
