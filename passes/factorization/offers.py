@@ -231,8 +231,10 @@ def _priced(model: Model | None, target: Target) -> float:
 
 
 def _effort(problem: Problem, count: int) -> Effort:
-    """Return how long the factors of each candidate are fitted, so that all are soon done."""
+    """Return how long the factors of each candidate are fitted, so that all are soon done.
+
+    One step brings most of what there is to be had, as the last factor is solved for around it.
+    """
     inputs, outputs = problem.matrix.shape
     products = _FLOPS / max(2.0 * inputs * inputs * outputs * max(count, 1), 1.0)
-    steps = int(min(products / 5, 6))
-    return Effort(1, steps) if steps >= 2 else Effort(0, 0)
+    return Effort(1, max(1, int(min(products / 5, 6)))) if products >= 1 else Effort(0, 0)

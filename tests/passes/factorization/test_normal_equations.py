@@ -11,6 +11,7 @@ from passes.factorization.alternate import Effort, alternate, letters, product
 from passes.factorization.catalogue import FORMS
 from passes.factorization.forms import ChainForm
 from passes.factorization.normal_equations import pairs_of, solvable, solved
+from passes.factorization.offers import _FLOPS, _effort
 from passes.factorization.problem import PAIRWISE, Problem, pose
 
 SHAPES = [(5, 3, 2, 7), (4, 2, 3, 9), (6, 1, 3, 4), (7, 5), (3, 4, 6), (3, 2, 2, 2, 5)]
@@ -115,6 +116,14 @@ def test_the_last_factor_is_the_best_for_the_others() -> None:
         error = error_of(problem, terms, fitted, 0, fitted[0])
         again = solved(problem, terms, fitted, len(terms) - 1)
         assert again.after == pytest.approx(error, rel=1e-9), form.name
+
+
+def test_large_layers_are_fitted_by_a_step_as_long_as_that_is_soon_done() -> None:
+    wide = posed((16, 4, 4, 24))
+    each = 2.0 * wide.matrix.shape[0] ** 2 * wide.outputs  # operations of a product with the metric
+    for products, wanted in ((30.5, 6), (25.5, 5), (4.5, 1), (1.1, 1), (0.9, 0)):
+        effort = _effort(wide, round(_FLOPS / products / each))
+        assert (effort.rounds, effort.steps) == (int(wanted > 0), wanted)
 
 
 def test_products_of_three_are_taken_two_at_a_time() -> None:
