@@ -214,11 +214,11 @@ class _Surgery:
     def __init__(self, reader: Reader) -> None:
         self._rows = reader.rows
         kind = np.float64 if len(reader.hessian) <= _EXACT else np.float32
-        self._inverse = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
+        self._inverse: np.ndarray = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
         self._plain = reader.plain
-        self._matrix = (reader.scaled() * varies).astype(kind)
+        self._matrix: np.ndarray = (reader.scaled() * varies).astype(kind)
         self._gone = np.zeros(len(reader.rows), bool)
 
     def matrix(self) -> np.ndarray:
