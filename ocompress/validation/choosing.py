@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ocompress.analysis.gradients.logits import shaped_as_input
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.output_parts import OutputPart, parts_of
 from ocompress.ir import Model
@@ -54,7 +55,7 @@ def _plain(model: Model, outputs: Outputs) -> dict[str, Measure]:
     real = {n: array for n, array in outputs.items() if n in known and is_float(array)}
     kinds = choose(model, {n: as_float(a) for n, a in real.items()}, {})
     return {
-        name: _measure_of(as_float(array), kinds[name])
+        name: _measure_of(as_float(array), kinds[name], like=shaped_as_input(array, model))
         if name in real
         else (
             Measure(LossUnit.ERROR, why="numbers")
@@ -149,7 +150,7 @@ def _scores(boxes: Found) -> OutputPart:
     return OutputPart("scores", -1, np.arange(*boxes.layout.scores), within_unit=True)
 
 
-def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
+def _measure_of(output: np.ndarray, seeding: Seeding | Joined, *, like: bool) -> Measure:
     if isinstance(seeding, Joined):
         parts = parts_of(output, seeding)
         why = "parts in units of their own" if len(parts) > 1 else "numbers"
@@ -168,7 +169,7 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined) -> Measure:
     if seeding.currency is Currency.BERNOULLI and output.size == output.shape[0]:
         rule = DecisionRule(Kind.THRESHOLD)
         return Measure(LossUnit.EXPECTED, rule, seeding, instead=error, why="one probability")
-    wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING
+    wide = output.ndim in (2, 3) and output.shape[-1] >= _EMBEDDING and not like
     if wide and len(parts) == 1 and seeding.currency is Currency.SQUARES:
         why = f"an embedding of {output.shape[-1]} numbers"
         return Measure(LossUnit.COSINE, None, seeding, why=why)

@@ -52,10 +52,13 @@ def test_features_are_no_map_of_classes() -> None:
     assert asked.unit is LossUnit.IOU
 
 
-@pytest.mark.parametrize(("width", "unit"), [(64, LossUnit.COSINE), (63, LossUnit.ERROR)])
-def test_many_numbers_of_one_size_are_an_embedding(width: int, unit: LossUnit) -> None:
+@pytest.mark.parametrize(
+    ("width", "like", "unit"),
+    [(64, False, LossUnit.COSINE), (63, False, LossUnit.ERROR), (64, True, LossUnit.ERROR)],
+)
+def test_many_numbers_of_one_size_are_an_embedding(width: int, like: bool, unit: LossUnit) -> None:
     numbers = np.random.default_rng(2).standard_normal((8, width)).astype(np.float32)
-    assert choosing._measure_of(numbers, Seeding(Currency.SQUARES)).unit is unit
+    assert choosing._measure_of(numbers, Seeding(Currency.SQUARES), like=like).unit is unit
 
 
 @pytest.mark.parametrize(

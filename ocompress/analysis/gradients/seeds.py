@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ocompress.analysis.gradients.logits import may_be_logits
+from ocompress.analysis.gradients.logits import may_be_logits, shaped_as_input
 from ocompress.analysis.gradients.origins import (
     FACTORS,
     LAYOUT,
@@ -136,7 +136,8 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
        but changes of layout, constant offsets and factors, pooling and resizing. For rank 4 and
        more only if it is the model's one float output and has at least four channels: pictures and
        detection heads come from convolutions, too. Not where channels differ in size, or a few of
-       them move, as no logits do, and not where the output is named otherwise (`embedding`).
+       them move, as no logits do, and not where the output is named otherwise (`embedding`) or has
+       the extents of an input, unless its values move as logits do.
     4. Everything else, embeddings behind a normalization or Tanh among them: relative squares, of
        channels of very different size each group's own. Only by its name can an embedding that
        comes straight from a matrix product be told from logits; else name its currency.
@@ -166,7 +167,8 @@ def seeding_of(value: Value, output: np.ndarray, model: Model) -> Seeding | Join
     last = behind(value, (*PASSING, *LAYOUT, *FACTORS, *POOLING))
     linear = operator_of(last) in LINEAR and _scales(output, _NO_LOGITS) is None
     linear = linear and not maps and _NO_CLASSES.search(value.name) is None
-    if linear and may_be_logits(output, axis, alone=_float_outputs(model) == 1):
+    alone, like = _float_outputs(model) == 1, shaped_as_input(output, model)
+    if linear and may_be_logits(output, axis, alone=alone, like=like):
         return Seeding(Currency.LOGITS, axis)
     return _relative(output, axis)
 

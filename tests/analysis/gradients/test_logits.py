@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.gradients.logits import may_be_logits
+from ocompress.analysis.gradients.logits import may_be_logits, shaped_as_input
+from tests.build import Builder
 
 RNG = np.random.default_rng(0)
 
@@ -41,3 +42,39 @@ def test_what_can_be_logits(output: np.ndarray, alone: bool, expected: bool) -> 
     assert may_be_logits(output, -1, alone=alone) is expected
     maps = np.moveaxis(np.repeat(output[:, None, None], 2, axis=1), -1, 1)
     assert may_be_logits(maps, 1, alone=alone) is expected
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (INDEPENDENT, False),
+        (IN_STEP, False),
+        (centred(RNG.standard_normal((64, 8))), True),
+        (centred(RNG.standard_normal((7, 8))), False),  # too few rows to tell
+    ],
+)
+def test_what_has_the_extents_of_an_input_needs_evidence(
+    output: np.ndarray, expected: bool
+) -> None:
+    assert may_be_logits(output, -1, alone=True, like=True) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "made", "expected"),
+    [
+        (["n", 32], (5, 32), True),
+        (["n", 10], (5, 10), False),
+        (["n", 32], (5, 33), False),
+        (["n", 32], (5, 1, 32), False),
+        (["n", "features"], (5, 32), False),
+        ([1, 4, "h", "w"], (3, 4, 9, 9), True),
+        ([1, 4, 8, "w"], (3, 4, 9, 9), False),
+        (["n", "t", 8], (5, 3, 8), True),
+        ([8], (8,), False),
+    ],
+)
+def test_extents_of_an_input(shape: list[int | str], made: tuple[int, ...], expected: bool) -> None:
+    b = Builder()
+    b.op("Relu", b.input("x", shape), to="y")
+    b.output("y", None)
+    assert shaped_as_input(np.zeros(made, np.float32), b.model()) is expected
