@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Feeds
 from ocompress.ir import DType, Model, Node, Value, reads
 from ocompress.ir.extract import extract
@@ -50,16 +51,36 @@ class Segment:
     def session(self, feeds: Feeds) -> Session:
         """Load it, once; the feeds tell the types of its inputs where the model does not."""
         if self._session is None:
-            for value in self._part.graph.inputs:
-                array = feeds.get(value.name)
-                if isinstance(array, np.ndarray) and value.data is None and not _is_optional(value):
-                    value.set_type(DType.of(array), (None,) * array.ndim)
+            known = self._open(feeds)
             made = (v for node in self._part.graph.nodes for v in node.outputs)
             for inner in made:
                 if inner is not None and inner.dtype is not None:
                     inner.set_type(inner.dtype, None)  # what was cut has other extents
-            self._session = Session(self._part, threads=0, level=self._level, config=self._config)
+            try:
+                self._session = self._load()
+            except RuntimeFailureError:
+                # the runtime takes extents that it is not told for others (Attention of opset 23)
+                for value, extents in known.items():
+                    value.set_type(value.dtype, extents)
+                self._session = self._load()
         return self._session
+
+    def _load(self) -> Session:
+        return Session(self._part, threads=0, level=self._level, config=self._config)
+
+    def _open(self, feeds: Feeds) -> dict[Value, tuple[int | None, ...]]:
+        """Leave extents of inputs open; returns those that are the same whatever is fed."""
+        known: dict[Value, tuple[int | None, ...]] = {}
+        for value in self._part.graph.inputs:
+            array = feeds.get(value.name)
+            if not isinstance(array, np.ndarray) or value.data is not None or _is_optional(value):
+                continue
+            given = value.shape if value.rank == array.ndim else None
+            fixed = given if given is not None else (None,) * array.ndim
+            pairs = zip(fixed, array.shape, strict=True)
+            known[value] = tuple(size if isinstance(e, int) else None for e, size in pairs)
+            value.set_type(DType.of(array), (None,) * array.ndim)
+        return known
 
 
 class Stage(NamedTuple):

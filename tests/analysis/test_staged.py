@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ocompress.analysis import staged
-from ocompress.analysis.staged import Staged
+from ocompress.analysis.staged import Segment, Staged
 from ocompress.ir import Model
+from ocompress.ir.extract import extract
+from ocompress.ir.inference import infer_types
 from ocompress.runtime import Level, Session
 from tests.build import Builder
 
@@ -90,3 +92,25 @@ def test_probes_at_the_end_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     found = made.run({"x": X}, [v.name for v in shown])
     assert all(np.array_equal(shape, [1, 4]) for shape in found.values())
     assert max(len(stage.segment.inputs) for stage in made.stages) <= 3
+
+
+def test_a_segment_keeps_the_extents_that_its_operators_cannot_do_without() -> None:
+    """Of rows whose width it is not told, Attention of opset 23 makes rows of another width."""
+    b = Builder()
+    x = b.input("x", ["n", "steps", 8])
+    q, k, v = (b.op("MatMul", x, b.weight(8, 8)) for _ in "qkv")
+    mixed = b.op("Attention", q, k, v, q_num_heads=2, kv_num_heads=2)
+    b.op("MatMul", mixed, b.weight(8, 6), to="y")
+    b.output("y", ["n", "steps", 6])
+    model = b.model(opset=23, ir_version=11)
+    infer_types(model)
+    inner = [v for v in (n.outputs[0] for n in model.graph.nodes[:3]) if v is not None]
+    names = sorted(v.name for v in inner)
+    part = extract(model, model.graph.nodes[3:], inner, model.graph.outputs)
+    whole = Session(model, extra_outputs=inner)
+    segment = Segment(part, names)
+    for shape in ((2, 5, 8), (1, 3, 8)):
+        made = whole.run({"x": np.random.default_rng(0).standard_normal(shape, np.float32)})
+        fed = {name: made[name] for name in names}
+        found = segment.session(fed).run(fed, ["y"])["y"]
+        np.testing.assert_allclose(found, made["y"], atol=1e-6)
