@@ -143,7 +143,7 @@ def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
     if data.plan.whole:
         return _turned(data, trial) or data
     unit, mixes = _find_unit(data, trial)
-    if unit == BatchUnit():
+    if unit is None or unit == BatchUnit():
         return data
     turned = _turned(data, trial)
     if turned is not None:
@@ -167,8 +167,11 @@ def _turned(data: ArrayDataset, trial: _Trial) -> ArrayDataset | None:
 
 def _find_unit(
     data: ArrayDataset, trial: _Trial, *, surely: bool = False
-) -> tuple[BatchUnit, bool]:
-    """Return the smallest feed that runs, and whether two of them change each other's results."""
+) -> tuple[BatchUnit | None, bool]:
+    """Return the smallest feed that runs, and whether two of them change each other's results.
+
+    There is no such feed, None, where nothing runs.
+    """
     for rows in _candidates(data, trial):
         feeds = iter(replace(data, unit=BatchUnit(rows, True, rows), limit=None))
         first = trial.run(next(feeds))
@@ -182,7 +185,7 @@ def _find_unit(
         both = trial.run(together)
         mixes = both is not None and not are_apart(both, parts, rows, surely=surely)
         return BatchUnit(rows, both is None or mixes, samples), mixes
-    return BatchUnit(), False
+    return None, False
 
 
 def _candidates(data: ArrayDataset, trial: _Trial) -> Iterator[int]:
@@ -248,11 +251,11 @@ def _chained(data: ChainDataset, trial: _Trial) -> Dataset:
     if len(parts) != len(data.parts) or not rows:
         return data
     model = next((p for p in rows if p.plan.count > 1), rows[0])
-    if _make_one(model, trial):
-        unit, mixes = BatchUnit(model.plan.count, True, 1), False
-    else:
+    unit: BatchUnit | None = BatchUnit(model.plan.count, True, 1)
+    mixes = False
+    if not _make_one(model, trial):
         unit, mixes = _find_unit(model, trial)
-    if unit == BatchUnit():
+    if unit is None or unit == BatchUnit():
         return data
     turned = _turned(model, trial)
     if turned is not None:

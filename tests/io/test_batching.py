@@ -75,6 +75,16 @@ def test_a_baked_batch_of_one_makes_a_feed_of_each_sample() -> None:
     assert sizes(parts.fit) + sizes(parts.held_out) == [1] * 5
 
 
+def test_an_axis_along_which_no_feed_runs_is_no_batch() -> None:
+    """With a baked batch of one, a feed of every sample's first step does not run either."""
+    b = Builder()
+    steps = b.op("Unsqueeze", b.input("x", ["n", "steps"]), b.const(np.array([2])))
+    wide = b.op("Mul", steps, b.const(floats(4)))
+    b.output(b.op("Reshape", wide, b.const(np.array([1, 0, 4])), to="y"), None)
+    data = as_dataset({"x": floats(6, 5)}, b.model())
+    assert [feed["x"].shape for feed in data] == [(1, 5)] * 6
+
+
 def test_samples_that_change_each_other_are_fed_alone() -> None:
     data = as_dataset({"x": floats(5, 6)}, joining())
     assert sizes(data) == [1] * 5
