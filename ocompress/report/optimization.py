@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ class Optimization:
                     "guard": v.guard,
                     "held": v.held,
                     "message": v.message,
-                    "figures": dict(v.figures),
+                    "figures": {n: f if math.isfinite(f) else None for n, f in v.figures.items()},
                 }
                 for v in record.verdicts
             ],

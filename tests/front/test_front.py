@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ocompress.front.samples import open_samples
 from ocompress.front.survey import survey
 from ocompress.ir import Facet, edit, fingerprint, to_proto
 from ocompress.pipeline import Numerics, Pipeline
+from ocompress.report import document, to_text
 from ocompress.report.tables_outcome import quality
 from ocompress.runtime import Session
 from tests.build import Builder
@@ -52,6 +54,18 @@ class Rename(Scale):
         """Rename the output."""
         model.graph.rename(model.graph.outputs[0], "other")
         return Outcome(Facet.ALL, {"renamed": 1})
+
+
+def test_a_report_of_data_that_nothing_was_held_out_of_is_json() -> None:
+    """A guard that looked at no fitted samples has minus infinity for what they lost."""
+    done = ocompress.optimize(
+        ZOO["mlp"](), passes="quant-weights", data=X, held_out=0.0, max_drop=0.5, measure=False
+    )
+    verdicts = next(r.verdicts for r in done.pipeline.records if r.name == "quant-weights")
+    assert any(-np.inf in v.figures.values() for v in verdicts)
+    found = json.loads(to_text(document("optimize", {}, done.to_json())))
+    figures = [f for v in found["passes"][1]["verdicts"] for f in v["figures"].items()]
+    assert ("seen", None) in figures
 
 
 def test_a_share_that_is_asked_for_is_held_out_of_many_samples_too() -> None:
