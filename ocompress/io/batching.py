@@ -132,15 +132,23 @@ def _may_vary(data: Dataset) -> bool:
         return any(_may_vary(part) for part in data.parts)
     if isinstance(data, ArrayDataset) and not data.plan.whole:
         free = not data.plan.unit.alone
-        return free and data.plan.count > 1
+        return (free and data.plan.count > 1) or _is_one_feed(data)
     return True
+
+
+def _is_one_feed(data: ArrayDataset) -> bool:
+    """Whether a first extent that the model fixes makes one feed of all there is.
+
+    It may count steps, beside a batch that is left open.
+    """
+    return data.plan.unit.alone and data.plan.count == data.plan.unit.rows > 1
 
 
 # -- rows -----------------------------------------------------------------------------------
 
 
 def _in_rows(data: ArrayDataset, trial: _Trial) -> ArrayDataset:
-    if data.plan.whole:
+    if data.plan.whole or _is_one_feed(data):
         return _turned(data, trial) or data
     unit, mixes = _find_unit(data, trial)
     if unit is None or unit == BatchUnit():

@@ -85,6 +85,18 @@ def test_an_axis_along_which_no_feed_runs_is_no_batch() -> None:
     assert [feed["x"].shape for feed in data] == [(1, 5)] * 6
 
 
+@pytest.mark.parametrize(("mean_of", "axes", "samples"), [(0, {"x": 1}, 10), (1, {}, 4)])
+def test_a_first_extent_that_is_fixed_may_count_steps_beside_an_open_batch(
+    mean_of: int, axes: dict[str, int], samples: int
+) -> None:
+    b = Builder()
+    x = b.input("x", [4, "n", 3])
+    b.output(b.op("ReduceMean", x, axes=[mean_of], keepdims=0, to="y"), None)
+    data = as_dataset({"x": floats(4, 10, 3)}, b.model())
+    assert {n: a for n, a in axes_of(data).items() if a} == axes
+    assert data.samples == samples
+
+
 def test_samples_that_change_each_other_are_fed_alone() -> None:
     data = as_dataset({"x": floats(5, 6)}, joining())
     assert sizes(data) == [1] * 5
