@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ocompress.ir import Model
 from ocompress.pipeline.guard import Guard, Limit, Verdict
+from ocompress.pipeline.storage import as_kept
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Allowance:
     def judged(self, limit: Limit, candidate: Model, best: Model) -> Verdict | None:
         """Return what the guard of a limit would say of a candidate, None if there is none.
 
-        A pass that has a choice asks before it decides.
+        A pass that has a choice asks before it decides. What is judged is what the manager will
+        make of the candidate: weights are held as those of `best` are.
 
         Args:
             limit: Which one.
@@ -50,7 +52,7 @@ class Allowance:
             best: The model as the pass was given it.
         """
         guard = self._guard(limit)
-        return None if guard is None else guard.judge(candidate, best)
+        return None if guard is None else guard.judge(as_kept(best, candidate), best)
 
     def _guard(self, limit: Limit) -> Guard | None:
         return next((guard for guard in self.guards if guard.kind == limit), None)

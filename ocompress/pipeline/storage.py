@@ -86,6 +86,25 @@ def keep_form(before: Model, after: Model) -> None:
                 value.set_packed(again(array))
 
 
+def as_kept(before: Model, after: Model) -> Model:
+    """Return what the manager makes of what a lossy pass made, for its guards to judge.
+
+    Args:
+        before: What the pass was given.
+        after: What it made of it; not changed.
+
+    Returns:
+        `after` itself where nothing is held in fewer bits.
+    """
+    held = (v.packed for g in before.graph.graphs() for v in g.initializers.values())
+    if stored_as(before) is None and all(p is None or p.again is None for p in held):
+        return after
+    kept = after.clone()
+    keep_form(before, kept)
+    keep_narrow(before, kept)
+    return kept
+
+
 def _weights(model: Model) -> Iterator[tuple[Graph, Value]]:
     for graph in model.graph.graphs():
         for value in graph.initializers.values():

@@ -11,7 +11,7 @@ from onnx import TensorProto as T
 
 from ocompress.ir import DType, Model, edit, from_proto, to_proto
 from ocompress.ir.serialized_size import serialized_bytes
-from ocompress.pipeline import PassManager, Pipeline, Status
+from ocompress.pipeline import Allowance, Limit, PassManager, Pipeline, Status, Verdict
 from ocompress.pipeline.storage import keep_narrow, stored_as
 from ocompress.runtime import Session
 from ocompress.targets import Arch, Target
@@ -104,6 +104,28 @@ def test_what_16_bits_cannot_hold_stays_float32() -> None:
     assert two.packed is not None
     assert two.data is not None
     assert two.data[0, 0] == np.float16(0.1)
+
+
+def test_a_pass_is_told_of_the_weights_as_they_will_be_held() -> None:
+    seen: list[Model] = []
+
+    class Watching:
+        kind, limit = Limit.DROP, 0.0
+
+        def judge(self, candidate: Model, best: Model) -> Verdict:
+            seen.append(candidate)
+            return Verdict(True, self.kind, "")
+
+    before = run(build(), "canonicalize").model
+    after = before.clone()
+    edit.set_weight(after.graph.initializers["two"], np.full((64, 48), 0.1, np.float32))
+    Allowance([Watching()]).judged(Limit.DROP, after, before)
+    (judged,) = (m.graph.initializers["two"].data for m in seen)
+    assert judged is not None
+    assert judged[0, 0] == np.float16(0.1)
+    mine = after.graph.initializers["two"].data
+    assert mine is not None
+    assert mine[0, 0] == np.float32(0.1)
 
 
 def test_what_is_held_in_integers_still_is_with_other_steps() -> None:
