@@ -40,7 +40,9 @@ def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any
         off = integers * scales - whole
         size = float(np.linalg.norm(whole))
         error = float(np.linalg.norm(off)) / size if size else 0.0
-        looked_up = site.is_looked_up and site.role is Role.TABLE and site.array.ndim == 2
+        array = site.array
+        in_rows = all(weight_sites.looks_up_rows(node, array) for node in site.nodes)
+        looked_up = site.is_looked_up and in_rows
         effect = Effect.ROWS if looked_up else Effect.FOLDED
         rows.append(weight_report.row(site, effect, integers.nbytes + scales.nbytes, error))
         if looked_up:

@@ -19,6 +19,7 @@ NO_INTEGERS = ("ConvTranspose", *RECURRENT)
 """Operators whose weights have no integer form that a kernel would read."""
 OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", *NO_INTEGERS)
 _MOST_FP16 = 65504.0
+_FOLDED = "kernel=fold can store it as int8"
 Skip = Callable[[Node, str, str], None]
 
 
@@ -270,7 +271,7 @@ def _role(
         why = f"{node.op_type} weights have only fp16 and bf16, and int8 with kernel=fold"
         return Refusal("no-integer-form", why)
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
-        why = "its weight is not one matrix that inputs multiply from the left"
+        why = f"its weight is not one matrix that inputs multiply from the left; {_FOLDED}"
         return Refusal("not-a-matrix", why)
     if role is Role.TABLE:
         return _check_table(node, array, rules) or (role, axis)
@@ -285,11 +286,15 @@ def _shape_role(node: Node) -> tuple[Role, int]:
     return Role.MATRIX, 1 if node.is_op("Gemm") and node.attr("transB", 0) else 0
 
 
+def looks_up_rows(node: Node, array: np.ndarray) -> bool:
+    """Whether a look-up finds rows of a matrix."""
+    return array.ndim == 2 and node.attr("axis", 0) in (0, -2)
+
+
 def _check_table(node: Node, array: np.ndarray, rules: SiteRules) -> Refusal | None:
-    if array.ndim != 2 or node.attr("axis", 0) not in (0, -2):
-        return Refusal("not-a-table", "it does not look up rows of a matrix")
-    share = {"int4": 2, "int2": 4}.get(rules.form, 1)
-    if array.shape[1] % share:
+    if not looks_up_rows(node, array):
+        return Refusal("not-a-table", f"it does not look up rows of a matrix; {_FOLDED}")
+    if array.shape[1] % {"int4": 2, "int2": 4}.get(rules.form, 1):
         why = f"rows of {array.shape[1]} elements do not fill whole bytes"
         return Refusal("not-divisible", why)
     return None

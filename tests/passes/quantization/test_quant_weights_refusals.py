@@ -10,6 +10,7 @@ from onnx import helper
 from ocompress.errors import OptionError
 from ocompress.ir import Model, fingerprint, text
 from ocompress.pipeline import PassManager, Pipeline
+from ocompress.runtime import Level
 from ocompress.targets import find
 from passes.quantization.quant_weights import QuantWeights
 from tests.build import Builder
@@ -27,6 +28,7 @@ from tests.passes.quantization.weight_runs import (
     model_of,
     odd_gemm,
     rows_of,
+    run,
     stacked,
     table,
     tied,
@@ -96,6 +98,18 @@ def test_what_options_and_sizes_rule_out(build: Build, options: str, code: str) 
 )
 def test_what_is_left_alone(build: Build, options: str, code: str) -> None:
     assert refuse(build, options) == {code}
+
+
+@pytest.mark.parametrize("build", [stacked, columns])
+def test_what_no_kernel_reads_in_integers_can_be_folded(build: Build) -> None:
+    (message,) = (r.message for r in weighted(model_of(build, 21)).diagnostics if r.node)
+    assert "kernel=fold" in message
+    folded = weighted(model_of(build, 21), "kernel=fold")
+    assert folded.records[-1].counts["int8 weights"] == 1
+    for wanted, found in zip(
+        run(model_of(build, 21), Level.ALL), run(folded.model, Level.ALL), strict=True
+    ):
+        assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
 def test_other_types_are_left_alone() -> None:
