@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _TURN_SECONDS = 0.01
-"""A turn lasts about this long, so that caches and clocks settle on one model."""
+"""A turn lasts about this long, so that caches and clocks settle on one model; less where all turns
+together are to take less."""
 _MOST_BURST = 256
 _MOST_TURNS = 1000
 _FEWEST_TURNS = 5
@@ -57,7 +58,8 @@ def interleave(
         The times of each call, in the order of `calls`.
     """
     once = [_warm(call, warmup, clock) for call in calls]
-    burst = max(1, min(_MOST_BURST, int(_TURN_SECONDS / max(*once, 1e-9, 1e-9))))
+    turn = _TURN_SECONDS if runs is not None else min(_TURN_SECONDS, seconds / _FEWEST_TURNS)
+    burst = max(1, min(_MOST_BURST, int(turn / max(*once, 1e-9, 1e-9))))
     if runs is not None:
         burst = max(1, min(burst, runs // _FEWEST_TURNS))
         blocks = -(-runs // burst)

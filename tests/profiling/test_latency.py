@@ -56,6 +56,15 @@ def test_short_runs_come_in_bursts_whose_first_is_not_counted() -> None:
     assert len(machine.order) == 2 + len(times.turns) * (burst + 1)
 
 
+@pytest.mark.parametrize("seconds", [0.02, 0.05, 0.2])
+def test_turns_take_no_longer_than_all_of_them_may(seconds: float) -> None:
+    """Five turns of ten milliseconds are more than there is, where a candidate gets twenty."""
+    machine = FakeMachine(0.0001, 0.0002)
+    each = machine.interleave(seconds=seconds)
+    assert all(len(times.turns) >= 5 for times in each)
+    assert 0.5 * 2 * seconds < machine.now < 1.3 * 2 * seconds + 0.01  # the last is to warm up
+
+
 def test_long_runs_are_made_five_times() -> None:
     (times,) = FakeMachine(10.0).interleave(seconds=1.0)
     assert len(times.runs) == 5
