@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,7 +67,8 @@ def _is_tall(layer: WeightStack) -> bool:
 def _length(layer: WeightStack, wanted: int) -> int | None:
     """Return about so many weights that divide a row of the weight; None if nothing does."""
     array = layer.weight.array
-    row = array[0].size
+    # inputs of an output, or outputs of an input; of stacked matrices, those of one of them
+    row = math.prod(array.shape[layer.weight.form.out_axis + _is_tall(layer) :])
     slices = {int(np.prod(array.shape[at:])) for at in range(1, array.ndim)}
     most = min(_MORE * wanted, _LONGEST)
     lengths = [n for n in {*_LENGTHS, *slices} if _SHORTEST <= n <= most and row % n == 0]

@@ -178,3 +178,13 @@ def test_blocks_divide_rows_or_the_layer_is_named() -> None:
         "seven": "12 bits for 8 weights",
     }
     assert ctx.diagnostics.declined("random-code")["no-block"] == 1
+
+
+def test_blocks_lie_within_one_of_the_matrices_of_a_stack() -> None:
+    """Eight divide a matrix of 8 x 12 and not a row of it."""
+    b = Builder()
+    h = b.op("MatMul", b.input("x", ["n", 3, 5, 8]), b.weight(3, 8, 12), to="stack")
+    b.output(b.op("ReduceMean", b.op("Tanh", h), axes=[1, 2], keepdims=0, to="y"), ["n", 12])
+    _, outcome, _ = run(RandomCode(block=8, smallest=1), b.model())
+    found = {row["name"]: row["setting"] for row in outcome.details["moves"] if "setting" in row}
+    assert found == {"stack": "12 bits for 4 weights"}
