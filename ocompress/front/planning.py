@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -16,18 +15,17 @@ from ocompress.auto import (
     Laboratory,
     OutOfTimeError,
     Plan,
-    PlanGoal,
     PlanSearch,
     PlanTrial,
     Workshop,
     chosen_families,
 )
 from ocompress.front.bench import Bench
-from ocompress.front.beside import measured, peers, steps, strained
+from ocompress.front.beside import measured, peers, steps
 from ocompress.front.choosing import Choice
 from ocompress.front.files import ModelLike, as_model
-from ocompress.front.finalists import Finalists
-from ocompress.front.job import attempt, files_read
+from ocompress.front.finishing import Finishing, reserve
+from ocompress.front.job import files_read
 from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
 from ocompress.front.remembered import ledger
@@ -35,16 +33,11 @@ from ocompress.front.request import Request
 from ocompress.front.team import Team
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Instrument, choices_of
-from ocompress.profiling import seems_slower
 from ocompress.report import Optimization
 from ocompress.report.tables_plan import described
 from ocompress.stopping import early_end, time_limit
 from ocompress.workers import Workers, open_workers
 
-_RESERVE = 1.5
-"""The result takes its trial's time again, times this, as it is fitted to more samples."""
-_CLOSING_SECONDS = 2.0
-"""Time that judging and writing take about, at the least."""
 _NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "labels")
 """Settings that change nothing about which trials a search asks for."""
 
@@ -176,47 +169,19 @@ class _Session:
 
     def finish(self, output: Path | None, files: Sequence[Path]) -> Optimization:
         """Run the finalists on all samples, the best first, until one holds, and write it."""
-        finalists = self._affordable(self.search_.finalists())
-        passed: list[PlanTrial] = []
-        while True:
-            trial = finalists.next()
-            spare, last = self._spare(trial), finalists.are_over
-            request = self._request(trial)
-            done = attempt(self.bench, request, output, files, last=last, spare=spare)
-            why = "; ".join(done.broken) or self._slower(trial, done)
-            if last or (done.held and not why):
-                break
-            finalists.tell(trial, strained(done))
-            passed.append(replace(trial, why=why))
-            self._soften(trial, finalists)
-        trial = self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records})
+        finishing = Finishing(
+            bench=self.bench,
+            goal=self.planning.goal,
+            budget=self.choice.budget,
+            search=self.search_,
+            laboratory=self.laboratory,
+            deadline=self._deadline,
+            hurried=bool(self._ended),
+        )
+        trial, done = finishing.run(output, files)
         beside = self._beside(trial, done)  # which may make trials, too
-        plan = replace(self.plan(trial, passed), measured=measured(done), **beside)
+        plan = replace(self.plan(trial, finishing.passed), measured=measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
-
-    def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
-        """Have a plan that did not hold among the others again, milder, if there is time."""
-        part = finalists.part / max(trial.strain, 1e-9)
-        left = self._deadline - time.monotonic() - _reserve(trial)
-        if part >= 1 or finalists.has_near or trial.seconds > left:
-            return
-        chain = self.search_.milder(trial, part)
-        if str(chain) in self.laboratory.trials:
-            return
-        self.laboratory.deadline = self._deadline
-        with contextlib.suppress(OutOfTimeError):
-            (found,) = self.laboratory.evaluate([chain])
-            if found.held:
-                finalists.add(found, self.planning.goal)
-
-    def _slower(self, trial: PlanTrial, done: Optimization) -> str:
-        """Return why a plan for the latency is no better than the original, empty if it is."""
-        profile = done.profile
-        for_time = self.planning.goal is PlanGoal.LATENCY and trial.chain.steps
-        ratio = profile.ratio if profile is not None else None
-        if not for_time or ratio is None or not seems_slower(ratio):
-            return ""
-        return f"the result takes {ratio.value:.2f} times the original's time"
 
     def _beside(self, chosen: PlanTrial, done: Optimization) -> dict[str, Any]:
         """Return what reports show beside a plan."""
@@ -228,28 +193,6 @@ class _Session:
             "steps": steps(self.laboratory, chosen),
             "peers": tuple(peers(self.bench, self.choice.guard, self.planning.compare)),
         }
-
-    def _affordable(self, finalists: Sequence[PlanTrial]) -> Finalists:
-        """Return those that there is time for: one that holds as far as is known, at least."""
-        sure = [t for t in finalists if t.held] or list(finalists)
-        left = self._deadline - time.monotonic() - _reserve(sure[0])
-        bold: list[PlanTrial] = []
-        for trial in finalists:
-            if trial in sure or self._ended or _reserve(trial) > left:
-                continue
-            left -= _reserve(trial)
-            bold.append(trial)
-        sure = [t for t in sure if t.chain.steps] or sure
-        plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
-        return Finalists(bold, sure, [t for t in plain if t not in sure])
-
-    def _request(self, trial: PlanTrial) -> Request:
-        return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.choice.budget)
-
-    def _spare(self, trial: PlanTrial) -> frozenset[str]:
-        """Return the passes that nobody asked for but the plan."""
-        packs = {"pack-weights"} if self.bench.request.storage != "plain" else frozenset[str]()
-        return frozenset(step.family.item for step in trial.chain.steps) - packs
 
     def _laboratory(self, pool: Workers) -> Laboratory:
         bench, choice = self.bench, self.choice
@@ -284,12 +227,7 @@ class _Session:
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out."""
-        self.laboratory.deadline = self._deadline - _reserve(trial)
+        self.laboratory.deadline = self._deadline - reserve(trial)
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
-
-
-def _reserve(trial: PlanTrial) -> float:
-    """Return the seconds that carrying out a trial takes about."""
-    return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)

@@ -36,6 +36,7 @@ from ocompress.front import (
     Request,
     choosing,
     find_plan,
+    finishing,
     measuring,
     optimize_planned,
     planning,
@@ -158,7 +159,7 @@ def test_a_result_that_does_not_hold_gives_way_to_a_milder_one(
         calls.append(str(given[1].passes))
         return done if len(calls) > 1 else _broken(done)
 
-    monkeypatch.setattr(planning, "attempt", tried)
+    monkeypatch.setattr(finishing, "attempt", tried)
     done = planned()
     assert done.held
     assert len(calls) == 2
@@ -191,8 +192,8 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
 
     search = planning._Session.search
     monkeypatch.setattr(planning._Session, "search", searched)
-    monkeypatch.setattr(planning, "attempt", tried)
-    monkeypatch.setattr(planning, "strained", lambda _: 3.0)
+    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(finishing, "strained", lambda _: 3.0)
     done = planned(model=smooth())
     assert done.held
     assert done.plan is not None
@@ -209,8 +210,8 @@ def test_no_plan_is_carried_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(str(given[1].passes))
         return _broken(real(*given, **more))
 
-    monkeypatch.setattr(planning, "attempt", tried)
-    monkeypatch.setattr(planning, "strained", lambda _: 1.2)
+    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(finishing, "strained", lambda _: 1.2)
     for families in (("weights", "int8"), ("channels",)):
         calls.clear()
         planned(model=smooth(), families=families)
@@ -230,7 +231,7 @@ def test_a_plan_for_the_latency_that_is_slower_gives_way(
         profile: Any = SimpleNamespace(ratio=Ratio(1.04, low, 1.06), against=None)
         return replace(done, profile=profile)
 
-    monkeypatch.setattr(planning, "attempt", tried)
+    monkeypatch.setattr(finishing, "attempt", tried)
     done = planned()
     assert done.plan is not None
     if low < 1:
@@ -433,7 +434,7 @@ def test_no_plan_that_is_carried_out_holds(monkeypatch: pytest.MonkeyPatch) -> N
         done = attempt(*args, **kwargs)
         return done if kwargs["last"] else replace(done, broken=("it loses too much",))
 
-    monkeypatch.setattr(planning, "attempt", refused)
+    monkeypatch.setattr(finishing, "attempt", refused)
     done = planned()
     assert done.plan is not None
     assert not done.plan.chosen.chain.steps
@@ -458,7 +459,7 @@ def test_what_a_search_held_goes_before_its_plan_is_carried_out(
         return attempt(*args, **kwargs)
 
     monkeypatch.setattr(Workshop, "build", build)
-    monkeypatch.setattr(planning, "attempt", tried)
+    monkeypatch.setattr(finishing, "attempt", tried)
     assert planned().plan is not None
     assert searched
     assert not left[0]
