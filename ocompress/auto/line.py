@@ -95,13 +95,20 @@ class Line:
         """
         return self._possible(self._level_at(strain, lambda t: t.strain))
 
-    def milder(self, level: float, part: float) -> float:
-        """Return the level at which about a part is lost of what is lost at another one."""
-        if self.lever.whole:
-            return max(level - 1, 1)
+    def moved(self, level: float, part: float) -> float:
+        """Return the level at which about a part is lost of what is lost at another one.
+
+        It is another one by a finest step at least, as far as there are any. A part above 1 is
+        more.
+        """
+        lever = self.lever
+        if lever.whole:
+            return max(level - 1, 1) if part < 1 else min(level + 1, lever.low)
         now, then = (self._level_at(strain, lambda t: t.strain) for strain in (1.0, part))
         ratio = part ** (-1 / _SLOPE) if now is None or then is None else then / now
-        return min(self.lever.near(level * max(ratio, 1 + self.lever.finest)), self.lever.high)
+        step = 1 + lever.finest
+        ratio = max(ratio, step) if part < 1 else min(ratio, 1 / step)
+        return min(max(lever.near(level * ratio), lever.low), lever.high)
 
     def _possible(self, level: float | None) -> float | None:
         if level is None or self.lever.whole:

@@ -85,12 +85,12 @@ class PlanSearch:
         """Return trials in the order in which they are carried out until one holds."""
         return self._ranking.finalists()
 
-    def milder(self, trial: PlanTrial, part: float) -> Chain:
-        """Return the chain of a trial, each level so much higher that about a part is lost."""
+    def moved(self, trial: PlanTrial, part: float) -> Chain:
+        """Return the chain of a trial, each level such that about a part is lost of what it was."""
         chain = trial.chain
         for step in chain.levers:
             if step.level is not None and step.family in self._lines:
-                level = self._lines[step.family].milder(step.level, part)
+                level = self._lines[step.family].moved(step.level, part)
                 chain = chain.at(step.family, level)
         return chain
 

@@ -32,6 +32,25 @@ ModelLike: TypeAlias = Model | PathLike | ModelProto
 """What `as_model` takes."""
 
 
+def files_read(others: Sequence[Path], model: ModelLike, output: Path | None) -> list[Path]:
+    """Return the files that are read, which results must not replace.
+
+    Args:
+        others: Those beside the model's.
+        model: The model.
+        output: Where a result goes, None for nowhere.
+
+    Raises:
+        UsageError: If the output would replace one.
+    """
+    files = [*others]
+    if isinstance(model, str | os.PathLike):
+        files += io.model_files(os.fspath(model))
+    if output is not None:
+        io.check_output(output, files)
+    return files
+
+
 def load(path: ModelLike) -> Model:
     """Read an ONNX model, or an `onnx.ModelProto`; external weights are mapped, not read.
 

@@ -4,24 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ocompress.auto import Laboratory, OutOfTimeError, PlanGoal, PlanSearch, PlanTrial
+from ocompress.auto import (
+    BETTER,
+    Laboratory,
+    Ledger,
+    OutOfTimeError,
+    PlanGoal,
+    PlanSearch,
+    PlanTrial,
+)
 from ocompress.front.bench import Bench
-from ocompress.front.beside import strained
+from ocompress.front.beside import measured, strained
 from ocompress.front.budget import Budget
 from ocompress.front.finalists import Finalists
 from ocompress.front.job import attempt
-from ocompress.front.request import Request
 from ocompress.profiling import seems_slower
 from ocompress.report import Optimization
 
 _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
+_AIM, _SLACK = 0.9, 0.6
+"""Part of what may be lost that a bolder plan is aimed at, and up to which the result has to lose
+for one to be tried."""
+_FARTHEST = 3.0
+"""Times as much as the plan before a bolder one may lose."""
+_BOLDER = 2
+"""Bolder plans that are carried out, at most."""
+_FIRM = 0.2
+"""Strain below which the samples that plans are chosen on hardly tell one from another."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a plan on all samples.
+
+    Attributes:
+        strain: What it lost over what is allowed.
+        why: Why it does not hold, empty if it does.
+        value: What is made small of it, 0 where that is not measured.
+    """
+
+    strain: float
+    why: str
+    value: float
 
 
 @dataclass
@@ -36,6 +67,8 @@ class Finishing:
         laboratory: Makes further trials.
         deadline: When to be done, in seconds of `time.monotonic`.
         hurried: Whether the search ended early, so that there is no time but for the best.
+        ledger: Remembers what became of plans.
+        name: What tells the search from others there.
         passed: Plans that did not hold, with the reason.
     """
 
@@ -46,10 +79,17 @@ class Finishing:
     laboratory: Laboratory
     deadline: float
     hurried: bool
+    ledger: Ledger
+    name: str
     passed: list[PlanTrial] = field(default_factory=list)
+    _done: dict[str, Optimization] = field(default_factory=dict)
+    """The result that is written, by its chain."""
 
     def run(self, output: Path | None, files: Sequence[Path]) -> tuple[PlanTrial, Optimization]:
         """Run finalists, the best first, until one holds, and write it.
+
+        A result is fitted to more samples than its trial was, and loses less as a rule: where it
+        leaves much of what may be lost, bolder plans are tried.
 
         Args:
             output: Where it goes, None for nowhere.
@@ -57,24 +97,102 @@ class Finishing:
         """
         finalists = self._affordable(self.search.finalists())
         while True:
-            trial = finalists.next()
-            spare, last = self._spare(trial), finalists.are_over
-            request = self._request(trial)
-            done = attempt(self.bench, request, output, files, last=last, spare=spare)
-            why = "; ".join(done.broken) or self._slower(trial, done)
-            if last or (done.held and not why):
+            trial, last = finalists.next(), finalists.are_over
+            found = self._outcome(trial, output, files, last=last)
+            if last or not found.why:
                 break
-            finalists.tell(trial, strained(done))
-            self.passed.append(replace(trial, why=why))
+            finalists.tell(trial, found.strain)
+            self._pass_over(trial, found)
             self._soften(trial, finalists)
-        return self.laboratory.without(trial, spare - {r.name for r in done.pipeline.records}), done
+        for _ in range(0 if found.why else _BOLDER):
+            bolder = self._bolder(trial, found)
+            if bolder is None:
+                break
+            more = self._outcome(bolder, output, files, below=found.value)
+            if more.why or more.value >= BETTER * found.value:
+                self._pass_over(bolder, more)
+                break
+            trial, found = bolder, more
+        done = self._done.get(str(trial.chain)) or self._attempt(trial, output, files)
+        names = {r.name for r in done.pipeline.records}
+        return self.laboratory.without(trial, self._spare(trial) - names), done
+
+    def _outcome(
+        self,
+        trial: PlanTrial,
+        output: Path | None,
+        files: Sequence[Path],
+        *,
+        last: bool = False,
+        below: float = float("inf"),
+    ) -> _Outcome:
+        """Carry a plan out, unless an earlier run of the same search did.
+
+        The result is written if it holds and what is made small is clearly below a value.
+        """
+        key = f"carried out: {trial.chain} in {self.name}"
+        known = self.ledger.get(key)
+        if known is not None and known.keys() == _Outcome.__annotations__.keys():
+            return _Outcome(**known)
+        done = self._attempt(
+            trial, output, files, last=last, wanted=lambda d: self._value(d) < BETTER * below
+        )
+        why = "; ".join(done.broken) or self._slower(trial, done)
+        found = _Outcome(strained(done), why, self._value(done))
+        if last or (not why and found.value < BETTER * below):
+            self._done = {str(trial.chain): done}
+        self.ledger.put(key, asdict(found))
+        return found
+
+    def _attempt(
+        self,
+        trial: PlanTrial,
+        output: Path | None,
+        files: Sequence[Path],
+        *,
+        last: bool = True,
+        wanted: Callable[[Optimization], bool] = lambda _: True,
+    ) -> Optimization:
+        request = replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
+        spare = self._spare(trial)
+        return attempt(self.bench, request, output, files, last=last, spare=spare, wanted=wanted)
+
+    def _value(self, done: Optimization) -> float:
+        """Return what is made small of a result, 0 where it is not measured."""
+        names = {
+            PlanGoal.LATENCY: "latency_ratio",
+            PlanGoal.SIZE: "bytes",
+            PlanGoal.ARCHIVE: "archive_bytes",
+        }
+        found = measured(done).get(names.get(self.goal, ""))
+        return 0.0 if found is None else float(found)
+
+    def _pass_over(self, trial: PlanTrial, found: _Outcome) -> None:
+        self.passed.append(replace(trial, why=found.why or "it is no better than a milder one"))
+
+    def _bolder(self, trial: PlanTrial, found: _Outcome) -> PlanTrial | None:
+        """Return a plan that should still hold, and be better, if there is time to try one."""
+        if self.hurried or not trial.chain.steps or not found.value:
+            return None
+        if found.strain > _SLACK or not self._has_time(trial):
+            return None
+        self.laboratory.deadline = self.deadline - reserve(trial)
+        with contextlib.suppress(OutOfTimeError):
+            part = min(_AIM / max(found.strain, 1e-9), _FARTHEST)
+            list(self.laboratory.evaluate([self.search.moved(trial, part)]))
+        worse = found.strain / max(trial.strain, _FIRM)
+        tried = {str(trial.chain), *(str(p.chain) for p in self.passed)}
+        known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
+        known = [t for t in known if t.value(self.goal) < BETTER * trial.value(self.goal)]
+        known = [t for t in known if t.strain * worse <= 1 and str(t.chain) not in tried]
+        return min(known, key=lambda t: t.value(self.goal), default=None)
 
     def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
         """Have a plan that did not hold among the others again, milder, if there is time."""
         part = finalists.part / max(trial.strain, 1e-9)
         if part >= 1 or finalists.has_near or not self._has_time(trial):
             return
-        chain = self.search.milder(trial, part)
+        chain = self.search.moved(trial, part)
         if str(chain) in self.laboratory.trials:
             return
         self.laboratory.deadline = self.deadline
@@ -109,9 +227,6 @@ class Finishing:
         sure = [t for t in sure if t.chain.steps] or sure
         plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
         return Finalists(bold, sure, [t for t in plain if t not in sure])
-
-    def _request(self, trial: PlanTrial) -> Request:
-        return replace(self.bench.request, passes=trial.chain.pipeline(), budget=self.budget)
 
     def _spare(self, trial: PlanTrial) -> frozenset[str]:
         """Return the passes that nobody asked for but the plan."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,14 @@ from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
 from ocompress.front.bench import Bench, watched
 from ocompress.front.branches import never_taken
-from ocompress.front.files import ModelLike, as_model, file_bytes, older_than, stage_beside
+from ocompress.front.files import (
+    ModelLike,
+    as_model,
+    file_bytes,
+    files_read,
+    older_than,
+    stage_beside,
+)
 from ocompress.front.judging import (
     far_off,
     judge,
@@ -29,7 +35,7 @@ from ocompress.front.remembered import proposals
 from ocompress.front.request import Request
 from ocompress.front.shorter import Contest, without_idle
 from ocompress.front.sizing import bytes_of, warnings
-from ocompress.io import check_output, load_model, model_files, stage_model
+from ocompress.io import load_model, stage_model
 from ocompress.ir import Model
 from ocompress.ir.records import as_recorded
 from ocompress.pipeline import (
@@ -64,26 +70,12 @@ def run(
     """Do what a request asks; see `ocompress.optimize`."""
     request.check()
     with time_limit(request.timeout):
-        files = files_read(request, model, output)
+        files = files_read(request.files, model, output)
         original, path = as_model(model)
         lossy = any(p.numerics is Numerics.LOSSY for p in request.pipeline.passes)
         hooks = (*instruments, *warnings(request, original, path, instruments))
         bench = Bench(request, original, path, hooks, lossy=lossy)
         return attempt(bench, request, output, files)
-
-
-def files_read(request: Request, model: ModelLike, output: Path | None) -> list[Path]:
-    """Return the files that are read, which results must not replace.
-
-    Raises:
-        UsageError: If the output would replace one.
-    """
-    files = [*request.files]
-    if isinstance(model, str | os.PathLike):
-        files += model_files(os.fspath(model))
-    if output is not None:
-        check_output(output, files)
-    return files
 
 
 def attempt(
@@ -94,6 +86,7 @@ def attempt(
     *,
     last: bool = True,
     spare: Collection[str] = (),
+    wanted: Callable[[Optimization], bool] = lambda _: True,
 ) -> Optimization:
     """Run the pipeline of a request, judge its result and write it.
 
@@ -104,6 +97,7 @@ def attempt(
         files: What must survive.
         last: Whether a result that breaks its budget is written nevertheless, as the request says.
         spare: Passes that are left out where they change nothing, as nobody asked for them.
+        wanted: Says whether a result that keeps its budget is to be written.
     """
     request = replace(request, original_bytes=bytes_of(bench.original, bench.path))
     job = _Job(bench, request)
@@ -116,32 +110,34 @@ def attempt(
         stage_model(written, stage, external=request.external_data, keep=files)
         judged = job.judge(result, stage.path)
         coded = in_archive(stage.path) if _counts_bytes(request.pipeline, result) else None
-        touched = False
+        source = str(bench.path) if bench.path is not None else ""
+        settings = {"model": source, "output": str(output or ""), **request.settings()}
+        settings["limit"] = job.limit or None
+        done = Optimization(
+            settings=settings,
+            source=source,
+            output=None,
+            discarded=output is not None,
+            touched=False,
+            pipeline=result,
+            validation=judged.validation,
+            profile=judged.profile,
+            cost=judged.cost,
+            bytes=judged.bytes,
+            coded=coded,
+            samples=job.samples,
+            tried=tuple(job.tried),
+            broken=tuple(job.broken),
+            remarks=tuple(job.remarks),
+        )
         failed = job.broken or (request.strict and idle(result.records))
-        kept = output is not None and not (failed and (request.on_fail == "discard" or not last))
-        if kept:
-            date = older_than(files) if failed else None
-            touched = stage.publish(touch=request.touch, date=date)
-    source = str(bench.path) if bench.path is not None else ""
-    settings = {"model": source, "output": str(output or ""), **request.settings()}
-    settings["limit"] = job.limit or None
-    return Optimization(
-        settings=settings,
-        source=source,
-        output=output if kept else None,
-        discarded=output is not None and not kept,
-        touched=touched,
-        pipeline=result,
-        validation=judged.validation,
-        profile=judged.profile,
-        cost=judged.cost,
-        bytes=judged.bytes,
-        coded=coded,
-        samples=job.samples,
-        tried=tuple(job.tried),
-        broken=tuple(job.broken),
-        remarks=tuple(job.remarks),
-    )
+        if failed and (request.on_fail == "discard" or not last):
+            return done
+        if output is None or not (failed or wanted(done)):
+            return done
+        date = older_than(files) if failed else None
+        touched = stage.publish(touch=request.touch, date=date)
+    return replace(done, output=output, discarded=False, touched=touched)
 
 
 def _counts_bytes(pipeline: Pipeline, result: PipelineResult) -> bool:

@@ -23,12 +23,11 @@ from ocompress.auto import (
 from ocompress.front.bench import Bench
 from ocompress.front.beside import measured, peers, steps
 from ocompress.front.choosing import Choice
-from ocompress.front.files import ModelLike, as_model
+from ocompress.front.files import ModelLike, as_model, files_read
 from ocompress.front.finishing import Finishing, reserve
-from ocompress.front.job import files_read
 from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
-from ocompress.front.remembered import ledger
+from ocompress.front.remembered import judges, ledger
 from ocompress.front.request import Request
 from ocompress.front.team import Team
 from ocompress.ir.serialized_size import serialized_bytes
@@ -72,7 +71,7 @@ def optimize_planned(
     """
     planning.check(request)
     with time_limit(request.timeout):
-        files = files_read(request, model, output)
+        files = files_read(request.files, model, output)
         original, path = as_model(model)
         bench = Bench(request, original, path, instruments, lossy=True)
         session = _Session(bench, planning)
@@ -177,6 +176,8 @@ class _Session:
             laboratory=self.laboratory,
             deadline=self._deadline,
             hurried=bool(self._ended),
+            ledger=self._ledger,
+            name=f"{self._search_name()} judged on {judges(self.bench)}",
         )
         trial, done = finishing.run(output, files)
         beside = self._beside(trial, done)  # which may make trials, too

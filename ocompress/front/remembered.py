@@ -56,6 +56,15 @@ def ledger(bench: Bench, budget: Budget, split: Split) -> Ledger:
     return Ledger(CacheFiles(_folder(request) / "plans", ".json", _TRIALS), repr(job))
 
 
+def judges(bench: Bench) -> str:
+    """Return what tells the samples that results are judged on from others."""
+    data = bench.samples.judged_on
+    if data is None:
+        return ""
+    labels = None if data.labels is None else np.asarray(data.labels).tolist()
+    return f"{digest_of(data)} {labels}"
+
+
 def proposals(request: Request, data: Dataset | None) -> ProposalMemo:
     """Return where what passes proposed is remembered.
 

@@ -121,7 +121,7 @@ def test_the_same_job_again_runs_its_last_step_only(
     first = planned()
     files = list((cache / "plans").glob("*.json"))
     assert first.plan is not None
-    assert len(files) == sum(t.drop is not None for t in first.plan.trials)
+    assert len(files) == sum(t.drop is not None for t in first.plan.trials) + 1  # what came of it
     monkeypatch.setattr(Workshop, "_measure", None)  # nothing is measured again
     second = planned()
     assert second.plan is not None
@@ -201,6 +201,65 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     (first,) = done.plan.passed_over
     assert first.strain > 0.6
     assert done.plan.chosen.strain * 3.0 <= first.strain
+
+
+@pytest.mark.parametrize(("holds", "lost"), [(True, 0.3), (False, 0.3), (True, 0.8)])
+def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
+    holds: bool, lost: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = attempt, list[str]()
+
+    def tried(*given: Any, **more: Any) -> Any:
+        calls.append(str(given[1].passes))
+        if len(calls) == 1 or holds:
+            return real(*given, **more)
+        return _broken(real(*given, **more | {"wanted": lambda _: False}))
+
+    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(finishing, "strained", lambda _: lost if len(calls) < 2 else 0.9)
+    how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE, "model": smooth()}
+    done = planned(tmp_path, **how)
+    assert done.plan is not None
+    assert done.held
+    first, *others = calls
+    assert len(others) == (lost < 0.6)
+    assert str(done.plan.pipeline) == calls[-1 if holds else 0]
+    written = (tmp_path / "out.onnx").read_bytes()
+    assert len(written) == done.bytes[1]
+    assert [t.why for t in done.plan.passed_over] == ["more was lost"] * (not holds)
+    if others and holds:
+        assert others[0] < first  # a lower level
+    calls.clear()
+    again = planned(tmp_path, **how)  # what is known to hold or not is not found out again
+    assert calls == [str(done.plan.pipeline)]
+    assert again.plan is not None
+    assert again.plan.recipe() == done.plan.recipe()
+    assert (tmp_path / "out.onnx").read_bytes() == written
+
+
+def test_a_bolder_plan_that_is_no_better_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[int] = []
+
+    def measured(done: Any) -> dict[str, Any]:
+        return {"bytes": values[0] if values else done.bytes[1]}
+
+    real = attempt
+
+    def tried(*given: Any, **more: Any) -> Any:
+        done = real(*given, **more)
+        values[:] = values or [done.bytes[1]]
+        return done
+
+    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(finishing, "measured", measured)
+    monkeypatch.setattr(finishing, "strained", lambda _: 0.3)
+    done = planned(tmp_path, model=smooth(), families=("channels",), goal=PlanGoal.SIZE)
+    assert done.plan is not None
+    assert (tmp_path / "out.onnx").stat().st_size == done.bytes[1] == values[0]
+    (bolder,) = done.plan.passed_over
+    assert "no better" in bolder.why
 
 
 def test_no_plan_is_carried_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
