@@ -20,7 +20,7 @@ from ocompress.pipeline import Context
 
 DRAWS = 2048
 """Random scalars over all samples and places of the outputs, at least."""
-_WORK = 1.2e12
+_WORK = 2.4e12
 """Multiplications that are spent on finding gradients, about, where that is not one draw."""
 SAMPLES = 4096
 _FEW_SAMPLES, _FEW_OUTPUTS = 1024, 1024
