@@ -185,6 +185,8 @@ class Finishing:
         known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
         known = [t for t in known if t.value(self.goal) < BETTER * trial.value(self.goal)]
         known = [t for t in known if t.strain * worse <= 1 and str(t.chain) not in tried]
+        left = self.deadline - time.monotonic()
+        known = [t for t in known if reserve(t) <= left]
         return min(known, key=lambda t: t.value(self.goal), default=None)
 
     def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
