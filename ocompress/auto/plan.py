@@ -84,7 +84,7 @@ class Plan:
             )
         said += [
             f"{trial.chain} did not hold once carried out ({trial.why}); one that loses "
-            "less was tried"
+            "less was taken"
             for trial in self.passed_over
         ]
         return tuple(said)

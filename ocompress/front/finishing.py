@@ -102,7 +102,7 @@ class Finishing:
             if last or not found.why:
                 break
             finalists.tell(trial, found.strain)
-            self._pass_over(trial, found)
+            self.passed.append(replace(trial, why=found.why))
             self._soften(trial, finalists)
         for _ in range(0 if found.why else _BOLDER):
             bolder = self._bolder(trial, found)
@@ -110,7 +110,7 @@ class Finishing:
                 break
             more = self._outcome(bolder, output, files, below=found.value)
             if more.why or more.value >= BETTER * found.value:
-                self._pass_over(bolder, more)
+                self.passed += [replace(bolder, why=more.why)] if more.why else []
                 break
             trial, found = bolder, more
         done = self._done.get(str(trial.chain)) or self._attempt(trial, output, files)
@@ -166,9 +166,6 @@ class Finishing:
         }
         found = measured(done).get(names.get(self.goal, ""))
         return 0.0 if found is None else float(found)
-
-    def _pass_over(self, trial: PlanTrial, found: _Outcome) -> None:
-        self.passed.append(replace(trial, why=found.why or "it is no better than a milder one"))
 
     def _bolder(self, trial: PlanTrial, found: _Outcome) -> PlanTrial | None:
         """Return a plan that should still hold, and be better, if there is time to try one."""
