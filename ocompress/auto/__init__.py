@@ -9,7 +9,7 @@ from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.ranking import BETTER
 from ocompress.auto.search import PlanSearch
-from ocompress.auto.trial import PlanTrial, strain
+from ocompress.auto.trial import PlanTrial, excess, strain
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "Step",
     "Workshop",
     "chosen_families",
+    "excess",
     "strain",
 ]

@@ -139,3 +139,18 @@ def strain(verdict: Verdict) -> float:
         if lost > 0:
             found = max(found, lost / allowed if allowed > 0 else float("inf"))
     return found
+
+
+def excess(figures: Mapping[str, float]) -> float:
+    """Return what was lost over what is allowed, counted from what no loss at all would look like.
+
+    On few samples the upper end is far from 0 even then.
+
+    Args:
+        figures: What the judge of the drop found.
+    """
+    limit, bound = figures.get("limit", 0.0), figures.get("bound", 0.0)
+    least = min(figures.get("least", 0.0), bound)
+    found = max(figures.get("drop", 0.0), 0.0) / limit if limit > 0 else 0.0
+    above = figures.get("high", 0.0) - least
+    return max(found, above / (bound - least)) if bound > least else found

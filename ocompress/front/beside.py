@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ocompress import profiling
-from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial, strain
+from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial, excess, strain
 from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.files import ModelLike, as_model, file_bytes
@@ -102,3 +102,9 @@ def strained(done: Optimization) -> float:
     """Return what a result lost over what is allowed, 0 if that was not measured."""
     lost = _lost(done)
     return 0.0 if lost is None else strain(lost)
+
+
+def exceeding(done: Optimization) -> float:
+    """Return the same, counted from what no loss at all would look like."""
+    lost = _lost(done)
+    return 0.0 if lost is None else excess(lost.figures)

@@ -26,11 +26,14 @@ class Finalists:
         bold: Plans that lost a little too much where they were chosen; they come first.
         sure: Plans that held there, the best first, each losing clearly less than the one before.
         plain: Plans that are no worse than the original; they come last.
+        patient: Whether there is time for many: then the next one is as much milder as half of that
+            (in logarithms) asks for, as few samples say how much worse plans turn out.
     """
 
     bold: list[PlanTrial]
     sure: list[PlanTrial]
     plain: list[PlanTrial]
+    patient: bool = False
     _worse: float = field(default=0.0, init=False)
     """How many times as much as expected the worst plan lost that was carried out."""
     _tried: int = field(default=0, init=False)
@@ -43,7 +46,12 @@ class Finalists:
     @property
     def part(self) -> float:
         """How much of what is allowed a plan may lose where it is chosen, as plans turned out."""
-        return _AIM / max(self._worse, 1.0)
+        return _AIM / self._expected
+
+    @property
+    def _expected(self) -> float:
+        """How many times as much as where it was chosen the next plan is taken to lose."""
+        return float(max(self._worse, 1.0) ** (0.5 if self.patient else 1.0))
 
     @property
     def has_near(self) -> bool:
@@ -62,8 +70,10 @@ class Finalists:
         if not self.sure:
             return self.plain.pop(0)
         self._tried += 1
-        hopes = [at for at, t in enumerate(self.sure) if t.strain * self._worse <= 1.0]
-        at = hopes[0] if hopes and self._tried < _MOST else len(self.sure) - 1
+        worse = self._expected if self._worse else 0.0
+        hopes = [at for at, t in enumerate(self.sure) if t.strain * worse <= 1.0]
+        may = self.patient or self._tried < _MOST
+        at = hopes[0] if hopes and may else len(self.sure) - 1
         chosen, self.sure = self.sure[at], self.sure[at + 1 :]
         return chosen
 

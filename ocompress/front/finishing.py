@@ -16,9 +16,10 @@ from ocompress.auto import (
     PlanGoal,
     PlanSearch,
     PlanTrial,
+    excess,
 )
 from ocompress.front.bench import Bench
-from ocompress.front.beside import measured, strained
+from ocompress.front.beside import exceeding, measured, strained
 from ocompress.front.budget import Budget
 from ocompress.front.finalists import Finalists
 from ocompress.front.job import attempt
@@ -32,10 +33,12 @@ _AIM, _SLACK = 0.9, 0.6
 for one to be tried."""
 _FARTHEST = 3.0
 """Times as much as the plan before a bolder one may lose."""
+_PATIENCE = 4
+"""Plans that there is time for where the next one is only a little milder than one that failed."""
 _BOLDER = 2
 """Bolder plans that are carried out, at most."""
 _FIRM = 0.2
-"""Strain below which the samples that plans are chosen on hardly tell one from another."""
+"""What was lost, over what may be, below which samples hardly tell one plan from another."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
 
@@ -46,11 +49,13 @@ class _Outcome:
 
     Attributes:
         strain: What it lost over what is allowed.
+        excess: The same, counted from what no loss at all would look like.
         why: Why it does not hold, empty if it does.
         value: What is made small of it, 0 where that is not measured.
     """
 
     strain: float
+    excess: float
     why: str
     value: float
 
@@ -97,6 +102,7 @@ class Finishing:
         """
         finalists = self._affordable(self.search.finalists())
         while True:
+            finalists.patient = self._is_patient(finalists)
             trial, last = finalists.next(), finalists.are_over
             found = self._outcome(trial, output, files, last=last)
             if last or not found.why:
@@ -138,7 +144,7 @@ class Finishing:
             trial, output, files, last=last, wanted=lambda d: self._value(d) < BETTER * below
         )
         why = "; ".join(done.broken) or self._slower(trial, done)
-        found = _Outcome(strained(done), why, self._value(done))
+        found = _Outcome(strained(done), exceeding(done), why, self._value(done))
         if last or (not why and found.value < BETTER * below):
             self._done = {str(trial.chain): done}
         self.ledger.put(key, asdict(found))
@@ -171,17 +177,17 @@ class Finishing:
         """Return a plan that should still hold, and be better, if there is time to try one."""
         if self.hurried or not trial.chain.steps or not found.value:
             return None
-        if found.strain > _SLACK or not self._has_time(trial):
+        if found.excess > _SLACK or not self._has_time(trial):
             return None
         self.laboratory.deadline = self.deadline - reserve(trial)
         with contextlib.suppress(OutOfTimeError):
-            part = min(_AIM / max(found.strain, 1e-9), _FARTHEST)
+            part = min(_AIM / max(found.excess, 1e-9), _FARTHEST)
             list(self.laboratory.evaluate([self.search.moved(trial, part)]))
-        worse = found.strain / max(trial.strain, _FIRM)
+        worse = found.excess / max(excess(trial.lost), _FIRM)
         tried = {str(trial.chain), *(str(p.chain) for p in self.passed)}
         known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
         known = [t for t in known if t.value(self.goal) < BETTER * trial.value(self.goal)]
-        known = [t for t in known if t.strain * worse <= 1 and str(t.chain) not in tried]
+        known = [t for t in known if excess(t.lost) * worse <= 1 and str(t.chain) not in tried]
         left = self.deadline - time.monotonic()
         known = [t for t in known if reserve(t) <= left]
         return min(known, key=lambda t: t.value(self.goal), default=None)
@@ -199,6 +205,11 @@ class Finishing:
             (found,) = self.laboratory.evaluate([chain])
             if found.held:
                 finalists.add(found, self.goal)
+
+    def _is_patient(self, finalists: Finalists) -> bool:
+        """Whether there is time for some more plans that do not hold."""
+        each = max((t.seconds + reserve(t) for t in finalists.sure), default=0.0)
+        return not self.hurried and _PATIENCE * each <= self.deadline - time.monotonic()
 
     def _has_time(self, trial: PlanTrial) -> bool:
         """Whether there is time to try another plan like this one, and to carry it out."""

@@ -68,3 +68,20 @@ def test_a_milder_one_has_its_place_by_what_the_goal_makes_small() -> None:
     assert [*near, finalists.has_near] == [False, True]
     assert finalists.next() is middle
     assert finalists.next() is slow
+
+
+def test_where_there_is_time_the_next_one_is_only_a_little_milder() -> None:
+    finalists = Finalists([], plans(0.95, 0.9, 0.7, 0.49, 0.4, 0.24, 0.1, 0.05, 0.01), [])
+    finalists.patient = True
+    first = finalists.next()
+    finalists.tell(first, 4 * first.strain)
+    assert abs(finalists.part - 0.93 / 2) < 1e-9
+    assert finalists.next().strain == 0.49
+    finalists.tell(plans(0.49)[0], 1.2)
+    assert [finalists.next().strain for _ in range(5)] == [
+        0.4,
+        0.24,
+        0.1,
+        0.05,
+        0.01,
+    ]  # however many

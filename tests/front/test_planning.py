@@ -216,7 +216,7 @@ def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
         return _broken(real(*given, **more | {"wanted": lambda _: False}))
 
     monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "strained", lambda _: lost if len(calls) < 2 else 0.9)
+    monkeypatch.setattr(finishing, "exceeding", lambda _: lost if len(calls) < 2 else 0.9)
     how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE, "model": smooth()}
     done = planned(tmp_path, **how)
     assert done.plan is not None
@@ -254,7 +254,7 @@ def test_a_bolder_plan_that_is_no_better_is_not_written(
 
     monkeypatch.setattr(finishing, "attempt", tried)
     monkeypatch.setattr(finishing, "measured", measured)
-    monkeypatch.setattr(finishing, "strained", lambda _: 0.3)
+    monkeypatch.setattr(finishing, "exceeding", lambda _: 0.3)
     done = planned(tmp_path, model=smooth(), families=("channels",), goal=PlanGoal.SIZE)
     assert done.plan is not None
     assert (tmp_path / "out.onnx").stat().st_size == done.bytes[1] == values[0]
@@ -291,6 +291,7 @@ def test_a_plan_for_the_latency_that_is_slower_gives_way(
         return replace(done, profile=profile)
 
     monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(finishing, "exceeding", lambda _: 0.9)  # nothing bolder is tried
     done = planned()
     assert done.plan is not None
     if low < 1:
