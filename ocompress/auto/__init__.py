@@ -9,7 +9,7 @@ from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.ranking import BETTER
 from ocompress.auto.search import PlanSearch
-from ocompress.auto.trial import PlanTrial, excess, strain
+from ocompress.auto.trial import PlanTrial, excess
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
@@ -34,5 +34,4 @@ __all__ = [
     "Workshop",
     "chosen_families",
     "excess",
-    "strain",
 ]

@@ -60,6 +60,11 @@ class PlanTrial:
         )
 
     @property
+    def excess(self) -> float:
+        """What it lost over what is allowed, counted from what no loss at all would look like."""
+        return excess(self.lost) if self.lost else self.strain
+
+    @property
     def shorter(self) -> Chain:
         """The chain without the passes that changed nothing."""
         return self.chain.without_items(self.idle)

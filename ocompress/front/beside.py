@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ocompress import profiling
-from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial, excess, strain
+from ocompress.auto import Chain, Laboratory, OutOfTimeError, PlanPeer, PlanTrial, excess
 from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.files import ModelLike, as_model, file_bytes
@@ -94,17 +94,20 @@ def measured(done: Optimization) -> dict[str, float | None]:
 
 def _lost(done: Optimization) -> Verdict | None:
     """Return what a result lost, None if that was not measured."""
-    verdicts = [v for r in done.pipeline.records for v in r.verdicts if "drop" in v.figures]
+    verdicts = _verdicts(done)
     return verdicts[-1] if verdicts else None
 
 
-def strained(done: Optimization) -> float:
-    """Return what a result lost over what is allowed, 0 if that was not measured."""
-    lost = _lost(done)
-    return 0.0 if lost is None else strain(lost)
+def _verdicts(done: Optimization) -> list[Verdict]:
+    return [v for r in done.pipeline.records for v in r.verdicts if "drop" in v.figures]
 
 
 def exceeding(done: Optimization) -> float:
-    """Return the same, counted from what no loss at all would look like."""
-    lost = _lost(done)
-    return 0.0 if lost is None else excess(lost.figures)
+    """Return what a pipeline lost over what is allowed, as `excess`; 0 if that was not measured.
+
+    Of one that did not hold it is what the pass lost that was refused, though later ones ran
+    without it.
+    """
+    verdicts = _verdicts(done)
+    refused = [v for v in verdicts if not v.held]
+    return max((excess(v.figures) for v in refused or verdicts[-1:]), default=0.0)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from ocompress.auto import PlanGoal, PlanTrial
 
+FIRM = 0.2
+"""What was lost, over what may be, below which samples hardly tell one plan from another."""
 _AIM = 0.93
 """Part of what may be lost that a milder plan is aimed at."""
 _NEAR = 0.8
@@ -28,14 +30,15 @@ class Finalists:
         plain: Plans that are no worse than the original; they come last.
         patient: Whether there is time for many: then the next one is as much milder as half of that
             (in logarithms) asks for, as few samples say how much worse plans turn out.
+        worse: How many times as much as expected the worst plan lost that was carried out; 0 if
+            all held.
     """
 
     bold: list[PlanTrial]
     sure: list[PlanTrial]
     plain: list[PlanTrial]
     patient: bool = False
-    _worse: float = field(default=0.0, init=False)
-    """How many times as much as expected the worst plan lost that was carried out."""
+    worse: float = field(default=0.0, init=False)
     _tried: int = field(default=0, init=False)
 
     @property
@@ -51,12 +54,12 @@ class Finalists:
     @property
     def _expected(self) -> float:
         """How many times as much as where it was chosen the next plan is taken to lose."""
-        return float(max(self._worse, 1.0) ** (0.5 if self.patient else 1.0))
+        return float(max(self.worse, 1.0) ** (0.5 if self.patient else 1.0))
 
     @property
     def has_near(self) -> bool:
         """Whether there is one that loses about as much."""
-        return any(_NEAR * self.part <= t.strain <= self.part / _AIM for t in self.sure)
+        return any(_NEAR * self.part <= t.excess <= self.part / _AIM for t in self.sure)
 
     def add(self, trial: PlanTrial, goal: PlanGoal) -> None:
         """Have a plan among those that held, at its place by what the goal makes small."""
@@ -70,20 +73,20 @@ class Finalists:
         if not self.sure:
             return self.plain.pop(0)
         self._tried += 1
-        worse = self._expected if self._worse else 0.0
-        hopes = [at for at, t in enumerate(self.sure) if t.strain * worse <= 1.0]
+        worse = self._expected if self.worse else 0.0
+        hopes = [at for at, t in enumerate(self.sure) if t.excess * worse <= 1.0]
         may = self.patient or self._tried < _MOST
         at = hopes[0] if hopes and may else len(self.sure) - 1
         chosen, self.sure = self.sure[at], self.sure[at + 1 :]
         return chosen
 
-    def tell(self, trial: PlanTrial, strain: float) -> None:
+    def tell(self, trial: PlanTrial, lost: float) -> None:
         """Learn what became of a plan.
 
         Args:
             trial: The plan.
-            strain: What it lost on all samples over what is allowed, as `PlanTrial.strain`; 0 if it
+            lost: What it lost on all samples over what is allowed, as `PlanTrial.excess`; 0 if it
                 did not hold for another reason.
         """
-        if strain > 1.0:
-            self._worse = max(self._worse, strain / max(trial.strain, 1e-9))
+        if lost > 1.0:
+            self.worse = max(self.worse, lost / max(trial.excess, FIRM))

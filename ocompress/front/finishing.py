@@ -16,12 +16,11 @@ from ocompress.auto import (
     PlanGoal,
     PlanSearch,
     PlanTrial,
-    excess,
 )
 from ocompress.front.bench import Bench
-from ocompress.front.beside import exceeding, measured, strained
+from ocompress.front.beside import exceeding, measured
 from ocompress.front.budget import Budget
-from ocompress.front.finalists import Finalists
+from ocompress.front.finalists import FIRM, Finalists
 from ocompress.front.job import attempt
 from ocompress.profiling import seems_slower
 from ocompress.report import Optimization
@@ -37,8 +36,6 @@ _PATIENCE = 4
 """Plans that there is time for where the next one is only a little milder than one that failed."""
 _BOLDER = 2
 """Bolder plans that are carried out, at most."""
-_FIRM = 0.2
-"""What was lost, over what may be, below which samples hardly tell one plan from another."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
 
@@ -48,13 +45,11 @@ class _Outcome:
     """What became of a plan on all samples.
 
     Attributes:
-        strain: What it lost over what is allowed.
-        excess: The same, counted from what no loss at all would look like.
+        excess: What it lost over what is allowed, counted from what no loss would look like.
         why: Why it does not hold, empty if it does.
         value: What is made small of it, 0 where that is not measured.
     """
 
-    strain: float
     excess: float
     why: str
     value: float
@@ -107,11 +102,11 @@ class Finishing:
             found = self._outcome(trial, output, files, last=last)
             if last or not found.why:
                 break
-            finalists.tell(trial, found.strain)
+            finalists.tell(trial, found.excess)
             self.passed.append(replace(trial, why=found.why))
             self._soften(trial, finalists)
         for _ in range(0 if found.why else _BOLDER):
-            bolder = self._bolder(trial, found)
+            bolder = self._bolder(trial, found, finalists.worse)
             if bolder is None:
                 break
             more = self._outcome(bolder, output, files, below=found.value)
@@ -144,7 +139,7 @@ class Finishing:
             trial, output, files, last=last, wanted=lambda d: self._value(d) < BETTER * below
         )
         why = "; ".join(done.broken) or self._slower(trial, done)
-        found = _Outcome(strained(done), exceeding(done), why, self._value(done))
+        found = _Outcome(exceeding(done), why, self._value(done))
         if last or (not why and found.value < BETTER * below):
             self._done = {str(trial.chain): done}
         self.ledger.put(key, asdict(found))
@@ -173,8 +168,14 @@ class Finishing:
         found = measured(done).get(names.get(self.goal, ""))
         return 0.0 if found is None else float(found)
 
-    def _bolder(self, trial: PlanTrial, found: _Outcome) -> PlanTrial | None:
-        """Return a plan that should still hold, and be better, if there is time to try one."""
+    def _bolder(self, trial: PlanTrial, found: _Outcome, worse: float) -> PlanTrial | None:
+        """Return a plan that should still hold, and be better, if there is time to try one.
+
+        Args:
+            trial: The best plan that holds.
+            found: What became of it.
+            worse: How many times as much as expected plans lost that did not hold, 0 without any.
+        """
         if self.hurried or not trial.chain.steps or not found.value:
             return None
         if found.excess > _SLACK or not self._has_time(trial):
@@ -183,18 +184,18 @@ class Finishing:
         with contextlib.suppress(OutOfTimeError):
             part = min(_AIM / max(found.excess, 1e-9), _FARTHEST)
             list(self.laboratory.evaluate([self.search.moved(trial, part)]))
-        worse = found.excess / max(excess(trial.lost), _FIRM)
+        worse = max(worse, found.excess / max(trial.excess, FIRM))
         tried = {str(trial.chain), *(str(p.chain) for p in self.passed)}
         known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
         known = [t for t in known if t.value(self.goal) < BETTER * trial.value(self.goal)]
-        known = [t for t in known if excess(t.lost) * worse <= 1 and str(t.chain) not in tried]
+        known = [t for t in known if t.excess * worse <= 1 and str(t.chain) not in tried]
         left = self.deadline - time.monotonic()
         known = [t for t in known if reserve(t) <= left]
         return min(known, key=lambda t: t.value(self.goal), default=None)
 
     def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
         """Have a plan that did not hold among the others again, milder, if there is time."""
-        part = finalists.part / max(trial.strain, 1e-9)
+        part = finalists.part / max(trial.excess, FIRM)
         if part >= 1 or finalists.has_near or not self._has_time(trial):
             return
         chain = self.search.moved(trial, part)

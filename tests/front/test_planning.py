@@ -193,7 +193,7 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     search = planning._Session.search
     monkeypatch.setattr(planning._Session, "search", searched)
     monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "strained", lambda _: 3.0)
+    monkeypatch.setattr(finishing, "exceeding", lambda _: 3.0)
     done = planned(model=smooth())
     assert done.held
     assert done.plan is not None
@@ -270,7 +270,7 @@ def test_no_plan_is_carried_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         return _broken(real(*given, **more))
 
     monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "strained", lambda _: 1.2)
+    monkeypatch.setattr(finishing, "exceeding", lambda _: 1.2)
     for families in (("weights", "int8"), ("channels",)):
         calls.clear()
         planned(model=smooth(), families=families)
