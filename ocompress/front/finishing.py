@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ocompress.auto import (
     BETTER,
+    Chain,
     Laboratory,
     Ledger,
     OutOfTimeError,
@@ -48,11 +49,13 @@ class _Outcome:
         excess: What it lost over what is allowed, counted from what no loss would look like.
         why: Why it does not hold, empty if it does.
         value: What is made small of it, 0 where that is not measured.
+        seconds: How long it took.
     """
 
     excess: float
     why: str
     value: float
+    seconds: float
 
 
 @dataclass
@@ -82,8 +85,17 @@ class Finishing:
     ledger: Ledger
     name: str
     passed: list[PlanTrial] = field(default_factory=list)
+    _left: float = field(init=False)
+    """Seconds left, as they were when the same search was finished for the first time."""
     _done: dict[str, Optimization] = field(default_factory=dict)
     """The result that is written, by its chain."""
+
+    def __post_init__(self) -> None:
+        """Begin with the time that there is; or was, so that the same plans are carried out."""
+        self._left = self.deadline - time.monotonic()
+        key = f"time to carry out: {self.name}"
+        self._left = float((self.ledger.get(key) or {}).get("left", self._left))
+        self.ledger.put(key, {"left": self._left})
 
     def run(self, output: Path | None, files: Sequence[Path]) -> tuple[PlanTrial, Optimization]:
         """Run finalists, the best first, until one holds, and write it.
@@ -134,12 +146,15 @@ class Finishing:
         key = f"carried out: {trial.chain} in {self.name}"
         known = self.ledger.get(key)
         if known is not None and known.keys() == _Outcome.__annotations__.keys():
+            self._left -= known["seconds"]
             return _Outcome(**known)
+        begun = time.monotonic()
         done = self._attempt(
             trial, output, files, last=last, wanted=lambda d: self._value(d) < BETTER * below
         )
         why = "; ".join(done.broken) or self._slower(trial, done)
-        found = _Outcome(exceeding(done), why, self._value(done))
+        found = _Outcome(exceeding(done), why, self._value(done), time.monotonic() - begun)
+        self._left -= found.seconds
         if last or (not why and found.value < BETTER * below):
             self._done = {str(trial.chain): done}
         self.ledger.put(key, asdict(found))
@@ -180,17 +195,14 @@ class Finishing:
             return None
         if found.excess > _SLACK or not self._has_time(trial):
             return None
-        self.laboratory.deadline = self.deadline - reserve(trial)
-        with contextlib.suppress(OutOfTimeError):
-            part = min(_AIM / max(found.excess, 1e-9), _FARTHEST)
-            list(self.laboratory.evaluate([self.search.moved(trial, part)]))
+        part = min(_AIM / max(found.excess, 1e-9), _FARTHEST)
+        self._tried(self.search.moved(trial, part))
         worse = max(worse, found.excess / max(trial.excess, FIRM))
         tried = {str(trial.chain), *(str(p.chain) for p in self.passed)}
         known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
         known = [t for t in known if t.value(self.goal) < BETTER * trial.value(self.goal)]
         known = [t for t in known if t.excess * worse <= 1 and str(t.chain) not in tried]
-        left = self.deadline - time.monotonic()
-        known = [t for t in known if reserve(t) <= left]
+        known = [t for t in known if reserve(t) <= self._time]
         return min(known, key=lambda t: t.value(self.goal), default=None)
 
     def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
@@ -201,20 +213,33 @@ class Finishing:
         chain = self.search.moved(trial, part)
         if str(chain) in self.laboratory.trials:
             return
+        found = self._tried(chain)
+        if found is not None and found.held:
+            finalists.add(found, self.goal)
+
+    def _tried(self, chain: Chain) -> PlanTrial | None:
+        """Return the trial of another chain, None if the time is over before."""
+        is_new = str(chain) not in self.laboratory.trials
         self.laboratory.deadline = self.deadline
         with contextlib.suppress(OutOfTimeError):
             (found,) = self.laboratory.evaluate([chain])
-            if found.held:
-                finalists.add(found, self.goal)
+            self._left -= found.seconds if is_new else 0.0
+            return found
+        return None
+
+    @property
+    def _time(self) -> float:
+        """Seconds left."""
+        return min(self._left, self.deadline - time.monotonic())
 
     def _is_patient(self, finalists: Finalists) -> bool:
         """Whether there is time for some more plans that do not hold."""
         each = max((t.seconds + reserve(t) for t in finalists.sure), default=0.0)
-        return not self.hurried and _PATIENCE * each <= self.deadline - time.monotonic()
+        return not self.hurried and _PATIENCE * each <= self._time
 
     def _has_time(self, trial: PlanTrial) -> bool:
         """Whether there is time to try another plan like this one, and to carry it out."""
-        return trial.seconds + reserve(trial) <= self.deadline - time.monotonic()
+        return trial.seconds + reserve(trial) <= self._time
 
     def _slower(self, trial: PlanTrial, done: Optimization) -> str:
         """Return why a plan for the latency is no better than the original, empty if it is."""
@@ -228,7 +253,7 @@ class Finishing:
     def _affordable(self, finalists: Sequence[PlanTrial]) -> Finalists:
         """Return those that there is time for: one that holds as far as is known, at least."""
         sure = [t for t in finalists if t.held] or list(finalists)
-        left = self.deadline - time.monotonic() - reserve(sure[0])
+        left = self._time - reserve(sure[0])
         bold: list[PlanTrial] = []
         for trial in finalists:
             if trial in sure or self.hurried or reserve(trial) > left:

@@ -177,7 +177,7 @@ class _Session:
             deadline=self._deadline,
             hurried=bool(self._ended),
             ledger=self._ledger,
-            name=f"{self._search_name()} judged on {judges(self.bench)}",
+            name=f"{self._search_name()} {self.planning.seconds:g} {judges(self.bench)}",
         )
         trial, done = finishing.run(output, files)
         beside = self._beside(trial, done)  # which may make trials, too
