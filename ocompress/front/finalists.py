@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ocompress.auto import PlanGoal, PlanTrial
+from ocompress.auto import AIM, PlanGoal, PlanTrial
 
 FIRM = 0.2
 """What was lost, over what may be, below which samples hardly tell one plan from another."""
-_AIM = 0.93
-"""Part of what may be lost that a milder plan is aimed at."""
 _NEAR = 0.8
 """Part of that from which on a plan is as good as one made for it."""
 _MOST = 5
@@ -49,7 +47,7 @@ class Finalists:
     @property
     def part(self) -> float:
         """How much of what is allowed a plan may lose where it is chosen, as plans turned out."""
-        return _AIM / self._expected
+        return AIM / self._expected
 
     @property
     def _expected(self) -> float:
@@ -59,7 +57,7 @@ class Finalists:
     @property
     def has_near(self) -> bool:
         """Whether there is one that loses about as much."""
-        return any(_NEAR * self.part <= t.excess <= self.part / _AIM for t in self.sure)
+        return any(_NEAR * self.part <= t.excess <= self.part / AIM for t in self.sure)
 
     def add(self, trial: PlanTrial, goal: PlanGoal) -> None:
         """Have a plan among those that held, at its place by what the goal makes small."""

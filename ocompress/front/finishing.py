@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ocompress.auto import (
+    AIM,
     BETTER,
     Chain,
     Laboratory,
@@ -28,9 +29,8 @@ from ocompress.report import Optimization
 
 _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
-_AIM, _SLACK = 0.9, 0.6
-"""Part of what may be lost that a bolder plan is aimed at, and up to which the result has to lose
-for one to be tried."""
+_SLACK = 0.6
+"""Part of what may be lost up to which a result has to lose for a bolder plan to be tried."""
 _FARTHEST = 3.0
 """Times as much as the plan before a bolder one may lose."""
 _PATIENCE = 4
@@ -195,7 +195,7 @@ class Finishing:
             return None
         if found.excess > _SLACK or not self._has_time(trial):
             return None
-        part = min(_AIM / max(found.excess, 1e-9), _FARTHEST)
+        part = min(AIM / max(found.excess, 1e-9), _FARTHEST)
         self._tried(self.search.moved(trial, part))
         worse = max(worse, found.excess / max(trial.excess, FIRM))
         tried = {str(trial.chain), *(str(p.chain) for p in self.passed)}
