@@ -15,7 +15,7 @@ from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
 from ocompress.validation import AccuracyGuard, Metric, is_own, wanted_by
-from ocompress.validation.accuracy_guard import DEFAULT_DROP
+from ocompress.validation.unit_limits import DEFAULT_DROP
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
 """Factor and bytes by which a file may pass a limit on its size."""
@@ -29,7 +29,8 @@ class Budget:
 
     Attributes:
         max_drop: Loss of the metric that is allowed, absolute: 0.01 or "1%" is one point of a
-            hundred. None limits lossy passes without a goal of their own to one point.
+            hundred. None limits lossy passes without a goal of their own by a default for each unit
+            (`ocompress.validation.unit_limits`).
         metric: What is lost: `auto` (accuracy where there are labels, else the unit of each
             output), `accuracy`, a unit (`ocompress.validation.measures`), `OUTPUT=UNIT` for single
             outputs, separated by commas, or `module:function`.
@@ -39,6 +40,7 @@ class Budget:
         max_size_ratio: Bytes of the file over the original's.
         max_latency_ms: Median latency of a run on this machine, milliseconds.
         max_bytes: Bytes of the file, its external data included.
+        goals_count: Whether the default limits passes with a goal of their own, too.
     """
 
     max_drop: float | str | None = None
@@ -48,6 +50,7 @@ class Budget:
     max_size_ratio: float | None = 1.0
     max_latency_ms: float | None = None
     max_bytes: float | None = None
+    goals_count: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -156,6 +159,7 @@ class Budget:
                     metric=self.user_metric() or self.metric,
                     confidence=self.confidence,
                     default=self.max_drop is None,
+                    goals_count=self.goals_count,
                     fitted=fitted,
                     threads=threads,
                 )
@@ -187,4 +191,4 @@ class Budget:
         if self.limit is not None:
             return self.limit
         lost = [p for p in passes if p.numerics is Numerics.LOSSY and not p.has_goal]
-        return DEFAULT_DROP if lost else None
+        return DEFAULT_DROP if lost or self.goals_count else None

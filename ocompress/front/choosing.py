@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ocompress.analysis import MeasurementStore
 from ocompress.auto import Workshop
@@ -15,7 +14,7 @@ from ocompress.front.plans import Planning
 from ocompress.front.remembered import proposals
 from ocompress.io import Split, hold_out
 from ocompress.io.holdout import SHARE
-from ocompress.pipeline import Guard, Instrument, find
+from ocompress.pipeline import Instrument
 from ocompress.validation import AccuracyGuard
 
 _LARGEST_SHARE = 0.34
@@ -61,10 +60,19 @@ class Choice:
         bench = self.bench
         assert bench.samples.fit is not None  # there are data
         split = hold_out(bench.samples.fit, share=self._share(), seed=bench.request.seed)
-        budget = bench.request.budget
-        if budget.max_drop is None:
-            budget = replace(budget, max_drop=self._default_drop(split))
-        guard = _accuracy(budget.guards(**self._guarding(split)))
+        budget = replace(bench.request.budget, goals_count=True)  # of plans, nobody set the goals
+        guard, _ = watched(
+            budget.guards(
+                original=bench.original,
+                data=split.held_out,
+                feeds=None,
+                passes=(),
+                fitted=split.fit,
+                threads=bench.request.threads,
+                seed=bench.request.seed,
+            )
+        )
+        assert guard is not None  # there are data and a limit
         bench.announce_metric(guard)
         bench.announce(
             f"plans are chosen on {split.held_out.samples} of the samples to fit to, which passes "
@@ -78,27 +86,3 @@ class Choice:
         assert fit is not None
         as_many = SHARE if judged is None else judged.samples / max(fit.samples, 1)
         return min(max(as_many, SHARE), _LARGEST_SHARE)
-
-    def _default_drop(self, split: Split) -> float:
-        """Return the limit on the drop where nobody set one, which depends on the metric."""
-        budget = replace(self.bench.request.budget, max_drop=None)
-        lossy = (find("quant")(),)
-        return _accuracy(budget.guards(**self._guarding(split) | {"passes": lossy})).max_drop
-
-    def _guarding(self, split: Split) -> dict[str, Any]:
-        bench = self.bench
-        return {
-            "original": bench.original,
-            "data": split.held_out,
-            "feeds": None,
-            "passes": (),
-            "fitted": split.fit,
-            "threads": bench.request.threads,
-            "seed": bench.request.seed,
-        }
-
-
-def _accuracy(guards: Sequence[Guard]) -> AccuracyGuard:
-    guard, _ = watched(guards)
-    assert guard is not None  # there are data and a limit
-    return guard

@@ -159,7 +159,7 @@ class _Session:
             goal=self.planning.goal,
             chosen=chosen,
             trials=tuple(self.laboratory.trials.values()),
-            noun=self.choice.guard.noun,
+            noun=self.choice.guard.currency,
             seconds=self._seconds,
             original_bytes=self.laboratory.original_bytes,
             ended=self._ended,

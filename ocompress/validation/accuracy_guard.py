@@ -12,27 +12,16 @@ from ocompress.ir import Model, fingerprint
 from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.validation.drops import Drop, Meter, make_meter
-from ocompress.validation.intervals import samples_needed
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
-from ocompress.wording import counted, plural
+from ocompress.validation.unit_limits import DropLimit, points
+from ocompress.wording import counted
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
-_Seen = tuple[str, float]
-"""What was lost on samples that passes were fitted to, for people, and how much."""
-DEFAULT_DROP = 0.01
-"""Limit on the loss where the user sets none."""
+_Seen = tuple[str, float, float]
+"""What was lost on samples that passes were fitted to, for people, how much, and its worth."""
 _BOUND = 2.0
-COIN_FLIPS = 5.0
-"""Decisions that differ are several times as many as those that become wrong: a default limit on
-agreement, with texts, masks and boxes of the original's too, is as much larger as one on
-accuracy."""
-_SPENT = 0.5
-"""Part of a limit on expected accuracy that may be spent. Probabilities of nets that were trained
-with smoothed labels or mixed samples are closer to each other than they should be, and samples that
-a net was trained on are farther from its boundaries than new ones: either way a loss turns out to
-be larger than it was expected to be, by up to this factor and more."""
 _MOST_FITTED = 2048
 """Samples that passes were fitted to that are looked at, too, at most."""
 _ROUNDING = 1e-9
@@ -45,9 +34,10 @@ class AccuracyGuard:
     The reference runs once, when the guard is made. The estimate has to be within the limit, and
     the upper end of its interval within twice the limit; with a `confidence` of the user's own the
     upper end itself has to be within the limit. Expected accuracy, which nobody's labels confirm,
-    has to be within half the limit, and its upper end within the limit. Of a pipeline, every pass
-    that goes as far as the limit lets gets its share of what those before it have left (`open`):
-    1 % for three passes is not 1 % for the first.
+    has to be within half the limit, and its upper end within the limit. Outputs in several units
+    are held against what each unit may lose (`DropLimit`); figures of verdicts are in the unit that
+    may lose least. Of a pipeline, every pass that goes as far as the limit lets gets its share of
+    what those before it have left (`open`): 1 % for three passes is not 1 % for the first.
     """
 
     kind = Limit.DROP
@@ -61,6 +51,7 @@ class AccuracyGuard:
         metric: str | Metric = "auto",
         confidence: float | None = None,
         default: bool = False,
+        goals_count: bool = False,
         fitted: Dataset | None = None,
         threads: int = 1,
     ) -> None:
@@ -70,11 +61,12 @@ class AccuracyGuard:
             reference: The original.
             data: Feeds that nothing was fitted to, with labels where the metric needs them.
             max_drop: Largest loss allowed, in units of the metric: a share of the samples for
-                expected accuracy, agreement and accuracy.
+                expected accuracy, agreement and accuracy. By default some units may lose more.
             metric: What `--metric` may say, see `ocompress.validation.naming`, or the user's own.
             confidence: One-sided confidence at which the loss is within the limit.
             default: Whether nobody asked for the limit: then passes with a goal of their own are
                 not limited.
+            goals_count: Whether they are even so.
             fitted: Samples that passes are fitted to. What they show of a loss is too little, so
                 more than the limit on them is more than the limit; None looks at `data` alone.
             threads: Threads within an operator; 0 takes all cores.
@@ -84,18 +76,16 @@ class AccuracyGuard:
                 for the confidence asked for.
             RuntimeFailureError: If the reference cannot be loaded or run.
         """
-        self.max_drop = max_drop
-        self.default = default
+        self.default, self._goals_count = default, goals_count
         self._confidence, self._metric = confidence, metric
         self._meter = make_meter(reference, data, metric, threads=threads)
         self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
         self._make = partial(make_meter, reference, metric=metric, threads=threads)
         self._known: dict[tuple[str, int], Drop] = {}  # by the model and the meter
-        if default and self._meter.counts_flips:
-            self.max_drop = COIN_FLIPS * max_drop
         self._samples = data.samples
-        expected = self._meter.noun == LossUnit.EXPECTED.noun
-        self._budget = self.max_drop * (_SPENT if expected and self.max_drop < 1 else 1.0)
+        self._limits = DropLimit(max_drop, default, units=self._meter.units)
+        self.max_drop = self._limits.whole(self._limits.strictest)
+        self._budget = self._limits.spendable(self._limits.strictest)
         self.restart()
         if confidence is not None and self.needed > self._samples:
             raise DataError(self.too_few)
@@ -104,6 +94,11 @@ class AccuracyGuard:
     def noun(self) -> str:
         """What is measured, for people."""
         return self._meter.noun
+
+    @property
+    def currency(self) -> str:
+        """What figures of verdicts are counted in, for people."""
+        return self._limits.currency(self.noun)
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -120,8 +115,7 @@ class AccuracyGuard:
             )
         sure = "" if self._confidence is None else f" at {100 * self._confidence:g} % confidence"
         whose = " (the default; set another with --max-drop)" if self.default else ""
-        kept = "" if self._budget == self.max_drop else ", of which half is kept as a reserve"
-        return f"at most {_points(self.max_drop)} of {self.noun}{sure}{kept}{whose}"
+        return f"{self._limits.meaning(self.noun, sure)}{whose}"
 
     @property
     def reasons(self) -> Sequence[str]:
@@ -136,18 +130,23 @@ class AccuracyGuard:
     @property
     def needed(self) -> int:
         """Samples that it takes to show that the limit holds, if nothing at all is lost."""
-        bound = self._bound if self._confidence is None else self.max_drop
-        return samples_needed(bound, self._meter.margin(), self._confidence or CONFIDENCE)
+        return self._needed[0]
+
+    @property
+    def _needed(self) -> tuple[int, LossUnit | None]:
+        times = _BOUND if self._confidence is None else None
+        return self._limits.needed(self._meter.margins(), self._confidence or CONFIDENCE, times)
 
     @property
     def too_few(self) -> str:
         """One sentence on how many samples are needed; empty where there are enough."""
-        needed = self.needed
+        needed, unit = self._needed
         if needed <= self._samples:
             return ""
+        noun = self.noun if unit is None else unit.noun
         return (
-            f"{counted(self._samples, 'held-out sample')} cannot show that {self.noun} drops by at "
-            f"most {_points(self.max_drop)}, not even if none is lost: that takes {needed} "
+            f"{counted(self._samples, 'held-out sample')} cannot show that {noun} drops by at most "
+            f"{points(self._limits.whole(unit))}, not even if none is lost: that takes {needed} "
             "held-out samples"
         )
 
@@ -165,7 +164,9 @@ class AccuracyGuard:
 
     def applies_to(self, item: Pass) -> bool:
         """Whether a pass is limited."""
-        return item.numerics is Numerics.LOSSY and not (self.default and item.has_goal)
+        return item.numerics is Numerics.LOSSY and (
+            self._goals_count or not (self.default and item.has_goal)
+        )
 
     def open(self, item: Pass, best: Model, later: Sequence[Pass]) -> None:
         """Begin a pass: what may it spend?
@@ -213,18 +214,23 @@ class AccuracyGuard:
         None if it takes a look that was not taken then.
         """
         seen = figures.get("seen")
-        return self._judged(self.noun, figures, lambda: None if seen is None else (self.noun, seen))
+        return self._judged(
+            self.noun, figures, lambda: None if seen is None else (self.noun, seen, 1.0)
+        )
 
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
-        found = drop.value
+        found, worth = drop.value, self._limits.worth(drop.unit)
         known = {
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
-            "least": drop.least,
+            "value": found.value / worth,
+            "low": found.low / worth,
+            "high": found.high / worth,
+            "least": drop.least / worth,
             "samples": float(drop.count),
         }
+        if worth != 1:
+            known["worth"] = worth
+        known["reserve"] = self._limits.kept(drop.unit)
         verdict = self._judged(drop.noun, known, lambda: self._seen(candidate))
         assert verdict is not None  # everything can be looked at
         return verdict
@@ -234,15 +240,16 @@ class AccuracyGuard:
     ) -> Verdict | None:
         """Hold figures against the limit; `look` says what was lost on fitted samples."""
         limit, value, high = self.limit, known["value"], known["high"]
-        bound = limit + self.max_drop - self._budget
+        worth = known.get("worth", 1.0)
+        bound = limit + known.get("reserve", self.max_drop - self._budget)
         if self._confidence is None:
             bound = max(self._free + self._bound, known["least"])
         within = value <= limit + _ROUNDING
         held = within and high <= bound + _ROUNDING
-        why_not = f"more than the {limit:.4g} allowed"
-        why = f"within the {limit:.4g} allowed" if held else why_not
+        why_not = f"more than the {limit * worth:.4g} allowed"
+        why = f"within the {limit * worth:.4g} allowed" if held else why_not
         if within and not held:
-            why = f"so it may be more than {bound:.4g}"
+            why = f"so it may be more than {bound * worth:.4g}"
         looked = look() if held else None
         if held and looked is None:
             return None
@@ -250,14 +257,13 @@ class AccuracyGuard:
         if looked is not None and looked[1] > limit + _ROUNDING:
             held = False
             what = "" if looked[0] == noun else f"{looked[0]} by "  # of another output
-            why = (
-                f"but {what}{looked[1]:.4f} on samples it was fitted to, more than the {limit:.4g} "
-            )
+            lost, allowed = looked[1] * looked[2], limit * looked[2]
+            why = f"but {what}{lost:.4f} on samples it was fitted to, more than the {allowed:.4g} "
             why += "allowed"
         percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
-            f"{noun} fell by {value:.4f} (at most {high:.4f} with {percent} % confidence, "
-            f"{known['samples']:.0f} samples), {why}"
+            f"{noun} fell by {value * worth:.4f} (at most {high * worth:.4f} with {percent} % "
+            f"confidence, {known['samples']:.0f} samples), {why}"
         )
         figures = {**known, "limit": limit, "bound": bound}
         figures["drop"] = value if seen is None else max(value, seen)
@@ -268,9 +274,10 @@ class AccuracyGuard:
     def _seen(self, candidate: Model) -> _Seen:
         """Return the loss on samples that passes were fitted to; minus infinity without any."""
         if self._fitted_meter is None:
-            return self.noun, -math.inf
+            return self.noun, -math.inf, 1.0
         found = self._found(self._fitted_meter, candidate, CONFIDENCE)
-        return found.noun, found.value.value
+        worth = self._limits.worth(found.unit)
+        return found.noun, found.value.value / worth, worth
 
     @cached_property
     def _fitted_meter(self) -> Meter | None:
@@ -289,10 +296,5 @@ class AccuracyGuard:
         """Return what a candidate loses; the manager asks about what a search has asked about."""
         key = fingerprint(candidate), id(meter)
         if key not in self._known:
-            self._known[key] = meter.drop(candidate, confidence)
+            self._known[key] = meter.drop(candidate, confidence, self._limits)
         return self._known[key]
-
-
-def _points(share: float) -> str:
-    points = 100 * share
-    return f"{points:.3g} point{plural(points)}"

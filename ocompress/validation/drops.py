@@ -15,7 +15,7 @@ from ocompress.runtime import Level
 from ocompress.validation.choosing import choose_measures
 from ocompress.validation.decisions import as_float, is_float
 from ocompress.validation.intervals import mean_interval
-from ocompress.validation.losses import LossSum, worst
+from ocompress.validation.losses import LossSum
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.naming import AUTO, Wanted, fit, wanted_by
@@ -23,6 +23,7 @@ from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import LiveSource, OutputShelf
 from ocompress.validation.temperature import corrected
+from ocompress.validation.unit_limits import DropLimit
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Drop:
         noun: What was lost, for people.
         count: Samples.
         least: Upper end that a candidate without any loss would have on so many samples.
+        unit: What it is counted in; None for a score.
     """
 
     value: Interval
     noun: str
     count: int
     least: float
+    unit: LossUnit | None = None
 
 
 class Meter(Protocol):
@@ -47,13 +50,13 @@ class Meter(Protocol):
 
     noun: str
     """What is measured, for people."""
-    counts_flips: bool
-    """Whether all that differs from the original counts in full, likely or not."""
+    units: Sequence[LossUnit]
+    """Units of outputs, each once; none where a score is measured."""
     reasons: Sequence[str]
     """How each output is counted and why, one sentence each; none where a score is."""
 
-    def drop(self, candidate: Model, confidence: float) -> Drop:
-        """Run a candidate.
+    def drop(self, candidate: Model, confidence: float, limit: DropLimit) -> Drop:
+        """Run a candidate, and return what it lost most of for what the unit may lose.
 
         Raises:
             RuntimeFailureError: If it cannot be loaded or run.
@@ -66,8 +69,8 @@ class Meter(Protocol):
         """How losses of outputs are counted; empty where a score is."""
         ...
 
-    def margin(self) -> float:
-        """Return what a sample that is lost costs, at the least likely."""
+    def margins(self) -> Mapping[LossUnit | None, float]:
+        """Return what a sample that is lost costs, at the least likely, by unit."""
         ...
 
 
@@ -108,7 +111,7 @@ def _has_all_labels(data: Dataset) -> bool:
 
 
 class LossMeter:
-    """Measures losses that need no labels, each output in its unit; the largest counts.
+    """Measures losses that need no labels, each output in its unit; the worst counts.
 
     What is kept of the original are the probabilities or outputs that candidates are compared
     with; beyond 64 MiB they go to a temporary file.
@@ -131,9 +134,8 @@ class LossMeter:
                 {n: self._measures[n].prepare(a) for n, a in found.items() if a is not None}
             )
         self._sums = self._watched()
-        units = {total.unit for total in self._sums.values()}
-        self.noun = " or ".join(sorted(unit.noun for unit in units))
-        self.counts_flips = all(unit.counts_flips for unit in units)
+        self.units: Sequence[LossUnit] = sorted({total.unit for total in self._sums.values()})
+        self.noun = " or ".join(sorted(unit.noun for unit in self.units))
         self.reasons: Sequence[str] = [
             f"output {name!r} is counted by {total.unit}: {total.counted.why}"
             for name, total in self._sums.items()
@@ -144,8 +146,8 @@ class LossMeter:
         """How the loss of each output that counts is measured."""
         return self._measures
 
-    def drop(self, candidate: Model, confidence: float) -> Drop:
-        """Return the largest loss of any output; see `Meter.drop`."""
+    def drop(self, candidate: Model, confidence: float, limit: DropLimit) -> Drop:
+        """Return the worst loss of any output; see `Meter.drop`."""
         sums = self._begin()
         source = LiveSource(candidate, Level.ALL, self._threads)
         for feeds, kept in zip(self._data, self._kept, strict=True):
@@ -153,15 +155,19 @@ class LossMeter:
             samples = samples_in(self._data, feeds)
             for name, prepared in kept.items():
                 sums[name].update(prepared, self._measures[name].of(name, outputs), samples)
-        found = [loss for total in sums.values() for loss in total.results(confidence)]
-        most = worst(found)
+        most = limit.worst(loss for total in sums.values() for loss in total.results(confidence))
         assert most is not None  # there is a measure, and there are data
-        least = mean_interval(np.zeros(most.count), self.margin(), confidence).high
-        return Drop(most.drop, LossUnit(most.unit).noun, most.count, least)
+        unit = LossUnit(most.unit)
+        least = mean_interval(np.zeros(most.count), self.margins()[unit], confidence).high
+        return Drop(most.drop, unit.noun, most.count, least, unit)
 
-    def margin(self) -> float:
-        """Return what the flip of a sample that is near to one costs."""
-        return max((s.margin for s in self._sums.values() if s.unit.is_share), default=0.0)
+    def margins(self) -> Mapping[LossUnit | None, float]:
+        """Return what the flip of a sample that is near to one costs, by unit."""
+        found: dict[LossUnit | None, float] = dict.fromkeys(self.units, 0.0)
+        for total in self._sums.values():
+            if total.unit.is_share:
+                found[total.unit] = max(found[total.unit], total.margin)
+        return found
 
     def _begin(self) -> dict[str, LossSum]:
         return {name: LossSum(m) for name, m in self._measures.items() if m.counts}
@@ -194,7 +200,7 @@ class ScoreMeter:
         """Run the reference over the data once."""
         self._data, self._metric, self._threads = data, metric, threads
         self.noun = metric.name if isinstance(metric, Metric) else metric
-        self.counts_flips = False
+        self.units: Sequence[LossUnit] = ()
         self.reasons: Sequence[str] = ()
         self._accuracy = None if isinstance(metric, Metric) else self._labels()
         self._within_unit = True
@@ -215,7 +221,7 @@ class ScoreMeter:
         """Nothing: a score is no loss of an output."""
         return {}
 
-    def drop(self, candidate: Model, confidence: float) -> Drop:
+    def drop(self, candidate: Model, confidence: float, limit: DropLimit) -> Drop:
         """Return how much the score fell; see `Meter.drop`."""
         source = LiveSource(candidate, Level.ALL, self._threads)
         total = ScoreSum(self.noun, confidence)
@@ -230,9 +236,9 @@ class ScoreMeter:
         found = total.result()
         return Drop(found.drop, self.noun, found.count, self._least(found.count, confidence))
 
-    def margin(self) -> float:
+    def margins(self) -> Mapping[LossUnit | None, float]:
         """Return 1: a sample is right or wrong; 0 where nothing is known of the score."""
-        return 1.0 if self._accuracy is not None else 0.0
+        return {None: 1.0 if self._accuracy is not None else 0.0}
 
     def _least(self, count: int, confidence: float) -> float:
         if self._accuracy is None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from ocompress.errors import RecipeError
 from ocompress.ir import Model
-from ocompress.validation.accuracy_guard import COIN_FLIPS, DEFAULT_DROP
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import FOOTPRINT_LIMITS, OUTPUT_LIMITS, Gate
 from ocompress.validation.measures import LossUnit
 from ocompress.validation.result import Check, LevelResult, OutputComparison
+from ocompress.validation.unit_limits import DEFAULT_DROP, DropLimit
 
 _UNMEASURED = "was not measured"
 _ROUNDING = 1e-9
@@ -48,7 +48,7 @@ def judge(
             raise RecipeError(msg)
     checks = list(_output_checks(gate, names, levels, between))
     if gate.max_drop is not None:
-        checks.append(_drop(gate.max_drop, levels))
+        checks.append(_drop(DropLimit(gate.max_drop, reserve=False), levels))
     for limit_name in FOOTPRINT_LIMITS:
         limit = getattr(gate, limit_name)
         if limit is not None:
@@ -98,23 +98,24 @@ def loss_check(levels: Sequence[LevelResult], limit: float | None) -> Check | No
     if not levels or (limit is None and own):
         return None
     if limit is not None:
-        return _drop(limit, levels)
-    units = [LossUnit(x.loss.unit) for x in levels if x.score is None and x.loss is not None]
-    found = _drop(DEFAULT_DROP * (COIN_FLIPS if any(u.counts_flips for u in units) else 1), levels)
+        return _drop(DropLimit(limit, reserve=False), levels)
+    found = _drop(DropLimit(DEFAULT_DROP, default=True, reserve=False), levels)
     why = f"{found.message} (the default; set another with --max-drop)"
     return None if found.value is None else replace(found, message=why)
 
 
-def _drop(limit: float, levels: Sequence[LevelResult]) -> Check:
-    kind, values = "", []
-    for level in levels:
-        if level.score is not None:
-            kind = level.score.name
-            values.append(level.score.drop.value)
-        elif level.loss is not None:
-            kind = LossUnit(level.loss.unit).noun
-            values.append(level.loss.drop.value)
-    return _check("max_drop", limit, max(values, default=None), f" of {kind}" if kind else "")
+def _drop(limit: DropLimit, levels: Sequence[LevelResult]) -> Check:
+    """Return the check of the score, or of the output that lost most for its unit."""
+    scores = [level.score for level in levels if level.score is not None]
+    if scores:
+        lost = max(scores, key=lambda score: score.drop.value)
+        return _check("max_drop", limit.whole(None), lost.drop.value, f" of {lost.name}")
+    losses = [loss for level in levels for output in level.outputs for loss in output.losses]
+    most = limit.worst(losses)
+    if most is None:
+        return _check("max_drop", limit.points, None)
+    unit = LossUnit(most.unit)
+    return _check("max_drop", limit.whole(unit), most.drop.value, f" of {unit.noun}")
 
 
 def _opset_checks(gate: Gate, candidate: Model) -> Iterable[Check]:

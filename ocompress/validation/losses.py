@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -202,8 +201,3 @@ class LossSum:
             return min(1.0, float((own.shape[1] / totals).mean()))
         margins = np.sort(np.concatenate(self._margins))
         return float(margins[: max(1, round(len(margins) * _LOWEST))].mean())
-
-
-def worst(losses: Sequence[Loss]) -> Loss | None:
-    """Return the largest loss, None without any; one that is not a number is the largest."""
-    return max(losses, key=lambda n: (np.isnan(n.drop.value), n.drop.value), default=None)

@@ -11,6 +11,7 @@ import pytest
 
 from ocompress.errors import RecipeError
 from ocompress.validation import Check, Footprint, Gate, LossUnit, gating, validate
+from ocompress.validation.unit_limits import DropLimit
 from tests.validation.nets import after, classifier, data
 
 
@@ -185,10 +186,15 @@ def test_differences_of_shares_may_be_off_by_rounding() -> None:
 def test_the_drop_is_that_of_the_worst_level() -> None:
     levels: list[Any] = [
         SimpleNamespace(
-            score=None, loss=SimpleNamespace(unit=LossUnit.ERROR, drop=SimpleNamespace(value=v))
+            score=None,
+            outputs=[
+                SimpleNamespace(
+                    losses=[SimpleNamespace(unit=LossUnit.ERROR, drop=SimpleNamespace(value=v))]
+                )
+            ],
         )
         for v in (0.1, 0.3, 0.2)
     ]
-    assert gating._drop(0.25, levels).value == 0.3
-    assert not gating._drop(0.25, levels).passed
-    assert gating._drop(0.3, levels).passed
+    assert gating._drop(DropLimit(0.25), levels).value == 0.3
+    assert not gating._drop(DropLimit(0.25), levels).passed
+    assert gating._drop(DropLimit(0.3), levels).passed
