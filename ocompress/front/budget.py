@@ -14,7 +14,7 @@ from ocompress.ir import Model
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
-from ocompress.validation import AccuracyGuard, Metric, is_own, wanted_by
+from ocompress.validation import AccuracyGuard, FiniteGuard, Metric, is_own, wanted_by
 from ocompress.validation.unit_limits import DEFAULT_DROP
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
@@ -132,6 +132,7 @@ class Budget:
         passes: Sequence[Pass],
         *,
         fitted: Dataset | None = None,
+        seen: Dataset | None = None,
         threads: int,
         seed: int,
     ) -> list[Guard]:
@@ -143,12 +144,15 @@ class Budget:
             feeds: One call of the model, for latency; None leaves latency out.
             passes: What will be judged.
             fitted: What passes see of the data.
+            seen: What outputs have to stay finite on; it may be made up.
             threads: Threads within an operator.
             seed: Makes the order of timed runs repeatable.
         """
         made: list[Guard] = []
         if self.max_size_ratio is not None or self.max_bytes is not None:
             made.append(SizeGuard(original, self.size_limit(serialized_bytes(original))))
+        if seen is not None:
+            made.append(FiniteGuard(original, seen, threads=threads))
         limit = self._limit_for(passes)
         if limit is not None and data is not None:
             made.append(

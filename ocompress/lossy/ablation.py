@@ -92,10 +92,12 @@ class Factors:
         common: What all are off by, in the median. Costs are predicted of a sample, all places of
             its outputs together, and measured in the mean of them, or as noise over signal.
         each: What each is off by, as far as it was measured.
+        ruined: What makes outputs NaN or infinite by itself.
     """
 
     common: float = 1.0
     each: Mapping[str, float] = field(default_factory=dict)
+    ruined: Set[str] = frozenset()
 
     def of(self, name: str) -> float:
         """Return the factor of one; the common one if it could not be tried."""
@@ -136,12 +138,13 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
         )
     pairs = {name: (cost_of(found), trials[name].predicted) for name, found in seen.items()}
     ratios = {n: a / b for n, (a, b) in pairs.items() if 0 < a < math.inf and 0 < b < math.inf}
+    ruined = frozenset(name for name, (cost, _) in pairs.items() if not math.isfinite(cost))
     if not ratios:
-        return Factors()
+        return Factors(ruined=ruined)
     common = math.exp(float(np.median([math.log(ratio) for ratio in ratios.values()])))
     least, most = common / _MOST, common * _MOST
     each = {n: min(max(ratio, least), most) for n, ratio in ratios.items()}
-    return Factors(common, _between(each, wanted, trials.keys()))
+    return Factors(common, _between(each, wanted, trials.keys()), ruined)
 
 
 def _between(each: Mapping[str, float], wanted: Sequence[str], tried: Set[str]) -> dict[str, float]:

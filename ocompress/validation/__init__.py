@@ -3,6 +3,7 @@
 from ocompress.validation.accuracy_guard import AccuracyGuard
 from ocompress.validation.across import validate_on
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
+from ocompress.validation.finite_guard import FiniteGuard
 from ocompress.validation.footprint import Footprint
 from ocompress.validation.gate import Gate
 from ocompress.validation.measures import LossUnit, Measure
@@ -26,6 +27,7 @@ __all__ = [
     "AccuracyGuard",
     "Check",
     "DeviceValidation",
+    "FiniteGuard",
     "Flips",
     "Footprint",
     "Gate",

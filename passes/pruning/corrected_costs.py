@@ -43,7 +43,8 @@ def corrected(
         known = costed.get(id(candidate.value))
         if known is not None:
             costs = known.costs * np.float32(times.of(candidate.name))
-            found[id(candidate.value)] = replace(known, costs=costs)
+            ruined = candidate.name in times.ruined
+            found[id(candidate.value)] = replace(known, costs=costs, ruined=ruined)
     return found
 
 

@@ -43,6 +43,7 @@ class Costed:
         curvature: What errors of outputs cost, (groups, outputs, outputs) or (groups, outputs).
         left_out: Whether `probe` was fitted to a part of the samples only, and the others are to
             tell what it costs.
+        ruined: Whether `probe` made outputs NaN or infinite.
     """
 
     costs: np.ndarray
@@ -51,6 +52,7 @@ class Costed:
     shift: np.ndarray | None = None
     curvature: np.ndarray | None = None
     left_out: bool = False
+    ruined: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -64,7 +64,8 @@ class Prune(LossyPass):
     its own share, go weights that data cannot judge: in bodies of control flow (in-body), stacks of
     matrices (batched-weight), tables (no-matrix), more than 4,608 inputs (too-wide), padding that
     depends on unknown extents (auto-pad), unknown ranks (unknown-rank), products with vectors
-    (vector), inputs that are never finite (unseen).
+    (vector), inputs that are never finite (unseen). Layers whose zeros alone make outputs NaN or
+    infinite, as whole filters do before a division by the deviation, are left alone (not-finite).
     Numerics: lossy.
     Reference: Hassibi and Stork, Second order derivatives for network pruning: Optimal Brain
     Surgeon, 1993; Frantar et al., Optimal Brain Compression, 2022, and SparseGPT, 2023; Sun et
@@ -179,6 +180,8 @@ class Prune(LossyPass):
         limited = not self.has_goal and ctx.allowance.has(Limit.DROP)
         deepest = DEEPEST if limited else self._amount
         costed = self._costed(model, wanted, criterion, deepest, ctx)
+        if not limited or self.pattern == "filter":  # else the limit finds out how far it may go
+            wanted = list(_finite(wanted, costed, ctx))
         masks = partial(self._masks, wanted, costed, criterion)
         return Zeros([c for c, _ in wanted], costed, criterion, masks)
 
@@ -279,3 +282,16 @@ class Prune(LossyPass):
             if share is not None or not any(candidate is c for c in common):
                 chosen = scores.line([candidate], sparsity if share is None else share)
             yield pattern.elements(chosen(candidate), candidate.form)
+
+
+def _finite(
+    wanted: Iterable[tuple[LayerWeight, float | None]], costed: Mapping[int, Costed], ctx: Context
+) -> Iterator[tuple[LayerWeight, float | None]]:
+    """Yield weights whose zeros leave outputs finite, as a trial of each alone has shown."""
+    for candidate, share in wanted:
+        known = costed.get(id(candidate.value))
+        if known is not None and known.ruined:
+            why = "its zeros alone make outputs NaN or infinite"
+            ctx.skip(candidate.nodes[0], "not-finite", why)
+        else:
+            yield candidate, share
