@@ -24,6 +24,7 @@ def to_proto(
     *,
     extra_outputs: Iterable[Value] = (),
     packed: bool = True,
+    sparse: bool = True,
 ) -> ModelProto:
     """Build the protobuf form, ready to be serialized.
 
@@ -33,13 +34,14 @@ def to_proto(
         extra_outputs: Values of the main graph to expose beside its own outputs.
         packed: Whether constants that have a smaller form are written in it, as files hold them.
             Otherwise the nodes are those of the model, one for one.
+        sparse: Whether constants that were read as sparse tensors are written so.
     """
     proto = ModelProto()
     proto.CopyFrom(model.shell)
     for domain, version in model.opsets.items():
         write(proto.opset_import.add(version=version), "domain", domain)
     proto.functions.extend(model.functions)
-    writer = _Writer(store or _inside, _Unpacker(model) if packed else None)
+    writer = _Writer(store or _inside, _Unpacker(model) if packed else None, sparse)
     writer.graph(model.graph, proto.graph)
     present = {v.name for v in model.graph.outputs}
     for value in extra_outputs:
@@ -59,6 +61,7 @@ class _Writer:
 
     store: Store
     unpacker: _Unpacker | None
+    sparse: bool
 
     def graph(self, graph: Graph, proto: GraphProto) -> None:
         """Write a graph."""
@@ -90,7 +93,7 @@ class _Writer:
         for value in graph.initializers.values():
             if value.packed is not None and self.unpacker is not None:
                 packed.append(value)
-            elif value.sparse is not None:
+            elif value.sparse is not None and self.sparse:
                 proto.sparse_initializer.append(value.sparse)
                 write(proto.sparse_initializer[-1].values, "name", value.name)
             else:
@@ -232,7 +235,7 @@ def _fresh(name: str, taken: set[str]) -> str:
 def node_proto(node: Node) -> NodeProto:
     """Return the protobuf form of a node."""
     proto = NodeProto()
-    _Writer(_inside, None).node(node, proto)
+    _Writer(_inside, None, True).node(node, proto)
     return proto
 
 

@@ -30,7 +30,8 @@ def infer_types(model: Model) -> bool:
     Returns:
         Whether any recorded type changed.
     """
-    proto = to_proto(model, external_stub, packed=False)
+    # of sparse tensors inference knows no shape that layers would take
+    proto = to_proto(model, external_stub, packed=False, sparse=False)
     _forget(proto.graph)
     stand_ins(graphs_of(proto.graph))
     try:

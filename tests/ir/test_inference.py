@@ -201,3 +201,24 @@ def test_an_attribute_of_no_graphs_has_no_bodies() -> None:
     proto = to_proto(b.model())
     proto.graph.node[0].attribute.add(name="pads", type=onnx.AttributeProto.GRAPHS)
     inference.infer_types(from_proto(proto))  # no error
+
+
+@pytest.mark.parametrize("channels", [4, 40])
+def test_layers_with_sparse_weights_have_a_shape(channels: int) -> None:
+    """Small and large ones alike; files keep them sparse."""
+    b = Builder()
+    x = b.input("x", ["n", 3, 8, 8])
+    h = b.op("Conv", x, b.weight(channels, 3, 3, 3), pads=[1] * 4)
+    b.output(
+        b.op("Relu", b.op("Conv", h, b.const(np.zeros((channels, channels, 3, 3), "f4"), "w")))
+    )
+    proto = to_proto(b.model())
+    del proto.graph.initializer[-1]
+    values = onnx.helper.make_tensor("w", T.FLOAT, [2], [1.0, 2.0])
+    places = onnx.helper.make_tensor("", T.INT64, [2], [1, 5])
+    shape = [channels, channels, 3, 3]
+    proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, shape))
+    model = from_proto(proto)
+    assert inference.infer_types(model)
+    assert model.graph.nodes[1].output.shape == ("n", channels, 6, 6)
+    assert len(to_proto(model).graph.sparse_initializer) == 1
