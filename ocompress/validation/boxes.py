@@ -171,14 +171,17 @@ def matched(left: Objects, right: Objects) -> int:
 
 def _suppressed(found: Objects) -> np.ndarray:
     """Return the rows that no better one of their class overlaps, the best first."""
-    near = overlaps(found.boxes, found.boxes) > _OVERLAP
-    near &= found.classes[:, None] == found.classes[None]
-    alive = np.ones(len(found.scores), bool)
-    kept = []
-    for index in range(len(alive)):
-        if alive[index]:
-            kept.append(index)
-            if len(kept) == _MOST_OBJECTS:
-                break
-            alive &= ~near[index]
+    sizes = np.clip(found.boxes[:, 2:] - found.boxes[:, :2], 0, None).prod(-1)
+    left = np.vstack([found.boxes.T, sizes, found.classes, np.arange(len(sizes))])
+    kept: list[int] = []
+    while left.shape[1] and len(kept) < _MOST_OBJECTS:  # only rows that are kept are compared
+        best = left[:, :1]
+        kept.append(int(best[6, 0]))
+        sides = np.minimum(left[2:4], best[2:4]) - np.maximum(left[:2], best[:2])
+        common = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+        union = left[4] + best[4] - common
+        near = (union > 0) & (common / np.where(union > 0, union, 1.0) > _OVERLAP)
+        near &= left[5] == best[5]
+        near[0] = True
+        left = left[:, ~near]
     return np.array(kept, np.int64)

@@ -188,6 +188,26 @@ def test_rows_before_suppression_go_through_it() -> None:
     assert np.array_equal(turned.boxes, found.boxes)
 
 
+@pytest.mark.parametrize("width", [3.0, 12.0])
+def test_suppression_keeps_what_no_better_box_of_its_class_overlaps(width: float) -> None:
+    """Many boxes, flat ones among them; no more than a hundred are kept."""
+    corner = RNG.random((400, 2)) * width
+    boxes = np.hstack([corner, corner + RNG.random((400, 2)) * 4])
+    boxes[:40, 3] = boxes[:40, 1]
+    scores = np.where(np.arange(3) == RNG.integers(0, 3, 400)[:, None], RNG.random((400, 1)), 0.0)
+    rows = np.hstack([boxes, 0.25 + 0.7 * scores])
+    (found,) = Boxes((4, 7)).objects(rows[None], 1)
+    rows = rows[np.argsort(-rows[:, 4:].max(1), kind="stable")]
+    kept: list[np.ndarray] = []
+    for row in rows:
+        rivals = [k for k in kept if k[4:].argmax() == row[4:].argmax()]
+        near = overlaps(row[None, :4], np.reshape(rivals, (-1, 7))[:, :4])
+        if not (near > 0.5).any():
+            kept.append(row)
+    assert len(kept) > 60
+    assert np.array_equal(found.boxes, np.array(kept)[:100, :4])
+
+
 def test_objectness_background_and_logits_make_scores() -> None:
     box = [[0, 0, 4, 4]]
     gated = np.hstack([box, [[0.5, 0.9]]])[None]
