@@ -4,6 +4,8 @@ Passes that go as far as a limit lets share it, and still a chain of them can en
 than its last pass alone would. So what came before each pass is kept in mind, and a chain that was
 limited is also tried without its first passes, and without each of those in the middle, from the
 model before it on. What was asked for stays unless something shorter is faster and smaller at once.
+Where every pass is told how far to go or trains what others made, nothing is run anew: none would
+take more because another took less, and training takes long.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from ocompress.pipeline import (
     Allowance,
     Limit,
     Numerics,
+    Pass,
     PassRecord,
     Pipeline,
     PipelineResult,
@@ -64,7 +67,8 @@ class Contest:
         after = prefixes.of(asked)
         ends = [at for at in done[:-1] if not asked.records[at].waits]
         others = [_cut(asked, at + 1, after[at][1]) for at in ends]
-        others += [self._run(pipeline, asked, after, out) for out in _left_out(done)]
+        if any(_goes_as_far_as_it_may(pipeline.passes[at]) for at in done):
+            others += [self._run(pipeline, asked, after, out) for out in _left_out(done)]
         others = [o for o in others if _ran(o) and o.held]
         worse = [other for other in others if self._is_worse(asked.model, other.model)]
         kept = min(worse, key=lambda o: self._bytes(o.model), default=asked)
@@ -145,6 +149,11 @@ def _that_did_anything(pipeline: Pipeline, asked: PipelineResult) -> list[int]:
         for at, (item, record) in enumerate(zip(pipeline.passes, asked.records, strict=True))
         if item.numerics is Numerics.LOSSY and record.status is Status.APPLIED
     ]
+
+
+def _goes_as_far_as_it_may(item: Pass) -> bool:
+    """Whether a limit says how far a pass goes: it is not told, nor does it make up for others."""
+    return not item.has_goal and not item.recovers
 
 
 def _left_out(done: Sequence[int]) -> list[list[int]]:

@@ -221,3 +221,33 @@ def test_without_a_limit_or_a_chain_nothing_is_tried(
     asked, kept, tried = contest(passes, guards)
     assert kept is asked
     assert tried == []
+
+
+class Told(Counted):
+    """One that is told how far to go."""
+
+    name = "counted-and-told"
+    goals = ("sizes",)
+
+
+class Trains(Counted):
+    """One that makes up for what others did."""
+
+    name = "counted-training"
+    recovers = True
+
+
+@pytest.mark.parametrize("last", [Trains, Told, Last])
+def test_nothing_is_trained_anew_where_no_limit_says_how_far_passes_go(
+    last: type[Counted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counted, "runs", [])
+    chain = [
+        Told(sizes={"4000": 3000}),
+        Trains(sizes={"3000": 2900, "4000": 3900}),
+        last(sizes={"2900": 2800, "3900": 1000, "3000": 900}),
+    ]
+    _, kept, tried = contest(chain, [Drop(), Clock()])
+    assert (len(Counted.runs) > 3) == (last is Last)
+    assert size_of(kept) == (900 if last is Last else 2800)
+    assert len(tried) == (5 if last is Last else 3)  # models on the way are there already
