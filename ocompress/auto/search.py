@@ -2,7 +2,8 @@
 
 What is cheap and known to be strong comes first: each way to hold numbers, then each structural
 family as far as it goes with the best of these on top, then pairs and triples that share the limit,
-then small steps around the best chain. So the best chain so far improves at any time.
+then small steps around the best chain, and with time to spare what looked less promising. So the
+best chain so far improves at any time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
 from ocompress.auto.neighbours import alone, around
+from ocompress.auto.partners import Partners
 from ocompress.auto.ranking import BETTER, Ranking
 from ocompress.auto.trial import PlanTrial
 
@@ -24,18 +26,15 @@ _HOPELESS = 1.35
 """A line that promises no more than this many times the best of all ends."""
 _ABREAST = 2
 """Lines that go on side by side, however many builders there are, as that would change the plan."""
-_SHARES = (0.35, 0.65)
-"""Parts of the limit that the first of two families is given."""
 _MOST_STEPS = 6
 """Trials of small steps."""
 _AFTERWARDS = 2.0
 """How many times as much as is allowed the chain loses that is trained first."""
 _REPEATED = 0.6
 """Share of the time left when training begins that stays for doing it on all samples."""
-_NEAR = 1.3
-"""A family joins the best one only if by itself it comes this near to it."""
-_PARTNERS = 2
-"""Families that are tried beside the best one."""
+_NEAR, _FAR = 1.3, 2.0
+"""A family joins the best one only if by itself it comes this near to it; with time to spare, this
+near."""
 
 
 @dataclass
@@ -78,6 +77,8 @@ class PlanSearch:
         self._by_the_clock()
         self._steps()
         self._spare()
+        if self.tuning is None:  # training makes more of the time that is left
+            self._wider()
         self._tuned()
         self._by_the_clock()
 
@@ -168,50 +169,39 @@ class PlanSearch:
         families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
         self._go([self._line(f, base.having) for f in families if f.lever])
 
-    def _pairs(self) -> None:
+    def _pairs(self, near: float = _NEAR) -> None:
         """Let families share the limit: the best one goes less far, another one joins it."""
         for _ in range(2):
             best = self.best
-            lead = self._lead(best.chain) if best is not None else None
-            if best is None or lead is None:
+            lines = [] if best is None else self._partners.beside(best, near)
+            if not lines:
                 return
-            partners = self._partners(best.chain)[:_PARTNERS]
-            lines = [
-                line
-                for family in partners
-                for share in _SHARES
-                for line in self._shared(best, lead, family, share)
-            ]
             self._go(lines)
             if self.best is best:
                 return
 
-    def _lead(self, chain: Chain) -> Step | None:
-        """Return the step of a chain that takes most of the limit, as far as is known."""
-        known = [s for s in chain.levers if s.family in self._lines]
-        return min(known, key=lambda s: s.level or 0.0, default=None)
+    def _wider(self) -> None:
+        """Try what looked less promising: other partners, and the best chain's form in float.
 
-    def _partners(self, chain: Chain) -> list[PlanFamily]:
-        """Return families that did something by themselves, the most promising first."""
-        used = {s.family for s in chain.steps}
-        found: list[tuple[float, int, PlanFamily]] = []
-        for family, line in self._lines.items():
-            best = line.best()
-            other = chain.numbers is not None and family.kind is FamilyKind.NUMBERS
-            if best is None or family in used or other:
-                continue
-            if self.best is None or best.value(self.goal) <= _NEAR * self.best.value(self.goal):
-                found.append((best.value(self.goal), len(found), family))
-        return [family for _, _, family in sorted(found)]
+        Beside few channels integers may gain little, and families that choose by float times more.
+        """
+        before = self.best
+        self._pairs(_FAR)
+        best = self.best
+        if best is None or best.chain.numbers is None:
+            return
+        (bare,) = self._evaluate([best.chain.without(best.chain.numbers.family)])
+        if bare.value(self.goal) <= _FAR * best.value(self.goal):
+            self._go(list(self._partners.in_float(bare.chain, self.families)))
+            if self.best is not best:
+                self._other_numbers()
+        if self.best is not before:
+            self._spare()
+            self._steps()
 
-    def _shared(self, best: PlanTrial, lead: Step, family: PlanFamily, share: float) -> list[Line]:
-        """Return the line of a family beside one that gets a share of the limit."""
-        milder = self._lines[lead.family].level_for(share)
-        start = self._lines[family].level_for(1 - share)
-        if milder is None or start is None:
-            return []
-        base = best.chain.at(lead.family, milder)
-        return [Line(family, lambda level: base.having(Step(family, level)), start, most=3)]
+    @property
+    def _partners(self) -> Partners:
+        return Partners(self._lines, self.goal)
 
     def _other_numbers(self) -> None:
         """Try the other ways to hold numbers on the structure that was found."""
@@ -220,7 +210,9 @@ class PlanSearch:
         chain = self.best.chain
         others = [f for f in self._of(FamilyKind.NUMBERS) if f.lever is None]
         now = chain.numbers
-        if now is not None and now.level is None:
+        if now is None:
+            self._evaluate([chain.having(Step(f)) for f in others])
+        elif now.level is None:
             self.laboratory.expect([alone(near) for near in around(chain)])
             tried = [chain.having(Step(f)) for f in others if f != now.family]
             self._evaluate([*tried, chain.without(now.family)])
@@ -254,8 +246,9 @@ class PlanSearch:
         if self.tuning is None or self.best is None:
             return
         base = self.best.chain.having(Step(self.tuning))
-        step = self._lead(base)
-        family = step.family if step is not None else next(iter(self._partners(base)), None)
+        step = self._partners.lead(base)
+        others = self._partners.of(self.best, _NEAR)
+        family = step.family if step is not None else next(iter(others), None)
         start = None if family is None else self._lines[family].level_beyond(_AFTERWARDS)
         if family is None or start is None:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ocompress.auto import AIM, PlanGoal, PlanTrial
@@ -10,6 +12,8 @@ FIRM = 0.2
 """What was lost, over what may be, below which samples hardly tell one plan from another."""
 _NEAR = 0.8
 """Part of that from which on a plan is as good as one made for it."""
+_FARTHEST = 3.0
+"""Times as much as a plan that held a bolder one may lose."""
 _MOST = 5
 """Plans that held where they were chosen, of which so many are carried out at most."""
 
@@ -88,3 +92,25 @@ class Finalists:
         """
         if lost > 1.0:
             self.worse = max(self.worse, lost / max(trial.excess, FIRM))
+
+
+def bearable(trial: PlanTrial, excess: float, failed: Sequence[tuple[float, float]]) -> float:
+    """Return how much a plan may lose where it is chosen so that it holds when it is carried out.
+
+    Between a plan that holds and the nearest one that does not, what is lost then is taken for a
+    power of what is lost where plans are chosen; else the ratio of both is taken to stay.
+
+    Args:
+        trial: A plan that holds.
+        excess: What it lost when it was carried out, over what is allowed.
+        failed: What others that did not hold lost where they were chosen, and then.
+
+    Returns:
+        In units of what is allowed, as `PlanTrial.excess`.
+    """
+    here, lost = max(trial.excess, FIRM), max(excess, AIM / _FARTHEST)
+    beyond = [(max(there, FIRM), then) for there, then in failed if max(there, FIRM) > here]
+    if not beyond:
+        return here * AIM / lost
+    there, then = min(beyond)
+    return float(here * (there / here) ** (math.log(AIM / lost) / math.log(then / lost)))

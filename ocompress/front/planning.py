@@ -22,6 +22,7 @@ from ocompress.auto import (
 )
 from ocompress.front.bench import Bench
 from ocompress.front.beside import measured, peers, steps
+from ocompress.front.carrying import Carrier
 from ocompress.front.choosing import Choice
 from ocompress.front.files import ModelLike, as_model, files_read
 from ocompress.front.finishing import Finishing, reserve
@@ -168,18 +169,18 @@ class _Session:
 
     def finish(self, output: Path | None, files: Sequence[Path]) -> Optimization:
         """Run the finalists on all samples, the best first, until one holds, and write it."""
-        finishing = Finishing(
+        carrier = Carrier(
             bench=self.bench,
             goal=self.planning.goal,
             budget=self.choice.budget,
-            search=self.search_,
-            laboratory=self.laboratory,
             deadline=self._deadline,
-            hurried=bool(self._ended),
             ledger=self._ledger,
             name=f"{self._search_name()} {self.planning.seconds:g} {judges(self.bench)}",
+            output=output,
+            files=files,
         )
-        trial, done = finishing.run(output, files)
+        finishing = Finishing(carrier, self.search_, self.laboratory, hurried=bool(self._ended))
+        trial, done = finishing.run()
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, finishing.passed), measured=measured(done), **beside)
         return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))

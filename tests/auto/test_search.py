@@ -29,7 +29,8 @@ class World:
     """Chains lose and gain as formulas say; whatever has no formula changes nothing.
 
     Attributes:
-        power: By family, how strongly its level counts for the time, and how much it loses.
+        power: By family, how strongly its level counts for the time, and how much it loses; `… in
+            float` is what it does in chains that hold numbers as they are.
         most: Trials that there is time for.
         left: Part of what is lost that training leaves.
         aside: Shares of the time that were set aside.
@@ -60,10 +61,13 @@ class World:
         for step in chain.steps:
             if step.family == TUNING:
                 continue
-            if step.family.name not in self.power:
+            name = step.family.name
+            if chain.numbers is None and f"{name} in float" in self.power:
+                name = f"{name} in float"
+            if name not in self.power:
                 idle.append(step.family.item)
                 continue
-            gain, loss = self.power[step.family.name]
+            gain, loss = self.power[name]
             level = 0.4 if step.level is None else step.level
             time *= level**gain
             strain += loss * (1 / level - 1) ** 2
@@ -103,6 +107,28 @@ def test_two_families_share_what_may_be_lost() -> None:
     alone = [t.latency or 1 for t in world.trials.values() if t.held and len(t.chain.steps) == 1]
     assert {s.family.name for s in best.chain.steps} == {"channels", "factorize"}
     assert (best.latency or 1) < 0.9 * min(alone)
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_with_time_to_spare_families_that_gain_more_in_float_join(tuned: bool) -> None:
+    power = {"int8": (0.3, 0.01), "channels": (1.0, 0.3), "factorize in float": (2.0, 0.3)}
+    best = searched(World(power), tuning=TUNING if tuned else None).best
+    assert best is not None
+    names = {s.family.name for s in best.chain.steps} - {"tune"}
+    assert names == {"channels", "int8" if tuned else "factorize"}  # training takes that time
+
+
+def test_with_time_to_spare_less_promising_families_join() -> None:
+    world = World({"channels": (1.0, 0.3), "factorize": (0.6, 0.3)})
+    search = searched(world)
+    singles = [t for t in world.trials.values() if t.held and len(t.chain.steps) == 1]
+    alone = {
+        name: min(t.latency or 1 for t in singles if t.chain.steps[0].family.name == name)
+        for name in world.power
+    }
+    assert 1.3 < alone["factorize"] / alone["channels"] < 2
+    assert search.best is not None
+    assert {s.family.name for s in search.best.chain.steps} == {"channels", "factorize"}
 
 
 def test_the_best_is_never_worse_than_any_that_held() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ocompress.auto import Chain, PlanGoal, PlanTrial
-from ocompress.front.finalists import Finalists
+from ocompress.front.finalists import Finalists, bearable
 
 
 def plans(*strains: float) -> list[PlanTrial]:
@@ -85,3 +87,13 @@ def test_where_there_is_time_the_next_one_is_only_a_little_milder() -> None:
         0.05,
         0.01,
     ]  # however many
+
+
+def test_a_bolder_plan_may_lose_as_much_as_those_before_let_hope() -> None:
+    (held,) = plans(0.4)
+    assert bearable(held, 0.62, []) == pytest.approx(0.6)
+    assert bearable(held, 0.001, []) == pytest.approx(3 * 0.4)  # no farther at once
+    assert bearable(plans(0.0)[0], 0.62, []) == pytest.approx(0.3)  # samples say no less than 0.2
+    steep = bearable(held, 0.465, [(0.8, 1.86)])  # four times as much for twice as much
+    assert steep == pytest.approx(0.4 * 2**0.5)
+    assert bearable(held, 0.465, [(1.6, 99.0), (0.8, 1.86), (0.3, 2.0)]) == pytest.approx(steep)

@@ -34,9 +34,9 @@ from ocompress.front import (
     Budget,
     Planning,
     Request,
+    carrying,
     choosing,
     find_plan,
-    finishing,
     measuring,
     optimize_planned,
     planning,
@@ -159,7 +159,7 @@ def test_a_result_that_does_not_hold_gives_way_to_a_milder_one(
         calls.append(str(given[1].passes))
         return done if len(calls) > 1 else _broken(done)
 
-    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(carrying, "attempt", tried)
     done = planned()
     assert done.held
     assert len(calls) == 2
@@ -192,9 +192,9 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
 
     search = planning._Session.search
     monkeypatch.setattr(planning._Session, "search", searched)
-    monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "exceeding", lambda _: 3.0)
-    done = planned(model=smooth())
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: 3.0)
+    done = planned(model=smooth(), families=("channels",))
     assert done.held
     assert done.plan is not None
     assert (str(done.plan.chosen.chain) not in known) is bool(seconds)
@@ -215,8 +215,8 @@ def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
             return real(*given, **more)
         return _broken(real(*given, **more | {"wanted": lambda _: False}))
 
-    monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "exceeding", lambda _: lost if len(calls) < 2 else 0.9)
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: lost if len(calls) < 2 else 0.9)
     how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE, "model": smooth()}
     done = planned(tmp_path, **how)
     assert done.plan is not None
@@ -237,6 +237,27 @@ def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
     assert (tmp_path / "out.onnx").read_bytes() == written
 
 
+def test_a_bolder_plan_that_loses_too_much_comes_again_less_bold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = attempt, list[str]()
+
+    def tried(*given: Any, **more: Any) -> Any:
+        calls.append(str(given[1].passes))
+        done = real(*given, **more)
+        return done if len(calls) != 2 else _broken(done)
+
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: (0.3, 5.0, 0.9)[len(calls) - 1])
+    how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE}
+    done = planned(model=smooth(), **how)
+    first, bold, between = calls
+    assert bold < between < first  # as their levels
+    assert done.plan is not None
+    assert str(done.plan.pipeline) == between
+    assert [str(t.chain.pipeline()) for t in done.plan.passed_over] == [bold]
+
+
 def test_a_bolder_plan_that_is_no_better_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,9 +273,9 @@ def test_a_bolder_plan_that_is_no_better_is_not_written(
         values[:] = values or [done.bytes[1]]
         return done
 
-    monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "measured", measured)
-    monkeypatch.setattr(finishing, "exceeding", lambda _: 0.3)
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "measured", measured)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: 0.3)
     done = planned(tmp_path, model=smooth(), families=("channels",), goal=PlanGoal.SIZE)
     assert done.plan is not None
     assert (tmp_path / "out.onnx").stat().st_size == done.bytes[1] == values[0]
@@ -269,8 +290,8 @@ def test_no_plan_is_carried_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(str(given[1].passes))
         return _broken(real(*given, **more))
 
-    monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "exceeding", lambda _: 1.2)
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: 1.2)
     for families in (("weights", "int8"), ("channels",)):
         calls.clear()
         planned(model=smooth(), families=families)
@@ -290,8 +311,8 @@ def test_a_plan_for_the_latency_that_is_slower_gives_way(
         profile: Any = SimpleNamespace(ratio=Ratio(1.04, low, 1.06), against=None)
         return replace(done, profile=profile)
 
-    monkeypatch.setattr(finishing, "attempt", tried)
-    monkeypatch.setattr(finishing, "exceeding", lambda _: 0.9)  # nothing bolder is tried
+    monkeypatch.setattr(carrying, "attempt", tried)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: 0.9)  # nothing bolder is tried
     done = planned()
     assert done.plan is not None
     if low < 1:
@@ -494,7 +515,7 @@ def test_no_plan_that_is_carried_out_holds(monkeypatch: pytest.MonkeyPatch) -> N
         done = attempt(*args, **kwargs)
         return done if kwargs["last"] else replace(done, broken=("it loses too much",))
 
-    monkeypatch.setattr(finishing, "attempt", refused)
+    monkeypatch.setattr(carrying, "attempt", refused)
     done = planned()
     assert done.plan is not None
     assert not done.plan.chosen.chain.steps
@@ -519,7 +540,7 @@ def test_what_a_search_held_goes_before_its_plan_is_carried_out(
         return attempt(*args, **kwargs)
 
     monkeypatch.setattr(Workshop, "build", build)
-    monkeypatch.setattr(finishing, "attempt", tried)
+    monkeypatch.setattr(carrying, "attempt", tried)
     assert planned().plan is not None
     assert searched
     assert not left[0]

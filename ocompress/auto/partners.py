@@ -1,0 +1,98 @@
+"""Which families join a chain, and how they share with it what may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ocompress.auto.chain import Chain, Step
+from ocompress.auto.families import FamilyKind, PlanFamily
+from ocompress.auto.goal import PlanGoal
+from ocompress.auto.line import Line
+from ocompress.auto.trial import PlanTrial
+
+_SHARES = (0.35, 0.65)
+"""Parts of the limit that the first of two families is given."""
+_HALF = 0.5
+"""The part that a chain is given beside a family of which nothing is known yet."""
+_MOST = 2
+"""Families that are tried beside a chain."""
+_TRIALS = 3
+"""Levels of each that are tried, at most."""
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Looks for what may join a chain.
+
+    Attributes:
+        lines: What is known of families by themselves.
+        goal: What is made small.
+    """
+
+    lines: Mapping[PlanFamily, Line]
+    goal: PlanGoal
+
+    def lead(self, chain: Chain) -> Step | None:
+        """Return the step of a chain that takes most of the limit, as far as is known."""
+        known = [s for s in chain.levers if s.family in self.lines]
+        return min(known, key=lambda s: s.level or 0.0, default=None)
+
+    def of(self, best: PlanTrial, near: float) -> list[PlanFamily]:
+        """Return families that did something by themselves, the most promising first.
+
+        Args:
+            best: The trial whose chain they are to join.
+            near: How many times as much as it they may count by themselves.
+        """
+        used = {s.family for s in best.chain.steps}
+        numbers = best.chain.numbers is not None
+        found: list[tuple[float, int, PlanFamily]] = []
+        for family, line in self.lines.items():
+            alone = line.best()
+            if alone is None or family in used or (numbers and family.kind is FamilyKind.NUMBERS):
+                continue
+            if alone.value(self.goal) <= near * best.value(self.goal):
+                found.append((alone.value(self.goal), len(found), family))
+        return [family for _, _, family in sorted(found)]
+
+    def beside(self, best: PlanTrial, near: float) -> list[Line]:
+        """Return lines of families that join a chain which goes less far."""
+        lead = self.lead(best.chain)
+        if lead is None:
+            return []
+        families = self.of(best, near)[:_MOST]
+        return [
+            line
+            for family in families
+            for share in _SHARES
+            for line in self._shared(best.chain, lead, family, share)
+        ]
+
+    def in_float(self, bare: Chain, families: Sequence[PlanFamily]) -> Iterator[Line]:
+        """Yield lines of families that join a chain without integers and choose by float times.
+
+        Args:
+            bare: The chain, without a step for numbers.
+            families: All families.
+        """
+        lead = self.lead(bare)
+        level = None if lead is None else self.lines[lead.family].level_for(_HALF)
+        if lead is None or level is None:
+            return
+        base = bare.at(lead.family, level)
+        used = {s.family.item for s in bare.steps}
+        for family in families:
+            if family.integers is False and family.item not in used and family.lever is not None:
+                yield _line(base, family, family.lever.first)
+
+    def _shared(self, chain: Chain, lead: Step, family: PlanFamily, share: float) -> Iterator[Line]:
+        """Yield the line of a family beside one that gets a share of the limit."""
+        milder = self.lines[lead.family].level_for(share)
+        start = self.lines[family].level_for(1 - share)
+        if milder is not None and start is not None:
+            yield _line(chain.at(lead.family, milder), family, start)
+
+
+def _line(base: Chain, family: PlanFamily, start: float) -> Line:
+    return Line(family, lambda level: base.having(Step(family, level)), start, most=_TRIALS)
