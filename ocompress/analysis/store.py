@@ -14,8 +14,8 @@ from ocompress.errors import OptionError
 from ocompress.io import CacheFiles, Dataset
 from ocompress.io.arrays import DAMAGED
 
-HELD = 512 << 20
-"""Bytes of all that is kept in memory, at most."""
+HELD, _HELD_BESIDE_FILES = 512 << 20, 256 << 20
+"""Bytes of all that is kept in memory, at most; files give back what memory has no room for."""
 _ON_DISK = 4 << 30
 """Bytes of the files that are kept, at most."""
 _FORMAT = 1
@@ -34,12 +34,13 @@ class MeasurementStore:
     """
 
     def __init__(
-        self, most_bytes: int = HELD, folder: Path | None = None, data: Dataset | None = None
+        self, most_bytes: int | None = None, folder: Path | None = None, data: Dataset | None = None
     ) -> None:
         """Start with what the folder knows.
 
         Args:
-            most_bytes: Bytes that are kept in memory, at most.
+            most_bytes: Bytes that are kept in memory, at most; None for 512 MiB, or 256 MiB beside
+                files.
             folder: Where measurements are kept for later runs; made if it is not there.
             data: What is measured on; files in the folder are for these data alone.
 
@@ -56,7 +57,8 @@ class MeasurementStore:
             except OSError as error:
                 msg = f"the cache {str(folder)!r} cannot be made ({error.strerror}); name another"
                 raise OptionError(msg) from error
-        self._most = most_bytes
+        usual = HELD if self._files is None else _HELD_BESIDE_FILES
+        self._most = usual if most_bytes is None else most_bytes
         self._held = 0
         self._entries: dict[str, dict[Hashable, tuple[np.ndarray, ...]]] = {}
 

@@ -17,7 +17,7 @@ from ocompress.pipeline.registry import all_passes
 
 _MOST = 12
 """Proposals that are kept in memory; each holds a model, and what was found out about it."""
-_ROOM = 512 << 20
+_ROOM = 256 << 20
 """Bytes of models that were made of proposals, at most."""
 LARGEST = 128 << 20
 """Bytes that are kept in a file, at most."""

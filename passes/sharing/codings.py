@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.analysis.linear_rows import Site
 from ocompress.ir import Model
-from ocompress.lossy.ablation import Change, Factors, Trial, tried
+from ocompress.lossy.ablation import Factors, tried
 from ocompress.lossy.engine import Plan
 from ocompress.lossy.layer_weights import LayerWeight, sites_of
 from ocompress.pipeline import Context
@@ -18,14 +19,13 @@ from ocompress.planning import KEEP, Move, MoveTable
 from passes.pruning.costs import View, Views
 from passes.pruning.reordering import Reorder
 from passes.sharing.common_words import CommonWords, common_words, may_share
-from passes.sharing.layer_problem import cost_of
 from passes.sharing.moved_views import moved_views
 from passes.sharing.pricing import place
 from passes.sharing.reorders import orders_for
 from passes.sharing.sizes import SizedProposal
+from passes.sharing.word_costs import WordCosts, word_costs
 from passes.sharing.word_settings import Asked, Settings, reason_against, settings_of, size_of
-from passes.sharing.word_starts import BlockMetric
-from passes.sharing.words import Encode, clone_in_order, nearest
+from passes.sharing.words import Encode, clone_in_order
 
 _SEVERAL = 2
 """Weights from which on words are shared."""
@@ -79,23 +79,6 @@ def _encode(move: Move) -> Encode:
     return move.edit
 
 
-@dataclass(frozen=True)
-class _Costs:
-    """What each setting of a weight costs, and one that is tried.
-
-    Attributes:
-        errors: By length and number of words.
-        curvature: What errors of outputs cost; None if data do not tell.
-        tried: One setting.
-        metrics: What errors of blocks cost, by length, as far as that is known.
-    """
-
-    errors: Mapping[tuple[int, int], float]
-    curvature: np.ndarray | None
-    tried: Trial
-    metrics: Mapping[int, BlockMetric]
-
-
 def codings(
     model: Model,
     weights: Sequence[LayerWeight],
@@ -130,7 +113,7 @@ def codings(
         good = [w.twin(twins) for w in good]
         sites = {w.name: s for w in good if (s := _site(w, model, ctx)) is not None}
         told = moved_views(told, {w.name: w for w in good}, sites, moved)
-    known = _all_costs(good, sites, settings, told, asked)
+    known = _all_costs(good, sites, settings, told, asked, ctx)
     trials = {name: costs.tried for name, costs in known.items()}
     factors = tried(model, trials, ctx) if seen and trials else Factors()
     found = _codings(good, sites, settings, known, factors, orders, asked)
@@ -146,16 +129,23 @@ def _all_costs(
     settings: Mapping[str, Settings],
     views: Iterable[View],
     asked: Asked,
-) -> dict[str, _Costs]:
+    ctx: Context,
+) -> dict[str, WordCosts]:
     """Look at all weights that may be made of words, by name."""
-    known: dict[str, _Costs] = {}
+    known: dict[str, WordCosts] = {}
+    total, done = sum(len(each) for each in settings.values()), itertools.count(1)
+
+    def tick() -> None:
+        ctx.progress(f"{ctx.source}: trying words", next(done), total)
+
+    def look(weight: LayerWeight, site: Site, view: View | None) -> None:
+        known[weight.name] = word_costs(weight, site, view, settings[weight.name], asked, tick)
+
     for view in views:
-        name = view.candidate.name
-        known[name] = _costs(view.candidate, view.site, view, settings[name], asked)
+        look(view.candidate, view.site, view)
     for weight in weights:
         if settings[weight.name] and weight.name not in known:
-            given = sites[weight.name], None, settings[weight.name], asked
-            known[weight.name] = _costs(weight, *given)
+            look(weight, sites[weight.name], None)
     return known
 
 
@@ -163,7 +153,7 @@ def _codings(
     good: Sequence[LayerWeight],
     sites: Mapping[str, Site],
     settings: Mapping[str, Settings],
-    known: Mapping[str, _Costs],
+    known: Mapping[str, WordCosts],
     factors: Factors,
     orders: tuple[Reorder, ...],
     asked: Asked,
@@ -192,7 +182,7 @@ _Shared = Mapping[tuple[int, int], tuple[CommonWords, float]]
 
 
 def _moves(
-    weight: LayerWeight, costs: _Costs, factor: float, shared: _Shared, asked: Asked
+    weight: LayerWeight, costs: WordCosts, factor: float, shared: _Shared, asked: Asked
 ) -> Iterator[Move]:
     """Yield the moves of a weight."""
     readers = tuple(n.label for n in weight.nodes)
@@ -207,7 +197,7 @@ def _moves(
 def _shared(
     weights: Sequence[LayerWeight],
     sites: Mapping[str, Site],
-    known: Mapping[str, _Costs],
+    known: Mapping[str, WordCosts],
     factors: Factors,
     asked: Asked,
 ) -> dict[str, dict[tuple[int, int], tuple[CommonWords, float]]]:
@@ -240,38 +230,3 @@ def _site(weight: LayerWeight, model: Model, ctx: Context) -> Site | None:
             ctx.skip(node, found.code, found.why)
         return None
     return found[0]
-
-
-def _costs(
-    weight: LayerWeight,
-    site: Site,
-    view: View | None,
-    settings: Settings,
-    asked: Asked,
-) -> _Costs:
-    """Look at a weight: by what its layer reads and is read for, or by itself."""
-    matrix = site.matrix(weight.array.astype(np.float64))
-    errors: dict[tuple[int, int], float] = {}
-    metrics: dict[int, BlockMetric] = {}
-    first: Trial | None = None
-    for block, count in settings:
-        metric = None
-        if view is not None:
-            if block not in metrics:
-                metrics[block] = BlockMetric.of(view.hessian, view.curvature, block)
-            metric = metrics[block]
-        move = Encode((), 0, block, count, None, asked.seed)
-        off = nearest(site, weight, move, metric)[0] - matrix
-        if view is None:
-            error = float(np.square(off).sum() / max(float(np.square(matrix).sum()), 1e-300))
-        else:
-            error = cost_of(view.hessian, view.curvature, off)
-        errors[block, count] = error
-        if first is None:
-            array = site.weight(off)
-            made = (weight.array + array).astype(weight.array.dtype)
-            shift = view.shift(array) if view is not None else None
-            change = Change(weight.nodes[0].label, place(weight), made, shift)
-            first = Trial([change], error)
-    assert first is not None
-    return _Costs(errors, view.curvature if view is not None else None, first, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class BlockMetric:
         """Return the metric in which all weights count alike."""
         grams = np.broadcast_to(np.eye(block), (groups, blocks, block, block))
         return cls(grams, np.ones((groups, outputs)))
+
+    def of_outputs(self, some: slice) -> BlockMetric:
+        """Return the metric of some of the outputs."""
+        return replace(self, outputs=self.outputs[:, some])
 
     def nearest(self, blocks: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the word next to each block, and what its error costs.

@@ -11,7 +11,6 @@ import numpy as np
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.ir import Model, Node, edit
 from ocompress.lossy.engine import Plan
-from ocompress.lossy.layer_weights import LayerWeight
 from ocompress.lossy.refit import Job
 from ocompress.pipeline import Context
 from passes.pruning.reordering import Moved, Reorder, put_in_order
@@ -123,30 +122,36 @@ def encode_alone(model: Model, move: Encode) -> Encoded | None:
     site = site_of(weight.nodes[0]) if weight is not None else None
     if weight is None or not isinstance(site, Site):
         return None
-    matrix, words = nearest(site, weight, move, None)
+    given = site.matrix(weight.array.astype(np.float64))
+    matrix, words = nearest(given, weight.array.dtype, move, None)
     edit.set_weight(weight.value, site.weight(matrix).astype(weight.array.dtype))
     return Encoded(move.block, words)
 
 
 def nearest(
-    site: Site, weight: LayerWeight, move: Encode, metric: BlockMetric | None
+    matrix: np.ndarray,
+    dtype: np.dtype[Any],
+    move: Encode,
+    metric: BlockMetric | None,
+    some: slice = slice(None),
 ) -> tuple[np.ndarray, int]:
-    """Return a weight in words, each block by itself, (groups, inputs, outputs), and their number.
+    """Return a weight in words, each block by itself, and their number.
 
     Args:
-        site: Its layer.
-        weight: The weight.
+        matrix: The weight, (groups, inputs, outputs).
+        dtype: Its type.
         move: Says which words.
         metric: What errors cost; None if all cost alike.
+        some: Outputs that words are fitted to.
     """
-    matrix = site.matrix(weight.array.astype(np.float64))
     if move.common is not None:
         return move.common.nearest(matrix, metric)
     blocks = split(matrix, move.block)
     metric = metric or BlockMetric.plain(*blocks.shape)
     idle = codebooks.idle_blocks(matrix != 0, move.block)
-    words = codebooks.with_zero(start([(blocks, metric)], move.count, move.seed), idle)
-    words, codes = _nearest_in_few_bits(words, weight.array.dtype, blocks, metric)
+    fitted = start([(blocks[:, :, some], metric.of_outputs(some))], move.count, move.seed)
+    words = codebooks.with_zero(fitted, idle)
+    words, codes = _nearest_in_few_bits(words, dtype, blocks, metric)
     if idle is not None:
         codes[idle] = 0
     return joined(words[codes]), len(np.unique(codes))
