@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -73,9 +74,20 @@ class Carrier:
         """Seconds left."""
         return min(self._left, self.deadline - time.monotonic())
 
-    def spend(self, seconds: float) -> None:
-        """Count what something else took, or took when it was done."""
-        self._left -= seconds
+    @contextlib.contextmanager
+    def spending(self, what: str) -> Iterator[None]:
+        """Count the time of the block, or what it took when the search was first finished.
+
+        Args:
+            what: Names the block.
+        """
+        begun, key = time.monotonic(), f"{what} in {self.name}"
+        try:
+            yield
+        finally:
+            known = self.ledger.get(key) or {"seconds": time.monotonic() - begun}
+            self.ledger.put(key, known)
+            self._left -= float(known["seconds"])
 
     def outcome(
         self, trial: PlanTrial, *, last: bool = False, below: float = float("inf")
@@ -92,13 +104,13 @@ class Carrier:
         key = f"carried out: {trial.chain} in {self.name}"
         known = self.ledger.get(key)
         if known is not None and known.keys() == Outcome.__annotations__.keys():
-            self.spend(known["seconds"])
+            self._left -= known["seconds"]
             return Outcome(**known)
         begun = time.monotonic()
         done = self._attempt(trial, last=last, wanted=lambda d: self._value(d) < BETTER * below)
         why = "; ".join(done.broken) or self._slower(trial, done)
         found = Outcome(exceeding(done), why, self._value(done), time.monotonic() - begun)
-        self.spend(found.seconds)
+        self._left -= found.seconds
         if last or (not why and found.value < BETTER * below):
             self._done = {str(trial.chain): done}
         self.ledger.put(key, asdict(found))

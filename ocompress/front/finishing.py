@@ -135,11 +135,9 @@ class Finishing:
 
     def _tried(self, chain: Chain) -> PlanTrial | None:
         """Return the trial of another chain, None if the time is over before."""
-        is_new = str(chain) not in self.laboratory.trials
         self.laboratory.deadline = self.carrier.deadline
-        with contextlib.suppress(OutOfTimeError):
+        with contextlib.suppress(OutOfTimeError), self.carrier.spending(f"tried: {chain}"):
             (found,) = self.laboratory.evaluate([chain])
-            self.carrier.spend(found.seconds if is_new else 0.0)
             return found
         return None
 

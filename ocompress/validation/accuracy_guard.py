@@ -14,6 +14,7 @@ from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.validation.drops import Drop, Meter, make_meter
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
+from ocompress.validation.relation import CollapsedError
 from ocompress.validation.unit_limits import DropLimit, points
 from ocompress.wording import counted
 
@@ -207,6 +208,8 @@ class AccuracyGuard:
             return self._verdict(candidate)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, self.kind, f"the model no longer runs: {error}")
+        except CollapsedError as error:
+            return Verdict(False, self.kind, str(error))
 
     def again(self, figures: Mapping[str, float]) -> Verdict | None:
         """Return the verdict on what an earlier one had these figures for, by today's limit.
@@ -214,9 +217,8 @@ class AccuracyGuard:
         None if it takes a look that was not taken then.
         """
         seen = figures.get("seen")
-        return self._judged(
-            self.noun, figures, lambda: None if seen is None else (self.noun, seen, 1.0)
-        )
+        known = None if seen is None else (self.noun, seen, 1.0)
+        return self._judged(self.noun, figures, lambda: known)
 
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
@@ -246,8 +248,7 @@ class AccuracyGuard:
             bound = max(self._free + self._bound, known["least"])
         within = value <= limit + _ROUNDING
         held = within and high <= bound + _ROUNDING
-        why_not = f"more than the {limit * worth:.4g} allowed"
-        why = f"within the {limit * worth:.4g} allowed" if held else why_not
+        why = f"{'within' if held else 'more than'} the {limit * worth:.4g} allowed"
         if within and not held:
             why = f"so it may be more than {bound * worth:.4g}"
         looked = look() if held else None
@@ -258,8 +259,8 @@ class AccuracyGuard:
             held = False
             what = "" if looked[0] == noun else f"{looked[0]} by "  # of another output
             lost, allowed = looked[1] * looked[2], limit * looked[2]
-            why = f"but {what}{lost:.4f} on samples it was fitted to, more than the {allowed:.4g} "
-            why += "allowed"
+            why = f"but {what}{lost:.4f} on samples it was fitted to, "
+            why += f"more than the {allowed:.4g} allowed"
         percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
             f"{noun} fell by {value * worth:.4f} (at most {high * worth:.4f} with {percent} % "
@@ -267,8 +268,7 @@ class AccuracyGuard:
         )
         figures = {**known, "limit": limit, "bound": bound}
         figures["drop"] = value if seen is None else max(value, seen)
-        if seen is not None:
-            figures["seen"] = seen
+        figures |= {} if seen is None else {"seen": seen}
         return Verdict(held, self.kind, message, figures)
 
     def _seen(self, candidate: Model) -> _Seen:

@@ -27,7 +27,7 @@ from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.randomness import random_outputs
 from ocompress.ir import Model
 from ocompress.validation.decisions import DecisionRule, as_float, is_float
-from ocompress.validation.relation import MOVES, STILL, Chance, Movement, PartSum
+from ocompress.validation.relation import MOVES, STILL, Chance, Movement, PartSum, real
 from ocompress.validation.result import Check
 
 _NO_SIGNAL_DB, _NO_VARIANCE_DB = 1.0, 3.0
@@ -58,7 +58,7 @@ class _OutputSum:
             return
         self.chance.update(reference, candidate, within_unit=self.within_unit)
         if self.numeric:
-            x, y = (_real(a) for a in (reference, candidate))
+            x, y = (real(a) for a in (reference, candidate))
             for part in self.parts:
                 part.update(x, y)
             for moves, values in zip(self.moves, (x, y), strict=True):
@@ -177,9 +177,3 @@ def _is_unit(array: np.ndarray) -> bool:
     values = as_float(array) if is_float(array) else np.zeros(0)
     values = values[np.isfinite(values)]
     return bool(values.size) and bool(values.min() >= 0) and bool(values.max() <= 1)
-
-
-def _real(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "c":
-        return np.asarray(np.abs(array), np.float64)
-    return np.asarray(as_float(array) if is_float(array) else array, np.float64)

@@ -19,6 +19,7 @@ from ocompress.validation.losses import LossSum
 from ocompress.validation.measures import LossUnit, Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.naming import AUTO, Wanted, fit, wanted_by
+from ocompress.validation.relation import Motion
 from ocompress.validation.result import Interval
 from ocompress.validation.scores import Accuracy, ScoreSum, class_ids, metric_scores
 from ocompress.validation.sources import LiveSource, OutputShelf
@@ -60,6 +61,7 @@ class Meter(Protocol):
 
         Raises:
             RuntimeFailureError: If it cannot be loaded or run.
+            CollapsedError: If an output became the same for every input.
             DataError: If the data do not fit it.
         """
         ...
@@ -122,11 +124,12 @@ class LossMeter:
     ) -> None:
         """Run the reference over the data once; what is wanted may be left to the outputs."""
         self._data, self._threads = data, threads
-        self._kept = OutputShelf()
+        self._kept, self._motion = OutputShelf(), Motion()
         self._measures: dict[str, Measure] = {}
         source = LiveSource(reference, Level.ALL, threads)
         for feeds in data:
             outputs = source.outputs(feeds)
+            self._motion.update(outputs, samples_in(data, feeds))
             if not self._measures:
                 self._measures = self._choose(reference, outputs, wanted)
             found = {n: m.of(n, outputs) for n, m in self._measures.items() if m.counts}
@@ -148,13 +151,15 @@ class LossMeter:
 
     def drop(self, candidate: Model, confidence: float, limit: DropLimit) -> Drop:
         """Return the worst loss of any output; see `Meter.drop`."""
-        sums = self._begin()
+        sums, motion = self._begin(), Motion()
         source = LiveSource(candidate, Level.ALL, self._threads)
         for feeds, kept in zip(self._data, self._kept, strict=True):
             outputs = source.outputs(feeds)
             samples = samples_in(self._data, feeds)
+            motion.update(outputs, samples)
             for name, prepared in kept.items():
                 sums[name].update(prepared, self._measures[name].of(name, outputs), samples)
+        self._motion.check(motion)
         most = limit.worst(loss for total in sums.values() for loss in total.results(confidence))
         assert most is not None  # there is a measure, and there are data
         unit = LossUnit(most.unit)
@@ -204,12 +209,13 @@ class ScoreMeter:
         self.reasons: Sequence[str] = ()
         self._accuracy = None if isinstance(metric, Metric) else self._labels()
         self._within_unit = True
-        self._kept = OutputShelf()
+        self._kept, self._motion = OutputShelf(), Motion()
         source = LiveSource(reference, Level.ALL, threads)
         first = 0
         for feeds in data:
             span = slice(first, first + samples_in(data, feeds))
             outputs = source.outputs(feeds)
+            self._motion.update(outputs, span.stop - first)
             if first == 0 and self._accuracy is not None:
                 self._choose(self._accuracy, outputs, span.stop)
             self._watch(outputs)
@@ -224,15 +230,18 @@ class ScoreMeter:
     def drop(self, candidate: Model, confidence: float, limit: DropLimit) -> Drop:
         """Return how much the score fell; see `Meter.drop`."""
         source = LiveSource(candidate, Level.ALL, self._threads)
-        total = ScoreSum(self.noun, confidence)
+        total, motion = ScoreSum(self.noun, confidence), Motion()
         key = "halved" if self._accuracy is not None and self._within_unit else "signed"
         first = 0
         for feeds, kept in zip(self._data, self._kept, strict=True):
             span = slice(first, first + samples_in(self._data, feeds))
-            new = self._digest(source.outputs(feeds), feeds, span)
+            outputs = source.outputs(feeds)
+            motion.update(outputs, span.stop - first)
+            new = self._digest(outputs, feeds, span)
             counted = len(kept[key]) if self._accuracy is not None else span.stop - first
             total.add(kept[key], new[key], counted)
             first = span.stop
+        self._motion.check(motion)
         found = total.result()
         return Drop(found.drop, self.noun, found.count, self._least(found.count, confidence))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.rows import by_sample
 from ocompress.analysis.running import Running, sqnr_db
-from ocompress.validation.decisions import DecisionRule
+from ocompress.validation.decisions import DecisionRule, as_float, is_float
 
 STILL, MOVES = 1e-4, 0.1
 """What values differ by, over their size, where an output counts as constant, and where not."""
@@ -89,6 +90,46 @@ class Movement:
     def share(self) -> float:
         """Root mean square of the differences over that of the values."""
         return math.sqrt(self._moved / self._size) if self._size else 0.0
+
+
+class CollapsedError(Exception):
+    """An output became the same for every input."""
+
+
+class Motion:
+    """How far outputs of a model are from sample to sample.
+
+    A constant decides as a model does that nearly always decides alike, so decisions do not tell
+    that an output is lost.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._each: dict[str, Movement] = defaultdict(Movement)
+
+    def update(self, outputs: Mapping[str, np.ndarray], samples: int) -> None:
+        """Take in one feed's outputs, of so many samples."""
+        for name, array in outputs.items():
+            if array.dtype.kind not in "OUS" and array.size:
+                self._each[name].update(real(array), samples)
+
+    def check(self, candidate: Motion) -> None:
+        """Check that what moves here moves in a candidate, too.
+
+        Raises:
+            CollapsedError: If an output does not, one sentence.
+        """
+        for name, own in self._each.items():
+            if own.share > MOVES and candidate._each[name].share < STILL:
+                msg = f"output {name!r} became the same for every input"
+                raise CollapsedError(msg)
+
+
+def real(array: np.ndarray) -> np.ndarray:
+    """Return numbers of any type as float64, complex ones by their magnitude."""
+    if array.dtype.kind == "c":
+        return np.asarray(np.abs(array), np.float64)
+    return np.asarray(as_float(array) if is_float(array) else array, np.float64)
 
 
 @dataclass(slots=True)
