@@ -93,12 +93,12 @@ def test_levels_with_the_same_plan_are_built_once(monkeypatch: pytest.MonkeyPatc
 
 def test_what_was_made_makes_room_for_what_comes() -> None:
     known = ProposalMemo()
-    known.keep_made("a", 1, 300 << 20)
-    known.keep_made("b", 2, 100 << 20)
+    known.keep_made("a", 1, 150 << 20)
+    known.keep_made("b", 2, 50 << 20)
     assert known.made("a") == 1
-    known.keep_made("c", 3, 200 << 20)
+    known.keep_made("c", 3, 100 << 20)
     assert [known.made(key) for key in "abc"] == [1, None, 3]
-    known.keep_made("d", 4, 600 << 20)
+    known.keep_made("d", 4, 300 << 20)
     assert [known.made(key) for key in "abcd"] == [None] * 4
 
 

@@ -18,7 +18,7 @@ from ocompress.io.feeds import samples_of
 from ocompress.ir import Model
 from ocompress.ir.onnx_api import infer_types
 
-MOST_BYTES = 128 << 20
+MOST_BYTES = 64 << 20
 """Bytes of activations and gradients held at once, if the feeds can be cut along the batch."""
 _MOST_PROGRAMS = 4
 """Sessions for so many shapes of feeds are kept."""
