@@ -32,15 +32,14 @@ class Finalists:
         plain: Plans that are no worse than the original; they come last.
         patient: Whether there is time for many: then the next one is as much milder as half of that
             (in logarithms) asks for, as few samples say how much worse plans turn out.
-        worse: How many times as much as expected the worst plan lost that was carried out; 0 if
-            all held.
     """
 
     bold: list[PlanTrial]
     sure: list[PlanTrial]
     plain: list[PlanTrial]
     patient: bool = False
-    worse: float = field(default=0.0, init=False)
+    _worse: float = field(default=0.0, init=False)
+    """How many times as much as expected the worst plan lost that was carried out; 0 if none."""
     _tried: int = field(default=0, init=False)
 
     @property
@@ -56,7 +55,7 @@ class Finalists:
     @property
     def _expected(self) -> float:
         """How many times as much as where it was chosen the next plan is taken to lose."""
-        return float(max(self.worse, 1.0) ** (0.5 if self.patient else 1.0))
+        return float(max(self._worse, 1.0) ** (0.5 if self.patient else 1.0))
 
     @property
     def has_near(self) -> bool:
@@ -75,7 +74,7 @@ class Finalists:
         if not self.sure:
             return self.plain.pop(0)
         self._tried += 1
-        worse = self._expected if self.worse else 0.0
+        worse = self._expected if self._worse else 0.0
         hopes = [at for at, t in enumerate(self.sure) if t.excess * worse <= 1.0]
         may = self.patient or self._tried < _MOST
         at = hopes[0] if hopes and may else len(self.sure) - 1
@@ -91,7 +90,7 @@ class Finalists:
                 did not hold for another reason.
         """
         if lost > 1.0:
-            self.worse = max(self.worse, lost / max(trial.excess, FIRM))
+            self._worse = max(self._worse, lost / max(trial.excess, FIRM))
 
 
 def bearable(trial: PlanTrial, excess: float, failed: Sequence[tuple[float, float]]) -> float:
