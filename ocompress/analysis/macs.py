@@ -104,7 +104,7 @@ def _recurrent(node: Node, shapes: Shapes) -> int | None:
 def _attention(node: Node, shapes: Shapes) -> int | None:
     """Queries times keys, and weights times values, for rank 4 `[batch, heads, length, size]`."""
     query, key, value = (shapes(node.input(i)) for i in range(3))
-    if query is None or key is None or value is None or len(query) != len(key) or len(query) != 4:
+    if query is None or key is None or value is None or {*map(len, (query, key, value))} != {4}:
         return None
     scores = math.prod(query[:3]) * key[2]
     return scores * (query[3] + value[3])

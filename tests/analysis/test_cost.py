@@ -51,6 +51,15 @@ def test_what_is_computed_of_constants_counts_nothing() -> None:
     assert count(b.model()).total_macs == 35
 
 
+def test_attention_over_inputs_of_different_ranks_is_unknown() -> None:
+    b = Builder()
+    shapes = {"q": [1, 1, 5, 1], "k": [1, 1, 5, 1], "v": [1, 5, 1]}
+    operands = [b.input(name, shape) for name, shape in shapes.items()]
+    b.op("Attention", *operands, to="y")
+    b.output("y", [None] * 4)
+    assert count(b.model(opset=23)).unknown == ("y",)
+
+
 def test_recurrent_nets_count_every_step() -> None:
     b = Builder()
     w, r = b.weight(1, 12, 4), b.weight(1, 12, 3)

@@ -29,6 +29,7 @@ from ocompress.analysis.gradients.origins import (
     behind,
     operator_of,
 )
+from ocompress.analysis.gradients.typed_ends import typed_ends
 from ocompress.analysis.rows import row_count
 from ocompress.analysis.scales import GAP, Scales, scales_of
 from ocompress.ir import Model, Node, Value
@@ -203,7 +204,7 @@ def choose(
     model: Model, outputs: Mapping[str, np.ndarray], currencies: Mapping[str, Currency]
 ) -> dict[str, Seeding | Joined]:
     """Choose a seeding for every output, from what the first feed makes of it."""
-    by_name = {v.name: v for v in model.graph.outputs}
+    by_name = typed_ends(model, outputs)
     return {
         name: seeding_as(currencies[name], array)
         if name in currencies

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocompress.analysis.gradients import Currency, sweep_gradients
-from ocompress.analysis.gradients.seeds import Joined, Seeding, seeding_of
+from ocompress.analysis.gradients.seeds import Joined, Seeding, choose, seeding_of
 from ocompress.ir import Model
 from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
@@ -174,6 +174,24 @@ def test_boxes_leave_something_to_the_scores_beside_them() -> None:
     np.testing.assert_array_equal(drawn[:, :4], alone)
     alone = Seeding(Currency.BERNOULLI).draw(made[:, 4:], 3, generator)
     np.testing.assert_array_equal(drawn[:, 4:], alone)
+
+
+def test_parts_are_told_apart_in_files_that_record_no_shapes() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 6, 10])
+    flat = b.const(np.array([0, -1], np.int64))
+    boxes = b.op("Reshape", b.op("Exp", b.op("Conv", x, b.weight(4, 6, 1))), flat)
+    scores = b.op("Reshape", b.op("Sigmoid", b.op("Conv", x, b.weight(9, 6, 1))), flat)
+    b.op("Concat", boxes, scores, to="y", axis=1)
+    b.output("y")
+    model = b.model()
+    piece = model.graph.nodes[-1].inputs[0]
+    assert piece is not None
+    assert piece.shape is None
+    found = choose(model, Session(model).run(feeds(model)), {})["y"]
+    assert isinstance(found, Joined)
+    assert [len(there) for there in found.channels] == [40, 90]
+    assert piece.shape is None  # the model itself is not changed
 
 
 def test_parts_of_one_kind_are_counted_together() -> None:
