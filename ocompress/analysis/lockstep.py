@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import Site
-from ocompress.analysis.reference_rows import ReferenceRows
+from ocompress.analysis.reference_rows import Ask, ReferenceRows
 from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
@@ -30,6 +30,9 @@ behind channels, heads folded into the batch of a convolution.
 
 Shortcut = tuple[Value, Value]
 """What a layer's output is added to, in the original and in the candidate."""
+
+Seen = tuple[np.ndarray, np.ndarray | None]
+"""What the candidate's layer reads of one feed, and its end of the shortcut."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Lockstep:
         lost: Lost | None = None,
         seed: int = 0,
         store: MeasurementStore | None = None,
+        plan: Sequence[Sequence[Twins]] = (),
     ) -> None:
         """Stop before the first nodes.
 
@@ -67,10 +71,12 @@ class Lockstep:
             lost: What the candidate lacks; None if nothing.
             seed: Draws the places that are looked at.
             store: Keeps what the original makes, for the next candidate.
+            plan: What `sums` is going to be asked for, in order.
         """
         self._reference = ReferenceRows(reference, data, seed, store)
         self._candidate = Walk(candidate, data)
         self._lost = lost or {}
+        self._plan = plan
         self._samples = -(-data.samples // max(1, len(data)))
         self._seed = seed
 
@@ -90,18 +96,39 @@ class Lockstep:
             ValueError: If the first one was passed already or is not in the main graph.
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
         """
-        self._candidate.before(self._stop(twins[0].candidate))
-        self._reference.go_to(twins[0].reference)
+        stop = self._stop(twins[0].candidate)
         sums = RegressionSums(self._samples)
-        share = 1 / (len(twins) * max(1, self._candidate.feeds))
-        for pair in twins:
-            around = self._shortcut(pair)
-            look = self._sampled if self._lacks_channels_only(pair, around) else self._whole
-            for found in look(pair, around, share):
+        for number, pair in enumerate(twins):
+            ask, around = self._ask(pair, twins, stop)
+            ours = self._ours(pair.candidate, around, stop if number == 0 else None)
+            if self._lacks_channels_only(pair, around):
+                both = self._sampled(pair, around, ours, ask, self._asks(twins, number))
+            else:
+                both = self._whole(pair, around, ours, ask)
+            for found in both:
                 if found is None:
                     return None
                 sums.update(*found)
         return sums
+
+    def _ask(self, pair: Twins, twins: Sequence[Twins], stop: Node) -> tuple[Ask, Shortcut | None]:
+        """Return what is wanted of the original's layer, and what is added to it."""
+        around = self._shortcut(pair, stop)
+        share = 1 / (len(twins) * max(1, self._candidate.feeds))
+        shortcut = None if around is None else around[0]
+        return Ask(pair.reference, twins[0].reference.node, shortcut, share), around
+
+    def _asks(self, twins: Sequence[Twins], number: int) -> Iterator[Ask]:
+        """Yield what will be wanted behind a pair, as long as all the original makes is not."""
+        place = next((at for at, other in enumerate(self._plan) if other is twins), len(self._plan))
+        rest = [(twins, twins[number + 1 :]), *((t, t) for t in self._plan[place + 1 :])]
+        for whole, pairs in rest:
+            stop = self._stop(whole[0].candidate)
+            for pair in pairs:
+                ask, around = self._ask(pair, whole, stop)
+                if not self._lacks_channels_only(pair, around):
+                    return
+                yield ask
 
     def _stop(self, site: Site) -> Node:
         """Return where to wait for a layer: before a reshape that it reads.
@@ -121,15 +148,19 @@ class Lockstep:
         return all(set(self._lost.get(name, {})) <= {axis} for name in names)
 
     def _sampled(
-        self, pair: Twins, around: Shortcut | None, share: float
+        self,
+        pair: Twins,
+        around: Shortcut | None,
+        ours: Iterator[Seen],
+        ask: Ask,
+        ahead: Iterator[Ask],
     ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
         """Yield rows and targets, feed by feed, from places of the original drawn once for all."""
-        site = pair.candidate
-        made = self._reference.made(pair.reference, None if around is None else around[0], share)
+        site, share = pair.candidate, ask.share
+        made = self._reference.made(ask, ahead)
         axis, makes = pair.reference.layer.out_channel, pair.reference.node.output.name
         gone = self._lost.get(makes, {}).get(axis)
-        for own, theirs in zip(self._ours(site, around), made, strict=True):
-            seen, end = own
+        for (seen, end), theirs in zip(ours, made, strict=True):
             shape = _without(theirs.shape, axis, gone)
             if not site.corresponds(seen, np.broadcast_to(np.float32(0), shape)):
                 yield None
@@ -146,13 +177,12 @@ class Lockstep:
             yield site.rows(seen, theirs.places[few]), targets
 
     def _whole(
-        self, pair: Twins, around: Shortcut | None, share: float
+        self, pair: Twins, around: Shortcut | None, ours: Iterator[Seen], ask: Ask
     ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
         """Yield rows and targets, feed by feed, of an original that makes other places, too."""
-        site, makes = pair.candidate, pair.reference.node.output
-        theirs = [makes] if around is None else [makes, around[0]]
-        ours = zip(self._reference.peek(theirs), self._ours(site, around), strict=True)
-        for at, (wanted, (seen, end)) in enumerate(ours):
+        site, makes, share = pair.candidate, pair.reference.node.output, ask.share
+        both = zip(self._reference.peek(ask.values, ask.stop), ours, strict=True)
+        for at, (wanted, (seen, end)) in enumerate(both):
             made = self._left(makes, wanted)
             if not site.corresponds(seen, made):
                 yield None
@@ -167,13 +197,15 @@ class Lockstep:
                         targets = targets + old
             yield site.rows(seen, places), targets
 
-    def _ours(
-        self, site: Site, around: Shortcut | None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yield, feed by feed, what the candidate's layer reads, and its end of the shortcut."""
+    def _ours(self, site: Site, around: Shortcut | None, stop: Node | None) -> Iterator[Seen]:
+        """Yield, feed by feed, what the candidate's layer reads, and its end of the shortcut.
+
+        The candidate is run up to the stop on the way, if one is given.
+        """
         reads = site.layer.data
         wanted = [reads] if around is None else [reads, around[1]]
-        for seen in self._candidate.peek(wanted):
+        walk = self._candidate
+        for seen in walk.peek(wanted) if stop is None else walk.show(stop, wanted):
             yield seen[reads.name], None if around is None else seen[around[1].name]
 
     def _left(self, value: Value, made: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -184,8 +216,8 @@ class Lockstep:
                 array = np.delete(array, gone, axis)
         return array
 
-    def _shortcut(self, pair: Twins) -> Shortcut | None:
-        """Return what the layer's output is added to, in both models, if it was made already."""
+    def _shortcut(self, pair: Twins, stop: Node) -> Shortcut | None:
+        """Return what the layer's output is added to, in both models, if it is made by then."""
         found = []
         for site in (pair.reference, pair.candidate):
             output = site.node.output
@@ -197,8 +229,8 @@ class Lockstep:
                 return None
             found.append(other)
         theirs, ours = found
-        early = self._reference.is_before(theirs, pair.reference) and self._candidate.has(ours)
-        return (theirs, ours) if early else None
+        early = self._reference.is_before(theirs, pair.reference)
+        return (theirs, ours) if early and self._candidate.comes_before(ours, stop) else None
 
 
 def _without(shape: tuple[int, ...], axis: int, gone: np.ndarray | None) -> tuple[int, ...]:

@@ -161,7 +161,7 @@ def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
 
     Where feeds may be cut, a few of its rows tell: this is a run of the model, after all.
     """
-    known = {v.name: _static_bytes(v) for v in values}
+    known = {v.name: static_bytes(v) for v in values}
     first = next(iter(data), None)
     if first is None or None not in known.values():
         return {n: size or 0 for n, size in known.items()}
@@ -173,7 +173,8 @@ def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
     return {n: int(np.prod(shape) * parts) * width[n] for n, shape in shapes.items()}
 
 
-def _static_bytes(value: Value) -> int | None:
+def static_bytes(value: Value) -> int | None:
+    """Return the bytes of a value all of whose extents are known, None of others."""
     if value.shape is None or value.dtype is None:
         return None
     size = value.dtype.numpy.itemsize

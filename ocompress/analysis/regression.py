@@ -190,8 +190,9 @@ class _Sums:
 
 
 def _join(part: np.ndarray, pivot: np.ndarray) -> np.ndarray:
-    """Return (groups, rows, ...) less the pivot, float32."""
+    """Return (groups, rows, ...) less the pivot, float32; `part` is used up."""
     items, places, groups, width = part.shape
     joined = part.transpose(2, 0, 1, 3).reshape(groups, items * places, width)
-    less: np.ndarray = joined.astype(np.float32, copy=False) - pivot[:, None]
+    less: np.ndarray = joined.astype(np.float32, copy=False)
+    less -= pivot[:, None]
     return less

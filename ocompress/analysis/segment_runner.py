@@ -68,6 +68,11 @@ class Walk:
         """Whether the value is held."""
         return self._frontier.get(value.name) is value
 
+    def is_gone(self, value: Value) -> bool:
+        """Whether a value was let go: it is not held, and what makes it was run already."""
+        maker = value.producer
+        return not self.has(value) and (maker is None or id(maker) in self._done)
+
     def ahead(self, node: Node) -> bool:
         """Whether a node is still to be run."""
         return id(node) not in self._done
@@ -80,6 +85,13 @@ class Walk:
         """
         return self._shelf.get((value.name, at))
 
+    def comes_before(self, value: Value, stop: Node) -> bool:
+        """Whether a value that something behind a node reads is held once the walk waits there."""
+        if self.has(value):
+            return True
+        end = self._place_of(stop)
+        return self._place.get(id(value.producer), end) < end
+
     def before(self, stop: Node) -> None:
         """Run all nodes before one of the main graph; what it reads is held then.
 
@@ -88,13 +100,39 @@ class Walk:
             DataError: If the feeds do not fit the model's inputs.
             RuntimeFailureError: If ONNX Runtime cannot run a segment.
         """
-        place = self._place_of(stop)
-        self._go([*self._ahead[self._next : place], *self._makers(stop)], place)
+        for _ in self.show(stop, ()):
+            pass
 
     def past(self, stop: Node) -> None:
         """Run all nodes up to and including one of the main graph; raises what `before` does."""
-        end = self._place_of(stop) + 1
-        self._go(self._ahead[self._next : end], end)
+        for _ in self.show(stop, (), past=True):
+            pass
+
+    def show(
+        self, stop: Node, values: Sequence[Value], *, past: bool = False
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Run as `before` or `past` do, and yield values on the way or ahead, feed by feed.
+
+        It is one session however many values are shown. The walk has moved when all feeds were
+        yielded, and not at all before.
+
+        Args:
+            stop: A node of the main graph.
+            values: What is held or is still to be made, behind the stop, too.
+            past: Whether to run the stop as well.
+
+        Raises:
+            What `before` does.
+        """
+        end = self._place_of(stop) + past
+        upto = [*self._ahead[self._next : end], *([] if past else self._makers(stop))]
+        still = (n for n in upto if n.graph is self.model.graph and id(n) not in self._done)
+        nodes = in_order(still, self._makers)
+        behind = {id(n) for node in nodes for n in _with_bodies(node)}
+        made = [v for n in nodes for v in n.outputs if v is not None and self._lives(v, behind)]
+        yield from self._feed_by_feed(nodes, made, values)
+        self._settle(nodes, made, behind)
+        self._next = end
 
     def peek(self, values: Sequence[Value]) -> Iterator[dict[str, np.ndarray]]:
         """Run ahead as far as some values need, without moving; yields them feed by feed.
@@ -102,11 +140,7 @@ class Walk:
         Raises:
             RuntimeFailureError: If ONNX Runtime cannot run that.
         """
-        wanted = [v for v in values if not self.has(v)]
-        segment = self._segment(self._needed(wanted), wanted) if wanted else None
-        for at in range(self.feeds):
-            made = self._run(segment, at, wanted) if segment is not None else {}
-            yield {v.name: made[v.name] if v.name in made else self.held(v, at) for v in values}
+        return self._feed_by_feed((), (), values)
 
     def _look_ahead(self) -> None:
         """Learn the order of the nodes to come anew if somebody has put them in order."""
@@ -124,12 +158,6 @@ class Walk:
             msg = f"node {stop.label!r} does not lie ahead"
             raise ValueError(msg)
         return place
-
-    def _go(self, nodes: Sequence[Node], place: int) -> None:
-        """Run nodes as far as they are still to come, and what they need; wait at a place then."""
-        still = (n for n in nodes if n.graph is self.model.graph and id(n) not in self._done)
-        self._advance(in_order(still, self._makers))
-        self._next = place
 
     def _makers(self, node: Node) -> list[Node]:
         """Return the nodes to come that make what a node reads."""
@@ -156,16 +184,23 @@ class Walk:
         known = sorted(needed.values(), key=lambda n: self._place.get(id(n), last))
         return in_order(known, self._makers)
 
-    def _advance(self, nodes: Sequence[Node]) -> None:
-        if not nodes:
-            return
-        behind = {id(n) for node in nodes for n in _with_bodies(node)}
-        made = [v for n in nodes for v in n.outputs if v is not None and self._lives(v, behind)]
-        if made:
-            segment = self._segment(nodes, made)
-            for at in range(self.feeds):
-                for name, array in self._run(segment, at, made).items():
-                    self._shelf.put((name, at), array)
+    def _feed_by_feed(
+        self, nodes: Sequence[Node], made: Sequence[Value], shown: Sequence[Value]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Run nodes and what else makes the values shown; put aside what is made for later."""
+        missing = [v for v in shown if not self.has(v)]
+        own = {id(n) for n in nodes}
+        every = [*nodes, *(n for n in self._needed(missing) if id(n) not in own)]
+        wanted = list({v.name: v for v in (*made, *missing)}.values())
+        segment = self._segment(every, wanted) if wanted else None
+        for at in range(self.feeds):
+            found = self._run(segment, at, wanted) if segment is not None else {}
+            for value in made:
+                self._shelf.put((value.name, at), found[value.name])
+            yield {v.name: found[v.name] if v.name in found else self.held(v, at) for v in shown}
+
+    def _settle(self, nodes: Sequence[Node], made: Sequence[Value], behind: set[int]) -> None:
+        """Take nodes for run, with all of `behind` in them; let go of what only they read."""
         read = {id(v): v for n in nodes for v in reads(n) if self.has(v)}
         for value in read.values():
             if not self._lives(value, behind):

@@ -63,10 +63,8 @@ class GradientSums:
             return
         rows = np.concatenate(self._rows[at], axis=2)
         self._rows[at] = []
-        made = np.empty((len(rows), rows.shape[1], rows.shape[1]), np.float32)
-        for group, own in enumerate(rows):  # BLAS makes half of what is symmetric only
-            np.matmul(own, own.T, out=made[group])
-        self._add(at, made)
+        # of an array and its own transpose, BLAS makes half of what is symmetric only
+        self._add(at, np.matmul(rows, rows.transpose(0, 2, 1)))
 
     def _add(self, at: int, made: np.ndarray) -> None:
         if at in self._sums:

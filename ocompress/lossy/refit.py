@@ -89,7 +89,10 @@ def refit(
         if len(good) == len(job.nodes):
             ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
-    lockstep = Lockstep(reference, model, ctx.data, lost=lost, seed=ctx.seed, store=ctx.store)
+    plan = [pairs for _, pairs in ready]
+    lockstep = Lockstep(
+        reference, model, ctx.data, lost=lost, seed=ctx.seed, store=ctx.store, plan=plan
+    )
     found = {}
     stage = f"{ctx.source}: refitting layers"
     for done, (job, pairs) in enumerate(ready, 1):

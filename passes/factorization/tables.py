@@ -129,8 +129,7 @@ def _seen(model: Model, nodes: Sequence[Node], ctx: Context) -> np.ndarray | Non
     total, count = None, 0
     walk = Walk(model, ctx.data)
     for node in nodes:
-        walk.before(node)
-        for made in walk.peek([node.output]):
+        for made in walk.show(node, [node.output]):
             picked = made[node.output.name].astype(np.float64)
             flat = picked.reshape(-1, picked.shape[-1])
             total = flat.T @ flat + (0 if total is None else total)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ocompress.analysis.linear_layer import LINEAR
+from ocompress.analysis.portions import FeedSizes, portion
 from ocompress.analysis.segment_runner import Walk
 from ocompress.io import Dataset
 from ocompress.ir import Model, Node, Value, edit, reads
@@ -70,22 +72,36 @@ def fit_affine(model: Model, branches: list[Branch], data: Dataset) -> dict[int,
         By id of the Add; those without a known number of channels, or of values that are not
         finite, are left out.
     """
-    walk = Walk(model, data)
+    walk, sizes = Walk(model, data), FeedSizes(model, data)
+    left = [branch for branch in branches if channel_axis(branch.shortcut) is not None]
     found = {}
-    for branch in branches:
-        axis = channel_axis(branch.shortcut)
-        if axis is None:
-            continue
-        walk.before(branch.add)
-        sums: np.ndarray | None = None
-        made = branch.add.output
-        for seen in walk.peek([branch.shortcut, made]):
-            x, y = (_rows(seen[v.name], axis) for v in (branch.shortcut, made))
-            with np.errstate(all="ignore"):
-                terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).sum(axis=1)
-                sums = terms if sums is None else sums + terms
-        if sums is not None and np.isfinite(sums).all():
-            found[id(branch.add)] = _affine(sums, axis, branch.shortcut.rank or 1)
+    while left:
+        together = portion((b, sum(sizes.of(v) for v in _seen(b))) for b in left)
+        left = left[len(together) :]
+        values = {v.name: v for branch in together for v in _seen(branch)}
+        sums: dict[int, np.ndarray] = {}
+        for seen in walk.show(together[-1].add, list(values.values()), past=True):
+            for branch in together:
+                terms = _terms(branch, seen)
+                sums[id(branch.add)] = sums.get(id(branch.add), 0) + terms
+        for branch in together:
+            own, axis = sums.get(id(branch.add)), channel_axis(branch.shortcut)
+            if own is not None and axis is not None and np.isfinite(own).all():
+                found[id(branch.add)] = _affine(own, axis, branch.shortcut.rank or 1)
+    return found
+
+
+def _seen(branch: Branch) -> tuple[Value, Value]:
+    return branch.shortcut, branch.add.output
+
+
+def _terms(branch: Branch, seen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return sums over the rows of one feed: their number, x, y, and products, (6, channels)."""
+    axis = channel_axis(branch.shortcut)
+    assert axis is not None
+    x, y = (_rows(seen[v.name], axis) for v in _seen(branch))
+    with np.errstate(all="ignore"):
+        found: np.ndarray = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).sum(axis=1)
     return found
 
 

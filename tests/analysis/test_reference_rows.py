@@ -8,6 +8,7 @@ import pytest
 from ocompress.analysis import MeasurementStore, reference_rows
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.lockstep import Lockstep, Twins
+from ocompress.analysis.reference_rows import Ask
 from ocompress.analysis.regression import Regression
 from ocompress.analysis.segment_runner import Walk
 from ocompress.ir import Model, edit
@@ -103,7 +104,8 @@ def test_what_is_known_of_a_layer_is_known_for_what_was_asked() -> None:
     asked = [(None, 1.0), (None, 0.001), (shortcut, 1.0)]
     for _ in range(2):  # looked at, and remembered
         rows = reference_rows.ReferenceRows(model, data, 0, store)
-        whole, few, around = (rows.made(site, other, share) for other, share in asked)
+        asks = (Ask(site, site.node, other, share) for other, share in asked)
+        whole, few, around = (rows.made(ask) for ask in asks)
         for all_, some, beside in zip(whole, few, around, strict=True):
             assert len(some.places) < len(all_.places) == 36
             assert all_.shortcut is None

@@ -87,6 +87,6 @@ def test_a_second_run_measures_nothing_anew_and_makes_the_same(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(input_moments, "_take", never)
+    monkeypatch.setattr(input_moments, "Walk", never)
     assert run() == first
     assert sorted(p.name for p in tmp_path.iterdir()) == files
