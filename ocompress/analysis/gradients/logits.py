@@ -8,6 +8,7 @@ from ocompress.ir import Model
 
 _FEW_CLASSES = 4
 """Of up to so many channels beside other outputs, evidence is asked for that they are classes."""
+_SUM_TOLERANCE = 1e-3
 _ROWS = 32
 """Rows that it takes to say what channels have in common."""
 _COMMON = 0.3
@@ -77,3 +78,11 @@ def _common(rows: np.ndarray) -> float:
     moved = rows - rows.mean(axis=0)
     power = float(np.square(moved).sum())
     return float(np.square(moved.sum(axis=1)).sum()) / power if power else 0.0
+
+
+def sums_to_one(output: np.ndarray, axis: int) -> bool:
+    """Whether values of any shape are within [0, 1] and sum to one along an axis."""
+    values = np.asarray(output, np.float64)
+    if values.size == 0 or not (values.min() >= 0 and values.max() <= 1 + _SUM_TOLERANCE):
+        return False
+    return bool(np.all(np.abs(values.sum(axis=axis) - 1) <= _SUM_TOLERANCE))
