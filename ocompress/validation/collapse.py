@@ -27,7 +27,7 @@ from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.randomness import random_outputs
 from ocompress.ir import Model
 from ocompress.validation.decisions import DecisionRule, as_float, is_float
-from ocompress.validation.relation import MOVES, STILL, Chance, Movement, PartSum, real
+from ocompress.validation.relation import Chance, Movement, PartSum, real
 from ocompress.validation.result import Check
 
 _NO_SIGNAL_DB, _NO_VARIANCE_DB = 1.0, 3.0
@@ -83,7 +83,7 @@ class _OutputSum:
                 f"its decisions agree in {share:.1f} %, which is no better than chance "
                 f"({random:.1f} %)"
             )
-        if self.numeric and self.moves[1].share < STILL and self.moves[0].share > MOVES:
+        if self.numeric and self.moves[0].stops(self.moves[1]):
             return "it is the same for every input"
         if self.numeric and part.signal_db < _NO_SIGNAL_DB and chance.kappa < _HALFWAY:
             return f"its error is as large as its signal ({part.signal_db:.1f} dB)"

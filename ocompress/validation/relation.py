@@ -14,8 +14,11 @@ from ocompress.analysis.rows import by_sample
 from ocompress.analysis.running import Running, sqnr_db
 from ocompress.validation.decisions import DecisionRule, as_float, is_float
 
-STILL, MOVES = 1e-4, 0.1
-"""What values differ by, over their size, where an output counts as constant, and where not."""
+_STILL = 1e-4
+"""What values differ by, over their size, where an output counts as constant."""
+_STOPPED = 1e-3
+"""Share of the reference's movement below which an output has stopped: one of 1013 +- 8 moves by
+less than a hundredth of its size, and yet that is all it says."""
 _ONE_SIDED = 0.95
 """Share of the most frequent decision from which on the reference decides nothing to speak of."""
 _MOST_KINDS = 1 << 16
@@ -65,7 +68,7 @@ class PartSum:
     def is_still(self) -> bool:
         """Whether the candidate is constant and the reference is not."""
         own, old = (math.sqrt(m.variance) for m in (self._candidate, self._reference))
-        return own <= STILL * old and old > MOVES * self.size
+        return own <= _STILL * old and old > _STILL * self.size
 
 
 @dataclass(slots=True)
@@ -90,6 +93,10 @@ class Movement:
     def share(self) -> float:
         """Root mean square of the differences over that of the values."""
         return math.sqrt(self._moved / self._size) if self._size else 0.0
+
+    def stops(self, candidate: Movement) -> bool:
+        """Whether this one moves and a candidate does not."""
+        return self.share > _STILL and candidate.share < min(_STILL, _STOPPED * self.share)
 
 
 class CollapsedError(Exception):
@@ -120,7 +127,7 @@ class Motion:
             CollapsedError: If an output does not, one sentence.
         """
         for name, own in self._each.items():
-            if own.share > MOVES and candidate._each[name].share < STILL:
+            if own.stops(candidate._each[name]):
                 msg = f"output {name!r} became the same for every input"
                 raise CollapsedError(msg)
 

@@ -64,7 +64,54 @@ def test_spread_is_the_variance_of_the_part() -> None:
     spread = Spread(boxes)
     for sample in output:
         spread.update(sample[None])
-    assert spread.variance == pytest.approx(output[:, :4].var(), rel=1e-6)
+    within = output[:, :4].var(axis=(0, 2), ddof=1).mean()
+    assert spread.variance == pytest.approx(within, rel=1e-6)
+
+
+def test_columns_of_different_offsets_explain_nothing_by_them() -> None:
+    columns = RNG.standard_normal((60, 3)) * np.array([4, 9, 6]) + np.array([293, 50, 1013])
+    (part,) = parts_of(columns, SQUARES)
+    spread = Spread(part)
+    for rows in np.split(columns, 6):
+        spread.update(rows)
+    assert spread.variance == pytest.approx(columns.var(axis=0, ddof=1).mean(), rel=1e-6)
+
+
+def test_columns_that_vary_by_very_different_amounts_are_parts() -> None:
+    columns = RNG.standard_normal((60, 3)) * np.array([4, 0.01, 6]) + np.array([293, 300, 310])
+    assert [p.name for p in parts_of(columns, SQUARES)] == ["0,2", "1"]
+
+
+def test_spread_of_what_has_other_channels_each_time_is_that_of_all_values() -> None:
+    spread = Spread(OutputPart())
+    rows = [RNG.standard_normal((4, 5)) + 100, RNG.standard_normal((4, 6))]
+    for row in rows:
+        spread.update(row)
+    whole = np.concatenate([row.ravel() for row in rows])
+    assert spread.variance == pytest.approx(whole.var(), rel=1e-6)
+
+
+def test_one_row_is_as_spread_as_its_values() -> None:
+    row = RNG.standard_normal((1, 50))
+    spread = Spread(OutputPart())
+    spread.update(row)
+    assert spread.variance == pytest.approx(row.var(), rel=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3e2, 1e5])
+def test_an_offset_is_no_spread(offset: float) -> None:
+    values = np.random.default_rng(3).standard_normal((500, 1)) * 2 + offset
+    spread = Spread(OutputPart())
+    spread.update(values.astype(np.float32))
+    assert spread.variance == pytest.approx(values.var(), rel=0.01)
+
+
+def test_what_rounds_to_a_constant_is_one() -> None:
+    noise = np.random.default_rng(3).standard_normal((500, 1))
+    for values in (100 + 1e-5 * noise).astype(np.float32), (100 + 0.05 * noise).astype(np.float16):
+        spread = Spread(OutputPart())
+        spread.update(values)
+        assert spread.variance == pytest.approx(100.0**2 * 1e-6, rel=0.01)
 
 
 def test_spread_of_constants_and_of_what_never_fires() -> None:

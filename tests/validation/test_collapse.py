@@ -60,6 +60,10 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)
 
 
+WEATHER = np.random.default_rng(5).standard_normal((96, 1))
+OFFSETS = np.array([1013, 293])
+
+
 def shuffled(array: np.ndarray) -> np.ndarray:
     """Return the outputs for other samples, which is what an unrelated model amounts to."""
     return array[np.random.default_rng(2).permutation(len(array))]
@@ -75,6 +79,8 @@ LOST: dict[str, tuple[np.ndarray, np.ndarray, str]] = {
     "embedding": (EMBEDDING, noisy(EMBEDDING, 0.5), "error is as large as its signal"),
     "opposite embedding": (EMBEDDING, -EMBEDDING, "no better than chance"),
     "ages": (AGES, np.full_like(AGES, 50), "the same for every input"),
+    "pressures": (1013 + 8 * WEATHER, np.full_like(WEATHER, 1013), "the same for every input"),
+    "one of each": (WEATHER + OFFSETS, 0 * WEATHER + OFFSETS, "the same for every input"),
     "rare": (RARE, np.zeros_like(RARE), ""),
     "scores beside boxes": (
         boxes_and_scores(SCORES),
