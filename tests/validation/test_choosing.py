@@ -61,6 +61,16 @@ def test_many_numbers_of_one_size_are_an_embedding(width: int, like: bool, unit:
     assert choosing._measure_of(numbers, Seeding(Currency.SQUARES), like=like).unit is unit
 
 
+@pytest.mark.parametrize(("offset", "unit"), [(0.5, LossUnit.COSINE), (3, LossUnit.ERROR)])
+def test_vectors_that_all_point_one_way_are_numbers(offset: float, unit: LossUnit) -> None:
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((8, 4, 64)) + offset * rng.standard_normal(64)
+    assert choosing._measure_of(rows, Seeding(Currency.SQUARES), like=False).unit is unit
+    assert choosing._measure_of(rows[:1, :1], Seeding(Currency.SQUARES), like=False).unit is (
+        LossUnit.COSINE
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "unit", "kind"),
     [
