@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
 
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Model, fingerprint
 from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Limit, Verdict
-from ocompress.validation.drops import Drop, Meter, make_meter
+from ocompress.validation.drops import Drop
 from ocompress.validation.measures import LossUnit, Measure
+from ocompress.validation.meters import make_meter
 from ocompress.validation.metric import Metric
 from ocompress.validation.relation import CollapsedError
 from ocompress.validation.unit_limits import DropLimit, points
@@ -20,11 +20,7 @@ from ocompress.wording import counted
 
 CONFIDENCE = 0.95
 """One-sided confidence of the upper end that has to be within twice the limit."""
-_Seen = tuple[str, float, float]
-"""What was lost on samples that passes were fitted to, for people, how much, and its worth."""
 _BOUND = 2.0
-_MOST_FITTED = 2048
-"""Samples that passes were fitted to that are looked at, too, at most."""
 _ROUNDING = 1e-9
 """Slack for differences of shares: 1 - 0.99 must be within 0.01."""
 
@@ -79,10 +75,9 @@ class AccuracyGuard:
         """
         self.default, self._goals_count = default, goals_count
         self._confidence, self._metric = confidence, metric
-        self._meter = make_meter(reference, data, metric, threads=threads)
-        self._fitted = None if fitted is data or isinstance(metric, Metric) else fitted
-        self._make = partial(make_meter, reference, metric=metric, threads=threads)
-        self._known: dict[tuple[str, int], Drop] = {}  # by the model and the meter
+        beside = None if fitted is data or isinstance(metric, Metric) else fitted
+        self._meter = make_meter(reference, data, metric, fitted=beside, threads=threads)
+        self._known: dict[str, Drop] = {}  # by the model
         self._samples = data.samples
         self._limits = DropLimit(max_drop, default, units=self._meter.units)
         self.max_drop = self._limits.whole(self._limits.strictest)
@@ -216,13 +211,13 @@ class AccuracyGuard:
 
         None if it takes a look that was not taken then.
         """
-        seen = figures.get("seen")
-        known = None if seen is None else (self.noun, seen, 1.0)
-        return self._judged(self.noun, figures, lambda: known)
+        if "clear" in figures and figures["low"] <= self._most:
+            return None
+        return self._judged(self.noun, figures)
 
     def _verdict(self, candidate: Model) -> Verdict:
         drop = self._drop(candidate)
-        found, worth = drop.value, self._limits.worth(drop.unit)
+        found, worth = drop.value, self._worth(drop)
         known = {
             "value": found.value / worth,
             "low": found.low / worth,
@@ -233,14 +228,20 @@ class AccuracyGuard:
         if worth != 1:
             known["worth"] = worth
         known["reserve"] = self._limits.kept(drop.unit)
-        verdict = self._judged(drop.noun, known, lambda: self._seen(candidate))
-        assert verdict is not None  # everything can be looked at
-        return verdict
+        if drop.clear:
+            known["clear"] = 1.0
+        if drop.fitted is not None:
+            known["seen"] = drop.fitted.value.value / self._worth(drop.fitted)
+        return self._judged(drop.noun, known, drop.fitted)
 
-    def _judged(
-        self, noun: str, known: Mapping[str, float], look: Callable[[], _Seen | None]
-    ) -> Verdict | None:
-        """Hold figures against the limit; `look` says what was lost on fitted samples."""
+    def _judged(self, noun: str, known: Mapping[str, float], fitted: Drop | None = None) -> Verdict:
+        """Hold figures against the limit.
+
+        Args:
+            noun: What is counted.
+            known: The figures.
+            fitted: The loss on samples that passes were fitted to, if there is more to say of it.
+        """
         limit, value, high = self.limit, known["value"], known["high"]
         worth = known.get("worth", 1.0)
         bound = limit + known.get("reserve", self.max_drop - self._budget)
@@ -251,50 +252,34 @@ class AccuracyGuard:
         why = f"{'within' if held else 'more than'} the {limit * worth:.4g} allowed"
         if within and not held:
             why = f"so it may be more than {bound * worth:.4g}"
-        looked = look() if held else None
-        if held and looked is None:
-            return None
-        seen = known.get("seen") if looked is None else looked[1]
-        if looked is not None and looked[1] > limit + _ROUNDING:
+        seen = known.get("seen", -math.inf)
+        if held and seen > limit + _ROUNDING:
             held = False
-            what = "" if looked[0] == noun else f"{looked[0]} by "  # of another output
-            lost, allowed = looked[1] * looked[2], limit * looked[2]
-            why = f"but {what}{lost:.4f} on samples it was fitted to, "
-            why += f"more than the {allowed:.4g} allowed"
+            of, price = (noun, worth) if fitted is None else (fitted.noun, self._worth(fitted))
+            what = "" if of == noun else f"{of} by "  # of another output
+            why = f"but {what}{seen * price:.4f} on samples it was fitted to, "
+            why += f"more than the {limit * price:.4g} allowed"
         percent = round(100 * (self._confidence or CONFIDENCE))
         message = (
             f"{noun} fell by {value * worth:.4f} (at most {high * worth:.4f} with {percent} % "
             f"confidence, {known['samples']:.0f} samples), {why}"
         )
-        figures = {**known, "limit": limit, "bound": bound}
-        figures["drop"] = value if seen is None else max(value, seen)
-        figures |= {} if seen is None else {"seen": seen}
+        figures = {**known, "limit": limit, "bound": bound, "drop": max(value, seen)}
         return Verdict(held, self.kind, message, figures)
 
-    def _seen(self, candidate: Model) -> _Seen:
-        """Return the loss on samples that passes were fitted to; minus infinity without any."""
-        if self._fitted_meter is None:
-            return self.noun, -math.inf, 1.0
-        found = self._found(self._fitted_meter, candidate, CONFIDENCE)
-        worth = self._limits.worth(found.unit)
-        return found.noun, found.value.value / worth, worth
+    def _worth(self, drop: Drop) -> float:
+        return self._limits.worth(drop.unit)
 
-    @cached_property
-    def _fitted_meter(self) -> Meter | None:
-        if self._fitted is None:
-            return None
-        try:
-            meter = self._make(self._fitted.take(_MOST_FITTED))
-        except DataError:  # the metric wants labels, and only what is judged on has some
-            return None
-        return meter if meter.noun == self._meter.noun else None
+    @property
+    def _most(self) -> float:
+        """What has clearly lost more is not looked at any farther."""
+        return max(self.limit, self._free + self._bound)
 
     def _drop(self, candidate: Model) -> Drop:
-        return self._found(self._meter, candidate, self._confidence or CONFIDENCE)
-
-    def _found(self, meter: Meter, candidate: Model, confidence: float) -> Drop:
         """Return what a candidate loses; the manager asks about what a search has asked about."""
-        key = fingerprint(candidate), id(meter)
-        if key not in self._known:
-            self._known[key] = meter.drop(candidate, confidence, self._limits)
-        return self._known[key]
+        key = fingerprint(candidate)
+        known = self._known.get(key)
+        if known is None or (known.clear and known.value.low <= self._most * self._worth(known)):
+            level = self._confidence or CONFIDENCE
+            known = self._known[key] = self._meter.drop(candidate, level, self._limits, self._most)
+        return known

@@ -75,10 +75,13 @@ class OutputSum:
         self._counted += len(shares)
         return ratios, shares
 
-    def beside(self, reference: np.ndarray, samples: int) -> None:
-        """Take in the reference's output, [samples, ...], where the candidate does not run."""
+    def beside(self, references: Outputs, candidates: Outputs, samples: int) -> None:
+        """Take in samples that the candidate was fitted to, all outputs by name."""
         if self.measure.unit is LossUnit.EXPECTED and self.measure.counts:
-            self._lost.beside(self.measure.prepare(reference), samples)
+            reference = self.measure.of(self.name, references)
+            if reference is not None:
+                candidate = self.measure.of(self.name, candidates)
+                self._lost.beside(self.measure.prepare(reference), candidate, samples)
 
     def result(self) -> OutputComparison:
         """Return the comparison."""
@@ -147,11 +150,10 @@ class Comparer:
             if name and ratio < np.inf:
                 self._keep((-float(ratio), -(first + index), name, bool(agrees[index])))
 
-    def beside(self, reference: dict[str, np.ndarray], samples: int) -> None:
-        """Take in the reference's outputs of a feed that the candidate does not run on."""
-        for name, output in self._outputs.items():
-            if name in reference:
-                output.beside(reference[name], samples)
+    def beside(self, reference: Outputs, candidate: Outputs, samples: int) -> None:
+        """Take in all outputs of a feed that the candidate was fitted to."""
+        for output in self._outputs.values():
+            output.beside(reference, candidate, samples)
 
     def _keep(self, entry: tuple[float, int, str, bool]) -> None:
         if len(self._worst) < MOST_WORST:

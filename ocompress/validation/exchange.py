@@ -12,7 +12,10 @@ explains, and with many samples the two are one (limited translation: Efron and 
 risk of Bayes and empirical Bayes estimators, 1971).
 
 Margins are the original's own: those of samples that a candidate was fitted to are as good as any.
-Only its errors have to be those of samples that nothing was fitted to.
+Its errors there are too small. How much too small is known better than what they cost, since all
+samples say it and not only those that flip: with errors made larger by one factor the mean is of
+several times as many pairs. Those that are too small by more than a factor of two are of another
+kind, as after a fit of as many numbers as there are samples, and stay out.
 """
 
 from __future__ import annotations
@@ -22,28 +25,48 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ocompress.validation.intervals import wilson
+from ocompress.validation.intervals import mean_interval, share_interval, wilson
+from ocompress.validation.ranked_scores import RankedScores
 from ocompress.validation.result import Interval
 
-_RANKS = 8
-"""Classes that may win in place of the original's choice, likeliest first, one by one."""
 _PARTNERS = 32
 """Samples whose errors each margin meets. Fewer average less; many are no longer as sure."""
 _NOISE = 2.0
 """Standard errors of the plain mean that the mean over pairs may be away from it."""
 _MOST = 1 << 16
 """Samples beyond which flips are frequent enough to count them as they are."""
-_TINY, _IMPOSSIBLE = 1e-30, 1e-6
+_MOST_ALIKE = 2
+"""How many times as many samples as there are errors a mean over pairs may stand for."""
+_MOST_TIMES = 8
+"""How many times as many partners a margin may have where there are more errors."""
+_OTHER_KIND = 2.0
+"""Errors on samples that nothing was fitted to that are so many times as large are others."""
+_DOUBT = 0.25
+"""Relative error of what is lost by errors that were made larger: flips of few samples are far off
+in other ways."""
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """What is expected over pairs.
+
+    Attributes:
+        mean: What is lost on average.
+        power: Mean square of what is lost.
+        count: Samples of which a plain mean says as much.
+    """
+
+    mean: float
+    power: float
+    count: int
 
 
 @dataclass
 class Exchange:
     """Pairs of margins and errors of one output that decides once for each sample."""
 
-    _worth: list[np.ndarray] = field(default_factory=list)
-    _scores: list[np.ndarray] = field(default_factory=list)
-    _others: list[np.ndarray] = field(default_factory=list)
-    _beside: list[np.ndarray] = field(default_factory=list)
+    _own: list[RankedScores] = field(default_factory=list)
+    _beside: list[RankedScores] = field(default_factory=list)
     _samples: int = 0
     _usable: bool = True
 
@@ -67,129 +90,161 @@ class Exchange:
             self._drop()
         if scores is None or not self._usable:
             return
-        p, scores = p.reshape(samples, classes), scores.reshape(samples, classes)
-        order, ranked, own = _ranked(p, temperature)
-        other = np.take_along_axis(scores, order, 1).astype(np.float64)
-        if classes > _RANKS:  # the best of all others is one rank more
-            other = np.hstack([other[:, :_RANKS], other[:, _RANKS:].max(1, keepdims=True)])
-        if not (np.isfinite(own).all() and np.isfinite(other).all()):
+        rows = RankedScores.of(
+            p.reshape(samples, classes), scores.reshape(samples, classes), temperature
+        )
+        if not (np.isfinite(rows.scores).all() and np.isfinite(rows.others).all()):
             self._drop()
             return
-        self._worth.append(ranked)
-        self._scores.append(own.astype(np.float32))
-        self._others.append(other.astype(np.float32))
+        self._own.append(rows)
 
-    def watch(self, p: np.ndarray, temperature: float, samples: int) -> None:
-        """Take in the original's probabilities on samples that the candidate does not run on.
+    def watch(
+        self, p: np.ndarray, scores: np.ndarray | None, temperature: float, samples: int
+    ) -> None:
+        """Take in samples that the candidate was fitted to.
 
         Args:
             p: Probabilities of the original, [samples, ..., classes].
+            scores: As in `update`; None where the candidate did not run.
             temperature: As in `update`.
             samples: Samples of the feed.
         """
-        if self._usable and p.ndim and p.size == samples * p.shape[-1]:
-            _, _, own = _ranked(p.reshape(samples, -1), temperature)
-            self._beside.append(own.astype(np.float32))
+        classes = p.shape[-1] if p.ndim else 0
+        if not self._usable or p.size != samples * classes:
+            return
+        p = p.reshape(samples, classes)
+        if scores is not None:
+            scores = scores.reshape(p.shape) if scores.size == p.size else None
+        self._beside.append(RankedScores.of(p, scores, temperature))
 
     def agreement(self, plain: Interval) -> Interval:
         """Return the share of equal decisions to be expected of samples like those watched.
-
-        The variance of a mean over pairs of two samples is that of what each margin has a part in,
-        and that of what each error has. The interval is Wilson's of as many samples as a plain
-        share of that variance would take.
 
         Args:
             plain: The share of samples that were decided alike, as it is; returned where no
                 samples were watched or nothing can be paired.
         """
-        if not self._usable or not self._worth or not self._beside:
+        if not self._beside:
             return plain
-        worth, scores, others = map(np.concatenate, (self._worth, self._scores, self._others))
-        margins = np.concatenate([scores, *self._beside])
-        order = np.argsort(scores[:, 0] - scores[:, 1], kind="stable")
-        scores = scores[order]
-        errors = _errors(worth[order], scores, others[order])
-        if errors is None or not np.isfinite(margins).all():
+        found = self._paired(1 - plain.value, flips=True)
+        if found is None:
             return plain
-        count, partners = len(scores), min(_PARTNERS, len(scores))
-        nearest = np.searchsorted(scores[:, 0] - scores[:, 1], margins[:, 0] - margins[:, 1])
-        first = np.clip(nearest - partners // 2, 0, count - partners)
-        flips, caused = np.zeros(len(margins)), np.zeros(count)
-        for step in range(partners):
-            flipped = (margins + errors[first + step]).argmax(1) != 0
-            flips += flipped
-            caused += np.bincount(first + step, flipped, count)
-        share = 1 - float(flips.mean()) / partners
-        margin = _NOISE * math.sqrt(share * (1 - share) / count)
-        share = min(max(share, plain.value - margin), plain.value + margin)
-        spread = float(np.var(flips / partners)) / len(margins)
-        spread += float(np.var(caused * count / (partners * len(margins)))) / count
-        alike = share * (1 - share) / spread if spread > 0 else 0.0
-        found = wilson(share, round(min(max(alike, count), len(margins))))
-        return Interval(found.value, found.low, found.high, "pairs")
+        same = wilson(1 - found.mean, found.count)
+        return Interval(same.value, same.low, same.high, "pairs")
 
-    def losses(self, plain: np.ndarray) -> np.ndarray:
-        """Return what each sample has a part in losing, [samples].
-
-        The mean is the expected loss, and the variance over the number of samples is that of this
-        mean: half of what a sample loses by errors of others, half of what others lose by its.
+    def loss(self, plain: np.ndarray, margin: float, confidence: float | None) -> Interval:
+        """Return the loss to be expected of samples like those watched.
 
         Args:
-            plain: What each sample loses by its own errors, [samples].
+            plain: What each sample loses by its own errors, [samples]; counted as it is where
+                nothing can be paired.
+            margin: What a sample would lose if it lost anything, where none does.
+            confidence: As of `mean_interval`.
         """
-        if not self._usable or not self._worth:
-            return plain
-        worth, scores, others = map(np.concatenate, (self._worth, self._scores, self._others))
-        order = np.argsort(scores[:, 0] - scores[:, 1], kind="stable")
-        worth, scores = worth[order], scores[order]
-        errors = _errors(worth, scores, others[order])
+        found = self._paired(float(plain.mean()))
+        if found is None:
+            return mean_interval(plain, margin, confidence)
+        size = found.power / found.mean if found.mean > 0 else margin
+        least = margin, len(plain)
+        return share_interval(found.mean, size, found.count, least, confidence)
+
+    def _paired(self, plain: float, *, flips: bool = False) -> _Paired | None:
+        """Let margins meet errors.
+
+        The variance of a mean over pairs of two samples is that of what each margin has a part in,
+        and that of what each error has. The count is that of samples that a plain mean of the
+        same variance would take.
+
+        Args:
+            plain: What is lost on average as it is.
+            flips: Whether a flip counts 1 and not what it costs.
+
+        Returns:
+            None where nothing can be paired.
+        """
+        if not self._usable or not self._own:
+            return None
+        own = RankedScores.joined(self._own)
+        errors, gaps, doubt = own.errors(), own.gaps, 0.0
         if errors is None:
-            return plain
-        count = len(worth)
-        partners = min(_PARTNERS, count)
-        first = np.clip(np.arange(count) - partners // 2, 0, count - partners)
-        lost, caused, power = np.zeros(count), np.zeros(count), 0.0
-        for step in range(partners):
-            winner = (scores + errors[first + step]).argmax(1)
-            loss = worth[:, 0] - np.take_along_axis(worth, winner[:, None], 1)[:, 0]
-            lost += loss
-            caused += np.bincount(first + step, loss, count)
-            power += float(np.square(loss).mean())
-        mean = float(lost.mean()) / partners
-        margin = _NOISE * math.sqrt(max(power / partners - mean * mean, 0.0) / count)
-        near = float(np.clip(mean, plain.mean() - margin, plain.mean() + margin))
-        found = np.empty(count)
-        found[order] = (lost + caused) / partners
-        return found - 2 * mean + near
+            return None
+        count, rows = len(gaps), own
+        if self._beside:
+            beside = RankedScores.joined(self._beside)
+            rows, scaled = RankedScores.joined([own, beside]), _scaled(own, errors, beside)
+            if scaled is not None:
+                errors, doubt = np.concatenate([errors, scaled[0]]), scaled[1]
+                gaps = rows.gaps
+        if not np.isfinite(rows.scores).all():
+            return None
+        order = np.argsort(gaps, kind="stable")
+        met = _meet(rows, errors[order], gaps[order], len(gaps) / count, flips)
+        mean, power, spread = met
+        margin = _NOISE * math.sqrt(max(power - mean * mean, 0.0) / count)
+        near = min(max(mean, plain - margin), plain + margin)
+        spread += (doubt * near) ** 2
+        alike = (power - mean * mean) / spread if spread > 0 else 0.0
+        return _Paired(near, power, round(min(max(alike, count), _MOST_ALIKE * len(gaps))))
 
     def _drop(self) -> None:
         self._usable = False
-        self._worth, self._scores, self._others, self._beside = [], [], [], []
+        self._own, self._beside = [], []
 
 
-def _ranked(p: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the classes of probabilities [samples, classes] by rank, likeliest first.
+def _scaled(
+    own: RankedScores, errors: np.ndarray, beside: RankedScores
+) -> tuple[np.ndarray, float] | None:
+    """Return errors on samples that a candidate was fitted to, as large as those on others are.
+
+    Args:
+        own: Samples that nothing was fitted to.
+        errors: Errors on them, [samples, ranks].
+        beside: The others.
 
     Returns:
-        Their order [samples, classes], and of those that may win the probabilities and the
-        original's scores [samples, ranks].
+        Errors [samples beside, ranks], and the relative doubt that they bring to what is lost;
+        None where there are none, or they are of another kind.
     """
-    order = np.argsort(-p, axis=1, kind="stable")
-    ranked = np.take_along_axis(p, order, 1)[:, : _RANKS + 1]
-    return order, ranked, temperature * np.log(np.maximum(ranked.astype(np.float64), _TINY))
+    if not np.isfinite(beside.others).all():
+        return None
+    found = beside.errors()
+    if found is None:
+        return None
+    wanted, there = own.sizes(errors), beside.sizes(found)
+    power, known = float(wanted.mean()), float(there.mean())
+    if not 0 < power <= _OTHER_KIND**2 * known:
+        return None
+    doubt = float(wanted.std()) / power / math.sqrt(len(wanted))  # what is lost goes by squares
+    return found * math.sqrt(power / known), math.hypot(doubt, _DOUBT)
 
 
-def _errors(worth: np.ndarray, scores: np.ndarray, others: np.ndarray) -> np.ndarray | None:
-    """Return what a candidate's scores are off by, [samples, ranks], but for a common factor.
+def _meet(
+    rows: RankedScores, errors: np.ndarray, gaps: np.ndarray, times: float, flips: bool
+) -> tuple[float, float, float]:
+    """Let the margins of samples meet errors of those that are about as sure.
 
-    What is next to impossible says nothing of the factor: its probabilities are too small to have
-    kept their logarithms. None where nothing else is there, or no factor makes the scores alike.
+    Args:
+        rows: The samples.
+        errors: Sorted by gap, [errors, ranks].
+        gaps: Theirs, [errors].
+        times: How many times as many partners a margin has.
+        flips: Whether a flip counts 1 and not what it costs.
+
+    Returns:
+        The mean of what is lost, its mean square, and the variance of the mean.
     """
-    likely = worth > _IMPOSSIBLE
-    count = np.maximum(likely.sum(1, keepdims=True), 1)
-    own, other = (
-        each - np.where(likely, each, 0.0).sum(1, keepdims=True) / count
-        for each in (scores, others)
-    )
-    common, power = float((own * other)[likely].sum()), float(np.square(other[likely]).sum())
-    return np.asarray(other * (common / power) - own) if common > 0 else None
+    count, total = len(gaps), len(rows.scores)
+    partners = min(round(_PARTNERS * min(times, _MOST_TIMES)), count)
+    first = np.clip(np.searchsorted(gaps, rows.gaps) - partners // 2, 0, count - partners)
+    lost, caused, power = np.zeros(total), np.zeros(count), 0.0
+    for step in range(partners):
+        winner = (rows.scores + errors[first + step]).argmax(1)
+        loss = (winner != 0).astype(np.float64)
+        if not flips:
+            loss = rows.worth[:, 0] - np.take_along_axis(rows.worth, winner[:, None], 1)[:, 0]
+        lost += loss
+        caused += np.bincount(first + step, loss, count)
+        power += float(np.square(loss).mean())
+    spread = float(np.var(lost / partners)) / total
+    spread += float(np.var(caused * count / (partners * total))) / count
+    return float(lost.mean()) / partners, power / partners, spread

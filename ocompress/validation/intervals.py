@@ -62,9 +62,27 @@ def mean_interval(
         half = z * float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
         return Interval(mean, max(0.0, mean - half), mean + half, "normal")
     size = float(np.square(losses).sum()) / total if total > 0 else margin
+    return share_interval(mean, size, count, (margin, count), confidence)
+
+
+def share_interval(
+    mean: float, size: float, count: int, least: tuple[float, int], confidence: float | None
+) -> Interval:
+    """Return a mean loss with its interval, as that of the share of samples that lose.
+
+    Args:
+        mean: The mean loss.
+        size: What a sample that loses loses.
+        count: Samples.
+        least: What a sample would lose if none did, and of how many: the upper end is that of
+            this at least.
+        confidence: One-sided, of either end; None gives the two-sided 95 %.
+    """
+    z = _point(confidence)
     share = wilson(min(mean / size, 1.0) if size > 0 else 0.0, count, z)
-    least = wilson(0.0, count, z).high * margin
-    return Interval(mean, share.low * size, max(share.high * size, least), "wilson")
+    margin, seen = least
+    high = max(share.high * size, wilson(0.0, seen, z).high * margin)
+    return Interval(mean, share.low * size, high, "wilson")
 
 
 def samples_needed(limit: float, margin: float, confidence: float) -> int:

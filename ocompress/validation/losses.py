@@ -146,8 +146,6 @@ class LossSum:
         if self._tallies:
             return self._matched(confidence)
         losses = np.concatenate(self._losses, axis=1)
-        if self.measure.unit is LossUnit.EXPECTED:
-            losses = self._exchange.losses(losses[0])[None]
         if self.measure.unit is LossUnit.ERROR:
             losses = losses / np.array([[s.variance] for s in self._spreads])
         margin = self.margin if self.measure.unit.is_share else None
@@ -161,8 +159,15 @@ class LossSum:
         return [
             Loss(part.name, measure.unit.value, found, len(row), measure.temperature, measure.why)
             for part, row in zip(measure.parts, losses, strict=True)
-            for found in [mean_interval(row, margin, confidence)]
+            for found in [self._interval(row, margin, confidence)]
         ]
+
+    def _interval(
+        self, losses: np.ndarray, margin: float | None, confidence: float | None
+    ) -> Interval:
+        if self.measure.unit is LossUnit.EXPECTED and margin is not None:
+            return self._exchange.loss(losses, margin, confidence)
+        return mean_interval(losses, margin, confidence)
 
     def _matched(self, confidence: float | None) -> list[Loss]:
         """Return sums of what was lost over sums of all there is, the mean over cells or by part.
@@ -181,10 +186,17 @@ class LossSum:
             return self._losses_of(losses[there].mean(0)[None], self.margin, confidence)
         return self._losses_of(losses, None, confidence)
 
-    def beside(self, prepared: np.ndarray, samples: int) -> None:
-        """Take in the original's output, [samples, ...], where the candidate does not run."""
+    def beside(self, prepared: np.ndarray, candidate: np.ndarray | None, samples: int) -> None:
+        """Take in samples that the candidate was fitted to.
+
+        Args:
+            prepared: What the measure made of the original's output, [samples, ...].
+            candidate: The candidate's, [samples, ...]; None where it did not run.
+            samples: Samples of the feed.
+        """
         if self.measure.unit is LossUnit.EXPECTED:
-            self._exchange.watch(prepared, self.measure.temperature, samples)
+            scores = None if candidate is None else self.measure.scores_like(prepared, candidate)
+            self._exchange.watch(prepared, scores, self.measure.temperature, samples)
 
     def agreement(self, plain: Interval) -> Interval:
         """Return the share of equal decisions to be expected; `plain` is the share as it is."""

@@ -15,6 +15,7 @@ from ocompress.runtime import Level
 from ocompress.validation.choosing import choose_measures
 from ocompress.validation.collapse import Collapse, collapse_check
 from ocompress.validation.comparison import Comparer
+from ocompress.validation.drops import MOST_FITTED
 from ocompress.validation.measures import Measure
 from ocompress.validation.metric import Metric
 from ocompress.validation.naming import AUTO, Wanted, fit
@@ -31,11 +32,6 @@ from ocompress.validation.temperature import corrected
 from ocompress.wording import counted
 
 Outputs = dict[str, np.ndarray]
-
-_FEW = 512
-"""Samples above which decisions that differ are many enough to count them as they are."""
-_MOST_BESIDE = 1024
-"""Samples on which only the reference runs, at most."""
 
 
 @dataclass(slots=True)
@@ -150,7 +146,7 @@ class Runner:
             candidate: What became of it.
             threads: Threads within an operator.
             opener: Where outputs come from, if not from sessions of this process.
-            beside: More samples of the same kind, on which only the reference runs.
+            beside: More samples of the same kind, which the candidate was fitted to.
 
         Raises:
             DataError: If the data do not fit the reference, or the labels its outputs.
@@ -176,16 +172,17 @@ class Runner:
                 self._first(reference, outputs, samples)
             self._feed(outputs, feeds, slice(first, first + samples))
             first += samples
-        if beside is not None and not aside and first <= _FEW:
-            self._beside(source, beside.take(_MOST_BESIDE))
+        if beside is not None and not aside:
+            self._beside(source, beside.take(MOST_FITTED))
         return self._finish(first)
 
     def _beside(self, source: Source, data: Dataset) -> None:
+        """Run more samples, the candidate as it is deployed: levels differ by rounding only."""
         comparers = [run.comparer for run in self._runs if run.comparer is not None]
         for feeds in data:
-            outputs = source.outputs(feeds)
+            outputs, made = source.outputs(feeds), self._runs[-1].outputs(feeds)
             for comparer in comparers:
-                comparer.beside(outputs, samples_in(data, feeds))
+                comparer.beside(outputs, made or {}, samples_in(data, feeds))
 
     def _corrected(self, reference: Model, threads: int) -> dict[str, Measure]:
         """Return what is known of measures; with labels, also what they say of probabilities."""

@@ -51,9 +51,9 @@ def validate(
         measures: How the loss of outputs is counted, where that was decided.
         domains: Operator domains that the passes which made the candidate declare; a gate that
             names some decides alone.
-        beside: More samples of the same kind, those that the candidate was fitted to, say. Where
-            `data` has few, the original's decisions on these, too, tell how many of samples like
-            them would be decided otherwise; None counts those of `data` as they are.
+        beside: More samples of the same kind, which the candidate was fitted to. Margins and
+            errors there tell more of how many samples are decided otherwise, and at what cost;
+            None counts those of `data` alone.
 
     Raises:
         DataError: If the data do not fit the reference, or the metric fails.

@@ -311,11 +311,22 @@ def test_what_is_lost_on_samples_fitted_to_counts_too() -> None:
 def test_the_refusal_names_the_unit_of_what_fitted_samples_lost() -> None:
     guard = AccuracyGuard(MODEL, data(), 0.5, metric="agreement", fitted=data())
     lost = Drop(Interval(0.75, 0.7, 0.8, "wilson"), "explained variance", 8, 0.0)
-    other = cast("Meter", SimpleNamespace(drop=lambda *_: lost))
-    vars(guard)["_fitted_meter"] = other
+    same = Drop(Interval(0.0, 0.0, 0.06, "wilson"), "agreement", 40, 0.06, fitted=lost)
+    vars(guard)["_meter"] = cast("Meter", SimpleNamespace(drop=lambda *_: same))
     message = guard.judge(MODEL, MODEL).message
     assert message.startswith("agreement fell by 0.0000")
     assert "but explained variance by 0.7500 on samples it was fitted to" in message
+
+
+def test_what_clearly_lost_too_much_is_not_looked_at_any_farther_until_it_may_hold() -> None:
+    guard = AccuracyGuard(MODEL, data(), 0.005, metric="agreement", fitted=data(80))
+    refused = guard.judge(SHIFTED, MODEL)
+    assert not refused.held
+    assert "seen" not in refused.figures
+    assert guard.again(refused.figures) == refused
+    wide = AccuracyGuard(MODEL, data(), 0.9, metric="agreement", fitted=data(80))
+    assert wide.again(refused.figures) is None  # it takes a look
+    assert "seen" in wide.judge(SHIFTED, MODEL).figures
 
 
 def test_samples_fitted_to_need_no_labels() -> None:
@@ -343,4 +354,4 @@ def test_the_same_model_is_run_once_however_often_it_is_asked_about(
     runs = len(loaded)
     assert guard.judge(SHIFTED.clone(), MODEL) == first
     assert guard.judge(MODEL.clone(), MODEL) == same
-    assert len(loaded) == runs == 5  # two for each model, and the original on what was fitted to
+    assert len(loaded) == runs == 3  # each model, and the original on what was fitted to

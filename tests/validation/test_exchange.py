@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ocompress.validation.exchange import Exchange
-from ocompress.validation.intervals import wilson
+from ocompress.validation.intervals import mean_interval, wilson
+from ocompress.validation.result import Interval
 
-CLASSES = 12
+CLASSES, MARGIN, ONE_SIDED = 12, 0.05, 0.95
 
 
 def draw(count: int, seed: int, noise: float = 0.15) -> tuple[np.ndarray, np.ndarray]:
@@ -22,49 +24,55 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
-def losses(
-    logits: np.ndarray, other: np.ndarray, temperature: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return losses over pairs, and plain ones."""
+def loss(logits: np.ndarray, other: np.ndarray, temperature: float = 1.0) -> Interval:
+    """Return the expected loss over pairs."""
     p = softmax(logits / temperature)
-    plain = p.max(1) - p[np.arange(len(p)), other.argmax(1)]
     exchange = Exchange()
     for at in range(0, len(p), 7):
         rows = slice(at, at + 7)
         exchange.update(p[rows], other[rows], temperature, len(p[rows]))
-    return exchange.losses(plain), plain
+    return exchange.loss(plain_losses(logits, other, temperature), MARGIN, ONE_SIDED)
+
+
+def plain_losses(logits: np.ndarray, other: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    p = softmax(logits / temperature)
+    return np.asarray(p.max(1) - p[np.arange(len(p)), other.argmax(1)])
 
 
 def test_it_expects_the_same_loss_with_much_less_noise() -> None:
-    _, plain = losses(*draw(20_000, 0))
-    found, means = zip(*[losses(*draw(60, seed)) for seed in range(1, 81)], strict=True)
-    ours, theirs = np.array([f.mean() for f in found]), np.array([m.mean() for m in means])
-    assert abs(ours.mean() - plain.mean()) < 0.15 * plain.mean()
-    assert ours.std() < 0.6 * theirs.std()
-    errors = np.array([f.std() / np.sqrt(len(f)) for f in found])
-    assert 0.6 < errors.mean() / ours.std() < 1.7  # the variance is the one it says
+    truth = plain_losses(*draw(20_000, 0)).mean()
+    found = [loss(*draw(60, seed)) for seed in range(1, 81)]
+    plain = np.array([plain_losses(*draw(60, seed)).mean() for seed in range(1, 81)])
+    ours = np.array([f.value for f in found])
+    assert abs(ours.mean() - truth) < 0.15 * truth
+    assert ours.std() < 0.6 * plain.std()
+    assert 0.9 <= np.mean([truth <= f.high for f in found]) <= 1
+    widths = [f.high - f.value for f in found]
+    alone = [mean_interval(plain_losses(*draw(60, s)), MARGIN, ONE_SIDED) for s in range(1, 81)]
+    assert np.mean(widths) < 0.85 * np.mean([f.high - f.value for f in alone])
 
 
 def test_a_temperature_and_a_slope_of_the_scores_change_no_flip() -> None:
     logits, other = draw(300, 3)
-    first, _ = losses(logits, other)
-    scaled, _ = losses(5 * logits, 40 * other, temperature=5)
-    np.testing.assert_allclose(scaled, first, atol=1e-4)
+    first = loss(logits, other)
+    scaled = loss(5 * logits, 40 * other, temperature=5)
+    assert scaled.value == pytest.approx(first.value, rel=1e-4)
+    assert scaled.high == pytest.approx(first.high, rel=1e-3)
 
 
 def test_errors_that_depend_on_the_class_are_counted_as_they_are_in_the_end() -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((20_000, 3)) * [4, 1, 1]
     other = logits * [1, 0.5, 0.5]
-    found, plain = losses(logits, other)
+    plain = plain_losses(logits, other)
     p = softmax(logits)
     noise = np.sqrt(plain.mean() * (p.max(1) - np.sort(p, 1)[:, -2]).max() / len(p))
-    assert abs(found.mean() - plain.mean()) < 2.5 * noise
+    assert abs(loss(logits, other).value - plain.mean()) < 2.5 * noise
 
 
 def test_what_cannot_be_paired_is_counted_as_it_is() -> None:
     logits, other = draw(20, 1)
-    p, plain = softmax(logits), np.arange(20.0)
+    p, plain = softmax(logits), np.linspace(0, 0.1, 20)
     for given, scores, samples in (
         (p, None, 20),
         (p, np.where(np.arange(CLASSES) == 2, np.nan, other), 20),
@@ -74,14 +82,47 @@ def test_what_cannot_be_paired_is_counted_as_it_is() -> None:
         exchange = Exchange()
         exchange.update(given, scores, 1.0, samples)
         exchange.update(p, other, 1.0, 20)
-        assert exchange.losses(plain) is plain
+        found = exchange.loss(plain, MARGIN, ONE_SIDED)
+        assert found == mean_interval(plain, MARGIN, ONE_SIDED)
 
 
 def test_nothing_off_is_no_loss() -> None:
     logits, _ = draw(50, 2)
     for size in (1, 1000):  # of scores that large all but one are impossible
-        found, _ = losses(size * logits, 7 * logits - 3)
-        assert np.abs(found).max() == 0
+        found = loss(size * logits, 7 * logits - 3)
+        assert found.value == 0
+        assert found.high == mean_interval(np.zeros(50), MARGIN, ONE_SIDED).high
+
+
+def fitted(seed: int, smaller: float, held: int = 60, beside: int = 240) -> list[Interval]:
+    """Return the loss by held-out samples alone, and with others on which errors are smaller."""
+    logits, other = draw(held + beside, seed, noise=0.3)
+    errors = other / 3 - logits
+    errors[held:] *= smaller
+    candidate, p = 3 * (logits + errors), softmax(logits)
+    plain = plain_losses(logits[:held], candidate[:held])
+    found = []
+    for scores in (None, candidate[held:]):
+        exchange = Exchange()
+        exchange.update(p[:held], candidate[:held], 1.0, held)
+        exchange.watch(p[held:], scores, 1.0, beside)
+        found.append(exchange.loss(plain, MARGIN, ONE_SIDED))
+    return found
+
+
+def test_errors_on_samples_fitted_to_tell_more_once_they_are_as_large() -> None:
+    truth = plain_losses(*draw(50_000, 0, noise=0.3)).mean()
+    found = [fitted(seed, 0.7) for seed in range(1, 61)]
+    alone, both = (np.array([f[i].value for f in found]) - truth for i in (0, 1))
+    assert np.sqrt(np.square(both).mean()) < 0.75 * np.sqrt(np.square(alone).mean())
+    assert abs(both.mean()) < 0.1 * truth  # 0.49 of it, were they not made larger
+    assert np.mean([truth <= f[1].high for f in found]) >= 0.93
+
+
+def test_errors_of_another_kind_say_nothing() -> None:
+    for seed in range(5):
+        alone, both = fitted(seed, 0.3)
+        assert both == alone
 
 
 def agreements(seed: int, held: int = 32, beside: int = 64, noise: float = 0.15) -> list[float]:
@@ -90,7 +131,7 @@ def agreements(seed: int, held: int = 32, beside: int = 64, noise: float = 0.15)
     p = softmax(logits)
     exchange = Exchange()
     exchange.update(p[:held], other[:held], 1.0, held)
-    exchange.watch(p[held:], 1.0, beside)
+    exchange.watch(p[held:], None, 1.0, beside)
     alike = logits[:held].argmax(1) == other[:held].argmax(1)
     found = exchange.agreement(wilson(float(alike.mean()), held))
     return [found.value, float(alike.mean()), found.low, found.high]
@@ -114,9 +155,9 @@ def test_agreement_is_counted_as_it_is_without_margins_of_samples_beside() -> No
     exchange = Exchange()
     exchange.update(p, other, 1.0, 40)
     assert exchange.agreement(plain) is plain
-    exchange.watch(p, 1.0, 20)  # two decisions a sample cannot be paired
+    exchange.watch(p, None, 1.0, 20)  # two decisions a sample cannot be paired
     assert exchange.agreement(plain) is plain
-    exchange.watch(p * np.nan, 1.0, 40)
+    exchange.watch(p * np.nan, None, 1.0, 40)
     assert exchange.agreement(plain) is plain
 
 
@@ -125,6 +166,6 @@ def test_agreement_stays_near_what_was_counted() -> None:
     p = softmax(logits)
     exchange = Exchange()
     exchange.update(p[:32], logits[:32], 1.0, 32)
-    exchange.watch(p[32:], 1.0, 64)
+    exchange.watch(p[32:], None, 1.0, 64)
     found = exchange.agreement(wilson(0.75, 32))  # errors that pairs do not explain
     assert found.value == 0.75
