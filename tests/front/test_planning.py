@@ -82,9 +82,14 @@ def smooth() -> Model:
     return b.model()
 
 
-def planned(tmp_path: Path | None = None, model: Model | None = None, **more: Any) -> Optimization:
+def planned(
+    tmp_path: Path | None = None,
+    model: Model | None = None,
+    max_drop: float = 0.05,
+    **more: Any,
+) -> Optimization:
     settings: dict[str, Any] = {"families": ("channels", "int8"), "seconds": 60.0} | more
-    request = Request(data=DATA, target="portable", budget=Budget(max_drop=0.05))
+    request = Request(data=DATA, target="portable", budget=Budget(max_drop=max_drop))
     output = None if tmp_path is None else tmp_path / "out.onnx"
     return optimize_planned(request, Planning(**settings), model or net(), output)
 
@@ -194,7 +199,7 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     monkeypatch.setattr(planning._Session, "search", searched)
     monkeypatch.setattr(carrying, "attempt", tried)
     monkeypatch.setattr(carrying, "exceeding", lambda _: 3.0)
-    done = planned(model=smooth(), families=("channels",))
+    done = planned(model=smooth(), max_drop=0.04, families=("channels",))
     assert done.held
     assert done.plan is not None
     assert (str(done.plan.chosen.chain) not in known) is bool(seconds)
@@ -250,7 +255,7 @@ def test_a_bolder_plan_that_loses_too_much_comes_again_less_bold(
     monkeypatch.setattr(carrying, "attempt", tried)
     monkeypatch.setattr(carrying, "exceeding", lambda _: (0.3, 5.0, 0.9)[len(calls) - 1])
     how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE}
-    done = planned(model=smooth(), **how)
+    done = planned(model=smooth(), max_drop=0.04, **how)
     first, bold, between = calls
     assert bold < between < first  # as their levels
     assert done.plan is not None
