@@ -15,8 +15,11 @@ from pathlib import Path
 
 _GROWTH, _LEAST = 1.2, 64 << 20
 """What memory has to have grown by since it was least, as a factor and in bytes."""
+_MUCH = 64 << 20
+"""Bytes that runs make between two looks."""
 _STATM = Path("/proc/self/statm")
 _known = 0
+_made = 0
 
 
 def give_back() -> None:
@@ -32,6 +35,18 @@ def give_back() -> None:
         return
     trim(0)
     _known = resident()
+
+
+def made(size: int) -> None:
+    """Count bytes that a run has made; after many, give memory back as far as that pays.
+
+    Sweeps over data load nothing for minutes, and keep a little of every run among what is freed.
+    """
+    global _made  # noqa: PLW0603
+    _made += size
+    if _made >= _MUCH:
+        _made = 0
+        give_back()
 
 
 def resident() -> int:

@@ -117,7 +117,7 @@ class Session:
         """
         memory.give_back()
         extra = list(extra_outputs)
-        self._level = level
+        self._level, self._as_deployed = level, as_deployed
         self._unoptimized: Callable[[], Session] | None = None
         if level is not Level.DISABLED and not isinstance(model, bytes):
             plain = functools.partial(Session, model, threads=threads, level=Level.DISABLED)
@@ -175,6 +175,8 @@ class Session:
             raise
         except Exception as error:
             raise self._failure(error, feeds, names) from error
+        if not self._as_deployed:
+            memory.made(sum(r.nbytes for r in results if isinstance(r, np.ndarray)))
         return dict(zip(names, results, strict=True))
 
     @property

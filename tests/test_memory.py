@@ -9,6 +9,7 @@ import pytest
 
 from ocompress import memory
 from ocompress.runtime import Session
+from tests.build import Builder
 from tests.graphs import ZOO
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps memory")
@@ -62,3 +63,18 @@ def test_only_growth_is_worth_the_time(
         monkeypatch.setattr(memory, "resident", lambda size=size: size << 20)
         memory.give_back()
     assert len(done) == calls
+
+
+@pytest.mark.parametrize("as_deployed", [False, True])
+def test_runs_that_make_much_give_memory_back(
+    as_deployed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Builder()
+    b.output(b.op("Relu", b.input("x", ["n", 1 << 20])), ["n", 1 << 20])
+    session = Session(b.model(), as_deployed=as_deployed)
+    looks: list[int] = []
+    monkeypatch.setattr(memory, "_made", 0)
+    monkeypatch.setattr(memory, "give_back", lambda: looks.append(1))
+    for _ in range(9):  # of 16 MiB
+        session.run({"x": np.ones((4, 1 << 20), np.float32)})
+    assert len(looks) == (0 if as_deployed else 2)
