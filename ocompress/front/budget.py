@@ -132,6 +132,7 @@ class Budget:
         passes: Sequence[Pass],
         *,
         fitted: Dataset | None = None,
+        alike: bool = True,
         seen: Dataset | None = None,
         threads: int,
         seed: int,
@@ -144,6 +145,7 @@ class Budget:
             feeds: One call of the model, for latency; None leaves latency out.
             passes: What will be judged.
             fitted: What passes see of the data.
+            alike: Whether these were drawn with `data`.
             seen: What outputs have to stay finite on; it may be made up.
             threads: Threads within an operator.
             seed: Makes the order of timed runs repeatable.
@@ -165,6 +167,7 @@ class Budget:
                     default=self.max_drop is None,
                     goals_count=self.goals_count,
                     fitted=fitted,
+                    alike=alike,
                     threads=threads,
                 )
             )

@@ -258,6 +258,7 @@ class _Job:
             None if request.pipeline.fixed else self.bench.timed,  # then the result alone is timed
             request.pipeline.passes,
             fitted=samples.fit,
+            alike=samples.alike,
             seen=samples.judged_on,
             threads=request.threads,
             seed=request.seed,

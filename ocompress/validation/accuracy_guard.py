@@ -50,6 +50,7 @@ class AccuracyGuard:
         default: bool = False,
         goals_count: bool = False,
         fitted: Dataset | None = None,
+        alike: bool = True,
         threads: int = 1,
     ) -> None:
         """Run the reference over the data once.
@@ -66,6 +67,8 @@ class AccuracyGuard:
             goals_count: Whether they are even so.
             fitted: Samples that passes are fitted to. What they show of a loss is too little, so
                 more than the limit on them is more than the limit; None looks at `data` alone.
+            alike: Whether these were drawn with `data`, so that they tell more of what is lost on
+                such samples.
             threads: Threads within an operator; 0 takes all cores.
 
         Raises:
@@ -76,7 +79,9 @@ class AccuracyGuard:
         self.default, self._goals_count = default, goals_count
         self._confidence, self._metric = confidence, metric
         beside = None if fitted is data or isinstance(metric, Metric) else fitted
-        self._meter = make_meter(reference, data, metric, fitted=beside, threads=threads)
+        self._meter = make_meter(
+            reference, data, metric, fitted=beside, alike=alike, threads=threads
+        )
         self._known: dict[str, Drop] = {}  # by the model
         self._samples = data.samples
         self._limits = DropLimit(max_drop, default, units=self._meter.units)

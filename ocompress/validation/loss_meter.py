@@ -59,6 +59,8 @@ class LossMeter:
         wanted: Wanted = AUTO,
         threads: int = 1,
         fitted: Dataset | None = None,
+        *,
+        alike: bool = True,
     ) -> None:
         """Run the reference over the data once.
 
@@ -69,9 +71,11 @@ class LossMeter:
             threads: Threads within an operator; 0 takes all cores.
             fitted: Samples that candidates were fitted to; the reference runs on them once they
                 are looked at.
+            alike: Whether these were drawn with `data`; then their margins, and errors there, say
+                more of what is lost on such samples.
         """
         self._reference, self._threads = reference, threads
-        self._fitted, self._motion = fitted, Motion()
+        self._fitted, self._alike, self._motion = fitted, alike, Motion()
         self._measures: dict[str, Measure] = {}
         self._kept = self._run(data, partial(self._choose, reference, data, wanted))
         self._sums = self._begin()
@@ -93,10 +97,7 @@ class LossMeter:
     def drop(
         self, candidate: Model, confidence: float, limit: DropLimit, most: float = math.inf
     ) -> Drop:
-        """Return the worst loss of any output; see `Meter.drop`.
-
-        Errors on samples that the candidate was fitted to say more of what it loses on others.
-        """
+        """Return the worst loss of any output; see `Meter.drop`."""
         source = LiveSource(candidate, Level.ALL, self._threads)
         sums, motion = self._begin(), Motion()
         for feeds, samples, kept in self._kept:
@@ -116,7 +117,8 @@ class LossMeter:
             for name, prepared in kept.items():
                 output = self._measures[name].of(name, outputs)
                 own[name].update(prepared, output, samples)
-                sums[name].beside(prepared, output, samples)
+                if self._alike:
+                    sums[name].beside(prepared, output, samples)
         known = self._worst(own, confidence, limit)
         return replace(self._worst(sums, confidence, limit), fitted=known)
 

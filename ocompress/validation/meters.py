@@ -19,6 +19,7 @@ def make_meter(
     metric: str | Metric,
     *,
     fitted: Dataset | None = None,
+    alike: bool = True,
     threads: int = 1,
 ) -> Meter:
     """Make the meter of a metric; `auto` takes accuracy where every sample has a label.
@@ -30,6 +31,7 @@ def make_meter(
         data: What is judged on.
         metric: What `--metric` may say (`ocompress.validation.naming`), or the user's own.
         fitted: Samples that candidates were fitted to, as far as they are looked at, too.
+        alike: Whether these were drawn with `data`.
         threads: Threads within an operator; 0 takes all cores.
 
     Raises:
@@ -47,7 +49,7 @@ def make_meter(
             return ScoreMeter(reference, data, "accuracy", threads, fitted)
         except DataError:
             pass  # labels of something else, nobody asked for them
-    return LossMeter(reference, data, wanted, threads, fitted)
+    return LossMeter(reference, data, wanted, threads, fitted, alike=alike)
 
 
 def _has_all_labels(data: Dataset) -> bool:

@@ -355,3 +355,14 @@ def test_the_same_model_is_run_once_however_often_it_is_asked_about(
     assert guard.judge(SHIFTED.clone(), MODEL) == first
     assert guard.judge(MODEL.clone(), MODEL) == same
     assert len(loaded) == runs == 3  # each model, and the original on what was fitted to
+
+
+def test_other_data_than_those_judged_on_say_nothing_of_what_is_lost_on_these() -> None:
+    found = []
+    for fitted, alike in ((None, True), (data(400), True), (data(400), False)):
+        guard = AccuracyGuard(MODEL, data(60), 1.0, fitted=fitted, alike=alike)
+        found.append(guard.judge(SHIFTED, MODEL).figures)
+    alone, drawn, other = (f["high"] for f in found)
+    assert drawn < 0.95 * alone
+    assert other == alone
+    assert found[1]["seen"] == found[2]["seen"]
