@@ -12,29 +12,36 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 _GROWTH, _LEAST = 1.2, 64 << 20
 """What memory has to have grown by since it was least, as a factor and in bytes."""
+_LARGE, _SECONDS = 512 << 20, 10.0
+"""So large a process looks after so many seconds even so: what it held before may be freed by now,
+and others put in its place."""
 _MUCH = 64 << 20
 """Bytes that runs make between two looks."""
 _STATM = Path("/proc/self/statm")
 _known = 0
 _made = 0
+_when = 0.0
 
 
 def give_back() -> None:
     """Give memory back, if there is much more of it than there was since the last time.
 
-    It takes up to a tenth of a second where something comes of it, microseconds otherwise. Does
-    nothing where the C library cannot, as outside Linux.
+    A large process does now and then without that. It takes up to a tenth of a second where
+    something comes of it, microseconds otherwise. Does nothing where the C library cannot, as
+    outside Linux.
     """
-    global _known  # noqa: PLW0603
-    trim, now = _trim(), resident()
-    if trim is None or now < _GROWTH * _known + _LEAST:
+    global _known, _when  # noqa: PLW0603
+    trim, now, time = _trim(), resident(), monotonic()
+    late = now >= _LARGE and time >= _when + _SECONDS
+    if trim is None or (now < _GROWTH * _known + _LEAST and not late):
         _known = min(_known, now)  # it may have become less by itself
         return
     trim(0)
-    _known = resident()
+    _known, _when = resident(), time
 
 
 def made(size: int) -> None:

@@ -59,8 +59,27 @@ def test_only_growth_is_worth_the_time(
         done.append(pad)
 
     monkeypatch.setattr(memory, "_trim", lambda: trim)
+    monkeypatch.setattr(memory, "monotonic", lambda: 0.0)
     for size in sizes:
         monkeypatch.setattr(memory, "resident", lambda size=size: size << 20)
+        memory.give_back()
+    assert len(done) == calls
+
+
+@pytest.mark.parametrize(("size", "calls"), [(500, 1), (600, 3)])
+def test_a_large_process_looks_now_and_then_even_so(
+    size: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = list[int]()
+
+    def trim(pad: int) -> None:
+        done.append(pad)
+
+    monkeypatch.setattr(memory, "_trim", lambda: trim)
+    monkeypatch.setattr(memory, "_when", 0.0)
+    monkeypatch.setattr(memory, "resident", lambda: size << 20)
+    for now in (1.0, 2.0, 10.9, 11.1, 20.0, 21.2):
+        monkeypatch.setattr(memory, "monotonic", lambda now=now: now)
         memory.give_back()
     assert len(done) == calls
 
