@@ -93,10 +93,11 @@ class Exchange:
         rows = RankedScores.of(
             p.reshape(samples, classes), scores.reshape(samples, classes), temperature
         )
-        if not (np.isfinite(rows.scores).all() and np.isfinite(rows.others).all()):
+        finite = np.isfinite(rows.scores).all() and np.isfinite(rows.others).all()
+        if finite and rows.goes_with(self._own):
+            self._own.append(rows)
+        else:
             self._drop()
-            return
-        self._own.append(rows)
 
     def watch(
         self, p: np.ndarray, scores: np.ndarray | None, temperature: float, samples: int
@@ -115,7 +116,9 @@ class Exchange:
         p = p.reshape(samples, classes)
         if scores is not None:
             scores = scores.reshape(p.shape) if scores.size == p.size else None
-        self._beside.append(RankedScores.of(p, scores, temperature))
+        rows = RankedScores.of(p, scores, temperature)
+        if rows.goes_with([*self._own, *self._beside]):
+            self._beside.append(rows)
 
     def agreement(self, plain: Interval) -> Interval:
         """Return the share of equal decisions to be expected of samples like those watched.
@@ -178,8 +181,8 @@ class Exchange:
         if not np.isfinite(rows.scores).all():
             return None
         order = np.argsort(gaps, kind="stable")
-        met = _meet(rows, errors[order], gaps[order], len(gaps) / count, flips)
-        mean, power, spread = met
+        times = len(gaps) / count
+        mean, power, spread = _meet(rows, errors[order], gaps[order], times, flips)
         margin = _NOISE * math.sqrt(max(power - mean * mean, 0.0) / count)
         near = min(max(mean, plain - margin), plain + margin)
         spread += (doubt * near) ** 2

@@ -45,6 +45,10 @@ class RankedScores:
         """Return the samples of all parts."""
         return cls(*(np.concatenate([getattr(r, n) for r in parts]) for n in _NAMES))
 
+    def goes_with(self, parts: Sequence[RankedScores]) -> bool:
+        """Whether there are as many ranks as in other parts; classes may be places of a text."""
+        return not parts or self.worth.shape[1] == parts[0].worth.shape[1]
+
     @property
     def gaps(self) -> np.ndarray:
         """How far the first class is before the second, [samples]."""

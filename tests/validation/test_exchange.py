@@ -86,6 +86,18 @@ def test_what_cannot_be_paired_is_counted_as_it_is() -> None:
         assert found == mean_interval(plain, MARGIN, ONE_SIDED)
 
 
+def test_classes_that_differ_from_feed_to_feed_are_no_pairs() -> None:
+    logits, other = draw(40, 1)
+    p, plain = softmax(logits), np.linspace(0, 0.1, 40)
+    exchange = Exchange()
+    exchange.update(p[:20], other[:20], 1.0, 20)
+    exchange.watch(p[:, :5], other[:, :5], 1.0, 40)  # which alone does not matter
+    paired = exchange.loss(plain[:20], MARGIN, ONE_SIDED)
+    assert paired.value != plain[:20].mean()
+    exchange.update(p[20:, :5], other[20:, :5], 1.0, 20)
+    assert exchange.loss(plain, MARGIN, ONE_SIDED) == mean_interval(plain, MARGIN, ONE_SIDED)
+
+
 def test_nothing_off_is_no_loss() -> None:
     logits, _ = draw(50, 2)
     for size in (1, 1000):  # of scores that large all but one are impossible
