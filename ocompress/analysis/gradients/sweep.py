@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ocompress import memory
 from ocompress.analysis.gradients.concrete import lengths_vary
 from ocompress.analysis.gradients.program import Program
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose, fits
@@ -144,7 +143,6 @@ class _Sweep:
             gradients = program.backward(made, seeds)
             for name in program.reached:
                 update(name, made[name], gradients[name])
-            memory.give_back()  # arrays of all sizes come and go, draw after draw
 
 
 def _elements(feeds: Feeds) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ocompress import memory
 from ocompress.analysis.gradients import Currency, sweep_gradients
 from ocompress.analysis.gradients import sweep as module
 from ocompress.analysis.gradients.program import Program
@@ -99,20 +98,6 @@ def test_the_seed_decides() -> None:
     assert any((a[2] != b[2]).any() for a, b in zip(first, other, strict=True))
     drawn = sweep(net(), ["y"], images(20), draws=2)[0]
     assert (drawn[0][2] != drawn[1][2]).any()
-
-
-def test_memory_is_given_back_between_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[str] = []
-    program = Program.backward
-    monkeypatch.setattr(memory, "give_back", lambda: given.append("back"))
-
-    def backward(self: Program, *args: Any) -> dict[str, Array]:
-        given.append("draw")
-        return program(self, *args)
-
-    monkeypatch.setattr(Program, "backward", backward)
-    sweep(net(), ["relu"], images(2, 2), draws=3)
-    assert "".join(given).count("drawback") == given.count("draw") == 6
 
 
 def spy_on_programs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
