@@ -72,6 +72,8 @@ def _before(node: Node, source: Value, after: np.ndarray) -> np.ndarray | None:
         order = [int(axis) for axis in node.attr("perm", range(after.ndim)[::-1])]
         return after.transpose(np.argsort(order)) if len(order) == after.ndim else None
     inner = [e for e in source.shape[1:] if isinstance(e, int)] if source.shape else []
-    if not source.shape or len(inner) + 1 < len(source.shape) or after.size % math.prod(inner):
+    if not source.shape or len(inner) + 1 < len(source.shape) or 0 in inner:
+        return None
+    if after.size % math.prod(inner):
         return None
     return after.reshape(-1, *inner)

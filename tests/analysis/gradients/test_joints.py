@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.gradients.joints import along_one_axis
+from ocompress.analysis.gradients.joints import along_one_axis, joint_behind
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.output_parts import parts_of
+from ocompress.ir import DType
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
 
@@ -82,3 +83,18 @@ def test_parts_that_lie_along_no_axis_are_not_taken_for_parts() -> None:
     axis, there = along_one_axis(1, channels, places, (2, 12)) or (0, [])
     assert axis == 1
     assert [list(t) for t in there] == [list(range(4)), list(range(4, 12))]
+
+
+@pytest.mark.parametrize("extent", [0, 7])
+def test_shapes_that_cannot_be_are_not_believed(extent: int) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 6])
+    both = b.op("Concat", b.op("Exp", x), b.op("Sigmoid", x), axis=1)
+    b.op("Reshape", both, b.const(np.array([0, 3, 4], np.int64)), to="y")
+    b.output("y")
+    model = b.model()
+    joint = model.graph.nodes[-2].outputs[0]
+    assert joint is not None
+    joint.set_type(DType.FLOAT, (None, extent))
+    output = np.zeros((3, 3, 4), np.float32)
+    assert joint_behind(model.graph.outputs[0], output) is None
