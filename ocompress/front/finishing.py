@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocompress.auto import AIM, BETTER, Chain, Laboratory, OutOfTimeError, PlanSearch, PlanTrial
@@ -33,7 +33,9 @@ class Finishing:
         carrier: Carries them out.
         search: The search, which is over.
         laboratory: Makes further trials.
-        hurried: Whether the search ended early, so that there is no time but for the best.
+        hurried: Whether the search ended early, so that there is no time but for the best, and
+            what is better yet once that is known to hold.
+        interrupted: Whether somebody waits for the end.
         passed: Plans that did not hold, with the reason.
     """
 
@@ -41,6 +43,7 @@ class Finishing:
     search: PlanSearch
     laboratory: Laboratory
     hurried: bool
+    interrupted: bool = False
     passed: list[PlanTrial] = field(default_factory=list)
     _failed: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By chain, what plans lost where they were chosen that lost too much once carried out, and
@@ -50,7 +53,8 @@ class Finishing:
         """Run finalists, the best first, until one holds, and write it.
 
         A result is fitted to more samples than its trial was, and loses less as a rule: where it
-        leaves much of what may be lost, bolder plans are tried.
+        leaves much of what may be lost, bolder plans are tried, and where there is time those that
+        promise more at about the same loss.
         """
         finalists = self._affordable(self.search.finalists())
         while True:
@@ -75,40 +79,37 @@ class Finishing:
             trial: A plan that holds.
             found: What became of it.
         """
+        tried = {str(trial.chain)}
         for _ in range(_BOLDER):
-            bolder = self._bolder(trial, found)
+            bolder = self._bolder(trial, found, tried)
             if bolder is None:
                 break
+            tried.add(str(bolder.chain))
             more = self.carrier.outcome(bolder, below=found.value)
             if more.why:
                 self._refuse(bolder, more)
             elif more.value < BETTER * found.value:
                 trial, found = bolder, more
-            if bolder is not trial and str(bolder.chain) not in self._failed:
-                break  # it is no better, or does not hold for another reason
         return trial, found
 
-    def _bolder(self, trial: PlanTrial, found: Outcome) -> PlanTrial | None:
+    def _bolder(self, trial: PlanTrial, found: Outcome, tried: Collection[str]) -> PlanTrial | None:
         """Return a plan that should still hold, and be better, if there is time to try one.
 
         Args:
             trial: The best plan that holds.
             found: What became of it.
+            tried: Chains that were carried out since one held.
         """
-        if self.hurried or not trial.chain.steps or not found.value:
-            return None
-        if found.excess > _SLACK or not self._has_time(trial):
+        if self.interrupted or not trial.chain.steps or not found.value:
             return None
         most = bearable(trial, found.excess, list(self._failed.values()))
         part = most / max(trial.excess, FIRM)
-        if part < _LITTLE:
-            return None
-        while part >= _LITTLE and self._has_time(trial):
+        while found.excess <= _SLACK and part >= _LITTLE and self._has_time(trial):
             made = self._tried(self.search.moved(trial, part))
             if made is None or made.excess * AIM <= most:
                 break
             part **= 0.5  # it went too far
-        goal, tried = self.search.goal, {str(trial.chain), *(str(p.chain) for p in self.passed)}
+        goal, tried = self.search.goal, {*tried, *(str(p.chain) for p in self.passed)}
         known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
         known = [t for t in known if t.value(goal) < BETTER * trial.value(goal)]
         known = [t for t in known if t.excess * AIM <= most and str(t.chain) not in tried]

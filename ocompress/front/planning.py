@@ -111,6 +111,7 @@ class _Session:
         self.bench, self.planning = bench, planning
         self._start = time.monotonic()
         self._ended = ""
+        self._interrupted = False
         self._watch = _Watch()
         self.choice = Choice(bench, planning)
         self._ledger = ledger(bench, self.choice.budget, self.choice.split)
@@ -151,7 +152,7 @@ class _Session:
                     raise
                 ending.is_asked = True
         if ending.is_asked:
-            self._ended = "it was interrupted"
+            self._ended, self._interrupted = "it was interrupted", True
             self.bench.announce("interrupted: the best plan so far is carried out")
 
     def plan(self, chosen: PlanTrial, passed_over: Sequence[PlanTrial] = ()) -> Plan:
@@ -173,13 +174,19 @@ class _Session:
             bench=self.bench,
             goal=self.planning.goal,
             budget=self.choice.budget,
-            deadline=self._deadline,
+            deadline=self._start + self.planning.seconds,  # what is remembered takes no time
             ledger=self._ledger,
             name=f"{self._search_name()} {self.planning.seconds:g} {judges(self.bench)}",
             output=output,
             files=files,
         )
-        finishing = Finishing(carrier, self.search_, self.laboratory, hurried=bool(self._ended))
+        finishing = Finishing(
+            carrier,
+            self.search_,
+            self.laboratory,
+            hurried=bool(self._ended),
+            interrupted=self._interrupted,
+        )
         trial, done = finishing.run()
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, finishing.passed), measured=measured(done), **beside)
@@ -228,8 +235,10 @@ class _Session:
         return self.choice.workshop((*self.bench.hooks, self._watch))
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
-        """Say what is the best so far, and keep time for carrying it out."""
-        self.laboratory.deadline = self._deadline - reserve(trial)
+        """Say what is the best so far, and keep time for carrying it out, and a bolder one."""
+        middle, each = (self._start + self._deadline) / 2, reserve(trial)
+        once, twice = self._deadline - each, self._deadline - 2 * each
+        self.laboratory.deadline = min(once, max(twice, middle))
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")
