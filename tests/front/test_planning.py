@@ -188,7 +188,7 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     def searched(session: Any) -> None:
         search(session)
         known.update(session.laboratory.trials)
-        session._deadline = time.monotonic() + seconds
+        session._start = time.monotonic() - session.planning.seconds + seconds
 
     def tried(*given: Any, **more: Any) -> Any:
         calls.append(str(given[1].passes))
