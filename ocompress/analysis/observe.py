@@ -15,7 +15,7 @@ from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.ir import Model, Value
 from ocompress.runtime import host_cores
 
-MOST_BYTES = 512 << 20
+MOST_BYTES = 256 << 20
 """Bytes of activations that are held at once; wider models are swept in groups of values."""
 
 

@@ -17,6 +17,8 @@ from ocompress.pipeline.registry import all_passes
 
 _MOST = 12
 """Proposals that are kept in memory; each holds a model, and what was found out about it."""
+_HELD = 128 << 20
+"""Bytes of proposals that files have, too, at most: they can be read again."""
 _ROOM = 256 << 20
 """Bytes of models that were made of proposals, at most."""
 LARGEST = 128 << 20
@@ -46,6 +48,8 @@ class ProposalMemo:
     files: CacheFiles | None = None
     whose: str = ""
     _known: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    _written: dict[Hashable, int] = field(default_factory=dict)
+    """Bytes in files of what is kept in memory."""
     _made: OrderedDict[Hashable, tuple[Any, int]] = field(default_factory=OrderedDict)
 
     def get(self, key: Hashable, model: Model) -> Any:
@@ -56,18 +60,18 @@ class ProposalMemo:
             model: The model that it shall be about, if it is read from a file; one of its content.
         """
         if key not in self._known and self.files is not None:
-            found = self.read(self.named(key, model), model)
-            if found is not None:
-                self._hold(key, found)
+            content = self.files.read(self.named(key, model), own=True)
+            found = None if content is None else _restored(content, model)
+            if content is not None and found is not None:
+                self._hold(key, found, len(content))
         if key in self._known:
             self._known.move_to_end(key)
         return self._known.get(key)
 
     def put(self, key: Hashable, found: object, model: Model) -> None:
         """Keep something about a model; what cannot be written stays in memory only."""
-        self._hold(key, found)
-        if self.files is not None:
-            self.write(self.named(key, model), found, model)
+        size = 0 if self.files is None else self.write(self.named(key, model), found, model)
+        self._hold(key, found, size)
 
     def named(self, key: Hashable, model: Model) -> Hashable:
         """Return a key with the names of all nodes, by which proposals name parts."""
@@ -84,13 +88,15 @@ class ProposalMemo:
         content = None if self.files is None else self.files.read(name, own=True)
         return None if content is None else _restored(content, model)
 
-    def write(self, name: Hashable, found: object, model: Model) -> None:
-        """Keep something about a model in a file alone, if it can be written."""
+    def write(self, name: Hashable, found: object, model: Model) -> int:
+        """Keep something about a model in a file alone; return its bytes, 0 if it cannot be."""
         with contextlib.suppress(Exception):  # whatever keeps it from being written
             stream = io.BytesIO()
             _Writer(stream, model).dump(found)
             if self.files is not None and stream.tell() <= LARGEST:
                 self.files.write(name, stream.getvalue())
+                return stream.tell()
+        return 0
 
     def made(self, key: Hashable) -> Any:
         """Return what was made of a proposal, None if nothing was; it must not be changed."""
@@ -111,10 +117,23 @@ class ProposalMemo:
         while sum(size for _, size in self._made.values()) > _ROOM:
             self._made.popitem(last=False)
 
-    def _hold(self, key: Hashable, found: object) -> None:
-        self._known[key] = found
+    def _hold(self, key: Hashable, found: object, size: int) -> None:
+        """Keep something in memory; what was not used for longest makes room.
+
+        Args:
+            key: What it depends on.
+            found: What is known.
+            size: Bytes in its file, 0 if there is none.
+        """
+        self._known[key], self._written[key] = found, size
+        older = [k for k in self._known if self._written[k]]
+        while len(older) > 1 and sum(self._written.values()) > _HELD:
+            self._drop(older.pop(0))
         while len(self._known) > _MOST:
-            self._known.popitem(last=False)
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, key: Hashable) -> None:
+        del self._known[key], self._written[key]
 
 
 # -- files ----------------------------------------------------------------------------------

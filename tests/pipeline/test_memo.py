@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ocompress.ir import Model, fingerprint, to_proto
 from ocompress.ir.edit import set_weight
 from ocompress.lossy import LossyPass
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult, ProposalMemo, find
+from ocompress.pipeline import memo as module
 from tests.build import InMemory
 from tests.graphs import ZOO
 
@@ -178,3 +181,26 @@ def test_what_was_done_is_done_again_without_running(
         assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
     with pytest.raises(PassError):  # other data
         ran(memo(tmp_path, "other data"))
+
+
+def test_what_files_have_makes_room_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, known = ZOO["mlp"](), memo(tmp_path)
+    monkeypatch.setattr(module, "_HELD", 100_000)
+    alive = {}
+    for name in "abc":
+        found = {"weights": np.full(12_000, ord(name), np.float32), "model": model}
+        alive[name] = weakref.ref(found["weights"])
+        known.put(name, found, model)
+    other = ZOO["mlp"]()
+    known.put("d", other, model)  # which cannot be written, so it stays
+    del found
+    gc.collect()
+    assert [name for name in "abc" if alive[name]() is not None] == ["b", "c"]
+    assert known.get("a", model)["weights"][0] == ord("a")  # read again, in place of the oldest
+    gc.collect()
+    assert [name for name in "abc" if alive[name]() is not None] == ["c"]
+    for name in "bc":
+        known.get(name, model)
+    assert known.get("d", model) is other
