@@ -25,15 +25,20 @@ def joint_behind(value: Value, output: np.ndarray) -> tuple[Node, np.ndarray] | 
         The Concat and, in the shape of what it makes, the places of its elements in the output's
         flat order; None if there is none, or the shape before a change of layout is not known.
     """
-    places = np.arange(output.size).reshape(output.shape)
+    changes: list[tuple[Node, Value]] = []
     node = behind(value, PASSING)
     while node is not None and node.op_type in LAYOUT and not node.domain:
         source = node.input(0)
-        found = None if source is None else _before(node, source, places)
-        if source is None or found is None:
+        if source is None:
             return None
-        node, places = behind(source, PASSING), found
-    return (node, places) if node is not None and node.is_op("Concat") else None
+        changes.append((node, source))
+        node = behind(source, PASSING)
+    if node is None or not node.is_op("Concat"):
+        return None  # as of most outputs, whose places may be many
+    found: np.ndarray | None = np.arange(output.size).reshape(output.shape)
+    for change, source in changes:
+        found = None if found is None else _before(change, source, found)
+    return None if found is None else (node, found)
 
 
 def along_one_axis(
