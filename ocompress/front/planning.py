@@ -236,7 +236,7 @@ class _Session:
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out, and a bolder one."""
-        middle, each = (self._start + self._deadline) / 2, reserve(trial)
+        middle, each = self._deadline - self.planning.seconds / 2, reserve(trial)
         once, twice = self._deadline - each, self._deadline - 2 * each
         self.laboratory.deadline = min(once, max(twice, middle))
         if before is not None:

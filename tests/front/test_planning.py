@@ -562,9 +562,12 @@ class Ticks:
         return self.now
 
 
+@pytest.mark.parametrize(("least", "each"), [(40, 2.0), (90, 30.0)])
 def test_a_search_whose_time_was_over_goes_on_only_with_more(
-    monkeypatch: pytest.MonkeyPatch,
+    least: float, each: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(planning, "reserve", lambda _: each)  # what is kept for a plan
+
     def found(seconds: float) -> Plan:
         clock = Ticks()
         monkeypatch.setattr(planning, "time", clock)
@@ -573,11 +576,11 @@ def test_a_search_whose_time_was_over_goes_on_only_with_more(
         assert plan is not None
         return plan
 
-    first = found(40)
+    first = found(least)
     assert first.ended
     with monkeypatch.context() as patch:
         patch.setattr(Workshop, "_measure", None)  # nothing is measured
-        again = found(40)
+        again = found(least)
     assert [str(t.chain) for t in again.trials] == [str(t.chain) for t in first.trials]
     assert again.recipe() == first.recipe()
     assert len(found(1500).trials) > len(first.trials)
