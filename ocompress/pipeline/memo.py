@@ -60,10 +60,9 @@ class ProposalMemo:
             model: The model that it shall be about, if it is read from a file; one of its content.
         """
         if key not in self._known and self.files is not None:
-            content = self.files.read(self.named(key, model), own=True)
-            found = None if content is None else _restored(content, model)
-            if content is not None and found is not None:
-                self._hold(key, found, len(content))
+            found, size = self._load(self.named(key, model), model)
+            if found is not None:
+                self._hold(key, found, size)
         if key in self._known:
             self._known.move_to_end(key)
         return self._known.get(key)
@@ -85,8 +84,12 @@ class ProposalMemo:
             name: What `named` made of its key.
             model: The model that it shall be about.
         """
+        return self._load(name, model)[0]
+
+    def _load(self, name: Hashable, model: Model) -> tuple[Any, int]:
+        """Return what a file keeps, None if there is none, and its bytes."""
         content = None if self.files is None else self.files.read(name, own=True)
-        return None if content is None else _restored(content, model)
+        return (None, 0) if content is None else (_restored(content, model), len(content))
 
     def write(self, name: Hashable, found: object, model: Model) -> int:
         """Keep something about a model in a file alone; return its bytes, 0 if it cannot be."""
