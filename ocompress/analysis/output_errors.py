@@ -28,12 +28,15 @@ class Divergence:
         kl: Mean divergence KL(original || changed) over the classes, nats, summed over the parts
             that are scores of classes; None where there are none.
         cost: Over all parts, twice the divergence of scores of classes, and of others the power of
-            the error over that of the part.
+            the error over the part's variance around the means of its channels: offsets that all
+            samples share are nothing that could be lost.
+        noise: The largest of any part's power of the error over that variance.
     """
 
     sqnr_db: float
     kl: float | None
     cost: float
+    noise: float
 
 
 class OutputErrors:
@@ -80,15 +83,17 @@ class OutputErrors:
         pairs = [(self._originals[at], s) for at, s in sorted(sums.items()) if s.count]
         pairs = [(p, s) for p, s in pairs if p.spread.power > 0] or pairs
         divergences = [s.divergence for _, s in pairs if s.divergence is not None]
-        noise = [s.relative(p.spread.power) for p, s in pairs]
+        noise = [s.relative(p.spread.variance) for p, s in pairs]
+        worst = max((s.relative(p.spread.power) for p, s in pairs), default=0.0)
         costs = [
             2 * s.divergence if s.divergence is not None else lost
             for (_, s), lost in zip(pairs, noise, strict=True)
         ]
         return Divergence(
-            sqnr_db=sqnr_db(1.0, max(noise, default=0.0)),
+            sqnr_db=sqnr_db(1.0, worst),
             kl=sum(divergences) if divergences else None,
             cost=sum(costs),
+            noise=max(noise, default=0.0),
         )
 
 
@@ -153,7 +158,7 @@ class _PartSum:
             self._rows += rows.size
 
     def relative(self, power: float) -> float:
-        """Noise over signal power."""
+        """Noise over a power of the signal."""
         if not self._noise:
             return 0.0
         return self._noise / self.count / power if power else math.inf

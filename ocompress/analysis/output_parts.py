@@ -97,6 +97,11 @@ class Spread:
         return (max(found, _FLOOR * square) if constant else found) or 1.0
 
     @property
+    def is_known(self) -> bool:
+        """Whether any channel was seen more than once."""
+        return self._channels.variance is not None or not self._channels.whole
+
+    @property
     def power(self) -> float:
         """Mean square, of probabilities no less than `variance` is; 0 if all is zero."""
         square = self._seen.mean_square

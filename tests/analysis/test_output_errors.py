@@ -57,16 +57,21 @@ def errors(model: Model, factor: float, channels: slice) -> OutputErrors:
 
 @pytest.mark.parametrize("end", ["concat", "transposed", "sliced", "scaled"])
 def test_lost_scores_show_beside_boxes_in_pixels(end: str) -> None:
-    lost = errors(detector(end), 0.0, slice(4, 9)).result()
+    model = detector(end)
+    (output,) = made(model).values()
+    scores = np.moveaxis(output, 1 if output.shape[1] == 9 else 2, -1)[..., 4:].reshape(-1, 5)
+    lost = errors(model, 0.0, slice(4, 9)).result()
     assert lost.sqnr_db == pytest.approx(0, abs=1e-6)
-    assert lost.cost == pytest.approx(1, abs=1e-6)
+    assert lost.cost == pytest.approx(np.square(scores).mean() / scores.var(0, ddof=1).mean())
     assert lost.kl is None
     off = errors(detector(end), 1.1, slice(0, 4)).result()
     assert off.sqnr_db == pytest.approx(20, abs=0.01)
 
 
 def test_outputs_of_their_own_add_up() -> None:
-    outputs = {"y": RNG.standard_normal((4, 8)), "z": 1e4 * RNG.standard_normal((4, 8))}
+    y = RNG.standard_normal((4, 8))
+    y = (y - y.mean(0)) / y.std(0)
+    outputs = {"y": y, "z": 1e4 * y}
     b = Builder()
     for name in outputs:
         b.op("Tanh", b.input(f"x_{name}", [4, 8]), to=name)
@@ -75,7 +80,7 @@ def test_outputs_of_their_own_add_up() -> None:
     infer_types(model)
     found = OutputErrors(output_parts(model, outputs))
     found.update(outputs, {name: array * 1.1 for name, array in outputs.items()})
-    assert found.result().cost == pytest.approx(0.02)
+    assert found.result().cost == pytest.approx(2 * 0.01 * 3 / 4)
     assert found.result().sqnr_db == pytest.approx(20)
 
 
@@ -170,3 +175,26 @@ def test_every_feed_of_the_original_counts_once_however_many_variants() -> None:
         for variant in ("", "other"):
             two.update({"y": array}, {"y": array + 0.1}, variant)
     assert one.result() == two.result() == two.result("other")
+
+
+def test_an_offset_that_all_samples_share_hides_no_error() -> None:
+    x = RNG.standard_normal((200, 3)).astype(np.float32)
+    model = _numbers()
+    seen = {}
+    for offset in (0, 1000):
+        original = {"y": (6 * x + np.float32(offset)).astype(np.float32)}
+        found = OutputErrors(output_parts(model, original))
+        found.update(original, {"y": original["y"] + 3 * np.sign(x)})
+        seen[offset] = found.result()
+    assert seen[1000].cost == pytest.approx(seen[0].cost, rel=0.02)
+    assert seen[1000].noise == pytest.approx(9 / 36, rel=0.2)
+    assert seen[1000].sqnr_db > seen[0].sqnr_db + 30
+
+
+def _numbers() -> Model:
+    b = Builder()
+    b.op("Tanh", b.input("x", ["n", 3]), to="y")
+    b.output("y", ["n", 3])
+    model = b.model()
+    infer_types(model)
+    return model

@@ -7,7 +7,7 @@ import numpy as np
 from ocompress.analysis.rows import row_count
 
 TINY = 1e-6
-"""Least probability, and least size that noise is relative to."""
+"""Least probability, and least root mean square that noise is relative to."""
 
 
 def softmax(values: np.ndarray, axis: int) -> np.ndarray:
@@ -22,10 +22,22 @@ def signs(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return found
 
 
-def squares(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return noise of the values' shape, float32, relative to their size and that of a sample."""
+def squares(
+    values: np.ndarray, samples: int, rng: np.random.Generator, size: float | None = None
+) -> np.ndarray:
+    """Return noise of the values' shape, float32, relative to their size and that of a sample.
+
+    Args:
+        values: What the model made.
+        samples: Samples of the feed.
+        rng: Source of randomness.
+        size: What errors of an element are relative to, in the values' unit, above 0; None takes
+            the root mean square of the values.
+    """
     rows = row_count(values.shape, samples)
-    size = max(1, values.size // max(1, rows))
-    rms = np.sqrt(np.mean(np.square(values))) if values.size else 0.0
-    noise = rng.standard_normal(values.shape) / (max(float(rms), TINY) * np.sqrt(size))
+    elements = max(1, values.size // max(1, rows))
+    if size is None:
+        rms = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+        size = max(rms, TINY)
+    noise = rng.standard_normal(values.shape) / (size * np.sqrt(elements))
     return np.asarray(noise, np.float32)

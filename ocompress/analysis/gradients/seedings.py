@@ -19,7 +19,8 @@ class Currency(StrEnum):
             positions.
         PROBABILITIES: The same for an output that is that softmax already.
         BERNOULLI: Kullback-Leibler divergence of independent probabilities, summed.
-        SQUARES: Half the squared error of a sample relative to the mean square of the output.
+        SQUARES: Half the squared error of a sample relative to how far the output spreads around
+            the means of its channels, see `sized`.
     """
 
     LOGITS = "logits"
@@ -34,11 +35,14 @@ class Seeding:
 
     Attributes:
         currency: What the divergence is counted in.
-        axis: Axis of the classes, of no meaning for the currencies without one.
+        axis: Axis of the classes or channels, of no meaning for the currencies without one.
+        size: What errors of squares are relative to, above 0; None takes the root mean square of
+            what is at hand.
     """
 
     currency: Currency
     axis: int = -1
+    size: float | None = None
 
     def draw(self, output: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the gradient at an output.
@@ -54,7 +58,7 @@ class Seeding:
         """
         values = np.asarray(output, np.float64)
         if self.currency is Currency.SQUARES:
-            return squares(values, samples, rng)
+            return squares(values, samples, rng, self.size)
         if self.currency is Currency.BERNOULLI:
             p = np.clip(values, TINY, 1 - TINY)
             return np.asarray(signs(p.shape, rng) / np.sqrt(p * (1 - p)), np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from ocompress.analysis.gradients.concrete import lengths_vary
 from ocompress.analysis.gradients.program import Program
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose, fits
+from ocompress.analysis.gradients.sizes import sized
 from ocompress.analysis.observe import has_free_batch, pieces_of
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, cut_at
@@ -20,6 +21,8 @@ from ocompress.ir.onnx_api import infer_types
 
 MOST_BYTES = 64 << 20
 """Bytes of activations and gradients held at once, if the feeds can be cut along the batch."""
+_LOOKED_AT = 16
+"""Samples that show how far outputs spread, before any seed is drawn."""
 _MOST_PROGRAMS = 4
 """Sessions for so many shapes of feeds are kept."""
 
@@ -71,6 +74,7 @@ def sweep_gradients(
         RuntimeFailureError: If ONNX Runtime cannot run the model or its derivative.
     """
     sweep = _Sweep(model, names, currencies or {}, cut_at(data))
+    sweep.look(data)
     missing: dict[str, str] = {}
     total = len(data)
     for number, feeds in enumerate(data):
@@ -126,6 +130,35 @@ class _Sweep:
             self._programs.popitem(last=False)
         return self._programs[key]
 
+    def look(self, data: Dataset) -> None:
+        """Choose how seeds are drawn, by what the model makes of the first samples."""
+        seen: dict[str, list[np.ndarray]] = {}
+        samples = held = 0
+        for piece in (p for feeds in data for p in pieces_of(feeds, self.pieces(feeds), self.unit)):
+            outputs = self._outputs(self.program(piece), piece)
+            self._choose(outputs)
+            for name, array in outputs.items():
+                seen.setdefault(name, []).append(array)
+                held += array.nbytes
+            samples += samples_of(piece)
+            if samples >= _LOOKED_AT or held >= MOST_BYTES:
+                break
+        for name, arrays in seen.items():
+            fitting = [a for a in arrays if fits(self._seedings[name], a)]
+            self._seedings[name] = sized(self._seedings[name], fitting)
+
+    def _outputs(self, program: Program, feeds: Feeds) -> Feeds:
+        if not program.reached:
+            return {}
+        made = program.forward(feeds)
+        return {name: made[name] for name in program.seeded}
+
+    def _choose(self, outputs: Feeds) -> None:
+        """Choose how seeds of outputs are drawn that are new or of other extents."""
+        new = {n: array for n, array in outputs.items() if not fits(self._seedings.get(n), array)}
+        chosen = choose(self._model, new, self._currencies)
+        self._seedings |= {name: sized(found, [new[name]]) for name, found in chosen.items()}
+
     def run(
         self, program: Program, feeds: Feeds, update: Update, draws: Sequence[tuple[int, ...]]
     ) -> None:
@@ -134,8 +167,7 @@ class _Sweep:
             return
         made = program.forward(feeds)
         outputs = {name: made[name] for name in program.seeded}
-        new = {n: array for n, array in outputs.items() if not fits(self._seedings.get(n), array)}
-        self._seedings |= choose(self._model, new, self._currencies)
+        self._choose(outputs)
         samples = samples_of(feeds)
         for draw in draws:
             rng = np.random.default_rng(draw)
