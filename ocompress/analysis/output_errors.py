@@ -30,13 +30,11 @@ class Divergence:
         cost: Over all parts, twice the divergence of scores of classes, and of others the power of
             the error over the part's variance around the means of its channels: offsets that all
             samples share are nothing that could be lost.
-        noise: The largest of any part's power of the error over that variance.
     """
 
     sqnr_db: float
     kl: float | None
     cost: float
-    noise: float
 
 
 class OutputErrors:
@@ -83,17 +81,15 @@ class OutputErrors:
         pairs = [(self._originals[at], s) for at, s in sorted(sums.items()) if s.count]
         pairs = [(p, s) for p, s in pairs if p.spread.power > 0] or pairs
         divergences = [s.divergence for _, s in pairs if s.divergence is not None]
-        noise = [s.relative(p.spread.variance) for p, s in pairs]
-        worst = max((s.relative(p.spread.power) for p, s in pairs), default=0.0)
+        noise = max((s.relative(p.spread.power) for p, s in pairs), default=0.0)
         costs = [
-            2 * s.divergence if s.divergence is not None else lost
-            for (_, s), lost in zip(pairs, noise, strict=True)
+            s.relative(p.spread.variance) if s.divergence is None else 2 * s.divergence
+            for p, s in pairs
         ]
         return Divergence(
-            sqnr_db=sqnr_db(1.0, worst),
+            sqnr_db=sqnr_db(1.0, noise),
             kl=sum(divergences) if divergences else None,
             cost=sum(costs),
-            noise=max(noise, default=0.0),
         )
 
 

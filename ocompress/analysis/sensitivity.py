@@ -52,15 +52,12 @@ class Sensitivity(Finding):
             over outputs; None where no output looks like scores of classes.
         cost: What outputs lose in all, in the currency of the Fisher information: twice the
             divergence of scores of classes, of others the power of the error over the variance.
-        noise: Of the output, or part, that suffers most: power of the error over the variance
-            around the means of channels.
     """
 
     node: str
     sqnr_db: float
     kl: float | None
     cost: float = 0.0
-    noise: float = 0.0
 
 
 def sensitivity(
@@ -228,7 +225,7 @@ def _run(
 
 def _results(errors: OutputErrors, names: Iterable[str]) -> dict[str, Sensitivity]:
     results = {variant: errors.result(variant) for variant in names}
-    return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost, r.noise) for name, r in results.items()}
+    return {name: Sensitivity(name, r.sqnr_db, r.kl, r.cost) for name, r in results.items()}
 
 
 def _session(model: Model, most: int | None = None) -> Staged:

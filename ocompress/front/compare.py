@@ -13,6 +13,7 @@ from ocompress.errors import OptionError
 from ocompress.front import kinds
 from ocompress.front.case import Case, open_case
 from ocompress.front.files import ModelLike, as_model
+from ocompress.front.reference import blamed_on_the_model
 from ocompress.front.request import Data
 from ocompress.front.watching import Watched
 from ocompress.io import Dataset, as_dataset, one_call, synthetic_data
@@ -24,6 +25,7 @@ from ocompress.validation import DeviceValidation, Gate, Metric, ValidationResul
 from ocompress.validation.gating import loss_check
 
 
+@blamed_on_the_model()
 def validate(
     reference: ModelLike,
     candidate: ModelLike,
@@ -57,8 +59,7 @@ def validate(
 
     Raises:
         UsageError: If the request or the data do not fit.
-        ModelError: If a file is not a model.
-        RuntimeFailureError: If the reference cannot be run.
+        ModelError: If a file is not a model, or the reference cannot be run.
     """
     case = open_case(
         reference,
@@ -166,6 +167,7 @@ def _with_notes(found: ValidationResult, data: Dataset | None) -> ValidationResu
     return replace(found, remarks=(*notes, *found.remarks))
 
 
+@blamed_on_the_model()
 def profile(
     model: ModelLike,
     *,
@@ -193,8 +195,7 @@ def profile(
 
     Raises:
         UsageError: If the inputs cannot be made up or do not fit.
-        ModelError: If a file is not a model.
-        RuntimeFailureError: If a model cannot be run.
+        ModelError: If a file is not a model, or cannot be run.
     """
     if data is None and preprocess is not None:
         msg = "a preprocessing table needs a folder of images; give it with --data"

@@ -14,6 +14,7 @@ from ocompress.analysis.quantized import Quantization
 from ocompress.analysis.sensitivity import SAMPLES, Sensitivity, sensitivity
 from ocompress.errors import DataError, OptionError
 from ocompress.front.files import as_model
+from ocompress.front.reference import blamed_on_the_model
 from ocompress.front.request import Data
 from ocompress.io import Dataset, as_dataset
 from ocompress.io.dataset import notes_of
@@ -46,6 +47,7 @@ class _Form:
     strangers: int
 
 
+@blamed_on_the_model()
 def debug_quantization(
     reference: Model | str | Path,
     candidate: Model | str | Path,
@@ -70,8 +72,7 @@ def debug_quantization(
     Raises:
         UsageError: If there are no data, the candidate is not quantized, or it was not made from
             the reference.
-        ModelError: If a file is not a model.
-        RuntimeFailureError: If ONNX Runtime cannot run a model.
+        ModelError: If a file is not a model, or ONNX Runtime cannot run it.
     """
     if data is None:
         msg = "comparing values needs data to run both models on; give some with --data"

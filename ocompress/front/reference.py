@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,8 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds 
         _explain(model, error)
     if data is not None:
         feeds = next(iter(data.take(1)))
-        try:
+        with blamed_on_the_model():
             session.run(feeds)
-        except RuntimeFaultError:
-            raise
-        except RuntimeFailureError as error:
-            raise UnsupportedModelError(str(error)) from error
         return feeds, ""
     try:
         feeds = next(iter(synthetic_data(model, 1)))
@@ -76,6 +73,23 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds 
     except (DataError, RuntimeFailureError, UnsupportedModelError):
         return None, "inputs could not be guessed; give some with --data"
     return feeds, ""
+
+
+@contextlib.contextmanager
+def blamed_on_the_model() -> Iterator[None]:
+    """Say of a model that ONNX Runtime cannot load or run that it is not supported.
+
+    Whatever command meets such a model, it ends with the same exit code.
+
+    Raises:
+        UnsupportedModelError: In place of failures that are not faults of the runtime's own.
+    """
+    try:
+        yield
+    except RuntimeFaultError:
+        raise
+    except RuntimeFailureError as error:
+        raise UnsupportedModelError(str(error)) from error
 
 
 def check_reading(path: Path, model: Model, feeds: Feeds, *, threads: int) -> None:

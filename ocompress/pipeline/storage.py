@@ -37,7 +37,7 @@ def stored_as(model: Model) -> DType | None:
 
 
 def keep_narrow(before: Model, after: Model) -> int:
-    """Round the weights that a lossy pass made to the type in which the others are stored.
+    """Round the weights that a lossy pass made to the type in which they, or most, were stored.
 
     Otherwise what it changed would take twice the bytes.
 
@@ -48,14 +48,14 @@ def keep_narrow(before: Model, after: Model) -> int:
     Returns:
         How many weights were rounded.
     """
-    dtype = stored_as(before)
-    if dtype is None:
+    most, own = stored_as(before), dict(_narrow(before))
+    if most is None and not own:
         return 0
     known = {id(v.data) for g in before.graph.graphs() for v in g.initializers.values()}
     done = 0
     for graph, value in list(_weights(after)):
-        array = value.constant
-        if array is None or value.packed is not None or id(array) in known:
+        array, dtype = value.constant, own.get(value.name, most)
+        if array is None or dtype is None or value.packed is not None or id(array) in known:
             continue
         with np.errstate(all="ignore"):
             rounded = array.astype(dtype.numpy).astype(np.float32)
@@ -97,7 +97,8 @@ def as_kept(before: Model, after: Model) -> Model:
         `after` itself where nothing is held in fewer bits.
     """
     held = (v.packed for g in before.graph.graphs() for v in g.initializers.values())
-    if stored_as(before) is None and all(p is None or p.again is None for p in held):
+    plain = stored_as(before) is None and not any(True for _ in _narrow(before))
+    if plain and all(p is None or p.again is None for p in held):
         return after
     kept = after.clone()
     keep_form(before, kept)
@@ -112,6 +113,14 @@ def _weights(model: Model) -> Iterator[tuple[Graph, Value]]:
             large = array is not None and array.dtype == np.float32 and array.size >= _SMALLEST
             if large and any(_is_weight(node, at) for node, at in value.users):
                 yield graph, value
+
+
+def _narrow(model: Model) -> Iterator[tuple[str, DType]]:
+    """Yield the weights that files hold in 16 bits, with their type."""
+    for _, value in _weights(model):
+        held = None if value.packed is None else value.packed.largest.dtype
+        if held in _NARROW:
+            yield value.name, held
 
 
 def _is_weight(node: Node, at: int) -> bool:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _SAMPLES = 4
 _MOST_GRIDS, _MOST_WEIGHTS = 48, 16
 _FEWEST = 8
-_MOST = 1e6
+_LOWEST_DB = -60.0
 """What NaN and infinities that the model does not have count as: far worse than no output."""
 _MOST_WORK = 1e11
 """Multiply-accumulates that measuring may take, about."""
@@ -35,7 +35,7 @@ class OutputHarm:
     """What a variant of a model does to its outputs.
 
     Attributes:
-        noise: Noise over the variance of the part that is worst off, by which `quant` chooses.
+        noise: Noise over signal power of the part that is worst off, by which `quant` chooses.
         cost: The same harm in the currency of all moves, see `ocompress.planning.Move`.
     """
 
@@ -49,7 +49,7 @@ class OutputHarm:
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise over the variance of the part of the outputs that is worst off.
+    """Noise over signal power of the part of the outputs that is worst off.
 
     Attributes:
         parts: Units, by id of their nodes, and the noise that is there if any of them is an
@@ -256,6 +256,7 @@ def noise_of(
         ctx.remark(Severity.WARNING, "noise-unknown", why)
         return noise
     for name, one in found.items():
-        there = 1.0 if math.isnan(one.noise) else min(one.noise, _MOST)
+        worst = max(one.sqnr_db, _LOWEST_DB)
+        there = 1.0 if math.isnan(worst) else float(10 ** (-worst / 10))
         noise[name] = OutputHarm(there, one.cost if math.isfinite(one.cost) else there)
     return noise

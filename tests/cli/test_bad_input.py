@@ -363,6 +363,41 @@ def test_odd_models_are_served_or_refused_in_one_sentence(
     assert sorted(p.name for p in here.iterdir()) == ["d.npz", "in.onnx", "out.onnx"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "optimize in.onnx out.onnx --passes prune --data d.npz",
+        "validate in.onnx in.onnx --data d.npz",
+        "profile in.onnx --data d.npz",
+        "profile in.onnx",
+        "profile good.onnx --against in.onnx",
+        "plan in.onnx -o plan.toml --data d.npz",
+    ],
+)
+@pytest.mark.parametrize("fails", ["loading", "running"])
+def test_a_model_that_the_runtime_cannot_run_ends_every_command_alike(
+    command: str, fails: str, here: Path, call: Call
+) -> None:
+    b = Builder()
+    x = b.input("x", ["n", 4])
+    if fails == "loading":
+        for value, low in ((x, "low"), (b.weight(4, 4), "w")):
+            b.ops("Cast", [value], [low], to=T.BFLOAT16)
+        b.ops("Cast", [b.op("MatMul", "low", "w")], ["y"], to=T.FLOAT)
+        b.output("y")
+    else:
+        b.output(b.op("Reshape", x, b.const(np.array([7, 7], np.int64))))
+    save_model(b.model(), here / "in.onnx")
+    good = Builder()
+    good.output(good.op("Relu", good.input("x", ["n", 4])))
+    save_model(good.model(), here / "good.onnx")
+    np.savez(here / "d.npz", x=np.ones((40, 4), np.float32))
+    ended = call(*command.split())
+    assert ended.code == MODEL, ended.err
+    assert ended.complaint
+    assert not (here / "out.onnx").exists()
+
+
 def test_bfloat16_is_refused_where_the_runtime_lacks_it(here: Path, call: Call) -> None:
     odd(T.BFLOAT16)(here)
     ended = call("optimize", "in.onnx", "out.onnx", "--passes", "prune")

@@ -12,7 +12,7 @@ from onnx import TensorProto as T
 from ocompress.ir import DType, Model, edit, from_proto, to_proto
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Allowance, Limit, PassManager, Pipeline, Status, Verdict
-from ocompress.pipeline.storage import keep_narrow, stored_as
+from ocompress.pipeline.storage import as_kept, keep_narrow, stored_as
 from ocompress.runtime import Session
 from ocompress.targets import Arch, Target
 from tests.build import Builder, InMemory, feeds
@@ -104,6 +104,30 @@ def test_what_16_bits_cannot_hold_stays_float32() -> None:
     assert two.packed is not None
     assert two.data is not None
     assert two.data[0, 0] == np.float16(0.1)
+
+
+def test_a_single_weight_in_16_bits_stays_so_among_others() -> None:
+    b = Builder()
+    table = (b.rng.standard_normal((60, 16)) * 0.2).astype(np.float16)
+    b.ops("Cast", [b.const(table, "half")], ["table"], to=T.FLOAT)
+    h = b.op("Gather", "table", b.input("ids", ["n", 3], T.INT64))
+    h = b.op("Relu", b.op("MatMul", h, b.const(np.ones((16, 128), np.float32), "wide")))
+    b.output(b.op("MatMul", h, b.weight(128, 8)), ["n", 3, 8])
+    before = run(b.model(), "canonicalize").model
+    assert stored_as(before) is None
+    cut = before.clone()
+    weights = cut.graph.initializers
+    edit.set_weight(weights["table"], table[:, ::2].astype(np.float32))
+    edit.set_weight(weights["wide"], np.full((8, 128), 0.1, np.float32))
+    for after in (as_kept(before, cut), cut):
+        if after is cut:
+            assert keep_narrow(before, cut) == 1
+        held = written(after).graph.initializers
+        kinds = [
+            (v.dtype, v.shape) for v in held.values() if v.data is not None and v.data.size > 400
+        ]
+        assert (DType.FLOAT16, (60, 8)) in kinds
+        assert (DType.FLOAT, (8, 128)) in kinds
 
 
 def test_a_pass_is_told_of_the_weights_as_they_will_be_held() -> None:

@@ -27,17 +27,17 @@ def joined_of(value: Value, output: np.ndarray, kind_of: KindOf) -> Joined | Non
     found = joint_behind(value, output)
     if found is None or not output.size:
         return None
-    node, places = found
-    joined = _side_by_side(node, output.ravel()[places], kind_of)
+    node, made, layout = found
+    joined = _side_by_side(node, made, kind_of)
     if joined is None:
         return None
-    axis = joined.axis % places.ndim
-    laid = along_one_axis(axis, joined.channels, places, output.shape)
+    axis = joined.axis % made.ndim
+    laid = along_one_axis(axis, joined.channels, made.shape, layout)
     if laid is None:
         return None
-    if output.shape == places.shape and laid[0] == axis:
+    if output.shape == made.shape and laid[0] == axis:
         return joined
-    whole = output.shape[laid[0]] == places.shape[axis]
+    whole = output.shape[laid[0]] == made.shape[axis]
     parts = [_carried(part, axis, output, laid[0], whole) for part in joined.parts]
     return Joined(*laid, parts)
 

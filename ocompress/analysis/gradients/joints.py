@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ocompress.analysis.gradients.origins import LAYOUT, PASSING, behind
 from ocompress.ir import Node, Value
 
+_BYTE = 256
 
-def joint_behind(value: Value, output: np.ndarray) -> tuple[Node, np.ndarray] | None:
+
+Layout = Callable[[np.ndarray], np.ndarray]
+"""Lays an array of the shape that a Concat makes out as the output that it ends in."""
+
+
+def joint_behind(value: Value, output: np.ndarray) -> tuple[Node, np.ndarray, Layout] | None:
     """Return the Concat that makes an output but for changes of layout after it.
 
     A detector puts boxes and scores side by side for every scale, makes one row of all cells of
@@ -22,8 +29,8 @@ def joint_behind(value: Value, output: np.ndarray) -> tuple[Node, np.ndarray] | 
         output: What the model made, any shape.
 
     Returns:
-        The Concat and, in the shape of what it makes, the places of its elements in the output's
-        flat order; None if there is none, or the shape before a change of layout is not known.
+        The Concat, what it made, and how that is laid out; None if there is none, or the shape
+        before a change of layout is not known.
     """
     changes: list[tuple[Node, Value]] = []
     node = behind(value, PASSING)
@@ -34,51 +41,59 @@ def joint_behind(value: Value, output: np.ndarray) -> tuple[Node, np.ndarray] | 
         changes.append((node, source))
         node = behind(source, PASSING)
     if node is None or not node.is_op("Concat"):
-        return None  # as of most outputs, whose places may be many
-    found: np.ndarray | None = np.arange(output.size).reshape(output.shape)
+        return None
+    made, back = output, list[Layout]()
     for change, source in changes:
-        found = None if found is None else _before(change, source, found)
-    return None if found is None else (node, found)
+        step = _before(change, source, made)
+        if step is None:
+            return None
+        made, again = step
+        back.append(again)
+    return node, made, lambda array: functools.reduce(lambda a, lay: lay(a), back[::-1], array)
 
 
 def along_one_axis(
-    axis: int, channels: Sequence[np.ndarray], places: np.ndarray, shape: tuple[int, ...]
+    axis: int, channels: Sequence[np.ndarray], made: tuple[int, ...], layout: Layout
 ) -> tuple[int, list[np.ndarray]] | None:
     """Return where groups of channels of a Concat lie in an output.
 
     Args:
         axis: Axis of what the Concat makes, not negative.
         channels: Indices along it of each group; together they are all there are.
-        places: As `joint_behind` returns them.
-        shape: Shape of the output.
+        made: Shape of what it makes.
+        layout: As `joint_behind` returns it.
 
     Returns:
         The axis of the output along which they lie, not negative, and their indices along it; None
         if they do not lie along a single one.
     """
-    group = np.empty(places.shape[axis], np.int64)
+    # outputs may be large: a byte for an element, where not a view of less
+    group = np.empty(made[axis], np.uint8 if len(channels) <= _BYTE else np.int32)
     for number, there in enumerate(channels):
         group[there] = number
-    laid = np.empty(places.size, np.int64)
-    wide = group.reshape([-1 if a == axis else 1 for a in range(places.ndim)])
-    laid[places.ravel()] = np.broadcast_to(wide, places.shape).ravel()
-    laid = laid.reshape(shape)
-    for along in range(len(shape)):
-        line = laid[tuple(slice(None) if a == along else 0 for a in range(len(shape)))]
-        wide = line.reshape([-1 if a == along else 1 for a in range(len(shape))])
-        if np.array_equal(laid, np.broadcast_to(wide, shape)):
+    wide = group.reshape([-1 if a == axis else 1 for a in range(len(made))])
+    laid = layout(np.broadcast_to(wide, made))
+    for along in range(laid.ndim):
+        line = laid[tuple(slice(None) if a == along else 0 for a in range(laid.ndim))]
+        wide = line.reshape([-1 if a == along else 1 for a in range(laid.ndim)])
+        if np.array_equal(laid, np.broadcast_to(wide, laid.shape)):
             return along, [np.flatnonzero(line == number) for number in range(len(channels))]
     return None
 
 
-def _before(node: Node, source: Value, after: np.ndarray) -> np.ndarray | None:
-    """Return an array as it was before a change of layout; only the batch may be unknown."""
+def _before(node: Node, source: Value, after: np.ndarray) -> tuple[np.ndarray, Layout] | None:
+    """Return an array as it was before a change of layout, and the change.
+
+    Only the batch may be unknown.
+    """
     if node.is_op("Transpose"):
         order = [int(axis) for axis in node.attr("perm", range(after.ndim)[::-1])]
-        return after.transpose(np.argsort(order)) if len(order) == after.ndim else None
+        if len(order) != after.ndim:
+            return None
+        return after.transpose(np.argsort(order)), lambda array: array.transpose(order)
     inner = [e for e in source.shape[1:] if isinstance(e, int)] if source.shape else []
     if not source.shape or len(inner) + 1 < len(source.shape) or 0 in inner:
         return None
     if after.size % math.prod(inner):
         return None
-    return after.reshape(-1, *inner)
+    return after.reshape(-1, *inner), lambda array: array.reshape(after.shape)

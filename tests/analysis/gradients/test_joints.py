@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from ocompress.analysis.gradients.joints import along_one_axis, joint_behind
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
 from ocompress.analysis.output_parts import parts_of
 from ocompress.ir import DType
+from ocompress.ir.onnx_api import infer_types
 from ocompress.runtime import Session
 from tests.build import Builder, feeds
 
@@ -76,11 +79,34 @@ def test_seeds_of_parts_lie_where_the_parts_do() -> None:
     assert np.abs(drawn[..., :4]).max() < 1
 
 
+def test_places_of_large_outputs_take_little_memory() -> None:
+    b = Builder()
+    x = b.input("x", ["n", 6, 8, 8])
+    boxes, scores = (b.op("Conv", x, b.weight(c, 6, 1, 1)) for c in (4, 5))
+    both = b.op("Concat", boxes, b.op("Sigmoid", scores), axis=1)
+    rows = b.op("Reshape", both, b.const(np.array([0, 9, -1], np.int64)))
+    b.op("Transpose", rows, to="y", perm=[0, 2, 1])
+    b.output("y")
+    model = b.model()
+    infer_types(model)
+    output = np.zeros((2000, 64, 9), np.float32)
+    tracemalloc.start()
+    found = joint_behind(model.graph.outputs[0], output)
+    assert found is not None
+    _, made, layout = found
+    assert made.shape == (2000, 9, 8, 8)
+    laid = along_one_axis(1, [np.arange(4), np.arange(4, 9)], made.shape, layout)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert laid is not None
+    assert [laid[0], *map(len, laid[1])] == [2, 4, 5]
+    assert peak < 3 * output.size
+
+
 def test_parts_that_lie_along_no_axis_are_not_taken_for_parts() -> None:
-    places = np.arange(24).reshape(2, 3, 4)
     channels = [np.array([0]), np.array([1, 2])]
-    assert along_one_axis(1, channels, places, (2, 2, 6)) is None
-    axis, there = along_one_axis(1, channels, places, (2, 12)) or (0, [])
+    assert along_one_axis(1, channels, (2, 3, 4), lambda a: a.reshape(2, 2, 6)) is None
+    axis, there = along_one_axis(1, channels, (2, 3, 4), lambda a: a.reshape(2, 12)) or (0, [])
     assert axis == 1
     assert [list(t) for t in there] == [list(range(4)), list(range(4, 12))]
 
