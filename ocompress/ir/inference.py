@@ -25,7 +25,8 @@ def infer_types(model: Model) -> bool:
     Inference starts afresh, from inputs and constants. What it finds replaces what was
     recorded; extents and types it cannot find are kept, unless a recorded number stands where
     inference finds a symbol: then the recorded shapes are stale (somebody made an input dynamic
-    and left the rest) and none is believed. Formal outputs keep their declared type.
+    and left the rest) and none is believed. Formal outputs keep their declared type if it has a
+    rank.
 
     Returns:
         Whether any recorded type changed.
@@ -86,7 +87,8 @@ def _declared(value: Value) -> bool:
     if not value.is_output or value.type_proto is None:
         return False
     kind = value.type_proto.WhichOneof("value")
-    return kind is not None and (kind != "tensor_type" or value.dtype is not None)
+    # one that declares no rank says nothing that could be kept
+    return kind is not None and (kind != "tensor_type" or None not in (value.dtype, value.shape))
 
 
 def _says_something(proto: TypeProto) -> bool:

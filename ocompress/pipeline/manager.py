@@ -270,7 +270,7 @@ def _keep_storage(before: Model, after: Model, context: Context) -> None:
     keep_form(before, after)
     narrow = keep_narrow(before, after)
     if narrow:
-        what = f"{narrow} new weights are stored in 16 bits, as they or most of the model's weights were"
+        what = f"{narrow} new weights are stored in 16 bits, as they or most of all weights were"
         context.remark(Severity.NOTE, "stored-narrow", what)
 
 

@@ -29,7 +29,7 @@ IDENTITY: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "random-code": (("mlp",), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "codebook": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
     "entropy": (("mlp", "conv_transpose"), [{"exclude": ("*",)}, {"smallest": 2**40}]),
-    "factorize": (("mlp", "attention"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
+    "factorize": (("mlp", "products"), [{"rank": 10**6}, _NO_ERROR, {"max_macs": 1.0}]),
     "group": (("concat_split_pool",), [_NO_ERROR, {"max_macs": 1.0}]),
     "separable": (("bn_spelled_out",), [_NO_ERROR, {"max_macs": 1.0}]),
     "split": (("mlp",), [{"exclude": ("*",)}, {"max_macs": 1.0}]),

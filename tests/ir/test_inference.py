@@ -222,3 +222,16 @@ def test_layers_with_sparse_weights_have_a_shape(channels: int) -> None:
     assert inference.infer_types(model)
     assert model.graph.nodes[1].output.shape == ("n", channels, 6, 6)
     assert len(to_proto(model).graph.sparse_initializer) == 1
+
+
+@pytest.mark.parametrize("shape", [None, ["rows", None]])
+def test_an_output_that_declares_no_rank_gets_the_one_it_has(shape: list[Any] | None) -> None:
+    b = Builder()
+    b.op("MatMul", b.input("x", ["n", 4]), b.weight(4, 3), to="y")
+    b.output("y", shape)
+    model = b.model()
+    output = model.graph.outputs[0]
+    if shape is None:
+        output.set_type(output.dtype, None)
+    inference.infer_types(model)
+    assert output.shape == (("n", 3) if shape is None else ("rows", None))
