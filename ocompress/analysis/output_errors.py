@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.gradients.seeds import Currency, choose
+from ocompress.analysis.gradients.seeds import Currency, amounts, choose
 from ocompress.analysis.nonfinite import kinds_differ
 from ocompress.analysis.output_parts import OutputPart, Spread, parts_of
 from ocompress.analysis.running import sqnr_db
@@ -96,13 +96,14 @@ class OutputErrors:
 def output_parts(
     model: Model, outputs: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[OutputPart, ...]]:
-    """Part every output of floats.
+    """Part every output of floats, or of amounts that are rounded to whole numbers.
 
     Args:
         model: Whose outputs they are; types should be inferred.
         outputs: What it makes of some samples, the more of them, the better sizes are known.
     """
-    real = {name: array for name, array in outputs.items() if _is_real(array)}
+    whole = amounts(model, outputs)
+    real = {n: a for n, a in outputs.items() if n in whole or _is_real(a)}
     return {n: parts_of(real[n], seeding) for n, seeding in choose(model, real, {}).items()}
 
 
@@ -204,4 +205,6 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _is_real(array: object) -> bool:
-    return isinstance(array, np.ndarray) and (array.dtype.kind == "f" or array.dtype.itemsize == 2)
+    if not isinstance(array, np.ndarray):
+        return False
+    return bool(array.dtype.kind == "f" or (array.dtype.kind == "V" and array.dtype.itemsize == 2))

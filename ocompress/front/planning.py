@@ -190,7 +190,9 @@ class _Session:
         trial, done = finishing.run()
         beside = self._beside(trial, done)  # which may make trials, too
         plan = replace(self.plan(trial, finishing.passed), measured=measured(done), **beside)
-        return replace(done, plan=plan, remarks=(*done.remarks, *plan.remarks))
+        few = "" if trial.chain.steps else self.choice.guard.too_few  # else the judge has said it
+        said = (few, *plan.remarks) if few else plan.remarks
+        return replace(done, plan=plan, remarks=(*done.remarks, *said))
 
     def _beside(self, chosen: PlanTrial, done: Optimization) -> dict[str, Any]:
         """Return what reports show beside a plan."""

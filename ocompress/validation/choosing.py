@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ocompress.analysis.gradients.logits import shaped_as_input
-from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose
+from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, amounts, choose
 from ocompress.analysis.output_parts import OutputPart, parts_of
 from ocompress.ir import Model
 from ocompress.validation.box_layouts import Found, companions, find_boxes
@@ -54,9 +54,10 @@ def choose_measures(model: Model, outputs: Outputs, wanted: Wanted = AUTO) -> di
 
 def _plain(model: Model, outputs: Outputs) -> dict[str, Measure]:
     """Return what the graph tells of each output."""
-    known = {v.name for v in model.graph.outputs}
-    real = {n: array for n, array in outputs.items() if n in known and is_float(array)}
-    kinds = choose(model, {n: as_float(a) for n, a in real.items()}, {})
+    known, whole = {v.name for v in model.graph.outputs}, amounts(model, outputs)
+    real = {n: a for n, a in outputs.items() if n in known and (is_float(a) or n in whole)}
+    given = {n: a if n in whole else as_float(a) for n, a in real.items()}
+    kinds = choose(model, given, {})
     return {
         name: _measure_of(as_float(array), kinds[name], like=shaped_as_input(array, model))
         if name in real

@@ -5,7 +5,7 @@
 | scores of classes | `expected` | accuracy, as the original's own probabilities expect it |
 | scores of classes that are hardly ever sure | `agreement` | share of samples decided otherwise |
 | one probability that fires now and then | `expected` | the same, of two classes |
-| integers, booleans, text | `agreement` | share of values that are not equal |
+| integers but for rounded amounts, booleans, text | `agreement` | share that is not equal |
 | embeddings | `cosine` | one minus the cosine of each row |
 | objects of a detector | `boxes` | one minus F1 of objects of both, see `boxes` |
 | texts spelled step by step | `ctc` | edit distance over the length, see `texts` |

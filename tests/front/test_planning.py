@@ -345,6 +345,19 @@ def test_where_nothing_pays_the_model_is_put_in_order() -> None:
     assert str(done.plan and done.plan.pipeline) == "canonicalize"
 
 
+@pytest.mark.parametrize(
+    ("family", "max_drop", "times"),
+    [("channels", 0.2, 0), ("channels", 0.001, 1), ("int8", 1e-5, 1)],
+)
+def test_samples_that_can_show_nothing_are_the_reason(
+    family: str, max_drop: float, times: int
+) -> None:
+    done = planned(max_drop=max_drop, families=(family,))
+    assert done.plan is not None
+    assert bool(done.plan.chosen.chain.steps) is (family == "channels")
+    assert sum("held-out samples cannot show" in text for text in done.remarks) == times
+
+
 @pytest.mark.parametrize("program", [True, False])
 def test_an_interruption_keeps_the_best_so_far(
     program: bool, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,8 @@ FACTORS = ("Add", "Sub", "Mul", "Div")
 """Operators that are passed where all operands but one are constant."""
 POOLING = ("GlobalAveragePool", "ReduceMean", "AveragePool", "Resize", "Relu")
 LINEAR = ("Gemm", "MatMul", "Conv", "ConvTranspose")
+ROUNDING = (*LAYOUT, "Identity", "Cast", "Round", "Floor", "Ceil", "Clip", "QuantizeLinear")
+"""Operators between a number and the whole number that a file gives in its place."""
 _INTEGER = {
     "MatMulInteger": "MatMul",
     "ConvInteger": "Conv",
@@ -55,6 +57,27 @@ def behind(value: Value, passing: tuple[str, ...]) -> Node | None:
                 return node
         node = computed[0].producer if computed else None
     return node
+
+
+def amount_behind(value: Value) -> Value | None:
+    """Return the float that an output of integers is a rounded amount of, as of a picture in bytes.
+
+    Args:
+        value: The formal output, of a typed model.
+
+    Returns:
+        None of an output of floats, and of integers that are labels, places or counts.
+    """
+    if value.dtype is None or value.dtype.is_float:
+        return None
+    found = value
+    while (node := found.producer) is not None and _passes(node, ROUNDING):
+        source = node.input(0)
+        if source is None:
+            return None
+        found = source
+    known = found.dtype is not None and found.dtype.is_float
+    return found if known and found is not value and found.producer is not None else None
 
 
 def operator_of(node: Node | None) -> str:

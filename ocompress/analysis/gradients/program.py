@@ -19,7 +19,7 @@ class Program:
     Attributes:
         missing: Why a name has no gradient, in one sentence each.
         reached: Names that have one, in the order they were asked for.
-        seeded: Outputs that want a seed.
+        seeded: Outputs that want a seed, or the floats that they are rounded from.
         held_bytes: Bytes of what is held between forward and backward, gradients included.
     """
 

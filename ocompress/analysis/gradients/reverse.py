@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ocompress.analysis.gradients import rules
 from ocompress.analysis.gradients.concrete import Concrete, outer_reads
+from ocompress.analysis.gradients.origins import amount_behind
 from ocompress.analysis.gradients.registry import GradientRule, Gradients
 from ocompress.analysis.gradients.tape import StoppedError, Tape
 from ocompress.ir import DType, Model, Node, Value
@@ -22,7 +23,8 @@ class Backward:
     Attributes:
         model: From activations and seeds to gradients.
         taken: Name of the input by name of the forward value that it takes.
-        seeds: Name of the input by name of the output of the forward model.
+        seeds: Name of the input by name of the output of the forward model, or of the float that
+            an output of integers is rounded from.
         gradients: Name of the output by name of the forward value.
         missing: Why a name has no gradient, in one sentence each.
     """
@@ -70,7 +72,7 @@ class _Walk:
         self._live: set[str] = set()
         self._cut: dict[str, str] = {}
         self._seeds: dict[str, str] = {}
-        for output in model.graph.outputs:
+        for output in (amount_behind(v) or v for v in model.graph.outputs):
             if output.name in wanted and output.name not in self._seeds:
                 seed = self._tape.seed(output)
                 self._seeds[output.name] = seed.name

@@ -25,15 +25,18 @@ from ocompress.analysis.gradients.origins import (
     LINEAR,
     PASSING,
     POOLING,
+    ROUNDING,
+    amount_behind,
     behind,
     operator_of,
 )
 from ocompress.analysis.gradients.seedings import Currency, Joined, Seeding, class_axis
 from ocompress.analysis.gradients.typed_ends import typed_ends
 from ocompress.analysis.scales import GAP, Scales, scales_of
+from ocompress.analysis.shapes import with_shapes
 from ocompress.ir import Model, Value
 
-__all__ = ["Currency", "Joined", "Seeding", "choose", "fits", "seeding_as", "seeding_of"]
+__all__ = ["Currency", "Joined", "Seeding", "amounts", "choose", "fits", "seeding_as", "seeding_of"]
 
 _FEW_CHANNELS = 4
 """A map of fewer channels is a picture or a few regressions rather than a map of classes."""
@@ -127,14 +130,36 @@ def fits(seeding: Seeding | Joined | None, output: np.ndarray) -> bool:
 def choose(
     model: Model, outputs: Mapping[str, np.ndarray], currencies: Mapping[str, Currency]
 ) -> dict[str, Seeding | Joined]:
-    """Choose a seeding for every output, from what the first feed makes of it."""
+    """Choose a seeding for every output, from what the first feed makes of it.
+
+    Amounts that an output of integers is rounded from, or gives, count as squares.
+    """
     by_name = typed_ends(model, outputs)
-    return {
-        name: seeding_as(currencies[name], array)
-        if name in currencies
-        else seeding_of(by_name[name], array, model)
-        for name, array in outputs.items()
-    }
+    found: dict[str, Seeding | Joined] = {}
+    for name, array in outputs.items():
+        end = by_name.get(name)
+        if name in currencies:
+            found[name] = seeding_as(currencies[name], array)
+        elif end is None or array.dtype.kind in "iu":
+            found[name] = seeding_as(Currency.SQUARES, array)
+        else:
+            found[name] = seeding_of(end, array, model)
+    return found
+
+
+def amounts(model: Model, outputs: Mapping[str, np.ndarray]) -> set[str]:
+    """Return the names of outputs that are whole numbers but for amounts, not for labels.
+
+    Args:
+        model: Whose outputs they are; not changed.
+        outputs: What it makes of some data.
+    """
+    whole = {n for n, a in outputs.items() if isinstance(a, np.ndarray) and a.dtype.kind in "iu"}
+    ends = {v.name: v for v in model.graph.outputs if v.name in whole}
+    if not any(v.producer is not None and v.producer.is_op(*ROUNDING) for v in ends.values()):
+        return set()
+    typed = {v.name: v for v in with_shapes(model, {}).graph.outputs if v.name in whole}
+    return {name for name, value in typed.items() if amount_behind(value) is not None}
 
 
 def _relative(output: np.ndarray, axis: int) -> Seeding | Joined:
