@@ -83,8 +83,12 @@ class PlanSearch:
         self._by_the_clock()
 
     def finalists(self) -> list[PlanTrial]:
-        """Return trials in the order in which they are carried out until one holds."""
+        """Return trials that may be carried out, the best first."""
         return self._ranking.finalists()
+
+    def favoured(self, best: PlanTrial, among: Sequence[PlanTrial]) -> PlanTrial:
+        """Return what is best otherwise of the trials that are about as good as one."""
+        return self._ranking.favoured(best, among)
 
     def moved(self, trial: PlanTrial, part: float) -> Chain:
         """Return the chain of a trial, each level such that about a part is lost of what it was."""

@@ -1,28 +1,40 @@
-"""Carrying plans out on all samples, one after the other, until one holds."""
+"""Carrying plans out on all samples: one that holds, then what promises more."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ocompress.auto import AIM, BETTER, Chain, Laboratory, OutOfTimeError, PlanSearch, PlanTrial
+from ocompress.auto import BETTER, Chain, Laboratory, OutOfTimeError, PlanSearch, PlanTrial
 from ocompress.front.carrying import Carrier, Outcome
-from ocompress.front.finalists import FIRM, Finalists, bearable
+from ocompress.front.prospects import FIRM, Prospects
 from ocompress.report import Optimization
 
 _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
-_SLACK = 0.75
-"""Part of what may be lost up to which a result has to lose for a bolder plan to be tried."""
-_PATIENCE = 4
-"""Plans that there is time for where the next one is only a little milder than one that failed."""
-_BOLDER = 4
-"""Bolder plans that are carried out, at most."""
-_LITTLE = 1.1
-"""A bolder plan loses at least this many times as much as the one that holds."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
+_WORTH = 0.005
+"""What a plan has to promise beyond what holds to be carried out, in logarithms."""
+_MORE = 8
+"""Plans that are carried out once one holds, at most."""
+_LATE = 3
+"""Further plans that are carried out once the time is over, until one holds, before the safest."""
+_PARTS = (0.4, 0.55, 0.7, 0.85, 1.2, 1.4, 1.7, 2.0)
+"""What plans that are made of others may lose over what those lose."""
+_GAIN = 0.15
+"""How fast what a goal makes small falls as more is lost, both in logarithms, about."""
+_BOLDEST = 1.5
+"""What a plan that is made may lose where plans are chosen, over what is allowed."""
+_SURER = 1.15
+"""One is made if it promises so many times as much as those that there are."""
+_FRESH = 2
+"""Plans that are made between two that are carried out."""
+_AS_SURE, _HOPELESS = 0.9, 0.02
+"""Probabilities of holding that differ by less than this factor are the same; and the least that
+is worth anything."""
 
 
 @dataclass
@@ -33,106 +45,137 @@ class Finishing:
         carrier: Carries them out.
         search: The search, which is over.
         laboratory: Makes further trials.
-        hurried: Whether the search ended early, so that there is no time but for the best, and
-            what is better yet once that is known to hold.
-        interrupted: Whether somebody waits for the end.
+        interrupted: Whether somebody waits for the end, so that the first that holds is taken.
         passed: Plans that did not hold, with the reason.
     """
 
     carrier: Carrier
     search: PlanSearch
     laboratory: Laboratory
-    hurried: bool
     interrupted: bool = False
     passed: list[PlanTrial] = field(default_factory=list)
-    _failed: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """By chain, what plans lost where they were chosen that lost too much once carried out, and
-    then."""
+    _prospects: Prospects = field(default_factory=Prospects)
+    _carried: set[str] = field(default_factory=set)
+    _least: float = math.inf
+    """The least that a plan which was carried out lost where it was chosen."""
+    _late: int = 0
 
     def run(self) -> tuple[PlanTrial, Optimization]:
-        """Run finalists, the best first, until one holds, and write it.
+        """Carry plans out until nothing promises much more than the best that holds.
 
-        A result is fitted to more samples than its trial was, and loses less as a rule: where it
-        leaves much of what may be lost, bolder plans are tried, and where there is time those that
-        promise more at about the same loss.
+        A result is fitted to more samples than its trial was, and judged on others, so what becomes
+        of plans tells what to expect of the rest. Plans a little milder or bolder than those that
+        there are are made where they promise more.
+
+        Returns:
+            The trial of the plan that is taken, and its result, written.
         """
-        finalists = self._affordable(self.search.finalists())
-        while True:
-            finalists.patient = self._is_patient(finalists)
-            trial, last = finalists.next(), finalists.are_over
-            found = self.carrier.outcome(trial, last=last)
-            if last or not found.why:
-                break
-            finalists.tell(trial, found.excess)
-            self._refuse(trial, found)
-            self._soften(trial, finalists)
-        if not found.why:
-            trial, found = self._climbed(trial, found)
-        done = self.carrier.result(trial)
-        names = {r.name for r in done.pipeline.records}
-        return self.laboratory.without(trial, self.carrier.spare(trial) - names), done
-
-    def _climbed(self, trial: PlanTrial, found: Outcome) -> tuple[PlanTrial, Outcome]:
-        """Carry out bolder plans, each as bold as those before it let hope, and return the best.
-
-        Args:
-            trial: A plan that holds.
-            found: What became of it.
-        """
-        tried = {str(trial.chain)}
-        for _ in range(_BOLDER):
-            bolder = self._bolder(trial, found, tried)
+        best, found = self._first()
+        below = found.value
+        for _ in range(_MORE if not found.why and below and not self.interrupted else 0):
+            bolder = self._promising(best.value(self.search.goal))  # as predicted
             if bolder is None:
                 break
-            tried.add(str(bolder.chain))
-            more = self.carrier.outcome(bolder, below=found.value)
-            if more.why:
-                self._refuse(bolder, more)
-            elif more.value < BETTER * found.value:
-                trial, found = bolder, more
-        return trial, found
+            more = self._carry(bolder, below=below)
+            if not more.why and more.value < BETTER * below:
+                best, below = bolder, more.value
+        done = self.carrier.result(best)
+        names = {r.name for r in done.pipeline.records}
+        return self.laboratory.without(best, self.carrier.spare(best) - names), done
 
-    def _bolder(self, trial: PlanTrial, found: Outcome, tried: Collection[str]) -> PlanTrial | None:
-        """Return a plan that should still hold, and be better, if there is time to try one.
+    def _first(self) -> tuple[PlanTrial, Outcome]:
+        """Return a plan that holds; if none does, the last that is left."""
+        while True:
+            safest = min(self._pool(), key=lambda t: (bool(t.chain.steps), not t.held, t.excess))
+            trial = self._hopeful(safest)
+            found = self._carry(trial, last=trial is safest)
+            if trial is safest or not found.why:
+                return trial, found
+
+    def _hopeful(self, safest: PlanTrial) -> PlanTrial:
+        """Return the plan to carry out next while none holds: the safest one if there is no hope.
+
+        Once the time is over, only a few that lose less and less are.
+        """
+        goal, reference = self.search.goal, safest.value(self.search.goal)
+        if self._carried:
+            self._make(reference)
+        pool = [t for t in self._pool() if self._chance(t) >= _HOPELESS or t is safest]
+        in_time = [t for t in pool if t is safest or reserve(t) <= self.carrier.time]
+        if self._carried and in_time == [safest]:
+            self._late += 1
+            others = [t for t in pool if t.chain.steps and t.excess < self._least]
+            sure = sorted(others, key=lambda t: (max(t.excess, FIRM), t.value(goal)))
+            return sure[0] if sure and self._late <= _LATE else safest
+        pool = in_time if self._carried else pool
+        best = self._best(pool, reference)
+        least = _AS_SURE * self._chance(best)
+        return self.search.favoured(best, [t for t in pool if self._chance(t) >= least])
+
+    def _promising(self, reference: float) -> PlanTrial | None:
+        """Return the plan that promises most beyond one that holds, None if it is not worth it.
 
         Args:
-            trial: The best plan that holds.
-            found: What became of it.
-            tried: Chains that were carried out since one held.
+            reference: What the goal makes small, as it was where the one that holds was chosen.
         """
-        if self.interrupted or not trial.chain.steps or not found.value:
-            return None
-        most = bearable(trial, found.excess, list(self._failed.values()))
-        part = most / max(trial.excess, FIRM)
-        while found.excess <= _SLACK and part >= _LITTLE and self._has_time(trial):
-            made = self._tried(self.search.moved(trial, part))
-            if made is None or made.excess * AIM <= most:
+        self._make(reference)
+        pool = [t for t in self._pool() if reserve(t) <= self.carrier.time]
+        best = self._best(pool, reference) if pool else None
+        return best if best is not None and self._promise(best, reference) >= _WORTH else None
+
+    def _carry(self, trial: PlanTrial, *, last: bool = False, below: float = math.inf) -> Outcome:
+        """Carry a plan out and learn from it."""
+        self._carried.add(str(trial.chain))
+        self._least = min(self._least, trial.excess)
+        found = self.carrier.outcome(trial, last=last, below=below)
+        self._prospects.tell(trial, found.excess)
+        if found.why and not last:
+            self.passed.append(replace(trial, why=found.why))
+        return found
+
+    def _pool(self) -> list[PlanTrial]:
+        """Return plans that may still be carried out."""
+        return [t for t in self.search.finalists() if str(t.chain) not in self._carried]
+
+    def _best(self, pool: Sequence[PlanTrial], reference: float) -> PlanTrial:
+        goal = self.search.goal
+        return max(pool, key=lambda t: (self._promise(t, reference), -t.value(goal)))
+
+    def _promise(self, trial: PlanTrial, reference: float) -> float:
+        gain = _gain(trial.value(self.search.goal), reference)
+        return self._prospects.improvement(trial.chain, trial.excess, gain)
+
+    def _chance(self, trial: PlanTrial) -> float:
+        return self._prospects.chance(trial.chain, trial.excess)
+
+    def _make(self, reference: float) -> None:
+        """Have plans tried that promise more than those that there are, if there is time.
+
+        Args:
+            reference: What the goal makes small, beyond which there is a gain.
+        """
+        made = 0
+        for promise, trial, part in sorted(self._ideas(reference), key=lambda i: -i[0]):
+            least = max((self._promise(t, reference) for t in self._pool()), default=0.0)
+            if made >= _FRESH or promise < max(_SURER * least, _WORTH):
                 break
-            part **= 0.5  # it went too far
-        goal, tried = self.search.goal, {*tried, *(str(p.chain) for p in self.passed)}
-        known = [t for t in self.laboratory.trials.values() if not t.over and t.drop is not None]
-        known = [t for t in known if t.value(goal) < BETTER * trial.value(goal)]
-        known = [t for t in known if t.excess * AIM <= most and str(t.chain) not in tried]
-        known = [t for t in known if reserve(t) <= self.carrier.time]
-        return min(known, key=lambda t: t.value(goal), default=None)
+            chain = self.search.moved(trial, part)
+            if str(chain) in self.laboratory.trials or not self._has_time(trial):
+                continue
+            made += 1
+            if self._tried(chain) is None:
+                break
 
-    def _refuse(self, trial: PlanTrial, found: Outcome) -> None:
-        """Remember a plan that did not hold, and how much it lost if it lost too much."""
-        self.passed.append(replace(trial, why=found.why))
-        if found.excess > 1:
-            self._failed[str(trial.chain)] = trial.excess, found.excess
-
-    def _soften(self, trial: PlanTrial, finalists: Finalists) -> None:
-        """Have a plan that did not hold among the others again, milder, if there is time."""
-        part = finalists.part / max(trial.excess, FIRM)
-        if part >= 1 or finalists.has_near or not self._has_time(trial):
-            return
-        chain = self.search.moved(trial, part)
-        if str(chain) in self.laboratory.trials:
-            return
-        found = self._tried(chain)
-        if found is not None and found.held:
-            finalists.add(found, self.search.goal)
+    def _ideas(self, reference: float) -> Iterator[tuple[float, PlanTrial, float]]:
+        """Yield what a plan promises that loses a part of what another one does; that, the part."""
+        goal = self.search.goal
+        for trial in self.search.finalists():
+            here = max(trial.excess, FIRM)
+            for part in _PARTS if trial.chain.levers else ():
+                gain = _gain(trial.value(goal) * part**-_GAIN, reference)
+                if here * part <= _BOLDEST:
+                    promise = self._prospects.improvement(trial.chain, here * part, gain)
+                    yield promise, trial, part
 
     def _tried(self, chain: Chain) -> PlanTrial | None:
         """Return the trial of another chain, None if the time is over before."""
@@ -142,30 +185,17 @@ class Finishing:
             return found
         return None
 
-    def _is_patient(self, finalists: Finalists) -> bool:
-        """Whether there is time for some more plans that do not hold."""
-        each = max((t.seconds + reserve(t) for t in finalists.sure), default=0.0)
-        return not self.hurried and _PATIENCE * each <= self.carrier.time
-
     def _has_time(self, trial: PlanTrial) -> bool:
         """Whether there is time to try another plan like this one, and to carry it out."""
         return trial.seconds + reserve(trial) <= self.carrier.time
-
-    def _affordable(self, finalists: Sequence[PlanTrial]) -> Finalists:
-        """Return those that there is time for: one that holds as far as is known, at least."""
-        sure = [t for t in finalists if t.held] or list(finalists)
-        left = self.carrier.time - reserve(sure[0])
-        bold: list[PlanTrial] = []
-        for trial in finalists:
-            if trial in sure or self.hurried or reserve(trial) > left:
-                continue
-            left -= reserve(trial)
-            bold.append(trial)
-        sure = [t for t in sure if t.chain.steps] or sure
-        plain = [t for t in self.laboratory.trials.values() if t.held and not t.chain.steps]
-        return Finalists(bold, sure, [t for t in plain if t not in sure])
 
 
 def reserve(trial: PlanTrial) -> float:
     """Return the seconds that carrying out a trial takes about."""
     return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
+
+
+def _gain(value: float, reference: float) -> float:
+    """Return what is gained over a reference, in logarithms; 0 where nothing was measured."""
+    measured = 0 < value < math.inf and 0 < reference < math.inf
+    return math.log(reference / value) if measured else 0.0

@@ -40,6 +40,8 @@ from ocompress.workers import Workers, open_workers
 
 _NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "labels")
 """Settings that change nothing about which trials a search asks for."""
+_CARRIED = 3
+"""Plans that the search leaves time for, up to half of all the time."""
 
 
 @dataclass
@@ -184,7 +186,6 @@ class _Session:
             carrier,
             self.search_,
             self.laboratory,
-            hurried=bool(self._ended),
             interrupted=self._interrupted,
         )
         trial, done = finishing.run()
@@ -237,10 +238,10 @@ class _Session:
         return self.choice.workshop((*self.bench.hooks, self._watch))
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
-        """Say what is the best so far, and keep time for carrying it out, and a bolder one."""
+        """Say what is the best so far, and keep time for carrying it out, and others after it."""
         middle, each = self._deadline - self.planning.seconds / 2, reserve(trial)
-        once, twice = self._deadline - each, self._deadline - 2 * each
-        self.laboratory.deadline = min(once, max(twice, middle))
+        once, all_ = self._deadline - each, self._deadline - _CARRIED * each
+        self.laboratory.deadline = min(once, max(all_, middle))
         if before is not None:
             goal = self.planning.goal
             self.bench.announce(f"best so far: {described(trial, goal)}: {trial.chain}")

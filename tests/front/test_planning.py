@@ -208,9 +208,9 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     assert done.plan.chosen.strain * 3.0 <= first.strain
 
 
-@pytest.mark.parametrize(("holds", "lost"), [(True, 0.3), (False, 0.3), (True, 0.8)])
-def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
-    holds: bool, lost: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("holds", [True, False])
+def test_where_much_is_left_of_what_may_be_lost_bolder_plans_are_tried(
+    holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = attempt, list[str]()
 
@@ -221,46 +221,26 @@ def test_where_much_is_left_of_what_may_be_lost_a_bolder_plan_is_tried(
         return _broken(real(*given, **more | {"wanted": lambda _: False}))
 
     monkeypatch.setattr(carrying, "attempt", tried)
-    monkeypatch.setattr(carrying, "exceeding", lambda _: lost if len(calls) < 2 else 0.9)
+    monkeypatch.setattr(carrying, "exceeding", lambda _: 0.3 if len(calls) < 2 else 0.9)
     how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE, "model": smooth()}
     done = planned(tmp_path, **how)
     assert done.plan is not None
     assert done.held
     first, *others = calls
-    assert len(others) == (lost < 0.6)
-    assert str(done.plan.pipeline) == calls[-1 if holds else 0]
+    assert others
+    assert (str(done.plan.pipeline) == first) is not holds
     written = (tmp_path / "out.onnx").read_bytes()
     assert len(written) == done.bytes[1]
-    assert [t.why for t in done.plan.passed_over] == ["more was lost"] * (not holds)
-    if others and holds:
-        assert others[0] < first  # a lower level
+    assert [t.why for t in done.plan.passed_over] == ["more was lost"] * (
+        0 if holds else len(others)
+    )
+    assert min(others) < first  # a lower level
     calls.clear()
     again = planned(tmp_path, **how)  # what is known to hold or not is not found out again
     assert calls == [str(done.plan.pipeline)]
     assert again.plan is not None
     assert again.plan.recipe() == done.plan.recipe()
     assert (tmp_path / "out.onnx").read_bytes() == written
-
-
-def test_a_bolder_plan_that_loses_too_much_comes_again_less_bold(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real, calls = attempt, list[str]()
-
-    def tried(*given: Any, **more: Any) -> Any:
-        calls.append(str(given[1].passes))
-        done = real(*given, **more)
-        return done if len(calls) != 2 else _broken(done)
-
-    monkeypatch.setattr(carrying, "attempt", tried)
-    monkeypatch.setattr(carrying, "exceeding", lambda _: (0.3, 5.0, 0.9)[len(calls) - 1])
-    how: dict[str, Any] = {"families": ("channels",), "goal": PlanGoal.SIZE}
-    done = planned(model=smooth(), max_drop=0.04, **how)
-    first, bold, between = calls
-    assert bold < between < first  # as their levels
-    assert done.plan is not None
-    assert str(done.plan.pipeline) == between
-    assert [str(t.chain.pipeline()) for t in done.plan.passed_over] == [bold]
 
 
 def test_a_bolder_plan_that_is_no_better_is_not_written(
@@ -284,7 +264,6 @@ def test_a_bolder_plan_that_is_no_better_is_not_written(
     done = planned(tmp_path, model=smooth(), families=("channels",), goal=PlanGoal.SIZE)
     assert done.plan is not None
     assert (tmp_path / "out.onnx").stat().st_size == done.bytes[1] == values[0]
-    assert len(values) == 1
     assert not done.plan.passed_over  # it held
 
 
