@@ -7,6 +7,7 @@ counted part by part, each relative to its own spread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -62,7 +63,7 @@ class OutputPart:
         if not -output.ndim < axis < output.ndim or axis == 0:
             return None
         taken = np.moveaxis(self.of(output), axis, -1)
-        return taken.reshape(-1, taken.shape[-1])
+        return taken.reshape(math.prod(taken.shape[:-1]), taken.shape[-1])
 
 
 @dataclass

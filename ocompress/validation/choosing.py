@@ -111,7 +111,9 @@ def _as_unit(model: Model, array: np.ndarray, plain: Measure, unit: LossUnit) ->
         fits = plain.rule is not None
         return replace(plain, unit=unit, instead=None, why=_ASKED) if fits else None
     if unit is LossUnit.EXPECTED:
-        return replace(plain, instead=None, why=_ASKED) if plain.unit is unit else None
+        return (
+            replace(plain, instead=None, numbers=None, why=_ASKED) if plain.unit is unit else None
+        )
     if plain.seeding is None:
         return None
     if unit in (LossUnit.COSINE, LossUnit.ERROR):
@@ -160,13 +162,23 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined, *, like: bool) ->
         why = "parts in units of their own" if len(parts) > 1 else "numbers"
         return Measure(LossUnit.ERROR, None, seeding, parts, why=why)
     if seeding.currency in (Currency.LOGITS, Currency.PROBABILITIES):
-        parts = parts_of(output, replace(seeding, currency=Currency.SQUARES))
+        parts = parts_of(output, _squares_of(seeding))
         if seeding.currency is Currency.PROBABILITIES or not _is_mixed(output, parts):
             rule = DecisionRule(Kind.TOP_1, seeding.axis)
             why = f"scores of {output.shape[seeding.axis]} classes"
             unsure = f"{why}, none of which is likely as a rule"
             agreement = Measure(LossUnit.AGREEMENT, rule, seeding, why=unsure)
-            return Measure(LossUnit.EXPECTED, rule, seeding, instead=agreement, why=why)
+            soft = seeding.currency is Currency.PROBABILITIES
+            numbers = Measure(
+                LossUnit.ERROR,
+                None,
+                seeding if soft else _squares_of(seeding),
+                parts_of(output, seeding) if soft else parts,
+                why=f"{why}, of which the same wins in all samples",
+            )
+            return Measure(
+                LossUnit.EXPECTED, rule, seeding, instead=agreement, numbers=numbers, why=why
+            )
         return Measure(LossUnit.ERROR, None, seeding, parts, why="parts in units of their own")
     parts = parts_of(output, seeding)
     error = Measure(LossUnit.ERROR, None, seeding, parts, why="numbers")
@@ -180,6 +192,10 @@ def _measure_of(output: np.ndarray, seeding: Seeding | Joined, *, like: bool) ->
             return replace(error, why=f"{why}, which all point one way")
         return Measure(LossUnit.COSINE, None, seeding, why=why)
     return error
+
+
+def _squares_of(seeding: Seeding) -> Seeding:
+    return replace(seeding, currency=Currency.SQUARES)
 
 
 def _mean_cosine(output: np.ndarray) -> float:

@@ -46,10 +46,13 @@ class OutputSum:
     _agreed: float = 0.0
     _counted: int = 0
     _lost: LossSum = field(init=False)
+    _numbers: LossSum | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
         self._lost = LossSum(self.measure)
+        if self.measure.numbers is not None:
+            self._numbers = LossSum(self.measure.numbers)
 
     def update(
         self, references: Outputs, candidates: Outputs, first: int, samples: int
@@ -66,6 +69,7 @@ class OutputSum:
         if counted is not None:
             other = self.measure.of(self.name, candidates)
             self._lost.update(self.measure.prepare(counted), other, samples)
+            self._update_numbers(counted, other, samples)
         rule = self.measure.rule
         if rule is None:
             return ratios, np.ones(len(ratios))
@@ -74,6 +78,15 @@ class OutputSum:
         self._agreed += float(shares.sum())
         self._counted += len(shares)
         return ratios, shares
+
+    def _update_numbers(
+        self, reference: np.ndarray, candidate: np.ndarray | None, samples: int
+    ) -> None:
+        """Take in the outputs themselves for as long as the same class wins."""
+        if self._numbers is None or not self._lost.alike:
+            self._numbers = None
+            return
+        self._numbers.update(self._numbers.measure.prepare(reference), candidate, samples)
 
     def beside(self, references: Outputs, candidates: Outputs, samples: int) -> None:
         """Take in samples that the candidate was fitted to, all outputs by name."""
@@ -99,8 +112,13 @@ class OutputSum:
             agreement=self._agreement() if rule is not None and self._counted else None,
             decision=rule.describe(True) if rule is not None else "",
             worst_sample=numbers.worst[0],
-            losses=tuple(self._lost.results()),
+            losses=tuple(self._counting.results()),
         )
+
+    @property
+    def _counting(self) -> LossSum:
+        numbers = self._numbers if self._lost.tells_nothing else None
+        return numbers or self._lost
 
     def _agreement(self) -> Interval:
         return self._lost.agreement(wilson(self._agreed / self._counted, self._counted))

@@ -78,10 +78,13 @@ class LossMeter:
         self._fitted, self._alike, self._motion = fitted, alike, Motion()
         self._measures: dict[str, Measure] = {}
         self._kept = self._run(data, partial(self._choose, reference, data, wanted))
-        self._sums = self._begin()
-        for _, samples, kept in self._kept:
-            for name, prepared in kept.items():
-                self._sums[name].watch(prepared, samples)
+        self._sums = self._watched()
+        silent = [name for name, total in self._sums.items() if total.tells_nothing]
+        if silent:
+            numbers = {name: self._measures[name].numbers for name in silent}
+            self._measures = {n: numbers.get(n) or m for n, m in self._measures.items()}
+            self._kept = self._run(data)  # of outputs, which nobody kept
+            self._sums = self._watched()
         self.units: Sequence[LossUnit] = sorted({total.unit for total in self._sums.values()})
         self.noun = " or ".join(sorted(unit.noun for unit in self.units))
         self.reasons: Sequence[str] = [
@@ -157,6 +160,14 @@ class LossMeter:
         margin = self.margins().get(unit, 0.0)
         least = mean_interval(np.zeros(most.count), margin, confidence).high
         return Drop(most.drop, unit.noun, most.count, least, unit)
+
+    def _watched(self) -> dict[str, LossSum]:
+        """Return sums that have seen what is kept of the original."""
+        sums = self._begin()
+        for _, samples, kept in self._kept:
+            for name, prepared in kept.items():
+                sums[name].watch(prepared, samples)
+        return sums
 
     def _begin(self) -> dict[str, LossSum]:
         return {name: LossSum(m) for name, m in self._measures.items() if m.counts}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ocompress.analysis.output_parts import OutputPart, Spread
+from ocompress.analysis.output_parts import Spread
 from ocompress.validation.decisions import Kind
 from ocompress.validation.exchange import Exchange
 from ocompress.validation.intervals import mean_interval
@@ -20,12 +20,6 @@ _BELIEVED, _INFORMED = 0.5, 0.75
 """An original whose own probabilities give its decisions less than the first on average, and say
 less than the second of what it takes to name one of so many classes (0.18 for one of a thousand),
 hardly tells them apart: then they say nothing of what a decision is worth."""
-_NUMBERS = Measure(
-    LossUnit.ERROR,
-    parts=(OutputPart(within_unit=True),),
-    why="probabilities of classes of which the same one wins in every sample",
-)
-"""What counts where decisions tell no sample from another."""
 _LOWEST = 0.1
 """Part of the samples, those with the smallest margins, that would be the first to flip."""
 
@@ -36,14 +30,15 @@ class LossSum:
 
     Attributes:
         measure: How it is counted.
+        alike: Whether the same class won in all samples so far.
     """
 
     measure: Measure
+    alike: bool = True
     _losses: list[np.ndarray] = field(default_factory=list)
     _margins: list[np.ndarray] = field(default_factory=list)
     _spreads: list[Spread] = field(init=False)
     _instead: LossSum | None = field(init=False, default=None)
-    _numbers: LossSum | None = field(init=False, default=None)
     _winner: int | None = None
     _exchange: Exchange = field(default_factory=Exchange)
     _tallies: list[Tally] = field(default_factory=list)
@@ -58,9 +53,6 @@ class LossSum:
         self._spreads = [Spread(part) for part in self.measure.parts]
         if self.measure.instead is not None:
             self._instead = LossSum(self.measure.instead)
-            rule = self.measure.rule  # where nobody asked for this very unit
-            if self.measure.unit is LossUnit.EXPECTED and rule and rule.kind is Kind.TOP_1:
-                self._numbers = LossSum(_NUMBERS)
 
     @property
     def decides(self) -> bool:
@@ -69,6 +61,11 @@ class LossSum:
         if rule is None or rule.kind is not Kind.THRESHOLD or not self._decided:
             return rule is not None
         return _SELDOM <= self._fired / self._decided <= 1 - _SELDOM
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether the same class wins in every sample, so that numbers are to count instead."""
+        return self.measure.numbers is not None and self.alike and self._decided > 1
 
     @property
     def unit(self) -> LossUnit:
@@ -85,8 +82,6 @@ class LossSum:
         """The sum that counts: the other one where probabilities are not to be believed."""
         if self._instead is not None and self.measure.matching is not None:
             return self if any(own.any() for own in self._own) or not self._own else self._instead
-        if self._numbers is not None and self._decided > 1:
-            return self._numbers
         if self._instead is None or not self._decided:
             return self
         least = min(_BELIEVED, self._classes ** (_INFORMED - 1))
@@ -119,11 +114,6 @@ class LossSum:
             scores = None if candidate is None else self.measure.scores_like(prepared, candidate)
             self._exchange.update(prepared, scores, self.measure.temperature, samples)
         self.watch(prepared, samples)
-        if self._numbers is not None:
-            made = None
-            if candidate is not None and self.measure.scores_like(prepared, candidate) is not None:
-                made = self.measure.prepare(candidate)
-            self._numbers.update(prepared, made, samples)
 
     def _match(
         self, matching: Matching, prepared: np.ndarray, candidate: np.ndarray | None, samples: int
@@ -149,16 +139,14 @@ class LossSum:
             self._fired += float((prepared[..., -1] > 0.5).sum())
             self._decided += best.size
             self._classes = prepared.shape[-1]
-            self._look_for_others(prepared)
+            self.alike = self.alike and self._wins_again(prepared)
 
-    def _look_for_others(self, prepared: np.ndarray) -> None:
-        """See whether it is always the same class that wins, of [samples, ..., classes]."""
-        if self._numbers is None or not prepared.size:
-            return
-        winners = prepared.argmax(-1)
-        self._winner = int(winners.flat[0]) if self._winner is None else self._winner
-        if (winners != self._winner).any():
-            self._numbers = None
+    def _wins_again(self, prepared: np.ndarray) -> bool:
+        """Return whether the same class wins as ever, of [samples, ..., classes]."""
+        winners = prepared.argmax(-1) if prepared.size else np.zeros(0, np.int64)
+        if self._winner is None and winners.size:
+            self._winner = int(winners.flat[0])
+        return bool((winners == self._winner).all())
 
     def results(self, confidence: float | None = None) -> list[Loss]:
         """Return the loss of each part.

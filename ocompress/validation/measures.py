@@ -88,6 +88,8 @@ class Measure:
         instead: How it is counted where its probabilities are not to be believed, its decision
             hardly ever goes one of the two ways, or the original finds nothing that could be lost.
         matching: How texts, masks, boxes or numbers are compared, None for other units.
+        numbers: How the output itself is counted where one class wins in every sample; it is given
+            outputs, not what this one prepares.
         joined: Outputs whose columns are put together to be compared; empty for the output alone.
         counts: Whether it is counted at all: scores of boxes are, with the boxes.
         why: What the unit was chosen by, for people.
@@ -101,6 +103,7 @@ class Measure:
     instead: Measure | None = None
     matching: Matching | None = None
     joined: tuple[str, ...] = ()
+    numbers: Measure | None = None
     counts: bool = True
     why: str = ""
 

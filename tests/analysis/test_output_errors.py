@@ -198,3 +198,16 @@ def _numbers() -> Model:
     model = b.model()
     infer_types(model)
     return model
+
+
+def test_outputs_without_elements_cost_nothing() -> None:
+    b = Builder()
+    for name in ("y", "z"):
+        b.op("Tanh", b.input(f"x_{name}", ["n", 3]), to=name)
+        b.output(name)
+    model = b.model()
+    infer_types(model)
+    original = {"y": RNG.standard_normal((9, 3)), "z": np.zeros((9, 0))}
+    found = OutputErrors(output_parts(model, original))
+    found.update(original, {"y": original["y"] * 1.1, "z": np.zeros((9, 0))})
+    assert found.result().cost == pytest.approx(0.01, rel=0.5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocompress.ir import Model, edit
-from ocompress.validation import AccuracyGuard
+from ocompress.validation import AccuracyGuard, validate, wanted_by
 from ocompress.validation.measures import LossUnit
 from tests.build import Builder, InMemory
 
@@ -60,9 +60,15 @@ def test_decisions_that_tell_no_sample_from_another_do_not_count(
     b = Builder()
     b.op("MatMul", b.input("x", ["n", 3]), b.const(4 * np.eye(3, dtype=np.float32)), to="y")
     b.output("y", ["n", 3])
-    x = np.random.default_rng(1).random((60, 3)).astype(np.float32) + np.array([2, 0, 0], np.float32)
+    x = np.random.default_rng(1).random((60, 3)).astype(np.float32) + np.array(
+        [2, 0, 0], np.float32
+    )
     x[:others] = [0, 0, 3]
     guard = AccuracyGuard(b.model(), InMemory([{"x": x[:1]}, {"x": x[1:]}]), 0.01, metric=metric)
     assert [f"counted by {unit}" in why for why in guard.reasons] == [True]
-    verdict = guard.judge(scaled(b.model(), 0.8), b.model())
-    assert verdict.held is (unit is LossUnit.EXPECTED)
+    milder = scaled(b.model(), 0.8)
+    assert guard.judge(milder, b.model()).held is (unit is LossUnit.EXPECTED)
+    found = validate(
+        b.model(), milder, InMemory([{"x": x[:1]}, {"x": x[1:]}]), metric=wanted_by(metric)
+    )
+    assert {loss.unit for o in found.levels[0].outputs for loss in o.losses} == {unit}

@@ -17,6 +17,8 @@ Cross entropy moves no sum of logits: twelve nets of 2 to 4 classes, trained for
 have 0.002 to 0.11 of it, and before training 0.5 to 1.3."""
 _MANY = 32
 """Least extent of what has no other axis beside the batch that is no coincidence."""
+_OFF = 30.0
+"""Common offset of logits over how they differ, at most: nothing teaches a net to have one."""
 _SUREST = 50.0
 """Nats between the two largest logits that no net is sure by in the median."""
 
@@ -44,6 +46,8 @@ def may_be_logits(output: np.ndarray, axis: int, *, alone: bool, like: bool = Fa
         return True
     best = np.partition(rows, -2, axis=1)[:, -2:]
     if np.median(best[:, 1] - best[:, 0]) > _SUREST:
+        return False
+    if abs(float(rows.mean())) > _OFF * float(rows.std()) > 0:
         return False
     if like:
         return len(rows) >= _ROWS and _common(rows) <= _COMMON

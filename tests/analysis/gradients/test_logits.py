@@ -78,3 +78,9 @@ def test_extents_of_an_input(shape: list[int | str], made: tuple[int, ...], expe
     b.op("Relu", b.input("x", shape), to="y")
     b.output("y", None)
     assert shaped_as_input(np.zeros(made, np.float32), b.model()) is expected
+
+
+@pytest.mark.parametrize(("offset", "are"), [(0, True), (-20, True), (101_300, False)])
+def test_logits_have_no_large_offset_in_common(offset: float, *, are: bool) -> None:
+    values = np.random.default_rng(8).standard_normal((40, 5)) * 3 + offset
+    assert may_be_logits(values, 1, alone=True) is are
