@@ -98,7 +98,21 @@ def _product(node: NodeProto, _: Extents) -> NodeProto | None:
 
 
 _Rule = Callable[[NodeProto, Extents], NodeProto | None]
+
+
+def _one_sided(node: NodeProto, _: Extents) -> NodeProto | None:
+    """Say what an STFT does by default: inference takes it for the opposite."""
+    if any(a.name == "onesided" for a in node.attribute):
+        return None
+    made = NodeProto()
+    made.CopyFrom(node)
+    made.ClearField("output")
+    made.attribute.add(name="onesided", type=AttributeProto.INT, i=1)
+    return made
+
+
 _RULES: Mapping[str, Mapping[str, _Rule]] = {
+    "": {"STFT": _one_sided},
     _DOMAIN: {
         **dict.fromkeys(_AS_ITS_INPUT, _first),
         "Attention": _attention,

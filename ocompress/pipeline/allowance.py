@@ -48,11 +48,15 @@ class Allowance:
 
         Args:
             limit: Which one.
-            candidate: What might become of the model.
+            candidate: What might become of the model; nodes may have been appended anywhere.
             best: The model as the pass was given it.
         """
         guard = self._guard(limit)
-        return None if guard is None else guard.judge(as_kept(best, candidate), best)
+        if guard is None:
+            return None
+        if any(node.bodies for node in candidate.graph.nodes):
+            candidate.sort()  # what bodies read of outside, runtimes want to have seen before
+        return guard.judge(as_kept(best, candidate), best)
 
     def _guard(self, limit: Limit) -> Guard | None:
         return next((guard for guard in self.guards if guard.kind == limit), None)

@@ -198,7 +198,7 @@ class Runner:
             found = choose_measures(reference, outputs, self._wanted)
             fit(self._wanted, found, choose_measures(reference, outputs))
         for value in reference.graph.outputs:
-            if value.name not in outputs:
+            if not any(n == value.name or n.startswith(f"{value.name}[") for n in outputs):
                 self._remarks.append(f"output {value.name!r} is not a tensor and was not compared")
         single = [repr(n) for n, a in outputs.items() if row_count(a.shape, samples) < samples]
         if single:

@@ -41,15 +41,33 @@ class LiveSource:
         self._inputs = {v.name for v in model.graph.inputs}
 
     def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Run the next feed; outputs that are no tensors are left out.
+        """Run the next feed; what is no tensor, and made of none, is left out.
 
         Raises:
             DataError: If the feed does not fit.
             RuntimeFailureError: If an operator fails.
         """
         results = self._session.run({n: a for n, a in feeds.items() if n in self._inputs})
-        tensors = {n: a for n, a in results.items() if isinstance(a, np.ndarray | np.generic)}
-        return {n: np.asarray(a) for n, a in tensors.items()}
+        return {n: a for name, result in results.items() for n, a in _tensors(name, result)}
+
+
+def _tensors(name: str, result: object) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what can be compared of an output.
+
+    A sequence of tensors gives them one by one, `name[0]`; maps from classes to scores, one for
+    each sample, as those of scikit-learn, are a table with the classes in order.
+    """
+    if isinstance(result, np.ndarray | np.generic):
+        yield name, np.asarray(result)
+    elif isinstance(result, Mapping):
+        yield from _tensors(name, [result])
+    elif isinstance(result, list) and result and isinstance(first := result[0], Mapping):
+        keys = sorted(first)
+        if all(isinstance(row, Mapping) and sorted(row) == keys for row in result):
+            yield name, np.array([[row[key] for key in keys] for row in result])
+    elif isinstance(result, list):
+        for index, part in enumerate(result):
+            yield from _tensors(f"{name}[{index}]", part)
 
 
 class OutputShelf:

@@ -96,3 +96,18 @@ def test_what_is_not_known_is_not_guessed(op: str, options: dict[str, Any]) -> N
     assert shapes[0] is None
     assert np.all([n.domain in ("", MS) for n in model.graph.nodes])
     assert model.graph.nodes[0].op_type == op
+
+
+@pytest.mark.parametrize("options", [{}, {"onesided": 0}, {"onesided": 1}])
+def test_a_spectrum_has_the_bins_that_it_has_by_default(options: dict[str, Any]) -> None:
+    b = Builder()
+    window, step = b.const(np.ones(16, np.float32)), b.const(np.int64(8))
+    made = b.op("STFT", b.input("x", ["n", 64]), step, window, b.const(np.int64(16)), **options)
+    b.op("Relu", made, to="y")
+    b.output("y", None)
+    model = b.model()
+    infer_types(model)
+    (y,) = Session(model).run(feeds(model)).values()
+    assert model.graph.nodes[0].output.shape is not None
+    assert model.graph.nodes[0].output.shape[1:] == y.shape[1:]
+    assert model.graph.nodes[0].attr("onesided", None) == options.get("onesided")
