@@ -124,7 +124,7 @@ def _exit_code(found: ValidationResult, candidate: Path) -> int:
     """Return the exit code, and complain of what does not pass."""
     if found.passed:
         return exits.DONE
-    failed = "; ".join(c.message or c.name for c in found.failures)
+    failed = "; ".join(dict.fromkeys(c.message or c.name for c in found.failures))
     why = f"does not pass: {failed}" if failed else f"was NOT COMPARED: {found.uncompared}"
     exits.complain(f"{str(candidate)!r} {why}")
     return exits.DONE if found.gate and not failed else exits.OVER_BUDGET

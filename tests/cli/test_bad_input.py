@@ -17,7 +17,7 @@ from tests.build import Builder
 from tests.cli.conftest import Call
 from tests.graphs import ZOO
 
-USAGE, MODEL, FAILURE = 2, 3, 4
+OVER_BUDGET, USAGE, MODEL, FAILURE = 1, 2, 3, 4
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
@@ -396,6 +396,9 @@ def test_a_model_that_the_runtime_cannot_run_ends_every_command_alike(
     assert ended.code == MODEL, ended.err
     assert ended.complaint
     assert not (here / "out.onnx").exists()
+    compared = call("validate", "good.onnx", "in.onnx", "--data", "d.npz")
+    assert compared.code == OVER_BUDGET
+    assert compared.complaint.count("ONNX Runtime") == 1
 
 
 def test_bfloat16_is_refused_where_the_runtime_lacks_it(here: Path, call: Call) -> None:

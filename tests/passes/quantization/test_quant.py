@@ -287,7 +287,7 @@ def test_a_second_run_changes_nothing_and_says_why() -> None:
 def test_a_tiny_network_is_left_alone_because_it_would_not_be_faster() -> None:
     b = Builder()
     x = b.input("x", [1, 4])
-    b.output(b.op("Add", b.op("Gemm", x, b.weight(4, 4), b.weight(4)), x))
+    b.output(b.op("Add", b.op("Gemm", x, b.weight(4, 4), b.weight(4)), x), [1, 4])
     model = b.model()
     before = fingerprint(model)
     result = quantized(model, "quant")
