@@ -74,7 +74,7 @@ class Storable:
 
         def skip(node: Node, code: str, why: str) -> None:
             if code in _TELLING and id(node) not in without:
-                self._untold.append((node, f"its weight stays float32: {why}"))
+                self._untold.append((node, f"its weight stays in float: {why}"))
 
         self.sites = [s for s in _sites(model, skip) if not _touches(s, without)]
         self._measured: list[tuple[Sequence[WeightSite], OutputHarm]] = []
@@ -100,14 +100,14 @@ class Storable:
         return found
 
     def remark(self, integers: Set[int], stored: Container[str]) -> int:
-        """Say of every weight that stays float32 that it does, and return how many do.
+        """Say of every weight that stays in float that it does, and return how many do.
 
         Args:
             integers: Nodes, by id, that are integer operators.
             stored: Names of weights that do not.
         """
         told = [pair for pair in self._untold if id(pair[0]) not in integers]
-        why = "its weight stays float32: rounded to int8 it would cost too much"
+        why = "its weight stays in float: rounded to int8 it would cost too much"
         left = [s for s in self.sites if not _touches(s, integers) and s.value.name not in stored]
         for node, said in (*told, *((s.nodes[0], why) for s in left)):
             self._ctx.remark(Severity.NOTE, "float-weight", said, node)
