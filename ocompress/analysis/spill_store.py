@@ -27,7 +27,11 @@ class SpillStore:
         self._count = 0
 
     def put(self, key: Hashable, array: object) -> None:
-        """Keep an array; a sequence of arrays stays in memory."""
+        """Keep an array; a sequence of arrays stays in memory.
+
+        Raises:
+            OSError: If the disk is full.
+        """
         self.drop(key)
         if not isinstance(array, np.ndarray) or not self._goes_to_disk(array):
             self._arrays[key] = array
@@ -36,8 +40,13 @@ class SpillStore:
         if self._folder is None:
             self._folder = folder_for(self)
         self._count += 1
-        self._files[key] = self._folder / f"{self._count}.npy"
-        np.save(self._files[key], array)
+        file = self._folder / f"{self._count}.npy"
+        try:
+            np.save(file, array)
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+        self._files[key] = file
 
     def get(self, key: Hashable) -> np.ndarray:
         """Return an array.

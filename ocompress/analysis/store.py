@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Hashable
+from collections.abc import Hashable, Sized
 from pathlib import Path
 
 import numpy as np
 
 from ocompress import runtime
+from ocompress.analysis.spill_store import SpillStore
 from ocompress.errors import OptionError
 from ocompress.io import CacheFiles, Dataset
 from ocompress.io.arrays import DAMAGED
 
-HELD, _HELD_BESIDE_FILES = 512 << 20, 256 << 20
-"""Bytes of all that is kept in memory, at most; files give back what memory has no room for."""
+_IN_MEMORY = 192 << 20
+"""Bytes that are kept in memory, at most."""
+_PUT_ASIDE, _BESIDE_FILES = 2 << 30, 192 << 20
+"""Bytes that are kept for the run, at most, what is put aside on disk included; files of later runs
+give back what there is no room for."""
 _ON_DISK = 4 << 30
-"""Bytes of the files that are kept, at most."""
+"""Bytes of the files that are kept for later runs, at most."""
 _FORMAT = 1
 """Changes when measurements of the same name become others."""
 
@@ -26,8 +30,9 @@ class MeasurementStore:
     """Arrays by the fingerprint of a model and what they say of it, all on the same data.
 
     A pass that changed nothing, or whose result was rolled back, has measured for the next one,
-    and a search measures the original once. What does not fit beside what is known of the same
-    model is not kept; what is known of others makes room.
+    and a search measures the original once. What memory has no room for is put aside in a temporary
+    folder. What does not fit beside what is known of the same model is not kept; what is known of
+    others makes room.
 
     With a folder, all of it is kept there, too, in files that are named by what they hold: model,
     data, measurement and the version of ONNX Runtime. Several processes may share the folder.
@@ -39,7 +44,7 @@ class MeasurementStore:
         """Start with what the folder knows.
 
         Args:
-            most_bytes: Bytes that are kept in memory, at most; None for 512 MiB, or 256 MiB beside
+            most_bytes: Bytes that are kept for this run, at most; None for 2 GiB, or 192 MiB beside
                 files.
             folder: Where measurements are kept for later runs; made if it is not there.
             data: What is measured on; files in the folder are for these data alone.
@@ -57,10 +62,12 @@ class MeasurementStore:
             except OSError as error:
                 msg = f"the cache {str(folder)!r} cannot be made ({error.strerror}); name another"
                 raise OptionError(msg) from error
-        usual = HELD if self._files is None else _HELD_BESIDE_FILES
+        usual = _PUT_ASIDE if self._files is None else _BESIDE_FILES
         self._most = usual if most_bytes is None else most_bytes
         self._held = 0
-        self._entries: dict[str, dict[Hashable, tuple[np.ndarray, ...]]] = {}
+        self._shelf = SpillStore(_IN_MEMORY)
+        self._sizes: dict[str, dict[Hashable, tuple[int, ...]]] = {}
+        """Bytes of the arrays on the shelf, by model and what they are."""
 
     def get(self, model: str, what: Hashable) -> tuple[np.ndarray, ...] | None:
         """Return what is known; None if nothing is.
@@ -69,11 +76,12 @@ class MeasurementStore:
             model: Fingerprint of the model.
             what: Says what the arrays are: the kind of measurement, its settings, where.
         """
-        known = self._entries.get(model, {}).get(what)
-        if known is None:
-            known = self.saved(model, what)
-            if known is not None:
-                self._hold(model, what, known)
+        held = self._sizes.get(model, {}).get(what)
+        if held is not None:
+            return tuple(map(_fixed, map(self._shelf.get, _places(model, what, held))))
+        known = self.saved(model, what)
+        if known is not None:
+            self._hold(model, what, known)
         return known
 
     def put(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
@@ -108,19 +116,37 @@ class MeasurementStore:
         return (_FORMAT, runtime.VERSION, model, self._whose, what)
 
     def _hold(self, model: str, what: Hashable, arrays: tuple[np.ndarray, ...]) -> bool:
-        size = sum(array.nbytes for array in arrays)
-        own = self._entries.setdefault(model, {})
-        for other in [m for m in self._entries if m != model]:
-            if self._held + size > self._most:
-                lost = self._entries.pop(other)
-                self._held -= sum(a.nbytes for entry in lost.values() for a in entry)
-        if self._held + size > self._most:
+        sizes = tuple(array.nbytes for array in arrays)
+        for other in [m for m in self._sizes if m != model]:
+            if self._held + sum(sizes) > self._most:
+                self._forget(other)
+        if self._held + sum(sizes) > self._most:
             return False
-        for array in arrays:
-            array.flags.writeable = False
-        own[what] = arrays
-        self._held += size
+        self._sizes.setdefault(model, {})[what] = sizes
+        self._held += sum(sizes)
+        try:
+            for place, array in zip(_places(model, what, sizes), arrays, strict=True):
+                self._shelf.put(place, _fixed(array))
+        except OSError:  # a full disk: what is not kept is measured again
+            self._forget(model)
+            return False
         return True
+
+    def _forget(self, model: str) -> None:
+        for what, sizes in self._sizes.pop(model).items():
+            self._held -= sum(sizes)
+            for place in _places(model, what, sizes):
+                self._shelf.drop(place)
+
+
+def _places(model: str, what: Hashable, arrays: Sized) -> list[Hashable]:
+    return [(model, what, at) for at in range(len(arrays))]
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """Return an array that nobody may change from now on."""
+    array.flags.writeable = False
+    return array
 
 
 def digest_of(data: Dataset) -> str:

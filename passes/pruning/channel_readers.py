@@ -15,7 +15,8 @@ from ocompress.lossy.ablation import Change, Mask, Trial
 from ocompress.pipeline import Context
 from passes.pruning.channel_costs import Order, Reader
 
-_HELD = 512 << 20
+_HELD = 256 << 20
+"""Bytes of sums that are held in memory, at most; the rest is on disk meanwhile."""
 Layers = Sequence[tuple[Cut, Site]]
 
 

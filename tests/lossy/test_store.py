@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ocompress.analysis import AnalysisManager
+from ocompress.analysis import store as store_module
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
@@ -127,12 +131,50 @@ def test_memory_is_bounded_and_other_models_make_room() -> None:
     assert not MeasurementStore(10).put("a", 1, entry(11))
 
 
-def test_what_is_remembered_cannot_be_changed() -> None:
+@pytest.mark.parametrize("in_memory", [1 << 20, 0])
+def test_what_is_remembered_cannot_be_changed(
+    in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_IN_MEMORY", in_memory)
     memory = MeasurementStore()
-    array = np.zeros(3)
+    array = np.arange(3.0)
     memory.put("a", 1, (array,))
-    with pytest.raises(ValueError, match="read-only"):
-        array[0] = 1
+    for held in (array, *(memory.get("a", 1) or ())):
+        with pytest.raises(ValueError, match="read-only"):
+            held[0] = 1
+
+
+def test_what_memory_has_no_room_for_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_IN_MEMORY", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    memory = MeasurementStore()
+    arrays = [np.full((4, 5), at, np.float32) for at in range(8)]
+    for at, array in enumerate(arrays):
+        assert memory.put("a", at, (array, np.array(at)))
+    assert len(list(tmp_path.rglob("*.npy"))) >= 7
+    for at, array in enumerate(arrays):
+        found = memory.get("a", at)
+        assert found is not None
+        np.testing.assert_array_equal(found[0], array)
+        assert int(found[1]) == at
+    memory._most = 8  # what is put aside counts, too, so another model takes its place
+    assert memory.put("b", 0, (np.zeros(1),))
+    assert not list(tmp_path.rglob("*.npy"))
+    assert memory.get("a", 0) is None
+
+
+def test_a_full_disk_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_IN_MEMORY", 0)
+
+    def save(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", save)
+    memory = MeasurementStore()
+    assert not memory.put("a", 1, (np.zeros(3),))
+    assert memory.get("a", 1) is None
 
 
 def test_a_manager_has_one_store_and_several_may_share_one() -> None:
