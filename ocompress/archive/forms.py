@@ -21,7 +21,7 @@ from ocompress.archive.codes import (
 )
 from ocompress.archive.cosines import find_cosines
 from ocompress.archive.decoding import unsigned
-from ocompress.archive.grids import Grid, find_grid, refined
+from ocompress.archive.grids import Grid, find_grid, find_products, refined
 from ocompress.archive.nodes import CodecNode
 from ocompress.coding.octets import MIXED, PLAIN
 
@@ -147,6 +147,9 @@ def _as_numbers(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
 def _grids(elements: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:
     matrix = elements.view("<f4").reshape(-1, plan.columns)
     yield from _waves(matrix)
+    products = find_products(matrix)
+    if products is not None:
+        yield from _gridded(products, plan)
     for rows_each, columns_each in _partitions(matrix, plan):
         grid = find_grid(matrix, rows_each, columns_each)
         if grid is not None:
@@ -173,12 +176,13 @@ def _partitions(matrix: np.ndarray, plan: PieceFacts) -> Iterator[tuple[int, int
 
 
 def _gridded(grid: Grid, plan: PieceFacts) -> Iterator[CodecNode]:
-    scales = grid.scales.view(unsigned(grid.scales.itemsize))
-    below = min(_plainly(scales), key=length)
-    settings = (plan.columns, grid.rows_each, grid.columns_each, 0, grid.scales.itemsize)
+    width, second = grid.scales.itemsize, grid.columns is not None
+    lists = (grid.scales,) if grid.columns is None else (grid.scales, grid.columns)
+    below = [min(_plainly(scales.view(unsigned(width))), key=length) for scales in lists]
+    settings = (plan.columns, grid.rows_each, grid.columns_each, int(second), width)
     flat = grid.levels.reshape(-1)
     for levels in (*coded(flat.astype(np.int64), 4, plan, 0), *_in_words(flat, plan)):
-        yield CodecNode(n.GRID, grid.levels.size, 4, settings, (below, levels))
+        yield CodecNode(n.GRID, grid.levels.size, 4, settings, (*below, levels))
 
 
 def _in_words(levels: np.ndarray, plan: PieceFacts) -> Iterator[CodecNode]:

@@ -15,6 +15,11 @@ _PARTS = 8
 _TOLERANCE = 0.05
 
 
+_SHORT, _SAME, _NEAR = 11, 1e-12, 1e-6
+"""Bits of a number of a column, how much quotients differ that are the same, and how much products
+do that were rounded."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Scales of blocks of a matrix, and its integers.
@@ -24,12 +29,14 @@ class Grid:
         levels: int32 [rows, columns].
         rows_each: Rows of a block.
         columns_each: Columns of a block.
+        columns: Scales of columns, too, of the type of `scales`; None for none.
     """
 
     scales: np.ndarray
     levels: np.ndarray
     rows_each: int
     columns_each: int
+    columns: np.ndarray | None = None
 
 
 def find_grid(matrix: np.ndarray, rows_each: int, columns_each: int) -> Grid | None:
@@ -80,12 +87,54 @@ def refined(grid: Grid, matrix: np.ndarray) -> Grid | None:
     return None
 
 
+def find_products(matrix: np.ndarray) -> Grid | None:
+    """Return signs with a scale for each row and each column, if a float32 matrix is made of them.
+
+    Scales of columns are in a unit in which they have few bits, where there is one.
+    """
+    if min(matrix.shape) <= 1 or not np.isfinite(matrix).all():
+        return None
+    sizes = np.abs(matrix.astype(np.float64))
+    used = sizes > 0
+    base = int(used.sum(axis=0).argmax())
+    both = used & used[:, base, None]
+    at, every = both.argmax(axis=0), np.arange(matrix.shape[1])
+    if not both[at, every].all():
+        return None
+    columns = sizes[at, every] / sizes[at, base]
+    if (columns == columns[0]).all():
+        return None
+    first = used.argmax(axis=1)
+    scales = sizes[np.arange(len(sizes)), first] / columns[first]
+    if (np.abs(scales[:, None] * columns - sizes) > _NEAR * sizes)[used].any():
+        return None
+    columns = _in_a_unit(columns)
+    scales = sizes[np.arange(len(sizes)), first] / columns[first]
+    narrow = [_narrowed(a) for a in (scales, columns)]
+    kind = np.float64 if any(a.dtype == np.float64 for a in narrow) else np.float32
+    levels = np.sign(matrix).astype(np.int32)
+    found = Grid(scales.astype(kind), levels, 1, matrix.shape[1], columns.astype(kind))
+    return found if _holds(found, matrix) else None
+
+
+def _in_a_unit(columns: np.ndarray) -> np.ndarray:
+    """Return numbers in proportion to one of them in which all are of few bits, if there is any."""
+    for unit in np.unique(columns):
+        mantissa, exponent = np.frexp(columns / unit)
+        whole = np.rint(np.ldexp(mantissa, _SHORT))
+        if (np.abs(np.ldexp(mantissa, _SHORT) - whole) < _SAME * whole).all():
+            return np.asarray(np.ldexp(whole, exponent - _SHORT))
+    return columns
+
+
 def values_of(grid: Grid, shape: tuple[int, ...]) -> np.ndarray:
     """Return the float32 values that a grid stands for."""
     down = -(-shape[0] // grid.rows_each)
     blocks = grid.scales.astype(np.float64).reshape(down, -1)
     steps = np.repeat(blocks, grid.rows_each, axis=0)[: shape[0]]
     steps = np.repeat(steps, grid.columns_each, axis=1)[:, : shape[1]]
+    if grid.columns is not None:
+        steps = steps * grid.columns.astype(np.float64)
     return np.asarray(steps * grid.levels, np.float32)
 
 

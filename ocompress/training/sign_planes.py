@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 _MOST_DISTINCT = 4
 """Elements that share a magnitude in the mean, at least."""
 _MOST_PLANES = 3
+_OFTEN = 0.1
+"""Part of the rows in which two columns compare in one way, at least."""
+_TWICE = 2
+"""Rows in which they do, at least, where there are as many."""
+_SAME = 2.0**-17
+"""How much quotients differ that are the same but for their rounding."""
 _SCALE_BITS = 11
 """Bits of a scale."""
 _COLUMN_BITS = 8
@@ -26,16 +34,45 @@ def find_planes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         plane), float64 [columns]; None if there are none.
     """
     size = np.abs(matrix.astype(np.float64))
-    if matrix.shape[1] < 2 or len(np.unique(size)) * _MOST_DISTINCT > matrix.size:
+    if matrix.shape[1] < 2:
         return None
-    columns = _columns(size)
-    # in some unit all numbers are of few bits
-    units = [_rounded(columns / unit, _COLUMN_BITS) for unit in np.unique(columns)[::-1]]
-    for each in [np.ones_like(columns), *units]:
-        found = _planes_of(_rounded(size / each, _BITS), np.sign(matrix))
+    for each in _candidates(size):
+        plain = _rounded(size / each, _BITS)
+        if len(np.unique(plain)) * _MOST_DISTINCT > matrix.size:
+            continue
+        found = _planes_of(plain, np.sign(matrix))
         if found is not None and np.array_equal(summed(*found, each), matrix):
             return *found, each
     return None
+
+
+def _candidates(size: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what columns may have been multiplied by: nothing, or numbers of few bits."""
+    yield np.ones(size.shape[1])
+    if sum(size.shape) * _MOST_DISTINCT > size.size:
+        return
+    columns = _columns(size)
+    if columns is None:
+        return
+    for unit in np.unique(columns)[::-1]:  # in some unit all numbers are of few bits
+        found = short_columns(columns / unit)
+        if np.abs(found * unit / columns - 1).max() < _SAME:
+            yield found
+
+
+def unit_of(columns: np.ndarray, signs: np.ndarray) -> int:
+    """Return the place of a column whose number is one, the one with the fewest zeros.
+
+    Args:
+        columns: As `find_planes` returns them.
+        signs: [planes, rows, columns].
+    """
+    return int(np.where(columns == 1, np.count_nonzero(signs[0], axis=0), -1).argmax())
+
+
+def short_columns(columns: np.ndarray) -> np.ndarray:
+    """Round numbers of columns to the bits that they have in a file."""
+    return _rounded(columns, _COLUMN_BITS)
 
 
 def _planes_of(plain: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -67,8 +104,8 @@ def summed(scales: np.ndarray, signs: np.ndarray, columns: np.ndarray) -> np.nda
     return np.asarray(sums * columns.astype(np.float32) + np.float32(0))
 
 
-def _columns(size: np.ndarray) -> np.ndarray:
-    """Return how columns compare to the one with fewest zeros, most often."""
+def _columns(size: np.ndarray) -> np.ndarray | None:
+    """Return how columns compare to the one with fewest zeros, most often; None if they do not."""
     first = size[:, (size > 0).sum(0).argmax()]
     with np.errstate(divide="ignore", invalid="ignore"):
         quotients = _rounded(np.where((size > 0) & (first[:, None] > 0), size / first[:, None], 0))
@@ -76,6 +113,8 @@ def _columns(size: np.ndarray) -> np.ndarray:
     for at, column in enumerate(quotients.T):
         values, counts = np.unique(column[column > 0], return_counts=True)
         if len(values):
+            if counts.max() < max(_OFTEN * counts.sum(), min(_TWICE, counts.sum())):
+                return None
             found[at] = values[counts.argmax()]
     return found
 

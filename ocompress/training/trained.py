@@ -16,7 +16,7 @@ from ocompress.training.divergence import Divergence, divergences
 from ocompress.training.forms import Free, TiedForm
 from ocompress.training.labels import LabelledOutput
 from ocompress.training.lessons import LABELS, Batch, Lessons
-from ocompress.training.moving_forms import Signs
+from ocompress.training.moving_forms import Signs, train_columns
 from ocompress.training.network import Network
 from ocompress.training.picture_form import FreeCosines, plane_of
 from ocompress.training.settings import Settings
@@ -81,6 +81,7 @@ class TrainedModel:
         self.unknown = tuple(n for n, f in found.items() if f is None)
         if settings.cosines:
             self._look_at_pictures()
+        train_columns(self.forms.values())
         initial = self.network.initial().items()
         self._rest = {name: value for name, value in initial if name not in self.forms}
 
@@ -136,12 +137,11 @@ class TrainedModel:
     def optimizer(self) -> tuple[Any, list[float]]:
         """Return Adam, and what the rate of each leaf is multiplied with."""
         leaves = self.leaves
-        sizes = [leaf.size for leaf in leaves]
-        least = _SMALLEST * float(np.median(sizes))
+        least = _SMALLEST * float(np.median([leaf.size for leaf in leaves]))
         adam = torch.optim.Adam([leaf.tensor for leaf in leaves], lr=0.0, eps=1e-10)
         # a group for each leaf, whose rate is its own; `add_param_group` goes through all others
         adam.param_groups[:] = [{**adam.param_groups[0], "params": [x.tensor]} for x in leaves]
-        return adam, [max(size, least) for size in sizes]
+        return adam, [x.pace * max(x.size, least) for x in leaves]
 
     def step(self, batch: Sequence[Batch], optimizer: Any) -> float:
         """Make a step with a batch, in pieces, and return the loss before it."""

@@ -17,6 +17,7 @@ class TrainedNumbers:
         size: About how large they are; what a learning rate is multiplied with.
         mask: Which of them may change; None for all.
         most: What their magnitudes sum up to at most; None for anything.
+        pace: What their rate is multiplied with beside that.
         settled: Of numbers that are rounded one after the other, which are whole for good; None
             where all are rounded in every step.
     """
@@ -47,6 +48,7 @@ class TrainedNumbers:
         moving = values if mask is None else values[mask]
         mean = float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0
         self.size = mean if size is None else size
+        self.pace = 1.0
         self.settled: Tensor | None = None
 
     @property

@@ -9,7 +9,7 @@ from ocompress.archive import nodes
 from ocompress.archive.codes import PieceFacts, length
 from ocompress.archive.decoding import decode
 from ocompress.archive.forms import shortest
-from ocompress.archive.grids import find_grid
+from ocompress.archive.grids import find_grid, find_products
 from ocompress.archive.nodes import GRID, Numbers
 from tests.archive.samples import PIECES
 
@@ -52,6 +52,36 @@ def test_a_grid_is_found_to_the_last_bit_or_not_at_all() -> None:
     off = matrix.copy()
     off[5, 7] = np.nextafter(off[5, 7], np.float32(9))
     assert find_grid(off, 1, matrix.shape[1]) is None
+
+
+def _products(*, zeros: bool) -> np.ndarray:
+    """Make signs times numbers of rows, of 11 bits, and of columns, of 8 bits."""
+    rng = np.random.default_rng(1)
+    rows, columns = (1 + rng.integers(0, m, n) / m for n, m in ((40, 1024), (30, 128)))
+    rows, columns[4] = rows / 37, 1
+    signs = rng.integers(-1, 2, (40, 30)) if zeros else rng.choice([-1, 1], (40, 30))
+    found: np.ndarray = (signs * rows.astype(np.float16).astype(float)[:, None] * columns).astype(
+        np.float32
+    )
+    return found + np.float32(0)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_numbers_of_rows_and_columns_are_found_beside_signs(zeros: bool) -> None:
+    matrix = _products(zeros=zeros)
+    found = find_products(matrix)
+    assert found is not None
+    np.testing.assert_array_equal(found.levels, np.sign(matrix))
+    assert found.scales.dtype == np.float32  # in the right unit all are short
+    node = shortest(matrix.tobytes(), 4, PieceFacts(1, columns=30))
+    assert node.codec == GRID
+    assert node.settings[3] == 1
+    assert node.total < matrix.size // 8 * (2 if zeros else 1) + 2 * sum(matrix.shape) + 64
+    assert decode(node).tobytes() == matrix.tobytes()
+    off = matrix.copy()
+    off[5, 7] = np.nextafter(np.float32(1), np.float32(9))
+    assert find_products(off) is None
+    assert find_products(np.tile(matrix[:, :1], 30)) is None
 
 
 def test_a_grid_without_its_first_levels_is_found() -> None:
