@@ -16,6 +16,8 @@ _RESERVE = 1.5
 """The result takes its trial's time again, times this, as it is fitted to more samples."""
 _CLOSING_SECONDS = 2.0
 """Time that judging and writing take about, at the least."""
+_PACE = 1.25
+"""Plans are given so many times the time that those before them took for what was reserved."""
 _WORTH = 0.005
 """What a plan has to promise beyond what holds to be carried out, in logarithms."""
 _MORE = 8
@@ -59,6 +61,8 @@ class Finishing:
     _least: float = math.inf
     """The least that a plan which was carried out lost where it was chosen."""
     _late: int = 0
+    _pace: float = 0.0
+    """The largest part of what was reserved for a plan that it took; 0 before any was."""
 
     def run(self) -> tuple[PlanTrial, Optimization]:
         """Carry plans out until nothing promises much more than the best that holds.
@@ -101,7 +105,7 @@ class Finishing:
         if self._carried:
             self._make(reference)
         pool = [t for t in self._pool() if self._chance(t) >= _HOPELESS or t is safest]
-        in_time = [t for t in pool if t is safest or reserve(t) <= self.carrier.time]
+        in_time = [t for t in pool if t is safest or self._takes(t) <= self.carrier.time]
         if self._carried and in_time == [safest]:
             self._late += 1
             others = [t for t in pool if t.chain.steps and t.excess < self._least]
@@ -119,7 +123,7 @@ class Finishing:
             reference: What the goal makes small, as it was where the one that holds was chosen.
         """
         self._make(reference)
-        pool = [t for t in self._pool() if reserve(t) <= self.carrier.time]
+        pool = [t for t in self._pool() if self._takes(t) <= self.carrier.time]
         best = self._best(pool, reference) if pool else None
         return best if best is not None and self._promise(best, reference) >= _WORTH else None
 
@@ -129,6 +133,7 @@ class Finishing:
         self._least = min(self._least, trial.excess)
         found = self.carrier.outcome(trial, last=last, below=below)
         self._prospects.tell(trial, found.excess)
+        self._pace = max(self._pace, found.seconds / reserve(trial))
         if found.why and not last:
             self.passed.append(replace(trial, why=found.why))
         return found
@@ -187,7 +192,12 @@ class Finishing:
 
     def _has_time(self, trial: PlanTrial) -> bool:
         """Whether there is time to try another plan like this one, and to carry it out."""
-        return trial.seconds + reserve(trial) <= self.carrier.time
+        return trial.seconds + self._takes(trial) <= self.carrier.time
+
+    def _takes(self, trial: PlanTrial) -> float:
+        """Return the seconds that carrying out a trial takes, as those before it did."""
+        known = min(_PACE * self._pace, 1.0) if self._pace else 1.0
+        return max(_CLOSING_SECONDS, known * reserve(trial))
 
 
 def reserve(trial: PlanTrial) -> float:

@@ -43,11 +43,13 @@ class Finished:
         trials: Sequence[PlanTrial],
         worse: float | Callable[[float], float],
         seconds: float = 1000.0,
+        pace: float = 1.0,
         *,
         interrupted: bool = False,
         slower: float = 1.0,
     ) -> None:
         self.time, self.deadline, self.slower = seconds, 0.0, slower
+        self.pace = pace
         self.worse = worse if callable(worse) else lambda _: worse
         self.calls: list[float] = []
         self.made: list[float] = []
@@ -79,10 +81,10 @@ class Finished:
 
     def outcome(self, trial: PlanTrial, *, last: bool, below: float) -> Outcome:
         self.calls.append(level(trial))
-        self.time -= trial.seconds
+        self.time -= (spent := self.pace * trial.seconds)
         lost = trial.strain * self.worse(level(trial))
         value = (trial.latency or 1.0) * self.slower
-        return Outcome(lost, "too much is lost" if lost > 1 else "", value, trial.seconds)
+        return Outcome(lost, "too much is lost" if lost > 1 else "", value, spent)
 
     def result(self, _: PlanTrial) -> Any:
         return SimpleNamespace(pipeline=SimpleNamespace(records=[]))
@@ -109,9 +111,12 @@ def test_the_best_that_holds_is_taken_not_the_last() -> None:
     assert min(found.calls) < 0.53
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(3.0, 1), (13.0, 2), (23.0, 3)])
-def test_there_are_as_many_as_there_is_time_for(seconds: float, calls: int) -> None:
-    found = Finished([plan(x) for x in (0.7, 0.6, 0.55, 0.52)], 0.9, seconds)
+@pytest.mark.parametrize(
+    ("seconds", "pace", "calls"),
+    [(3.0, 1.0, 1), (13.0, 1.0, 2), (23.0, 1.0, 3), (14.0, 0.4, 4), (9.0, 2.0, 1)],
+)
+def test_there_are_as_many_as_there_is_time_for(seconds: float, pace: float, calls: int) -> None:
+    found = Finished([plan(x) for x in (0.7, 0.6, 0.55, 0.52)], 0.9, seconds, pace)
     assert len(found.calls) == calls
 
 
