@@ -21,10 +21,6 @@ from ocompress.training.word_form import Blocks, Book
 _FEW_BITS = 0.002
 """Bits for each weight of a model that numbers of the columns of one of its matrices take, at most,
 where it has none yet."""
-_COLUMNS_RATE = 0.1
-"""Numbers of columns move that much more slowly, in proportion, than single weights: all rows go
-with them. LeNet-300-100 with signs for all weights, 25 epochs, 50,000 images, divergence on 10,000
-others: 0.0371 so, 0.0382 as fast as others, 0.0389 where they stay."""
 _COLUMN = 16
 """Bits of such a number."""
 _MATRIX = 2
@@ -174,7 +170,7 @@ class Signs(TiedForm):
         if self._ratios is None and len(self._signs) == 1:
             free = np.ones(len(self._columns), bool)
             free[unit_of(self._columns.numpy(), self._signs.numpy())] = False
-            self._ratios = TrainedNumbers(np.zeros(len(free)), free, size=_COLUMNS_RATE)
+            self._ratios = TrainedNumbers(np.zeros(len(free)), free, size=1.0)
             self.leaves = (*self.leaves, self._ratios)
 
     def _planes(self) -> Tensor:
