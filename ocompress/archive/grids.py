@@ -13,8 +13,8 @@ _FIRST = 48
 _PARTS = 8
 """Integers that the least magnitude, or the least gap, may stand for."""
 _TOLERANCE = 0.05
-
-
+_MOST_UNITS = 1024
+"""Columns that are looked at for a unit."""
 _SHORT, _SAME, _NEAR = 11, 1e-12, 1e-6
 """Bits of a number of a column, how much quotients differ that are the same, and how much products
 do that were rounded."""
@@ -119,7 +119,7 @@ def find_products(matrix: np.ndarray) -> Grid | None:
 
 def _in_a_unit(columns: np.ndarray) -> np.ndarray:
     """Return numbers in proportion to one of them in which all are of few bits, if there is any."""
-    for unit in np.unique(columns):
+    for unit in np.unique(columns)[:_MOST_UNITS]:
         mantissa, exponent = np.frexp(columns / unit)
         whole = np.rint(np.ldexp(mantissa, _SHORT))
         if (np.abs(np.ldexp(mantissa, _SHORT) - whole) < _SAME * whole).all():

@@ -15,6 +15,8 @@ _TWICE = 2
 """Rows in which they do, at least, where there are as many."""
 _SAME = 2.0**-17
 """How much quotients differ that are the same but for their rounding."""
+_MOST_UNITS = 1024
+"""Columns that are looked at for a unit."""
 _SCALE_BITS = 11
 """Bits of a scale."""
 _COLUMN_BITS = 8
@@ -54,7 +56,7 @@ def _candidates(size: np.ndarray) -> Iterator[np.ndarray]:
     columns = _columns(size)
     if columns is None:
         return
-    for unit in np.unique(columns)[::-1]:  # in some unit all numbers are of few bits
+    for unit in np.unique(columns)[::-1][:_MOST_UNITS]:  # in some unit all numbers are of few bits
         found = short_columns(columns / unit)
         if np.abs(found * unit / columns - 1).max() < _SAME:
             yield found
