@@ -19,6 +19,8 @@ def main() -> None:
         if not exits.complained():
             exits.complain(sentence)
     signals.settle(code)
+    if code == exits.INTERRUPTED:
+        signals.leave(code)
     sys.exit(code)
 
 

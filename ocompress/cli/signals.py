@@ -45,6 +45,16 @@ def settle(code: int) -> None:
     _settled.append(code)
 
 
+def leave(code: int) -> None:
+    """End the process after an interruption that was handled.
+
+    Where Ctrl-C comes while Python runs code that is given as text, as it makes a named tuple of,
+    the interpreter would end itself by the signal later, whatever was made of the exception.
+    """
+    exits.flush()
+    _cut_off(code, exits.INTERRUPTION)
+
+
 def _ignore() -> None:
     """Keep the interpreter from making signals deadly again on its last steps."""
     for kind in _KINDS:

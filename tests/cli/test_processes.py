@@ -119,6 +119,16 @@ def test_signals_end_it_wherever_it_is(
     assert (here / "out.onnx").read_bytes() == b"what was there before"
 
 
+def test_an_interruption_within_code_given_as_text_ends_it_like_any_other(here: Path) -> None:
+    text = "def feeds():\n    exec('raise KeyboardInterrupt')\n    yield {}\n"
+    (here / "slow.py").write_text(text)
+    line = [w if w != "d.npz" else "slow:feeds" for w in LINE]
+    ended = start(*line, cwd=here)
+    assert ended.returncode == 130  # and not killed by the signal
+    assert ended.stderr.splitlines()[-1] == "error: interrupted; nothing was written"
+    assert not (here / "out.onnx").exists()
+
+
 def interrupted(process: subprocess.Popen[str], kind: signal.Signals, mark: Path) -> str:
     """Signal a program once it has made a file; return what it says on standard error."""
     deadline = time.monotonic() + 60
