@@ -5,7 +5,6 @@ from ocompress.auto.families import FAMILIES, TUNING, PlanFamily, chosen_familie
 from ocompress.auto.goal import PlanBounds, PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.ledger import Ledger
-from ocompress.auto.line import AIM
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
 from ocompress.auto.ranking import BETTER
@@ -14,7 +13,6 @@ from ocompress.auto.trial import PlanTrial, excess
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
-    "AIM",
     "BETTER",
     "FAMILIES",
     "TUNING",

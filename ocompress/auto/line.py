@@ -12,7 +12,7 @@ from ocompress.auto.foresight import Walk
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.trial import PlanTrial
 
-AIM = 0.93
+_AIM = 0.93
 """Part of what may be lost that the next model is aimed at."""
 _LEAST, _MOST = 1e-6, 1e6
 """Figures beyond count as these."""
@@ -132,7 +132,7 @@ class Line:
         It goes on from the trial that is nearest to it, as far as what trials lost tells.
         """
         active = [t for t in self.trials if self.family.item not in t.idle]
-        wanted = None if self.lever.whole else self._level_at(AIM, lambda t: t.strain)
+        wanted = None if self.lever.whole else self._level_at(_AIM, lambda t: t.strain)
         if wanted is None:
             return min((t.value(goal) for t in active or self.trials), default=0.0)
         ratio, near = min(
@@ -176,7 +176,7 @@ class Line:
         if self.lever.whole:
             return self._levels[-1] + 1
         low, high = self._ends()
-        wanted = None if self._is_flat() else self._level_at(AIM, lambda t: t.strain)
+        wanted = None if self._is_flat() else self._level_at(_AIM, lambda t: t.strain)
         start, end = math.log(low), math.log(high)
         room = _INNER * (end - start)
         middle = (start + end) / 2 if wanted is None else math.log(wanted)
