@@ -15,7 +15,7 @@ import numpy as np
 from ocompress.analysis.channels import Group, Sink
 from ocompress.analysis.gradients import sweep_gradients
 from ocompress.errors import RuntimeFailureError
-from ocompress.ir import Model, Node, Value, fingerprint
+from ocompress.ir import Model, Node, Value, fingerprint, packed
 from ocompress.lossy.fisher import SAMPLES, draws_of
 from ocompress.pipeline import Context
 
@@ -95,8 +95,21 @@ def _apart(node: Node, index: int) -> Value:
 
 
 def _once(sinks: Sequence[Sink]) -> list[Sink]:
-    """Return one end per node: of a product the terms go if either operand's channels do."""
-    return list({id(s.node): s for s in reversed(sinks)}.values())[::-1]
+    """Return one end per node: of a product the terms go if either operand's channels do.
+
+    An operand that the file computes of constants, as a table that is transposed, has no samples.
+    """
+    found: dict[int, Sink] = {}
+    for sink in sinks:
+        known = found.setdefault(id(sink.node), sink)
+        if _has_samples(sink) and not _has_samples(known):
+            found[id(sink.node)] = sink
+    return list(found.values())
+
+
+def _has_samples(sink: Sink) -> bool:
+    value = sink.node.inputs[sink.index]
+    return value is not None and packed.recipe(value) is None
 
 
 def _moved(seen: np.ndarray, gradient: np.ndarray, sink: Sink, size: int) -> np.ndarray:

@@ -220,8 +220,7 @@ def choose(item: LossyPass, model: Model, proposal: Proposal, ctx: Context) -> C
     if searched and (within or hurried):
         found = search.farthest() if within else search.nearest(Limit.LATENCY)
         if found is None:
-            code = "too-lossy" if within else "too-slow"
-            return _nothing(proposal, code, f"no choice of {item.noun} stays within the limit")
+            return _nothing(proposal, *search.why_none(within=within))
         chosen = Chosen(*found)
     else:
         plan = item.asked(proposal)

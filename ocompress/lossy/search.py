@@ -32,12 +32,14 @@ class Search:
         model: The model as it was.
         proposal: Gives a plan for every share.
         ctx: Has the allowance.
+        refused: What the limit on the drop said of the last plan that did not hold.
     """
 
     item: LossyPass
     model: Model
     proposal: Proposal
     ctx: Context
+    refused: Verdict | None = None
     _plans: dict[float, Plan] = field(default_factory=dict)
     _points: list[tuple[float, float]] = field(default_factory=list)
     """Of each plan that was judged, its error as predicted and the drop."""
@@ -106,6 +108,16 @@ class Search:
             middle = self._next(plan, verdict, low, high)
         return found
 
+    def why_none(self, *, within: bool) -> tuple[str, str]:
+        """Return a code and a sentence on why no plan holds a limit, on the drop if `within`."""
+        refused, noun = self.refused, self.item.noun
+        if not within or refused is None or refused.figures:
+            why = f"no choice of {noun} stays within the limit"
+            return "too-lossy" if within else "too-slow", why
+        # nothing was measured, as where an output became a constant
+        code = "too-lossy" if refused.runs else "no-longer-runs"
+        return code, f"with any choice of {noun}, {refused.message}"
+
     def _plan(self, share: float) -> Plan:
         if share not in self._plans:
             self._plans[share] = self.proposal.leaving(share)
@@ -118,6 +130,7 @@ class Search:
             built = self.item.build(self.model, plan, self.ctx, fit=True)
             verdict = self.ctx.allowance.judged(Limit.DROP, built.model, self.model)
             held = verdict is None or verdict.held
+            self.refused = self.refused if held else verdict
             self._seen[key] = built if held else None, verdict  # what is refused is let go
         return self._seen[key]
 

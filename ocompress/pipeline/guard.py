@@ -30,12 +30,14 @@ class Verdict:
         guard: Name of what judged, a `Limit` mostly.
         message: One sentence with the figures that decided.
         figures: The figures by name.
+        runs: Whether the model could be run at all.
     """
 
     held: bool
     guard: str
     message: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    runs: bool = True
 
 
 class Guard(Protocol):

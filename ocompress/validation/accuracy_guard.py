@@ -207,7 +207,7 @@ class AccuracyGuard:
         try:
             return self._verdict(candidate)
         except (RuntimeFailureError, DataError) as error:
-            return Verdict(False, self.kind, f"the model no longer runs: {error}")
+            return Verdict(False, self.kind, f"the model no longer runs: {error}", runs=False)
         except CollapsedError as error:
             return Verdict(False, self.kind, str(error))
 

@@ -44,7 +44,7 @@ class FiniteGuard:
         try:
             lost = self._lost(candidate)
         except (RuntimeFailureError, DataError) as error:
-            return Verdict(False, self.kind, f"the model no longer runs: {error}")
+            return Verdict(False, self.kind, f"the model no longer runs: {error}", runs=False)
         where = f"on {counted(self._data.samples, 'sample')}"
         message = f"{counted(lost, 'value')} of the outputs became NaN or infinite {where}"
         return Verdict(not lost, self.kind, message, {"lost": float(lost)})

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ocompress.analysis.channels import Cut, Group
+from ocompress.analysis.linear_layer import LINEAR, Refusal
 from ocompress.analysis.linear_rows import MOST_INPUTS, Site, bias_place, site_of
 from ocompress.analysis.spill_store import SpillStore
 from ocompress.ir import Model
@@ -65,8 +66,8 @@ class ReaderSums:
         return fit, judge
 
 
-def layers_behind(group: Group, model: Model) -> Layers | None:
-    """Return the layers that read the channels as rows of a matrix; None if something else does.
+def layers_behind(group: Group, model: Model) -> Layers | Refusal:
+    """Return the layers that read the channels as rows of a matrix; or what else reads them.
 
     Sums without weights are no layers, and are not looked at here.
     """
@@ -74,12 +75,25 @@ def layers_behind(group: Group, model: Model) -> Layers | None:
     for cut in group.consumers:
         site = site_of(cut.node) if cut.node.graph is model.graph else None
         if not isinstance(site, Site) or site.layer.weight_at != cut.index:
-            return None
+            return Refusal("not-measured", f"{cut.node.label!r} reads them, {_why_none(cut, site)}")
         if site.inputs > MOST_INPUTS:
-            return None
+            why = f"{cut.node.label!r} reads more than {MOST_INPUTS:,} inputs"
+            return Refusal("not-measured", why)
         found.append((cut, site))
-    inside = all(sink.node.graph is model.graph for sink in group.sinks)
-    return found if inside and (found or group.sinks) else None
+    outside = next((s.node.label for s in group.sinks if s.node.graph is not model.graph), None)
+    if outside is not None:
+        return Refusal("not-measured", f"{outside!r} reads them in a body of control flow")
+    if not found and not group.sinks:
+        return Refusal("not-measured", "no layer reads them")
+    return found
+
+
+def _why_none(cut: Cut, site: Site | Refusal | None) -> str:
+    if isinstance(site, Refusal):
+        return f"and {site.why}"
+    if site is None and cut.node.is_op(*LINEAR):
+        return "with a weight that is computed, as of a table that is also looked up"
+    return "where no weight multiplies them or nothing can be observed"
 
 
 def readers_of(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ocompress.analysis.channels import Group
+from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import Model
 from ocompress.lossy.ablation import Trial, tried
 from ocompress.lossy.channel_fisher import vanishing
@@ -32,10 +33,12 @@ class ChannelSurvey:
     Attributes:
         orders: By position of the group.
         measured: Positions of the groups whose costs come from data and can be compared.
+        unknown: Why nothing could be measured of the others, by position.
     """
 
     orders: dict[int, Order] = field(default_factory=dict)
     measured: set[int] = field(default_factory=set)
+    unknown: dict[int, str] = field(default_factory=dict)
 
 
 def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) -> ChannelSurvey:
@@ -54,27 +57,28 @@ def survey(model: Model, groups: Sequence[Group], criterion: str, ctx: Context) 
         return found
     if not groups:
         return found
-    layers = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
-    sites = {id(s.node): s for pairs in layers.values() for _, s in pairs or ()}
+    behind = {at: channel_readers.layers_behind(group, model) for at, group in enumerate(groups)}
+    found.unknown = {at: b.why for at, b in behind.items() if isinstance(b, Refusal)}
+    layers = {at: b for at, b in behind.items() if not isinstance(b, Refusal)}
+    sites = {id(s.node): s for pairs in layers.values() for _, s in pairs}
     curvatures = curvature(model, list(sites.values()), ctx)
     seen = ReaderSums(model, list(sites.values()), ctx)
-    ends = {at: g for at, g in enumerate(groups) if g.sinks and layers[at] is not None}
+    ends = {at: g for at, g in enumerate(groups) if g.sinks and at in layers}
     sums = vanishing(model, ends, ctx) if ends and criterion not in WITHOUT_SUMS else {}
     trials: dict[str, Trial] = {}
     stage = f"{ctx.source}: measuring the cost of removing channels"
     for at, group in enumerate(groups):
         ctx.progress(stage, at, len(groups))
-        behind = layers[at]
         readers = None
-        if behind is not None and (not group.sinks or at in sums):
-            readers = channel_readers.readers_of(group, behind, seen, curvatures, criterion)
-        if readers is None or behind is None:
+        if at in layers and (not group.sinks or at in sums):
+            readers = channel_readers.readers_of(group, layers[at], seen, curvatures, criterion)
+        if readers is None:
             found.orders[at] = channel_costs.by_score(_norms(group, "l2"))
             continue
         readers += [channel_readers.sum_reader(sums[at])] if at in sums else []
         order = _order(readers, group.size, criterion)
         if order.probed:
-            trials[f"{at}"] = channel_readers.trial_of(group, behind, order, seen)
+            trials[f"{at}"] = channel_readers.trial_of(group, layers[at], order, seen)
         found.orders[at] = order
         found.measured.add(at)
     ctx.progress(stage, len(groups), len(groups))

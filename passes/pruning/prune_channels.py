@@ -199,9 +199,11 @@ class PruneChannels(LossyPass):
             criterion = "obs" if ctx.has_data else "l2"
         surveyed = survey(model, groups, criterion, ctx)
         known = [at for at in range(len(groups)) if self._is_known(at, surveyed)]
-        why = "the cost of its channels cannot be measured: no consumer layer can be observed"
-        unknown = Reason("not-measured", why)
-        refused += [(g, unknown) for at, g in enumerate(groups) if at not in known]
+        for at, group in enumerate(groups):
+            if at not in known:
+                why = surveyed.unknown.get(at, "no data reached what reads them")
+                why = f"the cost of its channels cannot be measured: {why}"
+                refused.append((group, Reason("not-measured", why)))
         places = [places[at] for at in known]
         orders = [surveyed.orders[at] for at in known]
         groups = [groups[at] for at in known]

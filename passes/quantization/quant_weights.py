@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, costs_alone
-from ocompress.lossy.engine import Chosen
+from ocompress.lossy.engine import Chosen, Reason
 from ocompress.lossy.layer_weights import is_quantized
 from ocompress.pipeline import Context, Limit, Outcome, option
 from ocompress.pipeline.naming import check_known
 from passes import order
-from passes.quantization import weight_sites
+from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid
 from passes.quantization.weight_emit import CONTRIB
 from passes.quantization.weight_forms import (
@@ -29,15 +27,16 @@ from passes.quantization.weight_forms import (
     lowest_opset,
 )
 from passes.quantization.weight_moves import (
-    INT8_LEVEL,
     Stored,
     StoreWeight,
     quickest,
     sites_of,
     store,
 )
-from passes.quantization.weight_sites import SiteRules, WeightSite
+from passes.quantization.weight_site import SiteRules
 from passes.quantization.widening import in_float32
+
+_TOO_LOSSY = Reason("too-lossy", "with its weight in fewer bits, too, the limit would not hold")
 
 
 class QuantWeights(LossyPass):
@@ -66,14 +65,18 @@ class QuantWeights(LossyPass):
     A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
     `hqq` needs no data. A weight that several operators share is stored once.
 
-    Leaves alone: weights that would be dequantized on every run (dequantized-every-run), unless
-    `keep_slower`; small ones (too-small); other types (not-float32); NaN and infinities
-    (not-finite); elements beyond float16 (out-of-range); computed ones (dynamic-weight); quantized
-    ones (already-quantized); stacks of matrices and left factors (not-a-matrix); look-ups of
-    anything but rows (not-a-table); rows that do not fill bytes (not-divisible); what something
-    else needs in float (shared-weight); what is excluded (excluded); ConvTranspose and recurrent
-    operators (no-integer-form); Gemms that MatMulNBits cannot do (scaled-gemm); what a limit on
-    the drop (`--max-drop`) rules out, where no option says what to store (too-lossy). Models too
+    int8 weights that no kernel reads in integers (those of the four codes marked * below, as stacks
+    of experts and tables that are also the last layer) are folded with `kernel=auto`.
+
+    Leaves alone: weights that would be dequantized on every run (dequantized-every-run*), unless
+    `keep_slower`; small ones (too-small); ones that would take more bytes with their scales
+    (larger); other types (not-float32); NaN and infinities (not-finite); elements beyond float16
+    (out-of-range); computed ones (dynamic-weight); quantized ones (already-quantized); stacks of
+    matrices and left factors (not-a-matrix*); look-ups of anything but rows (not-a-table*); rows
+    that do not fill bytes (not-divisible); what something else needs in float (shared-weight*);
+    what is excluded (excluded); ConvTranspose and recurrent operators (no-integer-form); Gemms that
+    MatMulNBits cannot do (scaled-gemm); what a limit on the drop (`--max-drop`) rules out, where no
+    option says what to store (too-lossy), or with what no model runs (no-longer-runs). Models too
     old for the form (old-opset). Convolutions are taken only where `op_types` names them, and are
     then slower (dequantized-every-run). A model without any of the operators (nothing-to-store).
     Numerics: lossy.
@@ -119,7 +122,7 @@ class QuantWeights(LossyPass):
         "auto",
         help="DequantizeLinear (dequantize), com.microsoft operators that only ONNX Runtime has "
         "(matmulnbits), or, for int8, what runtimes fold at load (fold); auto: dequantize, or "
-        "fold where int8 is measured to be slower than float.",
+        "fold where no kernel reads int8, or it is measured to be slower than float.",
         choices=("auto", "dequantize", "matmulnbits", "fold"),
     )
     accuracy_level: int | None = option(
@@ -228,13 +231,12 @@ class QuantWeights(LossyPass):
         assert isinstance(made, Stored)
         sites = sites_of(self, model, self._rules(ctx))
         for part in proposal.layers.keys() - chosen.plan.keys():
+            reason = proposal.reasons.get(part, _TOO_LOSSY)
             for node in sites[part].nodes:
-                ctx.skip(
-                    node, "too-lossy", "with its weight in fewer bits the limit would not hold"
-                )
+                ctx.skip(node, reason.code, reason.why)
         there = [site for part, site in sites.items() if part in chosen.plan]
         for site, row in zip(there, made.rows, strict=True):
-            self._remark_on(site, row, ctx)
+            weight_report.remark(self, site, row, ctx)
         if chosen.built is None:
             return Outcome()
         model.become(made.model)
@@ -274,26 +276,3 @@ class QuantWeights(LossyPass):
         if not ops["Conv"] and not any(ops[op_type] for op_type in rules.op_types):
             why = f"the model has no {', '.join(rules.op_types)}"
             ctx.remark(Severity.DECLINED, "nothing-to-store", why)
-
-    def _remark_on(self, site: WeightSite, row: Mapping[str, Any], ctx: Context) -> None:
-        """Say of a stored weight what one would not expect."""
-        if self.fit == "gptq" and row.get("fit") == "rtn" and site.role is Role.MATRIX:
-            why = "no finite data reached its input, so its weight is rounded to nearest"
-            ctx.remark(Severity.NOTE, "not-observed", why, site.nodes[0])
-        if self.is_contrib and site.role is Role.MATRIX:
-            self._remark_on_contrib(site, ctx)
-        elif row["latency"] == str(Effect.EVERY_RUN):
-            why = weight_sites.unfused(site)
-            what = f"ONNX Runtime will dequantize its weight on every run: {why}"
-            ctx.remark(Severity.WARNING, "dequantized-every-run", what, site.nodes[0])
-
-    def _remark_on_contrib(self, site: WeightSite, ctx: Context) -> None:
-        for node in site.nodes:
-            what = "it becomes com.microsoft.MatMulNBits, which is not standard ONNX"
-            ctx.remark(Severity.NOTE, "not-standard-onnx", what, node)
-        if self.accuracy_level not in (None, INT8_LEVEL) and self.form != "int4":
-            what = (
-                "MatMulNBits of 2 or 8 bits is several times slower than float unless "
-                "accuracy_level is 4"
-            )
-            ctx.remark(Severity.WARNING, "slow-kernel", what, site.nodes[0])

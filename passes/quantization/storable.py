@@ -17,7 +17,7 @@ from passes.quantization.selection import tolerable
 from passes.quantization.storing import others, pays, store, to_int8
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import SiteRules, Skip, WeightSite
+from passes.quantization.weight_site import SiteRules, Skip, WeightSite
 
 _MOST_VARIANTS = 32
 _SHARE, _FLOOR = 0.25, 3e-4

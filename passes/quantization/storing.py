@@ -13,7 +13,7 @@ from passes.quantization import weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
 from passes.quantization.weight_forms import HALVES, Effect, Role
-from passes.quantization.weight_sites import SiteRules, WeightSite
+from passes.quantization.weight_site import SiteRules, WeightSite
 from passes.storage.holding import put_on_grid
 
 _NODES = 300

@@ -16,7 +16,8 @@ from passes.quantization import packing
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.units import merging_reader, merging_sum
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import WeightSite, row_bias
+from passes.quantization.weight_site import WeightSite
+from passes.quantization.weight_sites import row_bias
 
 CONTRIB = "com.microsoft"
 

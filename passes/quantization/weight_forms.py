@@ -9,6 +9,8 @@ HALVES = {"fp16": "float16", "bf16": "bfloat16"}
 FORMS = (*HALVES, *BITS)
 BLOCKS = (16, 32, 64, 128, 256)
 """The block sizes that MatMulNBits has."""
+INT8_LEVEL = 4
+"""Accuracy level of MatMulNBits that computes in int8."""
 
 
 class Role(StrEnum):

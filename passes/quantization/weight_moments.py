@@ -10,7 +10,7 @@ from ocompress.analysis.second_moments import SecondMoments
 from ocompress.ir import Model
 from ocompress.pipeline import Context
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import WeightSite
+from passes.quantization.weight_site import WeightSite
 
 _MOST_BYTES = 1 << 30
 

@@ -15,14 +15,11 @@ from ocompress.pipeline import Context, Limit
 from passes.quantization import fitting, storing, weight_moments, weight_report, weight_sites
 from passes.quantization.blockwise import BlockWeight
 from passes.quantization.weight_emit import WeightEmitter, modernize
-from passes.quantization.weight_forms import HALVES, Effect, Role
-from passes.quantization.weight_sites import SiteRules, Skip, WeightSite
+from passes.quantization.weight_forms import HALVES, INT8_LEVEL, Effect, Role
+from passes.quantization.weight_site import SiteRules, Skip, WeightSite
 
 if TYPE_CHECKING:
     from passes.quantization.quant_weights import QuantWeights
-
-INT8_LEVEL = 4
-"""Accuracy level of MatMulNBits that computes in int8."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,9 @@ def store(
     elif item.kernel == "fold":
         rows = storing.store(sites, emitter)
     else:
-        fitted = list(_fitted(item, sites, model, ctx))
-        rows = [_emit(item, site, weight, emitter) | more for site, weight, more in fitted]
+        fitted = list(_fitted(item, [s for s in sites if not s.folded], model, ctx))
+        made = {id(s): _emit(item, s, weight, emitter) | more for s, weight, more in fitted}
+        rows = [made.get(id(s)) or storing.store([s], emitter)[0] for s in sites]
     emitter.finish()
     contrib = item.is_contrib and any(s.role is not Role.TABLE for s in sites)
     return Stored(model, rows=rows, newer=modernize(model) or contrib)
@@ -156,7 +154,7 @@ def quickest(item: QuantWeights, model: Model, rules: SiteRules, ctx: Context) -
     """
     is_free = item.kernel == "auto" and item.form == "int8" and item.fit == "rtn" and not item.block
     sites = sites_of(item, model, rules) if is_free and ctx.allowance.has(Limit.LATENCY) else {}
-    if all(site.role is not Role.MATRIX for site in sites.values()):
+    if all(site.folded or site.role is not Role.MATRIX for site in sites.values()):
         return item
     made = store(item, model.clone(), rules, sites, None).model
     verdict = ctx.allowance.judged(Limit.LATENCY, made, model)

@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
 
 from ocompress.analysis.linear_layer import Refusal
-from ocompress.ir import DType, Graph, Model, Node, Value, query
+from ocompress.ir import DType, Model, Node, Value, query
 from ocompress.lossy.layer_weights import QUANTIZED, RECURRENT
 from ocompress.pipeline.naming import check_patterns
 from passes.quantization.units import merging_reader, merging_sum
-from passes.quantization.weight_forms import BITS, HALVES, Role, lowest_opset, remedy
+from passes.quantization.weight_forms import BITS, Role, lowest_opset, remedy
+from passes.quantization.weight_site import SiteRules, Skip, WeightSite
 
 NO_INTEGERS = ("ConvTranspose", *RECURRENT)
 """Operators whose weights have no integer form that a kernel would read."""
 OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", *NO_INTEGERS)
 _MOST_FP16 = 65504.0
 _FOLDED = "kernel=fold can store it as int8"
-Skip = Callable[[Node, str, str], None]
-
-
-@dataclass
-class WeightSite:
-    """A constant weight with every operator that applies it.
-
-    Attributes:
-        value: The constant.
-        role: What it is to its operators.
-        axis: Axis of the inputs, along which blocks lie.
-        nodes: The operators.
-    """
-
-    value: Value
-    role: Role
-    axis: int
-    nodes: list[Node] = field(default_factory=list)
-
-    @property
-    def array(self) -> np.ndarray:
-        """The weight."""
-        assert self.value.constant is not None
-        return self.value.constant
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The weight with an output channel (a word of a table) per row."""
-        if self.role is Role.KERNEL:
-            return self.array.reshape(len(self.array), -1)
-        return self.array if self.axis else self.array.T
-
-    @property
-    def channel_axes(self) -> tuple[int, ...]:
-        """Axes of the output channels, and of whatever stacks them; a scale for each index."""
-        node, rank = self.nodes[0], self.array.ndim
-        if node.is_op(*RECURRENT):
-            return (0, 1)
-        if node.is_op("ConvTranspose"):
-            return (1,)
-        if node.is_op("MatMul"):
-            rows = self.value is node.input(0) and rank > 1
-            return (*range(rank - 2), rank - 2 if rows else rank - 1)
-        if self.role is Role.MATRIX:
-            return (1 - self.axis,)
-        return (0,) if node.is_op("Conv", "Gather") else tuple(range(rank - 1))
-
-    @property
-    def is_looked_up(self) -> bool:
-        """Whether all that reads it is look-ups."""
-        only = self.value.use_count == len(self.nodes)
-        return only and all(node.is_op("Gather") for node in self.nodes)
-
-    @property
-    def graph(self) -> Graph | None:
-        """The graph that all operators are in, None if they are in several."""
-        graphs = {id(n.graph): n.graph for n in self.nodes}
-        return next(iter(graphs.values())) if len(graphs) == 1 else None
-
-
-@dataclass(frozen=True)
-class SiteRules:
-    """What the options say about which weights to take."""
-
-    form: str
-    blocks: Mapping[Role, int]
-    op_types: tuple[str, ...]
-    exclude: tuple[str, ...]
-    smallest: int
-    kernel: str
-    keep_slower: bool
-
-    @property
-    def contrib(self) -> bool:
-        """Whether products become MatMulNBits."""
-        return self.kernel == "matmulnbits"
-
-    @property
-    def folds(self) -> bool:
-        """Whether the weight is a float one again once the model is loaded, so fits anywhere."""
-        return self.form in HALVES or self.kernel == "fold"
+_FOLDABLE = ("dequantized-every-run", "not-a-matrix", "not-a-table", "shared-weight")
+"""Why kernels do not read a weight in integers, which are no reasons against folding it."""
 
 
 def collect(model: Model, rules: SiteRules, skip: Skip) -> list[WeightSite]:
@@ -122,14 +42,16 @@ def collect(model: Model, rules: SiteRules, skip: Skip) -> list[WeightSite]:
             value = node.input(at)
             if match is None or value is None:
                 continue
-            if isinstance(match, Refusal):
+            folded = isinstance(match, Refusal) and rules.may_fold and match.code in _FOLDABLE
+            if isinstance(match, Refusal) and not folded:
                 skip(node, match.code, match.why)
                 refused.add(id(value))
                 continue
-            site = found.setdefault(id(value), WeightSite(value, *match))
+            shape = _shape_role(node) if isinstance(match, Refusal) else match
+            site = found.setdefault(id(value), WeightSite(value, *shape))
             site.nodes.append(node)
-            if (site.role, site.axis) != match:
-                refused.add(id(value))
+            site.folded |= folded
+            site.alike &= (site.role, site.axis) == shape
     return [s for s in found.values() if _keep(s, id(s.value) in refused, rules, skip)]
 
 
@@ -171,22 +93,41 @@ def _odd_gemm(node: Node) -> str:
 
 
 def _keep(site: WeightSite, refused: bool, rules: SiteRules, skip: Skip) -> bool:
-    problem = None
-    shared = refused or site.value.use_count > len(site.nodes)
-    if site.value.is_output or (shared and not rules.folds):
-        problem = "shared-weight", f"{site.value.name!r} is needed in float elsewhere, too"
-    elif not rules.folds and rules.contrib and site.role is Role.MATRIX:
-        why = _odd_gemm(site.nodes[0])
-        problem = ("scaled-gemm", f"MatMulNBits cannot do it: {why}") if why else None
-    elif not rules.folds and not rules.keep_slower and site.role is Role.MATRIX:
-        why = unfused(site)
-        if why:
-            why = f"it would be slower than float, dequantized on every run: {why}"
-            problem = "dequantized-every-run", why
+    """Say whether a weight is stored, and let it be folded where no kernel reads it."""
+    problem = None if site.folded and not refused else _problem(site, refused, rules)
+    if problem and problem.code in _FOLDABLE and not refused and _may_fold(site, rules):
+        site.folded, problem = True, None
+    if problem is None and rules.form in BITS and site.stored_bytes(rules) >= site.value.file_bytes:
+        problem = Refusal("larger", "with its scales it would take more bytes than in float")
     if problem is not None:
         for node in site.nodes:
-            skip(node, *problem)
+            skip(node, problem.code, problem.why)
     return problem is None
+
+
+def _may_fold(site: WeightSite, rules: SiteRules) -> bool:
+    """Whether files alone may hold integers of a weight, which all of its readers agree to."""
+    labels = [node.label for node, _ in site.value.users]
+    named = any(fnmatchcase(label, p) for label in labels for p in rules.exclude)
+    return rules.may_fold and not site.value.is_output and not named
+
+
+def _problem(site: WeightSite, refused: bool, rules: SiteRules) -> Refusal | None:
+    """Return why kernels do not read a weight in integers, None if they do."""
+    shared = refused or not site.alike or site.value.use_count > len(site.nodes)
+    if site.value.is_output or (shared and not rules.folds):
+        why = f"{site.value.name!r} is needed in float elsewhere, too"
+        return Refusal("shared-weight", why if refused or rules.may_fold else f"{why}; {_FOLDED}")
+    if rules.folds or site.role is not Role.MATRIX:
+        return None
+    if rules.contrib:
+        why = _odd_gemm(site.nodes[0])
+        return Refusal("scaled-gemm", f"MatMulNBits cannot do it: {why}") if why else None
+    why = "" if rules.keep_slower else unfused(site)
+    if why:
+        why = f"it would be slower than float, dequantized on every run: {why}"
+        return Refusal("dequantized-every-run", why)
+    return None
 
 
 def _weights_at(node: Node) -> tuple[int, ...]:
@@ -211,8 +152,9 @@ def _match(node: Node, at: int, rules: SiteRules, opset: int) -> tuple[Role, int
         return Refusal("already-quantized", "what it reads is quantized already")
     array = value.constant
     if array is None:
-        if node.is_op("Gather"):
-            return None  # a look-up in what was computed
+        made = query.made_by(value, "Gather")
+        if node.is_op("Gather") or (made is not None and query.constant(made, 0) is not None):
+            return None  # a look-up in what was computed, or what is looked up, which has its own
         return Refusal("dynamic-weight", "its weight is computed, not a constant")
     kind = DType.of(array)
     if kind is not DType.FLOAT:

@@ -164,6 +164,15 @@ def test_where_nothing_holds_all_parts_say_so() -> None:
     assert proposal.reasons["all"].code == "too-lossy"
 
 
+@pytest.mark.parametrize(("runs", "code"), [(True, "too-lossy"), (False, "no-longer-runs")])
+def test_what_was_not_measured_says_why_nothing_holds(runs: bool, code: str) -> None:
+    verdict = Verdict(False, "max-drop", "the output 'y' is the same always", runs=runs)
+    found, proposal = chosen(Judge(max_drop=lambda _: verdict))
+    assert found == Chosen()
+    assert proposal.reasons["all"].code == code
+    assert "'y' is the same" in proposal.reasons["all"].why
+
+
 def test_a_goal_is_not_searched_for() -> None:
     found, _ = chosen(Judge(max_drop=drop(0.01, 1.0)), left=0.4)
     assert found.plan["all"].macs == 0.4

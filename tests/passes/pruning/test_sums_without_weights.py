@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,45 @@ def test_they_are_compared_with_all_others_and_what_says_nothing_goes(criterion:
         np.testing.assert_allclose(left.run(feeds)["y"], right.run(feeds)["y"], atol=1e-4)
 
 
+def tied() -> Model:
+    """A table that is looked up and, transposed, is the last layer; half its columns say little."""
+    b = Builder(5)
+    words = b.const((b.rng.standard_normal((60, 16)) * np.repeat([0.3, 0.01], 8)).astype("f"))
+    last = b.op("Transpose", words, perm=[1, 0])
+    far = b.op("Mul", b.op("Abs", b.input("x", ["n", 4])), b.const(np.float32(30)))
+    far = b.op("Min", far, b.const(np.float32(59)))
+    b.ops("Cast", [far], ["ids"], to=7)
+    h = b.op("Gather", words, "ids", to="words")
+    inner = b.op("Relu", b.op("MatMul", h, b.weight(16, 24), to="inner"))
+    h = b.op("Add", b.op("MatMul", inner, b.weight(24, 16), to="back"), h)
+    b.output(b.op("MatMul", h, last, to="y"), ["n", 4, 60])
+    model = b.model()
+    onnx_api.infer_types(model)
+    return model
+
+
+def test_channels_of_a_tied_table_go_by_what_the_outputs_mind() -> None:
+    """One operand of the last product has no samples: the file computes it of the table."""
+    model = tied()
+    group = group_of(model, "words")
+    for sinks in (group.sinks, group.sinks[::-1]):
+        found = vanishing(model, {0: replace(group, sinks=sinks)}, on_many(model))
+        own = np.diag(found[0])
+        assert own[:8].min() > 20 * own[8:].max()
+    after, outcome, ctx = pruned(model, ratio=0.2)
+    assert "not-measured" not in ctx.diagnostics.declined()
+    row = next(r for r in outcome.details["groups"] if r["name"] == "words")
+    assert 4 <= row["removed"] <= 8
+    left, right = Session(model), Session(after)
+    lost = [divergences(left.run(f)["y"], right.run(f)["y"]) for f in batches(model, 1, 4)]
+    assert np.concatenate(lost).mean() < 0.01
+
+
 def test_criteria_that_look_at_layers_only_leave_them_alone() -> None:
     _, _, ctx = pruned(net(), criterion="activation", ratio=0.1)
     assert ctx.diagnostics.declined()["not-measured"] == 1
+    (told,) = (r for r in ctx.diagnostics if r.code == "not-measured")
+    assert told.message.startswith("the cost of its channels cannot be measured: ")
 
 
 def test_what_is_predicted_is_scaled_to_what_is_seen() -> None:

@@ -70,6 +70,19 @@ def test_a_limit_on_the_drop_leaves_the_costliest_weights_in_float(most: int) ->
     assert len(guard.asked) <= 7
 
 
+@pytest.mark.parametrize(("runs", "code"), [(True, "too-lossy"), (False, "no-longer-runs")])
+def test_where_nothing_holds_weights_hear_the_true_reason(runs: bool, code: str) -> None:
+    @dataclass
+    class Never(AtMost):
+        def judge(self, candidate: Model, best: Model) -> Verdict:
+            return Verdict(False, self.kind, "it ended with signal 9", {}, runs=runs)
+
+    result = run("quant-weights{smallest=1}", Never(0))
+    left = [r for r in result.diagnostics if r.code == code]
+    assert len(left) == 3
+    assert all("signal 9" in r.message for r in left)
+
+
 def test_what_an_option_asks_for_is_not_searched_for() -> None:
     guard = AtMost(2)
     result = run("quant-weights{smallest=1,form=int4}", guard)

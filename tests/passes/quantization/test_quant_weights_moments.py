@@ -8,7 +8,7 @@ import pytest
 from ocompress.ir import Model
 from passes.quantization import weight_moments, weight_sites
 from passes.quantization.weight_forms import Role
-from passes.quantization.weight_sites import SiteRules, WeightSite
+from passes.quantization.weight_site import SiteRules, WeightSite
 from tests.contract.harness import context
 from tests.graphs import ZOO
 

@@ -24,9 +24,11 @@ from tests.passes.quantization.weight_runs import (
     codes,
     columns,
     computed,
+    experts,
     huge,
     mlp,
     model_of,
+    narrow,
     odd_gemm,
     rows_of,
     run,
@@ -87,12 +89,17 @@ def test_what_options_and_sizes_rule_out(build: Build, options: str, code: str) 
 @pytest.mark.parametrize(
     ("build", "options", "code"),
     [
-        (odd_gemm(), "", "dequantized-every-run"),
+        (odd_gemm(), "kernel=dequantize", "dequantized-every-run"),
         (odd_gemm(transA=1), "kernel=matmulnbits", "scaled-gemm"),
         (computed, "", "dynamic-weight"),
-        (stacked, "", "not-a-matrix"),
-        (columns, "", "not-a-table"),
-        (tied, "", "shared-weight"),
+        (stacked, "kernel=dequantize", "not-a-matrix"),
+        (stacked, "form=int4", "not-a-matrix"),
+        (columns, "kernel=dequantize", "not-a-table"),
+        (tied, "kernel=dequantize", "shared-weight"),
+        (tied, "form=int4", "shared-weight"),
+        (lambda b: table(b, 1), "", "larger"),
+        (lambda b: table(b, 1), "kernel=fold", "larger"),
+        (narrow, "", "larger"),
         (broken, "", "not-finite"),
         (huge, "form=fp16", "out-of-range"),
         (transposed, "op_types=[ConvTranspose]", "no-integer-form"),
@@ -102,16 +109,44 @@ def test_what_is_left_alone(build: Build, options: str, code: str) -> None:
     assert refuse(build, options) == {code}
 
 
-@pytest.mark.parametrize("build", [stacked, columns])
-def test_what_no_kernel_reads_in_integers_can_be_folded(build: Build) -> None:
-    (message,) = (r.message for r in weighted(model_of(build, 21)).diagnostics if r.node)
-    assert "kernel=fold" in message
-    folded = weighted(model_of(build, 21), "kernel=fold")
-    assert folded.records[-1].counts["int8 weights"] == 1
-    for wanted, found in zip(
-        run(model_of(build, 21), Level.ALL), run(folded.model, Level.ALL), strict=True
-    ):
-        assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+@pytest.mark.parametrize("build", [stacked, columns, tied])
+def test_what_is_left_alone_may_be_folded_and_hears_so(build: Build) -> None:
+    told = weighted(model_of(build, 21), "kernel=dequantize").diagnostics
+    assert any("kernel=fold" in r.message for r in told if r.node)
+    assert weighted(model_of(build, 21), "kernel=fold").records[-1].counts["int8 weights"] == 1
+
+
+@pytest.mark.parametrize(("through", "name"), [("", "y"), ("Transpose", "turned")])
+def test_what_a_reader_that_is_excluded_needs_stays_in_float(through: str, name: str) -> None:
+    found = refuse(lambda b: tied(b, through), f"exclude=[{name}]")
+    assert found >= {"shared-weight", "dynamic-weight" if through else "excluded"}
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (stacked, []),
+        (columns, []),
+        (odd_gemm(), []),
+        (experts, []),
+        (tied, []),
+        (lambda b: tied(b, through="Transpose"), ["dynamic-weight"]),
+        (lambda b: tied(b, through="Abs"), ["dynamic-weight"]),
+    ],
+)
+def test_what_no_kernel_reads_in_integers_is_folded(build: Build, told: list[str]) -> None:
+    model = model_of(build, 21)
+    largest = max(v.data.nbytes for v in model.graph.written() if v.data is not None)
+    result = weighted(model)
+    assert codes(result) == told
+    (row,) = rows_of(result)
+    assert row["latency"] == "folded at load"
+    assert row["disk_bytes"] < 0.4 * largest == 0.4 * row["float_bytes"]
+    assert result.model.weight_bytes < model.weight_bytes - 0.6 * largest
+    for wanted, found in zip(run(model, Level.ALL), run(result.model, Level.ALL), strict=True):
+        off = np.abs(found - wanted).max(axis=0)
+        assert 0 < off.max() < 0.02 * np.abs(wanted).max()
+    assert not weighted(result.model).records[-1].changed
 
 
 def test_other_types_are_left_alone() -> None:

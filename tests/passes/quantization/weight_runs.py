@@ -81,11 +81,30 @@ def columns(b: Builder) -> None:
     b.output("y", [50, "n"])
 
 
-def tied(b: Builder) -> None:
+def tied(b: Builder, through: str = "") -> None:
+    """A table of words that is looked up, and multiplied with as it is or through an operator."""
     words = b.weight(50, 40)
     h = b.op("Gather", words, b.input("i", ["n"], T.INT64))
-    b.op("Gemm", h, words, to="y", transB=1)
+    if through == "Transpose":
+        b.op("MatMul", h, b.op("Transpose", words, to="turned", perm=[1, 0]), to="y")
+    else:
+        whole = b.op(through, words) if through else words
+        b.op("Gemm", h, whole, to="y", transB=1)
     b.output("y", ["n", 50])
+
+
+def experts(b: Builder) -> None:
+    """Products with matrices of a stack that are looked up, outputs of very different size."""
+    sizes = np.repeat(10.0 ** -np.arange(4.0), 12)[None, :, None]
+    stack = b.const((b.rng.standard_normal((4, 48, 40)) * sizes).astype(np.float32))
+    chosen = b.op("Gather", stack, b.input("i", ["n", 2], T.INT64))
+    b.op("MatMul", b.input("x", ["n", 1, 1, 48]), chosen, to="y")
+    b.output("y", ["n", 2, 1, 40])
+
+
+def narrow(b: Builder) -> None:
+    b.op("MatMul", b.input("x", ["n", 1]), b.weight(1, 600), to="y")
+    b.output("y", ["n", 600])
 
 
 def broken(b: Builder) -> None:
