@@ -18,7 +18,7 @@ from ocompress.lossy import applying
 from ocompress.lossy.layer_times import Times, measured
 from ocompress.lossy.refit import Built
 from ocompress.lossy.remembering import built, proposed
-from ocompress.lossy.search import Search
+from ocompress.lossy.search import Search, is_enough
 from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict, goals
 from ocompress.pipeline.goals import Gauge
 from ocompress.planning import Move
@@ -247,7 +247,7 @@ def _small_enough(search: Search, chosen: Chosen) -> Chosen:
         return chosen
     model = search.model if chosen.built is None else chosen.built.model
     verdict = search.ctx.allowance.judged(Limit.SIZE, model, search.model)
-    found = None if verdict is None or verdict.held else search.nearest(Limit.SIZE)
+    found = None if verdict is None or is_enough(verdict) else search.nearest(Limit.SIZE)
     if found is None or not search.holds(found[1].model):
         return chosen
     return Chosen(*found)

@@ -32,7 +32,7 @@ class Search:
         model: The model as it was.
         proposal: Gives a plan for every share.
         ctx: Has the allowance.
-        refused: What the limit on the drop said of the last plan that did not hold.
+        refused: What the limit said that the last plan did not hold.
     """
 
     item: LossyPass
@@ -48,9 +48,16 @@ class Search:
     )
 
     def holds(self, candidate: Model) -> bool:
-        """Whether a model keeps to the limit on the drop."""
-        verdict = self.ctx.allowance.judged(Limit.DROP, candidate, self.model)
-        return verdict is None or verdict.held
+        """Whether a model keeps to the limits on the drop and on the size."""
+        return not any(v and not v.held for v in self._verdicts(candidate))
+
+    def _verdicts(self, candidate: Model) -> list[Verdict | None]:
+        """Return what is said of the drop, and of the size: what layers share may be copied.
+
+        Of a proposal that goes further for the size, that is asked later.
+        """
+        limits = (Limit.DROP, *([] if self.proposal.goes_further else [Limit.SIZE]))
+        return [self.ctx.allowance.judged(limit, candidate, self.model) for limit in limits]
 
     def nearest(self, limit: Limit) -> tuple[Plan, Built] | None:
         """Return the plan that leaves most and is fast or small enough, by halving.
@@ -70,7 +77,7 @@ class Search:
             if plan:
                 quick = self.item.build(self.model, plan, self.ctx, fit=False)
                 verdict = self.ctx.allowance.judged(limit, quick.model, self.model)
-            if verdict and _is_enough(verdict):
+            if verdict and is_enough(verdict):
                 found, low = plan, middle
             elif found is None:
                 return None
@@ -82,7 +89,7 @@ class Search:
         )
 
     def farthest(self) -> tuple[Plan, Built] | None:
-        """Return the plan that leaves least and keeps to the limit on the drop.
+        """Return the plan that leaves least and keeps to the limits on the drop and on the size.
 
         Every plan that was judged tells what an error as predicted does to the drop; the next one
         is aimed at the limit, within what is still open. What cannot be predicted is halved.
@@ -111,6 +118,8 @@ class Search:
     def why_none(self, *, within: bool) -> tuple[str, str]:
         """Return a code and a sentence on why no plan holds a limit, on the drop if `within`."""
         refused, noun = self.refused, self.item.noun
+        if within and refused is not None and refused.guard == Limit.SIZE:
+            return "larger", f"with any choice of {noun}, {refused.message}"
         if not within or refused is None or refused.figures:
             why = f"no choice of {noun} stays within the limit"
             return "too-lossy" if within else "too-slow", why
@@ -128,10 +137,10 @@ class Search:
         key = tuple(sorted((part, id(move)) for part, move in plan.items()))
         if key not in self._seen:
             built = self.item.build(self.model, plan, self.ctx, fit=True)
-            verdict = self.ctx.allowance.judged(Limit.DROP, built.model, self.model)
-            held = verdict is None or verdict.held
-            self.refused = self.refused if held else verdict
-            self._seen[key] = built if held else None, verdict  # what is refused is let go
+            found = self._verdicts(built.model)
+            refused = next((v for v in found if v is not None and not v.held), None)
+            self.refused = refused or self.refused
+            self._seen[key] = None if refused else built, found[0]  # what is refused is let go
         return self._seen[key]
 
     def _next(self, plan: Plan, verdict: Verdict | None, low: float, high: float) -> float:
@@ -174,9 +183,11 @@ def _is_used_up(verdict: Verdict | None) -> bool:
     return figures.get("limit", 0.0) > 0 and figures["drop"] >= _ENOUGH * figures["limit"]
 
 
-def _is_enough(verdict: Verdict) -> bool:
-    """Whether a model is within the limit, on latency not merely no slower than it was."""
+def is_enough(verdict: Verdict) -> bool:
+    """Whether a model is within the limit, and not merely no slower or larger than it was."""
     figures = verdict.figures
+    if verdict.guard == Limit.SIZE and "ratio" in figures:
+        return figures["ratio"] <= figures["limit"]
     if not verdict.held or "low_to_original" not in figures:
         return verdict.held
     return figures["low_to_original"] <= figures["limit"] * (1 + _NOISE)

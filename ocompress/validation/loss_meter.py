@@ -114,7 +114,7 @@ class LossMeter:
             return replace(found, clear=True)
         if self._beside is None:
             return found
-        own = self._begin()
+        own = self._begin(self._sums)  # in the units of the others
         for feeds, samples, kept in self._beside:
             outputs = source.outputs(feeds)
             for name, prepared in kept.items():
@@ -169,8 +169,11 @@ class LossMeter:
                 sums[name].watch(prepared, samples)
         return sums
 
-    def _begin(self) -> dict[str, LossSum]:
-        return {name: LossSum(m) for name, m in self._measures.items() if m.counts}
+    def _begin(self, like: Mapping[str, LossSum] | None = None) -> dict[str, LossSum]:
+        """Return sums that have seen nothing, which count as others do if they are given."""
+        others = like or {}
+        counted = {name: m for name, m in self._measures.items() if m.counts}
+        return {name: LossSum(m, others.get(name)) for name, m in counted.items()}
 
     def _choose(self, reference: Model, data: Dataset, wanted: Wanted, outputs: Outputs) -> None:
         if not outputs:

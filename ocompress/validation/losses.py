@@ -30,10 +30,12 @@ class LossSum:
 
     Attributes:
         measure: How it is counted.
+        like: The sum that says whether probabilities are to be believed; None goes by its own.
         alike: Whether the same class won in all samples so far.
     """
 
     measure: Measure
+    like: LossSum | None = None
     alike: bool = True
     _losses: list[np.ndarray] = field(default_factory=list)
     _margins: list[np.ndarray] = field(default_factory=list)
@@ -84,9 +86,13 @@ class LossSum:
             return self if any(own.any() for own in self._own) or not self._own else self._instead
         if self._instead is None or not self._decided:
             return self
+        return self if (self.like or self).is_believed else self._instead
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the original's probabilities say what a decision is worth."""
         least = min(_BELIEVED, self._classes ** (_INFORMED - 1))
-        believed = self.decides and self._sure / self._decided >= least
-        return self if believed else self._instead
+        return self.decides and self._sure >= least * self._decided
 
     def update(self, prepared: np.ndarray, candidate: np.ndarray | None, samples: int) -> None:
         """Take in one feed.

@@ -92,6 +92,15 @@ def drop(limit: float, times: float) -> Callable[[float], Verdict]:
     return rule
 
 
+def grown(least: float) -> Callable[[float], Verdict]:
+    """A model of which less is left than this takes more bytes than before."""
+
+    def rule(share: float) -> Verdict:
+        return Verdict(share >= least, "size", "it takes more", {"limit": 1.0})
+
+    return rule
+
+
 def chosen(judge: Judge, **options: Any) -> tuple[Chosen, Proposal]:
     item, model, ctx = Cut(**options), ZOO["mlp"](), cast("Context", judge)
     proposal = item.propose(model, ctx)
@@ -173,6 +182,16 @@ def test_what_was_not_measured_says_why_nothing_holds(runs: bool, code: str) -> 
     assert "'y' is the same" in proposal.reasons["all"].why
 
 
+def test_what_makes_the_file_larger_is_not_chosen() -> None:
+    """Half of it may go; a model that left less would take more bytes, for weights are copied."""
+    found, _ = chosen(Judge(max_drop=drop(0.5, 0.5), size=grown(0.5)))
+    assert found.plan["all"].macs == pytest.approx(0.5, abs=0.04)
+    found, proposal = chosen(Judge(max_drop=drop(0.5, 0.5), size=grown(1.0)))
+    assert found == Chosen()
+    assert proposal.reasons["all"].code == "larger"
+    assert "takes more" in proposal.reasons["all"].why
+
+
 def test_a_goal_is_not_searched_for() -> None:
     found, _ = chosen(Judge(max_drop=drop(0.01, 1.0)), left=0.4)
     assert found.plan["all"].macs == 0.4
@@ -226,7 +245,8 @@ def test_a_file_that_is_too_large_goes_further_within_the_drop(
         hopeful, goes_further, least = True, further, 0.6
 
     ctx = Judge(
-        size=lambda share: Verdict(share <= 0.25, "size", "", {"limit": 0.25, "ratio": share}),
+        # what is smaller than it was is held, whatever the limit
+        size=lambda share: Verdict(True, "size", "", {"limit": 0.25, "ratio": share}),
         max_drop=drop(most_drop, 1.0),
     )
     found = choose(Cut(), ZOO["mlp"](), Further({"all": ["all"]}), cast("Context", ctx))

@@ -13,7 +13,9 @@ from ocompress.pipeline import Numerics, Outcome, Pass, Verdict, option
 from ocompress.runtime import Session
 from ocompress.validation import AccuracyGuard, Metric, validate
 from ocompress.validation.drops import Drop, Meter
+from ocompress.validation.loss_meter import LossMeter
 from ocompress.validation.result import Interval
+from ocompress.validation.unit_limits import DropLimit
 from tests.build import Builder, InMemory
 from tests.validation.nets import after, classifier, data, heads, predictions
 
@@ -306,6 +308,18 @@ def test_what_is_lost_on_samples_fitted_to_counts_too() -> None:
     assert "on samples it was fitted to" in verdict.message
     assert verdict.figures["drop"] == pytest.approx(high)
     assert strict.judge(MODEL, MODEL).held
+
+
+def test_samples_fitted_to_are_counted_as_those_that_judge() -> None:
+    """The original is not sure of them, but what a decision is worth was settled before."""
+    flat, other = after("Mul", np.float32(0.2)), after("Mul", np.float32(0.1))
+    clear = InMemory([{"x": f["x"] * np.float32(20)} for f in data()])
+    assert LossMeter(flat, clear).noun == "expected accuracy"
+    assert LossMeter(flat, data()).noun == "agreement"
+    meter = LossMeter(flat, clear, fitted=data())
+    drop = meter.drop(other, 0.95, DropLimit(1.0, units=meter.units))
+    assert drop.fitted is not None
+    assert drop.unit == drop.fitted.unit == "expected"
 
 
 def test_the_refusal_names_the_unit_of_what_fitted_samples_lost() -> None:

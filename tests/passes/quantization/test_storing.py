@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.ir import Model
+from ocompress import optimize
+from ocompress.ir import Model, to_proto
 from ocompress.ir.serialized_size import serialized_bytes
 from passes.quantization.selection import tolerable
 from passes.quantization.storable import addable
@@ -72,6 +73,28 @@ def test_weights_alone_are_stored_at_the_noise_that_they_are_worth(
     assert stored == 6 if price < 1 else stored < 6
     found = sqnr(outputs(model, batches[0]), outputs(result.model, batches[0]))
     assert least < found < most
+
+
+@pytest.mark.parametrize(("ratio", "stored"), [(1.0, 3), (0.3, 6)])
+def test_a_limit_on_the_size_that_the_noise_would_not_reach_is_reached(
+    ratio: float, stored: int
+) -> None:
+    model = recurrent()
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.standard_normal((10, 2, 32)).astype(np.float32)} for _ in range(40)]
+    done = optimize(
+        to_proto(model),
+        passes="quant{noise_price=2}",
+        data=data,
+        max_drop=0.1,
+        max_size=ratio,
+        max_latency=None,
+        measure=False,
+    )
+    assert done.held
+    assert done.bytes[1] <= ratio * done.bytes[0] * 1.01
+    ends = [v for v in done.model.graph.initializers.values() if v.name.startswith("w")]
+    assert sum(v.packed is not None for v in ends) == stored
 
 
 def test_what_noise_weights_are_worth_falls_with_the_price() -> None:
