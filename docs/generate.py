@@ -11,6 +11,12 @@ from ocompress.pipeline import Family, Pass, all_passes
 
 TARGET = Path(__file__).parent / "passes.md"
 
+_CODES = (
+    "Where no choice of a lossy pass holds a limit, all stays as it is: `too-lossy`, `too-slow`, "
+    "`larger` (any choice makes the file larger), or `no-longer-runs` (with any choice the model "
+    "could not be run)."
+)
+
 
 def manual() -> str:
     """Return the whole page."""
@@ -18,6 +24,7 @@ def manual() -> str:
     lines = ["# Passes", "", "Made by `make docs` from the passes themselves; do not edit.", ""]
     lines += ["| pass | numerics | data | what it does |", "|---|---|---|---|"]
     lines += [_row(cls) for cls in listed]
+    lines += ["", _CODES]
     for cls in listed:
         lines += ["", *_section(cls)]
     return "\n".join(lines) + "\n"

@@ -187,6 +187,8 @@ def _refusal(
         return "excluded", f"pattern {matched!r} of 'exclude' matches it"
     if candidate.value.use_count > len(nodes):
         return "shared-weight", "a node that is not a layer also reads its weight"
+    if any(found is None or found[1] != candidate.form for found in map(weight_of, nodes)):
+        return "shared-weight", "its readers use the weight in different ways"
     if not rules.depthwise and any(_is_depthwise(n, candidate.form) for n in nodes):
         return "depthwise", "it is depthwise: few weights, each matters"
     for code, members in (("first-layer", first), ("last-layer", last)):

@@ -86,7 +86,9 @@ def refit(
     for job in jobs:
         found_pairs = (_pair(n, twins.get(id(n))) for n in job.nodes if id(n) in order)
         good = [p for p in found_pairs if p is not None]
-        if len(good) == len(job.nodes):
+        # a weight and its transpose are no one matrix
+        forms = {p.candidate.layer.form for p in good}
+        if len(good) == len(job.nodes) and len(forms) == 1:
             ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
     ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
     plan = [pairs for _, pairs in ready]

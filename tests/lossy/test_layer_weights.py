@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.ir import DType, packed
+from ocompress.ir import DType, onnx_api, packed
 from ocompress.lossy.layer_weights import OP_TYPES, Rules, collect
 from tests.build import Builder
 from tests.contract.harness import context
@@ -44,3 +44,23 @@ def test_weights_that_the_file_computes_of_less_are_left_alone() -> None:
     found = collect(model, Rules(OP_TYPES, (), False, True, 1), ctx)
     assert [w.array.shape for w in found] == [(64, 32)]  # numbers of 16 bits can be others
     assert [r.code for r in ctx.left_alone] == ["computed-weight"]
+
+
+@pytest.mark.parametrize("square", [True, False])
+def test_a_weight_that_is_also_read_turned_is_left_alone(square: bool) -> None:
+    """A matrix and its transpose; a kernel of a convolution and of one that is transposed."""
+    b = Builder()
+    if square:
+        weight = b.weight(40, 40)
+        h = b.op("Gemm", b.input("x", ["n", 40]), weight, to="there", transB=1)
+        b.output(b.op("Gemm", h, weight, to="back"), ["n", 40])
+    else:
+        weight = b.weight(24, 3, 4, 4)
+        h = b.op("Conv", b.input("x", ["n", 3, 16, 16]), weight, to="there", strides=[2, 2])
+        b.output(b.op("ConvTranspose", h, weight, to="back", strides=[2, 2]))
+    model = b.model()
+    onnx_api.infer_types(model)
+    ctx = context(model)
+    assert not collect(model, Rules(OP_TYPES, (), False, True, 1), ctx)
+    told = {r.node: r.code for r in ctx.left_alone}
+    assert told == dict.fromkeys(("there", "back"), "shared-weight")

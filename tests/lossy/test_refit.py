@@ -84,3 +84,25 @@ def test_what_is_fitted_comes_on_top_of_a_bias_that_is_added_behind() -> None:
         assert made.data is not None
         assert wanted.data is not None
         np.testing.assert_allclose(made.data, wanted.data, atol=0.01)
+
+
+def test_a_matrix_and_its_transpose_are_not_fitted_as_one() -> None:
+    def net(scale: float) -> Model:
+        b = Builder(4)
+        weight = b.const((scale * b.rng.standard_normal((6, 6))).astype("f"))
+        h = b.op("Gemm", b.input("x", ["n", 6]), weight, transB=1)
+        b.output(b.op("Gemm", b.op("Tanh", h), weight, to="y"), ["n", 6])
+        model = b.model()
+        onnx_api.infer_types(model)
+        return model
+
+    reference, model = net(1.0), net(0.8)
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((16, 6)).astype("f")} for _ in range(3)]
+    ctx = Context(
+        target=TARGET, analyses=AnalysisManager(InMemory(feeds)), diagnostics=Diagnostics()
+    )
+    pairs = zip(model.graph.nodes, reference.graph.nodes, strict=True)
+    twins = {id(node): twin for node, twin in pairs}
+    both = [node for node in model.graph.nodes if node.is_op("Gemm")]
+    assert not refit(reference, model, twins, [Job(both)], ctx)

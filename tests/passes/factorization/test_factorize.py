@@ -170,6 +170,20 @@ def test_a_shared_weight_is_replaced_for_all_its_readers() -> None:
     assert len({id(n.input(1)) for n in gemms}) == 2
 
 
+def test_a_matrix_that_is_also_read_turned_is_left_alone() -> None:
+    b = Builder(8)
+    weight = b.const((b.rng.standard_normal((16, 4)) @ b.rng.standard_normal((4, 16)) / 8)
+                     .astype(np.float32))  # fmt: skip
+    h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 16]), weight, b.weight(16), transB=1))
+    b.output(b.op("Gemm", h, weight, b.weight(16), to="two"), ["n", 16])
+    model = b.model()
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.standard_normal((64, 16)).astype(np.float32)} for _ in range(4)]
+    _, outcome, ctx = run(Factorize(rank=4, methods=("channel",)), model, data=data)
+    assert not outcome
+    assert ctx.diagnostics.declined("factorize")["shared-weight"] == 2
+
+
 def test_bad_options() -> None:
     with pytest.raises(OptionError, match="max_macs and rank are mutually exclusive"):
         run(Factorize(max_macs=0.5, rank=3), net())
