@@ -42,21 +42,35 @@ def behind(value: Value, passing: tuple[str, ...]) -> Node | None:
     """Return the operator that makes a value, but for operators of some kinds after it.
 
     Operators of two operands are passed only if one of these is constant, or if they put the scale
-    to what a layer made of integers that were quantized at run time.
+    to what a layer made of integers that were quantized at run time. An If is passed whose branches
+    all end in the same operator.
 
     Args:
         value: The value.
         passing: Operators that are passed.
     """
-    node = value.producer
-    while node is not None and _passes(node, passing):
+    while (node := value.producer) is not None and _passes(node, passing):
         computed = [v for v in node.inputs if v is not None and not _is_constant(v)]
         if node.op_type in FACTORS and len(computed) != 1:
             computed = [v for v in computed if node.op_type == "Mul" and _is_of_integers(v)]
             if not computed:
                 return node
-        node = computed[0].producer if computed else None
-    return node
+        if not computed:
+            return None
+        value = computed[0]
+    return _behind_all(node, value, passing) if node is not None and node.is_op("If") else node
+
+
+def _behind_all(node: Node, value: Value, passing: tuple[str, ...]) -> Node:
+    """Return what makes a value in all branches of an If, the If where that differs.
+
+    Values that are put together are not followed: pieces of each branch have extents of their own.
+    """
+    at = next(i for i, made in enumerate(node.outputs) if made is value)
+    ends = [behind(body.outputs[at], passing) for body in node.subgraphs()]
+    kinds = {operator_of(end) for end in ends}
+    first = ends[0] if ends else None
+    return first if first is not None and len(kinds) == 1 and kinds != {"Concat"} else node
 
 
 def amount_behind(value: Value) -> Value | None:

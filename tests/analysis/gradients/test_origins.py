@@ -94,6 +94,32 @@ def test_scores_of_classes_are_told_in_integers_too(ending: object, currency: Cu
     assert counted(b.model(**{CONTRIB: 1})) is currency
 
 
+@pytest.mark.parametrize(
+    ("ends", "currency"),
+    [
+        (("Identity", "Identity"), Currency.LOGITS),
+        (("Softmax", "Softmax"), Currency.PROBABILITIES),
+        (("Identity", "Tanh"), Currency.SQUARES),
+    ],
+)
+def test_what_all_branches_end_in_is_what_an_output_is(
+    ends: tuple[str, str], currency: Currency
+) -> None:
+    b = Builder()
+    x, flag = b.input("x", ["n", 16]), b.input("flag", [], TensorProto.BOOL)
+    branches = []
+    for seed, end in enumerate(ends):
+        inner = Builder(seed)
+        weight = inner.const(inner.rng.standard_normal((16, 10)).astype("f"), f"own{seed}")
+        made = inner.op("MatMul", x, weight, to=f"made{seed}")
+        inner.output(inner.op(end, made, to=f"end{seed}"), ["n", 10])
+        branches.append(inner.graph(f"branch{seed}"))
+    b.op("If", flag, to="z", then_branch=branches[0], else_branch=branches[1])
+    b.op("Identity", "z", to="y")
+    b.output("y", ["n", 10])
+    assert counted(b.model()) is currency
+
+
 def test_two_computed_factors_are_no_layer() -> None:
     b = Builder()
     x = b.input("x", ["n", 16])
