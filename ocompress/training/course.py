@@ -145,9 +145,8 @@ class Course:
 
     def state(self, best: Best, thinning: Thinning, settling: Settling) -> Arrays:
         """Return all that going on takes, as arrays."""
-        ends = thinning.is_done, settling.is_done
         on_trial = best.came is not None
-        numbers = [self.done, self.total, self._rate, best.distance, on_trial, *ends]
+        numbers = [self.done, self.total, self._rate, best.distance, on_trial, thinning.is_done]
         moments = [
             np.asarray(self.optimizer.state.get(leaf.tensor, {}).get(name, np.zeros(0)), np.float32)
             for leaf in self._student.leaves
@@ -169,7 +168,7 @@ class Course:
         self._begun_at = self.done / self.total
         best.distance = float(numbers[3])
         best.came = best.came if numbers[4] else None
-        thinning.is_done, settling.is_done = map(bool, numbers[5:])
+        thinning.is_done = bool(numbers[5])
         leaves = self._student.leaves
         parts = iter(rest)
         self._student.restore([next(parts) for _ in leaves])

@@ -105,7 +105,8 @@ class _Training:
         self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
-        self._settling = Settling(self._student.unrounded() if settings.moves_levels else ())
+        levels = self._student.unrounded() if settings.moves_levels else ()
+        self._settling = Settling(levels, self._student.wavering())
 
     def run(
         self, ending: EarlyEnd, checkpoints: Checkpoints | None, earlier: Sequence[Model]
@@ -161,7 +162,7 @@ class _Training:
             if late:
                 thinning.finish(course.optimizer)
                 settling.finish(course.optimizer)
-            is_whole = thinning.is_done and settling.is_done
+            is_whole = thinning.is_done and settling.is_whole
             if is_whole and (late or epoch == epochs or not epoch % every):
                 self._look(course, best)
             if late:

@@ -46,6 +46,11 @@ class TiedForm(ABC):
         """The leaf whose numbers levels are rounded of, one after the other; None of others."""
         return None
 
+    @property
+    def wavering(self) -> TrainedNumbers | None:
+        """The leaf whose numbers signs are of, settled one after the other; None of others."""
+        return None
+
     @abstractmethod
     def value(self) -> Tensor:
         """Return the weight, through which gradients reach the leaves."""

@@ -156,6 +156,11 @@ class Signs(TiedForm):
         return sum(leaf.count for leaf in self.leaves)
 
     @property
+    def wavering(self) -> TrainedNumbers | None:
+        """The numbers that signs are of."""
+        return self._latent
+
+    @property
     def columns(self) -> int:
         """Columns of the matrix."""
         return len(self._columns)

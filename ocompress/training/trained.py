@@ -124,6 +124,11 @@ class TrainedModel:
         found = (form.unrounded for form in self.forms.values())
         return [leaf for leaf in found if leaf is not None]
 
+    def wavering(self) -> list[TrainedNumbers]:
+        """Return the numbers that signs are of."""
+        found = (form.wavering for form in self.forms.values())
+        return [leaf for leaf in found if leaf is not None]
+
     def thinned(self) -> dict[str, Free]:
         """Return the matrices and kernels of layers, whose elements may become zero."""
         found = {}

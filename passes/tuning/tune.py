@@ -42,13 +42,14 @@ class Tune(Pass):
     columns are trained where signs have any, or where they take next to nothing. Signs begin at
     what weights were before they had any in this pipeline, so that those of small ones change
     first; if a fifth of the steps does not make them better than those that came in, training goes
-    on from these, at a third of the rate. Signs of kernels, which many places use, begin at those
-    that came in and move slowly. With `levels` integers are, too, without it nothing but what is
-    shared. Integers are first trained as if they need not be whole, and then rounded for good some
-    more and more, what matters most first, while the others make up for it. Of DequantizeLinear and
-    QuantizeLinear steps and integers of weights are. Nothing of the graph changes. Let it come
-    after what prunes, factorizes or removes, and before what packs. One thread and the same seed
-    give the same weights. With --cache, a training that was ended goes on where it was.
+    on from these, at a third of the rate. More and more signs stay for good. Signs of kernels,
+    which many places use, begin at those that came in and move slowly. With `levels` integers are,
+    too, without it nothing but what is shared. Integers are first trained as if they need not be
+    whole, and then rounded for good some more and more, what matters most first, while the others
+    make up for it. Of DequantizeLinear and QuantizeLinear steps and integers of weights are.
+    Nothing of the graph changes. Let it come after what prunes, factorizes or removes, and before
+    what packs. One thread and the same seed give the same weights. With --cache, a training that
+    was ended goes on where it was.
 
     Needs PyTorch: pip install 'ocompress[tune]'.
 
@@ -204,7 +205,7 @@ class Tune(Pass):
         told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
 
         def kept(whose: str, *what: object) -> Kept:
-            key = ("tune", 6, SHARE, MOST, *what)
+            key = ("tune", 7, SHARE, MOST, *what)
             return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
 
         return Keeping(

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.archive.grids import Grid
 from ocompress.training import course
-from ocompress.training.moving_forms import MovingLevels
+from ocompress.training.moving_forms import MovingLevels, Signs
 from ocompress.training.settling import Settling
 from ocompress.training.trained import TrainedModel
 from ocompress.training.trained_numbers import TrainedNumbers
@@ -66,7 +66,7 @@ def test_levels_are_rounded_one_after_the_other_what_matters_most_first() -> Non
             tensor += 0.3
     before = torch.zeros(sum(counts), dtype=torch.bool)
     settling.step(50, 0.0, optimizer)
-    assert not settling.is_done
+    assert not settling.is_whole
     for done, share in ((100, 0.3), (101, 0.5), (150, 0.6), (151, 0.9)):
         settling.step(done, share, optimizer)
         whole = [leaf.settled for leaf in leaves if leaf.settled is not None]
@@ -85,6 +85,36 @@ def test_levels_are_rounded_one_after_the_other_what_matters_most_first() -> Non
             assert not leaf.held(torch.ones(settled.shape))[settled].any()
             assert torch.equal(optimizer.state[leaf.tensor]["exp_avg"] == 0, settled)
     assert before.all()
+    assert settling.is_whole
+
+
+def test_signs_are_settled_in_each_weight_by_itself_and_are_whole_before() -> None:
+    rng = np.random.default_rng(3)
+    forms = []
+    for rows in (6, 8):
+        signs = rng.choice([-1, 1], (1, rows, 16))
+        scales, columns = np.ones((rows, 1)), np.ones(16)
+        forms.append(Signs(scales, signs, columns, (rows, 16), turned=False, moves=True))
+    leaves = [form.wavering for form in forms]
+    assert all(leaf is not None for leaf in leaves)
+    known = [leaf for leaf in leaves if leaf is not None]
+    optimizer = torch.optim.Adam([leaf.tensor for leaf in known])
+    for leaf, more in zip(known, (1.0, 2.0), strict=True):  # all of the second matter more
+        felt = more + torch.from_numpy(rng.random(leaf.tensor.shape).astype(np.float32))
+        optimizer.state[leaf.tensor] = {"exp_avg": felt.clone(), "exp_avg_sq": felt}
+    settling = Settling([], known)
+    assert settling.is_whole  # so that held-out samples are looked at
+    settling.step(50, 0.5, optimizer)
+    for form, leaf in zip(forms, known, strict=True):
+        settled = leaf.settled
+        assert settled is not None
+        assert settled.float().mean() == pytest.approx(0.53, abs=0.02)
+        felt = optimizer.state[leaf.tensor]["exp_avg_sq"]
+        assert felt[settled].min() > felt[~settled].max()
+        moved = leaf.held(torch.autograd.grad(form.value().sum(), leaf.tensor)[0])
+        assert torch.equal(moved == 0, settled)
+    settling.step(100, 0.95, optimizer)
+    assert all(bool(leaf.settled.all()) for leaf in known if leaf.settled is not None)
 
 
 def test_numbers_that_are_rounded_stay_while_others_are_bounded() -> None:

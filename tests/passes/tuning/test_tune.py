@@ -312,6 +312,27 @@ def test_a_beginning_that_does_not_pay_gives_way_to_what_came_in(
 
 
 @needs_torch
+@pytest.mark.parametrize(("more", "matrices"), [("", 1), (" levels=false", 0)])
+def test_signs_stay_for_good_in_the_end(
+    more: str, matrices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ocompress.training import distillation
+    from ocompress.training.settling import Settling
+
+    made: list[Settling] = []
+
+    def remembered(*parts: Any) -> Settling:
+        made.append(Settling(*parts))
+        return made[-1]
+
+    monkeypatch.setattr(distillation, "Settling", remembered)
+    tuned(net(), f"binarize{{planes=1 smallest=64}},tune{{epochs=10{more}}}")
+    leaves = made[0].leaves
+    assert len(leaves) == matrices
+    assert all(leaf.settled is not None and bool(leaf.settled.all()) for leaf in leaves)
+
+
+@needs_torch
 @pytest.mark.parametrize(
     "passes",
     [
