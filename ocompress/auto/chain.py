@@ -16,11 +16,17 @@ class Step:
 
     Attributes:
         family: The family.
-        level: How far it goes; None for a family without a lever.
+        level: How far it goes, rounded as its pass gets it, so that steps of one text are equal;
+            None for a family without a lever.
     """
 
     family: PlanFamily
     level: float | None = None
+
+    def __post_init__(self) -> None:
+        """Round the level."""
+        if self.family.lever is not None and self.level is not None:
+            object.__setattr__(self, "level", self.family.lever.rounded(self.level))
 
     def __str__(self) -> str:
         """Return the text form of its pass."""

@@ -71,6 +71,11 @@ class Lever:
         level = min(max(level, self.low), self.high)
         return round(1 - level if self.removed else level, 3)
 
+    def rounded(self, level: float) -> float:
+        """Return the level that the option's value stands for."""
+        value = self.value(level)
+        return round(1 - value, 3) if self.removed else value
+
 
 @dataclass(frozen=True)
 class PlanFamily:

@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 from ocompress.auto.borders import Borders
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FamilyKind, PlanFamily
+from ocompress.auto.foresight import Walk
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.line import Line
 from ocompress.auto.neighbours import alone, around
 from ocompress.auto.partners import Partners
+from ocompress.auto.race import Race
 from ocompress.auto.ranking import BETTER, Ranking
 from ocompress.auto.trial import PlanTrial
 
-_HOPELESS = 1.35
-"""A line that promises no more than this many times the best of all ends."""
-_ABREAST = 2
-"""Lines that go on side by side, however many builders there are, as that would change the plan."""
 _MOST_STEPS = 6
 """Trials of small steps."""
 _AFTERWARDS = 2.0
@@ -57,10 +55,12 @@ class PlanSearch:
     best: PlanTrial | None = None
     _lines: dict[PlanFamily, Line] = field(default_factory=dict)
     _borders: Borders = field(init=False)
+    _race: Race = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare to go by the clock."""
+        """Prepare to go along lines and by the clock."""
         self._borders = Borders(self.laboratory, self.families)
+        self._race = Race(self.laboratory, self.goal, self._evaluate, lambda: self.best)
 
     def run(self) -> None:
         """Search until nothing better is likely.
@@ -144,11 +144,13 @@ class PlanSearch:
         whole = [f for f in families if f.lever is None]
         ways = {f.item for f in whole}
         lines = [self._line(f, base.having) for f in families if f.lever and f.item not in ways]
-        self._expect(lines)
+        likely = [base.having(Step(f)) for f in whole if f.clocked][:1]  # integers, mostly
+        self._race.expect(lines, lambda: [w for chain in likely for w in self._openings(chain)])
         found = self._evaluate([base.having(Step(f)) for f in whole])
         trials = dict(zip(whole, found, strict=True))
         milder = [f for f in families if f.lever and f.item in ways and self._spoils(f, trials)]
-        self._go([*lines, *(self._line(f, base.having) for f in milder)])
+        lines += [self._line(f, base.having) for f in milder]
+        self._race.run(lines, lambda: self._openings(self._at_best(base)))
 
     def _spoils(self, family: PlanFamily, trials: Mapping[PlanFamily, PlanTrial]) -> bool:
         """Whether a way to hold numbers would be the best if only it lost less."""
@@ -168,21 +170,34 @@ class PlanSearch:
 
     def _structures(self, base: Chain) -> None:
         """Go along each structural family."""
+        lines = [self._line(f, base.having) for f in self._structural(base)]
+        self._race.run(lines, lambda: self._race.walks(self._joining(_NEAR)))
+
+    def _structural(self, base: Chain) -> list[PlanFamily]:
+        """Return the structural families that go with how a chain holds numbers."""
         numbers = base.numbers
         integers = numbers is not None and numbers.family.item == "quant"
-        families = [f for f in self._of(FamilyKind.STRUCTURE) if f.integers in (None, integers)]
-        self._go([self._line(f, base.having) for f in families if f.lever])
+        families = [f for f in self._of(FamilyKind.STRUCTURE) if f.lever is not None]
+        return [f for f in families if f.integers in (None, integers)]
+
+    def _openings(self, base: Chain) -> list[Walk]:
+        """Return the first trial of each structural family on a base."""
+        firsts = [(f, f.lever.first) for f in self._structural(base) if f.lever]
+        return [alone(base.having(Step(family, level))) for family, level in firsts]
 
     def _pairs(self, near: float = _NEAR) -> None:
         """Let families share the limit: the best one goes less far, another one joins it."""
         for _ in range(2):
-            best = self.best
-            lines = [] if best is None else self._partners.beside(best, near)
+            best, lines = self.best, self._joining(near)
             if not lines:
                 return
-            self._go(lines)
+            self._race.run(lines, lambda: [*self._race.walks(self._joining(near)), *self._others()])
             if self.best is best:
                 return
+
+    def _joining(self, near: float) -> list[Line]:
+        """Return lines of families that may join the best chain."""
+        return [] if self.best is None else self._partners.beside(self.best, near)
 
     def _wider(self) -> None:
         """Try what looked less promising: other partners, and the best chain's form in float.
@@ -196,7 +211,7 @@ class PlanSearch:
             return
         (bare,) = self._evaluate([best.chain.without(best.chain.numbers.family)])
         if bare.value(self.goal) <= _FAR * best.value(self.goal):
-            self._go(list(self._partners.in_float(bare.chain, self.families)))
+            self._race.run(list(self._partners.in_float(bare.chain, self.families)))
             if self.best is not best:
                 self._other_numbers()
         if self.best is not before:
@@ -209,17 +224,27 @@ class PlanSearch:
 
     def _other_numbers(self) -> None:
         """Try the other ways to hold numbers on the structure that was found."""
-        if self.best is None:
-            return
-        chain = self.best.chain
+        if self.best is not None:
+            self.laboratory.expect([alone(near) for near in around(self.best.chain)])
+            self._evaluate(self._held_otherwise(self.best.chain))
+
+    def _held_otherwise(self, chain: Chain) -> list[Chain]:
+        """Return a chain with the other ways to hold numbers."""
         others = [f for f in self._of(FamilyKind.NUMBERS) if f.lever is None]
         now = chain.numbers
         if now is None:
-            self._evaluate([chain.having(Step(f)) for f in others])
-        elif now.level is None:
-            self.laboratory.expect([alone(near) for near in around(chain)])
-            tried = [chain.having(Step(f)) for f in others if f != now.family]
-            self._evaluate([*tried, chain.without(now.family)])
+            return [chain.having(Step(f)) for f in others]
+        if now.level is not None:
+            return []
+        return [
+            *(chain.having(Step(f)) for f in others if f != now.family),
+            chain.without(now.family),
+        ]
+
+    def _others(self) -> list[Walk]:
+        """Return what is asked for once families do not join any more."""
+        chain = Chain() if self.best is None else self.best.chain
+        return [alone(near) for near in (*self._held_otherwise(chain), *around(chain))]
 
     def _spare(self) -> None:
         """Try the best chain without each of its passes: those that earn nothing are left out."""
@@ -257,7 +282,8 @@ class PlanSearch:
         if family is None or start is None:
             return
         self.laboratory.set_aside(_REPEATED)
-        self._go([Line(family, lambda level: base.having(Step(family, level)), start, most=4)])
+        line = Line(family, lambda level: base.having(Step(family, level)), start, most=4)
+        self._race.run([line])
 
     def _by_the_clock(self) -> None:
         """Choose again which layers of the best chain compute in integers, by their times."""
@@ -270,28 +296,3 @@ class PlanSearch:
         line = Line(family, lambda level: having(Step(family, level)), family.lever.first)
         self._lines[family] = line
         return line
-
-    def _go(self, lines: Sequence[Line]) -> None:
-        """Go along lines: a trial of each, then of those that promise most, until none may gain."""
-        going = list(lines)
-        while going:
-            self._expect(going)
-            asked = [line for line in going if not line.trials]
-            asked = asked or sorted(going, key=lambda o: o.promise(self.goal))[:_ABREAST]
-            trials = self._evaluate([line.ask() for line in asked])
-            for line, trial in zip(asked, trials, strict=True):
-                line.tell(trial)
-            going = [line for line in going if not line.done and self._is_hopeful(line)]
-
-    def _expect(self, lines: Sequence[Line]) -> None:
-        """Let each line run ahead of the others."""
-        self.laboratory.expect([line.walk(self._is_hopeful) for line in lines])
-
-    def _is_hopeful(self, line: Line) -> bool:
-        """Whether more trials may be worth it: the family does something, and gains something."""
-        if line.is_absent:
-            return False
-        if len(line.trials) > 1 and all(line.family.item in t.idle for t in line.trials):
-            return False
-        best = self.best
-        return best is None or line.promise(self.goal) <= _HOPELESS * best.value(self.goal)

@@ -30,7 +30,7 @@ from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
 from ocompress.front.remembered import judges, ledger
 from ocompress.front.request import Request
-from ocompress.front.team import Team
+from ocompress.front.team import Team, awaken
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Instrument, choices_of
 from ocompress.report import Optimization
@@ -75,11 +75,7 @@ def optimize_planned(
     planning.check(request)
     with time_limit(request.timeout):
         files = files_read(request.files, model, output)
-        original, path = as_model(model)
-        bench = Bench(request, original, path, instruments, lossy=True)
-        session = _Session(bench, planning)
-        session.search()
-        return session.finish(output, files)
+        return _searched(request, planning, model, instruments).finish(output, files)
 
 
 def find_plan(
@@ -97,21 +93,31 @@ def find_plan(
     """
     planning.check(request)
     with time_limit(request.timeout):
-        original, path = as_model(model)
-        bench = Bench(request, original, path, instruments, lossy=True)
-        session = _Session(bench, planning)
-        session.search()
-        plan = session.finish(None, ()).plan
+        plan = _searched(request, planning, model, instruments).finish(None, ()).plan
         assert plan is not None
         return plan
+
+
+def _searched(
+    request: Request, planning: Planning, model: ModelLike, instruments: Sequence[Instrument]
+) -> _Session:
+    """Return a search that is over."""
+    start = time.monotonic()
+    original, path = as_model(model)
+    with open_workers(planning.workers, planning.scheduler) as pool:
+        awaken(pool)  # processes begin while the data are read
+        bench = Bench(request, original, path, instruments, lossy=True)
+        session = _Session(bench, planning, start)
+        session.search(pool)
+    return session
 
 
 class _Session:
     """One search and what follows from it."""
 
-    def __init__(self, bench: Bench, planning: Planning) -> None:
+    def __init__(self, bench: Bench, planning: Planning, start: float) -> None:
         self.bench, self.planning = bench, planning
-        self._start = time.monotonic()
+        self._start = start
         self._ended = ""
         self._interrupted = False
         self._watch = _Watch()
@@ -121,10 +127,9 @@ class _Session:
         """Seconds that earlier runs of the same search took before they were ended."""
         self._deadline = self._start + max(planning.seconds - self._before, 0.0)
 
-    def search(self) -> None:
+    def search(self, pool: Workers) -> None:
         """Search until it is through, time is over, or somebody asks for an early end."""
-        with open_workers(self.planning.workers, self.planning.scheduler) as pool:
-            self._search(pool)
+        self._search(pool)
         # Reports want to know some more; what the search held in memory goes.
         self.laboratory.hand_over(self._workshop(), clock(self.bench))
         self._watch.off = True

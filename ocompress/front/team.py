@@ -27,7 +27,7 @@ from ocompress.front.request import Request
 from ocompress.front.sending import parcels_of
 from ocompress.io import load_model, model_from, save_model
 from ocompress.ir import Model, to_proto
-from ocompress.pipeline import Instrument
+from ocompress.pipeline import Instrument, all_passes
 from ocompress.stopping import folder_for, time_limit
 from ocompress.workers import Parcel, Workers, unpacked
 
@@ -116,6 +116,13 @@ class Team:
         return file
 
 
+def awaken(pool: Workers) -> None:
+    """Have processes of this machine begin and load what they will need."""
+    if pool.here and pool.count > 1:
+        for number in range(pool.count):
+            pool.submit(load_there, near=f"loading {number}")
+
+
 def _in_common(chain: Chain) -> str:
     """Return what decides how much of a chain others know: all that its last lever works on."""
     shaped = [s for s in chain.steps if s.family.kind is not FamilyKind.NUMBERS] or chain.steps
@@ -152,6 +159,11 @@ class _Place:
 _opening = threading.Lock()
 _open: dict[str, _Place] = {}
 """What this process has opened last, by what it was given."""
+
+
+def load_there() -> None:
+    """Load passes; who is to call this loads this module before, and all that it needs."""
+    all_passes()
 
 
 def open_there(errand: str | Parcel, *parcels: Parcel) -> None:

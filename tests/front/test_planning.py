@@ -185,8 +185,8 @@ def test_a_plan_that_loses_more_than_expected_comes_again_milder(
     real, calls = attempt, list[str]()
     known = set[str]()
 
-    def searched(session: Any) -> None:
-        search(session)
+    def searched(session: Any, pool: Any) -> None:
+        search(session, pool)
         known.update(session.laboratory.trials)
         session._start = time.monotonic() - session.planning.seconds + seconds
 
