@@ -1,24 +1,29 @@
-"""`--auto` beside single families and hand-made chains, on the nets of models/.
+"""`--auto` beside single families and hand-made chains, on the nets of models/ and on public ones.
 
     python benchmarks/auto.py NET... [--for latency|size|archive] [--max-drop 0.01] [--time 10m]
 
-Calibrated on the 1,024 unlabelled images of `fashion_calib.npz`; what is lost is counted on the
-10,000 labelled test images, which nothing else sees. Latency is timed beside the float net in
-turns, all in one run; seconds are those of the processor.
+Nets of models/ are calibrated on the 1,024 unlabelled images of `fashion_calib.npz`; what is lost
+is counted on the 10,000 labelled test images, which nothing else sees. Public ones
+(`models/fetch.py`) have data of their own, see `benchmarks/auto_nets.py`. Latency is timed beside
+the float net in turns, all in one run; seconds are those of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import ocompress
+from benchmarks.auto_nets import Net, net_of
+from ocompress.io import save_model
 from ocompress.report import Optimization
 
-MODELS = Path(__file__).parents[1] / "models"
-CALIBRATION, TEST = (MODELS / "data" / f"fashion_{part}.npz" for part in ("calib", "test"))
 CHAINS = {
     "latency": (
         "quant",
@@ -53,7 +58,7 @@ class Row:
         latency: Its time over the float net's.
         bytes: Bytes of the .onnx file.
         archive: Bytes of the .ocz archive, None where it was not made.
-        drop: Accuracy lost on the test images, points.
+        drop: Points lost on data that nothing else sees.
         seconds: Of the processor, that making it took.
         held: Whether it kept its limits.
     """
@@ -75,26 +80,31 @@ def main() -> None:
     parser.add_argument("--max-drop", default="0.01")
     parser.add_argument("--time", default="10m")
     parser.add_argument("--only-auto", action="store_true")
+    parser.add_argument("--beside", action="append", metavar="PASSES", help="in place of all rows")
+    parser.add_argument("--photos", nargs=2, type=Path, metavar=("CALIBRATION", "EVALUATION"))
     given = parser.parse_args()
+    photos = None if given.photos is None else (given.photos[0], given.photos[1])
     print("| net | how | time | bytes | archive | points lost | s | |")
     print("|---|---|---|---|---|---|---|---|")
-    for net in given.nets:
-        chains = () if given.only_auto else CHAINS[given.goal]
+    for name in given.nets:
+        chains = () if given.only_auto else given.beside or CHAINS[given.goal]
+        net = net_of(name, photos)
         for passes in (None, *chains):
-            show(net, made(net, passes, given.goal, given.max_drop, given.time))
+            show(name, made(net, passes, given.goal, given.max_drop, given.time))
 
 
-def made(net: str, passes: str | None, goal: str, max_drop: str, limit: str) -> Row:
+def made(net: Net, passes: str | None, goal: str, max_drop: str, limit: str) -> Row:
     """Make a model and measure it; `passes` None stands for a plan."""
-    source, begun = MODELS / f"{net}.onnx", time.process_time()
+    begun = time.process_time()
     asked = {"auto": True, "goal": goal, "time": limit} if passes is None else {"passes": passes}
-    done = ocompress.optimize(source, data=CALIBRATION, max_drop=max_drop, **asked)
+    done = ocompress.optimize(net.path, data=net.data, max_drop=max_drop, **asked)
     seconds = time.process_time() - begun
-    found = ocompress.validate(source, done.model, data=TEST).levels[0].accuracy
-    assert found is not None
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / "candidate.onnx"
+        save_model(done.model, candidate)
+        drop = 100 * net.lost(candidate)
     latency = done.profile.ratio.value if done.profile and done.profile.ratio else float("nan")
     coded = done.coded.archive if done.coded is not None else None
-    drop = 100 * found.drop.value
     return Row(_named(done, passes), latency, done.bytes[1], coded, drop, seconds, done.held)
 
 
