@@ -17,6 +17,9 @@ _HALF = 0.5
 """The part that a chain is given beside a family of which nothing is known yet."""
 _MOST = 2
 """Families that are tried beside a chain."""
+_NEARBY = 2.0
+"""A family may be added where limits say how far all go if it comes this near by itself."""
+_WORK = "max_macs"
 _TRIALS = 3
 """Levels of each that are tried, at most."""
 
@@ -85,6 +88,27 @@ class Partners:
         for family in families:
             if family.integers is False and family.item not in used and family.lever is not None:
                 yield _line(base, family, family.lever.first)
+
+    def by_work(self, best: PlanTrial, families: Sequence[PlanFamily]) -> Chain | None:
+        """Return a chain's families whose levels are shares of the work, and one that may join.
+
+        They have no levels. Integers come last where the chain has no other way to hold numbers, as
+        what is not faster with them is still smaller. None if the chain has no such family, or none
+        may join a single one.
+
+        Args:
+            best: The trial whose chain it is.
+            families: All families.
+        """
+        able = {f.item: f for f in families if f.lever is not None and f.lever.option == _WORK}
+        used = [s.family.item for s in best.chain.steps]
+        joining = [f.item for f in self.of(best, _NEARBY) if f.item in able and f.item not in used]
+        items = [*(item for item in used if item in able), *joining[:1]]
+        integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
+        numbers = integers if best.chain.numbers is None else [best.chain.numbers]
+        if len(items) < 2 or not able.keys() & set(used):
+            return None
+        return Chain.of([*(Step(able[item]) for item in items), *numbers])
 
     def _shared(self, chain: Chain, lead: Step, family: PlanFamily, share: float) -> Iterator[Line]:
         """Yield the line of a family beside one that gets a share of the limit."""

@@ -197,7 +197,7 @@ class PlanSearch:
 
     def _joining(self, near: float) -> list[Line]:
         """Return lines of families that may join the best chain."""
-        return [] if self.best is None else self._partners.beside(self.best, near)
+        return [] if self.best is None else self.partners.beside(self.best, near)
 
     def _wider(self) -> None:
         """Try what looked less promising: other partners, and the best chain's form in float.
@@ -211,7 +211,7 @@ class PlanSearch:
             return
         (bare,) = self._evaluate([best.chain.without(best.chain.numbers.family)])
         if bare.value(self.goal) <= _FAR * best.value(self.goal):
-            self._race.run(list(self._partners.in_float(bare.chain, self.families)))
+            self._race.run(list(self.partners.in_float(bare.chain, self.families)))
             if self.best is not best:
                 self._other_numbers()
         if self.best is not before:
@@ -219,7 +219,8 @@ class PlanSearch:
             self._steps()
 
     @property
-    def _partners(self) -> Partners:
+    def partners(self) -> Partners:
+        """What is known of which families join a chain."""
         return Partners(self._lines, self.goal)
 
     def _other_numbers(self) -> None:
@@ -275,8 +276,8 @@ class PlanSearch:
         if self.tuning is None or self.best is None:
             return
         base = self.best.chain.having(Step(self.tuning))
-        step = self._partners.lead(base)
-        others = self._partners.of(self.best, _NEAR)
+        step = self.partners.lead(base)
+        others = self.partners.of(self.best, _NEAR)
         family = step.family if step is not None else next(iter(others), None)
         start = None if family is None else self._lines[family].level_beyond(_AFTERWARDS)
         if family is None or start is None:

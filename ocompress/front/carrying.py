@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ocompress.auto import BETTER, Ledger, PlanGoal, PlanTrial
+from ocompress.auto import BETTER, Chain, Ledger, PlanGoal, PlanTrial
 from ocompress.front.bench import Bench
 from ocompress.front.beside import exceeding, measured
 from ocompress.front.budget import Budget
 from ocompress.front.job import attempt
+from ocompress.front.limited import Limited, chain_of
 from ocompress.profiling import seems_slower
 from ocompress.report import Optimization
 
@@ -115,6 +116,19 @@ class Carrier:
             self._done = {str(trial.chain): done}
         self.ledger.put(key, asdict(found))
         return found
+
+    def limited(self, chain: Chain) -> Chain | None:
+        """Return a chain with the levels to which its passes go of themselves under the limits.
+
+        None if the time is over before that is known, in this run or an earlier one.
+        """
+        key = f"by limits: {chain} in {self.name}"
+        known = self.ledger.get(key)
+        if known is None:
+            finder = Limited(self.bench, self.budget, time.monotonic() + self.time)
+            known = {"found": finder.find(chain)}
+            self.ledger.put(key, known)
+        return None if known["found"] is None else chain_of(known["found"], chain)
 
     def result(self, trial: PlanTrial) -> Optimization:
         """Return the result of a plan that was carried out, written."""

@@ -7,7 +7,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ocompress.auto import BETTER, Chain, Laboratory, OutOfTimeError, PlanSearch, PlanTrial
+from ocompress.auto import (
+    BETTER,
+    Chain,
+    Laboratory,
+    OutOfTimeError,
+    PlanGoal,
+    PlanSearch,
+    PlanTrial,
+)
 from ocompress.front.carrying import Carrier, Outcome
 from ocompress.front.prospects import FIRM, Prospects
 from ocompress.report import Optimization
@@ -34,6 +42,8 @@ _SURER = 1.15
 """One is made if it promises so many times as much as those that there are."""
 _FRESH = 2
 """Plans that are made between two that are carried out."""
+_BUILDS = 4.0
+"""Limits find levels in about so many times the time that carrying out a plan takes."""
 _AS_SURE, _HOPELESS = 0.9, 0.02
 """Probabilities of holding that differ by less than this factor are the same; and the least that
 is worth anything."""
@@ -83,9 +93,36 @@ class Finishing:
             more = self._carry(bolder, below=below)
             if not more.why and more.value < BETTER * below:
                 best, below = bolder, more.value
+        if not found.why and below and not self.interrupted:
+            best = self._as_far_as_limits_let(best, below)
         done = self.carrier.result(best)
         names = {r.name for r in done.pipeline.records}
         return self.laboratory.without(best, self.carrier.spare(best) - names), done
+
+    def _as_far_as_limits_let(self, best: PlanTrial, below: float) -> PlanTrial:
+        """Return what is better of a plan, and one whose levels limits have found.
+
+        That is what people run who name no levels. It finds shares of the limit that no plan was
+        tried at, and is judged on the very samples that judge the result.
+
+        Args:
+            best: The plan.
+            below: What is made small of it.
+        """
+        for_time = self.search.goal is PlanGoal.LATENCY
+        chain = self.search.partners.by_work(best, self.search.families) if for_time else None
+        if chain is None or _BUILDS * self._takes(best) > self.carrier.time:
+            return best
+        with self.carrier.spending(f"levels sought: {chain}"):
+            found = self.carrier.limited(chain)
+        trial = None if found is None or not found.steps else self._tried(found)
+        if trial is None or str(trial.chain) in self._carried:
+            return best
+        gain = _gain(trial.value(self.search.goal), best.value(self.search.goal))
+        if gain < _WORTH or self._takes(trial) > self.carrier.time:
+            return best
+        more = self._carry(trial, below=below)
+        return trial if not more.why and more.value < BETTER * below else best
 
     def _first(self) -> tuple[PlanTrial, Outcome]:
         """Return a plan that holds; if none does, the last that is left."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocompress import profiling, validation
-from ocompress.analysis import MeasurementStore
 from ocompress.analysis.cost import Cost
 from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
@@ -30,9 +29,9 @@ from ocompress.front.judging import (
     too_large,
     too_slow,
 )
-from ocompress.front.large import Release, count_and_let_go, judge_large, let_go
-from ocompress.front.remembered import proposals
+from ocompress.front.large import count_and_let_go, judge_large, let_go
 from ocompress.front.request import Request
+from ocompress.front.running import Runner
 from ocompress.front.shorter import Contest, without_idle
 from ocompress.front.sizing import bytes_of, warnings
 from ocompress.io import load_model, stage_model
@@ -43,14 +42,13 @@ from ocompress.pipeline import (
     Guard,
     Instrument,
     Numerics,
-    PassManager,
     PassRecord,
     Pipeline,
     PipelineResult,
     Prefixes,
     Status,
 )
-from ocompress.profiling import LatencyGuard, LayerClock, ProfileResult
+from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization, Tried
 from ocompress.report.optimization import idle
 from ocompress.stopping import time_limit
@@ -147,6 +145,18 @@ def _counts_bytes(pipeline: Pipeline, result: PipelineResult) -> bool:
     return any(item.name in applied and not item.saves_time for item in lossy)
 
 
+def run_limited(
+    bench: Bench, request: Request, *hooks: Instrument
+) -> list[tuple[PassRecord, Model]]:
+    """Run the pipeline of a request, and nothing else.
+
+    Returns:
+        The record of each pass, with the model after it.
+    """
+    guards, prefixes = _Job(bench, request).guards(), Prefixes()
+    return prefixes.of(Runner(bench, request, guards).run(request.pipeline, (), prefixes, *hooks))
+
+
 @dataclass(frozen=True)
 class _Judged:
     validation: validation.ValidationResult
@@ -175,36 +185,9 @@ class _Job:
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
-        hooks = self.bench.hooks
-        if self.bench.large:
-            hooks = (*hooks, Release(self.original))
-        look = self.bench.witness()
-        guards, prefixes = self._guards(), Prefixes()
-        clock = None
-        if any(isinstance(guard, LatencyGuard) for guard in guards) and self._call is not None:
-            clock = LayerClock(next(iter(self._call)), threads=self.request.threads)
-        store = MeasurementStore(folder=self.request.cache, data=self._samples.fit)
-        memo = proposals(self.request, self._samples.fit) if self.request.pipeline.fixed else None
-
-        def run_one(
-            pipeline: Pipeline, begun: Sequence[tuple[PassRecord, Model]] = (), *more: Instrument
-        ) -> PipelineResult:
-            manager = PassManager(
-                target=self.request.device,
-                data=self._samples.fit,
-                seed=self.request.seed,
-                guards=guards,
-                clock=clock,
-                instruments=(*hooks, *more),
-                equivalence=look,
-                allow_slower=self.request.allow_slower,
-                store=store,
-                proposals=memo,
-            )
-            return manager.run(pipeline, self.original, begun)
-
-        asked = run_one(self.request.pipeline, (), prefixes)
-        contest = Contest(self.original, Allowance(guards), run_one)
+        runner, prefixes = Runner(self.bench, self.request, guards := self.guards()), Prefixes()
+        asked = runner.run(self.request.pipeline, (), prefixes)
+        contest = Contest(self.original, Allowance(guards), runner.run)
         result, self.tried = contest.best(self.request.pipeline, asked, prefixes)
         for record in result.records:
             why = "; ".join(v.message for v in record.verdicts if not v.held)
@@ -248,7 +231,8 @@ class _Job:
         both = () if fit is None else (fit,) if judged is fit else (fit, judged)
         return sum(data.samples for data in both if data is not None)
 
-    def _guards(self) -> list[Guard]:
+    def guards(self) -> list[Guard]:
+        """Make the guards of the budget."""
         if not self._lossy:
             return []
         request, samples = self.request, self._samples

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ocompress.auto import Chain, Made, OutOfTimeError, Workshop
+from ocompress.auto import Chain, Made, Workshop
 from ocompress.auto.families import FamilyKind
 from ocompress.errors import DataError
 from ocompress.front.bench import Bench
@@ -24,10 +24,11 @@ from ocompress.front.choosing import Choice
 from ocompress.front.measuring import clock
 from ocompress.front.plans import Planning
 from ocompress.front.request import Request
+from ocompress.front.running import Deadline
 from ocompress.front.sending import parcels_of
 from ocompress.io import load_model, model_from, save_model
 from ocompress.ir import Model, to_proto
-from ocompress.pipeline import Instrument, all_passes
+from ocompress.pipeline import all_passes
 from ocompress.stopping import folder_for, time_limit
 from ocompress.workers import Parcel, Workers, unpacked
 
@@ -133,25 +134,13 @@ def _in_common(chain: Chain) -> str:
 # -- on workers ---------------------------------------------------------------------------
 
 
-class _Deadline(Instrument):
-    """Ends work in the middle of a pass if its time is over."""
-
-    until = float("inf")
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Look at the clock."""
-        if time.monotonic() > self.until:
-            msg = "the search for a plan is over"
-            raise OutOfTimeError(msg)
-
-
 @dataclass
 class _Place:
     """What a worker has opened; one call at a time uses it."""
 
     bench: Bench
     workshop: Workshop
-    deadline: _Deadline
+    deadline: Deadline
     clock: Clock | None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -222,7 +211,7 @@ def _opened(errand: str | Parcel, parcels: tuple[Parcel, ...]) -> _Place:
     original: Model = load_model(path)
     with time_limit(request.timeout):
         bench = Bench(request, original, path, (), lossy=True)
-        deadline = _Deadline()
+        deadline = Deadline()
         return _Place(
             bench, Choice(bench, asked.planning).workshop([deadline]), deadline, clock(bench)
         )

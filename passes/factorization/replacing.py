@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from glob import escape
 from typing import Any, ClassVar
 
 from ocompress.analysis.work import one_sample, work_of
@@ -283,5 +284,8 @@ class Replace(LossyPass):
         before = rest + sum(r[0].macs for r in rows_.values())
         after = rest + sum(plan.get(part, r[0]).macs for part, r in rows_.items())
         details["macs"] = {"before": round(before), "after": round(after)}
+        left = [escape(n) for part in rows_.keys() - plan.keys() for n in proposal.layers[part]]
+        if left and not self.goals_given:
+            details["settled"] = {"exclude": sorted({*self.exclude, *left})}
         model.become(built.model)
         return Outcome(self.may_change, {"layers replaced": len(plan)}, details)

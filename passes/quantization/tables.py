@@ -93,9 +93,9 @@ def details(
 
 
 def _settled(placement: Placement) -> dict[str, Any]:
-    """Return options that make the same choice again, without times and noise; none if no int8."""
+    """Return options that make the same choice again, without times and noise."""
     if not placement.chosen:
-        return {}
+        return {"in_float": ["*"]}
     able = [cell is not None for cell in placement.cells] or [True] * len(placement.units)
     rows = zip(placement.units, placement.choices, able, strict=True)
     left = [u.node.label for u, choice, can in rows if choice is Choice.FLOAT and can]

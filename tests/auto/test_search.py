@@ -225,6 +225,29 @@ def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
     assert search.finalists()[0] == fast
 
 
+@pytest.mark.parametrize(
+    ("power", "chain"),
+    [
+        ({"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 9.0)}, None),
+        ({"channels": (1.0, 0.3), "factorize": (0.9, 0.3)}, "prune-channels,factorize,quant"),
+        (
+            {"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 0.3)},
+            "prune-channels,factorize,quant",
+        ),
+        ({"int8": (1.0, 0.01)}, None),
+        ({"channels": (1.0, 0.3)}, None),
+    ],
+)
+def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one_beside(
+    power: dict[str, tuple[float, float]], chain: str | None
+) -> None:
+    search = searched(World(power))
+    assert search.best is not None
+    found = search.partners.by_work(search.best, search.families)
+    assert (None if found is None else str(found)) == chain
+    assert found is None or all(s.family.lever for s in found.steps[:-1])  # levels may follow
+
+
 def _structure(chain: Chain) -> str:
     return ",".join(str(s) for s in chain.steps if s is not chain.numbers)
 

@@ -47,6 +47,8 @@ class Finished:
         *,
         interrupted: bool = False,
         slower: float = 1.0,
+        limits_find: float | None = None,
+        goal: PlanGoal = PlanGoal.LATENCY,
     ) -> None:
         self.time, self.deadline, self.slower = seconds, 0.0, slower
         self.pace = pace
@@ -57,18 +59,30 @@ class Finished:
         search = SimpleNamespace(
             finalists=lambda: Ranking(list(self.trials.values()), PlanGoal.LATENCY).finalists(),
             favoured=lambda best, _: best,
-            goal=PlanGoal.LATENCY,
+            goal=goal,
             moved=self.moved,
+            families=(),
+            partners=SimpleNamespace(by_work=self.by_work),
         )
         laboratory = SimpleNamespace(
             trials=self.trials, without=lambda trial, _: trial, evaluate=self.evaluate
         )
+        self.limits_find, self.asked = limits_find, 0
         given = cast("Any", self), cast("Any", search), cast("Any", laboratory)
         self.finishing = Finishing(*given, interrupted=interrupted)
         self.chosen = level(self.finishing.run()[0])
 
     def moved(self, trial: PlanTrial, part: float) -> Chain:
         return Chain.of([Step(LEVER, round(level(trial) * part**-0.25, 3))])
+
+    def by_work(self, best: PlanTrial, _: object) -> Chain | None:
+        return best.chain if self.limits_find is not None else None
+
+    def limited(self, _: Chain) -> Chain | None:
+        assert self.limits_find is not None
+        self.asked += 1
+        self.time -= 20.0
+        return Chain.of([Step(LEVER, self.limits_find)]) if self.limits_find else None
 
     def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         found = [plan(c.steps[0].level or 1.0) for c in chains]
@@ -151,3 +165,21 @@ def test_with_nothing_that_keeps_all_limits_the_nearest_is_written() -> None:
     found.trials[str(over.chain)] = over
     trial, _ = found.finishing.run()
     assert trial is over
+
+
+def test_levels_that_limits_find_are_carried_out_at_last_and_taken_if_they_are_better() -> None:
+    trials, steep = [plan(0.7), plan(0.6)], lambda x: 3.0 if 0.45 < x < 0.59 else 0.1
+    assert Finished(trials, steep).chosen == 0.6
+    found = Finished(trials, steep, limits_find=0.4)
+    assert (found.chosen, found.calls[-1], found.asked) == (0.4, 0.4, 1)
+    for level, worse in ((0.65, steep), (0.0, steep), (0.5, steep), (0.4, lambda _: 0.9)):
+        other = Finished(trials, worse, limits_find=level)
+        assert other.asked == 1
+        assert other.chosen not in (0.65, 0.5)
+        assert other.calls.count(level) == (level in (0.5, 0.4))
+
+
+@pytest.mark.parametrize("how", [{"seconds": 24.0}, {"interrupted": True}, {"goal": PlanGoal.SIZE}])
+def test_limits_find_levels_only_where_there_is_time_and_time_is_the_goal(how: Any) -> None:
+    found = Finished([plan(0.6)], lambda x: 3.0 if 0.45 < x < 0.59 else 0.1, limits_find=0.4, **how)
+    assert (found.asked, found.chosen) == (0, 0.6)

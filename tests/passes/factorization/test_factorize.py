@@ -57,6 +57,27 @@ def test_work_left_is_what_was_asked_for(item: Any, least: float) -> None:
     assert len(applied) == outcome.counts["layers replaced"] > 1
 
 
+def test_a_choice_says_which_layers_it_left_so_that_it_can_be_made_again() -> None:
+    model = net()
+    outer = next(n for n in model.graph.nodes if n.label == "outer")
+    full = outer.input(1)
+    assert full is not None
+    full.data = np.random.default_rng(0).standard_normal(full.shape).astype(np.float32)
+    _, outcome, _ = run(Factorize(exclude=("wi*",)), model, data=batches(0))
+    left = outcome.details["settled"]["exclude"]
+    taken = {n for n, method in methods(outcome.details).items() if method != "keep"}
+    assert taken
+    assert "wi*" in left
+    assert not taken & set(left)
+    assert "outer" in left
+    macs = outcome.details["macs"]
+    again = Factorize(max_macs=macs["after"] / macs["before"] + 1e-4, exclude=tuple(left))
+    _, other, _ = run(again, model, data=batches(0))
+    made = {n: m for n, m in methods(other.details).items() if m != "keep"}
+    assert made == {n: m for n, m in methods(outcome.details).items() if m != "keep"}
+    assert "settled" not in other.details
+
+
 def test_less_work_costs_more_and_data_help() -> None:
     model = net()
     found = {}

@@ -155,6 +155,13 @@ def test_a_choice_says_how_it_is_made_again(first: str) -> None:
     assert [n.label for _, n in again.model.nodes()] == chosen
 
 
+def test_a_choice_of_no_integers_is_made_again_too() -> None:
+    model = chain()
+    result = run(model, "quant{in_float=[conv*]}")
+    assert int8_count(result) == 0
+    assert result.records[-1].details["settled"] == {"in_float": ["*"]}
+
+
 def test_weights_that_layers_share_become_integers_together_or_not() -> None:
     b = Builder()
     shared = b.weight(64, 64, 3, 3, scale=1 / 24)
