@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from ocompress.auto import Chain, PlanGoal, Step
-from ocompress.auto.families import chosen_families
+from ocompress.auto.families import PlanFamily, chosen_families
 from ocompress.front import Budget, Request
 from ocompress.front.bench import Bench
 from ocompress.front.job import run_limited
@@ -19,9 +17,9 @@ from tests.front.test_planning import DATA, smooth
 FAMILIES = chosen_families(PlanGoal.LATENCY)
 
 
-def family(item: str, lever: str | None = "max_macs") -> Any:
-    wanted = lambda f: (f.lever.option if f.lever else None) == lever  # noqa: E731
-    return next(f for f in FAMILIES if f.item == item and wanted(f))
+def family(item: str, option: str = "max_macs") -> PlanFamily:
+    levers = {f: "" if f.lever is None else f.lever.option for f in FAMILIES if f.item == item}
+    return next(f for f, lever in levers.items() if lever == option)
 
 
 def bench() -> Bench:
@@ -30,7 +28,7 @@ def bench() -> Bench:
 
 
 ASKED = Chain.of(
-    [Step(family("prune-channels")), Step(family("factorize")), Step(family("quant", None))]
+    [Step(family("prune-channels")), Step(family("factorize")), Step(family("quant", ""))]
 )
 
 
