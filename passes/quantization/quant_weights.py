@@ -66,7 +66,8 @@ class QuantWeights(LossyPass):
     `hqq` needs no data. A weight that several operators share is stored once.
 
     int8 weights that no kernel reads in integers (those of the four codes marked * below, as stacks
-    of experts and tables that are also the last layer) are folded with `kernel=auto`.
+    of experts and tables that are also the last layer) are folded with `kernel=auto`, and so are
+    stacks and tables of which GatherND, Slice or Split take parts.
 
     Leaves alone: weights that would be dequantized on every run (dequantized-every-run*), unless
     `keep_slower`; small ones (too-small); ones that would take more bytes with their scales

@@ -59,8 +59,9 @@ def sites_of(
 ) -> dict[str, WeightSite]:
     """Return the weights that may be stored, by name; those of one name are numbered."""
     sites = weight_sites.collect(model, rules, skip)
-    if rules.folds and not item.op_types:
-        sites += storing.elementwise(model, sites, rules)
+    if (rules.folds or rules.may_fold) and not item.op_types:
+        beside = storing.elementwise(model, sites, rules)
+        sites += [replace(s, folded=True) for s in beside if rules.folds or s.is_selected]
     found: dict[str, WeightSite] = {}
     for site in sites:
         name = site.value.name

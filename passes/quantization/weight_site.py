@@ -13,6 +13,8 @@ from ocompress.lossy.layer_weights import RECURRENT
 from passes.quantization.weight_forms import BITS, HALVES, Role
 
 Skip = Callable[[Node, str, str], None]
+_SELECTING = ("Gather", "GatherElements", "GatherND", "Slice", "Split")
+"""Operators that take parts of a weight or a table, which other operators apply."""
 
 
 @dataclass
@@ -79,6 +81,11 @@ class WeightSite:
         """Whether all that reads it is look-ups."""
         only = self.value.use_count == len(self.nodes)
         return only and all(node.is_op("Gather") for node in self.nodes)
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether all that reads it takes parts of it, as of a stack of experts by GatherND."""
+        return all(node.is_op(*_SELECTING) for node in self.nodes)
 
     @property
     def graph(self) -> Graph | None:

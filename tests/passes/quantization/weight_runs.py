@@ -102,6 +102,13 @@ def experts(b: Builder) -> None:
     b.output("y", ["n", 2, 1, 40])
 
 
+def picked(b: Builder) -> None:
+    """Products with matrices of a stack that GatherND picks."""
+    chosen = b.op("GatherND", b.weight(4, 48, 40), b.input("i", ["n", 1], T.INT64))
+    b.op("MatMul", b.input("x", ["n", 1, 48]), chosen, to="y")
+    b.output("y", ["n", 1, 40])
+
+
 def narrow(b: Builder) -> None:
     b.op("MatMul", b.input("x", ["n", 1]), b.weight(1, 600), to="y")
     b.output("y", ["n", 600])
