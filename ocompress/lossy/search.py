@@ -112,7 +112,8 @@ class Search:
                     break
             else:
                 low = middle
-            middle = self._next(plan, verdict, low, high)
+            by_size = built is None and verdict is not None and verdict.held
+            middle = (low + high) / 2 if by_size else self._next(plan, verdict, low, high)
         return found
 
     def why_none(self, *, within: bool) -> tuple[str, str]:
