@@ -105,7 +105,9 @@ class Partners:
         joining = [f.item for f in self.of(best, _NEARBY) if f.item in able and f.item not in used]
         items = [*(item for item in used if item in able), *joining[:1]]
         integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
-        numbers = integers if best.chain.numbers is None else [best.chain.numbers]
+        held = best.chain.numbers
+        # borders that the clock found have names of layers of another structure
+        numbers = integers if held is None or held.family not in families else [held]
         if len(items) < 2 or not able.keys() & set(used):
             return None
         return Chain.of([*(Step(able[item]) for item in items), *numbers])

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ocompress.analysis.work import one_sample, work_of
-from ocompress.auto import Chain, OutOfTimeError, Step
+from ocompress.auto import Chain, Step
+from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.budget import Budget
 from ocompress.front.job import run_limited
@@ -41,7 +42,7 @@ class Limited:
     until: float
 
     def find(self, chain: Chain) -> Found | None:
-        """Return how far each pass of a chain goes; None if the time is over before.
+        """Return how far each pass of a chain goes; None if the time is over before, or it fails.
 
         Args:
             chain: Its levels do not matter but for how numbers are held.
@@ -50,7 +51,7 @@ class Limited:
         request = replace(self.bench.request, passes=Pipeline.of(passes), budget=self.budget)
         try:
             after = run_limited(self.bench, request, Deadline(self.until))
-        except OutOfTimeError:
+        except OcompressError:  # there is a plan without it
             return None
         before: Model = self.bench.original
         found: Found = []

@@ -248,6 +248,15 @@ def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one
     assert found is None or all(s.family.lever for s in found.steps[:-1])  # levels may follow
 
 
+def test_names_of_layers_of_another_structure_are_not_taken_over() -> None:
+    power = {"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 0.3)}
+    search = searched(Clocked(power))
+    assert search.best is not None
+    assert "quant{in_float=[/first]}" in str(search.best.chain)
+    found = search.partners.by_work(search.best, search.families)
+    assert str(found) == "prune-channels,factorize,quant"
+
+
 def _structure(chain: Chain) -> str:
     return ",".join(str(s) for s in chain.steps if s is not chain.numbers)
 

@@ -56,6 +56,13 @@ def test_where_the_time_is_over_nothing_is_found() -> None:
     assert Limited(opened, opened.request.budget, 0.0).find(ASKED) is None
 
 
+def test_where_it_fails_nothing_is_found() -> None:
+    opened = bench()
+    named = family("quant", "").having({"in_float": ["no such layer"]})
+    asked = Chain.of([*ASKED.steps[:-1], Step(named)])
+    assert Limited(opened, opened.request.budget, float("inf")).find(asked) is None
+
+
 def test_options_that_say_more_than_a_level_take_the_place_of_it() -> None:
     found = [("prune-channels", 0.5, None), ("factorize", 0.4, {"max_macs": 0.4, "exclude": ["a"]})]
     chain = chain_of([*found, ("quant", None, {"in_float": ["*"]})], ASKED)
