@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ocompress.analysis import MeasurementStore
 from ocompress.auto import Workshop
@@ -37,8 +38,13 @@ class Choice:
         self.guard, self.budget, self.split = self._judge()
         self.meters = meters(bench, self.guard, planning)
 
-    def workshop(self, instruments: Sequence[Instrument]) -> Workshop:
-        """Return what builds trials in this process."""
+    def workshop(self, instruments: Sequence[Instrument], measured: Path | None = None) -> Workshop:
+        """Return what builds trials in this process.
+
+        Args:
+            instruments: Hooks around passes.
+            measured: Where others find what is measured, if there is no cache.
+        """
         bench, request = self.bench, self.bench.request
         return Workshop(
             original=bench.original,
@@ -47,7 +53,7 @@ class Choice:
             meters=self.meters,
             seed=request.seed,
             equivalence=bench.witness(),
-            store=MeasurementStore(folder=request.cache, data=self.split.fit),
+            store=MeasurementStore(folder=request.cache or measured, data=self.split.fit),
             instruments=instruments,
             proposals=proposals(request, self.split.fit),
         )

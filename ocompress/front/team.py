@@ -43,12 +43,15 @@ class Errand:
         request: What was asked, but for files that come as parcels.
         planning: What the plan is for.
         model: Where the model lies; empty if it comes as a parcel.
+        measured: Where workers of this machine keep what they measured for each other; None
+            elsewhere.
         names: The settings whose files come as parcels.
     """
 
     request: Request
     planning: Planning
     model: str
+    measured: Path | None = None
     names: tuple[str, ...] = ()
 
 
@@ -80,16 +83,17 @@ class Team:
             absent: dict[str, Any] = dict.fromkeys(set(names) - {"model"})
             request = replace(request, cache=None, **absent)
         alone = replace(planning, workers=1, scheduler="", compare=())
-        errand = Errand(request, alone, str(model) if pool.here else "", names)
+        path, measured = (str(model), self._folder / "measured") if pool.here else ("", None)
+        errand = Errand(request, alone, path, measured, names)
         packed = self._packed(errand)
         self._given: list[Any] = [str(packed) if pool.here else Parcel.of(packed)]
         self._given += [parcel for _, parcel in parcels]
         for number in range(pool.count):  # while there is nothing to build side by side
-            pool.submit(open_there, *self._given, near=f"opening {number}")
+            pool.submit(open_there, *self._given, near=[f"opening {number}"])
 
     def begin(self, chain: Chain, seconds: float) -> Future[Made]:
         """Have a worker build a chain; those with the same first passes go to the same one."""
-        near = _in_common(chain)
+        near = in_common(chain)
         return self._pool.submit(build_there, chain, seconds, self._timed, *self._given, near=near)
 
     def clock(self, here: Clock | None) -> Clock | None:
@@ -121,14 +125,19 @@ def awaken(pool: Workers) -> None:
     """Have processes of this machine begin and load what they will need."""
     if pool.here and pool.count > 1:
         for number in range(pool.count):
-            pool.submit(load_there, near=f"loading {number}")
+            pool.submit(load_there, near=[f"loading {number}"])
 
 
-def _in_common(chain: Chain) -> str:
-    """Return what decides how much of a chain others know: all that its last lever works on."""
+def in_common(chain: Chain) -> list[str]:
+    """Return what decides how much of a chain others know, for `Workers.submit`.
+
+    Most of it is all that its last lever works on; the rest is the model that this works on.
+    """
     shaped = [s for s in chain.steps if s.family.kind is not FamilyKind.NUMBERS] or chain.steps
-    *first, last = [*map(str, shaped[:-1]), shaped[-1].family.item] if shaped else [""]
-    return ",".join((*first, last))
+    if not shaped:
+        return [""]
+    first = [*map(str, shaped[:-1])]
+    return [",".join((*first, shaped[-1].family.item)), ",".join(first)]
 
 
 # -- on workers ---------------------------------------------------------------------------
@@ -213,5 +222,8 @@ def _opened(errand: str | Parcel, parcels: tuple[Parcel, ...]) -> _Place:
         bench = Bench(request, original, path, (), lossy=True)
         deadline = Deadline()
         return _Place(
-            bench, Choice(bench, asked.planning).workshop([deadline]), deadline, clock(bench)
+            bench,
+            Choice(bench, asked.planning).workshop([deadline], asked.measured),
+            deadline,
+            clock(bench),
         )

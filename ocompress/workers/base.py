@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -27,7 +27,7 @@ class Workers(Protocol):
     timers: int
 
     def submit(
-        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: Sequence[str] = ()
     ) -> Future[Any]:
         """Have a call run.
 
@@ -36,8 +36,9 @@ class Workers(Protocol):
             args: What it gets; all can be pickled. A `Parcel` goes to each worker once.
             timed: Whether it measures time: nothing else runs beside it, or, on a cluster, a
                 worker runs it that says it may (`timer`).
-            near: What it has in common with others: one worker does them all if it can, as it
-                knows much of it already.
+            near: What it has in common with others, what matters most first: one worker does all
+                that have the first of it in common if it can, as it knows much of it already, and
+                of the rest what is nearest to what it knows.
 
         Returns:
             Its result, or what it raised; `WorkerLostError` if worker after worker died of it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +66,7 @@ class DaskCluster:
         self._turns = itertools.cycle(sorted(known))
 
     def submit(
-        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: Sequence[str] = ()
     ) -> Future[Any]:
         """Have a worker run a call; see `Workers.submit`.
 
@@ -82,9 +82,10 @@ class DaskCluster:
         for parcel in sent(args):
             if parcel.key not in self._sent:
                 self._sent[parcel.key] = self._client.scatter(parcel, hash=True)
-        if near and near not in self._homes:
-            self._homes[near] = next(self._turns)
-        home = self._homes.get(near) if not timed else None
+        first = next(iter(near), "")
+        if first and first not in self._homes:
+            self._homes[first] = next(self._turns)
+        home = self._homes.get(first) if not timed else None
         found = self._client.submit(
             call,
             *(self._sent[a.key] if isinstance(a, Parcel) else a for a in args),

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class ThisProcess:
     timers = 1
 
     def submit(
-        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: Sequence[str] = ()
     ) -> Future[Any]:
         """Run a call; see `Workers.submit`."""
         del timed, near  # there is nothing beside it
@@ -79,10 +79,10 @@ class Processes:
             thread.start()
 
     def submit(
-        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: str = ""
+        self, call: Callable[..., Any], *args: Any, timed: bool = False, near: Sequence[str] = ()
     ) -> Future[Any]:
         """Have a process run a call; see `Workers.submit`."""
-        asked = _Call(call, args, timed, near)
+        asked = _Call(call, args, timed, tuple(near))
         with self._changed:
             self._waiting.append(asked)
             self._changed.notify_all()
@@ -99,8 +99,8 @@ class Processes:
                 if asked is None or self._is_closed:
                     return
                 self._waiting.remove(asked)
-                member.busy = asked.near
-                member.knows.add(asked.near)
+                member.busy = asked.main
+                member.knows.update(asked.near)
             if asked.future.set_running_or_notify_cancel():
                 self._run(member, asked)
             with self._changed:
@@ -115,8 +115,13 @@ class Processes:
         others = [other for other in self._members if other is not member]
         known = set[str]().union(*(other.knows for other in others))
         busy = {other.busy for other in others} - {""}
-        able = [c for c in self._waiting if c.near in member.knows or c.near not in busy]
-        return min(able, key=lambda c: (c.near not in member.knows, c.near in known), default=None)
+        able = [c for c in self._waiting if c.main in member.knows or c.main not in busy]
+
+        def strangeness(asked: _Call) -> tuple[bool, ...]:
+            ours = [part not in member.knows for part in (asked.main, *asked.near[1:])]
+            return *ours, asked.main in known
+
+        return min(able, key=strangeness, default=None)
 
     def _run(self, member: _Member, asked: _Call) -> None:
         for _ in range(TRIES):
@@ -170,8 +175,13 @@ class _Call:
     call: Callable[..., Any]
     args: tuple[Any, ...]
     timed: bool
-    near: str
+    near: tuple[str, ...]
     future: Future[Any] = field(default_factory=Future)
+
+    @property
+    def main(self) -> str:
+        """What matters most of what it has in common with others; empty for nothing."""
+        return self.near[0] if self.near else ""
 
 
 class _Member:

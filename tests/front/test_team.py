@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from ocompress.errors import DataError, OptionError
 from ocompress.front import Budget, Planning, Request, optimize_planned
 from ocompress.front.bench import Bench
 from ocompress.front.choosing import Choice
-from ocompress.front.team import Team, build_there, time_there
+from ocompress.front.team import Team, build_there, in_common, time_there
 from ocompress.pipeline import Instrument
 from ocompress.report import Optimization
 from ocompress.workers import Parcel, open_workers
@@ -159,6 +160,40 @@ def test_a_cluster_is_sent_files_and_times_models_where_that_is_allowed(tmp_path
     clock = team.clock(lambda model: float(len(model.graph.nodes)))
     assert clock is not None
     assert clock(made.model) == 3  # timed here
+
+
+def test_workers_of_this_machine_find_what_others_measured(tmp_path: Path) -> None:
+    class Here(Elsewhere):
+        here = True
+
+    np.save(tmp_path / "data.npy", DATA)
+    opened, pool = bench(str(tmp_path / "data.npy")), Here()
+    team = Team(pool, opened, Planning(families=("channels",)))  # type: ignore[arg-type]
+    (family,) = (f for f in ocompress.auto.FAMILIES if f.name == "channels")
+    team.begin(ocompress.auto.Chain.of([ocompress.auto.Step(family, 0.5)]), 100).result()
+    folder = pickle.loads(Path(pool.sent[-1][-1]).read_bytes()).measured
+    assert list(folder.glob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "main", "rest"),
+    [
+        ("", "", []),
+        ("quant", "quant", [""]),
+        ("prune-channels,quant", "prune-channels", [""]),
+        ("prune-channels,factorize", "prune-channels{max_macs=0.5},factorize", ["…"]),
+    ],
+)
+def test_chains_that_begin_alike_have_that_in_common(text: str, main: str, rest: list[str]) -> None:
+    families = {f.item: f for f in reversed(ocompress.auto.FAMILIES)}
+    steps = [families[item] for item in text.split(",") if item]
+    chain = ocompress.auto.Chain.of(
+        ocompress.auto.Step(f, 0.5 if f.lever and f.lever.option == "max_macs" else None)
+        for f in steps
+    )
+    found = in_common(chain)
+    assert found[0] == main
+    assert found[1:] == ["prune-channels{max_macs=0.5}" if r == "…" else r for r in rest]
 
 
 def test_what_cannot_be_sent_is_said() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ocompress.errors import DataError, OptionError, WorkerLostError
 from ocompress.workers import Parcel, open_workers, unpacked
+from ocompress.workers.local import Processes, _Call
 from tests.workers import calls
 
 
@@ -44,9 +45,25 @@ def test_nothing_runs_beside_what_is_timed(tmp_path: Path) -> None:
 
 def test_calls_with_something_in_common_go_to_the_process_that_knows_it() -> None:
     with open_workers(2) as pool:
-        asked = [(near, pool.submit(calls.process_of, 1, near=near)) for near in "abababab"]
+        asked = [(near, pool.submit(calls.process_of, 1, near=[near])) for near in "abababab"]
         homes = {near: {f.result() for n, f in asked if n == near} for near in "ab"}
     assert all(len(home) == 1 for home in homes.values())
+
+
+def test_of_what_nobody_knows_a_process_takes_what_is_nearest_to_what_it_did() -> None:
+    pool = open_workers(2)
+    assert isinstance(pool, Processes)
+    with pool:
+        one, other = pool._members
+        asked = [_Call(calls.double, (1,), False, (f"{x} 2", x)) for x in "cba"]
+        with pool._changed:  # nobody begins anything
+            pool._waiting[:] = asked
+            for member, name in ((one, "a"), (other, "b")):
+                member.knows.update((f"{name} 1", name))
+            assert [pool._next(m) for m in (one, other)] == [asked[2], asked[1]]
+            other.busy = "a 2"  # and is about to learn it
+            assert pool._next(one) is asked[0]
+            pool._waiting.clear()
 
 
 def test_leaving_cuts_off_what_runs_and_cleans_up_after_it(tmp_path: Path) -> None:
