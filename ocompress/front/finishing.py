@@ -44,6 +44,8 @@ _FRESH = 2
 """Plans that are made between two that are carried out."""
 _BUILDS = 4.0
 """Limits find levels in about so many times the time that carrying out a plan takes."""
+_UNSURE = 0.02
+"""Times where plans are chosen tell no less, in logarithms; what is carried out is timed again."""
 _AS_SURE, _HOPELESS = 0.9, 0.02
 """Probabilities of holding that differ by less than this factor are the same; and the least that
 is worth anything."""
@@ -119,7 +121,7 @@ class Finishing:
         if trial is None or str(trial.chain) in self._carried:
             return best
         gain = _gain(trial.value(self.search.goal), best.value(self.search.goal))
-        if gain < _WORTH or self._takes(trial) > self.carrier.time:
+        if gain < -_UNSURE or self._takes(trial) > self.carrier.time:
             return best
         more = self._carry(trial, below=below)
         return trial if not more.why and more.value < BETTER * below else best
