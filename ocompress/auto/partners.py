@@ -17,8 +17,9 @@ _HALF = 0.5
 """The part that a chain is given beside a family of which nothing is known yet."""
 _MOST = 2
 """Families that are tried beside a chain."""
-_NEARBY = 2.0
-"""A family may be added where limits say how far all go if it comes this near by itself."""
+_NEARBY, _CLOSE = 2.0, 1.3
+"""A family may be added where limits say how far all go if it comes this near by itself; this near
+where it would be the only one."""
 _WORK = "max_macs"
 _TRIALS = 3
 """Levels of each that are tried, at most."""
@@ -90,27 +91,29 @@ class Partners:
                 yield _line(base, family, family.lever.first)
 
     def by_work(self, best: PlanTrial, families: Sequence[PlanFamily]) -> Chain | None:
-        """Return a chain's families whose levels are shares of the work, and one that may join.
+        """Return a chain whose families have no levels where these are shares of the work.
 
-        They have no levels. Integers come last where the chain has no other way to hold numbers, as
-        what is not faster with them is still smaller. None if the chain has no such family, or none
-        may join a single one.
+        One more that may join it is there, too. Integers come last where the chain has no other way
+        to hold numbers, as what is not faster with them is still smaller. None if there is nothing
+        whose level is a share of the work.
 
         Args:
             best: The trial whose chain it is.
             families: All families.
         """
         able = {f.item: f for f in families if f.lever is not None and f.lever.option == _WORK}
-        used = [s.family.item for s in best.chain.steps]
-        joining = [f.item for f in self.of(best, _NEARBY) if f.item in able and f.item not in used]
-        items = [*(item for item in used if item in able), *joining[:1]]
+        shaped = [s for s in best.chain.steps if s is not best.chain.numbers]
+        used = [s.family.item for s in shaped]
+        near = _NEARBY if able.keys() & set(used) else _CLOSE
+        joining = [f.item for f in self.of(best, near) if f.item in able and f.item not in used]
+        if not able.keys() & {*used, *joining}:
+            return None
         integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
         held = best.chain.numbers
         # borders that the clock found have names of layers of another structure
         numbers = integers if held is None or held.family not in families else [held]
-        if len(items) < 2 or not able.keys() & set(used):
-            return None
-        return Chain.of([*(Step(able[item]) for item in items), *numbers])
+        opened = [Step(able[s.family.item]) if s.family.item in able else s for s in shaped]
+        return Chain.of([*opened, *(Step(able[item]) for item in joining[:1]), *numbers])
 
     def _shared(self, chain: Chain, lead: Step, family: PlanFamily, share: float) -> Iterator[Line]:
         """Yield the line of a family beside one that gets a share of the limit."""

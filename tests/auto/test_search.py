@@ -228,14 +228,15 @@ def test_of_trials_that_are_about_as_fast_the_smallest_is_taken() -> None:
 @pytest.mark.parametrize(
     ("power", "chain"),
     [
-        ({"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 9.0)}, None),
+        ({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}, "prune-channels,quant"),
         ({"channels": (1.0, 0.3), "factorize": (0.9, 0.3)}, "prune-channels,factorize,quant"),
         (
             {"int8": (1.0, 0.01), "channels": (1.0, 0.3), "factorize": (0.9, 0.3)},
             "prune-channels,factorize,quant",
         ),
         ({"int8": (1.0, 0.01)}, None),
-        ({"channels": (1.0, 0.3)}, None),
+        ({"int8": (1.0, 0.01), "channels": (0.0, 0.5)}, "prune-channels,quant"),
+        ({"int8": (1.0, 0.01), "heads": (1.0, 0.3)}, None),
     ],
 )
 def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one_beside(
@@ -246,6 +247,17 @@ def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one
     found = search.partners.by_work(search.best, search.families)
     assert (None if found is None else str(found)) == chain
     assert found is None or all(s.family.lever for s in found.steps[:-1])  # levels may follow
+
+
+def test_what_has_no_share_of_the_work_stays_as_it_is_beside_it() -> None:
+    world = World({"int8": (1.0, 0.01), "channels": (1.0, 0.3), "heads": (1.0, 0.3)})
+    search = searched(world)
+    assert search.best is not None
+    (heads,) = (s for s in search.best.chain.steps if s.family.name == "heads")
+    found = search.partners.by_work(search.best, search.families)
+    assert found is not None
+    assert heads in found.steps
+    assert str(found) == f"{heads},prune-channels,quant"
 
 
 def test_names_of_layers_of_another_structure_are_not_taken_over() -> None:
