@@ -297,6 +297,7 @@ def test_a_plan_for_the_latency_that_is_slower_gives_way(
 
     monkeypatch.setattr(carrying, "attempt", tried)
     monkeypatch.setattr(carrying, "exceeding", lambda _: 0.9)  # nothing bolder is tried
+    monkeypatch.setattr(carrying.Carrier, "limited", lambda *_: None)  # and limits find nothing
     done = planned()
     assert done.plan is not None
     if low < 1:
