@@ -73,6 +73,7 @@ class Finishing:
     _least: float = math.inf
     """The least that a plan which was carried out lost where it was chosen."""
     _late: int = 0
+    _drifts: list[float] = field(default_factory=list)
     _pace: float = 0.0
     """The largest part of what was reserved for a plan that it took; 0 before any was."""
 
@@ -89,7 +90,7 @@ class Finishing:
         best, found = self._first()
         below = found.value
         for _ in range(_MORE if not found.why and below and not self.interrupted else 0):
-            bolder = self._promising(best.value(self.search.goal))  # as predicted
+            bolder = self._promising(below / math.exp(self._drift))  # as trials are counted
             if bolder is None:
                 break
             more = self._carry(bolder, below=below)
@@ -120,7 +121,7 @@ class Finishing:
         trial = None if found is None or not found.steps else self._tried(found)
         if trial is None or str(trial.chain) in self._carried:
             return best
-        gain = _gain(trial.value(self.search.goal), best.value(self.search.goal))
+        gain = _gain(trial.value(self.search.goal), below / math.exp(self._drift))
         if gain < -_UNSURE or self._takes(trial) > self.carrier.time:
             return best
         more = self._carry(trial, below=below)
@@ -173,9 +174,19 @@ class Finishing:
         found = self.carrier.outcome(trial, last=last, below=below)
         self._prospects.tell(trial, found.excess)
         self._pace = max(self._pace, found.seconds / reserve(trial))
+        self._drifts.append(_gain(trial.value(self.search.goal), found.value))
         if found.why and not last:
             self.passed.append(replace(trial, why=found.why))
         return found
+
+    @property
+    def _drift(self) -> float:
+        """How much more is counted of plans once they are carried out, in logarithms.
+
+        The machine may be in another state, which all plans share, or a plan may have become
+        another model, which is its own: one alone is taken for half and half.
+        """
+        return sum(self._drifts) / max(len(self._drifts), 2)
 
     def _pool(self) -> list[PlanTrial]:
         """Return plans that may still be carried out."""
