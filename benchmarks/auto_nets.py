@@ -56,11 +56,14 @@ def net_of(name: str, photos: tuple[Path, Path] | None) -> Net:
             sys.exit(f"{PHOTOS} needs --photos CALIBRATION.npz EVALUATION.npz")
         fit, test = photos
         return Net(real, fit, lambda candidate: _disagreement(real, candidate, test))
-    data, kept = {
+    known = {
         "ppocrv4-det": ("rendered:pages_to_calibrate", box_hmean),
         "ppocrv4-rec": ("rendered:lines_to_calibrate", _read),
         "minilm": ("sentences:to_calibrate", likeness),
-    }[name]
+    }
+    if name not in known:
+        sys.exit(f"there is no {path}, and {name!r} is none of {', '.join((*known, PHOTOS))}")
+    data, kept = known[name]
     return Net(real, f"benchmarks.{data}", lambda candidate: 1 - kept(real, candidate))
 
 

@@ -37,6 +37,7 @@ from ocompress.front import (
     carrying,
     choosing,
     find_plan,
+    finishing,
     measuring,
     optimize_planned,
     planning,
@@ -296,8 +297,8 @@ def test_a_plan_for_the_latency_that_is_slower_gives_way(
         return replace(done, profile=profile)
 
     monkeypatch.setattr(carrying, "attempt", tried)
-    monkeypatch.setattr(carrying, "exceeding", lambda _: 0.9)  # nothing bolder is tried
-    monkeypatch.setattr(carrying.Carrier, "limited", lambda *_: None)  # and limits find nothing
+    monkeypatch.setattr(finishing.Finishing, "_promising", lambda *_: None)  # nothing follows
+    monkeypatch.setattr(carrying.Carrier, "limited", lambda *_: None)
     done = planned()
     assert done.plan is not None
     if low < 1:
