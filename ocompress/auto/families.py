@@ -114,6 +114,11 @@ class PlanFamily:
         """
         return FamilyKind.TRAINING + 0.5 if self.computes else self.kind, self.place
 
+    @property
+    def of_work(self) -> bool:
+        """Whether its level is the share of the multiplications that is left."""
+        return self.lever is not None and self.lever.option == "max_macs"
+
     def by_the_clock(self, level: float | None) -> PlanFamily:
         """Return the family at a level, with a pass that goes by times of this machine."""
         at = {self.lever.option: self.lever.value(level)} if self.lever and level else {}

@@ -20,7 +20,6 @@ _MOST = 2
 _NEARBY, _CLOSE = 2.0, 1.3
 """A family may be added where limits say how far all go if it comes this near by itself; this near
 where it would be the only one."""
-_WORK = "max_macs"
 _TRIALS = 3
 """Levels of each that are tried, at most."""
 
@@ -101,7 +100,7 @@ class Partners:
             best: The trial whose chain it is.
             families: All families.
         """
-        able = {f.item: f for f in families if f.lever is not None and f.lever.option == _WORK}
+        able = {f.item: f for f in families if f.of_work}
         shaped = [s for s in best.chain.steps if s is not best.chain.numbers]
         used = [s.family.item for s in shaped]
         near = _NEARBY if able.keys() & set(used) else _CLOSE

@@ -19,7 +19,6 @@ from ocompress.pipeline import PassRecord, Pipeline, Status
 
 Found: TypeAlias = list[tuple[str, float | None, Mapping[str, Any] | None]]
 """By name of a pass, its level, or options that say how far it went; neither if it has none."""
-_WORK = "max_macs"
 _STEP = 1e-3
 """Levels are rounded up to this: what was found has to be within them."""
 
@@ -47,7 +46,7 @@ class Limited:
         Args:
             chain: Its levels do not matter but for how numbers are held.
         """
-        passes = [s.family.make(None if _is_open(s) else s.level) for s in chain.steps]
+        passes = [s.family.make(None if s.family.of_work else s.level) for s in chain.steps]
         request = replace(self.bench.request, passes=Pipeline.of(passes), budget=self.budget)
         try:
             after = run_limited(self.bench, request, Deadline(self.until))
@@ -66,11 +65,12 @@ class Limited:
         self, step: Step, record: PassRecord, before: Model, after: Model
     ) -> tuple[float | None, Mapping[str, Any] | None]:
         settled = record.details.get("settled") or {}
-        if not _is_open(step):
+        lever = step.family.lever
+        if lever is None or not step.family.of_work:
             return step.level, settled or None
         left = math.ceil(self._work(after) / max(self._work(before), 1.0) / _STEP) * _STEP
         level = round(min(left, 1.0), 3)
-        return level, {_WORK: level, **settled} if settled else None
+        return level, {lever.option: level, **settled} if settled else None
 
     def _work(self, model: Model) -> float:
         return sum(work_of(model, one_sample(model, self.bench.samples.fit)).values())
@@ -91,8 +91,3 @@ def chain_of(found: Found, asked: Chain) -> Chain:
         else Step(families[name].having({**families[name].options, **options}))
         for name, level, options in found
     )
-
-
-def _is_open(step: Step) -> bool:
-    """Whether a step's level is a share of the work that is left."""
-    return step.family.lever is not None and step.family.lever.option == _WORK

@@ -118,8 +118,8 @@ class Processes:
         able = [c for c in self._waiting if c.main in member.knows or c.main not in busy]
 
         def strangeness(asked: _Call) -> tuple[bool, ...]:
-            ours = [part not in member.knows for part in (asked.main, *asked.near[1:])]
-            return *ours, asked.main in known
+            rest = any(part not in member.knows for part in asked.near[1:])
+            return asked.main not in member.knows, rest, asked.main in known
 
         return min(able, key=strangeness, default=None)
 

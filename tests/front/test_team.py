@@ -162,7 +162,7 @@ def test_a_cluster_is_sent_files_and_times_models_where_that_is_allowed(tmp_path
     assert clock(made.model) == 3  # timed here
 
 
-def test_workers_of_this_machine_find_what_others_measured(tmp_path: Path) -> None:
+def test_workers_of_this_machine_keep_what_they_measure_for_each_other(tmp_path: Path) -> None:
     class Here(Elsewhere):
         here = True
 
