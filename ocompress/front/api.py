@@ -154,7 +154,7 @@ def optimize(
     request = Request(
         passes=_passes(passes),
         recipe=kinds.file("recipe", recipe, optional=True),
-        student=os.fspath(student) if student is not None else None,
+        student=_student(student),
         data=Path(data) if isinstance(data, os.PathLike) else data,
         labels=labels,
         eval_data=Path(eval_data) if isinstance(eval_data, os.PathLike) else eval_data,
@@ -225,6 +225,12 @@ def budget_from(
         max_size_ratio=size.ratio,
         max_bytes=size.absolute,
     )
+
+
+def _student(given: object) -> str | None:
+    """Return a student as a text, which need not be the name of a file."""
+    named = kinds.file("student", given, optional=True)
+    return given if isinstance(given, str) else str(named) if named is not None else None
 
 
 def _drop(given: object) -> float | str | None:

@@ -176,8 +176,8 @@ def _base(path: str | Path | None) -> Path | None:
 
 
 def _check(path: Path) -> None:
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "does not exist"
+    if not io.is_file(path):
+        what = "is a directory" if io.is_folder(path) else "does not exist"
         msg = f"archive {str(path)!r} {what}; name an .ocz file"
         raise UsageError(msg)
     if not io.is_archive(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from ocompress import io
 from ocompress.errors import RecipeError
 
 
@@ -14,7 +15,7 @@ def find_recipe(text: str) -> Path:
     Raises:
         RecipeError: Naming the recipes there are.
     """
-    if Path(text).is_file():
+    if io.is_file(text):
         return Path(text)
     known = {path.stem: path for path in known_recipes()}
     if text in known:

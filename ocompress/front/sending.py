@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocompress.io import model_files
+from ocompress.io import is_there, model_files
 from ocompress.workers import Parcel
 
 FILES = ("model", "data", "labels", "eval_data", "preprocess", "recipe", "student")
@@ -18,7 +18,7 @@ def parcels_of(settings: Mapping[str, object]) -> list[tuple[str, Parcel]]:
     found = []
     for name in FILES:
         value = settings.get(name)
-        if isinstance(value, str | os.PathLike) and Path(value).exists():
+        if isinstance(value, str | os.PathLike) and is_there(value):
             path = Path(value)
             others = model_files(path) if path.suffix == ".onnx" else ()
             found.append((name, Parcel.of(path, others)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ocompress import io
 from ocompress.errors import ModelError, OptionError, PassError, UnknownPassError, UsageError
 from ocompress.front.files import as_model
 from ocompress.ir import Facet, Model, Value
@@ -74,7 +75,7 @@ def students(text: str) -> list[Pass]:
     name, _, share = (part.strip() for part in text.partition("="))
     if name in FORMS and "{" not in text:
         return Pipeline.items(_form(name, share, text))
-    if Path(text).is_file() or (Path(text).suffix.lower() in _FILES and "{" not in text):
+    if io.is_file(text) or (Path(text).suffix.lower() in _FILES and "{" not in text):
         return [Student(file=text, model=as_model(text)[0])]
     try:
         found = Pipeline.items(text)

@@ -16,6 +16,7 @@ Entries are the arguments of `ocompress.optimize`; names of files are relative t
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import tomllib
@@ -28,6 +29,7 @@ from typing import Any
 from ocompress.errors import RecipeError
 from ocompress.front.api import optimize
 from ocompress.front.sending import FILES
+from ocompress.io import is_there
 
 _OURS = ("budget", "instruments", "cache", "workers", "scheduler")
 """Arguments that are objects, a folder of one machine, or what the sweep itself has."""
@@ -83,7 +85,8 @@ def read_jobs(path: Path) -> list[SweepJob]:
         if not isinstance(table, dict):
             msg = f"{where} is no table; write [[job]]"
             raise RecipeError(msg)
-        found += _one_each(defaults | table, path.parent, where)
+        more = _one_each(defaults | table, path.parent, where)
+        found += itertools.islice(more, _MOST + 1 - len(found))
         if len(found) > _MOST:
             msg = f"{where}: these are more than {_MOST} jobs; divide the file"
             raise RecipeError(msg)
@@ -129,22 +132,30 @@ def _models(names: Sequence[Any], home: Path, where: str) -> list[str]:
 def _matching(home: Path, name: str) -> Iterator[Path]:
     """Yield the files that a name with wildcards means."""
     path = home / name
-    if path.exists():
+    if is_there(path):
         yield path
         return
     root = Path(path.anchor or ".")
-    yield from (found for found in root.glob(str(path.relative_to(root))) if found.is_file())
+    with contextlib.suppress(OSError, ValueError):  # no name of a file, no pattern either
+        yield from (found for found in root.glob(str(path.relative_to(root))) if found.is_file())
 
 
 def _numbered(found: Sequence[dict[str, Any]], path: Path) -> list[SweepJob]:
     names = dict.fromkeys(name for options in found for name in options)
     differ = [n for n in names if n != "output" and len({repr(o.get(n)) for o in found}) > 1]
     jobs, written = [], dict[str, int]()
+    read = {_settled(options, path.parent)["model"] for options in found}
     for number, options in enumerate(found, 1):
         settled = _settled(options, path.parent)
         if "output" in options:
-            file = _filled(str(options["output"]), options, number, path)
+            file = _filled(options["output"], options, number, path)
             settled["output"] = str((path.parent / file).absolute())
+            if settled["output"] in read - {settled["model"]}:
+                msg = (
+                    f"jobs {str(path)!r}: job {number} writes {file!r}, the model of another job; "
+                    "choose another name"
+                )
+                raise RecipeError(msg)
             first = written.setdefault(settled["output"], number)
             if first != number:
                 varied = ", ".join(f"{{{n}}}" for n in ("number", *differ))
@@ -162,17 +173,20 @@ def _settled(options: Mapping[str, Any], home: Path) -> dict[str, Any]:
     found = dict(options)
     for name in (*FILES, "output"):
         value = found.get(name)
-        if isinstance(value, str) and (home / value).exists():
+        if isinstance(value, str) and is_there(home / value):
             found[name] = str((home / value).absolute())
     return found
 
 
-def _filled(pattern: str, options: Mapping[str, Any], number: int, path: Path) -> str:
+def _filled(pattern: object, options: Mapping[str, Any], number: int, path: Path) -> str:
     """Return the name of an output, each `{entry}` replaced by what the job has there."""
+    if not isinstance(pattern, str):
+        msg = f"jobs {str(path)!r}: output {pattern!r} is no name of a file"
+        raise RecipeError(msg)
     values = {name: _as_name(value) for name, value in options.items()}
     try:
         return pattern.format(**values | {"number": number})
-    except (KeyError, IndexError, ValueError) as error:
+    except (AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         known = ", ".join(f"{{{name}}}" for name in ("number", *values))
         msg = f"jobs {str(path)!r}: output {pattern!r} may hold {known} ({error})"
         raise RecipeError(msg) from error

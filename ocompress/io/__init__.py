@@ -11,6 +11,7 @@ from ocompress.io.feeds import Unlabelled
 from ocompress.io.holdout import Split, hold_out
 from ocompress.io.model_reader import load_model, model_files, model_from
 from ocompress.io.model_writer import save_model, stage_model
+from ocompress.io.named import is_file, is_folder, is_there
 from ocompress.io.one_call import OneCall, one_call
 from ocompress.ir.mapping import release
 
@@ -31,6 +32,9 @@ __all__ = [
     "files_to_pack",
     "hold_out",
     "is_archive",
+    "is_file",
+    "is_folder",
+    "is_there",
     "load_data",
     "load_model",
     "model_files",

@@ -13,7 +13,11 @@ from typing import BinaryIO
 
 from ocompress import stopping
 from ocompress.errors import OutputError, UsageError
+from ocompress.io.named import can_be, is_there
 from ocompress.ir.strings import readable
+
+_SHOWN = 40
+"""Characters of a name that its hidden folder has, too; with more a long name had no room."""
 
 
 class Staging:
@@ -31,7 +35,8 @@ class Staging:
                 replaced.
         """
         self.target = path.resolve() if path.is_symlink() else path
-        self.folder = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.tmp")
+        name = f".{self.target.name[:_SHOWN]}.{secrets.token_hex(4)}.tmp"
+        self.folder = self.target.with_name(name)
 
     @property
     def path(self) -> Path:
@@ -117,8 +122,10 @@ def staging(path: Path) -> Iterator[Staging]:
     """Make a staging folder for `path` and remove it at the end.
 
     Raises:
+        UsageError: If no file can have its name.
         OutputError: If the folder of `path` cannot be written to.
     """
+    _check_name(path)
     made = Staging(path)
     stopping.keep_track(made.folder)
     try:
@@ -159,9 +166,11 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         inputs: Files that must survive.
 
     Raises:
-        UsageError: If it is a folder, a device, one of the inputs, or its folder is missing.
+        UsageError: If it is a folder, a device, one of the inputs, its folder is missing, or its
+            name is too long.
         OutputError: If its folder cannot be written to.
     """
+    _check_name(path)
     for source in inputs:
         if _is_same(path, source):
             msg = f"output {str(path)!r} is the same file as {str(source)!r}; choose another name"
@@ -197,15 +206,21 @@ def check_outputs(paths: Iterable[Path | None], inputs: Iterable[Path]) -> None:
             taken.append(path)
 
 
+def _check_name(path: Path) -> None:
+    if not can_be(path):
+        msg = f"output {str(path)!r} is no name that a file can have; choose a shorter one"
+        raise UsageError(msg)
+
+
 def failure(path: Path, error: OSError) -> str:
     """Return the sentence that says why a file could not be written."""
     return f"cannot write {str(path)!r}: {error.strerror or error}"
 
 
 def _is_same(path: Path, source: Path) -> bool:
-    if path.exists() and source.exists():
+    if is_there(path) and is_there(source):
         return path.samefile(source)
-    return path.exists() == source.exists() and path.resolve() == source.resolve()
+    return is_there(path) == is_there(source) and path.resolve() == source.resolve()
 
 
 def _same(one: Path, other: Path) -> bool:

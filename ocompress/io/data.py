@@ -22,6 +22,7 @@ from ocompress.io.held import as_labels, held
 from ocompress.io.inputs import InputSpec, expected, input_specs, turned_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
+from ocompress.io.named import is_there
 from ocompress.io.synthetic import synthetic_choices
 from ocompress.ir import DType, Model
 from ocompress.wording import counted
@@ -56,15 +57,12 @@ def load_data(
     _check_samples(samples)
     specs = tuple(input_specs(model))
     given = load_labels(Path(labels)) if labels is not None else None
-    if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not Path(spec).exists():
+    if isinstance(spec, str) and _FUNCTION.fullmatch(spec) and not is_there(spec):
         _refuse_table(spec, preprocess)
         return batched(feeds.from_function(spec, specs, given, samples), model)
     path = Path(spec)
-    if not path.exists():
-        msg = (
-            f"data {str(spec)!r} do not exist; name a .npz or .npy file, a folder, or "
-            "module:function"
-        )
+    if not is_there(path):
+        msg = f"data {str(spec)!r} do not exist; name a .npz, a .npy, a folder or module:function"
         raise DataError(msg)
     if path.is_dir():
         return _folder(path, model, given, samples, preprocess)

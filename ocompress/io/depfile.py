@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ocompress.io.named import is_file, is_folder, is_there
+
 
 def depfile(made: Iterable[Path], needed: Iterable[Path]) -> str:
     """Return `made ...: needed ...`, names escaped as Make and Ninja read them."""
@@ -20,10 +22,10 @@ def module_files(*specs: object) -> list[Path]:
     """
     found = []
     for spec in specs:
-        if isinstance(spec, str) and ":" in spec and not Path(spec).exists():
+        if isinstance(spec, str) and ":" in spec and not is_there(spec):
             name = spec.partition(":")[0]
             here = Path(*name.split(".")).with_suffix(".py")
-            if name.replace(".", "").isidentifier() and here.is_file():
+            if name.replace(".", "").isidentifier() and is_file(here):
                 found.append(here)
     return found
 
@@ -33,9 +35,9 @@ def data_files(spec: object) -> list[Path]:
     if not isinstance(spec, str | Path) or not str(spec):  # no name is not the folder at hand
         return []
     path = Path(spec)
-    if path.is_dir():
+    if is_folder(path):
         return sorted(p for p in path.rglob("*") if p.is_file())
-    return [path] if path.is_file() else []
+    return [path] if is_file(path) else []
 
 
 def _escape(path: Path) -> str:

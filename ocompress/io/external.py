@@ -13,6 +13,7 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ocompress.errors import InvalidModelError, UsageError
+from ocompress.io.named import is_folder, is_there
 from ocompress.ir import DType
 from ocompress.ir.strings import decoded
 from ocompress.ir.tensors import read_tensor
@@ -102,10 +103,10 @@ def check_file(path: Path) -> None:
         UsageError: If it is no file.
         InvalidModelError: If it is empty.
     """
-    if path.is_dir():
+    if is_folder(path):
         msg = f"model {str(path)!r} is a directory; name the .onnx file in it"
         raise UsageError(msg)
-    if not path.exists():
+    if not is_there(path):
         msg = f"model {str(path)!r} does not exist; name an .onnx file"
         raise UsageError(msg)
     if not path.is_file():

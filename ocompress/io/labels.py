@@ -10,6 +10,7 @@ import numpy as np
 
 from ocompress.errors import DataError
 from ocompress.io.arrays import ArraySource, open_npy, open_npz
+from ocompress.io.named import is_file
 
 KEYS = ("labels", "label")
 """Names of a label array in an archive."""
@@ -32,7 +33,7 @@ def load_labels(path: Path) -> np.ndarray:
         DataError: If the file is missing, of another kind, or holds no labels.
     """
     readers = {".npy": _npy, ".npz": _npz, ".txt": _text, ".csv": _csv}
-    if not path.is_file():
+    if not is_file(path):
         msg = f"labels {str(path)!r} do not exist; name a .npy, .npz, .csv or .txt file"
         raise DataError(msg)
     if path.suffix not in readers:

@@ -91,6 +91,7 @@ def with_nan() -> np.ndarray:
 
 
 X = np.zeros((40, 16), np.float32)
+LONG = "a" * 300
 
 CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     # what, preparation, changed arguments, exit code, what the sentence names
@@ -158,6 +159,11 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
         "'no/out.onnx' does not exist",
     ),
     ("output is a device", nothing, "in.onnx /dev/null", USAGE, "not a regular file"),
+    ("long model name", nothing, f"{LONG}.onnx out.onnx", USAGE, "does not exist"),
+    ("long output name", nothing, f"in.onnx {LONG}", USAGE, "choose a shorter one"),
+    ("long data name", nothing, f"--data {LONG}", USAGE, "do not exist"),
+    ("long recipe name", nothing, f"--passes= --recipe {LONG}", USAGE, "is not a file"),
+    ("long report name", nothing, f"--report {LONG}", USAGE, "choose a shorter one"),
     ("output missing", nothing, "in.onnx", USAGE, "the output is missing"),
     ("output twice", nothing, "in.onnx out.onnx -o b.onnx", USAGE, "the output is given twice"),
     ("report is the output", nothing, "--report out.onnx", USAGE, "same file"),
@@ -253,6 +259,11 @@ OTHERS = [
     ("profile fixed.onnx --batch 2", USAGE, "fixes its batch at 3"),
     ("optimize fixed.onnx o.onnx --passes prune --batch 2", USAGE, "fixes its batch at 3"),
     ("inspect in.onnx --target moon", USAGE, "'moon'"),
+    (f"info {LONG}", USAGE, "does not exist"),
+    (f"unpack {LONG} o.onnx", USAGE, "does not exist"),
+    (f"pack {LONG} o.ocz", USAGE, "does not exist"),
+    (f"pack in.onnx {LONG}.ocz", USAGE, "choose a shorter one"),
+    (f"recipes {LONG}", USAGE, "is not a file"),
     ("passes prume", USAGE, "did you mean 'prune'"),
     ("optimise", USAGE, "Did you mean 'optimize'?"),
     ("quant in.onnx", USAGE, "it is a pass: ocompress optimize IN OUT --passes quant"),

@@ -21,6 +21,10 @@ from tests.validation.nets import detector, pictures
 X = np.random.default_rng(0).standard_normal((40, 16)).astype(np.float32)
 
 
+LONG = "a" * 300
+"""More than a name of a file may have."""
+
+
 class Tensor:
     """Stands for a framework's tensor."""
 
@@ -157,6 +161,14 @@ WRONG: dict[str, dict[str, Any]] = {
     "the size has another unit": {"max_size": "5ms"},
     "the budget is a number": {"budget": 3},
     "a budget and a limit": {"budget": ocompress.Budget(), "max_drop": 0.1},
+    "the student is a number": {"student": 5},
+    "the student is long": {"student": LONG},
+    "the model's name is long": {"model": LONG},
+    "the output's name is long": {"output": LONG},
+    "the output's name has a NUL": {"output": "a\0"},
+    "the data's name is long": {"data": LONG},
+    "the labels' name is long": {"labels": LONG},
+    "the recipe's name is long": {"recipe": LONG, "passes": ""},
     "external data are text": {"external_data": "yes"},
     "instruments are a number": {"instruments": 3},
     "measure is text": {"measure": "no"},
@@ -186,6 +198,11 @@ OTHERS: dict[str, Callable[[], object]] = {
     "profile, no time": lambda: ocompress.profile(ZOO["mlp"](), seconds=0),
     "profile, shapes": lambda: ocompress.profile(ZOO["mlp"](), shapes=[1]),  # type: ignore[arg-type]
     "profile, a shape": lambda: ocompress.profile(ZOO["mlp"](), shapes={"x": 3}),  # type: ignore[dict-item]
+    "validate, a long name": lambda: ocompress.validate(ZOO["mlp"](), LONG, X),
+    "load a long name": lambda: ocompress.load(LONG),
+    "load an archive of a long name": lambda: ocompress.load_archive(LONG),
+    "save under a long name": lambda: ocompress.save(ZOO["mlp"](), LONG),
+    "sweep a long name": lambda: ocompress.sweep(LONG),
     "load": lambda: ocompress.load(3),  # type: ignore[arg-type]
     "save": lambda: ocompress.save(3, "x.onnx"),  # type: ignore[arg-type]
 }

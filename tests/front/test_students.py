@@ -38,6 +38,8 @@ def net(
 
 
 X = np.random.default_rng(0).standard_normal((200, 12)).astype(np.float32)
+LONG = f"prune{{sparsity=0.5 exclude=[{','.join(f'layer{at}' for at in range(40))}]}}"
+"""More than a name of a file may have."""
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ X = np.random.default_rng(0).standard_normal((200, 12)).astype(np.float32)
         ("width=0.75", "prune-channels{ratio=0.25 scope=layer}"),
         ("macs=0.4", "prune-channels{max_macs=0.4}"),
         ("prune-layers{count=2},prune{sparsity=0.5}", "prune-layers{count=2},prune{sparsity=0.5}"),
+        (LONG, LONG),
     ],
 )
 def test_forms_are_passes(text: str, passes: str) -> None:

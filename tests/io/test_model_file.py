@@ -85,6 +85,13 @@ def test_file_with_the_same_bytes_is_left_untouched(tmp_path: Path) -> None:
     assert save_model(wide(100), path)
 
 
+def test_a_name_may_be_as_long_as_names_of_files_may_be(tmp_path: Path) -> None:
+    for name in (f"{'a' * 250}.onnx", f"{'ж' * 125}.onnx"):
+        assert save_model(ZOO["mlp"](), tmp_path / name)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
+
+
 def test_permissions_of_a_replaced_file_stay(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"old")
