@@ -93,6 +93,7 @@ class Contraction:
         result: Letters of the result's axes.
         dtype: Element type.
         extents: Extents of axes, as far as they are known.
+        room: Numbers that constants may make more than they are.
     """
 
     graph: Graph
@@ -101,6 +102,7 @@ class Contraction:
     result: Term
     dtype: DType
     extents: Mapping[str, int]
+    room: int
 
     def run(self) -> Value:
         """Add the nodes, once everything about them is known.
@@ -128,7 +130,7 @@ class Contraction:
         constant = [o.array is not None for o in self.operands]
         equation = Equation(tuple(o.term for o in self.operands), self.result)
         if len(self.operands) > 2:
-            return chain(equation, constant, self.extents)
+            return chain(equation, constant, self.extents, self.room)
         order = (1, 0) if constant[0] and not constant[1] else (0, 1)
         equation = Equation(tuple(self.operands[at].term for at in order), self.result)
         return [ContractionStep(*order, equation, product(equation))]

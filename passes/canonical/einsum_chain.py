@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ocompress.analysis.linear_layer import LARGEST_COPY, Refusal
+from ocompress.analysis.linear_layer import Refusal
 from passes.canonical.einsum import Equation, OddEquation, Product, product
 
 MOST = 5
@@ -50,17 +50,18 @@ class ContractionStep:
 
 
 def chain(
-    equation: Equation, constant: Sequence[bool], extents: Mapping[str, int]
+    equation: Equation, constant: Sequence[bool], extents: Mapping[str, int], room: int
 ) -> list[ContractionStep]:
     """Return the steps that take the fewest multiplications, and store the fewest numbers.
 
-    Constants may be multiplied with each other, since that is done once, unless what they make is
-    larger than they are.
+    Constants may be multiplied with each other, since that is done once, unless there is no room
+    for what they make.
 
     Args:
         equation: With no letter twice in a term.
         constant: Which operands are constant.
         extents: Extents of axes, as far as they are known.
+        room: Numbers that constants may make more than they are.
 
     Raises:
         OddEquation: If no order makes each step a product of matrices.
@@ -69,7 +70,7 @@ def chain(
         why = f"it has {len(constant)} operands, for whose order there are too many choices"
         raise OddEquation(Refusal("operands", why))
     factors = [Factor(t, c) for t, c in zip(equation.terms, constant, strict=True)]
-    size = _Sizes(extents)
+    size = _Sizes(extents, room)
     found = min(_orders(factors, equation.result, size), key=lambda order: order[0], default=None)
     if found is None:
         why = "no order multiplies its operands, two by two, as matrices"
@@ -80,6 +81,7 @@ def chain(
 @dataclass(frozen=True)
 class _Sizes:
     extents: Mapping[str, int]
+    room: int
 
     def of(self, letters: set[str] | Term) -> int:
         return math.prod(self.extents.get(letter, _OPEN) for letter in letters)
@@ -116,7 +118,7 @@ def _steps(
     if fixed and known:
         stored = size.of(left) + size.of(right)
         told = all(letter in size.extents for letter in (*left, *right))
-        if at[0] < at[1] and told and size.of(kept) <= max(stored, LARGEST_COPY // 8):
+        if at[0] < at[1] and told and size.of(kept) <= stored + size.room:
             yield ContractionStep(*at, equation, None), (0, size.of(kept) - stored, 0)
     elif known and set(right) <= set(left) and kept == left:
         yield ContractionStep(*at, equation, None), (size.of(left), 0, 0)

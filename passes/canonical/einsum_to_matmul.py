@@ -10,8 +10,11 @@ from ocompress.pipeline import Context, Numerics, Outcome, Pass
 from passes.canonical import einsum
 from passes.canonical.contraction import Contraction, Operand, contracted, extents_of
 from passes.canonical.einsum import Equation, OddEquation
+from passes.canonical.growth import free_growth
 
 _KINDS = (DType.FLOAT, DType.FLOAT16, DType.DOUBLE, DType.INT32, DType.INT64)
+_WIDEST = 8
+"""Bytes of an element, at most."""
 
 
 class EinsumToMatMul(Pass):
@@ -22,8 +25,8 @@ class EinsumToMatMul(Pass):
     Constants are laid out anew, so that their product is a layer like any other. Of two
     operands the constant one is multiplied from the right. Several operands are multiplied two
     by two, in the order that takes the fewest multiplications; constants with each other
-    beforehand, unless what they make is larger than they are. Of a constant, letters that repeat
-    are its diagonal, and axes that it alone has are summed up.
+    beforehand, unless that would make the file noticeably larger. Of a constant, letters that
+    repeat are its diagonal, and axes that it alone has are summed up.
     An Einsum of one operand that only changes the order of axes becomes a Transpose.
     Leaves alone: several operands that are not multiplied as matrices in any order, or more than
     five (operands), letters that repeat within the term of an activation (repeated-letter), sums
@@ -48,7 +51,7 @@ class EinsumToMatMul(Pass):
                 continue
             equation = node.attr("equation", "")
             try:
-                _rewrite(graph, node)
+                _rewrite(graph, node, free_growth(model) // _WIDEST)
             except OddEquation as odd:
                 ctx.skip(node, odd.refusal.code, odd.refusal.why)
             else:
@@ -58,7 +61,7 @@ class EinsumToMatMul(Pass):
         return Outcome(self.may_change, {"Einsum made products": done}) if done else Outcome()
 
 
-def _rewrite(graph: Graph, node: Node) -> None:
+def _rewrite(graph: Graph, node: Node, room: int) -> None:
     given = [v for v in node.inputs if v is not None]
     equation = einsum.read(str(node.attr("equation", "")), [v.rank for v in given])
     operands = [Operand(v, term, v.constant) for v, term in zip(given, equation.terms, strict=True)]
@@ -71,7 +74,7 @@ def _rewrite(graph: Graph, node: Node) -> None:
         raise OddEquation(Refusal("no-kernel", "the runtime has no MatMul for its element type"))
     extents = extents_of(operands, equation)
     operands = [_simplified(o, equation) for o in operands]
-    made = Contraction(graph, node.label, operands, equation.result, dtype, extents).run()
+    made = Contraction(graph, node.label, operands, equation.result, dtype, extents, room).run()
     made.set_type(node.output.dtype, node.output.shape)
     edit.replace(node.output, made)
     graph.remove(node)

@@ -20,10 +20,9 @@ from ocompress.ir import (
 )
 from ocompress.pipeline import Context, Outcome, Pass
 from ocompress.runtime import Level, Session
-from passes.canonical.growth import size_of, sort_out
+from passes.canonical.growth import free_growth, size_of, sort_out
 
 _MOST_GROWTH = 1 << 26
-_FREE_GROWTH, _FREE_SHARE = 1024, 1000
 """Bytes, and the part of all weights, that nodes that hang together may add to the file."""
 _KEPT = {"Constant", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 _GROWING = {
@@ -59,7 +58,7 @@ class FoldConstants(Pass):
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Collect, compute, replace."""
-        limit = max(_FREE_GROWTH, model.weight_bytes // _FREE_SHARE)
+        limit = free_growth(model)
         candidates = _candidates(model, ctx)
         found = sort_out(candidates, limit)
         for node, growth in found.costly.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ocompress.ir import DType, Node, Value, query
+from ocompress.ir import DType, Model, Node, Value, query
 
 _NODE_BYTES = 64
 """What a node takes in a file at the very least, so what folding it saves."""
@@ -13,8 +13,14 @@ _FOLDED_BELOW = 1024
 """Bytes that a group may add for the sake of a simpler graph."""
 _MOST_PACKED = 1 << 31
 """Bytes of memory that packed constants may take beyond what they take in the file."""
+_FREE_GROWTH, _FREE_SHARE = 1024, 1000
 _SMALL = 256
 """Bytes of a result that is folded whatever becomes of what it was made from."""
+
+
+def free_growth(model: Model) -> int:
+    """Return the bytes that a simpler graph may add to a file: a kilobyte, or a thousandth."""
+    return max(_FREE_GROWTH, model.weight_bytes // _FREE_SHARE)
 
 
 @dataclass

@@ -242,6 +242,21 @@ def test_constants_are_simplified(equation: str, ops: dict[str, int]) -> None:
     result.same()
 
 
+def test_constants_are_not_multiplied_where_files_would_grow() -> None:
+    found = []
+    for others in (32, 3072):  # of 36 MB, ten kilobytes are little
+        b = Builder()
+        x = b.op("MatMul", b.input("x", ["n", 6, others]), b.weight(others, others))
+        x = b.op("Reshape", x, b.const(np.array([-1, 6, 32])))
+        b.op("Einsum", x, b.weight(32, 16), b.weight(6, 16), to="y", equation="nik,kl,il->nl")
+        b.output("y", ["n", 16])  # one matrix of 3,072 numbers, or two of 608
+        result = run("einsum-to-matmul", b.model())
+        grown = result.after.weight_bytes - result.before.weight_bytes
+        assert grown <= max(1024, result.before.weight_bytes // 1000)
+        found.append(result.ops.get("Einsum", 0))
+    assert found == [1, 0]
+
+
 def test_what_constants_make_must_fit_their_type() -> None:
     b = Builder()
     tall, wide = (np.full(s, 300, np.float16) for s in ((6, 4), (4, 4)))
