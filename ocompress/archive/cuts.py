@@ -51,15 +51,10 @@ def outside(tensors: Iterable[StoredTensor], location: str, size: int) -> list[T
     spans = []
     for tensor in tensors:
         if tensor.is_external and tensor.external.get("location") == location:
-            offset = _number(tensor.external.get("offset", "0"))
-            length = _number(tensor.external.get("length", str(size - offset)))
+            offset, length = tensor.place(size)
             if offset + length <= size:
                 spans.append((offset, length, tensor))
     return _apart(spans)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _apart(spans: Iterable[tuple[int, int, StoredTensor]]) -> list[TensorBytes]:

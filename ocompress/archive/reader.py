@@ -200,12 +200,10 @@ class Archive:
         for tensor in tensors:
             file, spans = self.files[0], tensor.spans
             if tensor.is_external:
-                entries = tensor.external
-                found = by_name.get(entries.get("location", ""))
-                offset, length = entries.get("offset", "0"), entries.get("length", "")
-                if found is None or not (offset.isdigit() and length.isdigit()):
+                found = by_name.get(tensor.external.get("location", ""))
+                if found is None:
                     continue
-                file, spans = found, [(int(offset), int(length))]
+                file, spans = found, [tensor.place(found.size)]
             pieces = [
                 p for at, size in spans for p in file.pieces[file.within(at, at + size)]
                 if at <= p.offset and p.offset + p.size <= at + size

@@ -28,6 +28,8 @@ _WITHIN: dict[str, dict[int, str]] = {
 }
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _DOUBLES, _ENTRY, _LOCATION = 1, 2, 4, 8, 9, 10, 13, 14
 _IR_VERSION, _GRAPH = 1, 7
+_DIGITS = 20
+"""Of a number that no file reaches."""
 
 
 @dataclass
@@ -48,6 +50,14 @@ class StoredTensor:
     spans: list[tuple[int, int]] = field(default_factory=list)
     external: dict[str, str] = field(default_factory=dict)
     is_external: bool = False
+
+    def place(self, size: int) -> tuple[int, int]:
+        """Return offset and bytes of its content in an external file of so many bytes.
+
+        What is no number counts as zero; without a length it is all that follows.
+        """
+        offset = _number(self.external.get("offset", "0"))
+        return offset, _number(self.external.get("length", str(size - offset)))
 
 
 def stored_tensors(content: memoryview) -> list[StoredTensor]:
@@ -98,6 +108,10 @@ def _tensor(content: memoryview, start: int, end: int) -> StoredTensor:
             entry = {n: _text(content, b, s) for n, _, b, s in _fields(content, begin, stop)}
             tensor.external[entry.get(1, "")] = entry.get(2, "")
     return tensor
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
 
 
 def _note_number(tensor: StoredTensor, number: int, value: int) -> None:

@@ -26,6 +26,7 @@ from passes.pruning.costs import Views
 
 _TRIED = (2, 4, 8)
 _DEFAULT = 2
+_FAILS = Reason("no-longer-runs", "with its end split the model could not be run")
 _LEAST = 32
 """Weights of a tail that is worth splitting, at least."""
 
@@ -46,9 +47,10 @@ class Split(LossyPass):
 
     Leaves alone: ends that are not split because others save more (not-chosen) or a limit does not
     let them (too-lossy, too-slow, not-faster), or that no number of branches makes small enough
-    (not-reached), names that match `exclude` (excluded), ends with
-    fewer inputs or outputs than groups or hardly any weights (too-small), models that do not end in
-    Gemm layers of constant weights that nothing else reads (no-end).
+    (not-reached), ends with which split the model does not run (no-longer-runs), names that match
+    `exclude` (excluded), ends with fewer inputs or outputs than groups or hardly any weights
+    (too-small), models that do not end in Gemm layers of constant weights that nothing else reads
+    (no-end).
     Numerics: lossy.
     Reference: Kim et al., SplitNet: Learning to Semantically Split Deep Networks for Parameter
     Reduction and Model Parallelization, 2017.
@@ -111,8 +113,12 @@ class Split(LossyPass):
         """Return the splits that the options ask for."""
         if self.max_macs:
             return self._within(proposal)
-        rows, wanted = proposal.table.rows, f"{self.groups or _DEFAULT} branches"
-        places = {part: [m.setting for m in moves].index(wanted) for part, moves in rows.items()}
+        wanted, places = f"{self.groups or _DEFAULT} branches", {}
+        for part, moves in proposal.table.rows.items():
+            found = [at for at, move in enumerate(moves) if move.setting == wanted]
+            if not found:
+                proposal.reasons[part] = _FAILS
+            places[part] = found[0] if found else 0
         return proposal.plan(places)
 
     def _within(self, proposal: TableProposal) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ocompress import training
@@ -11,6 +13,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, edit
 from ocompress.ir.joined import joined
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
+from ocompress.pipeline.goals import Gauge, told
 from ocompress.training.settings import Settings
 from passes import order
 from passes.pruning.prune_channels import PruneChannels
@@ -36,7 +39,8 @@ class Nested(Pass):
 
     Needs PyTorch unless `epochs=0`: pip install 'ocompress[tune]'.
 
-    Leaves alone: models without channels that may go (no-budget), with control flow, random numbers
+    Leaves alone: models without channels that may go (no-budget; of budgets that are not reached a
+    warning says how far they came), with control flow, random numbers
     or an operator set before 11 (not-nested), and what `prune-channels` leaves alone.
     Numerics: lossy.
     Reference: Kim et al., NestedNet: Learning Nested Sparse Structures in Deep Neural Networks,
@@ -90,6 +94,7 @@ class Nested(Pass):
         whole, names = made
         work = [sum(work_of(n, one_sample(n, ctx.data)).values()) for n in reversed(nets)]
         details: dict[str, Any] = {"macs": [round(w) for w in work]}
+        details |= told(self._gauges(work), ctx)
         if self.epochs != 0:
             details |= self._train(model, whole, names, ctx)
         faces = [v.name for v in model.graph.outputs]
@@ -103,7 +108,7 @@ class Nested(Pass):
         """Return the whole net and smaller ones, each made of the one before."""
         nets = [model.clone()]
         small, marks, left = nets[0], marked(model), 1.0
-        for budget in sorted(self.budgets, reverse=True):
+        for budget in sorted(set(self.budgets), reverse=True):
             item = PruneChannels(max_macs=budget / left, refit=False, exclude=self.exclude)
             plan = item.asked(item.propose(small, ctx))
             if not plan:
@@ -115,6 +120,13 @@ class Nested(Pass):
                 break
             nets.append(net)
         return nets
+
+    def _gauges(self, work: Sequence[float]) -> Iterator[Gauge]:
+        """Yield how far each smaller net came, given the work of all nets, the smallest first."""
+        reached = [own / max(work[-1], 1) for own in reversed(work[:-1])]
+        budgets = sorted(set(self.budgets), reverse=True)
+        for budget, left in itertools.zip_longest(budgets, reached, fillvalue=reached[-1]):
+            yield Gauge("budgets", budget, left, "of the multiply-accumulates")
 
     def _train(
         self, model: Model, whole: Model, names: list[dict[str, str]], ctx: Context

@@ -139,6 +139,26 @@ def test_empty_external_data_come_back(tmp_path: Path) -> None:
     assert [path.stat().st_size for path in made] == [(tmp_path / "m.onnx").stat().st_size, 0]
 
 
+@pytest.mark.parametrize("odd", ["²", "9" * 5000, "-1", "1e3", ""])
+def test_odd_places_of_external_data_come_back(odd: str, external: Path) -> None:
+    model = onnx.load(external, load_external_data=False)
+    model.graph.initializer[0].external_data[1].value = odd
+    onnx.save(model, external)
+    pack_model(external, external.parent / "m.ocz")
+    assert len(archives.describe(external.parent / "m.ocz").tensors) >= 2
+    unpack_model(external.parent / "m.ocz", external.parent / "again.onnx")
+    assert (external.parent / "again.onnx").read_bytes() == external.read_bytes()
+
+
+def test_external_data_without_a_length_are_all_that_follow(external: Path) -> None:
+    model = onnx.load(external, load_external_data=False)
+    del model.graph.initializer[-1].external_data[2]
+    assert [e.key for e in model.graph.initializer[-1].external_data] == ["location", "offset"]
+    onnx.save(model, external)
+    pack_model(external, external.parent / "m.ocz")
+    assert len(Archive(external.parent / "m.ocz").tensors) == 3
+
+
 def test_models_of_tomorrow_are_packed(tmp_path: Path) -> None:
     model = onnx.load_from_string(small_model())
     model.ir_version, model.opset_import[0].version = 99, 999

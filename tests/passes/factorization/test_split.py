@@ -114,6 +114,14 @@ def test_what_stays_is_named(model: Model, options: dict[str, Any], code: str) -
     assert ctx.diagnostics.declined("split") == {code: 1}
 
 
+def test_an_end_whose_branches_do_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("passes.factorization.split.costs_alone", lambda *_: {})
+    for options in ({"groups": 2}, {}, {"max_macs": 0.9}):
+        _, outcome, ctx = split(net(), **options)
+        assert not outcome
+        assert sum(ctx.diagnostics.declined("split").values()) == 1
+
+
 def test_a_model_without_such_an_end_is_left_alone() -> None:
     b = Builder(1)
     b.op("Softmax", b.op("Conv", b.input("x", ["n", 3, 6, 6]), b.weight(4, 3, 6, 6)), to="y")

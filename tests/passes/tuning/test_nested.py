@@ -126,6 +126,15 @@ def test_what_cannot_be_nested_is_named(options: str, model: Model, code: str) -
     assert not any(n.op_type == "If" for n in result.model.graph.nodes)
 
 
+def test_a_budget_that_is_not_reached_is_told() -> None:
+    result = nested("budgets=[0.5,0.5,0.001] epochs=0")
+    told = [r.message for r in result.diagnostics.of("nested") if r.code == "goal-missed"]
+    assert [text.partition(":")[0] for text in told] == ["budgets=0.001 was not reached"]
+    goals = result.records[-1].details["goals"]
+    assert [(row["asked"], row["missed"]) for row in goals] == [(0.5, False), (0.001, True)]
+    assert not any(row["missed"] for row in untrained().records[-1].details["goals"])
+
+
 @pytest.mark.parametrize("budgets", [(), (0.0,), (1.0,), (0.5, 2.0)])
 def test_budgets_are_shares(budgets: tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match="shares above 0 and below 1"):
