@@ -36,6 +36,9 @@ class MeasurementStore:
 
     With a folder, all of it is kept there, too, in files that are named by what they hold: model,
     data, measurement and the version of ONNX Runtime. Several processes may share the folder.
+
+    Attributes:
+        of: The part of the data that it is about; empty for all of them.
     """
 
     def __init__(
@@ -64,10 +67,24 @@ class MeasurementStore:
                 raise OptionError(msg) from error
         usual = _PUT_ASIDE if self._files is None else _BESIDE_FILES
         self._most = usual if most_bytes is None else most_bytes
+        self.of = ""
+        self._parts: dict[str, MeasurementStore] = {}
         self._held = 0
         self._shelf = SpillStore(_IN_MEMORY)
         self._sizes: dict[str, dict[Hashable, tuple[int, ...]]] = {}
         """Bytes of the arrays on the shelf, by model and what they are."""
+
+    def part(self, name: str) -> MeasurementStore:
+        """Return what is known of models on a part of the data, in the same folder.
+
+        Args:
+            name: Tells the part from others, however often the data are read.
+        """
+        if name not in self._parts:
+            known = self._parts[name] = MeasurementStore(self._most)
+            known.of, known._files = name, self._files
+            known._whose = f"{self._whose} {name}"
+        return self._parts[name]
 
     def get(self, model: str, what: Hashable) -> tuple[np.ndarray, ...] | None:
         """Return what is known; None if nothing is.

@@ -8,6 +8,7 @@ from typing import Any
 
 from ocompress.auto.chain import Chain
 from ocompress.auto.goal import PlanGoal
+from ocompress.pipeline.aside import sets_aside
 from ocompress.pipeline.guard import Verdict
 
 _ALIKE = 1e-9
@@ -73,10 +74,12 @@ class PlanTrial:
     def plain(self) -> PlanTrial | None:
         """The trial of `shorter`, as far as it follows from this one; else None.
 
-        It is of the same model, unless a pass that is missing decided how the first pass begins.
+        It is of the same model, unless a pass that is missing decided how the first pass begins,
+        or what others were fitted to.
         """
-        begins = [str(c.pipeline().passes[0]) for c in (self.chain, self.shorter)]
-        if not self.idle or begins[0] != begins[1]:
+        both = [chain.pipeline().passes for chain in (self.chain, self.shorter)]
+        begins, needs = {str(passes[0]) for passes in both}, {*map(sets_aside, both)}
+        if not self.idle or len(begins) > 1 or len(needs) > 1:
             return None
         return replace(self, chain=self.shorter, idle=())
 

@@ -26,6 +26,7 @@ from ocompress.pipeline import (
     ProposalMemo,
     Status,
 )
+from ocompress.pipeline.aside import sets_aside
 from ocompress.pipeline.guard import Equivalence, Guard
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.targets import Target
@@ -158,10 +159,11 @@ class Workshop:
 
     def _run(self, pipeline: Pipeline) -> PipelineResult:
         """Run a pipeline, from the longest known beginning of it on."""
-        texts = tuple(map(str, pipeline.passes))
+        # what is fitted to fewer samples is no beginning of what is fitted to all of them
+        texts = (str(sets_aside(pipeline.passes)), *map(str, pipeline.passes))
         begun: list[tuple[PassRecord, Model]] = []
-        for count in range(1, len(texts) + 1):
-            known = self._begun.get(texts[:count])
+        for count in range(1, len(texts)):
+            known = self._begun.get(texts[: count + 1])
             if known is None:
                 break
             begun.append(known)
@@ -178,7 +180,7 @@ class Workshop:
         )
         result = manager.run(pipeline, self.original, begun)
         for count, found in enumerate(after.of(result, begun), 1):
-            self._keep(texts[:count], found)
+            self._keep(texts[: count + 1], found)
         return result
 
     def _keep(self, key: tuple[str, ...], found: tuple[PassRecord, Model]) -> None:

@@ -34,7 +34,7 @@ from ocompress.front.request import Request
 from ocompress.front.running import Runner
 from ocompress.front.shorter import Contest, without_idle
 from ocompress.front.sizing import bytes_of, warnings
-from ocompress.io import load_model, stage_model
+from ocompress.io import Dataset, load_model, stage_model
 from ocompress.ir import Model
 from ocompress.ir.records import as_recorded
 from ocompress.pipeline import (
@@ -47,6 +47,7 @@ from ocompress.pipeline import (
     PipelineResult,
     Prefixes,
     Status,
+    put_aside,
 )
 from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization, Tried
@@ -241,7 +242,7 @@ class _Job:
             None if request.synthetic else samples.judged_on,
             None if request.pipeline.fixed else self.bench.timed,  # then the result alone is timed
             request.pipeline.passes,
-            fitted=samples.fit,
+            fitted=self._fitted(),
             alike=samples.alike,
             seen=samples.judged_on,
             threads=request.threads,
@@ -256,6 +257,19 @@ class _Job:
             if guard.too_few:
                 self._own_remarks.append(guard.too_few)
         return guards
+
+    def _fitted(self) -> Dataset | None:
+        """Return what passes are fitted to, but for what is put aside; say so if something is."""
+        fit, request = self._samples.fit, self.request
+        if fit is None:
+            return None
+        parts = put_aside(fit, request.pipeline.passes, request.seed)
+        if parts.is_apart:
+            by = ", ".join(dict.fromkeys(p.name for p in request.pipeline.passes if p.sets_aside))
+            number = parts.held_out.samples
+            said = f"{number} of the samples to fit to are put aside, for {by} to choose by"
+            self.bench.announce(said)
+        return parts.fit
 
     def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
         if self.bench.timed is None:

@@ -115,7 +115,8 @@ def without_idle(
 ) -> tuple[Pipeline, PipelineResult]:
     """Return a pipeline and what became of it, as if passes that changed nothing were not in it.
 
-    A pass stays if the verdict on others hangs on it, or the first pass begins as it needs.
+    A pass stays if the verdict on others hangs on it, if samples were put aside for it that others
+    would have been fitted to, or the first pass begins as it needs.
 
     Args:
         pipeline: The passes.
@@ -124,8 +125,9 @@ def without_idle(
     """
     idle = [
         at
-        for at, record in enumerate(result.records)
+        for at, (item, record) in enumerate(zip(pipeline.passes, result.records, strict=True))
         if record.name in names and record.status is Status.UNCHANGED and not record.verdicts
+        if not item.sets_aside
     ]
     kept = [item for at, item in enumerate(pipeline.passes) if at not in idle]
     shorter = Pipeline.of(kept, fixed=pipeline.fixed)

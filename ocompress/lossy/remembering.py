@@ -80,10 +80,10 @@ def built(item: LossyPass, model: Model, plan: Plan, ctx: Context) -> Built:
 
 
 def _key(item: LossyPass, model: Model, ctx: Context) -> tuple[Hashable, ...]:
-    """Return what a proposal depends on: the pass but for its goals, the model, the target."""
+    """Return what a proposal depends on: the pass but for its goals, model, target, data."""
     settings = tuple((k, repr(v)) for k, v in item.settings().items() if k not in item.aims)
     what = (item.name, settings, item.goals_given)
-    return (*what, fingerprint(model), ctx.target.name, ctx.seed)
+    return (*what, fingerprint(model), ctx.target.name, ctx.seed, ctx.store.of)
 
 
 def _digest(plan: Plan) -> str | None:

@@ -1,6 +1,7 @@
 """Passes, their options and text form, pipelines, and the manager that runs them."""
 
 from ocompress.pipeline.allowance import Allowance
+from ocompress.pipeline.aside import put_aside
 from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
 from ocompress.pipeline.choices import LayerChoice, choices_of
 from ocompress.pipeline.clock import Clock
@@ -40,4 +41,5 @@ __all__ = [
     "choices_of",
     "find",
     "option",
+    "put_aside",
 ]

@@ -82,6 +82,9 @@ class Pass(ABC):
     recovers: ClassVar[bool] = False
     """Whether the pass makes good what passes before it lost. Those that were given a goal are
     judged together with it."""
+    sets_aside: ClassVar[bool] = False
+    """Whether the pass chooses by samples that neither it nor a pass before it was fitted to: a
+    part of the data is put aside for it before the pipeline begins."""
     appetite: ClassVar[float] = 1.0
     """Share of a limit on the drop that the pass can make use of, beside others'."""
     saves_time: ClassVar[bool] = True

@@ -17,6 +17,7 @@ from ocompress.blas import one_thread
 from ocompress.diagnostics import Diagnostics, Remark, Severity
 from ocompress.errors import DataError, PassError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
+from ocompress.io.holdout import Split
 from ocompress.ir import Facet, Model, Node
 from ocompress.pipeline import unspoken
 from ocompress.pipeline.allowance import Allowance
@@ -58,6 +59,8 @@ class Context:
     earlier: list[Model] = field(default_factory=list)
     """The models that the passes of this run left, the oldest first, where a pass that recovers is
     still to run; none must be changed."""
+    aside: Dataset | None = None
+    """Samples to choose by, see `Pass.sets_aside`; None where no pass of the pipeline needs any."""
     barred: frozenset[str] = frozenset()
     """Members of a family that must not run, because they changed what they should keep."""
     watch: Callable[[Pass, Model], None] | None = None
@@ -117,6 +120,15 @@ class Context:
             )
             raise DataError(msg)
         return self.analyses.data
+
+    @property
+    def lessons(self) -> Split:
+        """The data to be fitted to, and those to choose by, which nothing was fitted to.
+
+        Raises:
+            DataError: If the user gave none.
+        """
+        return Split(self.data, self.data if self.aside is None else self.aside)
 
     @property
     def store(self) -> MeasurementStore:

@@ -14,7 +14,8 @@ from ocompress.errors import OcompressError, PassError, UsageError
 from ocompress.io.dataset import Dataset
 from ocompress.ir import Facet, Model
 from ocompress.pipeline.allowance import Allowance
-from ocompress.pipeline.base import Family, Numerics, Outcome, Pass
+from ocompress.pipeline.aside import put_aside
+from ocompress.pipeline.base import Numerics, Outcome, Pass
 from ocompress.pipeline.clock import Clock
 from ocompress.pipeline.context import Context
 from ocompress.pipeline.faithful import CheckedStep, find_lie
@@ -22,7 +23,7 @@ from ocompress.pipeline.guard import Equivalence, Guard, Purse, Verdict
 from ocompress.pipeline.instruments import Instrument
 from ocompress.pipeline.memo import ProposalMemo
 from ocompress.pipeline.pipeline import Pipeline
-from ocompress.pipeline.records import PassRecord, PipelineResult, Status
+from ocompress.pipeline.records import PassRecord, PipelineResult, Status, record_of
 from ocompress.pipeline.recovery import Unjudged, is_made_good
 from ocompress.pipeline.rerun import run_or_repeat
 from ocompress.pipeline.storage import keep_form, keep_narrow
@@ -35,7 +36,8 @@ class PassManager:
 
     Attributes:
         target: What the result will run on.
-        data: Calibration data, None if there are none.
+        data: Calibration data, None if there are none. A part of them is put aside where a pass
+            of the pipeline chooses by samples that none is fitted to.
         seed: Makes everything random repeatable.
         guards: Judge the model after every pass that is not exact; the first that refuses rolls
             the pass back.
@@ -83,9 +85,11 @@ class PassManager:
         """
         if not self.previewing:
             _check_packages(pipeline)
+        fit, aside, store = self._parts(pipeline)
         context = Context(
             target=self.target,
-            analyses=AnalysisManager(self.data, self.store),
+            analyses=AnalysisManager(fit, store),
+            aside=aside,
             diagnostics=self.diagnostics,
             seed=self.seed,
             allowance=Allowance(self.guards),
@@ -119,6 +123,16 @@ class PassManager:
             else:
                 best = self._run_faithful(list(group), best, records)
         return PipelineResult(model=best, records=tuple(records), diagnostics=self.diagnostics)
+
+    def _parts(self, pipeline: Pipeline) -> tuple[Dataset | None, Dataset | None, MeasurementStore]:
+        """Return what passes are fitted to, what some choose by, and what is known of it."""
+        if self.data is None or self.previewing:
+            return self.data, None, self.store
+        parts = put_aside(self.data, pipeline.passes, self.seed)
+        if not parts.is_apart:
+            return self.data, None, self.store
+        store = self.store.part(f"{parts.fit.samples} of seed {self.seed}")
+        return parts.fit, parts.held_out, store
 
     def _run_faithful(
         self, views: Sequence[Context], start: Model, records: list[PassRecord]
@@ -156,7 +170,7 @@ class PassManager:
         for verdict in refused:
             view.remark(Severity.WARNING, "outputs-changed", verdict.message)
         if item.name in view.barred:
-            record = _record(item, Outcome(), refused, 0.0, best, best)
+            record = record_of(item, Outcome(), refused, 0.0, best, best)
         else:
             view = replace(view, allowance=self._open(item, best, view.following, unjudged))
             candidate, record = self._run_one(item, best, view, records, unjudged)
@@ -233,7 +247,7 @@ class PassManager:
         waits = bool(limited) and is_made_good(item, context.following)
         judged = bool(outcome) or (unjudged.model is not None and not waits)
         verdicts = self._judge(item, candidate, best, context) if judged else ()
-        record = _record(item, outcome, verdicts, seconds, best, candidate)
+        record = record_of(item, outcome, verdicts, seconds, best, candidate)
         return candidate, replace(record, waits=waits)
 
     def _judge(
@@ -272,29 +286,3 @@ def _keep_storage(before: Model, after: Model, context: Context) -> None:
     if narrow:
         what = f"{narrow} new weights are stored in 16 bits, as they or most of all weights were"
         context.remark(Severity.NOTE, "stored-narrow", what)
-
-
-def _record(
-    item: Pass,
-    outcome: Outcome,
-    verdicts: tuple[Verdict, ...],
-    seconds: float,
-    before: Model,
-    after: Model,
-) -> PassRecord:
-    status = Status.APPLIED if outcome else Status.UNCHANGED
-    if not all(v.held for v in verdicts):
-        status = Status.ROLLED_BACK
-    return PassRecord(
-        name=item.name,
-        text=str(item),
-        status=status,
-        seconds=seconds,
-        changed=outcome.changed,
-        counts=outcome.counts,
-        details=outcome.details,
-        verdicts=verdicts,
-        nodes=(sum(1 for _ in before.nodes()), sum(1 for _ in after.nodes())),
-        weight_bytes=(before.weight_bytes, after.weight_bytes),
-        members=item.members if isinstance(item, Family) else (),
-    )

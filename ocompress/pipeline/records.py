@@ -9,6 +9,7 @@ from typing import Any
 
 from ocompress.diagnostics import Diagnostics
 from ocompress.ir import Facet, Model
+from ocompress.pipeline.base import Family, Outcome, Pass
 from ocompress.pipeline.guard import Verdict
 
 
@@ -65,3 +66,39 @@ class PipelineResult:
     def held(self) -> bool:
         """Whether every pass stayed within its budget, and kept the outputs if it is meant to."""
         return all(v.held for r in self.records for v in r.verdicts)
+
+
+def record_of(
+    item: Pass,
+    outcome: Outcome,
+    verdicts: tuple[Verdict, ...],
+    seconds: float,
+    before: Model,
+    after: Model,
+) -> PassRecord:
+    """Return the record of a pass that ran.
+
+    Args:
+        item: The pass.
+        outcome: What it reported.
+        verdicts: What the guards found.
+        seconds: How long it took.
+        before: The model that it was given.
+        after: What it made of it.
+    """
+    status = Status.APPLIED if outcome else Status.UNCHANGED
+    if not all(v.held for v in verdicts):
+        status = Status.ROLLED_BACK
+    return PassRecord(
+        name=item.name,
+        text=str(item),
+        status=status,
+        seconds=seconds,
+        changed=outcome.changed,
+        counts=outcome.counts,
+        details=outcome.details,
+        verdicts=verdicts,
+        nodes=(sum(1 for _ in before.nodes()), sum(1 for _ in after.nodes())),
+        weight_bytes=(before.weight_bytes, after.weight_bytes),
+        members=item.members if isinstance(item, Family) else (),
+    )

@@ -63,9 +63,9 @@ def run_or_repeat(item: Pass, model: Model, ctx: Context) -> Outcome:
 
 
 def _key(item: Pass, model: Model, ctx: Context) -> tuple[Hashable, ...]:
-    """Return what the result of a pass depends on, beside data, program and target."""
+    """Return what the result of a pass depends on, beside all the data, program and target."""
     original = None if ctx.original is None else fingerprint(ctx.original)
     settings = tuple((k, repr(v)) for k, v in item.settings().items())
     later = tuple(map(str, ctx.following))
-    what = (item.name, settings, later, ctx.allow_slower, ctx.seed)
+    what = (item.name, settings, later, ctx.allow_slower, ctx.seed, ctx.store.of)
     return ("done", *what, fingerprint(model), original)

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ocompress.io.dataset import Dataset
-from ocompress.io.holdout import hold_out
+from ocompress.io.holdout import Split
 from ocompress.ir import Model
 from ocompress.runtime import Session, host_cores
 from ocompress.stopping import EarlyEnd, early_end
 from ocompress.training.course import Best, Checkpoints, Course
 from ocompress.training.labels import labelled_output
 from ocompress.training.lessons import LABELS, Batch, altered, floats_of, learn
-from ocompress.training.settings import MOST, SHARE, Keeping, Settings, Tuned
+from ocompress.training.settings import Keeping, Settings, Tuned
 from ocompress.training.settling import Settling
 from ocompress.training.thinning import Thinning
 from ocompress.training.trained import TrainedModel
@@ -47,7 +46,7 @@ Report = Callable[[str, int, int], None]
 def distill(
     model: Model,
     teacher: Model,
-    data: Dataset,
+    data: Split,
     settings: Settings,
     report: Report,
     excluded: Collection[str] = (),
@@ -59,7 +58,8 @@ def distill(
     Args:
         model: The student after `canonicalize`; not changed.
         teacher: A model of the same inputs and outputs.
-        data: Inputs; labels are read where `alpha` says that they count.
+        data: Inputs to fit to, and others that say when to stop and which weights are best, which
+            nothing should have been fitted to; labels are read where `alpha` says that they count.
         settings: How.
         report: Told how far it is.
         excluded: Initializers that keep their values.
@@ -82,7 +82,7 @@ class _Training:
         self,
         model: Model,
         teacher: Model,
-        data: Dataset,
+        data: Split,
         settings: Settings,
         report: Report,
         excluded: Collection[str],
@@ -90,15 +90,14 @@ class _Training:
     ) -> None:
         self._settings, self._report = settings, report
         self._teacher = session = Session(teacher, threads=0, config=_CALM)
-        split = hold_out(data, share=SHARE, most=MOST, seed=settings.seed)
         known = (None, None) if keeping is None else (keeping.fit, keeping.held_out)
-        self._fit = learn(teacher, split.fit, session, known[0])
-        self._held = learn(teacher, split.held_out, session, known[1])
+        self._fit = learn(teacher, data.fit, session, known[0])
+        self._held = learn(teacher, data.held_out, session, known[1])
         labelled = None
         if settings.alpha:
-            labelled = labelled_output(teacher, split.fit, self._fit.parts[0])
-            self._fit = labelled.taught(self._fit, split.fit)
-            self._held = labelled.taught(self._held, split.held_out)
+            labelled = labelled_output(teacher, data.fit, self._fit.parts[0])
+            self._fit = labelled.taught(self._fit, data.fit)
+            self._held = labelled.taught(self._held, data.held_out)
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
         first, *_ = next(self._held.batches(settings.batch, None))

@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SHARE, MOST = 0.1, 2000
-"""Part of the samples that says when to stop, and how many do at most: the divergence is that of
-the same samples each time, so few tell which weights are better."""
-
 
 @dataclass(frozen=True)
 class Kept:

@@ -51,6 +51,7 @@ class Nested(Pass):
     numerics = Numerics.LOSSY
     after = (*order.TO_REPLACE, "tune")
     needs_data = True
+    sets_aside = True
     saves_time = False
 
     budgets: tuple[float, ...] = option(
@@ -138,7 +139,7 @@ class Nested(Pass):
         teacher = ctx.original if ctx.original is not None else model
         others = {v.name: [n[v.name] for n in names[1:]] for v in model.graph.outputs}
         settings = Settings(epochs=self.epochs, rate=self.lr, seed=self.seed + ctx.seed)
-        given = (told_apart(teacher, others), ctx.data, settings, ctx.progress)
+        given = (told_apart(teacher, others), ctx.lessons, settings, ctx.progress)
         found = distillation.distill(whole, *given)
         for name, array in found.values.items():
             value = whole.graph.initializers[name]

@@ -16,7 +16,7 @@ from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.goals import Gauge, told
 from ocompress.pipeline.naming import check_patterns, matches
-from ocompress.training.settings import MOST, SHARE, Keeping, Kept, Settings, Tuned
+from ocompress.training.settings import Keeping, Kept, Settings, Tuned
 
 
 class Tune(Pass):
@@ -30,8 +30,8 @@ class Tune(Pass):
     together by Adam, with a rate in proportion to each weight's size that falls as a cosine does:
     class scores by the Kullback-Leibler divergence at a temperature, vectors of length one by their
     cosine, all else by relative squared error. A tenth of the data is held out, 2,000 samples at
-    most; the best weights on it are kept, and none if none are better than those that came in. So
-    more data help: without labels they are cheap.
+    most, from the passes before, too; the best weights on it are kept, and none if none are better
+    than those that came in. So more data help: without labels they are cheap.
     If few samples are seen often, sums of pairs in random shares take their place, for which the
     teacher is asked anew (mixup). `sparsity` prunes meanwhile: what costs least goes, by the square
     of the weight times the mean square of its gradient.
@@ -72,6 +72,7 @@ class Tune(Pass):
     needs_packages = (("torch", "pip install 'ocompress[tune]'"),)
     appetite = 0.1
     recovers = True
+    sets_aside = True
     goals = ("sparsity",)
 
     epochs: int | None = option(
@@ -180,7 +181,7 @@ class Tune(Pass):
         found = distillation.distill(
             model,
             ctx.original,
-            ctx.data,
+            ctx.lessons,
             settings,
             ctx.progress,
             set(excluded),
@@ -205,12 +206,12 @@ class Tune(Pass):
         told = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
 
         def kept(whose: str, *what: object) -> Kept:
-            key = ("tune", 7, SHARE, MOST, *what)
+            key = ("tune", 8, *what)
             return Kept(partial(store.saved, whose, key), partial(store.save, whose, key))
 
         return Keeping(
             kept(fingerprint(model), teacher, repr(settings), told, tuple(sorted(excluded))),
-            *(kept(teacher, part, settings.seed) for part in ("fit", "held out")),
+            *(kept(teacher, part) for part in ("fit", "held out")),
         )
 
     def _excluded(self, model: Model) -> dict[str, list[Node]]:

@@ -43,9 +43,9 @@ from ocompress.front import (
     planning,
 )
 from ocompress.front.job import attempt
-from ocompress.io import as_dataset
+from ocompress.io import Dataset, as_dataset
 from ocompress.ir import Model, fingerprint
-from ocompress.pipeline import Pipeline
+from ocompress.pipeline import Context, Outcome, Pass, Pipeline
 from ocompress.profiling import Ratio
 from ocompress.report import Optimization
 from tests.build import Builder
@@ -460,6 +460,35 @@ def test_a_plan_may_end_with_training(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tuned
     assert all("tune{epochs=3}" in str(t.chain) for t in tuned)
     assert any(t.drop is not None and "tune" not in t.idle for t in tuned)
+
+
+def test_what_a_plan_trains_is_chosen_by_samples_that_no_pass_saw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor those that made a beginning of the chain for another one."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(planning, "TUNING", replace(TUNING, options={"epochs": 1}))
+    behind: dict[str, set[bytes]] = {}  # by model, what those were fitted to that made it
+    asked: list[int] = []
+    run_one = Context.run_one
+
+    def rows(data: Dataset) -> set[bytes]:
+        return {np.asarray(row).tobytes() for feed in data for row in feed["x"]}
+
+    def noted(ctx: Context, item: Pass, model: Model) -> Outcome:
+        seen = behind.get(fingerprint(model), set())
+        parts = ctx.lessons
+        if item.name == "tune":
+            assert not rows(parts.held_out) & (seen | rows(parts.fit))
+            asked.append(len(seen))
+        done = run_one(ctx, item, model)
+        if done and item.needs_data | (item.name == "prune-channels"):
+            behind[fingerprint(model)] = seen | rows(ctx.data)
+        return done
+
+    monkeypatch.setattr(Context, "run_one", noted)
+    planned(tune=True, families=("channels",))
+    assert max(asked) > 0
 
 
 def test_training_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

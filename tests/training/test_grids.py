@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install ocompress[tune]")
 
+from ocompress.io import Split
 from ocompress.ir import Model, edit
 from ocompress.runtime import Session
 from ocompress.training.distillation import distill
@@ -65,7 +66,7 @@ def _trained() -> tuple[Model, Model, Tuned]:
     before, after = on_grids(), on_grids()
     data = InMemory([{"x": _draw(1024, 2, 6, 6)}])
     settings = Settings(epochs=8, batch=16, rate=0.02)
-    tuned = distill(before, original(), data, settings, lambda *_: None)
+    tuned = distill(before, original(), Split(data, data), settings, lambda *_: None)
     for name, array in tuned.values.items():
         value = after.graph.initializers[name]
         assert value.data is not None
@@ -142,5 +143,6 @@ def test_steps_stay_where_others_read_a_bias_of_theirs() -> None:
     bias = model.graph.initializers["b_s"]
     model.graph.add_op("Mul", [bias, bias], name="other")
     data = InMemory([{"x": _draw(64, 2, 6, 6)}])
-    tuned = distill(model, original(), data, Settings(epochs=1), lambda *_: None)
+    parts = Split(data, data)
+    tuned = distill(model, original(), parts, Settings(epochs=1), lambda *_: None)
     assert not {"x_s", "w_s"} & tuned.forms.keys()
