@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ocompress.ir import Model, Node, onnx_api
+from ocompress.ir import Model, Node, Value, onnx_api
 from ocompress.ir.graph import reads
 
 
 def random_outputs(model: Model) -> dict[str, str]:
     """Return the outputs that depend on a random operator, with the label of that node.
 
-    Dropout counts where it is given a mode to train in.
+    Dropout counts where it may be told to train, and drops anything then.
 
     Args:
         model: Nodes in order; bodies of control flow count as part of their node.
@@ -26,5 +26,11 @@ def random_outputs(model: Model) -> dict[str, str]:
 
 def _draws(node: Node) -> bool:
     if node.is_op("Dropout"):
-        return node.input(2) is not None
+        mode, ratio = node.input(2), node.input(1)
+        return mode is not None and not _is_nought(mode) and not _is_nought(ratio)
     return onnx_api.is_random(node)
+
+
+def _is_nought(value: Value | None) -> bool:
+    """Whether a value is known to be false, or zero."""
+    return value is not None and value.constant is not None and not value.constant.any()

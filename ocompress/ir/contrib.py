@@ -25,6 +25,7 @@ _TURNED = ("transA", "transB", "transBatchA", "transBatchB")
 
 Extents = Mapping[str, tuple[int, ...]]
 """Extents of initializers by name."""
+_Rule = Callable[[NodeProto, Extents], NodeProto | None]
 
 
 def stand_ins(graphs: Iterable[GraphProto]) -> None:
@@ -97,7 +98,25 @@ def _product(node: NodeProto, _: Extents) -> NodeProto | None:
     return _standard("MatMul", map(decoded, node.input[:2]))
 
 
-_Rule = Callable[[NodeProto, Extents], NodeProto | None]
+def _packed(node: NodeProto, known: Extents) -> NodeProto | None:
+    """Return a product with a matrix that is held as [outputs, blocks, bytes of a block]."""
+    names = [decoded(name) for name in node.input[:_MATRIX]]
+    if len(names) < _MATRIX or len(known.get(names[1], ())) != _THREE:
+        return None
+    made = _standard("Einsum", names)
+    made.attribute.add(name="equation", type=AttributeProto.STRING, s=b"...k,nbh->...n")
+    return made
+
+
+def _fused(op_type: str) -> _Rule:
+    """Return the rule of a standard operator with others behind it that keep its shape."""
+
+    def rule(node: NodeProto, _: Extents) -> NodeProto:
+        made = _standard(op_type, map(decoded, node.input[:_THREE]))
+        made.attribute.extend(a for a in node.attribute if not a.name.startswith("activation"))
+        return made
+
+    return rule
 
 
 def _one_sided(node: NodeProto, _: Extents) -> NodeProto | None:
@@ -116,9 +135,13 @@ _RULES: Mapping[str, Mapping[str, _Rule]] = {
     _DOMAIN: {
         **dict.fromkeys(_AS_ITS_INPUT, _first),
         "Attention": _attention,
+        "DynamicQuantizeMatMul": _product,
         "EmbedLayerNormalization": _embedding,
+        "FusedConv": _fused("Conv"),
+        "FusedGemm": _fused("Gemm"),
         "FusedMatMul": _product,
         "GroupQueryAttention": _queries,
+        "MatMulNBits": _packed,
         "MultiHeadAttention": _heads,
     },
     _LEARNED: {

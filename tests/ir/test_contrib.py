@@ -45,6 +45,18 @@ def soft(b: Builder, x: str) -> str:
     return b.op("DequantizeLinear", made, scale, zero)
 
 
+def nibbles(b: Builder, x: str) -> str:
+    codes = b.const(b.rng.integers(0, 256, (48, 1, 16)).astype(np.uint8))
+    options: dict[str, Any] = {"K": 32, "N": 48, "bits": 4, "block_size": 32}
+    return b.op("MatMulNBits", x, codes, b.positive(48), domain=MS, **options)
+
+
+def dynamic(b: Builder, x: str) -> str:
+    codes = b.const(b.rng.integers(0, 256, (32, 48)).astype(np.uint8))
+    zero = b.const(np.uint8(128))
+    return b.op("DynamicQuantizeMatMul", x, codes, b.const(np.float32(0.1)), zero, domain=MS)
+
+
 CASES: dict[str, Callable[[Builder, str], str]] = {
     "norm": norm,
     "heads": heads,
@@ -57,6 +69,18 @@ CASES: dict[str, Callable[[Builder, str], str]] = {
     "gelu": lambda b, x: b.op("BiasGelu", x, b.weight(32), domain=MS),
     "fast": lambda b, x: b.op("FastGelu", x, domain=MS),
     "product": lambda b, x: b.op("FusedMatMul", x, b.weight(32, 48), domain=MS, alpha=0.5),
+    "nibbles": nibbles,
+    "dynamic": dynamic,
+    "conv": lambda b, x: b.op("FusedConv", x, b.weight(4, 6, 3), domain=MS, activation="Relu"),
+    "gemm": lambda b, x: b.op(
+        "FusedGemm",
+        b.op("Flatten", x),
+        b.weight(5, 192),
+        b.weight(5),
+        domain=MS,
+        transB=1,
+        activation="Relu",
+    ),
     "attention": lambda b, x: b.op(
         "Attention", x, b.weight(32, 96), b.weight(96), domain=MS, num_heads=4
     ),

@@ -180,9 +180,11 @@ def test_random_outputs_are_named_and_not_judged() -> None:
 
 def test_dropout_is_random_only_in_training() -> None:
     assert not random_outputs(drawing(lambda b, x: b.op("Dropout", x)))
-    half, yes = np.float32(0.5), np.array(True)
-    model = drawing(lambda b, x: b.op("Dropout", x, b.const(half), b.const(yes)))
-    assert list(random_outputs(model)) == ["y"]
+    half, none, yes, no = np.float32(0.5), np.float32(0), np.array(True), np.array(False)
+    for ratio, mode, found in ((half, yes, ["y"]), (half, no, []), (none, yes, [])):
+        given = [ratio, mode]
+        model = drawing(lambda b, x, g=given: b.op("Dropout", x, *map(b.const, g)))
+        assert list(random_outputs(model)) == found
 
 
 # -- from end to end -------------------------------------------------------------------------
