@@ -14,6 +14,7 @@ from ocompress.pipeline.options import option
 from ocompress.pipeline.pipeline import Pipeline
 from ocompress.pipeline.records import PassRecord, PipelineResult, Status
 from ocompress.pipeline.registry import all_passes, find
+from ocompress.pipeline.storage import stored_as
 
 __all__ = [
     "Allowance",
@@ -42,4 +43,5 @@ __all__ = [
     "find",
     "option",
     "put_aside",
+    "stored_as",
 ]

@@ -138,6 +138,7 @@ class Binarize(ProjectingPass):
     goals = ("planes", "ternary", "bits", "activations")
     aims = ("bits",)
     usual = Planes(_DEFAULT)
+    in_half = True
 
     planes: int | None = option(
         None, help="Planes of signs of every layer.", at_least=1, at_most=_MOST_PLANES

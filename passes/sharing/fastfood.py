@@ -187,7 +187,8 @@ class Fastfood(ProjectingPass):
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
     (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
-    (all-zero); everything where no choice keeps to the limit (too-lossy).
+    (all-zero), weights that files hold in 16 bits (short-numbers);
+    everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Yang et al., Deep Fried Convnets, 2015; Le, Sarlos and Smola, Fastfood, 2013.
     """
@@ -195,6 +196,7 @@ class Fastfood(ProjectingPass):
     name = "fastfood"
     goals = ("block",)
     usual = FastfoodBlocks(_DEFAULT)
+    in_cast = False
 
     block: int | None = option(
         None, help="Rows and columns of a block, a power of two.", at_least=2, at_most=SIZES[-1]

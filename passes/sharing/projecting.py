@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocompress.ir import Facet, Model
+from ocompress.ir import DType, Facet, Model
 from ocompress.lossy import KEEP, LossyPass, Move, MoveTable, Plan, TableProposal, applying
 from ocompress.lossy.ablation import Change, Trial, tried
 from ocompress.lossy.engine import Chosen, Reason
 from ocompress.lossy.layer_weights import OP_TYPES, LayerWeight, Rules
 from ocompress.lossy.refit import Built
-from ocompress.pipeline import Context, Outcome, option
+from ocompress.pipeline import Context, Outcome, option, stored_as
 from ocompress.pipeline.naming import check_known, check_patterns
 from passes import order
 from passes.sharing import projected
@@ -25,6 +25,9 @@ from passes.sharing.projected import Code, Projection
 from passes.sharing.signed_inputs import SignedInputs
 from passes.sharing.walking import collected
 
+_SHORT = Reason("short-numbers", "its numbers have 16 bits, in which no file finds the form again")
+_SINGLE = 4
+"""Bytes of a number of single precision."""
 _LEAST = 0.02
 """Share of the bytes that moves may leave."""
 
@@ -64,6 +67,10 @@ class ProjectingPass(LossyPass):
     may_change = Facet.WEIGHTS | Facet.TOPOLOGY | Facet.NAMES
     usual: ClassVar[Code]
     """The form where nothing says how far."""
+    in_half: ClassVar[bool] = False
+    """Whether files find the form in weights of a type of 16 bits."""
+    in_cast: ClassVar[bool] = True
+    """Whether it outlasts rounding to 16 bits, where files hold weights of 32 bits in these."""
 
     fit: bool = option(
         True, help="With data, let weights make up for each other's errors, layer by layer."
@@ -112,7 +119,7 @@ class ProjectingPass(LossyPass):
         for own in measured(model, weights, data):
             signs = self.signs(own, ctx)
             if isinstance(signs, Reason):
-                ctx.skip(own.layer.weight.nodes[0], signs.code, signs.why)
+                ctx.skip_each(own.layer.weight.nodes, signs.code, signs.why)
             else:
                 layers.append((own, signs))
         table = _table(self, model, layers, data)
@@ -124,14 +131,24 @@ class ProjectingPass(LossyPass):
     def _find(self, model: Model, ctx: Context) -> list[LayerWeight]:
         check_patterns(model, self.exclude, self.name)
         rules = Rules(self.op_types, self.exclude, self.spares_ends, True, self.smallest)
-        found = []
+        found, most = [], stored_as(model)
         for weight in collected(model, rules, ctx):
+            if self._is_short(weight, most):
+                ctx.skip_each(weight.nodes, _SHORT.code, _SHORT.why)
+                continue
             codes = self.codes(WeightStack(weight))
             if isinstance(codes, Reason):
-                ctx.skip(weight.nodes[0], codes.code, codes.why)
+                ctx.skip_each(weight.nodes, codes.code, codes.why)
             else:
                 found.append(weight)
         return found
+
+    def _is_short(self, weight: LayerWeight, most: DType | None) -> bool:
+        """Whether numbers of a weight are too short for the form."""
+        if weight.array.itemsize < _SINGLE:
+            return not self.in_half
+        held = most if weight.value.packed is None else weight.value.packed.largest.dtype
+        return not self.in_cast and held in (DType.FLOAT16, DType.BFLOAT16)
 
     def asked(self, proposal: ProjectedProposal) -> Plan:
         """Return the plan of the usual form, or of a goal's; of the fewest bytes of several."""

@@ -117,7 +117,8 @@ class Circulant(ProjectingPass):
     recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
     (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
-    (all-zero); everything where no choice keeps to the limit (too-lossy).
+    (all-zero), weights of a type of 16 bits (short-numbers);
+    everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Cheng et al., An Exploration of Parameter Redundancy in Deep Networks with Circulant
     Projections, 2015; Ding et al., CirCNN, 2017.
@@ -162,7 +163,8 @@ class Hash(ProjectingPass):
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
     (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
-    (all-zero); everything where no choice keeps to the limit (too-lossy).
+    (all-zero), weights of a type of 16 bits (short-numbers);
+    everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Chen et al., Compressing Neural Networks with the Hashing Trick, 2015.
     """

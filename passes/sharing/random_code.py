@@ -98,7 +98,8 @@ class RandomCode(ProjectingPass):
     (op-type), recurrent ones (recurrent), quantized weights (already-quantized), computed ones
     (dynamic-weight), ones that something else reads (shared-weight), ones with infinities
     (non-finite), ones that the file computes of less (computed-weight), ones of zeros only
-    (all-zero); everything where no choice keeps to the limit (too-lossy).
+    (all-zero), weights that files hold in 16 bits (short-numbers);
+    everything where no choice keeps to the limit (too-lossy).
     Numerics: lossy.
     Reference: Havasi et al., Minimal Random Code Learning (MIRACLE), 2019; van Baalen et al.,
     GPTVQ, 2024.
@@ -107,6 +108,7 @@ class RandomCode(ProjectingPass):
     name = "random-code"
     goals = ("bits", "block")
     usual = RandomWords(*_DEFAULT)
+    in_cast = False
 
     bits: int | None = option(None, help="Bits of the number of a word.", at_least=4, at_most=12)
     block: int | None = option(None, help="Weights of a word, about.", at_least=4, at_most=_LONGEST)

@@ -108,7 +108,7 @@ def collected(model: Model, rules: Rules, ctx: Context) -> list[LayerWeight]:
         if weight.array.any():
             found.append(weight)
         else:
-            ctx.skip(weight.nodes[0], ALL_ZERO.code, ALL_ZERO.why)
+            ctx.skip_each(weight.nodes, ALL_ZERO.code, ALL_ZERO.why)
     return found
 
 
@@ -139,7 +139,7 @@ def finish(
     for weight in weights:
         if weight.name not in chosen.plan:
             reason = proposal.reasons.get(weight.name, NOT_CHOSEN)
-            ctx.skip(weight.nodes[0], reason.code, reason.why)
+            ctx.skip_each(weight.nodes, reason.code, reason.why)
     if chosen.built is None:
         return Outcome(details=details)
     changed = Facet.WEIGHTS

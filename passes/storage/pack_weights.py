@@ -12,7 +12,7 @@ import numpy as np
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError, RuntimeFailureError
 from ocompress.io.loaded import Loaded, as_loaded
-from ocompress.ir import Facet, Model, Value
+from ocompress.ir import DType, Facet, Model, Value
 from ocompress.ir.packed import Packed
 from ocompress.pipeline import Context, Outcome, Pass, option
 from passes.order import TO_PACK
@@ -49,10 +49,10 @@ class PackWeights(Pass):
     Before: Conv(x, W), with 256 different 3 x 3 slices in W
     After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
     Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
-    float32, float16 and integers of 8 bits, and what a file holds in as small a form already; what
-    the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large); models of
-    an opset below 11 (opset); everything where an ONNX Runtime before 1.15 has to load the file
-    (old-runtime).
+    float32, float16 and integers of 8 bits (type), and what a file holds in as small a form
+    already; what the runtime does not restore (not-restored); weights of more than 1.9 GB
+    (too-large); models of an opset below 11 (opset); everything where an ONNX Runtime before 1.15
+    has to load the file (old-runtime).
     Numerics: exact.
     """
 
@@ -89,7 +89,7 @@ class PackWeights(Pass):
         if refusal is not None:
             ctx.remark(*refusal)
             return Outcome()
-        found = _found(model, self.smallest)
+        found = _found(model, self.smallest, ctx)
         if not found:
             return Outcome()
         plain = as_loaded(model)
@@ -127,15 +127,19 @@ class PackWeights(Pass):
         return tuple(map(int, self.min_ort.split(".")[:2]))
 
 
-def _found(model: Model, least: int) -> list[tuple[Value, StoredForm]]:
-    """Return the constants that have a smaller form, with it."""
+def _found(model: Model, least: int, ctx: Context) -> list[tuple[Value, StoredForm]]:
+    """Return the constants that have a smaller form, with it; say which types have none."""
     values, known = [], {}  # arrays are kept, so ids stay theirs
     for graph in model.graph.graphs():
         for value in graph.initializers.values():
             array = value.constant
-            if array is None or array.nbytes < least or array.dtype not in _DTYPES:
+            if array is None or array.nbytes < least or value.sparse is not None or value.is_output:
                 continue
-            if value.sparse is not None or value.is_output:
+            if array.dtype not in _DTYPES:
+                kind = DType.of(array)
+                if kind.is_float:
+                    why = f"{value.name}: no packed form is known of weights of {kind.name.lower()}"
+                    ctx.remark(Severity.NOTE, "type", why)
                 continue
             values.append((value, id(array)))
             if id(array) not in known:

@@ -15,7 +15,7 @@ from ocompress.archive.tied_places import (
     find_hashed,
 )
 from ocompress.errors import OptionError
-from ocompress.ir import Model
+from ocompress.ir import DType, Model, edit, packed
 from ocompress.lossy.engine import LossyPass
 from passes.sharing import random_words
 from passes.sharing.fastfood import Fastfood
@@ -71,6 +71,25 @@ def test_hashed_weights_are_found_again() -> None:
     assert found[1] == 512
     after, outcome, _ = run(Hash(ratio=4), net())
     assert outcome.counts["projections made"] == 2  # kernels, too
+
+
+def half(model: Model) -> Model:
+    """Have a file hold the weights of a model in 16 bits."""
+    for value in model.graph.initializers.values():
+        if value.data is not None and value.data.ndim > 1:
+            edit.set_weight(value, value.data.astype(np.float16).astype(np.float32))
+            assert packed.cast(value, DType.FLOAT16, model.graph)
+    return model
+
+
+def test_numbers_of_16_bits_have_no_form_of_more() -> None:
+    for item, left in ((Fastfood(), 3), (RandomCode(), 3), (Hash(), 0), (Circulant(), 0)):
+        model = half(dense())
+        before = second(model)
+        _, outcome, ctx = run(item, model)
+        assert ctx.diagnostics.declined(item.name)["short-numbers"] == left
+        assert bool(outcome) is not bool(left)
+        assert np.array_equal(before, second(half(dense())))
 
 
 @pytest.mark.parametrize("block", [2, 8])

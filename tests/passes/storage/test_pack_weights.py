@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 from ocompress.analysis.cost import count
 from ocompress.archive.cosines import Plane, summed
@@ -232,6 +233,16 @@ def test_parameters_are_those_of_the_weight_and_bytes_those_of_the_file(tmp_path
     before, after = count(model), count(packed(model, tmp_path / "p.onnx").after)
     assert (after.parameters, after.nonzero) == (before.parameters, before.nonzero)
     assert after.total_weight_bytes < 0.1 * before.total_weight_bytes
+
+
+def test_types_without_a_form_are_named(tmp_path: Path) -> None:
+    b = Builder()
+    weight = b.const(draw(normal(16), 40, 40).astype(np.float64), "weight")
+    b.op("MatMul", b.input("x", ["n", 40], TensorProto.DOUBLE), weight, to="y")
+    b.output("y", ["n", 40], TensorProto.DOUBLE)
+    ran = packed(b.model(), tmp_path / "p.onnx")
+    assert not ran.outcome
+    assert ran.codes == {"type"}
 
 
 def test_small_ones_and_old_opsets_stay_plain(tmp_path: Path) -> None:
