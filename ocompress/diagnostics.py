@@ -100,10 +100,11 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """Return JSON types only, in order of declaration; numbers that are not finite are None."""
         names = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
-        return {name: _plain(getattr(self, name)) for name in (*names, *self.derived)}
+        return {name: plain(getattr(self, name)) for name in (*names, *self.derived)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON types only; numbers that are not finite are None."""
     if isinstance(value, Finding):
         return value.to_json()
     if isinstance(value, StrEnum):
@@ -111,7 +112,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value

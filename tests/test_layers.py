@@ -55,7 +55,7 @@ PUBLIC = {
     "ir": "clone edit inference joined onnx_api packed query schemas text",
     "lossy": "ablation applying channel_fisher engine fisher input_moments layer_times "
     "layer_weights least_squares refit table_proposal",
-    "pipeline": "goals naming",
+    "pipeline": "goals naming unspoken",
     "planning": "partition",
     "profiling": "latency run_time",
     "runtime": "",

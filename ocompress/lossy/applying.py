@@ -83,16 +83,16 @@ def finish(
     rows: list[dict[str, Any]] = []
     for part, labels in proposal.layers.items():
         row: dict[str, Any] = {"name": part}
-        node = nodes.get(labels[0])
+        own = [nodes[label] for label in labels if label in nodes]
         if part in done:
             move = plan[part]
             row |= {"method": move.method, "setting": move.setting, "predicted_error": move.error}
-            if node is not None:
-                ctx.applied(node, item.name, f"{move.method}, {move.setting}")
-        elif node is not None:
+            if own:
+                ctx.applied(own[0], item.name, f"{move.method}, {move.setting}")
+        elif own:
             reason = proposal.reasons.get(part)
             code, why = (reason.code, reason.why) if reason is not None else _NOT_CHOSEN
-            ctx.skip(node, code, why)
+            ctx.skip_each(own, code, why)
             row |= {"code": code, "why": why}
         rows.append(row | (proposal.times_of(part, times) if times is not None else {}))
     details: dict[str, Any] = {"moves": rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -86,6 +86,11 @@ class Context:
     def skip(self, node: Node, code: str, why: str) -> None:
         """Say that a node was left alone, with a stable code and one sentence."""
         self.remark(Severity.DECLINED, code, why, node)
+
+    def skip_each(self, nodes: Iterable[Node], code: str, why: str) -> None:
+        """Say so of each of some nodes, as of all layers that share a weight."""
+        for node in nodes:
+            self.skip(node, code, why)
 
     def applied(self, node: Node, code: str, what: str) -> None:
         """Say what was done to a node."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocompress import __version__
+from ocompress.diagnostics import plain
 from ocompress.ir.strings import is_clean
 
 SCHEMA = 2
@@ -28,7 +29,11 @@ def document(command: str, settings: Mapping[str, Any], body: Mapping[str, Any])
 
 
 def to_text(report: Mapping[str, Any]) -> str:
-    """Return JSON text, entries in the order in which they were put in."""
+    """Return JSON text, entries in the order in which they were put in.
+
+    Numbers that are not finite are null, in what passes of others tell as well.
+    """
+    report = plain(report)
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
     if not is_clean(text):  # names that are no UTF-8 have to be escaped
         text = json.dumps(report, indent=2, allow_nan=False)

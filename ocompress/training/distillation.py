@@ -101,7 +101,10 @@ class _Training:
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
         first, *_ = next(self._held.batches(settings.batch, None))
-        self._student = TrainedModel(model, teacher, first, settings, excluded, labelled)
+        self._infinite = sorted(self._fit.infinite() | self._held.infinite())
+        self._student = TrainedModel(
+            model, teacher, first, settings, excluded, labelled, self._infinite
+        )
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
         levels = self._student.unrounded() if settings.moves_levels else ()
@@ -124,6 +127,7 @@ class _Training:
             stuck=self._student.network.stuck,
             unknown=self._student.unknown,
             uncompared=tuple(self._student.uncompared),
+            infinite=tuple(self._infinite),
             compares=bool(self._student.losses),
         )
         if not forms or not self._student.losses or not epochs:

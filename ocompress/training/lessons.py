@@ -78,6 +78,10 @@ class Lessons:
         rows = self.unit or max(1, round(self.samples / len(self.parts)))
         return max(1, size // rows)
 
+    def infinite(self) -> set[str]:
+        """Return the outputs of the teacher that are not numbers, or infinite, somewhere."""
+        return {n for _, made in self.parts for n, a in made.items() if not np.isfinite(a).all()}
+
     @property
     def can_be_mixed(self) -> bool:
         """Whether sums of samples are samples: all inputs are floats, with a row for each."""

@@ -90,6 +90,7 @@ class Tuned:
         unknown: Weights whose values have a form that would not be kept.
         uncompared: Outputs whose lengths the data decide, so that rows of teacher and student are
             no pairs.
+        infinite: Outputs that are not numbers, or infinite, somewhere.
         zeros: Part of the weights of layers that is zero, where more became so.
         ended_early: Whether somebody asked for the end before it was there.
         compares: Whether any output of teacher and student can be compared.
@@ -106,6 +107,7 @@ class Tuned:
     stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     uncompared: tuple[str, ...] = ()
+    infinite: tuple[str, ...] = ()
     zeros: float | None = None
     ended_early: bool = False
     compares: bool = True

@@ -47,6 +47,7 @@ class TrainedModel:
         settings: Settings,
         excluded: Collection[str],
         labelled: LabelledOutput | None = None,
+        without: Collection[str] = (),
     ) -> None:
         """Find out what can be trained.
 
@@ -57,10 +58,11 @@ class TrainedModel:
             settings: How it is trained.
             excluded: Initializers that keep their values.
             labelled: The output that labels belong to, where they count.
+            without: Outputs that count for nothing.
         """
         self._model, self._labelled, self._alpha = model, labelled, settings.alpha
         self.uncompared = outputs_of_varying_length(teacher, batch[0])
-        left_out = {LABELS, *self.uncompared}
+        left_out = {LABELS, *self.uncompared, *without}
         outputs = {name: array for name, array in batch[1].items() if name not in left_out}
         self.losses: dict[str, Divergence] = divergences(teacher, outputs, settings.temperature)
         self._checks = divergences(teacher, outputs, 1.0)

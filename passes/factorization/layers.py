@@ -139,7 +139,7 @@ def survey(
     for weight in weights:
         sites = _sites(weight, model, shapes)
         if isinstance(sites, Refusal):
-            ctx.skip(weight.nodes[0], sites.code, sites.why)
+            ctx.skip_each(weight.nodes, sites.code, sites.why)
         else:
             seen.append((weight, sites))
     if blind or not ctx.has_data:
@@ -153,7 +153,7 @@ def survey(
             narrow.append((weight, sites))
         else:
             why = f"{sites[0].inputs} inputs are too many to look at pairs of"
-            ctx.skip(weight.nodes[0], "too-wide", why)
+            ctx.skip_each(weight.nodes, "too-wide", why)
     for _, sites, sums in input_moments.look(model, narrow, ctx):
         layer = _layer(sites, shapes, work, sums, _curvature_of(sites, sums, curvatures))
         judges = sums.parts[1].count if sums is not None and sums.parts is not None else 0

@@ -142,11 +142,11 @@ class Replace(LossyPass):
 
     def _looks_at(self, weight: LayerWeight, ctx: Context) -> bool:
         if any(not n.is_op(*self.operators) for n in weight.nodes):
-            ctx.skip(weight.nodes[0], "op-type", f"it is no {' or '.join(self.operators)}")
+            ctx.skip_each(weight.nodes, "op-type", f"it is no {' or '.join(self.operators)}")
             return False
         named = not self.layers or any(matches(n.label, self.layers) for n in weight.nodes)
         if not named:
-            ctx.skip(weight.nodes[0], "not-named", "no pattern of 'layers' matches it")
+            ctx.skip_each(weight.nodes, "not-named", "no pattern of 'layers' matches it")
         return named
 
     def _takes(self, node: Node) -> bool:

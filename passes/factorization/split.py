@@ -158,10 +158,10 @@ class Split(LossyPass):
             matrices = tail.matrices()
             narrowest = min(min(m.shape) for m in matrices)
             if any(fnmatchcase(label, p) for label in tail.labels for p in self.exclude):
-                ctx.skip(tail.layers[0], "excluded", "a pattern of 'exclude' matches its end")
+                ctx.skip_each(tail.layers, "excluded", "a pattern of 'exclude' matches its end")
             elif narrowest < max(self.groups, _DEFAULT) or sum(m.size for m in matrices) < _LEAST:
                 why = f"it has {narrowest} inputs or outputs, too few to be split"
-                ctx.skip(tail.layers[0], "too-small", why)
+                ctx.skip_each(tail.layers, "too-small", why)
             else:
                 found.append(tail)
         return found

@@ -76,7 +76,9 @@ def replace_tables(
     done = []
     for table in _tables(model, ctx):
         if not all(takes(node) for node in table.nodes):
-            ctx.skip(table.nodes[0], "excluded", "a pattern of 'exclude' or 'layers' leaves it out")
+            ctx.skip_each(
+                table.nodes, "excluded", "a pattern of 'exclude' or 'layers' leaves it out"
+            )
             continue
         seen = None if rule.data_free or not ctx.has_data else _seen(model, table.nodes, ctx)
         basis, power = _components(table, seen)
@@ -84,11 +86,11 @@ def replace_tables(
         entries, width = table.array.shape
         if not rank or rank * (entries + width) >= entries * width:
             why = "no rule gives it a rank with fewer weights: name rank, energy or max_weights"
-            ctx.skip(table.nodes[0], "no-form", why)
+            ctx.skip_each(table.nodes, "no-form", why)
             continue
         refusal = _put(table, basis[:, :rank])
         if refusal is not None:
-            ctx.skip(table.nodes[0], refusal.code, refusal.why)
+            ctx.skip_each(table.nodes, refusal.code, refusal.why)
             continue
         kept = float(power[:rank].sum() / max(power.sum(), 1e-30))
         what = f"a table of {rank} columns and a product: {kept:.2%} of the power is kept"
@@ -111,7 +113,7 @@ def _tables(model: Model, ctx: Context) -> Iterator[Table]:
         if axes == {0} and table.value.use_count == len(table.nodes):
             yield table
         else:
-            ctx.skip(table.nodes[0], "shared-weight", "its table is read in other ways, too")
+            ctx.skip_each(table.nodes, "shared-weight", "its table is read in other ways, too")
 
 
 def _components(table: Table, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -175,7 +175,7 @@ class Prune(LossyPass):
         wanted = [(c, self._share(c)) for c in collect(model, rules, ctx)]
         for candidate, share in wanted:
             if share == 0:
-                ctx.skip(candidate.nodes[0], "zero-share", "the share requested for it is 0")
+                ctx.skip_each(candidate.nodes, "zero-share", "the share requested for it is 0")
         wanted = [(c, s) for c, s in wanted if s != 0]
         limited = not self.has_goal and ctx.allowance.has(Limit.DROP)
         deepest = DEEPEST if limited else self._amount
@@ -207,7 +207,7 @@ class Prune(LossyPass):
         for weight in proposal.weights:
             if weight.name not in chosen.plan:
                 reason = proposal.reasons.get(weight.name, _SPARSE)
-                ctx.skip(weight.nodes[0], reason.code, reason.why)
+                ctx.skip_each(weight.nodes, reason.code, reason.why)
         details = prune_rows.details(model, proposal, chosen, ctx)
         if chosen.built is None:
             return Outcome(details=details)
@@ -292,6 +292,6 @@ def _finite(
         known = costed.get(id(candidate.value))
         if known is not None and known.ruined:
             why = "its zeros alone make outputs NaN or infinite"
-            ctx.skip(candidate.nodes[0], "not-finite", why)
+            ctx.skip_each(candidate.nodes, "not-finite", why)
         else:
             yield candidate, share

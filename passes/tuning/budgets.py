@@ -106,6 +106,9 @@ def choose(model: Model, levels: Sequence[Sequence[str]], name: str) -> str:
     by_name = {v.name: v for v in graph.outputs}
     ends = [[by_name[n] for n in names] for names in levels]
     own = _own_nodes(graph, ends)
+    apart = [at for at, values in enumerate(zip(*ends, strict=True)) if len({*map(id, values)}) > 1]
+    whole = list(ends[-1])  # what all sets have in common, as constants, needs no choice
+    ends = [[values[at] for at in apart] for values in ends]
     faces = [clone_value(v, graph.names, fresh=True) for v in ends[-1]]
     bodies = [_body(graph, nodes, outputs, faces) for nodes, outputs in zip(own, ends, strict=True)]
     graph.set_outputs([])
@@ -124,10 +127,11 @@ def choose(model: Model, levels: Sequence[Sequence[str]], name: str) -> str:
             last.set_outputs(outputs)
         else:
             graph.add(node, claim=False)
-            for value, wanted in zip(outputs, levels[-1], strict=True):
+            for at, value in zip(apart, outputs, strict=True):
                 graph.names.release(value.name)
-                value.name = wanted
-            graph.set_outputs(outputs)
+                value.name = levels[-1][at]
+                whole[at] = value
+            graph.set_outputs(whole)
     model.sort()
     return chosen.name
 

@@ -16,6 +16,7 @@ from ocompress.ir import Facet, Model, Node, edit, fingerprint
 from ocompress.pipeline import Context, Numerics, Outcome, Pass, option
 from ocompress.pipeline.goals import Gauge, told
 from ocompress.pipeline.naming import check_patterns, matches
+from ocompress.pipeline.unspoken import held_by_others
 from ocompress.training.settings import Keeping, Kept, Settings, Tuned
 
 
@@ -54,10 +55,11 @@ class Tune(Pass):
     Needs PyTorch: pip install 'ocompress[tune]'.
 
     Leaves alone: names that match `exclude` (excluded), weights before an operator that has no
-    gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in
-    a way that training would not keep, as, without `levels`, sums of cosines
-    (unknown-form), outputs whose lengths the data decide (lengths-vary), all if held-out samples
-    get no better (no-gain) or if there is no original (no-teacher).
+    gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in a
+    way that training would not keep, as, without `levels`, sums of cosines (unknown-form), weights
+    of operators that have none and those in bodies (no-rule), outputs whose lengths the data decide
+    (lengths-vary) or that are not finite (not-finite), all if held-out samples get no better
+    (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
     Compression, 2016; Zhu and Gupta, To Prune, or Not to Prune, 2017; LeCun et al., Optimal Brain
@@ -188,6 +190,7 @@ class Tune(Pass):
             self._keeping(model, ctx, settings, excluded) if ctx.store.has_folder else None,
             (ctx.original, *ctx.earlier),
         )
+        _tell_untrained(model, found, excluded, ctx)
         outcome = _finish(model, found, ctx)
         if self.sparsity is None:
             return outcome
@@ -273,8 +276,23 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
     return Outcome(Facet.WEIGHTS, {"weights tuned": changed}, details)
 
 
+def _tell_untrained(model: Model, found: Tuned, excluded: Collection[str], ctx: Context) -> None:
+    """Name the nodes whose weights nothing could be said about, and that are not trained."""
+    known = {*found.forms, *found.unknown, *found.stuck, *excluded}
+    for (_, at), (node, count, _) in held_by_others(model, ()).items():
+        value = node.inputs[at] if at >= 0 else None
+        if value is None or value.name not in known:
+            why = f"not all that reads these weights of {node.op_type} trains them"
+            if node.graph is not model.graph:
+                why = f"{node.op_type} is in a body of control flow, where nothing is trained"
+            ctx.skip(node, "no-rule", f"{why}; its {count:,} weights stay as they are")
+
+
 def _tell_uncompared(found: Tuned, ctx: Context) -> None:
     severity = Severity.NOTE if found.compares else Severity.DECLINED
     for name in found.uncompared:
         why = f"the data decide how long output {name!r} is, so nothing is learned from it"
         ctx.remark(severity, "lengths-vary", why)
+    for name in found.infinite:
+        why = f"output {name!r} holds NaN or infinities, so nothing is learned from it"
+        ctx.remark(severity, "not-finite", why)

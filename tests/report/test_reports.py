@@ -28,9 +28,9 @@ def test_document_says_who_wrote_what() -> None:
     assert report["tool"] == {"name": "ocompress", "version": __version__}
 
 
-def test_numbers_that_json_lacks_are_refused() -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        to_text({"ratio": float("nan")})
+def test_numbers_that_json_lacks_are_null() -> None:
+    report = {"ratio": float("nan"), "details": {"held_out": [float("inf"), 1.0]}}
+    assert json.loads(to_text(report)) == {"ratio": None, "details": {"held_out": [None, 1.0]}}
 
 
 def test_junit_counts_and_names_failures() -> None:

@@ -118,10 +118,39 @@ def _of_own_length(model: Model, feeds: Feeds) -> Iterator[Node]:
     for node in model.graph.nodes:
         if all(v is None or v.name in fixed for v in node.outputs):
             continue
-        given = [node.input(index) for index in _LENGTHS_FROM.get(node.op_type, ())]
-        told = any(v is not None and v.name not in fixed for v in given)
-        if node.bodies or node.is_op(*_OWN_LENGTHS) or told:
+        if _has_own_length(node, fixed):
             yield node
+
+
+def _has_own_length(node: Node, fixed: Collection[str]) -> bool:
+    """Whether the results of a node, in a body maybe, have as many elements as the data say."""
+    if not node.bodies:
+        given = [node.input(index) for index in _LENGTHS_FROM.get(node.op_type, ())]
+        told = any(v is not None and not _is_fixed(v, fixed) for v in given)
+        return node.is_op(*_OWN_LENGTHS) or told
+    if node.is_op("If"):
+        asked = node.input(0)
+        known = asked is not None and _is_fixed(asked, fixed)
+    else:
+        known = node.is_op("Scan") or (node.is_op("Loop") and _counts(node, fixed))
+    inner = (n for body in node.subgraphs() for n in body.nodes)
+    return not known or any(_has_own_length(n, fixed) for n in inner)
+
+
+def _counts(loop: Node, fixed: Collection[str]) -> bool:
+    """Whether a Loop goes round as often whatever is fed: no data end it."""
+    trips, going, (body,) = loop.input(0), loop.input(1), loop.subgraphs()
+    if trips is None or not _is_fixed(trips, fixed):
+        return False
+    goes_on: Value | None = body.outputs[0]
+    while goes_on is not None and goes_on.producer is not None:
+        goes_on = goes_on.producer.input(0) if goes_on.producer.is_op("Identity") else None
+    stays = goes_on is body.inputs[1] or (goes_on is not None and goes_on.constant is not None)
+    return stays and (going is None or _is_fixed(going, fixed))
+
+
+def _is_fixed(value: Value, fixed: Collection[str]) -> bool:
+    return value.constant is not None or value.name in fixed
 
 
 def _constants(model: Model, feeds: Feeds) -> dict[str, np.ndarray]:

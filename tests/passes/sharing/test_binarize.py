@@ -105,6 +105,15 @@ def test_a_shared_weight_is_projected_once() -> None:
     assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
 
 
+def test_all_layers_of_a_shared_weight_that_stays_are_named() -> None:
+    def refused(*_: Model) -> Verdict:
+        return Verdict(False, "max-drop", "", {"drop": 1.0, "limit": 0.1})
+
+    _, outcome, ctx = binarized(net(shared=True), guards=[Fake("max-drop", refused)])
+    assert not outcome
+    assert {"c1", "c2"} <= {remark.node for remark in ctx.diagnostics.of("binarize")}
+
+
 def test_layers_behind_that_keep_their_weights_are_fitted() -> None:
     fitted, _, _ = binarized(net(), planes=1, exclude=("c3", "y"))
     before, after = (

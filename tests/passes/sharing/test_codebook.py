@@ -245,6 +245,15 @@ def test_a_shared_weight_has_one_codebook(data: bool) -> None:
     assert by_label["c1"].inputs[1] is by_label["c2"].inputs[1]
 
 
+def test_all_layers_of_a_shared_weight_that_stays_are_named() -> None:
+    def refused(*_: Model) -> Verdict:
+        return Verdict(False, "max-drop", "", {"drop": 1.0, "limit": 0.1})
+
+    _, outcome, ctx = encoded(net(shared=True), guards=[Fake("max-drop", refused)])
+    assert not outcome
+    assert {"c1", "c2"} <= {remark.node for remark in ctx.diagnostics.of("codebook")}
+
+
 @pytest.mark.parametrize(
     ("block", "codes"),
     [("kernel", {"c3": "no-kernel", "y": "no-kernel"}), ("5", {"c0": "uneven-blocks"})],

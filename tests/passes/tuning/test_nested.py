@@ -11,7 +11,7 @@ import pytest
 
 from ocompress.errors import OptionError
 from ocompress.io import load_model, save_model
-from ocompress.ir import Model, edit
+from ocompress.ir import Model, Value, edit
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult
 from ocompress.runtime import Session
 from passes.tuning.nested import Nested
@@ -124,6 +124,19 @@ def test_what_cannot_be_nested_is_named(options: str, model: Model, code: str) -
     result = nested(options, model)
     assert code in [r.code for r in result.diagnostics.of("nested")]
     assert not any(n.op_type == "If" for n in result.model.graph.nodes)
+
+
+def test_outputs_that_all_nets_have_in_common_stay_as_they_are() -> None:
+    model = net()
+    constant = Value("c", data=np.arange(3, dtype=np.float32))
+    model.graph.initializers["c"] = constant
+    model.graph.set_outputs([model.graph.outputs[0], constant, model.graph.outputs[1]])
+    result = nested("epochs=0", model)
+    assert [v.name for v in result.model.graph.outputs] == ["y", "c", "z"]
+    for budget in (0, 1):
+        found = Session(result.model).run({"x": X, "budget": np.array(budget)})
+        assert list(found["c"]) == [0, 1, 2]
+        assert (found["y"].shape, found["z"].shape) == ((160, 5), (160, 3))
 
 
 def test_a_budget_that_is_not_reached_is_told() -> None:

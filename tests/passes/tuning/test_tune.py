@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from ocompress import stopping
 from ocompress.analysis import MeasurementStore
@@ -468,3 +469,42 @@ def test_outputs_whose_lengths_the_data_decide_are_named_and_not_learned_from() 
     assert result.records[-1].status is Status.UNCHANGED
     told = [(r.code, "'y'" in r.message) for r in result.diagnostics.of("tune")]
     assert told == [("lengths-vary", True)]
+
+
+def looping(often: str) -> Model:
+    """A layer in a Loop that goes round thrice, or as often as is fed; and one behind it."""
+    inner = Builder(6)
+    goes = inner.op("Identity", inner.input("on", [], TensorProto.BOOL))
+    inner.inputs.insert(0, helper.make_tensor_value_info("i", TensorProto.INT64, []))
+    held = inner.op("MatMul", inner.input("held", ["n", 64]), inner.weight(64, 64))
+    inner.output(goes, [], TensorProto.BOOL)
+    inner.output(inner.op("Tanh", held), ["n", 64])
+    b = Builder(5)
+    x = b.op("Flatten", b.input("x", ["n", 1, 8, 8]))
+    b.ops("Cast", [b.op("ReduceMax", x, keepdims=0)], ["fed"], to=TensorProto.INT64)
+    trips = b.const(np.array(3)) if often == "known" else "fed"
+    b.op("MatMul", b.op("Loop", trips, "", x, body=inner.graph()), b.weight(64, 8), to="y")
+    b.output("y", ["n", 8])
+    return b.model()
+
+
+@needs_torch
+@pytest.mark.parametrize(("often", "code"), [("known", "tuned"), ("fed", "lengths-vary")])
+def test_weights_in_bodies_are_named_and_lengths_are_known_where_a_loop_counts(
+    often: str, code: str
+) -> None:
+    result = tuned(looping(often), f"{PRUNE},tune{{epochs=8}}")
+    told = {r.code: r for r in result.diagnostics.of("tune")}
+    assert set(told) == {code, "no-rule"}
+    assert "4,096 weights" in told["no-rule"].message
+
+
+@needs_torch
+def test_outputs_that_are_not_finite_are_named_and_not_learned_from() -> None:
+    b = Builder(4)
+    x = b.op("Flatten", b.input("x", ["n", 1, 8, 8]))
+    b.op("MatMul", x, b.weight(64, 32), to="y")
+    b.output("y", ["n", 32])
+    b.output(b.const(np.array([1, np.inf, np.nan], np.float32)), [3])
+    result = tuned(b.model(), f"{PRUNE},tune{{epochs=8}}")
+    assert [r.code for r in result.diagnostics.of("tune")] == ["not-finite", "tuned"]
