@@ -110,14 +110,14 @@ def load_archive(path: str | Path, *, threads: int = 1) -> Any:
         An `onnxruntime.InferenceSession` on the CPU.
 
     Raises:
-        UsageError: If there is no such archive.
+        UsageError: If there is no such archive, or threads make no sense.
         ModelError: If it is damaged.
         RuntimeFailureError: If ONNX Runtime cannot load the model.
     """
     source = kinds.file("path", path)
     _check(source)
     with io.unpacked(source) as model:
-        return Session(model, threads=threads, as_deployed=True).raw
+        return Session(model, threads=kinds.whole("threads", threads), as_deployed=True).raw
 
 
 def describe(path: str | Path, *, base: str | Path | None = None) -> CodedModel:

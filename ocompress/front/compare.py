@@ -61,6 +61,7 @@ def validate(
         UsageError: If the request or the data do not fit.
         ModelError: If a file is not a model, or the reference cannot be run.
     """
+    kinds.function("progress", progress)
     case = open_case(
         reference,
         candidate,
@@ -121,6 +122,7 @@ def validate_on(
         ModelError: If a file is not a model.
         RuntimeFailureError: If the device fails, or the reference cannot be run.
     """
+    kinds.function("progress", progress)
     transport = find_transport(target)
     if data is None:
         msg = f"to validate on {target!r}, give data to run the models on with --data"
@@ -204,6 +206,8 @@ def profile(
     if kinds.whole("batch", batch) < 1:
         msg = f"batch {batch} must be at least 1"
         raise OptionError(msg)
+    kinds.truth("per_node", per_node)
+    shapes = _shapes(shapes)
     if shapes and batch > 1:
         msg = "a batch and shapes are mutually exclusive; a shape includes the batch"
         raise OptionError(msg)
@@ -225,7 +229,7 @@ def profile(
         this,
         against=other,
         data=fed,
-        shapes=_shapes(shapes),
+        shapes=shapes,
         threads=threads,
         seconds=seconds,
         per_node=per_node,

@@ -9,6 +9,9 @@ from typing import overload
 
 from ocompress.errors import UsageError
 
+_MOST = 1 << 63
+"""Whole numbers are below this, as those of files and of numpy."""
+
 
 @overload
 def whole(name: str, value: object) -> int: ...
@@ -24,6 +27,8 @@ def whole(name: str, value: object, *, optional: bool = False) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise UsageError(_wrong(name, "a whole number", value, optional=optional))
+    if not -_MOST < int(value) < _MOST:
+        raise UsageError(_wrong(name, "a whole number of 64 bits", value, optional=optional))
     return int(value)
 
 
@@ -41,7 +46,11 @@ def number(name: str, value: object, *, optional: bool = False) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise UsageError(_wrong(name, "a number", value, optional=optional))
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        wrong = _wrong(name, "a number of double precision", value, optional=optional)
+        raise UsageError(wrong) from error
 
 
 @overload
@@ -93,6 +102,16 @@ def instance(name: str, value: object, wanted: str, *kinds: type) -> None:
     """
     if not isinstance(value, kinds):
         raise UsageError(_wrong(name, wanted, value, optional=False))
+
+
+def function(name: str, value: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        UsageError: If it is something else.
+    """
+    if not callable(value):
+        raise UsageError(_wrong(name, "a function", value, optional=False))
 
 
 def _wrong(name: str, wanted: str, value: object, *, optional: bool) -> str:

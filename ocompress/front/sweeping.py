@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocompress.errors import OcompressError
+from ocompress.front import kinds
 from ocompress.front.api import optimize
 from ocompress.front.sending import parcels_of
 from ocompress.front.sweep_file import SweepJob, read_jobs
@@ -47,7 +48,10 @@ def sweep(
         UsageError: If the file or the workers cannot be used.
         OutputError: If a result cannot be written.
     """
-    path = Path(jobs)
+    path = kinds.file("jobs", jobs)
+    kinds.whole("workers", workers)
+    kinds.instance("scheduler", scheduler, "the address of one", str)
+    kinds.function("progress", progress)
     listed = read_jobs(path)
     began = time.monotonic()
     rows: dict[int, SweepRow] = {}

@@ -207,7 +207,7 @@ def check_outputs(paths: Iterable[Path | None], inputs: Iterable[Path]) -> None:
 
 
 def _check_name(path: Path) -> None:
-    if not can_be(path):
+    if not path.name or not can_be(path):
         msg = f"output {str(path)!r} is no name that a file can have; choose a shorter one"
         raise UsageError(msg)
 

@@ -65,8 +65,8 @@ def interleave(
         blocks = -(-runs // burst)
     else:
         per_block = sum(once) * (burst + (burst > 1))
-        blocks = int(seconds * len(calls) / max(per_block, 1e-9))
-        blocks = max(_FEWEST_TURNS, min(_MOST_TURNS, blocks))
+        wanted = seconds * len(calls) / max(per_block, 1e-9)
+        blocks = max(_FEWEST_TURNS, int(min(_MOST_TURNS, wanted)))
     rng = np.random.default_rng(seed)
     turns: list[list[np.ndarray]] = [[] for _ in calls]
     deadline = float("inf") if runs is not None else clock() + seconds * len(calls)

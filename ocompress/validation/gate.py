@@ -112,7 +112,7 @@ class Gate:
         """
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             msg = f"gate file {str(path)!r} cannot be read: {reason}"
             raise RecipeError(msg) from error

@@ -169,6 +169,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "the data's name is long": {"data": LONG},
     "the labels' name is long": {"labels": LONG},
     "the recipe's name is long": {"recipe": LONG, "passes": ""},
+    "samples are huge": {"samples": 10**400},
+    "the drop is huge": {"max_drop": 10**400},
     "external data are text": {"external_data": "yes"},
     "instruments are a number": {"instruments": 3},
     "measure is text": {"measure": "no"},
@@ -200,8 +202,20 @@ OTHERS: dict[str, Callable[[], object]] = {
     "profile, a shape": lambda: ocompress.profile(ZOO["mlp"](), shapes={"x": 3}),  # type: ignore[dict-item]
     "validate, a long name": lambda: ocompress.validate(ZOO["mlp"](), LONG, X),
     "load a long name": lambda: ocompress.load(LONG),
+    "load an archive, threads": lambda: ocompress.load_archive(LONG, threads="a"),  # type: ignore[arg-type]
     "load an archive of a long name": lambda: ocompress.load_archive(LONG),
     "save under a long name": lambda: ocompress.save(ZOO["mlp"](), LONG),
+    "save under no name": lambda: ocompress.save(ZOO["mlp"](), "."),
+    "sweep, jobs": lambda: ocompress.sweep(3),  # type: ignore[arg-type]
+    "sweep, workers": lambda: ocompress.sweep("j.toml", workers="a"),  # type: ignore[arg-type]
+    "sweep, progress": lambda: ocompress.sweep("j.toml", progress=3),  # type: ignore[arg-type]
+    "validate, progress": lambda: ocompress.validate(ZOO["mlp"](), ZOO["mlp"](), X, progress=3),  # type: ignore[arg-type]
+    "validate, a gate of no name": lambda: ocompress.validate(
+        ZOO["mlp"](), ZOO["mlp"](), X, gate="a\0"
+    ),
+    "profile, an array of shapes": lambda: ocompress.profile(ZOO["mlp"](), shapes=X),  # type: ignore[arg-type]
+    "profile, per node": lambda: ocompress.profile(ZOO["mlp"](), per_node=X),  # type: ignore[arg-type]
+    "profile, a huge batch": lambda: ocompress.profile(ZOO["mlp"](), batch=10**400),
     "sweep a long name": lambda: ocompress.sweep(LONG),
     "load": lambda: ocompress.load(3),  # type: ignore[arg-type]
     "save": lambda: ocompress.save(3, "x.onnx"),  # type: ignore[arg-type]
