@@ -249,8 +249,8 @@ def _named(metric: str | Callable[..., Any]) -> str:
     name = getattr(metric, "__qualname__", "")
     if not callable(metric) or not name or "<" in name:
         msg = (
-            f"metric {metric!r} must be a name, OUTPUT=NAME, module:function, or a function that "
-            "stands by itself in a module"
+            f"metric {metric!r:.60} must be a name, OUTPUT=NAME, module:function, or a function "
+            "that stands by itself in a module"
         )
         raise UsageError(msg)
     return f"{metric.__module__}:{name}"
@@ -273,8 +273,8 @@ def _passes(given: object) -> Pipeline | str:
             found.extend(Pipeline.items(item))
         else:
             msg = (
-                f"passes must be a text, a pipeline, or a list of names and passes, not {item!r} "
-                f"of type {type(item).__name__}"
+                f"passes must be a text, a pipeline, or a list of names and passes, not "
+                f"{item!r:.60} of type {type(item).__name__}"
             )
             raise UsageError(msg)
     return Pipeline.of(found) if found else ""

@@ -45,7 +45,7 @@ def read_drop(given: float | str, *, own: bool = False) -> float:
     percent = text.endswith("%")
     number = _number(text.removesuffix("%"))
     if number is None or not math.isfinite(number):
-        msg = f"max drop {text!r} is not a number; write 0.01 or 1% for one percentage point"
+        msg = f"max drop {text!r:.60} is not a number; write 0.01 or 1% for one percentage point"
         raise OptionError(msg)
     share = number / 100 if percent else number
     if share < 0:
@@ -104,7 +104,7 @@ def duration(given: float | str) -> float:
     number = _number(found[1]) if found else None
     unit = found[2].lower() if found else ""
     if isinstance(given, bool) or number is None or unit not in _SECONDS:
-        msg = f"time {given!r} is no time; write seconds or a unit, such as 90s or 15m"
+        msg = f"time {given!r:.60} is no time; write seconds or a unit, such as 90s or 15m"
         raise OptionError(msg)
     if not 0 < number < math.inf:
         msg = f"time {given} must be above 0; write one such as 90s or 15m"
@@ -132,8 +132,8 @@ def _limit(
     number = _number(found[1]) if found else None
     if isinstance(given, bool) or number is None or unit not in {"", *_RATIOS, *units}:
         msg = (
-            f"{name} {given!r} is neither a ratio such as 0.5x nor a figure with a unit such as "
-            f"{example}"
+            f"{name} {given!r:.60} is neither a ratio such as 0.5x nor a figure with a unit such "
+            f"as {example}"
         )
         raise OptionError(msg)
     if not 0 < number < math.inf:

@@ -179,7 +179,8 @@ class Request:
         if self.recipe is not None:
             return Pipeline.from_recipe(find_recipe(str(self.recipe)))
         if not self.passes or (isinstance(self.passes, str) and not self.passes.strip()):
-            msg = "no passes given; name them, such as --passes prune,quant"
+            pack = "; ocompress pack archives a model as it is" if self.archive else ""
+            msg = f"no passes given; name them, such as --passes prune,quant{pack}"
             raise OptionError(msg)
         if isinstance(self.passes, str):
             return Pipeline.parse(self.passes)

@@ -128,6 +128,7 @@ CASES: list[tuple[str, Callable[[Path], Any], str, int, str]] = [
     ("bad pass option", nothing, "--passes prune{sparsity=7}", USAGE, "sparsity=7"),
     ("bad syntax", nothing, "--passes prune{", USAGE, "'prune{'"),
     ("no passes", nothing, "--passes=", USAGE, "no passes given"),
+    ("no passes for an archive", nothing, "in.onnx out.ocz --passes=", USAGE, "ocompress pack"),
     ("unknown target", nothing, "--target arm65", USAGE, "did you mean 'arm64'"),
     ("unknown option", nothing, "--passez prune", USAGE, "--passez"),
     ("unknown recipe", nothing, "--passes= --recipe none", USAGE, "recipe 'none'"),
