@@ -137,6 +137,12 @@ class Site:
             return int(self._flat(output, self.layer.out_channel).shape[1])
         return int(np.prod(output.shape[2:]))
 
+    def result_items(self, output: np.ndarray) -> int:
+        """Return how many items an output has; they need not lie on its first axis."""
+        if self.window is None:
+            return len(self._flat(output, self.layer.out_channel))
+        return len(output)
+
     def _area(self, data: np.ndarray) -> int:
         if self.window is None:
             return int(self._flat(data, self.layer.data_channel).shape[1])

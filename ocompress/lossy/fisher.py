@@ -179,9 +179,10 @@ def _sweep(
         if name not in sums:
             site = by_name[name]
             sums[name] = GradientSums(site, pairs=site.outputs <= MOST_OUTPUTS)
-        parts = parted[name].of(len(gradient)) if name in parted else ()
+        items = by_name[name].result_items(gradient)
+        parts = parted[name].of(items) if name in parted else ()
         sums[name].update(gradient, parts, rng)
-        counts[name] = counts.get(name, 0) + len(gradient)
+        counts[name] = counts.get(name, 0) + items
 
     stage = f"{ctx.source}: measuring Fisher information"
     try:

@@ -101,10 +101,8 @@ class _Training:
         few = max(self._fit.samples // _BATCHES, _SMALL_BATCH)
         self._batch = min(settings.batch, few)
         first, *_ = next(self._held.batches(settings.batch, None))
-        self._infinite = sorted(self._fit.infinite() | self._held.infinite())
-        self._student = TrainedModel(
-            model, teacher, first, settings, excluded, labelled, self._infinite
-        )
+        infinite = self._fit.infinite() | self._held.infinite()
+        self._student = TrainedModel(model, teacher, first, settings, excluded, labelled, infinite)
         thinned = self._student.thinned() if settings.sparsity is not None else {}
         self._thinning = Thinning(thinned, settings.sparsity or 0.0)
         levels = self._student.unrounded() if settings.moves_levels else ()
@@ -126,8 +124,7 @@ class _Training:
             left_out=self._fit.left_out + self._held.left_out,
             stuck=self._student.network.stuck,
             unknown=self._student.unknown,
-            uncompared=tuple(self._student.uncompared),
-            infinite=tuple(self._infinite),
+            unlearned=self._student.unlearned,
             compares=bool(self._student.losses),
         )
         if not forms or not self._student.losses or not epochs:

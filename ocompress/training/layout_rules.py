@@ -63,7 +63,12 @@ def transpose(call: Call) -> Function:
 def concat(call: Call) -> Function:
     """Tensors one after the other along an axis."""
     axis = call.axis()
-    return lambda *xs: torch.cat(xs, axis)
+
+    def joined(*parts: Tensor) -> Tensor:
+        full = [part for part in parts if part.numel()]  # others may have any extents
+        return torch.cat(full or parts, axis)
+
+    return joined
 
 
 @rule("Split", since=13, static=(1,))

@@ -97,8 +97,9 @@ def _rows(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.nd
 
 
 def floats_of(made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the outputs that are floats, float32."""
-    return {n: a.astype(np.float32) for n, a in made.items() if a.dtype.kind == "f"}
+    """Return the outputs that are tensors of floats, float32."""
+    tensors = {n: a for n, a in made.items() if isinstance(a, np.ndarray)}  # no sequences or maps
+    return {n: a.astype(np.float32) for n, a in tensors.items() if a.dtype.kind == "f"}
 
 
 _AUGMENTED, _SHIFT, _NOISE = 4, 0.1, 0.05

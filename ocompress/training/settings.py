@@ -88,9 +88,8 @@ class Tuned:
         left_out: Samples for which there was no room.
         stuck: Weights that cannot be trained, with label and operator of a node to blame.
         unknown: Weights whose values have a form that would not be kept.
-        uncompared: Outputs whose lengths the data decide, so that rows of teacher and student are
-            no pairs.
-        infinite: Outputs that are not numbers, or infinite, somewhere.
+        unlearned: Outputs that nothing is learned from, with a code: as the data decide their
+            lengths (lengths-vary), or they are not finite (not-finite) or no floats (not-floats).
         zeros: Part of the weights of layers that is zero, where more became so.
         ended_early: Whether somebody asked for the end before it was there.
         compares: Whether any output of teacher and student can be compared.
@@ -106,8 +105,7 @@ class Tuned:
     left_out: int = 0
     stuck: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
-    uncompared: tuple[str, ...] = ()
-    infinite: tuple[str, ...] = ()
+    unlearned: Mapping[str, str] = field(default_factory=dict)
     zeros: float | None = None
     ended_early: bool = False
     compares: bool = True

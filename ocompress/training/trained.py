@@ -35,7 +35,7 @@ class TrainedModel:
         network: What computes it.
         forms: Weights that are trained, by name.
         unknown: Weights whose values have a form that would not be kept.
-        uncompared: Outputs whose lengths the data decide; they count for nothing.
+        unlearned: Outputs that count for nothing, with a code that says why.
         losses: What is made small, by output.
     """
 
@@ -47,7 +47,7 @@ class TrainedModel:
         settings: Settings,
         excluded: Collection[str],
         labelled: LabelledOutput | None = None,
-        without: Collection[str] = (),
+        infinite: Collection[str] = (),
     ) -> None:
         """Find out what can be trained.
 
@@ -58,14 +58,18 @@ class TrainedModel:
             settings: How it is trained.
             excluded: Initializers that keep their values.
             labelled: The output that labels belong to, where they count.
-            without: Outputs that count for nothing.
+            infinite: Outputs that are not finite; they count for nothing.
         """
         self._model, self._labelled, self._alpha = model, labelled, settings.alpha
-        self.uncompared = outputs_of_varying_length(teacher, batch[0])
-        left_out = {LABELS, *self.uncompared, *without}
+        self.unlearned = dict.fromkeys(sorted(infinite), "not-finite")
+        varying = outputs_of_varying_length(teacher, batch[0])
+        self.unlearned |= dict.fromkeys(varying, "lengths-vary")
+        left_out = {LABELS, *self.unlearned}
         outputs = {name: array for name, array in batch[1].items() if name not in left_out}
         self.losses: dict[str, Divergence] = divergences(teacher, outputs, settings.temperature)
         self._checks = divergences(teacher, outputs, 1.0)
+        others = [v.name for v in teacher.graph.outputs if v.name not in self.losses]
+        self.unlearned = dict.fromkeys(others, "not-floats") | self.unlearned
         self.network = Network(model, batch[0])
         biases = integer_biases(model)
         self._biases = [b for b in biases if b.is_free]

@@ -19,6 +19,12 @@ from ocompress.pipeline.naming import check_patterns, matches
 from ocompress.pipeline.unspoken import held_by_others
 from ocompress.training.settings import Keeping, Kept, Settings, Tuned
 
+_UNLEARNED = {
+    "lengths-vary": "the data decide how long output {0!r} is",
+    "not-finite": "output {0!r} holds NaN or infinities",
+    "not-floats": "output {0!r} is no tensor of floats",
+}
+
 
 class Tune(Pass):
     """Train the weights to do what the original model does; what compression fixed stays fixed.
@@ -58,8 +64,8 @@ class Tune(Pass):
     gradient here, bodies of control flow among them (no-gradient), weights whose values repeat in a
     way that training would not keep, as, without `levels`, sums of cosines (unknown-form), weights
     of operators that have none and those in bodies (no-rule), outputs whose lengths the data decide
-    (lengths-vary) or that are not finite (not-finite), all if held-out samples get no better
-    (no-gain) or if there is no original (no-teacher).
+    (lengths-vary) or that are not finite (not-finite) or no tensors of floats (not-floats), all if
+    held-out samples get no better (no-gain) or if there is no original (no-teacher).
     Numerics: lossy.
     Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Han et al., Deep
     Compression, 2016; Zhu and Gupta, To Prune, or Not to Prune, 2017; LeCun et al., Optimal Brain
@@ -238,7 +244,7 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
         node, _ = model.graph.initializers[name].users[0]
         why = f"the values of {name!r} repeat in a way that training would not keep"
         ctx.skip(node, "unknown-form", why)
-    _tell_uncompared(found, ctx)
+    _tell_unlearned(found, ctx)
     if found.left_out:
         what = f"{found.left_out} samples were left out, for which there is no room in memory"
         ctx.remark(Severity.NOTE, "samples-left-out", what)
@@ -266,9 +272,9 @@ def _finish(model: Model, found: Tuned, ctx: Context) -> Outcome:
             edit.set_weight(value, new)
             changed += 1
     if not changed:
-        why = "on held-out samples no weights did better than those there are"
+        why = "no others did better on held-out samples" if found.forms else "none can be trained"
         if found.compares:
-            ctx.remark(Severity.DECLINED, "no-gain", why)
+            ctx.remark(Severity.DECLINED, "no-gain", f"the weights stay: {why}")
         return Outcome(details=details)
     shown = f"from {found.before:.3g} to {found.after:.3g}"
     what = f"the divergence from the original on held-out samples went {shown}"
@@ -288,11 +294,7 @@ def _tell_untrained(model: Model, found: Tuned, excluded: Collection[str], ctx: 
             ctx.skip(node, "no-rule", f"{why}; its {count:,} weights stay as they are")
 
 
-def _tell_uncompared(found: Tuned, ctx: Context) -> None:
+def _tell_unlearned(found: Tuned, ctx: Context) -> None:
     severity = Severity.NOTE if found.compares else Severity.DECLINED
-    for name in found.uncompared:
-        why = f"the data decide how long output {name!r} is, so nothing is learned from it"
-        ctx.remark(severity, "lengths-vary", why)
-    for name in found.infinite:
-        why = f"output {name!r} holds NaN or infinities, so nothing is learned from it"
-        ctx.remark(severity, "not-finite", why)
+    for name, code in found.unlearned.items():
+        ctx.remark(severity, code, f"{_UNLEARNED[code].format(name)}; nothing is learned from it")

@@ -83,6 +83,30 @@ def test_rows_that_are_gathered_count_as_others(monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(made.totals()[0][0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("few", [64, 0])
+def test_a_weight_on_the_left_costs_what_one_on_the_right_does(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fisher, "_FEW_SAMPLES", few)
+    found = []
+    for left in (True, False):
+        b = Builder(7)
+        weight = b.rng.standard_normal((16, 20)).astype(np.float32) / 4
+        x = b.input("x", [16, 6])
+        if left:
+            made = b.op("Transpose", b.op("Gemm", b.const(weight), x, transA=1), perm=[1, 0])
+        else:
+            made = b.op("Gemm", x, b.const(weight), transA=1)
+        b.op("MatMul", b.op("Tanh", made), b.weight(20, 5), to="y")
+        b.output("y", [6, 5])
+        model = b.model()
+        rows = np.random.default_rng(3).standard_normal((12, 16, 6)).astype(np.float32)
+        sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
+        ctx = replace(context(model), analyses=AnalysisManager(InMemory([{"x": r} for r in rows])))
+        found.append(next(iter(curvature(model, sites, ctx).values())))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-9)
+
+
 def test_more_draws_of_the_same_samples_mean_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()
     sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]

@@ -141,6 +141,18 @@ def negative_indices(b: Builder) -> None:
 
 
 @graph
+def nothing_joined(b: Builder) -> None:
+    """Join something and nothing, whose other extents do not count."""
+    x = b.input("x", ["n", 6])
+    b.op(
+        "MatMul",
+        b.op("Concat", x, b.const(np.zeros((1, 0), np.float32)), axis=1),
+        b.weight(6, 3),
+        to="y",
+    )
+
+
+@graph
 def resizes(b: Builder) -> None:
     x = b.input("x", ["n", 2, 5, 4])
     for mode, scale in (("linear", 1.7), ("cubic", 0.8), ("nearest", 2.0)):

@@ -202,7 +202,11 @@ class Relation:
 
     def extent(self, slot: int, axis: int) -> Dim:
         """Return the extent of an axis, or the number of elements a rule gave its spot."""
-        return self.extents.get(self.spot(slot, axis), self.shape(slot)[axis])
+        shape = self.shape(slot)
+        if not -len(shape) <= axis < len(shape):
+            why = f"what {self.node.label!r} reads or makes cannot have rank {len(shape)}"
+            raise UnfollowedError(code="unknown-shape", why=why)
+        return self.extents.get(self.spot(slot, axis), shape[axis])
 
     # -- writing ----------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
+from ocompress.analysis import AnalysisManager
+from ocompress.analysis.channels import ChannelGroups
 from ocompress.analysis.channels.walk import Walker
 from ocompress.ir import Model, onnx_api
 from tests.analysis.channels.test_groups import find, finish, ints, start
@@ -180,3 +182,12 @@ def test_channels_that_all_go_together() -> None:
     refusal = find(finish(b, b.op("Add", h, turned), 4), "first").refusal
     assert refusal is not None
     assert refusal.code == "single-channel"
+
+
+def test_a_rank_that_cannot_be_refuses_what_hangs_on_it() -> None:
+    b = Builder()
+    h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 8]), b.weight(8, 16)))
+    b.op("MatMul", h, b.weight(16, 4), to="y")
+    b.output("y", [])  # the runtime only warns
+    groups = AnalysisManager().get(ChannelGroups(), b.model())
+    assert "unknown-shape" in {g.refusal.code for g in groups if g.refusal is not None}

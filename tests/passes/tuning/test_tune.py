@@ -14,7 +14,7 @@ from ocompress import stopping
 from ocompress.analysis import MeasurementStore
 from ocompress.errors import DataError, UsageError
 from ocompress.io import as_dataset
-from ocompress.ir import Model, edit, text
+from ocompress.ir import Model, edit, from_proto, text
 from ocompress.pipeline import Instrument, PassManager, Pipeline, PipelineResult, Status
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
@@ -508,3 +508,22 @@ def test_outputs_that_are_not_finite_are_named_and_not_learned_from() -> None:
     b.output(b.const(np.array([1, np.inf, np.nan], np.float32)), [3])
     result = tuned(b.model(), f"{PRUNE},tune{{epochs=8}}")
     assert [r.code for r in result.diagnostics.of("tune")] == ["not-finite", "tuned"]
+
+
+@needs_torch
+@pytest.mark.parametrize("only", [False, True])
+def test_outputs_that_are_no_floats_are_named_and_not_learned_from(only: bool) -> None:
+    b = Builder(4)
+    x = b.op("Flatten", b.input("x", ["n", 1, 8, 8]))
+    last = b.op("MatMul", x, b.weight(64, 32), to="y")
+    b.op("ArgMax", last, to="best", axis=1)
+    b.op("SplitToSequence", x, to="parts", axis=1)
+    proto = b.proto()
+    proto.graph.output.append(helper.make_tensor_value_info("best", TensorProto.INT64, ["n", 1]))
+    if not only:
+        parts = helper.make_tensor_sequence_value_info("parts", TensorProto.FLOAT, None)
+        proto.graph.output.append(parts)
+        proto.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 32]))
+    result = tuned(from_proto(proto), f"{PRUNE},tune{{epochs=8}}")
+    codes = [r.code for r in result.diagnostics.of("tune")]
+    assert codes == (["not-floats"] if only else ["not-floats", "not-floats", "tuned"])
