@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from ocompress.errors import OptionError
@@ -151,11 +151,15 @@ class Cluster(LossyPass):
         if self.mean_bits is not None:
             return proposal.taking_bits(self.mean_bits)
         bits = self.bits or _DEFAULT_BITS
-        return proposal.with_bits({part: self._bits(part, bits) for part in proposal.layers})
+        parts = proposal.layers.items()
+        return proposal.with_bits({part: self._bits(labels, bits) for part, labels in parts})
 
-    def _bits(self, part: str, otherwise: int) -> int:
-        found = (bits for pattern, bits in self.layers.items() if fnmatchcase(part, pattern))
-        return next(found, otherwise)
+    def _bits(self, labels: Sequence[str], otherwise: int) -> int:
+        """Return the bits that `layers` gives a weight that nodes of these labels read."""
+        for pattern, bits in self.layers.items():
+            if any(fnmatchcase(label, pattern) for label in labels):
+                return bits
+        return otherwise
 
     def build(self, model: Model, plan: Plan, ctx: Context, *, fit: bool) -> Walked[Shared]:
         """Return the model with shared values, layer after layer fitted."""

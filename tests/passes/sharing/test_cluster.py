@@ -119,6 +119,13 @@ def test_it_goes_as_far_as_the_limit_lets() -> None:
     assert sizes[1] < 0.8 * sizes[0]
 
 
+def test_any_layer_of_a_shared_weight_may_say_how_many_bits() -> None:
+    model, _, _ = clustered(net(shared=True), layers={"c2": 1})
+    weight = weight_of(next(n for n in model.graph.nodes if n.label == "c1"))
+    assert weight is not None
+    assert len(np.unique(weight)) == 2
+
+
 def test_a_shared_weight_is_clustered_once() -> None:
     model, outcome, _ = clustered(net(shared=True), bits=3)
     assert outcome.counts == {"weights clustered": 4}
