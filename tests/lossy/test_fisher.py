@@ -166,3 +166,61 @@ def test_outputs_one_by_one_are_a_diagonal_of_pairs() -> None:
     np.testing.assert_allclose(one, other, rtol=1e-6)
     for reader in readers:
         np.testing.assert_allclose(reader.plain(reader.scaled()), array[0], rtol=1e-9)
+
+
+def needed(samples: int, *, spread: float, pairs: bool = True) -> np.ndarray:
+    """Return what 60 outputs count where each sample needs one, some outputs more often."""
+    rng = np.random.default_rng([samples, round(10 * spread)])
+    often = np.arange(1, 61.0) ** -spread
+    counts = np.bincount(rng.choice(60, samples, p=often / often.sum()), minlength=60)
+    return np.diag(counts.astype(float))[None] if pairs else counts.astype(float)[None]
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_outputs_that_few_samples_need_are_no_more_than_others(pairs: bool) -> None:
+    """As classes: what the next samples need are others."""
+
+    def trusted(samples: int, spread: float) -> float:
+        parts = [needed(n, spread=spread, pairs=pairs) for n in (2 * samples, samples)]
+        return fisher._trusted(parts)
+
+    assert trusted(20, 0.0) < 0.3
+    assert trusted(5000, 1.0) > 0.95
+    assert trusted(20, 0.0) < trusted(100, 1.0) < trusted(5000, 1.0)
+    assert fisher._trusted([needed(60, spread=1.0, pairs=pairs)]) == 1.0
+
+
+def test_what_samples_do_not_agree_on_counts_alike() -> None:
+    often = np.arange(1, 61.0) / 60
+    total = (np.diag(often) - np.outer(often, often) / often.sum())[None]  # of class scores
+    level = float(alone(total).mean())
+    for trusted in (1.0, 0.4, 0.0):
+        for whole in (total, alone(total)):
+            found = alone(fisher._floored(whole, trusted))
+            np.testing.assert_allclose(
+                found - found.mean(), trusted * (alone(total) - level), atol=1e-9
+            )
+        bare = fisher._floored(total, trusted) - fisher._FLOOR * level * np.eye(60)
+        assert abs(bare.sum()) < 1e-9  # what is added to all scores still costs nothing
+
+
+def test_only_of_classes_other_samples_need_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Builder(3)
+    h = b.op("Relu", b.op("Gemm", b.input("x", ["n", 8]), b.weight(8, 12), to="h"))
+    b.op("Softmax", b.op("Gemm", h, b.weight(12, 6), to="scores"), to="y")
+    b.output("y", ["n", 6])
+    b.op("Gemm", h, b.weight(12, 4), to="z")
+    b.output("z", ["n", 4])
+    model = b.model()
+    x = np.random.default_rng(4).standard_normal((40, 8)).astype(np.float32)
+    ctx = replace(context(model), analyses=AnalysisManager(InMemory([{"x": x}])))
+    sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
+    before = curvature(model, sites, ctx)
+    monkeypatch.setattr(fisher, "_trusted", lambda _: 0.0)
+    after = curvature(model, sites, ctx)
+    assert set(after) == {"h", "scores", "z"}
+    np.testing.assert_array_equal(before["h"], after["h"])
+    for name in ("scores", "z"):
+        assert np.ptp(alone(after[name])) < 1e-9 < np.ptp(alone(before[name]))
+    parts = fisher.curvature_parts(model, sites, ctx)
+    assert np.ptp(alone(parts["scores"][0])) < 1e-9 < np.ptp(alone(parts["scores"][1]))
