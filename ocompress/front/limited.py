@@ -13,7 +13,7 @@ from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.budget import Budget
 from ocompress.front.job import run_limited
-from ocompress.front.running import Deadline
+from ocompress.front.running import Ending, at
 from ocompress.ir import Model
 from ocompress.pipeline import PassRecord, Pipeline, Status
 
@@ -49,7 +49,7 @@ class Limited:
         passes = [s.family.make(None if s.family.of_work else s.level) for s in chain.steps]
         request = replace(self.bench.request, passes=Pipeline.of(passes), budget=self.budget)
         try:
-            after = run_limited(self.bench, request, Deadline(self.until))
+            after = run_limited(self.bench, request, Ending(at(self.until)))
         except OcompressError:  # there is a plan without it
             return None
         before: Model = self.bench.original

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ocompress.front.measuring import bounds, clock, measured_figures
 from ocompress.front.plans import Planning
 from ocompress.front.remembered import judges, ledger
 from ocompress.front.request import Request
+from ocompress.front.running import Ending
 from ocompress.front.team import Team, awaken
 from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Instrument, choices_of
@@ -42,20 +43,6 @@ _NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "l
 """Settings that change nothing about which trials a search asks for."""
 _CARRIED = 3
 """Plans that the search leaves time for, up to half of all the time."""
-
-
-@dataclass
-class _Watch(Instrument):
-    """Ends a search in the middle of a pass if its time is over."""
-
-    laboratory: Laboratory | None = None
-    off: bool = False
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Look at the clock."""
-        if self.laboratory is not None and self.laboratory.is_over and not self.off:
-            msg = "the search for a plan is over"
-            raise OutOfTimeError(msg)
 
 
 def optimize_planned(
@@ -120,7 +107,7 @@ class _Session:
         self._start = start
         self._ended = ""
         self._interrupted = False
-        self._watch = _Watch()
+        self._end = Ending()
         self.choice = Choice(bench, planning)
         self._ledger = ledger(bench, self.choice.budget, self.choice.split)
         self._before = float((self._ledger.get(self._search_name()) or {}).get("seconds", 0.0))
@@ -132,13 +119,14 @@ class _Session:
         self._search(pool)
         # Reports want to know some more; what the search held in memory goes.
         self.laboratory.hand_over(self._workshop(), clock(self.bench))
-        self._watch.off = True
+        self._end.is_over = lambda: False  # what follows is not part of it
         self._seconds = time.monotonic() - self._start
         if self._ended:
             self._ledger.put(self._search_name(), {"seconds": self._before + self._seconds})
 
     def _search(self, pool: Workers) -> None:
-        self.laboratory = self._watch.laboratory = self._laboratory(pool)
+        laboratory = self.laboratory = self._laboratory(pool)
+        self._end.is_over = lambda: laboratory.is_over
         self.search_ = PlanSearch(
             self.laboratory,
             self.planning.goal,
@@ -240,7 +228,7 @@ class _Session:
         return f"search {json.dumps(known, sort_keys=True)}"
 
     def _workshop(self) -> Workshop:
-        return self.choice.workshop((*self.bench.hooks, self._watch))
+        return self.choice.workshop((*self.bench.hooks, self._end))
 
     def _improved(self, trial: PlanTrial, before: PlanTrial | None) -> None:
         """Say what is the best so far, and keep time for carrying it out, and others after it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ocompress.analysis import MeasurementStore
@@ -25,20 +25,25 @@ from ocompress.profiling import LatencyGuard, LayerClock
 
 
 @dataclass
-class Deadline(Instrument):
-    """Ends work in the middle of a pass if its time is over.
+class Ending(Instrument):
+    """Ends the search for a plan in the middle of a pass.
 
     Attributes:
-        until: When, in seconds of `time.monotonic`.
+        is_over: Says whether to end it.
     """
 
-    until: float = float("inf")
+    is_over: Callable[[], bool] = lambda: False
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Look at the clock."""
-        if time.monotonic() > self.until:
+        """Ask whether it is over."""
+        if self.is_over():
             msg = "the search for a plan is over"
             raise OutOfTimeError(msg)
+
+
+def at(until: float) -> Callable[[], bool]:
+    """Return what says whether a moment has passed, in seconds of `time.monotonic`."""
+    return lambda: time.monotonic() > until
 
 
 class Runner:

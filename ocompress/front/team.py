@@ -24,7 +24,7 @@ from ocompress.front.choosing import Choice
 from ocompress.front.measuring import clock
 from ocompress.front.plans import Planning
 from ocompress.front.request import Request
-from ocompress.front.running import Deadline
+from ocompress.front.running import Ending, at
 from ocompress.front.sending import parcels_of
 from ocompress.io import load_model, model_from, save_model
 from ocompress.ir import Model, to_proto
@@ -149,7 +149,7 @@ class _Place:
 
     bench: Bench
     workshop: Workshop
-    deadline: Deadline
+    ending: Ending
     clock: Clock | None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -188,7 +188,7 @@ def build_there(
     until = time.monotonic() + seconds
     place = _place(errand, parcels)
     with place.lock, time_limit(place.bench.request.timeout):
-        place.deadline.until = until
+        place.ending.is_over = at(until)
         made = place.workshop.build(chain)
     back = to_proto(made.model) if wanted and made.model is not None else None
     return replace(made, model=back)
@@ -220,10 +220,10 @@ def _opened(errand: str | Parcel, parcels: tuple[Parcel, ...]) -> _Place:
     original: Model = load_model(path)
     with time_limit(request.timeout):
         bench = Bench(request, original, path, (), lossy=True)
-        deadline = Deadline()
+        ending = Ending()
         return _Place(
             bench,
-            Choice(bench, asked.planning).workshop([deadline], asked.measured),
-            deadline,
+            Choice(bench, asked.planning).workshop([ending], asked.measured),
+            ending,
             clock(bench),
         )

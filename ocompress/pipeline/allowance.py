@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocompress.ir import Model
-from ocompress.pipeline.guard import Guard, Limit, Verdict
+from ocompress.pipeline.guard import Guard, Limit, Purse, Verdict
 from ocompress.pipeline.storage import as_kept
 
 
@@ -23,6 +23,11 @@ class Allowance:
     def has(self, limit: Limit) -> bool:
         """Whether something is limited."""
         return self._guard(limit) is not None
+
+    def is_asked_for(self, limit: Limit) -> bool:
+        """Whether something is limited because somebody said so, and not by default."""
+        guard = self._guard(limit)
+        return guard is not None and not (isinstance(guard, Purse) and guard.default)
 
     def left(self, limit: Limit) -> float | None:
         """Return what a limit still allows the pass.

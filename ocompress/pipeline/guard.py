@@ -71,7 +71,13 @@ class Equivalence(Protocol):
 
 @runtime_checkable
 class Purse(Protocol):
-    """A guard whose limit the passes of a pipeline share."""
+    """A guard whose limit the passes of a pipeline share.
+
+    Attributes:
+        default: Whether nobody asked for the limit.
+    """
+
+    default: bool
 
     def restart(self) -> None:
         """Begin a pipeline: nothing has been spent."""

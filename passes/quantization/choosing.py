@@ -151,7 +151,8 @@ class Chooser:
         if self._noise is None:
             self._noise = self._calibration().measure(fastest.chosen)
         selections = front(problem, self._noise)
-        chosen = selections[best(selections, self.rate)].placement
+        limited = self.ctx.allowance.is_asked_for(Limit.DROP)
+        chosen = selections[best(selections, self.rate, limited=limited)].placement
         return Choosing(chosen, fastest, self._noise, selections, measured)
 
     def _calibration(self) -> Calibration:

@@ -130,9 +130,9 @@ class Quant(LossyPass):
     noise_price: float = option(
         0.06,
         help="Share of the time to give up to lower the output noise by a factor e, down to 25 "
-        "dB of SQNR; below that at least what the knee of the trade-off asks for. 0 takes "
-        "the fastest. Where only weights get smaller, that is worth a hundredth of the "
-        "time.",
+        "dB of SQNR; below that at least what the knee of the trade-off asks for, unless "
+        "--max-drop says what may be lost. 0 takes the fastest. Where only weights get smaller, "
+        "that is worth a hundredth of the time.",
         at_least=0.0,
         at_most=10.0,
     )

@@ -72,22 +72,24 @@ def front(problem: PlacementProblem, noise: Noise) -> list[Selection]:
     return found
 
 
-def best(selections: Sequence[Selection], rate: float) -> int:
+def best(selections: Sequence[Selection], rate: float, *, limited: bool = False) -> int:
     """Return the index of the selection with the best exchange of time for noise.
 
     It is the one that costs least if a noise lower by a factor e is worth `rate` of the time; from
     20 to 10 dB noise gets ever dearer, for a result that nobody can use is not fast. Where that
-    leaves less than 25 dB, it is the knee of the front from there on: as long as a per cent of time
-    takes off more noise (in logarithms) than it does on the average up to the float model, it is
-    spent.
+    leaves less than 25 dB and nobody said what may be lost, it is the knee of the front from there
+    on: as long as a per cent of time takes off more noise (in logarithms) than it does on the
+    average up to the float model, it is spent.
 
     Args:
         selections: From fast to faithful, the last one without noise.
         rate: Share of the time that a noise lower by a factor e is worth; 0 takes the fastest.
+        limited: Whether somebody said what may be lost, in the unit that counts.
     """
     costs = [math.log(max(s.time, 1e-9)) + _cost(s.noise, rate) for s in selections]
     first = costs.index(min(costs))
-    return _knee(selections, first) if rate and selections[first].noise > _FLOOR else first
+    noisy = rate and selections[first].noise > _FLOOR
+    return _knee(selections, first) if noisy and not limited else first
 
 
 def _knee(selections: Sequence[Selection], first: int) -> int:

@@ -53,6 +53,7 @@ class Drop:
 
     kind = "max-drop"
     limit = 1.0
+    default = False
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
         return Verdict(True, self.kind, "", {"drop": 0.0, "limit": 1.0})
@@ -172,6 +173,7 @@ class Share:
 
     kind = "max-drop"
     limit = 1.0
+    default = False
 
     def __init__(self) -> None:
         self.closed: list[tuple[str, float]] = []

@@ -96,6 +96,7 @@ class Near:
     whole: float
     limit: float = 0.2
     kind: str = Limit.DROP
+    default: bool = False
     opened: list[str] = field(default_factory=list)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:

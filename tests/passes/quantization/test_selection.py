@@ -34,5 +34,19 @@ def test_time_is_spent_where_it_takes_off_much_noise(
     assert best(selections(*points), RATE) == index
 
 
+@pytest.mark.parametrize(
+    ("points", "index"),
+    [
+        ([(0.593, 18.7), (0.595, 20.6), (0.615, 21.6), (0.778, 27.3)], 1),  # 31 % for 7 dB
+        ([(0.62, 15.8), (0.65, 21.0), (0.90, 23.0)], 1),  # still cheap enough
+        ([(0.45, 2.0)], 1),
+    ],
+)
+def test_a_limit_in_the_unit_that_counts_stands_in_for_the_knee(
+    points: list[tuple[float, float]], index: int
+) -> None:
+    assert best(selections(*points), RATE, limited=True) == index
+
+
 def test_without_a_price_the_fastest_is_taken() -> None:
     assert best(selections((0.45, 17.0), (0.55, 25.0)), 0.0) == 0
