@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -182,9 +183,12 @@ def test_dropout_is_random_only_in_training() -> None:
     assert not random_outputs(drawing(lambda b, x: b.op("Dropout", x)))
     half, none, yes, no = np.float32(0.5), np.float32(0), np.array(True), np.array(False)
     for ratio, mode, found in ((half, yes, ["y"]), (half, no, []), (none, yes, [])):
-        given = [ratio, mode]
-        model = drawing(lambda b, x, g=given: b.op("Dropout", x, *map(b.const, g)))
+        model = drawing(partial(_dropout, ratio, mode))
         assert list(random_outputs(model)) == found
+
+
+def _dropout(ratio: object, mode: object, b: Builder, x: str) -> str:
+    return b.op("Dropout", x, b.const(np.asarray(ratio)), b.const(np.asarray(mode)))
 
 
 # -- from end to end -------------------------------------------------------------------------
