@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocompress.auto.chain import Chain, Step
 from ocompress.auto.families import FamilyKind, PlanFamily
 from ocompress.auto.goal import PlanGoal
 from ocompress.auto.line import Line
+from ocompress.auto.ranking import BOLD
 from ocompress.auto.trial import PlanTrial
 
 _SHARES = (0.35, 0.65)
@@ -23,6 +24,8 @@ where it would be the only one."""
 _AS_FAST, _AS_SOUND = 1.1, 0.25
 """What goes by time alone may take so many times as long as the best, and may lose as much, or this
 part of what is allowed, to be what lines begin with."""
+_MOST_OPENED = 3
+"""Structures whose levels limits are to find, at most."""
 _TRIALS = 3
 """Levels of each that are tried, at most."""
 
@@ -121,30 +124,32 @@ class Partners:
             if family.integers is False and family.item not in used and family.lever is not None:
                 yield _line(base, family, family.lever.first)
 
-    def by_work(self, best: PlanTrial, families: Sequence[PlanFamily]) -> Chain | None:
-        """Return a chain whose families have no levels where these are shares of the work.
+    def by_work(
+        self, best: PlanTrial, families: Sequence[PlanFamily], trials: Iterable[PlanTrial] = ()
+    ) -> list[Chain]:
+        """Return chains whose families have no levels where these are shares of the work.
 
-        One more that may join it is there, too. Integers come last where the chain has no other way
-        to hold numbers, as what is not faster with them is still smaller. None if there is nothing
-        whose level is a share of the work.
+        Integers come last where a chain has no other way to hold numbers, as what is not faster
+        with them is still smaller. There is nothing if no level is a share of the work.
 
         Args:
-            best: The trial whose chain it is.
+            best: The trial whose chain comes first, with one more family that may join it.
             families: All families.
+            trials: Others, whose structures follow if they come near.
         """
         able = {f.item: f for f in families if f.of_work}
-        shaped = [s for s in best.chain.steps if s is not best.chain.numbers]
-        used = [s.family.item for s in shaped]
-        near = _NEARBY if able.keys() & set(used) else _CLOSE
+        used = {s.family.item for s in best.chain.steps}
+        near = _NEARBY if able.keys() & used else _CLOSE
         joining = [f.item for f in self.of(best, near) if f.item in able and f.item not in used]
-        if not able.keys() & {*used, *joining}:
-            return None
-        integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
-        held = best.chain.numbers
-        # borders that the clock found have names of layers of another structure
-        numbers = integers if held is None or held.family not in families else [held]
-        opened = [Step(able[s.family.item]) if s.family.item in able else s for s in shaped]
-        return Chain.of([*opened, *(Step(able[item]) for item in joining[:1]), *numbers])
+        found = [_opened(best.chain, families, [able[item] for item in joining[:1]])]
+        most = _CLOSE * best.value(self.goal)
+        bold = [t for t in trials if t.value(self.goal) <= most and t.strain <= BOLD and not t.over]
+        for trial in sorted(bold, key=lambda t: t.value(self.goal)):
+            chain = _opened(trial.chain, families, ())
+            known = [{s.family.item for s in c.steps if s is not c.numbers} for c in found]
+            if {s.family.item for s in chain.steps if s is not chain.numbers} not in known:
+                found.append(chain)
+        return [c for c in found if any(s.family.of_work for s in c.steps)][:_MOST_OPENED]
 
     def _shared(self, chain: Chain, lead: Step, family: PlanFamily, share: float) -> Iterator[Line]:
         """Yield the line of a family beside one that gets a share of the limit."""
@@ -152,6 +157,18 @@ class Partners:
         start = self.lines[family].level_for(1 - share)
         if milder is not None and start is not None:
             yield _line(chain.at(lead.family, milder), family, start)
+
+
+def _opened(chain: Chain, families: Sequence[PlanFamily], joining: Sequence[PlanFamily]) -> Chain:
+    """Return a chain without levels that are shares of the work, and with families that join it."""
+    able = {f.item: f for f in families if f.of_work}
+    integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
+    held = chain.numbers
+    # borders that the clock found have names of layers of another structure
+    numbers = integers if held is None or held.family not in families else [held]
+    shaped = [s for s in chain.steps if s is not held]
+    opened = [Step(able[s.family.item]) if s.family.item in able else s for s in shaped]
+    return Chain.of([*opened, *map(Step, joining), *numbers])
 
 
 def _line(base: Chain, family: PlanFamily, start: float) -> Line:

@@ -14,7 +14,7 @@ _ALIKE = 1.02
 """Up to this factor figures are as good as each other: times are not measured any better."""
 _LITTLE = 1.05
 """Up to this factor a file is not worth losing more, where the goal is another."""
-_BOLD = 1.5
+BOLD = 1.5
 """Strain up to which a trial may be carried out nevertheless: it was fitted to fewer samples than
 the result will be, and few samples tell little."""
 
@@ -44,7 +44,7 @@ class Ranking:
         if not held:
             return sorted(trials, key=lambda t: (bool(t.over), max(t.strain, 1.0)))[:1]
         first = self.favoured(held[0], held)
-        bold = [t for t in trials if t.drop is not None and t.strain <= _BOLD and not t.over]
+        bold = [t for t in trials if t.drop is not None and t.strain <= BOLD and not t.over]
         return [first, *(t for t in trials if t is not first and (t.held or t in bold))]
 
     def favoured(self, best: PlanTrial, among: Sequence[PlanTrial]) -> PlanTrial:

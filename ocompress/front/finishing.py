@@ -103,7 +103,7 @@ class Finishing:
         return self.laboratory.without(best, self.carrier.spare(best) - names), done
 
     def _as_far_as_limits_let(self, best: PlanTrial, below: float) -> PlanTrial:
-        """Return what is better of a plan, and one whose levels limits have found.
+        """Return what is best of a plan, and of those whose levels limits have found.
 
         That is what people run who name no levels. It finds shares of the limit that no plan was
         tried at, and is judged on the very samples that judge the result.
@@ -112,20 +112,24 @@ class Finishing:
             best: The plan.
             below: What is made small of it.
         """
-        for_time = self.search.goal is PlanGoal.LATENCY
-        chain = self.search.partners.by_work(best, self.search.families) if for_time else None
-        if chain is None or _BUILDS * self._takes(best) > self.carrier.time:
+        if self.search.goal is not PlanGoal.LATENCY:
             return best
-        with self.carrier.spending(f"levels sought: {chain}"):
-            found = self.carrier.limited(chain)
-        trial = None if found is None or not found.steps else self._tried(found)
-        if trial is None or str(trial.chain) in self._carried:
-            return best
-        gain = _gain(trial.value(self.search.goal), below / math.exp(self._drift))
-        if gain < -_UNSURE or self._takes(trial) > self.carrier.time:
-            return best
-        more = self._carry(trial, below=below)
-        return trial if not more.why and more.value < BETTER * below else best
+        tried = list(self.laboratory.trials.values())
+        for chain in self.search.partners.by_work(best, self.search.families, tried):
+            if _BUILDS * self._takes(best) > self.carrier.time:
+                break
+            with self.carrier.spending(f"levels sought: {chain}"):
+                found = self.carrier.limited(chain)
+            trial = None if found is None or not found.steps else self._tried(found)
+            if trial is None or str(trial.chain) in self._carried:
+                continue
+            gain = _gain(trial.value(self.search.goal), below / math.exp(self._drift))
+            if gain < -_UNSURE or self._takes(trial) > self.carrier.time:
+                continue
+            more = self._carry(trial, below=below)
+            if not more.why and more.value < BETTER * below:
+                best, below = trial, more.value
+        return best
 
     def _first(self) -> tuple[PlanTrial, Outcome]:
         """Return a plan that holds; if none does, the last that is left."""

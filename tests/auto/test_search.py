@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any, cast
 
 import pytest
@@ -287,8 +288,8 @@ def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one
     search = searched(World(power))
     assert search.best is not None
     found = search.partners.by_work(search.best, search.families)
-    assert (None if found is None else str(found)) == chain
-    assert found is None or all(s.family.lever for s in found.steps[:-1])  # levels may follow
+    assert [*map(str, found)] == ([] if chain is None else [chain])
+    assert all(s.family.lever for c in found for s in c.steps[:-1])  # levels may follow
 
 
 def test_what_has_no_share_of_the_work_stays_as_it_is_beside_it() -> None:
@@ -296,8 +297,7 @@ def test_what_has_no_share_of_the_work_stays_as_it_is_beside_it() -> None:
     search = searched(world)
     assert search.best is not None
     (heads,) = (s for s in search.best.chain.steps if s.family.name == "heads")
-    found = search.partners.by_work(search.best, search.families)
-    assert found is not None
+    (found,) = search.partners.by_work(search.best, search.families)
     assert heads in found.steps
     assert str(found) == f"{heads},prune-channels,{BY_TIME}"
 
@@ -308,7 +308,49 @@ def test_names_of_layers_of_another_structure_are_not_taken_over() -> None:
     assert search.best is not None
     assert "quant{in_float=[/first]}" in str(search.best.chain)
     found = search.partners.by_work(search.best, search.families)
-    assert str(found) == "prune-channels,factorize,quant"
+    assert [*map(str, found)] == ["prune-channels,factorize,quant"]
+
+
+def test_structures_that_came_near_may_go_as_far_as_limits_let_too() -> None:
+    search = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}))
+    best = search.best
+    assert best is not None
+    families = {(f.name, f.integers): f for f in search.families}
+    channels, low_rank = families["channels", None], families["factorize", False]
+
+    def trial(times: float, strain: float, *steps: Step, over: str = "") -> PlanTrial:
+        time = times * (best.latency or 1)
+        return replace(best, chain=Chain.of(steps), latency=time, strain=strain, over=over)
+
+    pair = (Step(channels, 0.6), Step(low_rank, 0.5))
+    near = trial(1.1, 1.4, *pair)
+    own = trial(1.0, 0.5, Step(channels, 0.8))
+    rows = [
+        ([own], []),  # no other structure
+        ([near, trial(1.2, 0.9, *pair)], ["prune-channels,factorize,quant"]),  # once
+        ([trial(1.4, 0.5, *pair)], []),
+        ([trial(1.1, 1.6, *pair)], []),
+        ([trial(1.1, 1.0, *pair, over="too large")], []),
+        (
+            [near, trial(1.05, 0.9, Step(low_rank, 0.5))],
+            ["factorize,quant", "prune-channels,factorize,quant"],
+        ),
+    ]
+    for trials, more in rows:
+        found = search.partners.by_work(best, search.families, trials)
+        assert [*map(str, found)] == [f"prune-channels,{BY_TIME}", *more]
+
+
+def test_few_structures_are_left_to_limits() -> None:
+    search = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}))
+    best = search.best
+    assert best is not None
+    items = [f for f in search.families if f.of_work]
+    chains = [
+        Chain.of(Step(f, 0.5) for f in some) for n in (1, 2, 3) for some in combinations(items, n)
+    ]
+    trials = [replace(best, chain=chain) for chain in chains]
+    assert len(search.partners.by_work(best, search.families, trials)) == 3
 
 
 def _structure(chain: Chain) -> str:

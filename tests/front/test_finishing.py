@@ -47,7 +47,7 @@ class Finished:
         *,
         interrupted: bool = False,
         slower: float | Callable[[float], float] = 1.0,
-        limits_find: float | None = None,
+        limits_find: float | Sequence[float] | None = None,
         goal: PlanGoal = PlanGoal.LATENCY,
     ) -> None:
         self.time, self.deadline = seconds, 0.0
@@ -68,7 +68,8 @@ class Finished:
         laboratory = SimpleNamespace(
             trials=self.trials, without=lambda trial, _: trial, evaluate=self.evaluate
         )
-        self.limits_find, self.asked = limits_find, 0
+        several = limits_find if isinstance(limits_find, Sequence) else [limits_find]
+        self.limits_find, self.asked = [f for f in several if f is not None], 0
         given = cast("Any", self), cast("Any", search), cast("Any", laboratory)
         self.finishing = Finishing(*given, interrupted=interrupted)
         self.chosen = level(self.finishing.run()[0])
@@ -76,14 +77,15 @@ class Finished:
     def moved(self, trial: PlanTrial, part: float) -> Chain:
         return Chain.of([Step(LEVER, round(level(trial) * part**-0.25, 3))])
 
-    def by_work(self, best: PlanTrial, _: object) -> Chain | None:
-        return best.chain if self.limits_find is not None else None
+    def by_work(self, best: PlanTrial, _: object, trials: Sequence[PlanTrial]) -> list[Chain]:
+        assert best in trials
+        return [best.chain] * len(self.limits_find)
 
     def limited(self, _: Chain) -> Chain | None:
-        assert self.limits_find is not None
+        found = self.limits_find[self.asked]
         self.asked += 1
         self.time -= 20.0
-        return Chain.of([Step(LEVER, self.limits_find)]) if self.limits_find else None
+        return Chain.of([Step(LEVER, found)]) if found else None
 
     def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
         found = [plan(c.steps[0].level or 1.0) for c in chains]
@@ -189,6 +191,19 @@ def test_levels_that_limits_find_are_carried_out_at_last_and_taken_if_they_are_b
         assert other.asked == 1
         assert other.chosen not in (0.65, 0.607, 0.5)
         assert other.calls.count(level) == (level in (0.607, 0.5, 0.4))  # as about as fast
+
+
+def test_limits_find_levels_of_several_structures_as_long_as_there_is_time() -> None:
+    trials = [plan(0.6), plan(0.65)]
+
+    def steep(level: float) -> float:
+        return 0.1 if level >= 0.6 or level in (0.4, 0.35) else 3.0
+
+    found = Finished(trials, steep, limits_find=[0.0, 0.4, 0.3, 0.35])
+    assert (found.chosen, found.asked) == (0.35, 4)  # of them 0.3 loses too much
+    assert Finished(trials, steep, limits_find=[0.4, 0.55]).chosen == 0.4
+    short = Finished(trials, steep, limits_find=[0.0, 0.0, 0.35], seconds=75.0)
+    assert (short.chosen, short.asked) == (0.6, 2)
 
 
 @pytest.mark.parametrize("how", [{"seconds": 24.0}, {"interrupted": True}, {"goal": PlanGoal.SIZE}])
