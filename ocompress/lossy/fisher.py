@@ -108,8 +108,10 @@ def _trusted(parts: Sequence[np.ndarray]) -> float:
     """
     if len(parts) != _PARTS:
         return 1.0
-    whole = alone(np.sum(parts, axis=0))
-    each = [alone(part) / alone(part).mean() - 1 for part in parts]
+    whole, means = alone(np.sum(parts, axis=0)), [float(alone(part).mean()) for part in parts]
+    if not all(means):  # where nothing counts there is nothing to agree on
+        return 1.0
+    each = [alone(part) / mean - 1 for part, mean in zip(parts, means, strict=True)]
     luck = float(np.square(whole / whole.mean() - 1).mean())
     shared = float((each[0] * each[1]).mean())
     return min(max(shared / max(luck, 1e-300), 0.0), 1.0)

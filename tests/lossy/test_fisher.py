@@ -188,6 +188,8 @@ def test_outputs_that_few_samples_need_are_no_more_than_others(pairs: bool) -> N
     assert trusted(5000, 1.0) > 0.95
     assert trusted(20, 0.0) < trusted(100, 1.0) < trusted(5000, 1.0)
     assert fisher._trusted([needed(60, spread=1.0, pairs=pairs)]) == 1.0
+    some = needed(60, spread=1.0, pairs=pairs)
+    assert fisher._trusted([some, np.zeros_like(some)]) == 1.0  # of what counts for nothing
 
 
 def test_what_samples_do_not_agree_on_counts_alike() -> None:
