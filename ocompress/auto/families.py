@@ -119,11 +119,6 @@ class PlanFamily:
         """Whether its level is the share of the multiplications that is left."""
         return self.lever is not None and self.lever.option == "max_macs"
 
-    @property
-    def by_time_alone(self) -> bool:
-        """Whether what computes with few bits goes by time alone, whatever noise that makes."""
-        return self.options.get("noise_price") == 0.0
-
     def by_the_clock(self, level: float | None) -> PlanFamily:
         """Return the family at a level, with a pass that goes by times of this machine."""
         at = {self.lever.option: self.lever.value(level)} if self.lever and level else {}

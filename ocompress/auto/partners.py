@@ -21,9 +21,6 @@ _MOST = 2
 _NEARBY, _CLOSE = 2.0, 1.3
 """A family may be added where limits say how far all go if it comes this near by itself; this near
 where it would be the only one."""
-_AS_FAST, _AS_SOUND = 1.1, 0.25
-"""What goes by time alone may take so many times as long as the best, and may lose as much, or this
-part of what is allowed, to be what lines begin with."""
 _MOST_OPENED = 3
 """Structures whose levels limits are to find, at most."""
 _TRIALS = 3
@@ -46,35 +43,6 @@ class Partners:
         """Return the step of a chain that takes most of the limit, as far as is known."""
         known = [s for s in chain.levers if s.family in self.lines]
         return min(known, key=lambda s: s.level or 0.0, default=None)
-
-    def holding_numbers(self, base: Chain, trials: Sequence[PlanTrial]) -> Chain:
-        """Return a base with the best way to hold numbers, such that structure may go.
-
-        It is milder than it might be if it has a level. Integers go by time alone if they may: the
-        exchange of time for noise has several optima that are about as good, so along a line it
-        would go to and fro between models of one structure that take quite different times.
-
-        Args:
-            base: A chain without numbers.
-            trials: Of the base with numbers; the first is the best.
-        """
-        best = trials[0] if trials else None
-        step = best.chain.numbers if best is not None else None
-        if best is None or step is None:
-            return base
-        if step.level is not None:
-            return base.having(
-                Step(step.family, self.lines[step.family].level_for(1 / 3) or step.level)
-            )
-        for trial in trials:
-            held = trial.chain.numbers
-            if held is None or held.family.item != step.family.item or not trial.held:
-                continue
-            fast = trial.value(self.goal) <= _AS_FAST * best.value(self.goal)
-            sound = trial.excess <= max(best.excess, _AS_SOUND)
-            if held.family.by_time_alone and fast and sound and trial.chain == base.having(held):
-                return trial.chain
-        return base.having(step)
 
     def of(self, best: PlanTrial, near: float) -> list[PlanFamily]:
         """Return families that did something by themselves, the most promising first.

@@ -144,8 +144,7 @@ class PlanSearch:
         whole = [f for f in families if f.lever is None]
         ways = {f.item for f in whole}
         lines = [self._line(f, base.having) for f in families if f.lever and f.item not in ways]
-        clocked = sorted((f for f in whole if f.clocked), key=lambda f: not f.by_time_alone)
-        likely = [base.having(Step(f)) for f in clocked[:1]]  # integers, mostly
+        likely = [base.having(Step(f)) for f in whole if f.clocked][:1]  # integers, mostly
         self._race.expect(lines, lambda: [w for chain in likely for w in self._openings(chain)])
         found = self._evaluate([base.having(Step(f)) for f in whole])
         trials = dict(zip(whole, found, strict=True))
@@ -160,9 +159,14 @@ class PlanSearch:
         return bool(gains) and not any(t.held for t in own)
 
     def _at_best(self, base: Chain) -> Chain:
-        """Return the base with the best way to hold numbers, such that structure may go."""
-        trials = [] if self.best is None else [self.best, *self.laboratory.trials.values()]
-        return self.partners.holding_numbers(base, trials)
+        """Return the base with the best way to hold numbers, milder so that structure may go."""
+        step = self.best.chain.numbers if self.best is not None else None
+        if step is None:
+            return base
+        if step.level is None:
+            return base.having(step)
+        milder = self._lines[step.family].level_for(1 / 3) or step.level
+        return base.having(Step(step.family, milder))
 
     def _structures(self, base: Chain) -> None:
         """Go along each structural family."""

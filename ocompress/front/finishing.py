@@ -44,7 +44,7 @@ _FRESH = 2
 """Plans that are made between two that are carried out."""
 _BUILDS = 4.0
 """Limits find levels in about so many times the time that carrying out a plan takes."""
-_UNSURE = 0.02
+_UNSURE = 0.05
 """Times where plans are chosen tell no less, in logarithms; what is carried out is timed again."""
 _AS_SURE, _HOPELESS = 0.9, 0.02
 """Probabilities of holding that differ by less than this factor are the same; and the least that
@@ -188,9 +188,11 @@ class Finishing:
         """How much more is counted of plans once they are carried out, in logarithms.
 
         The machine may be in another state, which all plans share, or a plan may have become
-        another model, which is its own: one alone is taken for half and half.
+        another model, which is its own: the least of all is common, and one alone is taken for half
+        and half.
         """
-        return sum(self._drifts) / max(len(self._drifts), 2)
+        least = min(self._drifts, key=abs, default=0.0)
+        return least / 2 if len(self._drifts) == 1 else least
 
     def _pool(self) -> list[PlanTrial]:
         """Return plans that may still be carried out."""

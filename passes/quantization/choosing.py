@@ -151,7 +151,7 @@ class Chooser:
         if self._noise is None:
             self._noise = self._calibration().measure(fastest.chosen)
         selections = front(problem, self._noise)
-        limited = self.ctx.allowance.is_asked_for(Limit.DROP)
+        limited = self.ctx.fixed or self.ctx.allowance.is_asked_for(Limit.DROP)
         chosen = selections[best(selections, self.rate, limited=limited)].placement
         return Choosing(chosen, fastest, self._noise, selections, measured)
 

@@ -84,7 +84,8 @@ def best(selections: Sequence[Selection], rate: float, *, limited: bool = False)
     Args:
         selections: From fast to faithful, the last one without noise.
         rate: Share of the time that a noise lower by a factor e is worth; 0 takes the fastest.
-        limited: Whether somebody said what may be lost, in the unit that counts.
+        limited: Whether somebody said what may be lost, in the unit that counts, or a plan was
+            found so: along its lines the knee would go to and fro.
     """
     costs = [math.log(max(s.time, 1e-9)) + _cost(s.noise, rate) for s in selections]
     first = costs.index(min(costs))

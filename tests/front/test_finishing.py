@@ -206,6 +206,17 @@ def test_limits_find_levels_of_several_structures_as_long_as_there_is_time() -> 
     assert (short.chosen, short.asked) == (0.6, 2)
 
 
+def test_a_plan_that_became_another_model_says_nothing_of_the_machine() -> None:
+    found = Finished(
+        [plan(0.6), plan(0.65)],
+        lambda level: 0.1 if level >= 0.6 or level == 0.57 else 3.0,
+        slower=lambda level: 1.5 if level == 0.6 else 1.0,
+        limits_find=0.57,
+    )
+    assert {0.6, 0.65} <= set(found.calls)
+    assert found.chosen == 0.57
+
+
 @pytest.mark.parametrize("how", [{"seconds": 24.0}, {"interrupted": True}, {"goal": PlanGoal.SIZE}])
 def test_limits_find_levels_only_where_there_is_time_and_time_is_the_goal(how: Any) -> None:
     found = Finished([plan(0.6)], lambda x: 3.0 if 0.45 < x < 0.59 else 0.1, limits_find=0.4, **how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from ocompress.analysis import quantized as quantized_model
 from ocompress.analysis.one_layer import dequantized
 from ocompress.errors import OptionError
 from ocompress.ir import Model, from_proto, packed, query, to_proto
-from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
+from ocompress.pipeline import Pass, PassManager, Pipeline, PipelineResult, Verdict
 from ocompress.targets import find
+from passes.quantization import choosing, selection
+from passes.quantization.selection import Selection
 from passes.quantization.storing import to_int8
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for, executed, outputs, quantized, sqnr
@@ -56,6 +59,51 @@ class AtMost:
 def run(model: Model, text: str, *guards: AtMost) -> PipelineResult:
     manager = PassManager(target=find("portable"), data=InMemory(data_for(model, 6)), guards=guards)
     return manager.run(Pipeline.parse(text), from_proto(to_proto(model)))
+
+
+@dataclass
+class ByDefault(AtMost):
+    """The same where nobody asked for it."""
+
+    default: bool = True
+
+    def restart(self) -> None:
+        """Begin a pipeline."""
+
+    def applies_to(self, item: Pass) -> bool:
+        return True
+
+    def open(self, item: Pass, best: Model, later: Sequence[Pass]) -> None:
+        """Begin a pass."""
+
+    def close(self, item: Pass, kept: Model, verdict: Verdict | None) -> None:
+        """End a pass."""
+
+
+@pytest.mark.parametrize(
+    ("guards", "fixed", "limited"),
+    [
+        ((), False, False),
+        ((), True, True),
+        ((ByDefault(5),), False, False),
+        ((AtMost(5),), False, True),
+        ((ByDefault(5, default=False),), False, True),
+    ],
+)
+def test_the_knee_is_for_those_who_say_nothing_of_what_may_be_lost(
+    guards: Sequence[AtMost], fixed: bool, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def best(selections: Sequence[Selection], rate: float, *, limited: bool) -> int:
+        asked.append(limited)
+        return selection.best(selections, rate, limited=limited)
+
+    monkeypatch.setattr(choosing, "best", best)
+    model = chain(2)
+    manager = PassManager(target=find("portable"), data=InMemory(data_for(model, 6)), guards=guards)
+    manager.run(Pipeline.of(Pipeline.parse("quant").passes, fixed=fixed), model)
+    assert asked == [limited]
 
 
 def int8_count(result: PipelineResult) -> int:
