@@ -101,7 +101,8 @@ class Partners:
         with them is still smaller. There is nothing if no level is a share of the work.
 
         Args:
-            best: The trial whose chain comes first, with one more family that may join it.
+            best: The trial whose chain comes first, with one more family that may join it, and next
+                with integers where it holds numbers in another way.
             families: All families.
             trials: Others, whose structures follow if they come near.
         """
@@ -109,7 +110,9 @@ class Partners:
         used = {s.family.item for s in best.chain.steps}
         near = _NEARBY if able.keys() & used else _CLOSE
         joining = [f.item for f in self.of(best, near) if f.item in able and f.item not in used]
-        found = [_opened(best.chain, families, [able[item] for item in joining[:1]])]
+        first = _opened(best.chain, families, [able[item] for item in joining[:1]])
+        clocked = first.numbers is not None and first.numbers.family.clocked
+        found = [first, *(first.having(step) for step in _integers(families) if not clocked)]
         most = _CLOSE * best.value(self.goal)
         bold = [t for t in trials if t.value(self.goal) <= most and t.strain <= BOLD and not t.over]
         for trial in sorted(bold, key=lambda t: t.value(self.goal)):
@@ -130,13 +133,17 @@ class Partners:
 def _opened(chain: Chain, families: Sequence[PlanFamily], joining: Sequence[PlanFamily]) -> Chain:
     """Return a chain without levels that are shares of the work, and with families that join it."""
     able = {f.item: f for f in families if f.of_work}
-    integers = [Step(f) for f in families if f.clocked and f.lever is None][:1]
     held = chain.numbers
     # borders that the clock found have names of layers of another structure
-    numbers = integers if held is None or held.family not in families else [held]
+    numbers = _integers(families) if held is None or held.family not in families else [held]
     shaped = [s for s in chain.steps if s is not held]
     opened = [Step(able[s.family.item]) if s.family.item in able else s for s in shaped]
     return Chain.of([*opened, *map(Step, joining), *numbers])
+
+
+def _integers(families: Sequence[PlanFamily]) -> list[Step]:
+    """Return the step that makes integers of what pays, if there is one."""
+    return [Step(f) for f in families if f.clocked and f.lever is None][:1]
 
 
 def _line(base: Chain, family: PlanFamily, start: float) -> Line:
