@@ -7,13 +7,14 @@ from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.ledger import Ledger
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
-from ocompress.auto.ranking import BETTER
+from ocompress.auto.ranking import BETTER, BOLD
 from ocompress.auto.search import PlanSearch
 from ocompress.auto.trial import PlanTrial, excess
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
     "BETTER",
+    "BOLD",
     "FAMILIES",
     "TUNING",
     "Builders",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ocompress.auto import (
     BETTER,
+    BOLD,
     Chain,
     Laboratory,
     OutOfTimeError,
@@ -120,7 +121,7 @@ class Finishing:
                 break
             with self.carrier.spending(f"levels sought: {chain}"):
                 found = self.carrier.limited(chain)
-            trial = None if found is None or not found.steps else self._tried(found)
+            trial = None if found is None or not found.steps else self._better(found, chain)
             if trial is None or str(trial.chain) in self._carried:
                 continue
             gain = _gain(trial.value(self.search.goal), below / math.exp(self._drift))
@@ -130,6 +131,18 @@ class Finishing:
             if not more.why and more.value < BETTER * below:
                 best, below = trial, more.value
         return best
+
+    def _better(self, found: Chain, asked: Chain) -> PlanTrial | None:
+        """Return the better trial of levels that limits found; None if the time is over before.
+
+        Numbers are held as the clock chose there, which may err for a moment and leave all in
+        float, or as the chain that was asked for leaves it open.
+        """
+        numbers = asked.numbers
+        chains = dict.fromkeys([found, *([found.having(numbers)] if numbers is not None else ())])
+        trials = [t for chain in chains if (t := self._tried(chain)) is not None]
+        goal = self.search.goal
+        return min(trials, key=lambda t: (t.strain > BOLD, t.value(goal)), default=None)
 
     def _first(self) -> tuple[PlanTrial, Outcome]:
         """Return a plan that holds; if none does, the last that is left."""

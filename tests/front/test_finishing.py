@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -204,6 +205,31 @@ def test_limits_find_levels_of_several_structures_as_long_as_there_is_time() -> 
     assert Finished(trials, steep, limits_find=[0.4, 0.55]).chosen == 0.4
     short = Finished(trials, steep, limits_find=[0.0, 0.0, 0.35], seconds=75.0)
     assert (short.chosen, short.asked) == (0.6, 2)
+
+
+@pytest.mark.parametrize(("times", "strain"), [(0.8, 0.9), (1.2, 0.9), (0.8, 1.6)])
+def test_numbers_that_limits_found_are_tried_as_they_were_asked_for_too(
+    times: float, strain: float
+) -> None:
+    """A clock that errs for a moment leaves all in float; integers may lose too much, though."""
+    integers = Step(next(f for f in chosen_families(PlanGoal.LATENCY) if f.clocked))
+    in_float = Step(integers.family.having({"in_float": ["*"]}))
+    asked, found = (Chain.of([Step(LEVER, 0.5), step]) for step in (integers, in_float))
+    finished = Finished([plan(0.6)], 0.1)
+
+    def evaluate(chains: Sequence[Chain]) -> list[PlanTrial]:
+        open_ = {c: c.numbers == integers for c in chains}
+        return [
+            replace(
+                plan(0.5), chain=c, latency=0.5 * (times if o else 1.0), strain=strain if o else 1.0
+            )
+            for c, o in open_.items()
+        ]
+
+    finished.finishing.laboratory = cast("Any", SimpleNamespace(evaluate=evaluate))
+    better = finished.finishing._better(found, asked)
+    assert better is not None
+    assert better.chain == (asked if times < 1 and strain < 1.5 else found)
 
 
 def test_a_plan_that_became_another_model_says_nothing_of_the_machine() -> None:
