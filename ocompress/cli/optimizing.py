@@ -90,6 +90,8 @@ def _idle(done: Optimization) -> list[str]:
 
 
 def _left_behind(done: Optimization) -> str:
+    if done.output is None and done.validation.collapsed:
+        return "nothing was written, as no model on the way does what the original does"
     if done.output is None:
         return "nothing was written; --on-fail keep writes the best result reached"
     return (

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from ocompress import profiling, validation
-from ocompress.analysis.cost import Cost
-from ocompress.errors import PassError
 from ocompress.front.archives import in_archive
 from ocompress.front.bench import Bench, watched
-from ocompress.front.branches import never_taken
+from ocompress.front.collapsed import Retreat
 from ocompress.front.files import (
     ModelLike,
     as_model,
-    file_bytes,
     files_read,
     older_than,
     stage_beside,
 )
-from ocompress.front.judging import (
-    far_off,
-    judge,
-    kept_open,
-    mostly_text,
-    short_of_goals,
-    too_large,
-    too_slow,
-)
-from ocompress.front.large import count_and_let_go, judge_large, let_go
+from ocompress.front.last_look import Judged, LastLook
 from ocompress.front.request import Request
 from ocompress.front.running import Runner
 from ocompress.front.shorter import Contest, without_idle
 from ocompress.front.sizing import bytes_of, warnings
-from ocompress.io import Dataset, load_model, stage_model
+from ocompress.io import Dataset, Staging, stage_model
 from ocompress.ir import Model
 from ocompress.ir.records import as_recorded
 from ocompress.pipeline import (
@@ -49,14 +36,10 @@ from ocompress.pipeline import (
     Status,
     put_aside,
 )
-from ocompress.profiling import ProfileResult
 from ocompress.report import Optimization, Tried
 from ocompress.report.optimization import idle
 from ocompress.stopping import time_limit
-from ocompress.validation import Measure
-
-_SECONDS = 1.0
-"""Time for each model when the result is measured."""
+from ocompress.validation import CollapseGuard, Measure
 
 
 def run(
@@ -101,14 +84,15 @@ def attempt(
     request = replace(request, original_bytes=bytes_of(bench.original, bench.path))
     job = _Job(bench, request)
     result = job.run_passes()
-    if spare:
-        pipeline, result = without_idle(request.pipeline, result, spare)
-        request = replace(request, passes=pipeline)
     with stage_beside(output) as stage:
-        written = as_recorded(result.model, bench.original)
-        stage_model(written, stage, external=request.external_data, keep=files)
-        judged = job.judge(result, stage.path)
-        coded = in_archive(stage.path) if _counts_bytes(request.pipeline, result) else None
+        pipeline, result = without_idle(request.pipeline, result, spare)
+        judged = job.judge(result, stage, files)
+        if judged.validation.collapsed and last and (left := job.retreat(result)) is not None:
+            pipeline, result = without_idle(request.pipeline, left, spare)
+            stage.clear()
+            judged = job.judge(result, stage, files)
+        request = replace(request, passes=pipeline) if spare else request
+        coded = in_archive(stage.path) if _counts_bytes(pipeline, result) else None
         source = str(bench.path) if bench.path is not None else ""
         settings = {"model": source, "output": str(output or ""), **request.settings()}
         settings["limit"] = job.limit or None
@@ -130,7 +114,7 @@ def attempt(
             remarks=tuple(job.remarks),
         )
         failed = job.broken or (request.strict and idle(result.records))
-        if failed and (request.on_fail == "discard" or not last):
+        if failed and (request.on_fail == "discard" or not last or judged.validation.collapsed):
             return done
         if output is None or not (failed or wanted(done)):
             return done
@@ -158,12 +142,15 @@ def run_limited(
     return prefixes.of(Runner(bench, request, guards).run(request.pipeline, (), prefixes, *hooks))
 
 
-@dataclass(frozen=True)
-class _Judged:
-    validation: validation.ValidationResult
-    profile: ProfileResult | None
-    cost: tuple[Cost, Cost]
-    bytes: tuple[int, int]
+def _refused(result: PipelineResult) -> list[str]:
+    """Return why passes did not hold, one sentence each."""
+    found = []
+    for record in result.records:
+        why = "; ".join(v.message for v in record.verdicts if not v.held)
+        if why:
+            rolled_back = record.status is Status.ROLLED_BACK
+            found.append(f"{record.name}{' was rolled back' * rolled_back}: {why}")
+    return found
 
 
 class _Job:
@@ -171,9 +158,10 @@ class _Job:
 
     def __init__(self, bench: Bench, request: Request) -> None:
         self.bench, self.request, self.original = bench, request, bench.original
-        self.broken: list[str] = []
         self.limit = self._default_noun = ""
         self.tried: list[Tried] = []
+        self._refused: list[str] = []
+        self._judged: Judged | None = None
         self._measures: Mapping[str, Measure] = {}
         self._samples, self._call = bench.samples, bench.call
         self._own_remarks: list[str] = []
@@ -182,48 +170,43 @@ class _Job:
     @property
     def remarks(self) -> list[str]:
         """What a reader must know."""
-        return [*self.bench.remarks, *self._own_remarks]
+        said = () if self._judged is None else self._judged.remarks
+        return [*self.bench.remarks, *self._own_remarks, *said]
+
+    @property
+    def broken(self) -> list[str]:
+        """The budgets that did not hold, one sentence each."""
+        return [*self._refused, *(() if self._judged is None else self._judged.broken)]
 
     def run_passes(self) -> PipelineResult:
         """Run the pipeline under the budget's guards."""
-        runner, prefixes = Runner(self.bench, self.request, guards := self.guards()), Prefixes()
-        asked = runner.run(self.request.pipeline, (), prefixes)
-        contest = Contest(self.original, Allowance(guards), runner.run)
-        result, self.tried = contest.best(self.request.pipeline, asked, prefixes)
-        for record in result.records:
-            why = "; ".join(v.message for v in record.verdicts if not v.held)
-            if why:
-                rolled_back = record.status is Status.ROLLED_BACK
-                self.broken.append(f"{record.name}{' was rolled back' * rolled_back}: {why}")
+        pipeline, prefixes = self.request.pipeline, Prefixes()
+        self._runner = Runner(self.bench, self.request, guards := self.guards())
+        asked = self._runner.run(pipeline, (), prefixes)
+        self._way = Retreat(pipeline, asked, prefixes.of(asked))
+        contest = Contest(self.original, Allowance(guards), self._runner.run)
+        result, self.tried = contest.best(pipeline, asked, prefixes)
+        self._refused = _refused(result)
         return result
 
-    def judge(self, result: PipelineResult, staged: Path) -> _Judged:
-        """Validate and measure the file as it was written."""
-        written = load_model(staged)
-        if self.bench.large and self._samples.judged_on is None:
-            found = judge_large(self.original, written, staged, self.request.pipeline.domains())
-        else:
-            found, notes = judge(
-                self.request, self.original, written, self._samples, self._measures
-            )
-            self._own_remarks.extend(notes)
-            if self._lossy and any(r.status is Status.APPLIED for r in result.records[1:]):
-                self._own_remarks.extend(never_taken(self.original, self._samples.judged_on))
-        if wrong := next((c.message for c in found.structure if not c.passed), ""):
-            msg = f"the optimized model is invalid, so it was not written: {wrong}"
-            raise PassError(msg)
-        self.broken.extend(c.message for c in found.related if not c.passed)
-        self._own_remarks.extend(found.remarks)
-        sizes = (bytes_of(self.original, self.bench.path), file_bytes(staged))
-        self.broken.extend(too_large(self.request.budget, sizes))
-        let_go(written)
-        # of the file, packed weights would count as the parts they are made of
-        both = (self.original, result.model)
-        before, after = (count_and_let_go(m, self.bench.sample) for m in both)
-        self._own_remarks.extend(far_off(self.request.budget, found, self._default_noun))
-        self._own_remarks.extend([*kept_open(result.model), *short_of_goals(result)])
-        self._own_remarks.extend(mostly_text(result.model, sizes[1]))
-        return _Judged(found, self._measure(written, staged), (before, after), sizes)
+    def retreat(self, lost: PipelineResult) -> PipelineResult | None:
+        """Return what passes make that leave something of the outputs; None if none does."""
+        data = self._samples.judged_on
+        if data is None or not self._lossy:
+            return None
+        guard = CollapseGuard(self.original, data, threads=self.request.threads)
+        left = self._way.run(lost.model, self._runner, guard)
+        if left is not None:
+            self.tried, self._refused = [], _refused(left)
+        return left
+
+    def judge(self, result: PipelineResult, stage: Staging, files: Sequence[Path]) -> Judged:
+        """Write a file where it does not count yet, and look at it."""
+        record = as_recorded(result.model, self.original)
+        stage_model(record, stage, external=self.request.external_data, keep=files)
+        look = LastLook(self.bench, self.request, self._measures, self._default_noun)
+        self._judged = look.judge(result, stage.path)
+        return self._judged
 
     @property
     def samples(self) -> int:
@@ -270,27 +253,3 @@ class _Job:
             said = f"{number} of the samples to fit to are put aside, for {by} to choose by"
             self.bench.announce(said)
         return parts.fit
-
-    def _measure(self, written: Model, staged: Path) -> ProfileResult | None:
-        if self.bench.timed is None:
-            return None
-        found = self._profile(written, staged, _SECONDS)
-        if profiling.seems_slower(found.ratio):  # or is only loaded so
-            found = self._profile(written, staged, _SECONDS)
-        if too_slow(self.request.limits, found):  # a longer look, as the guards take one
-            found = self._profile(written, staged, _SECONDS * profiling.SECOND_LOOK)
-        self.broken.extend(too_slow(self.request.limits, found))
-        return found
-
-    def _profile(self, written: Model, staged: Path, seconds: float) -> ProfileResult:
-        return profiling.profile(
-            written,
-            against=self.original,
-            data=self._call,
-            threads=self.request.threads,
-            seconds=seconds,
-            memory=False,
-            path=staged,
-            against_path=self.bench.path,
-            seed=self.request.seed,
-        )

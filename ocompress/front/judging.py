@@ -75,8 +75,7 @@ def far_off(budget: Budget, found: ValidationResult, counted: str) -> list[str]:
         found: What became of the outputs.
         counted: What a limit by default counted, empty where there was none.
     """
-    lost = any(not c.passed for c in found.related)  # which is a failure, and said as one
-    if lost or budget.limit is not None or not found.levels:
+    if found.collapsed or budget.limit is not None or not found.levels:  # a failure says it itself
         return []
     remedy = "set --max-drop to roll back passes that cost too much"
     if counted:

@@ -74,6 +74,7 @@ class Runner:
         pipeline: Pipeline,
         begun: Sequence[tuple[PassRecord, Model]] = (),
         *hooks: Instrument,
+        also: Sequence[Guard] = (),
     ) -> PipelineResult:
         """Run a pipeline.
 
@@ -82,12 +83,13 @@ class Runner:
             begun: Records of the first of them, if they were run before, each with the model after
                 it.
             hooks: Further hooks around passes.
+            also: Further guards.
         """
         manager = PassManager(
             target=self._request.device,
             data=self._fit,
             seed=self._request.seed,
-            guards=self._guards,
+            guards=(*self._guards, *also),
             clock=self._clock,
             instruments=(*self._hooks, *hooks),
             equivalence=self._look,

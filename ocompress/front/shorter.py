@@ -83,12 +83,7 @@ class Contest:
         begun = after[: out[0]]
         while begun and begun[-1][0].waits:  # for a pass that may be left out
             begun = begun[:-1]
-        found = self.run(shorter, begun)
-        said = Diagnostics()
-        for name in dict.fromkeys(record.name for record, _ in begun):
-            said.remarks.extend(asked.diagnostics.of(name))
-        said.remarks.extend(found.diagnostics.remarks)
-        return replace(found, diagnostics=said)
+        return continued(asked, begun, self.run(shorter, begun))
 
     def _is_worse(self, model: Model, other: Model) -> bool:
         """Whether a model is slower and larger than another, as far as a clock tells."""
@@ -110,6 +105,15 @@ class Contest:
         return Tried(_named(result), ratio, size, result is kept)
 
 
+def continued(asked: PipelineResult, begun: Begun, found: PipelineResult) -> PipelineResult:
+    """Return a result that began with passes of another one, with what these said."""
+    said = Diagnostics()
+    for name in dict.fromkeys(record.name for record, _ in begun):
+        said.remarks.extend(asked.diagnostics.of(name))
+    said.remarks.extend(found.diagnostics.remarks)
+    return replace(found, diagnostics=said)
+
+
 def without_idle(
     pipeline: Pipeline, result: PipelineResult, names: Collection[str]
 ) -> tuple[Pipeline, PipelineResult]:
@@ -123,6 +127,8 @@ def without_idle(
         result: What became of them.
         names: Passes that may be left out.
     """
+    if not names:
+        return pipeline, result
     idle = [
         at
         for at, (item, record) in enumerate(zip(pipeline.passes, result.records, strict=True))

@@ -65,6 +65,11 @@ class Staging:
         except OSError as error:
             raise OutputError(failure(self.destination(name), error)) from error
 
+    def clear(self) -> None:
+        """Remove what was made in the folder, so that it can be made again."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
     def publish(self, *, touch: bool = False, date: float | None = None) -> bool:
         """Move every file to its destination, the main one last.
 

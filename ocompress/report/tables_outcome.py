@@ -143,7 +143,7 @@ def _end(done: Optimization, *, failed: bool) -> tuple[Tone, str]:
     if not done.pipeline.held or Status.ROLLED_BACK in asked:
         kept = Status.APPLIED in asked
         return (Tone.MIXED, "Refused in part") if kept else (Tone.BAD, "Refused")
-    if any(not check.passed for check in done.validation.related):
+    if done.validation.collapsed:
         return Tone.BAD, "Collapsed"
     if not done.held:
         return Tone.BAD, "Over budget"

@@ -2,6 +2,7 @@
 
 from ocompress.validation.accuracy_guard import AccuracyGuard
 from ocompress.validation.across import validate_on
+from ocompress.validation.collapse_guard import CollapseGuard
 from ocompress.validation.device_result import DeviceValidation, Flips, MachineComparison
 from ocompress.validation.finite_guard import FiniteGuard
 from ocompress.validation.footprint import Footprint
@@ -26,6 +27,7 @@ __all__ = [
     "NAMES",
     "AccuracyGuard",
     "Check",
+    "CollapseGuard",
     "DeviceValidation",
     "FiniteGuard",
     "Flips",

@@ -28,7 +28,7 @@ from ocompress.analysis.randomness import random_outputs
 from ocompress.ir import Model
 from ocompress.validation.decisions import DecisionRule, as_float, is_float
 from ocompress.validation.relation import Chance, Movement, PartSum, real
-from ocompress.validation.result import Check
+from ocompress.validation.result import RELATED, Check
 
 _NO_SIGNAL_DB, _NO_VARIANCE_DB = 1.0, 3.0
 _CHANCE, _HALFWAY = 0.1, 0.5
@@ -169,7 +169,7 @@ def collapse_check(watched: Sequence[Collapse]) -> Check:
     """
     lost = {name: why for one in watched for name, why in one.losses().items()}
     said = "; ".join(f"output {name!r} collapsed: {why}" for name, why in lost.items())
-    return Check("related", not lost, 0, len(lost), said or "no output has collapsed")
+    return Check(RELATED, not lost, 0, len(lost), said or "no output has collapsed")
 
 
 def _is_unit(array: np.ndarray) -> bool:

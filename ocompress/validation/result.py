@@ -8,6 +8,9 @@ from typing import ClassVar
 from ocompress.diagnostics import Finding
 from ocompress.runtime import Level
 
+RELATED = "related"
+"""Name of the check that outputs have to do with those of the reference."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval(Finding):
@@ -262,6 +265,11 @@ class ValidationResult(Finding):
         if not any(level.outputs for level in self.levels):
             return "the models did not give a common output"
         return "every output of the reference is NaN or infinite in every element"
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether an output has nothing to do with the reference's any more."""
+        return any(not check.passed for check in self.related if check.name == RELATED)
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -189,7 +189,7 @@ def test_an_output_that_collapsed_is_a_failure_without_any_limit(factor: float) 
     )
     assert not done.held
     (why,) = done.broken
-    assert why.startswith("output 'y' collapsed: its decisions agree in")
+    assert why.startswith("scale was rolled back: output 'y' collapsed: its decisions agree in")
 
 
 def test_request_checks_itself() -> None:
