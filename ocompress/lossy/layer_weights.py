@@ -144,7 +144,7 @@ def _no_layer(node: Node, rules: Rules) -> tuple[str, str] | None:
     if is_quantized(node):
         return "already-quantized", "its weight is quantized; quantize after this"
     if node.is_op(*RECURRENT):
-        why = "stay as they are here; quant and quant-weights{kernel=fold} store them as int8"
+        why = "stay as they are here; quant and quant-weights store them as int8"
         return "recurrent", f"{node.op_type} weights {why}"
     if node.is_op(*rules.op_types) and weight_of(node) is None and node.op_type != "Gather":
         return "dynamic-weight", "its weight is computed or not float"

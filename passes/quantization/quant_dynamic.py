@@ -19,9 +19,9 @@ from passes.quantization.widening import in_float32
 _SLOW = {
     "Conv": "ConvInteger takes about 10 times as long as Conv on processors; use quant with data",
     "ConvTranspose": "it has no integer kernel",
-    "LSTM": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
-    "GRU": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
-    "RNN": "its integer form is no standard ONNX; quant-weights{kernel=fold} makes it smaller",
+    "LSTM": "its integer form is no standard ONNX; quant-weights makes it smaller",
+    "GRU": "its integer form is no standard ONNX; quant-weights makes it smaller",
+    "RNN": "its integer form is no standard ONNX; quant-weights makes it smaller",
 }
 
 

@@ -65,21 +65,24 @@ class QuantWeights(LossyPass):
     A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
     `hqq` needs no data. A weight that several operators share is stored once.
 
-    int8 weights that no kernel reads in integers (those of the four codes marked * below, as stacks
-    of experts and tables that are also the last layer) are folded with `kernel=auto`, and so are
-    stacks and tables of which GatherND, Slice or Split take parts.
+    Weights that no kernel reads in integers (those of the codes marked * below: kernels of
+    convolutions, weights of recurrent layers, tables that are also the last layer, stacks of
+    experts) are folded with `kernel=auto`, in as many bits, and so are stacks and tables of which
+    GatherND, Slice or Split take parts. Below 8 bits that takes opset 11, and kernels and recurrent
+    layers are taken only where `op_types` names them: they mind the rounding more than matrices.
 
     Leaves alone: weights that would be dequantized on every run (dequantized-every-run*), unless
     `keep_slower`; small ones (too-small); ones that would take more bytes with their scales
     (larger); other types (not-float32); NaN and infinities (not-finite); elements beyond float16
     (out-of-range); computed ones (dynamic-weight); quantized ones (already-quantized); stacks of
     matrices and left factors (not-a-matrix*); look-ups of anything but rows (not-a-table*); rows
-    that do not fill bytes (not-divisible); what something else needs in float (shared-weight*);
-    what is excluded (excluded); ConvTranspose and recurrent operators (no-integer-form); Gemms that
-    MatMulNBits cannot do (scaled-gemm); what a limit on the drop (`--max-drop`) rules out, where no
-    option says what to store (too-lossy), or with what no model runs (no-longer-runs). Models too
-    old for the form (old-opset). Convolutions are taken only where `op_types` names them, and are
-    then slower (dequantized-every-run). A model without any of the operators (nothing-to-store).
+    that do not fill bytes (not-divisible*); what something else needs in float (shared-weight*);
+    what is excluded (excluded); ConvTranspose and recurrent operators (no-integer-form*); Gemms
+    that MatMulNBits cannot do (scaled-gemm); what a limit on the drop (`--max-drop`) rules out,
+    where no option says what to store (too-lossy), or with what no model runs (no-longer-runs).
+    Models too old for the form (old-opset). With `kernel=dequantize` convolutions are taken only
+    where `op_types` names them, and are then slower (dequantized-every-run). A model without any of
+    the operators (nothing-to-store).
     Numerics: lossy.
     Reference: Frantar et al., GPTQ, 2022; Badri and Shaji, Half-Quadratic Quantization, 2023.
     """
@@ -111,8 +114,8 @@ class QuantWeights(LossyPass):
     )
     op_types: tuple[str, ...] = option(
         (),
-        help="Operators whose weights to store; empty means MatMul, Gemm and Gather, and for fp16, "
-        "bf16 and kernel=fold all that have weights.",
+        help="Operators whose weights to store; empty means all that have weights, and for int4, "
+        "int2 and other kernels than auto and fold MatMul, Gemm and Gather.",
     )
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     smallest: int = option(512, help="Leave weights with fewer elements alone.", at_least=0)
@@ -122,8 +125,8 @@ class QuantWeights(LossyPass):
     kernel: str = option(
         "auto",
         help="DequantizeLinear (dequantize), com.microsoft operators that only ONNX Runtime has "
-        "(matmulnbits), or, for int8, what runtimes fold at load (fold); auto: dequantize, or "
-        "fold where no kernel reads int8, or it is measured to be slower than float.",
+        "(matmulnbits), or what runtimes fold at load (fold); auto: dequantize, or fold where no "
+        "kernel reads integers, or int8 is measured to be slower than float.",
         choices=("auto", "dequantize", "matmulnbits", "fold"),
     )
     accuracy_level: int | None = option(
@@ -148,8 +151,8 @@ class QuantWeights(LossyPass):
                 "kernel=matmulnbits, or set session.qdq_matmulnbits_accuracy_level where you run"
             )
             raise OptionError(msg)
-        if self.kernel == "fold" and (self.form != "int8" or self.fit != "rtn" or self.block):
-            msg = "quant-weights: kernel=fold stores form=int8 with fit=rtn and without blocks"
+        if self.kernel == "fold" and (self.form in HALVES or self.fit == "gptq"):
+            msg = "quant-weights: kernel=fold stores int8, int4 and int2, with fit=rtn or fit=hqq"
             raise OptionError(msg)
         if self.form in HALVES and (self.fit != "rtn" or self.is_contrib):
             msg = f"quant-weights: form={self.form} has no fit and no kernel to choose"
@@ -248,8 +251,9 @@ class QuantWeights(LossyPass):
         return Outcome(facets, counts, {"form": self.form, "weights": made.rows, "notes": notes})
 
     def _rules(self, ctx: Context) -> SiteRules:
-        folds = self.form in HALVES or self.kernel == "fold"
-        default = weight_sites.OP_TYPES if folds else ("MatMul", "Gemm", "Gather")
+        every = self.form in HALVES or self.kernel == "fold"
+        every |= self.form == "int8" and self.kernel == "auto"
+        default = weight_sites.OP_TYPES if every else ("MatMul", "Gemm", "Gather")
         return SiteRules(
             form=self.form,
             blocks={role: self.grid(role).block for role in Role},
@@ -272,7 +276,7 @@ class QuantWeights(LossyPass):
                 why += "; `quant` makes it faster, kernel=fold smaller"
                 ctx.skip(node, "dequantized-every-run", why)
             elif node.is_op(*weight_sites.NO_INTEGERS) and node.op_type in others:
-                why = f"every {node.op_type} stays in float; kernel=fold makes it smaller"
+                why = f"no kernel reads integers of a {node.op_type}; kernel=fold makes it smaller"
                 ctx.skip(node, "no-integer-form", why)
         if not ops["Conv"] and not any(ops[op_type] for op_type in rules.op_types):
             why = f"the model has no {', '.join(rules.op_types)}"

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import math
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from ocompress.ir import DType, Model
-from passes.quantization import weight_report, weight_sites
+from passes.quantization import fitting, weight_report, weight_sites
 from passes.quantization.blockwise import BlockGrid, BlockWeight
 from passes.quantization.weight_emit import WeightEmitter
-from passes.quantization.weight_forms import HALVES, Effect, Role
+from passes.quantization.weight_forms import BITS, HALVES, Effect, Role
 from passes.quantization.weight_site import SiteRules, WeightSite
-from passes.storage.holding import put_on_grid
+from passes.storage.blocked import BlockedIntegers
+from passes.storage.holding import put_in_blocks, put_on_grid
 
 _NODES = 300
 """Bytes of the two nodes, their names and tensors that restore a weight."""
 _MOST_LOST = 0.25
 """Part of a table that may become zeros."""
+_LEAST_BLOCK = 8
+Fit = Callable[[np.ndarray, BlockGrid], BlockWeight]
+"""Chooses the integers of rows, [channels, inputs], on a grid."""
 _ROWS = BlockGrid(bits=8, block=0, symmetric=True)
 
 
@@ -51,6 +57,43 @@ def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any
         else:
             put_on_grid(site.value, integers, scales)
     return rows
+
+
+def store_in_blocks(
+    sites: list[WeightSite], grids: Mapping[Role, BlockGrid], fit: Fit
+) -> list[dict[str, Any]]:
+    """Store weights as integers with a scale for each block, which runtimes restore at load.
+
+    Args:
+        sites: The weights.
+        grids: Their integers. A row is cut into equal blocks, so those are smaller where its length
+            asks for it.
+        fit: Chooses the integers of rows on a grid.
+
+    Returns:
+        A row for the report of each weight.
+    """
+    found = []
+    for site in sites:
+        axes, grid = site.channel_axes, grids[site.role]
+        turn = (*axes, *(a for a in range(site.array.ndim) if a not in axes))
+        count = math.prod(site.array.shape[a] for a in axes)
+        rows = site.array.transpose(turn).reshape(count, -1)
+        weight = fit(rows, replace(grid, block=even_block(rows.shape[1], grid.block)))
+        zeros = None if grid.symmetric else weight.zero_points
+        held = BlockedIntegers(weight.integers, weight.scales, zeros, grid.bits)
+        error = fitting.weight_error(rows, weight)
+        found.append(weight_report.row(site, Effect.FOLDED, held.nbytes, error))
+        put_in_blocks(site.value, held, axes)
+    return found
+
+
+def even_block(inputs: int, most: int) -> int:
+    """Return the largest number of inputs up to some that divides all of them; 0 for all.
+
+    Blocks of very few inputs take more than they are worth.
+    """
+    return next((n for n in range(min(most, inputs), _LEAST_BLOCK - 1, -1) if inputs % n == 0), 0)
 
 
 def store_halves(
@@ -111,6 +154,8 @@ def elementwise(model: Model, known: Sequence[WeightSite], rules: SiteRules) -> 
             continue
         if rules.form in HALVES:
             stored = site.value.file_bytes - 2 * site.array.size > _NODES
+        elif BITS[rules.form] < 8:
+            stored = site.is_selected
         else:
             lost = (to_int8(site.array, site.channel_axes)[0] == 0) & (site.array != 0)
             stored = pays(site) and float(lost.mean()) <= _MOST_LOST

@@ -46,6 +46,8 @@ def lowest_opset(form: str, role: Role, block: int, kernel: str) -> tuple[int, s
     """Return the first opset with which a form can be written, and what older ones lack."""
     if form in HALVES:
         return (13, "no bfloat16 in Cast") if form == "bf16" else (6, "no Cast to float16")
+    if kernel == "fold" and (form != "int8" or block):
+        return 11, "no look-ups that bytes need"
     if role is Role.TABLE:
         if block:
             return 21, "no scales per block"

@@ -86,14 +86,24 @@ def store(
     if item.form in HALVES:
         rows = storing.store_halves(sites, emitter, item.form)
     elif item.kernel == "fold":
-        rows = storing.store(sites, emitter)
+        rows = _folded(item, sites, emitter)
     else:
         fitted = list(_fitted(item, [s for s in sites if not s.folded], model, ctx))
         made = {id(s): _emit(item, s, weight, emitter) | more for s, weight, more in fitted}
-        rows = [made.get(id(s)) or storing.store([s], emitter)[0] for s in sites]
+        rows = [made.get(id(s)) or _folded(item, [s], emitter)[0] for s in sites]
     emitter.finish()
     contrib = item.is_contrib and any(s.role is not Role.TABLE for s in sites)
     return Stored(model, rows=rows, newer=modernize(model) or contrib)
+
+
+def _folded(
+    item: QuantWeights, sites: list[WeightSite], emitter: WeightEmitter
+) -> list[dict[str, Any]]:
+    """Have files alone hold integers of weights, and return a row for the report of each."""
+    if item.form == "int8" and not item.block:
+        return storing.store(sites, emitter)
+    fit = fitting.robust if item.fit == "hqq" else fitting.nearest
+    return storing.store_in_blocks(sites, {role: item.grid(role) for role in Role}, fit)
 
 
 def effect_of(item: QuantWeights, site: WeightSite) -> Effect:

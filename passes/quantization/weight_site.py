@@ -13,6 +13,8 @@ from ocompress.lossy.layer_weights import RECURRENT
 from passes.quantization.weight_forms import BITS, HALVES, Role
 
 Skip = Callable[[Node, str, str], None]
+_BLOCK_NODES = 800
+"""Bytes of the nodes that restore integers in blocks, with their names and small tensors."""
 _SELECTING = ("Gather", "GatherElements", "GatherND", "Slice", "Split")
 """Operators that take parts of a weight or a table, which other operators apply."""
 
@@ -69,12 +71,18 @@ class WeightSite:
 
     def stored_bytes(self, rules: SiteRules) -> int:
         """Return the bytes of its integers and of the scales that they need."""
+        nodes = 0
         if rules.folds or self.folded:
             scales = math.prod(self.array.shape[a] for a in self.channel_axes)
+            block = rules.blocks[self.role]
+            if block and scales:
+                scales *= -(-self.array.size // (scales * block))
+            if block or BITS[rules.form] < 8:
+                nodes = _BLOCK_NODES
         else:
             channels, width = self.rows.shape
             scales = channels * -(-width // (rules.blocks[self.role] or max(1, width)))
-        return int(self.array.size * BITS[rules.form] // 8 + 4 * scales)
+        return int(self.array.size * BITS[rules.form] // 8 + 4 * scales + nodes)
 
     @property
     def is_looked_up(self) -> bool:
@@ -113,11 +121,10 @@ class SiteRules:
 
     @property
     def folds(self) -> bool:
-        """Whether the weight is a float one again once the model is loaded, so fits anywhere."""
+        """Whether every weight is a float one again once the model is loaded, so fits anywhere."""
         return self.form in HALVES or self.kernel == "fold"
 
     @property
     def may_fold(self) -> bool:
         """Whether a weight without an integer form may be folded while others are not."""
-        plain = self.form == "int8" and not any(self.blocks.values())
-        return plain and self.kernel == "auto"
+        return self.form in BITS and self.kernel == "auto"

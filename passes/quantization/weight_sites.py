@@ -18,9 +18,14 @@ NO_INTEGERS = ("ConvTranspose", *RECURRENT)
 """Operators whose weights have no integer form that a kernel would read."""
 OP_TYPES = ("MatMul", "Gemm", "Gather", "Conv", *NO_INTEGERS)
 _MOST_FP16 = 65504.0
-_FOLDED = "kernel=fold can store it as int8"
-_FOLDABLE = ("dequantized-every-run", "not-a-matrix", "not-a-table", "shared-weight")
+_FOLDED = "kernel=fold can store it in fewer bits"
+_FOLDABLE = (
+    *("dequantized-every-run", "no-integer-form", "not-a-matrix", "not-a-table"),
+    *("not-divisible", "shared-weight"),
+)
 """Why kernels do not read a weight in integers, which are no reasons against folding it."""
+_NO_KERNEL = "no kernel convolves with weights of fewer bits"
+_NO_FORM = "{} weights have only fp16 and bf16, and integers with kernel=fold"
 
 
 def collect(model: Model, rules: SiteRules, skip: Skip) -> list[WeightSite]:
@@ -60,7 +65,7 @@ def unfused(site: WeightSite) -> str:
     if site.role is Role.TABLE:
         return ""
     if site.role is Role.KERNEL:
-        return "no kernel convolves with weights of fewer bits"
+        return _NO_KERNEL
     if len(site.nodes) > 1:
         return f"{len(site.nodes)} operators share the weight, and only one alone fuses"
     data = site.nodes[0].input(0)
@@ -204,14 +209,17 @@ def _role(
     node: Node, at: int, array: np.ndarray, rules: SiteRules, opset: int
 ) -> tuple[Role, int] | Refusal:
     role, axis = _shape_role(node)
+    if node.is_op("Conv") and rules.may_fold:
+        return Refusal("dequantized-every-run", _NO_KERNEL)
+    if node.is_op(*NO_INTEGERS) and rules.may_fold:
+        return Refusal("no-integer-form", _NO_FORM.format(node.op_type))
     lowest, lack = lowest_opset(rules.form, role, rules.blocks[role], rules.kernel)
     if 0 < opset < lowest:
         return Refusal("old-opset", f"opset {opset} has {lack}; {remedy(lowest)}")
     if rules.folds:
         return role, axis
     if node.is_op(*NO_INTEGERS):
-        why = f"{node.op_type} weights have only fp16 and bf16, and int8 with kernel=fold"
-        return Refusal("no-integer-form", why)
+        return Refusal("no-integer-form", _NO_FORM.format(node.op_type))
     if role is Role.MATRIX and (at == 0 or array.ndim != 2):
         why = f"its weight is not one matrix that inputs multiply from the left; {_FOLDED}"
         return Refusal("not-a-matrix", why)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ocompress.ir import Value, edit, packed
 from ocompress.ir.packed import Packed, Recipe
+from passes.storage.blocked import BlockedIntegers
 from passes.storage.forms import is_whole
 from passes.storage.kinds import Plain, Scaled, StoredForm, Whole
 from passes.storage.scaled import on_grid
@@ -44,6 +45,30 @@ def put_on_grid(value: Value, integers: np.ndarray, scales: np.ndarray) -> None:
     axes = tuple(a for a, extent in enumerate(scales.shape) if extent > 1)
     edit.set_weight(value, levels * scales)
     value.set_packed(_packed(levels, scales, axes, value.name))
+
+
+def put_in_blocks(value: Value, weight: BlockedIntegers, axes: tuple[int, ...]) -> None:
+    """Replace a constant by integers of few bits with a scale for each block, as files hold it.
+
+    Runtimes look up what bytes say and multiply when they load the model, at any operator set from
+    11 on.
+
+    Args:
+        value: A float32 constant; every reader reads the products.
+        weight: The integers, a row for every index of `axes`.
+        axes: Axes of the constant whose indices have scales of their own.
+    """
+    array = value.constant
+    assert array is not None, value.name
+    turn = (*axes, *(a for a in range(array.ndim) if a not in axes))
+    shape = tuple(array.shape[a] for a in turn)
+    recipe = Recipe()
+    found = recipe.op("Reshape", weight.write(recipe), recipe.leaf(np.array(shape, np.int64)))
+    if turn != tuple(range(array.ndim)):
+        found = recipe.op("Transpose", found, perm=[turn.index(a) for a in range(array.ndim)])
+    whole = weight.floats.reshape(shape).transpose([turn.index(a) for a in range(array.ndim)])
+    edit.set_weight(value, np.ascontiguousarray(whole))
+    value.set_packed(recipe.packed())
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from onnx import TensorProto as T
 
 import ocompress
 from ocompress.errors import DataError
+from ocompress.io import load_model, save_model
+from ocompress.io.loaded import as_loaded
 from ocompress.ir import onnx_api, to_proto
 from ocompress.runtime import Level, Session
 from ocompress.validation import Gate, validate
+from passes.quantization.storing import even_block
 from passes.quantization.weight_forms import Effect
 from tests.build import Builder, InMemory
 from tests.graphs import ZOO
@@ -23,6 +26,7 @@ from tests.passes.quantization.weight_runs import (
     Build,
     codes,
     columns,
+    lstm,
     mlp,
     model_of,
     odd_gemm,
@@ -262,13 +266,71 @@ def test_half_floats_take_what_integers_cannot() -> None:
             assert sqnr(expected, run(result.model, level)) > 60
 
 
-def test_convolutions_only_on_request_and_with_a_warning() -> None:
+def test_convolutions_are_folded_and_dequantized_on_every_run_only_on_request() -> None:
     model = ZOO["conv_bn_relu"]()
-    assert {r["op_type"] for r in rows_of(weighted(model))} == {"Gemm"}
-    result = weighted(model, "op_types=[Conv]")
+    found = {r["op_type"]: r["latency"] for r in rows_of(weighted(model))}
+    assert found == {"Conv": Effect.FOLDED, "Gemm": Effect.FUSED}
+    for options in ("kernel=dequantize", "form=int4"):
+        assert {r["op_type"] for r in rows_of(weighted(model, options))} == {"Gemm"}
+    result = weighted(model, "op_types=[Conv],kernel=dequantize")
     assert codes(result) == ["dequantized-every-run"] * 2
     assert {r["latency"] for r in rows_of(result)} == {Effect.EVERY_RUN}
     assert sqnr(run(model, Level.DISABLED), run(result.model, Level.ALL)) > 35
+
+
+def wide(b: Builder) -> None:
+    h = b.op("ConvTranspose", b.input("x", [1, 24, 4, 4]), b.weight(24, 16, 3, 3))
+    b.output(h)
+
+
+@pytest.mark.parametrize("build", [tied, columns, stacked, wide, odd_gemm(), lstm])
+@pytest.mark.parametrize(
+    ("options", "least", "part"),
+    [
+        ("form=int4", 15, 0.2),
+        ("form=int4,fit=hqq", 15, 0.2),
+        ("form=int4,symmetric=true", 12, 0.2),
+        ("form=int4,block=16", 17, 0.26),
+        ("form=int4,block=0", 10, 0.2),
+        ("form=int4,kernel=fold", 15, 0.2),
+        ("form=int2,kernel=fold", 2, 0.13),
+        ("form=int8,block=32", 38, 0.35),
+    ],
+)
+def test_integers_in_blocks_are_folded(
+    build: Build, options: str, least: float, part: float, tmp_path: Path
+) -> None:
+    """They are restored at load, wherever no kernel reads such integers."""
+    model = model_of(build)
+    types = "op_types=[MatMul,Gemm,Gather,Conv,ConvTranspose,LSTM]"
+    result = weighted(model, f"{options},{types}")
+    assert {r["latency"] for r in rows_of(result)} == {Effect.FOLDED}
+    size = sum(r["float_bytes"] for r in rows_of(result))
+    assert sum(r["disk_bytes"] for r in rows_of(result)) < part * size
+    wanted = run(model, Level.DISABLED)
+    for level in (Level.ALL, Level.DISABLED):
+        assert sqnr(wanted, run(result.model, level)) > least
+    plain = as_loaded(model)
+    assert as_loaded(result.model).operators == plain.operators
+    save_model(result.model, tmp_path / "small.onnx")
+    again = load_model(tmp_path / "small.onnx")
+    for mine, read in zip(run(result.model, Level.ALL), run(again, Level.ALL), strict=True):
+        assert mine.tobytes() == read.tobytes()
+    assert not weighted(again, f"{options},{types}").records[-1].changed
+
+
+def test_what_is_written_is_what_passes_see() -> None:
+    """The array of a constant in blocks is what runtimes make of the file, bit for bit."""
+    result = weighted(model_of(stacked), "form=int4")
+    (value,) = (v for v in result.model.graph.initializers.values() if v.packed)
+    found = as_loaded(result.model).constants[value.name]
+    assert value.constant is not None
+    assert found.tobytes() == value.constant.tobytes()
+
+
+@pytest.mark.parametrize(("inputs", "width"), [(96, 32), (100, 25), (97, 0), (20, 20), (7, 7)])
+def test_blocks_divide_rows(inputs: int, width: int) -> None:
+    assert even_block(inputs, 32) == (width if width >= 8 else 0)
 
 
 @pytest.mark.parametrize(

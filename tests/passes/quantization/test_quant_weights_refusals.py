@@ -73,8 +73,8 @@ def test_a_pipeline_brings_models_to_the_opset_that_a_form_needs() -> None:
     [
         (mlp, "smallest=9999", "too-small"),
         (mlp, "exclude=[*]", "excluded"),
-        (lambda b: table(b, 63), "form=int4", "not-divisible"),
-        (lambda b: table(b, 66), "form=int2", "not-divisible"),
+        (lambda b: table(b, 63), "form=int4,kernel=matmulnbits", "not-divisible"),
+        (lambda b: table(b, 66), "form=int2,kernel=dequantize", "not-divisible"),
     ],
 )
 def test_what_options_and_sizes_rule_out(build: Build, options: str, code: str) -> None:
@@ -94,16 +94,16 @@ def test_what_options_and_sizes_rule_out(build: Build, options: str, code: str) 
         (odd_gemm(transA=1), "kernel=matmulnbits", "scaled-gemm"),
         (computed, "", "dynamic-weight"),
         (stacked, "kernel=dequantize", "not-a-matrix"),
-        (stacked, "form=int4", "not-a-matrix"),
+        (stacked, "form=int4,kernel=dequantize", "not-a-matrix"),
         (columns, "kernel=dequantize", "not-a-table"),
         (tied, "kernel=dequantize", "shared-weight"),
-        (tied, "form=int4", "shared-weight"),
+        (tied, "form=int4,kernel=matmulnbits", "shared-weight"),
         (lambda b: table(b, 1), "", "larger"),
         (lambda b: table(b, 1), "kernel=fold", "larger"),
         (narrow, "", "larger"),
         (broken, "", "not-finite"),
         (huge, "form=fp16", "out-of-range"),
-        (transposed, "op_types=[ConvTranspose]", "no-integer-form"),
+        (transposed, "op_types=[ConvTranspose],kernel=dequantize", "no-integer-form"),
     ],
 )
 def test_what_is_left_alone(build: Build, options: str, code: str) -> None:
@@ -220,7 +220,16 @@ def test_wrong_options_are_named(options: str, message: str) -> None:
 
 def test_a_model_that_stays_as_it_is_hears_why() -> None:
     assert codes(weighted(ZOO["no_weights"]())) == ["nothing-to-store"]
-    every = codes(weighted(ZOO["depthwise_residual"]()))
+    every = codes(weighted(ZOO["depthwise_residual"](), "form=int4"))
     assert every == ["dequantized-every-run"] * 3  # a remark for each convolution
     assert codes(weighted(ZOO["depthwise_residual"](), "form=fp16")) == []
-    assert codes(weighted(ZOO["recurrent"]())) == ["no-integer-form", "nothing-to-store"]
+    assert codes(weighted(ZOO["recurrent"](), "form=int4")) == [
+        *("no-integer-form", "nothing-to-store")
+    ]
+
+
+def test_what_has_no_integer_kernel_is_stored_by_default() -> None:
+    for name in ("depthwise_residual", "recurrent"):
+        result = weighted(ZOO[name]())
+        assert {row["latency"] for row in rows_of(result)} == {"folded at load"}
+        assert not codes(result)

@@ -129,3 +129,10 @@ def huge(b: Builder) -> None:
 def transposed(b: Builder) -> None:
     h = b.op("ConvTranspose", b.input("x", [1, 8, 4, 4]), b.weight(8, 8, 2, 2))
     b.output(h)
+
+
+def lstm(b: Builder) -> None:
+    weights = b.weight(1, 96, 16), b.weight(1, 96, 24), b.weight(1, 192)
+    b.ops("LSTM", [b.input("x", [5, 2, 16]), *weights], ["h", ""], hidden_size=24)
+    b.op("Relu", "h", to="y")
+    b.output("y", [5, 1, 2, 24])
