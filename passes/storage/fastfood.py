@@ -14,6 +14,9 @@ from passes.storage.integers import NODE, fields, number, shared
 from passes.storage.kinds import StoredForm
 
 _NODES = 34
+_EXACT = 32
+"""Size up to which no part of a sum of D2 is larger than sums may be, so that times numbers of rows
+and columns it is exact."""
 _INT32 = int(DType.INT32)
 _SIGNS = shared(np.array([1, -1], np.float32))
 _ZERO, _HALF = shared(np.zeros((), np.float32)), shared(np.full(1, HALF, np.float32))
@@ -53,7 +56,7 @@ class StoredFastfood:
         return sum(part.nbytes for part in parts) + _NODES * NODE
 
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
-        """Count out the matrices and multiply: whole numbers up to the last product."""
+        """Count out the matrices and multiply, all of it exactly."""
         down, across = (-(-extent // self.size) for extent in self.shape)
         left = self._hadamard(recipe)
         order = recipe.op("Cast", recipe.leaf(_order(self.size)), to=_INT32)
@@ -68,8 +71,11 @@ class StoredFastfood:
         # a runtime copies all that it makes while it loads.
         beside = _extents(recipe, down, self.size, across * self.size)
         beside = recipe.op("Reshape", recipe.op("Mul", levels, right), beside)
-        found = recipe.op("MatMul", left, beside)
-        found = recipe.op("Mul", found, self._side(recipe, self.rows, (down, self.size, 1)))
+        rows = self._side(recipe, self.rows, (down, self.size, 1))
+        if self.size <= _EXACT:
+            found = recipe.op("MatMul", recipe.op("Mul", left, rows), beside)
+        else:
+            found = recipe.op("Mul", recipe.op("MatMul", left, beside), rows)
         if self.has_zeros:  # some of them are negative
             zero = recipe.leaf(_ZERO)
             found = recipe.op("Where", recipe.op("Equal", found, zero), zero, found)

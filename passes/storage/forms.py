@@ -4,6 +4,7 @@
 |---|---|---|
 | half | float16 | Cast |
 | whole | integers of 8 bits | Cast |
+| widened | numbers of a narrower type, in a form of that | Cast |
 | palette | the distinct values, and indices of 1 to 16 bits | Gather |
 | grid | integers in a form of their own, and a scale for each row or column | Mul |
 | blocks | the distinct blocks of values that stand together, and their indices | Gather |
@@ -54,7 +55,9 @@ from passes.storage.kinds import (
     StoredWords,
     Turned,
     Whole,
+    Widened,
 )
+from passes.storage.narrowing import narrowed
 from passes.storage.scaled import axes_of, on_grid
 from passes.storage.scattered import Gaps, find_strides
 from passes.storage.steps import gapped
@@ -111,6 +114,9 @@ def _scaled_turned(scales: StoredForm, shape: tuple[int, ...], levels: StoredFor
 def _all(array: np.ndarray) -> Iterator[StoredForm]:
     flat, widths = array.reshape(-1), widths_of(array.shape)
     yield Plain(flat)
+    narrow = narrowed(array)
+    if narrow is not None:
+        yield Widened(smallest(narrow), DType.of(array))
     yield from _forms(flat, widths, deep=True)
     if array.ndim == 2:
         yield from _by_columns(array)

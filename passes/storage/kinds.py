@@ -86,6 +86,34 @@ class Whole:
 
 
 @dataclass(frozen=True, eq=False)
+class Widened:
+    """Numbers of a wide type that a narrower one has as well, in a form of that.
+
+    Attributes:
+        narrow: Their form as numbers of the narrower type.
+        to: The wide type.
+    """
+
+    narrow: StoredForm
+    to: DType
+
+    @property
+    def name(self) -> str:
+        """Name of the form."""
+        kind = self.narrow.name
+        return "widened" if kind == Plain.name else f"{kind}, widened"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.narrow.nbytes + NODE
+
+    def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
+        """Widen them."""
+        return recipe.op("Cast", self.narrow.write(recipe, shape), to=int(self.to))
+
+
+@dataclass(frozen=True, eq=False)
 class CommonTable:
     """Words that several constants have, [words, values], in the narrowest type that has them.
 

@@ -28,7 +28,10 @@ integers of 4 bits."""
 _NIBBLES_OPSET = 21
 _LARGEST = 1_900_000_000
 """Bytes of weights above which the runtime cannot write down what it made of a model."""
-_DTYPES = (np.float32, np.float16, np.int8, np.uint8)
+_DTYPES = (
+    *(np.float64, np.float32, np.float16),
+    *(np.int64, np.int32, np.int8, np.uint8, np.bool_),
+)
 _WORTH = 0.95
 """Part of the bytes above which a smaller form is not worth its nodes."""
 
@@ -48,11 +51,11 @@ class PackWeights(Pass):
 
     Before: Conv(x, W), with 256 different 3 x 3 slices in W
     After:  Conv(x, Reshape(Gather(slices, Cast(indices uint8))))
-    Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, types other than
-    float32, float16 and integers of 8 bits (type), and what a file holds in as small a form
-    already; what the runtime does not restore (not-restored); weights of more than 1.9 GB
-    (too-large); models of an opset below 11 (opset); everything where an ONNX Runtime before 1.15
-    has to load the file (old-runtime).
+    Leaves alone: constants below `smallest` bytes, outputs, defaults of inputs, other floats than
+    those of 16 to 64 bits that numpy has (type), and what a file holds in as small a form already;
+    what the runtime does not restore (not-restored); weights of more than 1.9 GB (too-large);
+    models of an opset below 11 (opset); everything where an ONNX Runtime before 1.15 has to load
+    the file (old-runtime).
     Numerics: exact.
     """
 

@@ -16,7 +16,7 @@ from ocompress.archive.cosines import Plane, summed
 from ocompress.errors import OptionError
 from ocompress.io import load_model, save_model
 from ocompress.io.loaded import Loaded, as_loaded
-from ocompress.ir import Model
+from ocompress.ir import DType, Model
 from ocompress.runtime import Session
 from passes.storage import forms
 from passes.storage import pack_weights as module
@@ -237,9 +237,10 @@ def test_parameters_are_those_of_the_weight_and_bytes_those_of_the_file(tmp_path
 
 def test_types_without_a_form_are_named(tmp_path: Path) -> None:
     b = Builder()
-    weight = b.const(draw(normal(16), 40, 40).astype(np.float64), "weight")
-    b.op("MatMul", b.input("x", ["n", 40], TensorProto.DOUBLE), weight, to="y")
-    b.output("y", ["n", 40], TensorProto.DOUBLE)
+    weight = b.const(draw(normal(16), 40, 40).astype(DType.BFLOAT16.numpy), "weight")
+    b.ops("Cast", [weight], ["wide"], to=TensorProto.FLOAT)
+    b.op("MatMul", b.input("x", ["n", 40]), "wide", to="y")
+    b.output("y", ["n", 40])
     ran = packed(b.model(), tmp_path / "p.onnx")
     assert not ran.outcome
     assert ran.codes == {"type"}

@@ -7,13 +7,16 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from ocompress.archive.fastfood_rounding import few_bits, room, whole
 from ocompress.archive.tied_places import buckets_of, hashes, numbers
 from ocompress.ir.packed import Recipe
 from ocompress.runtime import Session
 from passes.storage.counted import Hashed
+from passes.storage.fastfood import StoredFastfood
 from passes.storage.integers import Integers
-from passes.storage.kinds import Half
+from passes.storage.kinds import Half, Plain
 from passes.storage.random_numbers import write_hashes, write_numbers
+from passes.storage.tied import tied
 
 
 def made(recipe: Recipe) -> dict[str, np.ndarray]:
@@ -94,3 +97,18 @@ def test_integers_of_several_parts_are_one_or_two_results(bits: int, most: int) 
     every = made(recipe).items()
     whole = [op for op, array in every if array.size == count and not op.startswith("Reshape")]
     assert len(whole) <= most
+
+
+@pytest.mark.parametrize(("size", "most"), [(4, 4), (32, 4), (64, 5)])
+def test_little_that_fastfood_makes_is_as_large_as_the_whole(size: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = few_bits(rng.uniform(0.5, 1, 128), 6), few_bits(rng.uniform(0.5, 1, 128), 5)
+    draws = rng.standard_normal((128 // size, 128 // size, size))
+    numbers = draws * room(draws, 128, 128)[:, None, None]
+    blocks = whole(rows, numbers, columns)
+    (form,) = (f for f in tied(blocks.matrix, Plain) if isinstance(f, StoredFastfood))
+    recipe = Recipe()
+    form.write(recipe, (128, 128))
+    every = made(recipe)
+    assert last(every).tobytes() == blocks.matrix.tobytes()
+    assert sum(array.size == 128 * 128 for array in every.values()) == most
