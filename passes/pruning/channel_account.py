@@ -109,5 +109,8 @@ def _lying(group: Group) -> Iterator[tuple[Node, int, np.ndarray]]:
 
 
 def _is_weight(node: Node, index: int) -> bool:
+    """Whether an operand is a weight; a bias of rank 2 is none, and no work."""
+    if index > 1:
+        return False
     value = node.input(index) if node.is_op(*LINEAR) else None
     return value is not None and value.constant is not None and value.constant.ndim >= 2

@@ -283,3 +283,27 @@ def test_channels_of_bodies_go_for_the_work_that_they_are(data: bool) -> None:
     b.output("y", ["n", 8, 8, 8])
     _, outcome, _ = pruned(b.model(), data=data, ratio=0.5)
     assert kept(outcome) == {"yes_wide": 16, "no_wide": 16}
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_bias_of_rank_two_is_no_work(left: bool, rank: int) -> None:
+    """Channels that a bias has as well were counted out twice, so goals seemed to be reached."""
+    b = Builder(3)
+    x = b.input("x", [16, "n"] if left else ["n", 16])
+    for at, (inputs, outputs) in enumerate(((16, 32), (32, 32), (32, 8))):
+        weight = b.weight(*((outputs, inputs) if left else (inputs, outputs)))
+        shape = (outputs, 1) if left else (1, outputs) if rank == 2 else (outputs,)
+        operands = (weight, x) if left else (x, weight)
+        x = b.op("Gemm", *operands, b.weight(*shape), to=f"h{at}")
+        x = b.op("Relu", x) if at < 2 else x
+    b.output(x, [8, "n"] if left else ["n", 8])
+    model = b.model()
+    onnx_api.infer_types(model)
+    after, _, ctx = run(PruneChannels(max_macs=0.5, multiple=4), model, data=False)
+    assert not [r.message for r in ctx.diagnostics if r.code == "goal-missed"]
+    sizes = [
+        sum(v.data.size for v in m.graph.initializers.values() if v.data is not None)
+        for m in (after, model)
+    ]
+    assert sizes[0] < 0.55 * sizes[1]  # biases count here
