@@ -19,6 +19,11 @@ from ocompress.ir.value import Dim, Shape, Value, write_shape
 __all__ = ["EXPAND_COUNTS", "LONGEST_LIST", "infer_types"]
 
 
+_OVERWRITTEN = {("ai.onnx.ml", "Normalizer")}
+"""Operators that ONNX Runtime computes in place where a file says how large their outputs are, and
+then wrongly: they read again what they have written."""
+
+
 def infer_types(model: Model) -> bool:
     """Infer and record element types and shapes in the main graph and in bodies.
 
@@ -67,7 +72,7 @@ def _pairs(graph: Graph, proto: GraphProto) -> Iterator[tuple[Value, TypeProto]]
     infos = (*proto.value_info, *proto.output)
     types = {decoded(info.name): info.type for info in infos}
     for node, node_proto in zip(graph.nodes, proto.node, strict=True):
-        for value in node.outputs:
+        for value in () if (node.domain, node.op_type) in _OVERWRITTEN else node.outputs:
             if value is not None and value.name in types and not _declared(value):
                 yield value, types[value.name]
         if not node.bodies:

@@ -20,7 +20,8 @@ class ShareInitializers(Pass):
     Before: Add(x, a); Add(y, b), with a and b of the same type, shape and bytes
     After:  Add(x, a); Add(y, a)
     Leaves alone: defaults of inputs, which callers may override; constants that are formal
-    outputs; constants that only look equal (0.0 and -0.0, NaNs of different bits).
+    outputs; constants that only look equal (0.0 and -0.0, NaNs of different bits); statistics of a
+    BatchNormalization in training, which ONNX Runtime writes to in place.
     Numerics: exact.
     """
 
@@ -41,7 +42,7 @@ def _doubles(model: Model) -> dict[int, str]:
     alike: dict[tuple[object, ...], list[Value]] = defaultdict(list)
     for graph in model.graph.graphs():
         for value in graph.initializers.values():
-            if value.constant is not None:
+            if value.constant is not None and not _is_written(value):
                 alike[_rough_key(value.constant)].append(value)
     digests: dict[int, str] = {}  # by id of array: clones share arrays
     found: dict[int, str] = {}
@@ -54,6 +55,14 @@ def _doubles(model: Model) -> dict[int, str]:
                     digests[id(array)] = f"{array.dtype}{array.shape}{digest(array)}"
                 found[id(value)] = digests[id(array)]
     return found
+
+
+def _is_written(value: Value) -> bool:
+    """Whether ONNX Runtime writes the running mean or variance of a training into a constant."""
+    return any(
+        node.is_op("BatchNormalization") and index > 2 and node.attr("training_mode", 0)
+        for node, index in value.users
+    )
 
 
 def _rough_key(array: np.ndarray) -> tuple[object, ...]:

@@ -63,7 +63,6 @@ CASES: dict[str, Callable[[Builder, str], str]] = {
     "grouped": grouped,
     "soft": soft,
     "scaler": learned("Scaler", offset=[1.0], scale=[0.5]),
-    "normalizer": learned("Normalizer", norm="L2"),
     "imputer": learned("Imputer", imputed_value_floats=[1.0], replaced_value_float=0.0),
     "binarizer": learned("Binarizer", threshold=0.5),
     "gelu": lambda b, x: b.op("BiasGelu", x, b.weight(32), domain=MS),
@@ -98,6 +97,24 @@ def test_shapes_go_on_behind_them(kind: str) -> None:
     (y,) = Session(model).run(feeds(model)).values()
     found = {v.name: v.shape for n in model.graph.nodes for v in n.outputs if v is not None}
     assert found[made] == ("n", *y.shape[1:])
+
+
+@pytest.mark.parametrize("norm", ["L1", "L2", "MAX"])
+def test_shapes_go_on_behind_a_normalizer_and_none_is_said_of_it(norm: str) -> None:
+    """ONNX Runtime would compute it in place then, and read what it has just written."""
+    b = Builder()
+    scaled = learned("Scaler", offset=[0.1], scale=[-2.0])(b, b.input("x", ["n", 2, 3]))
+    made = b.op("Normalizer", scaled, domain=ML, norm=norm)
+    b.op("MatMul", made, b.weight(6, 5), to="y")
+    b.output("y", None)
+    before, model = b.model(**{ML: 3}), b.model(**{ML: 3})
+    infer_types(model)
+    found = {v.name: v.shape for n in model.graph.nodes for v in n.outputs if v is not None}
+    assert (found[scaled], found[made], found["y"]) == (("n", 6), None, ("n", 5))
+    given = {"x": b.rng.standard_normal((4, 2, 3)).astype(np.float32)}
+    (wanted,) = Session(before).run(given).values()
+    (y,) = Session(model).run(given).values()
+    np.testing.assert_allclose(y, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
