@@ -20,8 +20,6 @@ _ALIKE = 1.02
 """Ratio of latencies up to which two models are about as fast."""
 SECOND_LOOK = 3.0
 """How much longer the second look takes."""
-_ROUNDS, _TURN_SECONDS = 3, 0.08
-"""Turns of each model when layers are timed, and about how long one takes."""
 
 
 def exceeds(ratio: Ratio, limit: float, noise: float = NOISE) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node
-from ocompress.profiling.trace import kernel_times, trace
+from ocompress.profiling.trace import WARMUP, Event, Profiled, kernel_times
+from ocompress.stopping import temporary_folder
 
 _FEWEST, _MOST = 3, 200
 
@@ -42,22 +43,35 @@ def time_layers(
         RuntimeFailureError: If a model cannot be run.
     """
     found: list[dict[Node | None, list[float]]] = [defaultdict(list) for _ in models]
-    runs = [_FEWEST] * len(models)
-    for number in range(rounds + 1):
+    loaded, runs = list[Profiled](), list[int]()
+    with temporary_folder() as folder:
         for index, model in enumerate(models):
             start = time.perf_counter()
-            events = trace(model, feeds, threads, runs[index])
-            if number == 0:  # how long a run takes; not counted
-                once = (time.perf_counter() - start) / (runs[index] + 2)
-                runs[index] = int(min(_MOST, max(_FEWEST, seconds / max(once, 1e-6))))
-                continue
-            kernels, counted = kernel_times(events, model)
-            total: dict[Node | None, float] = defaultdict(float)
-            calls: dict[Node | None, float] = defaultdict(float)
-            for node, _, microseconds in kernels:
-                total[node] += microseconds * 1e3 / counted
-                calls[node] += 1 / counted
-            beside = min([taken, *(spent / calls[node] for node, spent in total.items())])
-            for node, spent in total.items():
-                found[index][node].append(spent - beside * calls[node])
+            loaded.append(Profiled(model, feeds, threads, folder / f"trace{index}"))
+            loaded[-1].turn(_FEWEST)  # to learn how long a run takes; not counted
+            # with its part of loading: what runs in no time would leave a trace without end
+            once = (time.perf_counter() - start) / (_FEWEST + WARMUP)
+            runs.append(int(min(_MOST, max(_FEWEST, seconds / max(once, 1e-6)))))
+        for _ in range(rounds):
+            for profiled, number in zip(loaded, runs, strict=True):
+                profiled.turn(number)
+        for model, profiled, times in zip(models, loaded, found, strict=True):
+            _, *turns = profiled.traces()
+            for events in turns:
+                _add(times, events, model, taken)
     return [{node: statistics.median(t) for node, t in one.items()} for one in found]
+
+
+def _add(
+    times: dict[Node | None, list[float]], events: Sequence[Event], model: Model, taken: float
+) -> None:
+    """Add what each node took in one turn, nanoseconds, to what it took in others."""
+    kernels, counted = kernel_times(events, model)
+    total: dict[Node | None, float] = defaultdict(float)
+    calls: dict[Node | None, float] = defaultdict(float)
+    for node, _, microseconds in kernels:
+        total[node] += microseconds * 1e3 / counted
+        calls[node] += 1 / counted
+    beside = min([taken, *(spent / calls[node] for node, spent in total.items())])
+    for node, spent in total.items():
+        times[node].append(spent - beside * calls[node])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import json
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ocompress.errors import RuntimeFailureError
@@ -25,7 +27,7 @@ _RENAMED = re.compile(
 )
 """What ONNX Runtime adds to the name of a node that it fused, lowered or moved."""
 _ADDED = "(added by ONNX Runtime)"
-_WARMUP = 2
+WARMUP = 2
 _MOST_FUSED = 4
 _APART = 0.1
 
@@ -34,36 +36,76 @@ _Times = dict[tuple[str, str], list[list[float]]]
 """Microseconds of the calls in each run, by name and operator."""
 
 
-def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
-    """Run a model under ONNX Runtime's profiler and return the events of its trace.
+class Profiled:
+    """A model under ONNX Runtime's profiler, loaded once however many turns it gets.
 
     What runs is a clone whose nodes have names of their own: ONNX Runtime numbers nodes without
     one as it likes, and nodes of one name cannot be told apart.
+    """
+
+    def __init__(self, model: Model, feeds: Feeds, threads: int, prefix: Path) -> None:
+        """Load the model.
+
+        Args:
+            model: The model; not changed.
+            feeds: One call of it.
+            threads: Threads within an operator; 0 takes all cores.
+            prefix: Of the file of the trace; a folder of its own is best.
+
+        Raises:
+            RuntimeFailureError: If it cannot be loaded.
+        """
+        named = model.clone()
+        for node, name in _unique_names(named).items():
+            node.name = name
+        wanted = {v.name for v in model.graph.inputs}
+        self._given = {n: a for n, a in feeds.items() if n in wanted}
+        self._session = Session(named, threads=threads, profile_to=prefix, as_deployed=True)
+        self._turns: list[int] = []
+
+    def turn(self, runs: int) -> None:
+        """Run it so often, beside two runs for warming up, which `shares` leaves out.
+
+        Raises:
+            RuntimeFailureError: If it fails.
+        """
+        for _ in range(runs + WARMUP):
+            self._session.run(self._given)
+        self._turns.append(runs + WARMUP)
+
+    def traces(self) -> list[list[Event]]:
+        """End the trace, and return the events of each turn.
+
+        Raises:
+            RuntimeFailureError: If the trace is not whole.
+        """
+        file = self._session.end_profiling()
+        events = sorted(_read(file), key=lambda e: float(e["ts"]))
+        starts = [start for start, _ in _spans(events)]
+        if len(starts) != sum(self._turns):
+            raise _not_whole(file)
+        times = [e["ts"] for e in events]
+        firsts = [starts[at] for at in itertools.accumulate(self._turns[:-1], initial=0)]
+        cuts = [*(bisect.bisect_left(times, first) for first in firsts), len(events)]
+        return [events[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def trace(model: Model, feeds: Feeds, threads: int, runs: int) -> list[Event]:
+    """Run a model under ONNX Runtime's profiler and return the events of its trace.
 
     Args:
         model: The model.
         feeds: One call of it.
         threads: Threads within an operator; 0 takes all cores.
-        runs: Runs beside two for warming up, which `shares` leaves out.
+        runs: Runs beside two for warming up.
 
     Raises:
         RuntimeFailureError: If the model fails or the trace is not whole.
     """
-    wanted = {v.name for v in model.graph.inputs}
-    given = {n: a for n, a in feeds.items() if n in wanted}
-    named = model.clone()
-    for node, name in _unique_names(named).items():
-        node.name = name
     with temporary_folder() as folder:
-        session = Session(named, threads=threads, profile_to=folder / "trace", as_deployed=True)
-        for _ in range(runs + _WARMUP):
-            session.run(given)
-        written = session.end_profiling().read_text(encoding="utf-8")
-        try:
-            events: list[Event] = json.loads(written)
-        except json.JSONDecodeError as error:
-            msg = f"ONNX Runtime could not write its profile to {str(folder)!r}; is the disk full?"
-            raise RuntimeFailureError(msg) from error
+        profiled = Profiled(model, feeds, threads, folder / "trace")
+        profiled.turn(runs)
+        (events,) = profiled.traces()
     return events
 
 
@@ -136,10 +178,38 @@ def kernel_times(
     return found, len(counted)
 
 
+def _read(file: Path) -> Iterator[Event]:
+    """Yield what matters of the events in a file, which has each on a line of its own."""
+    with file.open(encoding="utf-8") as lines:
+        line = next(lines, "")
+        for line in lines:
+            if line.startswith("{"):
+                try:
+                    event = json.loads(line.rstrip().rstrip(","))
+                except json.JSONDecodeError as error:
+                    raise _not_whole(file) from error
+                args = {"op_name": event["args"].get("op_name", "")}
+                yield {key: event[key] for key in ("cat", "name", "ts", "dur")} | {"args": args}
+        if line.strip() != "]":
+            raise _not_whole(file)
+
+
+def _not_whole(file: Path) -> RuntimeFailureError:
+    where = str(file.parent)
+    return RuntimeFailureError(
+        f"ONNX Runtime could not write its profile to {where!r}; is the disk full?"
+    )
+
+
 def _runs(events: Sequence[Event]) -> list[tuple[float, float]]:
     """Return start and end of the runs that count, in order."""
-    spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == "model_run")
-    return spans[min(_WARMUP, len(spans) - 1) :] if spans else []
+    spans = _spans(events)
+    return spans[min(WARMUP, len(spans) - 1) :] if spans else []
+
+
+def _spans(events: Sequence[Event]) -> list[tuple[float, float]]:
+    """Return start and end of all runs, in order."""
+    return sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == "model_run")
 
 
 def _kernels(events: Sequence[Event]) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The two sessions for feeds of certain shapes: forward, and backward."""
+"""The two sessions for feeds of certain shapes: backward, and forward, which other shapes share."""
 
 from __future__ import annotations
 
@@ -23,15 +23,23 @@ class Program:
         held_bytes: Bytes of what is held between forward and backward, gradients included.
     """
 
-    def __init__(self, model: Model, names: list[str], feeds: Feeds) -> None:
+    def __init__(
+        self,
+        model: Model,
+        names: list[str],
+        feeds: Feeds,
+        forwards: dict[tuple[str, ...], Staged] | None = None,
+    ) -> None:
         """Measure shapes on a feed and build the backward model.
 
         Args:
             model: Typed by inference and sorted; not changed.
             names: Values whose gradients are wanted.
             feeds: Any feed of the shapes.
+            forwards: The model as other programs loaded it, by what it returns beside its outputs;
+                what is not there yet is put in.
         """
-        self._model = model
+        self._model, self._forwards = model, {} if forwards is None else forwards
         concrete = Concrete.measure(model, feeds)
         self._plan: Backward = reverse(model, names, concrete, fixed_values(model, feeds))
         self.missing = self._plan.missing
@@ -40,11 +48,11 @@ class Program:
         self._kept = dict.fromkeys([*self.reached, *self.seeded, *self._plan.taken])
         sizes = {n: int(np.prod(concrete.shapes[n], dtype=np.int64)) * 4 for n in self._kept}
         self.held_bytes = sum(sizes.values()) + sum(sizes[n] for n in self.reached)
-        self._sessions: tuple[Staged, Staged] | None = None
+        self._backward: Staged | None = None
 
     def forward(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Return the activations that the way back needs, the named values and the outputs."""
-        first, _ = self._load()
+        first = self._forward()
         names = [n for n in self._kept if n not in feeds]
         made = first.run(feeds, names) if names else {}
         return made | {n: feeds[n] for n in self._kept if n in feeds}
@@ -58,17 +66,18 @@ class Program:
             made: What `forward` returned.
             seeds: Gradient at each of the outputs in `seeded`, in their shapes.
         """
-        _, second = self._load()
+        self._backward = self._backward or Staged(self._plan.model)
         feeds = {fed: _narrow(made[name]) for name, fed in self._plan.taken.items()}
         feeds |= {self._plan.seeds[name]: array for name, array in seeds.items()}
-        found = second.run(feeds)
+        found = self._backward.run(feeds)
         return {name: found[shown] for name, shown in self._plan.gradients.items()}
 
-    def _load(self) -> tuple[Staged, Staged]:
-        if self._sessions is None:
-            extra = [v for v in _made(self._model) if v.name in self._kept and not v.is_output]
-            self._sessions = Staged(self._model, extra_outputs=extra), Staged(self._plan.model)
-        return self._sessions
+    def _forward(self) -> Staged:
+        extra = [v for v in _made(self._model) if v.name in self._kept and not v.is_output]
+        key = tuple(v.name for v in extra)
+        if key not in self._forwards:
+            self._forwards[key] = Staged(self._model, extra_outputs=extra)
+        return self._forwards[key]
 
 
 def _made(model: Model) -> list[Value]:

@@ -12,6 +12,7 @@ from ocompress.analysis.gradients import sweep as module
 from ocompress.analysis.gradients.program import Program
 from ocompress.ir import Model, fingerprint
 from tests.build import Builder, InMemory, feeds
+from tests.counting import counting
 from tests.graphs import ZOO
 
 Array = np.ndarray
@@ -133,6 +134,17 @@ def test_shapes_that_change_share_a_few_sessions(monkeypatch: pytest.MonkeyPatch
     made = spy_on_programs(monkeypatch)
     sweep(net(), ["conv"], images(1, 2, 1, 2, 1))
     assert len(made) == 2
+
+
+def test_the_way_forward_is_loaded_once_whatever_the_shapes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = []
+    for sizes in ((2, 3), (2, 3, 4)):
+        with counting(monkeypatch) as counts:
+            sweep(net(), ["conv"], images(*sizes))
+        loaded.append(counts["sessions"])
+    assert loaded[1] - loaded[0] == 2  # a look at extents, and the way back
 
 
 FLOAT_NETS = [
