@@ -13,10 +13,12 @@ from ocompress.ir.packed import Recipe
 from passes.storage.integers import NODE, fields, number, shared
 from passes.storage.kinds import StoredForm
 
-_NODES = 34
+_NODES = 36
 _EXACT = 32
 """Size up to which no part of a sum of D2 is larger than sums may be, so that times numbers of rows
-and columns it is exact."""
+it is exact."""
+_SMALL = 4
+"""Numbers of a row of the whole for each of a block from which on blocks count as small."""
 _INT32 = int(DType.INT32)
 _SIGNS = shared(np.array([1, -1], np.float32))
 _ZERO, _HALF = shared(np.zeros((), np.float32)), shared(np.full(1, HALF, np.float32))
@@ -29,8 +31,7 @@ class StoredFastfood:
 
     Attributes:
         rows: D1.
-        levels: D2 in its order, without the half of the first number: the first numbers of the
-            blocks in a row, then the second ones, and so on for each row of blocks.
+        levels: D2 in its order, without the half of the first number, block by block.
         columns: D3.
         shape: Rows and columns of the matrix.
         size: Rows and columns of a block.
@@ -58,33 +59,53 @@ class StoredFastfood:
     def write(self, recipe: Recipe, shape: tuple[int, ...]) -> str:
         """Count out the matrices and multiply, all of it exactly."""
         down, across = (-(-extent // self.size) for extent in self.shape)
-        left = self._hadamard(recipe)
-        order = recipe.op("Cast", recipe.leaf(_order(self.size)), to=_INT32)
-        right = recipe.op("Gather", left, order, axis=0)
-        right = recipe.op("Reshape", right, _extents(recipe, self.size, 1, self.size))
-        right = recipe.op("Mul", right, self._side(recipe, self.columns, (1, across, self.size)))
-        levels = self.levels.write(recipe, (down, self.size, across, 1))
-        first = recipe.op("Pad", recipe.leaf(_HALF), _extents(recipe, 0, self.size - 1))
-        first = recipe.op("Reshape", first, _extents(recipe, self.size, 1, 1))
-        levels = recipe.op("Add", levels, first)
-        # A product for a row of blocks, not for each, and little that is as large as the whole:
-        # a runtime copies all that it makes while it loads.
-        beside = _extents(recipe, down, self.size, across * self.size)
-        beside = recipe.op("Reshape", recipe.op("Mul", levels, right), beside)
-        rows = self._side(recipe, self.rows, (down, self.size, 1))
-        if self.size <= _EXACT:
-            found = recipe.op("MatMul", recipe.op("Mul", left, rows), beside)
-        else:
-            found = recipe.op("Mul", recipe.op("MatMul", left, beside), rows)
+        whole = (down * self.size, across * self.size)
+        small = self.size <= _EXACT and _SMALL * self.size**2 <= whole[1]
+        found = (self._by_blocks if small else self._by_rows)(recipe, down, across)
+        found = recipe.op("Reshape", found, _extents(recipe, *whole))
+        found = recipe.op("Mul", found, self._side(recipe, self.columns, (whole[1],)))
         if self.has_zeros:  # some of them are negative
             zero = recipe.leaf(_ZERO)
             found = recipe.op("Where", recipe.op("Equal", found, zero), zero, found)
-        whole = (down * self.size, across * self.size)
         if whole != self.shape:
-            found = recipe.op("Reshape", found, _extents(recipe, *whole))
             ends = [_extents(recipe, 0, 0), _extents(recipe, *self.shape)]
             found = recipe.op("Slice", found, *ends)
+        if self.shape == shape:
+            return found
         return recipe.op("Reshape", found, _extents(recipe, *shape))
+
+    def _by_blocks(self, recipe: Recipe, down: int, across: int) -> str:
+        """Write down D1 H D2 P H as [down, size, across, size], a product for each row of it.
+
+        Nothing else is as large as the whole: a runtime copies all that it makes while it loads.
+        """
+        left, right = self._matrices(recipe)
+        left = recipe.op("Reshape", left, _extents(recipe, self.size, self.size, 1))
+        both = recipe.op("Mul", left, right)
+        both = recipe.op("Mul", both, self._side(recipe, self.rows, (down, self.size, 1, 1)))
+        levels = self.levels.write(recipe, (down, 1, across, self.size))
+        half = recipe.op("Pad", recipe.leaf(_HALF), _extents(recipe, 0, self.size - 1))
+        return recipe.op("MatMul", recipe.op("Add", levels, half), both)
+
+    def _by_rows(self, recipe: Recipe, down: int, across: int) -> str:
+        """Write down D1 H D2 P H as [down, size, columns], a product for each row of blocks."""
+        left, right = self._matrices(recipe)
+        right = recipe.op("Reshape", right, _extents(recipe, self.size, 1, self.size))
+        levels = self.levels.write(recipe, (down, across, self.size))
+        levels = recipe.op("Transpose", levels, perm=[0, 2, 1])
+        levels = recipe.op("Reshape", levels, _extents(recipe, down, self.size, across, 1))
+        half = recipe.op("Pad", recipe.leaf(_HALF), _extents(recipe, 0, self.size - 1))
+        half = recipe.op("Reshape", half, _extents(recipe, self.size, 1, 1))
+        beside = recipe.op("Mul", recipe.op("Add", levels, half), right)
+        extents = _extents(recipe, down, self.size, across * self.size)
+        found = recipe.op("MatMul", left, recipe.op("Reshape", beside, extents))
+        return recipe.op("Mul", found, self._side(recipe, self.rows, (down, self.size, 1)))
+
+    def _matrices(self, recipe: Recipe) -> tuple[str, str]:
+        """Write down H and P H, [size, size]."""
+        left = self._hadamard(recipe)
+        order = recipe.op("Cast", recipe.leaf(_order(self.size)), to=_INT32)
+        return left, recipe.op("Gather", left, order, axis=0)
 
     def _side(self, recipe: Recipe, numbers: StoredForm, shape: tuple[int, ...]) -> str:
         """Write down the numbers of rows or columns, zeros behind them, in a shape."""

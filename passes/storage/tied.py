@@ -30,7 +30,7 @@ def tied(array: np.ndarray, form_of: Callable[[np.ndarray], StoredForm]) -> Iter
         yield StoredCirculant(form_of(circulant[0]), circulant[1], *rows.shape)
     blocks = find_fastfood(rows)
     if blocks is not None:
-        levels = blocks.levels.swapaxes(1, 2).reshape(-1).astype(np.float32)
+        levels = blocks.levels.reshape(-1).astype(np.float32)
         yield StoredFastfood(
             rows=form_of(blocks.rows),
             levels=form_of(levels),
