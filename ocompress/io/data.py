@@ -19,6 +19,7 @@ from ocompress.io.batches import ArrayDataset
 from ocompress.io.batching import batched, first_that_runs, makes_one_result
 from ocompress.io.dataset import Dataset
 from ocompress.io.held import as_labels, held
+from ocompress.io.implied import implied_extents
 from ocompress.io.inputs import InputSpec, expected, input_specs, turned_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
@@ -130,8 +131,9 @@ def synthetic_data(
 ) -> Dataset:
     """Make random feeds of the right types and shapes; they say nothing about accuracy.
 
-    Free extents become 1 for axis 0, 224 for the two last axes of a rank 4 input, else 16. Where
-    the model does not run on one row, axis 0 becomes the least number that it does run on.
+    Free extents become 1 for axis 0, what weights that read them fix, 224 for the two last axes of
+    a rank 4 input, else 16. Where the model does not run on one row, axis 0 becomes the least
+    number that it does run on.
 
     Args:
         model: Whose inputs they fit.
@@ -146,7 +148,7 @@ def synthetic_data(
     given = shapes or {}
     made = (
         ArrayDataset("synthetic data", specs, dict(arrays))
-        for arrays in synthetic_choices(specs, samples, seed, given)
+        for arrays in synthetic_choices(specs, samples, seed, given, implied_extents(model))
     )
     first = next(made)
     if all(s.name in given or isinstance(s.batch, int) for s in specs):

@@ -59,11 +59,22 @@ class RandomArray:
 
 
 def synthetic_choices(
-    specs: Sequence[InputSpec], samples: int, seed: int, shapes: Mapping[str, Sequence[int]]
+    specs: Sequence[InputSpec],
+    samples: int,
+    seed: int,
+    shapes: Mapping[str, Sequence[int]],
+    implied: Mapping[str, Mapping[int, int]],
 ) -> Iterator[dict[str, RandomArray]]:
     """Yield an array for each required input, one leading index a feed, for batches from 1 on.
 
     Extents that other inputs fix may be a batch, too, as that of a state is.
+
+    Args:
+        specs: The inputs.
+        samples: How many samples.
+        seed: Makes them repeatable.
+        shapes: Shapes by input name that somebody gave.
+        implied: Extents by input name and axis that weights fix.
 
     Raises:
         DataError: If a shape names no input or contradicts the model.
@@ -79,7 +90,7 @@ def synthetic_choices(
     wanted = [s for s in specs if s.required or s.name in shapes]
     fixed = {d for s in wanted for d in s.shape or () if isinstance(d, int)}
     for batch in sorted({*range(1, _MOST_TRIED + 1), *(d for d in fixed if 0 < d <= _MOST_BATCH)}):
-        one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch)) for s in wanted}
+        one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch, implied)) for s in wanted}
         for spec in wanted:
             _check_size(spec, one[spec.name])
         batches = {1 if s.axis is None else s.length(one[s.name]) for s in wanted if one[s.name]}
@@ -109,13 +120,17 @@ def _drawn_bytes(dtype: DType) -> int:
     return max(dtype.numpy.itemsize, 4 if dtype.is_float else 8)
 
 
-def _guess(spec: InputSpec, batch: int) -> tuple[int, ...]:
-    shape = spec.shape or ()
+def _guess(
+    spec: InputSpec, batch: int, implied: Mapping[str, Mapping[int, int]]
+) -> tuple[int, ...]:
+    shape, known = spec.shape or (), implied.get(spec.name, {})
     image = len(shape) == 4
     guessed = []
     for axis, extent in enumerate(shape):
         if isinstance(extent, int):
             guessed.append(extent)
+        elif axis in known:
+            guessed.append(known[axis])
         elif axis == spec.axis:
             guessed.append(batch)
         else:

@@ -1,0 +1,88 @@
+"""Extents that a file leaves free are those of the weights that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ocompress.io import synthetic_data
+from ocompress.io.implied import implied_extents
+from ocompress.runtime import Session
+from tests.build import Builder
+
+FREE = ["a", "b", "c", "d"]
+
+
+def conv(b: Builder, x: str) -> str:
+    return b.op("Conv", x, b.weight(6, 2, 3, 3), group=3)
+
+
+def picture(b: Builder, x: str) -> str:
+    """Channels last, numbers of channels subtracted and multiplied."""
+    h = b.op("Div", b.op("Sub", x, b.weight(3)), b.positive(3))
+    return b.op("Conv", b.op("Transpose", h, perm=[0, 3, 1, 2]), b.weight(6, 3, 3, 3))
+
+
+def squared(b: Builder, x: str) -> str:
+    return b.op("Add", b.op("Relu", x), b.weight(1, 7, 1, 1))
+
+
+def heads(b: Builder, x: str) -> str:
+    return b.op("Add", b.op("MatMul", x, b.weight(12, 20)), b.op("MatMul", x, b.weight(12, 20)))
+
+
+def left(b: Builder, x: str) -> str:
+    return b.op("MatMul", b.weight(5, 11), x)
+
+
+def nothing(b: Builder, x: str) -> str:
+    return b.op("Relu", b.op("ReduceMean", x, axes=[1], keepdims=1))
+
+
+@pytest.mark.parametrize(
+    ("build", "rank", "extents"),
+    [
+        (conv, 4, {1: 6}),
+        (picture, 4, {3: 3}),
+        (squared, 4, {1: 7}),
+        (heads, 3, {2: 12}),
+        (left, 3, {1: 11}),
+        (lambda b, x: b.op("Gemm", x, b.weight(9, 4)), 2, {1: 9}),
+        (lambda b, x: b.op("Gemm", x, b.weight(4, 9), transB=1), 2, {1: 9}),
+        (lambda b, x: b.op("Gemm", x, b.weight(9, 4), transA=1), 2, {0: 9}),
+        (lambda b, x: b.op("Gemm", b.weight(4, 9), x), 2, {0: 9}),
+        (lambda b, x: b.op("Gemm", b.weight(4, 9), x, transB=1), 2, {1: 9}),
+        (lambda b, x: b.op("LayerNormalization", x, b.positive(8)), 3, {2: 8}),
+        (lambda b, x: b.batch_norm(x, 8), 3, {1: 8}),
+        (lambda b, x: b.op("ConvTranspose", x, b.weight(5, 4, 3)), 3, {1: 5}),
+        (nothing, 4, {}),
+    ],
+)
+def test_weights_say_how_long_an_axis_is(
+    build: Callable[[Builder, str], str], rank: int, extents: dict[int, int]
+) -> None:
+    b = Builder()
+    b.output(build(b, b.input("x", list(FREE[:rank]))), None)
+    model = b.model()
+    assert implied_extents(model) == {"x": extents}
+    feed = next(iter(synthetic_data(model, 2)))
+    assert {axis: feed["x"].shape[axis] for axis in extents} == extents
+    assert Session(model).run(feed)
+
+
+def test_the_first_layer_that_reads_them_decides() -> None:
+    b = Builder()
+    x = b.input("x", ["n", "k"])
+    h = b.op("Mul", x, b.const(np.ones((1, 10), np.float32)))
+    b.output(b.op("MatMul", h, b.weight(10, 4)), None)
+    model = b.model()
+    assert implied_extents(model) == {"x": {1: 10}}
+
+
+def test_extents_that_somebody_gives_are_taken() -> None:
+    b = Builder()
+    b.output(conv(b, b.input("x", list(FREE))), None)
+    feed = next(iter(synthetic_data(b.model(), 1, shapes={"x": (1, 6, 9, 9)})))
+    assert feed["x"].shape == (1, 6, 9, 9)
