@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 
 import numpy as np
@@ -84,10 +84,13 @@ class _Scope:
     """What the nodes of one graph may read, by the names of the file.
 
     A body may give a value of its own the name of an outer one, which is hidden there. In the
-    compiler's form a body reads any outer value directly, so such a value gets a new name.
+    compiler's form a body reads any outer value directly, so such a value gets a new name. So does
+    one that has the name of a value in another body, and a node that has another one's: what is
+    measured and chosen goes by names.
 
     Attributes:
         names: The model's register of names.
+        labels: Names that nodes have so far, in all graphs.
         own: The values of this graph.
         visible: Those and the values of the graphs around it that they do not hide.
         taken: Names that values of this graph and of those around it have in the compiler's form.
@@ -95,6 +98,7 @@ class _Scope:
 
     def __init__(self, names: Names, outer: _Scope | None = None) -> None:
         self.names = names
+        self.labels: set[str] = outer.labels if outer else set()
         self.own: dict[str, Value] = {}
         self.visible: ChainMap[str, Value] = ChainMap(
             self.own, *(outer.visible.maps if outer else ())
@@ -103,16 +107,25 @@ class _Scope:
         self.taken: ChainMap[str, Value] = ChainMap({}, *self._outer.maps)
 
     def claim(self) -> dict[str, str]:
-        """Take the names of this graph's values; return the new ones of those that hide others."""
-        hiding = [name for name in self.own if name in self._outer]
-        for name in self.own:
-            if name not in self._outer:
-                self.names.claim(name)
-        renamed = {name: self.names.fresh(name) for name in hiding}
+        """Take the names of this graph's values; return the new ones of those that others have."""
+        doubles = {name for name in self.own if name in self._outer or self.names.has(name)}
+        for name in [name for name in self.own if name not in doubles]:
+            self.names.claim(name)
+        renamed = {name: self.names.fresh(name) for name in self.own if name in doubles}
         for name, new in renamed.items():
             self.own[name].name = new
         self.taken.update((value.name, value) for value in self.own.values())
         return renamed
+
+    def named(self, nodes: Iterable[NodeProto]) -> Iterator[tuple[NodeProto, str]]:
+        """Yield the nodes of this graph with names that no other one has, empty where none has."""
+        for node in nodes:
+            name, count = decoded(node.name), 0
+            while name and name in self.labels:
+                count += 1
+                name = f"{decoded(node.name)}_{count}"
+            self.labels.add(name)
+            yield node, name
 
 
 def _graph(proto: GraphProto, scope: _Scope, read: Reader) -> Graph:
@@ -129,8 +142,8 @@ def _graph(proto: GraphProto, scope: _Scope, read: Reader) -> Graph:
         if value is not None and value.data is None and not value.is_input:
             value.set_type_proto(info.type if info.HasField("type") else None)
             value.doc, value.metadata = decoded(info.doc_string), metadata_of(info)
-    for node in proto.node:
-        graph.add(_node(node, scope, read))
+    for node, name in list(scope.named(proto.node)):
+        graph.add(_node(node, name, scope, read))
     graph.set_outputs(
         _lookup(scope, decoded(o.name), f"output of graph {proto.name!r}") for o in proto.output
     )
@@ -232,14 +245,14 @@ def _declare_outputs(proto: GraphProto, scope: dict[str, Value]) -> None:
                 raise InvalidModelError(msg)
 
 
-def _node(proto: NodeProto, scope: _Scope, read: Reader) -> Node:
+def _node(proto: NodeProto, name: str, scope: _Scope, read: Reader) -> Node:
     where = f"input of node {proto.name or proto.op_type!r}"
     node = Node(
         decoded(proto.op_type),
         [_lookup(scope, name, where) if name else None for name in map(decoded, proto.input)],
         [scope.own[name] if name else None for name in map(decoded, proto.output)],
         domain=decoded(proto.domain),
-        name=decoded(proto.name),
+        name=name,
     )
     if node.is_op("Constant") and node.outputs[:1] in ([], [None]):
         msg = f"Constant node {node.label!r} has no output; remove it or name what it makes"
@@ -247,18 +260,18 @@ def _node(proto: NodeProto, scope: _Scope, read: Reader) -> Node:
     node.overload, node.doc = decoded(proto.overload), decoded(proto.doc_string)
     node.metadata = metadata_of(proto)
     for attribute in proto.attribute:
-        name = decoded(attribute.name)
-        if name in node.attributes or name in node.bodies:
-            msg = f"node {node.label!r} has attribute {name!r} twice"
+        key = decoded(attribute.name)
+        if key in node.attributes or key in node.bodies:
+            msg = f"node {node.label!r} has attribute {key!r} twice"
             raise InvalidModelError(msg)
         if attribute.type == AttributeProto.GRAPH:
-            node.bodies[name] = _graph(attribute.g, _Scope(scope.names, scope), read)
+            node.bodies[key] = _graph(attribute.g, _Scope(scope.names, scope), read)
         elif attribute.type == AttributeProto.GRAPHS:
-            node.bodies[name] = [
+            node.bodies[key] = [
                 _graph(g, _Scope(scope.names, scope), read) for g in attribute.graphs
             ]
         else:
-            node.attributes[name] = attribute
+            node.attributes[key] = attribute
     return node
 
 

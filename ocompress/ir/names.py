@@ -12,8 +12,12 @@ class Names:
         self._next: dict[str, int] = {}
 
     def claim(self, name: str) -> None:
-        """Take a name; bodies of different branches may use the same one."""
+        """Take a name; a second part that has it releases it once more."""
         self._taken[name] = self._taken.get(name, 0) + 1
+
+    def has(self, name: str) -> bool:
+        """Whether a name is taken."""
+        return name in self._taken
 
     def release(self, name: str) -> None:
         """Give a name back."""

@@ -10,7 +10,6 @@ from ocompress.ir import Model
 from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Verdict
 from ocompress.runtime import Level
-from ocompress.validation.result import RELATED
 from ocompress.validation.runs import Runner
 
 
@@ -21,7 +20,7 @@ class CollapseGuard:
     waits for a pass that makes good what others did.
     """
 
-    kind = RELATED
+    kind = "collapse"
     limit = 0.0
     default = False
 

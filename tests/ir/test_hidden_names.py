@@ -70,7 +70,7 @@ def test_names_of_the_main_graph_stay() -> None:
     assert made == ["v", "t", "v_1", "out", "y"]
 
 
-def test_branches_beside_each_other_may_use_the_same_names() -> None:
+def test_branches_beside_each_other_get_names_of_their_own() -> None:
     bodies = {
         key: helper.make_graph(
             [hidden.node(operator, ["x"], ["v"])], key, [], [hidden.info("v", T.FLOAT, [4])]
@@ -78,7 +78,7 @@ def test_branches_beside_each_other_may_use_the_same_names() -> None:
         for key, operator in (("then_branch", "Neg"), ("else_branch", "Abs"))
     }
     model = from_proto(hidden.model([hidden.node("If", ["yes"], ["y"], **bodies)], hidden.STEPS))
-    assert [node.output.name for _, node in model.nodes()] == ["y", "v", "v"]
+    assert [node.output.name for _, node in model.nodes()] == ["y", "v", "v_1"]
 
 
 def test_what_refers_to_a_hiding_value_by_name_follows_it() -> None:

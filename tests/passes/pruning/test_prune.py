@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from ocompress.errors import OptionError
 from ocompress.ir import edit
@@ -187,3 +188,24 @@ def test_text_form() -> None:
     item = Pipeline.parse(written).passes[1]
     assert item == Prune(sparsity=0.7, pattern="4x1", layers={"/a/*": 0.1}, exclude=("b*",))
     assert Pipeline.parse(str(item)).passes[1] == item
+
+
+def test_layers_of_one_name_in_two_branches_are_told_apart() -> None:
+    """Names are unique in a graph, not in a model: exporters count nodes anew in every body."""
+    b = Builder(2)
+    x, flag = b.input("x", [4, 16]), b.input("flag", [], TensorProto.BOOL)
+    bodies = {}
+    for key in ("then_branch", "else_branch"):
+        node = helper.make_node("Gemm", [x, b.weight(16, 40)], ["h"], name="n0")
+        ends = [helper.make_tensor_value_info("h", TensorProto.FLOAT, [4, 40])]
+        bodies[key] = helper.make_graph([node], key, [], ends)
+    b.ops("If", [flag], ["h"], **bodies)
+    b.nodes[-1].name = "n0"
+    b.op("Gemm", "h", b.weight(40, 40), to="y")
+    b.output("y", [4, 40])
+    model = b.model()
+    result = prune(model, sparsity=0.5, scope="layer", smallest=1, protect_ends=False)
+    weights = [v.data for v in result.after.graph.initializers.values() if v.data is not None]
+    assert [round(float((w == 0).mean()), 2) for w in weights] == [0.5, 0.5, 0.5]
+    assert result.outcome.counts["weights pruned"] == 3
+    assert len({row["name"] for row in result.outcome.details["layers"]}) == 3
