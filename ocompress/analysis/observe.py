@@ -169,7 +169,7 @@ def _sizes(model: Model, data: Dataset, values: list[Value]) -> dict[str, int]:
     few = next(pieces_of(first, rows if has_free_batch(model) else 1, cut_at(data)))
     parts = rows / max((len(a) for a in few.values() if a.ndim), default=1)
     width = {v.name: v.dtype.numpy.itemsize if v.dtype is not None else 4 for v in values}
-    shapes, _ = extents_in(model, width, few)
+    shapes = extents_in(model, width, few)
     return {n: int(np.prod(shape) * parts) * width[n] for n, shape in shapes.items()}
 
 

@@ -227,36 +227,49 @@ class Staged:
         return Stage(segment, [v.name for v in shown], dropped)
 
 
-def extents_in(
-    model: Model, names: Collection[str], feeds: Feeds, kept: Collection[str] = ()
-) -> tuple[dict[str, tuple[int, ...]], dict[str, np.ndarray]]:
-    """Run a model once, and return shapes of some of its values and others as arrays.
+class Extents:
+    """Shapes of some values of a model, and others as arrays, of one feed after the other."""
 
-    Args:
-        model: Not changed.
-        names: Inputs of the main graph and what its nodes make; others are left out.
-        feeds: What it is run on.
-        kept: Values whose arrays are returned.
+    def __init__(self, model: Model, names: Collection[str], kept: Collection[str] = ()) -> None:
+        """Load the model.
 
-    Raises:
-        DataError: If the feeds do not fit the inputs.
-        RuntimeFailureError: If ONNX Runtime cannot run the model.
-    """
-    probe = model.clone()
-    made = [v for n in probe.graph.nodes for v in n.outputs if v is not None]
-    values = {v.name: v for v in (*probe.graph.inputs, *made)}
-    shown = {
-        name: probe.graph.add_op("Shape", [values[name]], name="extent_of").output
-        for name in names
-        if name in values
-    }
-    probe.sort()
-    extra = [*shown.values(), *(values[n] for n in kept if not values[n].is_output)]
-    wanted = [*(s.name for s in shown.values()), *kept]
-    session = Staged(probe, extra_outputs=extra, level=Level.DISABLED)  # shapes are the same
-    found = session.run(feeds, wanted) if wanted else {}
-    extents = {name: tuple(int(e) for e in found[s.name]) for name, s in shown.items()}
-    return extents, {name: found[name] for name in kept}
+        Args:
+            model: Not changed.
+            names: Inputs of the main graph and what its nodes make; others are left out.
+            kept: Values whose arrays are returned.
+
+        Raises:
+            RuntimeFailureError: If ONNX Runtime cannot load the model.
+        """
+        probe = model.clone()
+        made = [v for n in probe.graph.nodes for v in n.outputs if v is not None]
+        values = {v.name: v for v in (*probe.graph.inputs, *made)}
+        shown = {
+            name: probe.graph.add_op("Shape", [values[name]], name="extent_of").output
+            for name in names
+            if name in values
+        }
+        probe.sort()
+        extra = [*shown.values(), *(values[n] for n in kept if not values[n].is_output)]
+        self._shown, self._kept = {name: v.name for name, v in shown.items()}, list(kept)
+        self._session = Staged(probe, extra_outputs=extra, level=Level.DISABLED)
+
+    def of(self, feeds: Feeds) -> tuple[dict[str, tuple[int, ...]], dict[str, np.ndarray]]:
+        """Run the model once, and return shapes and arrays by name.
+
+        Raises:
+            DataError: If the feeds do not fit the inputs.
+            RuntimeFailureError: If ONNX Runtime cannot run the model.
+        """
+        wanted = [*self._shown.values(), *self._kept]
+        found = self._session.run(feeds, wanted) if wanted else {}
+        extents = {name: tuple(int(e) for e in found[own]) for name, own in self._shown.items()}
+        return extents, {name: found[name] for name in self._kept}
+
+
+def extents_in(model: Model, names: Collection[str], feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    """Run a model once, and return shapes of some of its values, as `Extents` does."""
+    return Extents(model, names).of(feeds)[0]
 
 
 def _in_order(nodes: Sequence[Node]) -> list[Node]:

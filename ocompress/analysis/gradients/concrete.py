@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ocompress.analysis.staged import extents_in
+from ocompress.analysis.staged import Extents
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Node, Value, reads
 from ocompress.ir.onnx_api import is_random
@@ -47,13 +47,21 @@ class Concrete:
     arrays: Mapping[str, np.ndarray]
 
     @classmethod
-    def measure(cls, model: Model, feeds: Feeds, varying: Collection[str] = ()) -> Concrete:
+    def measure(
+        cls,
+        model: Model,
+        feeds: Feeds,
+        varying: Collection[str] = (),
+        known: dict[Hashable, Extents] | None = None,
+    ) -> Concrete:
         """Run the model once and keep shapes and what depends on nothing but them.
 
         Args:
             model: Typed by inference; not changed.
             feeds: Any feed of the shapes in question.
             varying: Initializers that are not constant, since they are trained.
+            known: The model as it was loaded for feeds of other shapes; what is not there yet is
+                put in.
 
         Raises:
             DataError: If the feed does not fit the model's inputs.
@@ -62,7 +70,10 @@ class Concrete:
         fixed = fixed_values(model, feeds, varying)
         values = dict.fromkeys(v.name for v in _tensors(model))
         wanted = [name for name in _at_the_border(model, fixed) if name in values]
-        shapes, arrays = extents_in(model, values, feeds, wanted)
+        loaded, key = {} if known is None else known, (tuple(values), tuple(wanted))
+        if key not in loaded:
+            loaded[key] = Extents(model, values, wanted)
+        shapes, arrays = loaded[key].of(feeds)
         shapes |= {name: tuple(array.shape) for name, array in feeds.items()}
         for name, data in _constants(model, feeds).items():
             shapes[name] = data.shape

@@ -1,16 +1,33 @@
-"""The two sessions for feeds of certain shapes: backward, and forward, which other shapes share."""
+"""The way forward and back for feeds of certain shapes; other shapes share what they can."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ocompress.analysis.gradients.concrete import Concrete, fixed_values
 from ocompress.analysis.gradients.reverse import Backward, reverse
-from ocompress.analysis.staged import Staged
+from ocompress.analysis.staged import Extents, Staged
 from ocompress.io.dataset import Feeds
 from ocompress.ir import Model, Value
+
+_MOST_HELD = 8 << 20
+"""Bytes of weights up to which a session that only tells shapes is kept for other feeds."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in sessions that serve feeds of all shapes, by what they return.
+
+    Attributes:
+        forward: Those of the way forward.
+        extents: Those that tell shapes.
+    """
+
+    forward: dict[Hashable, Staged] = field(default_factory=dict)
+    extents: dict[Hashable, Extents] = field(default_factory=dict)
 
 
 class Program:
@@ -24,11 +41,7 @@ class Program:
     """
 
     def __init__(
-        self,
-        model: Model,
-        names: list[str],
-        feeds: Feeds,
-        forwards: dict[tuple[str, ...], Staged] | None = None,
+        self, model: Model, names: list[str], feeds: Feeds, loaded: Loaded | None = None
     ) -> None:
         """Measure shapes on a feed and build the backward model.
 
@@ -36,11 +49,11 @@ class Program:
             model: Typed by inference and sorted; not changed.
             names: Values whose gradients are wanted.
             feeds: Any feed of the shapes.
-            forwards: The model as other programs loaded it, by what it returns beside its outputs;
-                what is not there yet is put in.
+            loaded: What programs for other shapes have loaded; what is not there yet is put in.
         """
-        self._model, self._forwards = model, {} if forwards is None else forwards
-        concrete = Concrete.measure(model, feeds)
+        self._model, self._loaded = model, loaded or Loaded()
+        known = self._loaded.extents if model.loaded_bytes <= _MOST_HELD else None
+        concrete = Concrete.measure(model, feeds, known=known)
         self._plan: Backward = reverse(model, names, concrete, fixed_values(model, feeds))
         self.missing = self._plan.missing
         self.reached = list(self._plan.gradients)
@@ -75,9 +88,9 @@ class Program:
     def _forward(self) -> Staged:
         extra = [v for v in _made(self._model) if v.name in self._kept and not v.is_output]
         key = tuple(v.name for v in extra)
-        if key not in self._forwards:
-            self._forwards[key] = Staged(self._model, extra_outputs=extra)
-        return self._forwards[key]
+        if key not in self._loaded.forward:
+            self._loaded.forward[key] = Staged(self._model, extra_outputs=extra)
+        return self._loaded.forward[key]
 
 
 def _made(model: Model) -> list[Value]:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ocompress.analysis.gradients.concrete import lengths_vary
-from ocompress.analysis.gradients.program import Program
+from ocompress.analysis.gradients.program import Loaded, Program
 from ocompress.analysis.gradients.seeds import Currency, Joined, Seeding, choose, fits
 from ocompress.analysis.gradients.sizes import sized
 from ocompress.analysis.observe import has_free_batch, pieces_of
-from ocompress.analysis.staged import Staged
 from ocompress.errors import RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds, cut_at
 from ocompress.io.feeds import samples_of
@@ -100,7 +99,7 @@ class _Sweep:
         self._names = list(dict.fromkeys(names))
         self._currencies = currencies
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
-        self._forwards: dict[tuple[str, ...], Staged] = {}
+        self._loaded = Loaded()
         self._seedings: dict[str, Seeding | Joined] = {}
         self._can_cut = has_free_batch(self._model) and unit > 0
         self._bytes_per_element: float | None = None
@@ -126,7 +125,7 @@ class _Sweep:
             self._varies = lengths_vary(self._model, feeds)
         key = tuple((name, feeds[name].shape) for name in sorted(feeds))
         if self._varies or key not in self._programs:
-            self._programs[key] = Program(self._model, self._names, feeds, self._forwards)
+            self._programs[key] = Program(self._model, self._names, feeds, self._loaded)
         self._programs.move_to_end(key)
         while len(self._programs) > _MOST_PROGRAMS:
             self._programs.popitem(last=False)
