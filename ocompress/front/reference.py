@@ -16,7 +16,7 @@ from ocompress.errors import (
     RuntimeFaultError,
     UnsupportedModelError,
 )
-from ocompress.io import Dataset, Feeds, synthetic_data
+from ocompress.io import SYNTHETIC, Dataset, Feeds, synthetic_data
 from ocompress.ir import Model, onnx_api, to_proto
 from ocompress.ir.strings import decoded
 from ocompress.runtime import VERSION, Level, Session
@@ -62,7 +62,7 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds 
         _explain(model, error)
     if data is not None:
         feeds = next(iter(data.take(1)))
-        with blamed_on_the_model():
+        with blamed_on_the_model(made_up=SYNTHETIC in data.source):
             session.run(feeds)
         return feeds, ""
     try:
@@ -76,10 +76,13 @@ def try_out(model: Model, data: Dataset | None, *, threads: int) -> tuple[Feeds 
 
 
 @contextlib.contextmanager
-def blamed_on_the_model() -> Iterator[None]:
+def blamed_on_the_model(*, made_up: bool = False) -> Iterator[None]:
     """Say of a model that ONNX Runtime cannot load or run that it is not supported.
 
     Whatever command meets such a model, it ends with the same exit code.
+
+    Args:
+        made_up: Whether it is run on random numbers, whose shapes may be what is wrong.
 
     Raises:
         UnsupportedModelError: In place of failures that are not faults of the runtime's own.
@@ -89,7 +92,9 @@ def blamed_on_the_model() -> Iterator[None]:
     except RuntimeFaultError:
         raise
     except RuntimeFailureError as error:
-        raise UnsupportedModelError(str(error)) from error
+        advice = "; random numbers may have other shapes than it takes: give data with --data"
+        msg = f"{error}{advice if made_up else ''}"
+        raise UnsupportedModelError(msg) from error
 
 
 def check_reading(path: Path, model: Model, feeds: Feeds, *, threads: int) -> None:

@@ -13,9 +13,11 @@ from ocompress.io.model_reader import load_model, model_files, model_from
 from ocompress.io.model_writer import save_model, stage_model
 from ocompress.io.named import is_file, is_folder, is_there
 from ocompress.io.one_call import OneCall, one_call
+from ocompress.io.synthetic import SYNTHETIC
 from ocompress.ir.mapping import release
 
 __all__ = [
+    "SYNTHETIC",
     "CacheFiles",
     "Dataset",
     "Feeds",

@@ -24,7 +24,7 @@ from ocompress.io.inputs import InputSpec, expected, input_specs, turned_specs
 from ocompress.io.joined import join
 from ocompress.io.labels import KEYS, from_archive, load_labels
 from ocompress.io.named import is_there
-from ocompress.io.synthetic import synthetic_choices
+from ocompress.io.synthetic import SYNTHETIC, synthetic_choices
 from ocompress.ir import DType, Model
 from ocompress.wording import counted
 
@@ -132,8 +132,8 @@ def synthetic_data(
     """Make random feeds of the right types and shapes; they say nothing about accuracy.
 
     Free extents become 1 for axis 0, what weights that read them fix, 224 for the two last axes of
-    a rank 4 input, else 16. Where the model does not run on one row, axis 0 becomes the least
-    number that it does run on.
+    a rank 4 input, else 16. Where the model does not run on that, axis 0 becomes the least number
+    that it does run on, and then the others something else.
 
     Args:
         model: Whose inputs they fit.
@@ -147,11 +147,11 @@ def synthetic_data(
     specs = tuple(input_specs(model))
     given = shapes or {}
     made = (
-        ArrayDataset("synthetic data", specs, dict(arrays))
+        ArrayDataset(SYNTHETIC, specs, dict(arrays))
         for arrays in synthetic_choices(specs, samples, seed, given, implied_extents(model))
     )
     first = next(made)
-    if all(s.name in given or isinstance(s.batch, int) for s in specs):
+    if all(s.name in given or s.is_fixed for s in specs):
         return first
     return first_that_runs(model, itertools.chain([first], made)) or first
 

@@ -47,6 +47,11 @@ class InputSpec:
         axis = self.axis or 0
         return self.shape[axis] if self.shape and axis < len(self.shape) else None
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all of its extents are declared."""
+        return self.shape is not None and all(isinstance(extent, int) for extent in self.shape)
+
     def length(self, shape: Sequence[int]) -> int:
         """Return the extent of an array's axis that counts samples, or of its first."""
         axis = self.axis or 0

@@ -14,9 +14,16 @@ from ocompress.io.inputs import InputSpec
 from ocompress.ir import DType
 from ocompress.ir.strings import encoded
 
+SYNTHETIC = "synthetic data"
+"""What such data say that they come from."""
 LARGEST = 1 << 31
 """Bytes of one random array; more is a damaged shape, or nothing to be made up."""
-_IMAGE_EXTENT, _OTHER_EXTENT = 224, 16
+_EXTENTS = (
+    *(((224, 224), 16), ((48, 320), 128), ((32, 320), 512)),
+    *(((256, 256), 1024), ((640, 640), 4096), ((64, 64), 16000)),
+)
+"""Heights and widths of images, and other extents, that are tried in turn where any will do."""
+_MOST_ELEMENTS = 1 << 22
 _MOST_TRIED, _MOST_BATCH = 8, 64
 """Batches that are tried; and up to which extents that other inputs fix are."""
 
@@ -67,7 +74,8 @@ def synthetic_choices(
 ) -> Iterator[dict[str, RandomArray]]:
     """Yield an array for each required input, one leading index a feed, for batches from 1 on.
 
-    Extents that other inputs fix may be a batch, too, as that of a state is.
+    Extents that other inputs fix may be a batch, too, as that of a state is. Then come other
+    extents of images and of everything else.
 
     Args:
         specs: The inputs.
@@ -89,12 +97,16 @@ def synthetic_choices(
             raise DataError(msg)
     wanted = [s for s in specs if s.required or s.name in shapes]
     fixed = {d for s in wanted for d in s.shape or () if isinstance(d, int)}
-    for batch in sorted({*range(1, _MOST_TRIED + 1), *(d for d in fixed if 0 < d <= _MOST_BATCH)}):
-        one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch, implied)) for s in wanted}
+    batches = sorted({*range(1, _MOST_TRIED + 1), *(d for d in fixed if 0 < d <= _MOST_BATCH)})
+    usual, *others = _EXTENTS
+    for batch, free in (*((batch, usual) for batch in batches), *((1, free) for free in others)):
+        one = {s.name: tuple(shapes.get(s.name) or _guess(s, batch, free, implied)) for s in wanted}
+        if free is not usual and max(map(prod, one.values()), default=0) > _MOST_ELEMENTS:
+            continue
         for spec in wanted:
             _check_size(spec, one[spec.name])
-        batches = {1 if s.axis is None else s.length(one[s.name]) for s in wanted if one[s.name]}
-        per_feed = batches.pop() if len(batches) == 1 else 1
+        lengths = {1 if s.axis is None else s.length(one[s.name]) for s in wanted if one[s.name]}
+        per_feed = lengths.pop() if len(lengths) == 1 else 1
         feeds = max(1, -(-samples // max(per_feed, 1)))
         yield {s.name: RandomArray(s, (feeds, *one[s.name]), seed) for s in wanted}
 
@@ -121,7 +133,10 @@ def _drawn_bytes(dtype: DType) -> int:
 
 
 def _guess(
-    spec: InputSpec, batch: int, implied: Mapping[str, Mapping[int, int]]
+    spec: InputSpec,
+    batch: int,
+    free: tuple[tuple[int, int], int],
+    implied: Mapping[str, Mapping[int, int]],
 ) -> tuple[int, ...]:
     shape, known = spec.shape or (), implied.get(spec.name, {})
     image = len(shape) == 4
@@ -134,5 +149,5 @@ def _guess(
         elif axis == spec.axis:
             guessed.append(batch)
         else:
-            guessed.append(_IMAGE_EXTENT if image and axis >= 2 else _OTHER_EXTENT)
+            guessed.append(free[0][axis - 2] if image and axis >= 2 else free[1])
     return tuple(guessed)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import ocompress
+from ocompress.errors import UnsupportedModelError
 from ocompress.io import synthetic_data
 from ocompress.io.implied import implied_extents
 from ocompress.runtime import Session
@@ -86,3 +88,26 @@ def test_extents_that_somebody_gives_are_taken() -> None:
     b.output(conv(b, b.input("x", list(FREE))), None)
     feed = next(iter(synthetic_data(b.model(), 1, shapes={"x": (1, 6, 9, 9)})))
     assert feed["x"].shape == (1, 6, 9, 9)
+
+
+def test_other_extents_are_tried_where_the_usual_ones_do_not_run() -> None:
+    """A reader of lines takes pictures of one height, which its file does not say."""
+    b = Builder()
+    x = b.input("x", ["n", 3, "h", "w"])
+    h = b.op("Relu", b.op("Conv", x, b.weight(4, 3, 48, 4), strides=[48, 4]))
+    h = b.op("Squeeze", h, b.const(np.array([2])))
+    b.output(b.op("Transpose", h, perm=[0, 2, 1]), None)
+    sound = b.input("sound", ["n", "t"])
+    b.output(b.op("Reshape", sound, b.const(np.array([0, 32, -1]))), None)
+    model = b.model()
+    feed = next(iter(synthetic_data(model, 1)))
+    assert (feed["x"].shape, feed["sound"].shape) == ((1, 3, 48, 320), (1, 128))
+    assert Session(model).run(feed)
+
+
+def test_what_runs_on_no_guess_is_told_to_be_given_data() -> None:
+    b = Builder()
+    x = b.input("x", ["n", "k"])
+    b.output(b.op("Reshape", x, b.const(np.array([-1, 7919]))), None)
+    with pytest.raises(UnsupportedModelError, match="give data with --data"):
+        ocompress.optimize(b.model(), passes="canonicalize", synthetic=4)
