@@ -148,6 +148,10 @@ def _guess(
             guessed.append(known[axis])
         elif axis == spec.axis:
             guessed.append(batch)
-        else:
-            guessed.append(free[0][axis - 2] if image and axis >= 2 else free[1])
+        elif image and axis >= 2:
+            guessed.append(free[0][axis - 2])
+        elif free == _EXTENTS[0] or axis == len(shape) - 1:
+            guessed.append(free[1])
+        else:  # as the batch of a state that comes second
+            guessed.append(batch)
     return tuple(guessed)

@@ -111,3 +111,13 @@ def test_what_runs_on_no_guess_is_told_to_be_given_data() -> None:
     b.output(b.op("Reshape", x, b.const(np.array([-1, 7919]))), None)
     with pytest.raises(UnsupportedModelError, match="give data with --data"):
         ocompress.optimize(b.model(), passes="canonicalize", synthetic=4)
+
+
+def test_states_stay_as_many_as_samples_where_sounds_get_longer() -> None:
+    b = Builder()
+    sound, state = b.input("sound", ["n", "t"]), b.input("state", [2, "m", 8])
+    parts = b.op("Reshape", sound, b.const(np.array([0, 64, -1])))
+    b.output(b.op("Add", b.op("ReduceMean", state), b.op("ReduceMean", parts)), None)
+    b.output(b.op("Reshape", state, b.const(np.array([2, 1, 8]))), None)
+    feed = next(iter(synthetic_data(b.model(), 1)))
+    assert (feed["sound"].shape, feed["state"].shape) == ((1, 128), (2, 1, 8))
