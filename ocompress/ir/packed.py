@@ -36,12 +36,14 @@ class Packed:
             then count, rather than less that is repeated or looked up.
         again: Returns how files hold another array, of the same shape, in the same form; None where
             it does not have that form. Without it new arrays are held as they are.
+        is_final: Whether numbers that are trained could not have that form, so that these stay.
     """
 
     leaves: tuple[Value, ...]
     nodes: tuple[NodeProto, ...]
     is_code: bool = False
     again: Callable[[np.ndarray], Packed | None] | None = None
+    is_final: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -83,6 +83,9 @@ class TrainedModel:
             for name in self.network.trained
             if name not in excluded and name not in tied
         }
+        weights = model.graph.initializers
+        for name in [n for n in found if (held := weights[n].packed) is not None and held.is_final]:
+            found[name] = None
         self.forms: dict[str, TiedForm] = {n: f for n, f in found.items() if f is not None}
         self.unknown = tuple(n for n, f in found.items() if f is None)
         if settings.cosines:

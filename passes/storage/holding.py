@@ -68,7 +68,7 @@ def put_in_blocks(value: Value, weight: BlockedIntegers, axes: tuple[int, ...]) 
         found = recipe.op("Transpose", found, perm=[turn.index(a) for a in range(array.ndim)])
     whole = weight.floats.reshape(shape).transpose([turn.index(a) for a in range(array.ndim)])
     edit.set_weight(value, np.ascontiguousarray(whole))
-    value.set_packed(recipe.packed())
+    value.set_packed(replace(recipe.packed(), is_final=True))  # no two blocks share a value
 
 
 @dataclass(frozen=True)

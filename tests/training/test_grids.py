@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from ocompress.io import Split
 from ocompress.ir import Model, edit
+from ocompress.pipeline import PassManager, Pipeline
 from ocompress.runtime import Session
+from ocompress.targets import find
 from ocompress.training.distillation import distill
 from ocompress.training.network import Network
 from ocompress.training.settings import Settings, Tuned
@@ -146,3 +148,22 @@ def test_steps_stay_where_others_read_a_bias_of_theirs() -> None:
     parts = Split(data, data)
     tuned = distill(model, original(), parts, Settings(epochs=1), lambda *_: None)
     assert not {"x_s", "w_s"} & tuned.forms.keys()
+
+
+def test_integers_in_blocks_that_files_alone_hold_stay_so() -> None:
+    """A table that is also the last layer has 4 bits in the file, and floats for its readers."""
+    b = Builder(4)
+    words = b.weight(60, 64)
+    h = b.op("Gather", words, b.input("ids", ["n"], 7))
+    h = b.op("Add", h, b.op("Relu", b.op("MatMul", h, b.weight(64, 64))))
+    b.op("Gemm", h, words, to="y", transB=1)
+    b.output("y", ["n", 60])
+    model = b.model(opset=21, ir_version=10)
+    ids = np.random.default_rng(0).integers(0, 60, (8, 16))
+    data = InMemory([{"ids": row} for row in ids])
+    manager = PassManager(target=find("portable"), data=data)
+    result = manager.run(Pipeline.parse("quant-weights{form=int4},tune{epochs=1}"), model)
+    table = next(v for v in result.model.graph.initializers.values() if v.shape == (60, 64))
+    assert table.file_bytes < 0.25 * 4 * 60 * 64
+    told = [r.code for r in result.diagnostics if r.source == "tune"]
+    assert "unknown-form" in told
