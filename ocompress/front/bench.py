@@ -24,6 +24,7 @@ from ocompress.ir import Model
 from ocompress.pipeline import Guard, Instrument
 from ocompress.validation import AccuracyGuard, Measure
 from ocompress.validation.equivalence import RoundingEquivalence
+from ocompress.validation.meters import LastMeter
 
 _MOST_OUTPUTS = 6
 """Outputs of which it is said how they are counted."""
@@ -42,6 +43,7 @@ class Bench:
         sample: One call of the model, None if nothing is known that it runs on.
         call: The feed that is timed, as data of one call; None if nothing can be run.
         remarks: What a reader of any result must know.
+        meter: What the original ran for, for guards of all pipelines.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Bench:
         """
         self.request, self.original, self.path, self.hooks = request, original, path, tuple(hooks)
         self._said: set[str] = set()
+        self.meter = LastMeter()
         self.large = original.weight_bytes > LARGE
         self.samples: Samples = open_samples(request, original, apart=lossy)
         self.remarks: list[str] = list(self.samples.remarks)

@@ -15,6 +15,7 @@ from ocompress.ir.serialized_size import serialized_bytes
 from ocompress.pipeline import Guard, Numerics, Pass
 from ocompress.profiling import LatencyGuard, SizeGuard, profile
 from ocompress.validation import AccuracyGuard, FiniteGuard, Metric, is_own, wanted_by
+from ocompress.validation.meters import LastMeter
 from ocompress.validation.unit_limits import DEFAULT_DROP
 
 _SIZE_MARGIN, _SIZE_SLACK = 1.01, 4096
@@ -136,6 +137,7 @@ class Budget:
         seen: Dataset | None = None,
         threads: int,
         seed: int,
+        meter: LastMeter | None = None,
     ) -> list[Guard]:
         """Make the guards, the cheapest first.
 
@@ -149,6 +151,7 @@ class Budget:
             seen: What outputs have to stay finite on; it may be made up.
             threads: Threads within an operator.
             seed: Makes the order of timed runs repeatable.
+            meter: Has what earlier guards had the original run for.
         """
         made: list[Guard] = []
         if self.max_size_ratio is not None or self.max_bytes is not None:
@@ -169,6 +172,7 @@ class Budget:
                     fitted=fitted,
                     alike=alike,
                     threads=threads,
+                    meter=meter,
                 )
             )
         limit = None if feeds is None else self.latency_ratio(original, feeds, threads)

@@ -230,6 +230,7 @@ class _Job:
             seen=samples.judged_on,
             threads=request.threads,
             seed=request.seed,
+            meter=self.bench.meter,
         )
         guard, self._measures = watched(guards)
         if guard is not None:

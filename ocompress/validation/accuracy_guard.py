@@ -13,7 +13,7 @@ from ocompress.pipeline.base import Numerics, Pass
 from ocompress.pipeline.guard import Limit, Verdict
 from ocompress.validation.drops import Drop
 from ocompress.validation.measures import LossUnit, Measure
-from ocompress.validation.meters import make_meter
+from ocompress.validation.meters import LastMeter
 from ocompress.validation.metric import Metric
 from ocompress.validation.relation import CollapsedError
 from ocompress.validation.unit_limits import DropLimit, points
@@ -53,6 +53,7 @@ class AccuracyGuard:
         fitted: Dataset | None = None,
         alike: bool = True,
         threads: int = 1,
+        meter: LastMeter | None = None,
     ) -> None:
         """Run the reference over the data once.
 
@@ -71,6 +72,7 @@ class AccuracyGuard:
             alike: Whether these were drawn with `data`, so that they tell more of what is lost on
                 such samples.
             threads: Threads within an operator; 0 takes all cores.
+            meter: Has what a guard before this one had the reference run for.
 
         Raises:
             DataError: If the data do not fit the reference, have no usable labels, or are too few
@@ -80,7 +82,7 @@ class AccuracyGuard:
         self.default, self._goals_count = default, goals_count
         self._confidence, self._metric = confidence, metric
         beside = None if fitted is data or isinstance(metric, Metric) else fitted
-        self._meter = make_meter(
+        self._meter = (meter or LastMeter()).of(
             reference, data, metric, fitted=beside, alike=alike, threads=threads
         )
         self._known: dict[str, Drop] = {}  # by the model

@@ -1,4 +1,4 @@
-"""The meter of a metric."""
+"""The meter of a metric, and meters that are used again."""
 
 from __future__ import annotations
 
@@ -50,6 +50,39 @@ def make_meter(
         except DataError:
             pass  # labels of something else, nobody asked for them
     return LossMeter(reference, data, wanted, threads, fitted, alike=alike)
+
+
+class LastMeter:
+    """Makes meters, and gives the last one to who asks for the same: the original ran for it."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._asked: tuple[object, ...] = ()
+        self._last: Meter | None = None
+
+    def of(
+        self,
+        reference: Model,
+        data: Dataset,
+        metric: str | Metric,
+        *,
+        fitted: Dataset | None = None,
+        alike: bool = True,
+        threads: int = 1,
+    ) -> Meter:
+        """Return a meter, see `make_meter`."""
+        asked = reference, data, fitted, metric, alike, threads
+        same = len(self._asked) == len(asked) and all(
+            a is b or (isinstance(a, str | int) and a == b)
+            for a, b in zip(asked, self._asked, strict=True)
+        )
+        if not same or self._last is None:
+            self._last = None  # what is not asked for any more is let go first
+            self._last = make_meter(
+                reference, data, metric, fitted=fitted, alike=alike, threads=threads
+            )
+            self._asked = asked
+        return self._last
 
 
 def _has_all_labels(data: Dataset) -> bool:

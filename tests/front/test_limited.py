@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from ocompress.front.bench import Bench
 from ocompress.front.job import run_limited
 from ocompress.front.limited import Limited, chain_of
 from ocompress.pipeline import Pipeline, Status
+from ocompress.validation.loss_meter import LossMeter
 from tests.front.test_planning import DATA, smooth
 
 FAMILIES = chosen_families(PlanGoal.LATENCY)
@@ -49,6 +51,22 @@ def test_what_limits_found_is_within_them_as_a_plan_too() -> None:
     assert all(r.status is Status.APPLIED and all(v.held for v in r.verdicts) for r, _ in after[1:])
     (_, model), (_, theirs) = after[-1], by_hand[-1]
     assert model.weight_bytes == pytest.approx(theirs.weight_bytes, rel=0.02)
+
+
+def test_all_pipelines_are_judged_by_one_run_of_the_original(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, runs = bench(), []
+    make = LossMeter.__init__
+
+    def made(self: LossMeter, *args: Any, **kwargs: Any) -> None:
+        runs.append(self)
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(LossMeter, "__init__", made)
+    for passes in ("prune{sparsity=0.1}", "prune{sparsity=0.2}"):
+        run_limited(opened, replace(opened.request, passes=Pipeline.parse(passes)))
+    assert len(runs) == 1
 
 
 def test_where_the_time_is_over_nothing_is_found() -> None:

@@ -14,9 +14,11 @@ from ocompress.runtime import Session
 from ocompress.validation import AccuracyGuard, Metric, validate
 from ocompress.validation.drops import Drop, Meter
 from ocompress.validation.loss_meter import LossMeter
+from ocompress.validation.meters import LastMeter
 from ocompress.validation.result import Interval
 from ocompress.validation.unit_limits import DropLimit
 from tests.build import Builder, InMemory
+from tests.counting import counting
 from tests.validation.nets import after, classifier, data, heads, predictions
 
 
@@ -380,3 +382,22 @@ def test_other_data_than_those_judged_on_say_nothing_of_what_is_lost_on_these() 
     assert drawn < 0.95 * alone
     assert other == alone
     assert found[1]["seen"] == found[2]["seen"]
+
+
+def test_guards_that_ask_for_the_same_run_the_original_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter, judged, fitted = LastMeter(), data(), data(80)
+
+    def made(limit: float, metric: str = "auto", seen: InMemory = judged) -> tuple[Verdict, int]:
+        with counting(monkeypatch) as counts:
+            guard = AccuracyGuard(MODEL, seen, limit, metric=metric, fitted=fitted, meter=meter)
+            return guard.judge(SHIFTED, MODEL), counts["sessions"]
+
+    first, loaded = made(0.5)
+    again, fewer = made(0.5)
+    assert again == first
+    assert (loaded, fewer) == (3, 1)  # the original on both samples, and the candidate
+    assert made(0.001)[0].held is False  # another limit, the same meter
+    assert made(0.5, "agreement")[1] == 3
+    assert made(0.5, "agreement", data())[1] == 3
