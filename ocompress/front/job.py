@@ -162,6 +162,7 @@ class _Job:
         self.tried: list[Tried] = []
         self._refused: list[str] = []
         self._judged: Judged | None = None
+        self._way: Retreat | None = None
         self._measures: Mapping[str, Measure] = {}
         self._samples, self._call = bench.samples, bench.call
         self._own_remarks: list[str] = []
@@ -183,7 +184,8 @@ class _Job:
         pipeline, prefixes = self.request.pipeline, Prefixes()
         self._runner = Runner(self.bench, self.request, guards := self.guards())
         asked = self._runner.run(pipeline, (), prefixes)
-        self._way = Retreat(pipeline, asked, prefixes.of(asked))
+        if self._lossy and not self.bench.large:  # models on the way take memory
+            self._way = Retreat(pipeline, asked, prefixes.of(asked))
         contest = Contest(self.original, Allowance(guards), self._runner.run)
         result, self.tried = contest.best(pipeline, asked, prefixes)
         self._refused = _refused(result)
@@ -192,7 +194,7 @@ class _Job:
     def retreat(self, lost: PipelineResult) -> PipelineResult | None:
         """Return what passes make that leave something of the outputs; None if none does."""
         data = self._samples.judged_on
-        if data is None or not self._lossy:
+        if data is None or self._way is None:
             return None
         guard = CollapseGuard(self.original, data, threads=self.request.threads)
         left = self._way.run(lost.model, self._runner, guard)
