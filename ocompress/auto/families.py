@@ -40,6 +40,7 @@ class Lever:
         whole: Whether it counts things that go: level n means n of them, and more is lower.
         removed: Whether the option is the share that goes, so that a level is what stays.
         finest: Levels whose ratio is nearer to 1 than this are alike.
+        opens: Whether the pass goes by limits where it is given no level, in the same unit.
 
     Searches go from the first level in steps of the finest ratio.
     """
@@ -51,6 +52,7 @@ class Lever:
     whole: bool = False
     removed: bool = False
     finest: float = 0.05
+    opens: bool = False
 
     def near(self, level: float, stride: int = 1) -> float:
         """Return the level nearest to one that is a multiple of a stride of steps from the first.
@@ -115,9 +117,9 @@ class PlanFamily:
         return FamilyKind.TRAINING + 0.5 if self.computes else self.kind, self.place
 
     @property
-    def of_work(self) -> bool:
-        """Whether its level is the share of the multiplications that is left."""
-        return self.lever is not None and self.lever.option == "max_macs"
+    def opens(self) -> bool:
+        """Whether limits say how far it goes where it is given no level."""
+        return self.lever is not None and self.lever.opens
 
     def by_the_clock(self, level: float | None) -> PlanFamily:
         """Return the family at a level, with a pass that goes by times of this machine."""
@@ -140,7 +142,8 @@ _ALL = frozenset(PlanGoal)
 _RUN = frozenset({PlanGoal.LATENCY, PlanGoal.MEMORY})
 _FILE = frozenset({PlanGoal.SIZE})
 _CODED = frozenset({PlanGoal.SIZE, PlanGoal.ARCHIVE})
-_WORK = Lever("max_macs", first=0.55, low=0.03)
+_WORK = Lever("max_macs", first=0.55, low=0.03, opens=True)
+_WIDTH = Lever("max_time", first=0.55, low=0.03, opens=True)
 _NOISE = Lever("min_sqnr", first=28.0, low=10.0, high=60.0)
 _TIME = Lever("max_time", first=0.8, low=0.2, finest=0.03)
 
@@ -161,7 +164,8 @@ FAMILIES: tuple[PlanFamily, ...] = (
         Lever("ratio", 0.75, 0.1, removed=True),
         1,
     ),
-    PlanFamily("channels", FamilyKind.STRUCTURE, "prune-channels", _ALL, {}, _WORK, 2),
+    PlanFamily("channels", FamilyKind.STRUCTURE, "prune-channels", _RUN, {}, _WIDTH, 2),
+    PlanFamily("channels", FamilyKind.STRUCTURE, "prune-channels", _CODED, {}, _WORK, 2),
     PlanFamily("factorize", FamilyKind.STRUCTURE, "factorize", _ALL, {}, _WORK, 3, integers=False),
     PlanFamily("factorize", FamilyKind.STRUCTURE, "factorize", _FILES, {}, _TIME, 3, integers=True),
     PlanFamily("separable", FamilyKind.STRUCTURE, "separable", _RUN, {}, _WORK, 4, integers=False),

@@ -92,13 +92,13 @@ class Partners:
             if family.integers is False and family.item not in used and family.lever is not None:
                 yield _line(base, family, family.lever.first)
 
-    def by_work(
+    def by_limits(
         self, best: PlanTrial, families: Sequence[PlanFamily], trials: Iterable[PlanTrial] = ()
     ) -> list[Chain]:
-        """Return chains whose families have no levels where these are shares of the work.
+        """Return chains whose families have no levels where limits say how far they go.
 
         Integers come last where a chain has no other way to hold numbers, as what is not faster
-        with them is still smaller. There is nothing if no level is a share of the work.
+        with them is still smaller. There is nothing if all have.
 
         Args:
             best: The trial whose chain comes first, with one more family that may join it, and next
@@ -106,7 +106,7 @@ class Partners:
             families: All families.
             trials: Others, whose structures follow if they come near.
         """
-        able = {f.item: f for f in families if f.of_work}
+        able = {f.item: f for f in families if f.opens}
         used = {s.family.item for s in best.chain.steps}
         near = _NEARBY if able.keys() & used else _CLOSE
         joining = [f.item for f in self.of(best, near) if f.item in able and f.item not in used]
@@ -120,7 +120,7 @@ class Partners:
             known = [{s.family.item for s in c.steps if s is not c.numbers} for c in found]
             if {s.family.item for s in chain.steps if s is not chain.numbers} not in known:
                 found.append(chain)
-        return [c for c in found if any(s.family.of_work for s in c.steps)][:_MOST_OPENED]
+        return [c for c in found if any(s.family.opens for s in c.steps)][:_MOST_OPENED]
 
     def _shared(self, chain: Chain, lead: Step, family: PlanFamily, share: float) -> Iterator[Line]:
         """Yield the line of a family beside one that gets a share of the limit."""
@@ -131,8 +131,8 @@ class Partners:
 
 
 def _opened(chain: Chain, families: Sequence[PlanFamily], joining: Sequence[PlanFamily]) -> Chain:
-    """Return a chain without levels that are shares of the work, and with families that join it."""
-    able = {f.item: f for f in families if f.of_work}
+    """Return a chain without levels that limits can say, and with families that join it."""
+    able = {f.item: f for f in families if f.opens}
     held = chain.numbers
     # borders that the clock found have names of layers of another structure
     numbers = _integers(families) if held is None or held.family not in families else [held]

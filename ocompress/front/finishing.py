@@ -43,7 +43,7 @@ _SURER = 1.15
 """One is made if it promises so many times as much as those that there are."""
 _FRESH = 2
 """Plans that are made between two that are carried out."""
-_BUILDS = 4.0
+_BUILDS = 2.0
 """Limits find levels in about so many times the time that carrying out a plan takes."""
 _UNSURE = 0.05
 """Times where plans are chosen tell no less, in logarithms; what is carried out is timed again."""
@@ -71,6 +71,8 @@ class Finishing:
     passed: list[PlanTrial] = field(default_factory=list)
     _prospects: Prospects = field(default_factory=Prospects)
     _carried: set[str] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)
+    """Chains whose levels limits were asked for."""
     _least: float = math.inf
     """The least that a plan which was carried out lost where it was chosen."""
     _late: int = 0
@@ -89,21 +91,31 @@ class Finishing:
             The trial of the plan that is taken, and its result, written.
         """
         best, found = self._first()
-        below = found.value
-        for _ in range(_MORE if not found.why and below and not self.interrupted else 0):
+        if not found.why and found.value and not self.interrupted:
+            best = self._beyond(best, found.value)
+        done = self.carrier.result(best)
+        names = {r.name for r in done.pipeline.records}
+        return self.laboratory.without(best, self.carrier.spare(best) - names), done
+
+    def _beyond(self, best: PlanTrial, below: float) -> PlanTrial:
+        """Return the best plan that holds, given one.
+
+        Limits come first for its own structure, as they find what passes by hand come to; then what
+        promises most, and limits again, for whatever is the best by then.
+        """
+        best, below = self._as_far_as_limits_let(best, below, 1)
+        for _ in range(_MORE):
             bolder = self._promising(below / math.exp(self._drift))  # as trials are counted
             if bolder is None:
                 break
             more = self._carry(bolder, below=below)
             if not more.why and more.value < BETTER * below:
                 best, below = bolder, more.value
-        if not found.why and below and not self.interrupted:
-            best = self._as_far_as_limits_let(best, below)
-        done = self.carrier.result(best)
-        names = {r.name for r in done.pipeline.records}
-        return self.laboratory.without(best, self.carrier.spare(best) - names), done
+        return self._as_far_as_limits_let(best, below)[0]
 
-    def _as_far_as_limits_let(self, best: PlanTrial, below: float) -> PlanTrial:
+    def _as_far_as_limits_let(
+        self, best: PlanTrial, below: float, most: int | None = None
+    ) -> tuple[PlanTrial, float]:
         """Return what is best of a plan, and of those whose levels limits have found.
 
         That is what people run who name no levels. It finds shares of the limit that no plan was
@@ -112,13 +124,20 @@ class Finishing:
         Args:
             best: The plan.
             below: What is made small of it.
+            most: Structures that are looked at, None for as many as may pay.
+
+        Returns:
+            The plan, and what is made small of it.
         """
         if self.search.goal is not PlanGoal.LATENCY:
-            return best
+            return best, below
         tried = list(self.laboratory.trials.values())
-        for chain in self.search.partners.by_work(best, self.search.families, tried):
+        for chain in self.search.partners.by_limits(best, self.search.families, tried)[:most]:
+            if str(chain) in self._asked:
+                continue
             if _BUILDS * self._takes(best) > self.carrier.time:
                 break
+            self._asked.add(str(chain))
             with self.carrier.spending(f"levels sought: {chain}"):
                 found = self.carrier.limited(chain)
             trial = None if found is None or not found.steps else self._better(found, chain)
@@ -130,7 +149,7 @@ class Finishing:
             more = self._carry(trial, below=below)
             if not more.why and more.value < BETTER * below:
                 best, below = trial, more.value
-        return best
+        return best, below
 
     def _better(self, found: Chain, asked: Chain) -> PlanTrial | None:
         """Return the better trial of levels that limits found; None if the time is over before.

@@ -46,7 +46,7 @@ class Limited:
         Args:
             chain: Its levels do not matter but for how numbers are held.
         """
-        passes = [s.family.make(None if s.family.of_work else s.level) for s in chain.steps]
+        passes = [s.family.make(None if s.family.opens else s.level) for s in chain.steps]
         request = replace(self.bench.request, passes=Pipeline.of(passes), budget=self.budget)
         try:
             after = run_limited(self.bench, request, Ending(at(self.until)))
@@ -64,13 +64,15 @@ class Limited:
     def _reached(
         self, step: Step, record: PassRecord, before: Model, after: Model
     ) -> tuple[float | None, Mapping[str, Any] | None]:
-        settled = record.details.get("settled") or {}
+        settled = dict(record.details.get("settled") or {})
         lever = step.family.lever
-        if lever is None or not step.family.of_work:
+        if lever is None or not step.family.opens:
             return step.level, settled or None
-        left = math.ceil(self._work(after) / max(self._work(before), 1.0) / _STEP) * _STEP
-        level = round(min(left, 1.0), 3)
-        return level, {lever.option: level, **settled} if settled else None
+        if lever.option not in settled:
+            left = self._work(after) / max(self._work(before), 1.0)
+            settled[lever.option] = min(math.ceil(left / _STEP) * _STEP, 1.0)
+        level = settled[lever.option] = round(settled[lever.option], 3)
+        return level, settled if len(settled) > 1 else None
 
     def _work(self, model: Model) -> float:
         return sum(work_of(model, one_sample(model, self.bench.samples.fit)).values())

@@ -41,7 +41,7 @@ from ocompress.workers import Workers, open_workers
 
 _NO_MATTER = ("time", "workers", "scheduler", "compare", "data", "eval_data", "labels")
 """Settings that change nothing about which trials a search asks for."""
-_CARRIED = 3
+_CARRIED = 5
 """Plans that the search leaves time for, up to half of all the time."""
 
 

@@ -8,98 +8,25 @@ on the latency wants; and only what is measured to be faster, where that is what
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ocompress.ir import Model
 from ocompress.lossy import applying
-from ocompress.lossy.layer_times import Times, measured
+from ocompress.lossy.layer_times import measured
+from ocompress.lossy.proposal import Chosen, Plan, Proposal, Reason
 from ocompress.lossy.refit import Built
 from ocompress.lossy.remembering import built, proposed
 from ocompress.lossy.search import Search, is_enough
 from ocompress.pipeline import Context, Limit, Numerics, Outcome, Pass, Verdict, goals
 from ocompress.pipeline.goals import Gauge
-from ocompress.planning import Move
 
-Plan = Mapping[str, Move]
-"""The move of each part that does not stay as it is, by name of the part."""
+__all__ = ["FASTER", "Chosen", "LossyPass", "Plan", "Proposal", "Reason", "choose"]
+
 FASTER = 0.99
 """Layers and models count as faster if they take less than this part of the time."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a part stays as it is: a stable code and a sentence."""
-
-    code: str
-    why: str
-
-
-class Proposal(ABC):
-    """What a pass could do to a model.
-
-    Attributes:
-        layers: Labels of the nodes of each part; the first is what messages call it.
-        reasons: Why parts stay as they are, as far as that is known.
-    """
-
-    least: float = 0.1
-    """Share of what moves save that is left at least when a limit on the drop says how far."""
-    finest: float = 0.03
-    """Shares that differ by less are alike."""
-    hopeful: bool = False
-    """Whether the plan that leaves least is likely to hold, so that it is judged first."""
-    searched: bool = True
-    """Whether limits say which plan is taken, where the options set no goal."""
-    goes_further: bool = False
-    """Whether there are plans that leave less than `least`, for a file that is too large."""
-
-    def __init__(self, layers: Mapping[str, Sequence[str]]) -> None:
-        """Start with the parts."""
-        self.layers = layers
-        self.reasons: dict[str, Reason] = {}
-
-    def times_of(self, part: str, times: Times) -> dict[str, float]:
-        """Return how long the layers of a part take before and after, see `Times.of`."""
-        return times.of(self.layers[part])
-
-    @abstractmethod
-    def leaving(self, share: float) -> Plan:
-        """Return the plan with the least error that leaves a share of what moves save.
-
-        A smaller share never has a smaller error. What cannot be reached is neared.
-        """
-
-    def is_timed(self, plan: Plan) -> bool:
-        """Whether a plan is worth nothing where the model does not measure faster for it."""
-        return bool(plan)
-
-    def serve(self, item: Any) -> None:  # noqa: B027
-        """Take the options of a pass that differs in nothing but `LossyPass.aims`."""
-
-    def explained(self, plan: Plan) -> list[dict[str, str]]:
-        """Return for each part what was chosen, what came second, and why that lost.
-
-        Rows have `name`, `chosen`, `second` and `why`; by default nothing is known.
-        """
-        return []
-
-    def known(self, plan: Plan) -> Built | None:
-        """Return the model of a plan where finding the plan has made it, fitted; by default not."""
-        return None
-
-    def drop(self, plan: Plan, part: str) -> None:  # noqa: B027
-        """Learn that the move of a part does not pay; by default nothing follows from that."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What came of a proposal: the moves that were made, and the model (None: as it was)."""
-
-    plan: Plan = field(default_factory=dict)
-    built: Built | None = None
 
 
 class LossyPass(Pass):
@@ -178,6 +105,17 @@ class LossyPass(Pass):
             after = model if chosen.built is None else chosen.built.model
             yield goals.work_left(model, after, getattr(self, "max_macs"), ctx)  # noqa: B009
 
+    def settled(self, proposal: Any, chosen: Chosen) -> dict[str, Any]:
+        """Return options with which the pass chooses the same without limits and clocks.
+
+        By default none is known.
+
+        Args:
+            proposal: What `propose` returned.
+            chosen: What came of it.
+        """
+        return {}
+
     def finish(self, model: Model, proposal: Any, chosen: Chosen, ctx: Context) -> Outcome:
         """Say what was done, and change the model.
 
@@ -188,14 +126,18 @@ class LossyPass(Pass):
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Propose, choose, build and prove."""
         item, subject, proposal = proposed(self, model, ctx)
+        proposal.serve(item, ctx)
         face = model if subject is model else subject.alias()
         chosen = choose(item, subject, proposal, ctx)
         said = [] if ctx.previewing else list(item.gauges(subject, proposal, chosen, ctx))
         outcome = item.finish(face, proposal, chosen, ctx)
-        if found := goals.told(said, ctx):
-            outcome = replace(outcome, details={**outcome.details, **found})
+        more = goals.told(said, ctx)
         if rows := proposal.explained(chosen.plan):
-            outcome = replace(outcome, details={**outcome.details, "choices": rows})
+            more["choices"] = rows
+        if chosen.built is not None and (options := item.settled(proposal, chosen)):
+            more["settled"] = options
+        if more:
+            outcome = replace(outcome, details={**outcome.details, **more})
         if face.graph is not subject.graph:
             model.become(face)
         return outcome

@@ -53,7 +53,6 @@ def proposed(item: LossyPass, model: Model, ctx: Context) -> tuple[LossyPass, Mo
         ctx.proposals.put(key, known, subject)
     able = item if known.sighted else item.blind() or item
     known.proposal.reasons = dict(known.reasons)
-    known.proposal.serve(able)
     return able, known.model, known.proposal
 
 

@@ -19,6 +19,8 @@ _AIM, _ENOUGH = 0.85, 0.8
 """Parts of the limit on the drop that the next plan is aimed at, and with which the search ends.
 The samples that judge also choose: what comes nearest to the limit on them is beyond it on others
 more often than not."""
+_DIGITS = 3
+"""Of shares, so that an option can say the same."""
 _GUESSES = 8
 """Plans that are looked at to find the one of a certain error."""
 
@@ -59,16 +61,16 @@ class Search:
         limits = (Limit.DROP, *([] if self.proposal.goes_further else [Limit.SIZE]))
         return [self.ctx.allowance.judged(limit, candidate, self.model) for limit in limits]
 
-    def nearest(self, limit: Limit) -> tuple[Plan, Built] | None:
+    def nearest(self, limit: Limit) -> tuple[Plan, Built, float] | None:
         """Return the plan that leaves most and is fast or small enough, by halving.
 
         Args:
             limit: On latency or size.
 
         Returns:
-            None if not even the one that leaves least is.
+            With what was made of it, and the share; None if not even the one that leaves least is.
         """
-        found: Plan | None = None
+        found: tuple[Plan, float] | None = None
         low, high = 0.0, 1.0
         middle = self.proposal.least if limit is Limit.LATENCY else 0.0
         while high - low > self.proposal.finest:
@@ -78,42 +80,43 @@ class Search:
                 quick = self.item.build(self.model, plan, self.ctx, fit=False)
                 verdict = self.ctx.allowance.judged(limit, quick.model, self.model)
             if verdict and is_enough(verdict):
-                found, low = plan, middle
+                found, low = (plan, middle), middle
             elif found is None:
                 return None
             else:
                 high = middle
-            middle = (low + high) / 2
-        return (
-            None if not found else (found, self.item.build(self.model, found, self.ctx, fit=True))
-        )
+            middle = _between(low, high)
+        if found is None or not found[0]:
+            return None
+        return found[0], self.item.build(self.model, found[0], self.ctx, fit=True), found[1]
 
-    def farthest(self) -> tuple[Plan, Built] | None:
+    def farthest(self) -> tuple[Plan, Built, float] | None:
         """Return the plan that leaves least and keeps to the limits on the drop and on the size.
 
         Every plan that was judged tells what an error as predicted does to the drop; the next one
         is aimed at the limit, within what is still open. What cannot be predicted is halved.
 
         Returns:
-            None if not even the one that leaves most holds.
+            With what was made of it, and the share; None if not even the one that leaves most
+            holds.
         """
-        found: tuple[Plan, Built] | None = None
+        found: tuple[Plan, Built, float] | None = None
         low, high = self.proposal.least, 1.0
-        middle = low if self.proposal.hopeful else (low + high) / 2
+        middle = low if self.proposal.hopeful else _between(low, high)
         while high - low > self.proposal.finest:
             plan = self._plan(middle)
             if not plan:  # so little may go that nothing does
-                high, middle = middle, (low + middle) / 2
+                high, middle = middle, _between(low, middle)
                 continue
             built, verdict = self._judged(plan)
             if built is not None:
-                found, high = (plan, built), middle
+                found, high = (plan, built, middle), middle
                 if _is_used_up(verdict):
                     break
             else:
                 low = middle
             by_size = built is None and verdict is not None and verdict.held
-            middle = (low + high) / 2 if by_size else self._next(plan, verdict, low, high)
+            middle = _between(low, high) if by_size else self._next(plan, verdict, low, high)
         return found
 
     def why_none(self, *, within: bool) -> tuple[str, str]:
@@ -146,7 +149,7 @@ class Search:
 
     def _next(self, plan: Plan, verdict: Verdict | None, low: float, high: float) -> float:
         """Return the share of the plan that is tried next, between two that were."""
-        middle = (low + high) / 2
+        middle = _between(low, high)
         figures = verdict.figures if verdict is not None else {}
         drop, limit = figures.get("drop", 0.0), figures.get("limit", 0.0)
         error = sum(move.error for move in plan.values())
@@ -162,7 +165,7 @@ class Search:
             else:
                 last = between
         margin = self.proposal.finest / 2
-        return min(max(last, low + margin), high - margin)
+        return round(min(max(last, low + margin), high - margin), _DIGITS)
 
     def _wanted(self, drop: float) -> float:
         """Return the error that is likely to cost a drop.
@@ -177,6 +180,10 @@ class Search:
             return float(below[0] * (above[0] / below[0]) ** part)
         error, cost = self._points[-1]
         return error * drop / cost
+
+
+def _between(low: float, high: float) -> float:
+    return round((low + high) / 2, _DIGITS)
 
 
 def _is_used_up(verdict: Verdict | None) -> bool:

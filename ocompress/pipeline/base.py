@@ -73,6 +73,8 @@ class Pass(ABC):
     """Whether `run` reads calibration data."""
     needs_packages: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Packages that `run` imports and that need not be there, each with how it is installed."""
+    makes_integers: ClassVar[bool] = False
+    """Whether layers compute in integers after it, so that passes before it go by such times."""
     weights_of: ClassVar[tuple[str, ...]] = ()
     """Standard operators whose weights the pass works on, and about which it speaks itself. Where
     there are some, every other node whose large constants stay as they are is named (no-rule)."""

@@ -76,6 +76,11 @@ class Context:
         """Return the view of another pass, with the same allowance."""
         return replace(self, item=item, following=tuple(following), left_alone=[])
 
+    @property
+    def becomes_integers(self) -> bool:
+        """Whether a later pass has layers compute in integers."""
+        return any(item.makes_integers for item in self.following)
+
     # -- speaking ---------------------------------------------------------------------------
 
     @property

@@ -256,6 +256,13 @@ class Replace(LossyPass):
             yield Gauge("max_weights", self.max_weights, share, unit)
         yield from super().gauges(model, proposal, chosen, ctx)
 
+    def settled(self, proposal: Chains, chosen: Chosen) -> dict[str, Any]:
+        """Return which layers are to be left, where limits and clocks said that."""
+        done = chosen.built.done if chosen.built is not None else frozenset[str]()
+        kept = proposal.table.rows.keys() - done
+        left = [escape(n) for part in kept for n in proposal.layers[part]]
+        return {"exclude": sorted({*self.exclude, *left})} if left and not self.goals_given else {}
+
     def finish(self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each layer what became of it, and change the model."""
         built, done = chosen.built, chosen.built.done if chosen.built else frozenset[str]()
@@ -284,8 +291,5 @@ class Replace(LossyPass):
         before = rest + sum(r[0].macs for r in rows_.values())
         after = rest + sum(plan.get(part, r[0]).macs for part, r in rows_.items())
         details["macs"] = {"before": round(before), "after": round(after)}
-        left = [escape(n) for part in rows_.keys() - plan.keys() for n in proposal.layers[part]]
-        if left and not self.goals_given:
-            details["settled"] = {"exclude": sorted({*self.exclude, *left})}
         model.become(built.model)
         return Outcome(self.may_change, {"layers replaced": len(plan)}, details)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.channels import Group
-from passes.pruning.channel_account import Account
+from passes.pruning.channel_account import Account, Meter
 from passes.pruning.channel_costs import Order
 
 _ROUNDING = 1e-9
@@ -60,10 +60,22 @@ class Goal:
         ratio: Share of all channels that may go, None for any.
         max_macs: Multiply-accumulates that may be left, relative to those of the model, None
             for any.
+        max_time: Time that may be left of what channels take, in the same way.
     """
 
     ratio: float | None = None
     max_macs: float | None = None
+    max_time: float | None = None
+
+    def saves(self, account: Account) -> Meter:
+        """Return what channels are to save for what they cost: what is limited."""
+        return account.work if self.max_time is None else account.time
+
+    def limits(self, account: Account) -> list[tuple[Meter, float]]:
+        """Return what is limited, each with how much of it may be left."""
+        parts = [(account.work, self.max_macs), (account.time, self.max_time)]
+        nothing = account.nothing
+        return [(m, share * m.of(nothing)) for m, share in parts if share is not None]
 
 
 def uniform(groups: Sequence[Group], steps: Sequence[RemovalSteps], ratio: float) -> list[int]:
@@ -83,10 +95,10 @@ def same_share(
 ) -> list[int]:
     """Return for each group the count of the smallest common share that reaches a goal."""
     most = 1.0 if goal.ratio is None else goal.ratio
-    counts = [0] * len(groups)
+    counts, limits = [0] * len(groups), goal.limits(account)
     for share in np.linspace(0, most, 101)[1:]:
         gone = [o.channels[:c] for o, c in zip(orders, counts, strict=True)]
-        if goal.max_macs is not None and account.of(gone) <= goal.max_macs * account.total:
+        if any(meter.of(gone) <= limit for meter, limit in limits):
             break
         counts = uniform(groups, steps, float(share))
     return counts
@@ -111,16 +123,34 @@ def cheapest(
         goal: When to stop.
     """
     most = sum(g.size for g in groups) * (1.0 if goal.ratio is None else goal.ratio)
-    enough = -np.inf if goal.max_macs is None else goal.max_macs * account.total
-    # what is left is kept up to date step by step, so that only the last ones are counted out
-    left, near = account.total, enough + _ROUNDING * account.total
-    removal = _Removal(orders, steps, account, most)
-    while left > near or account.of(removal.gone) > enough:
-        saved = removal.step()
-        if saved is None:
+    removal = _Removal(orders, steps, account, goal.saves(account), most)
+    watched = [_Watched(meter, limit, account) for meter, limit in goal.limits(account)]
+    while not any(w.is_reached(removal.gone) for w in watched):
+        before = list(removal.gone)
+        at = removal.step()
+        if at is None:
             return removal.counts
-        left -= saved
+        for each in watched:
+            each.take(at, before, removal.gone[at])
     return _exchanged(removal.counts, orders, steps, account, goal)
+
+
+class _Watched:
+    """A limit, and what is left, which is kept up to date step by step.
+
+    Only the last steps are counted out.
+    """
+
+    def __init__(self, meter: Meter, limit: float, account: Account) -> None:
+        self._meter, self._limit = meter, limit
+        self._left = meter.of(account.nothing)
+        self._near = limit + _ROUNDING * self._left
+
+    def is_reached(self, gone: Sequence[np.ndarray]) -> bool:
+        return self._left <= self._near and self._meter.of(gone) <= self._limit
+
+    def take(self, at: int, gone: Sequence[np.ndarray], more: np.ndarray) -> None:
+        self._left -= self._meter.saved(at, gone, more)
 
 
 class _Removal:
@@ -136,19 +166,21 @@ class _Removal:
         orders: Sequence[Order],
         steps: Sequence[RemovalSteps],
         account: Account,
+        saves: Meter,
         room: float,
     ) -> None:
         """Start with nothing removed; there is room for so many channels to go."""
         self.counts = [0] * len(orders)
         self.gone = [order.channels[:0] for order in orders]
         self._orders, self._steps, self._account, self._room = orders, steps, account, room
+        self._saves = saves
         self._best: dict[int, tuple[float, int]] = {}
         self._queue: list[tuple[float, int, int]] = []
         for at in range(len(orders)):
             self._look(at)
 
-    def step(self) -> float | None:
-        """Take the step that costs least for what it saves; return that, None if there is none."""
+    def step(self) -> int | None:
+        """Take the step that costs least for what it saves; return its group, None if none is."""
         while self._queue:
             rate, at, count = heapq.heappop(self._queue)
             if self._best.get(at) != (rate, count):
@@ -156,17 +188,15 @@ class _Removal:
             if count - self.counts[at] > self._room + _ROUNDING:
                 self._look(at)  # less room only makes it worse, so those behind it can wait
                 continue
-            removed = self._orders[at].channels[:count]
-            saved = self._account.saved(at, self.gone, removed)
             self._room -= count - self.counts[at]
-            self.counts[at], self.gone[at] = count, removed
+            self.counts[at], self.gone[at] = count, self._orders[at].channels[:count]
             for i in self._account.mingled(at):  # what a layer's inputs save depends on its outputs
                 self._look(i)
-            return saved
+            return at
         return None
 
     def _look(self, at: int) -> None:
-        given = self.counts, self.gone, self._orders, self._steps, self._account, self._room
+        given = self.counts, self.gone, self._orders, self._steps, self._saves, self._room
         found = _next(at, *given)
         self._best.pop(at, None)
         if found is not None:
@@ -186,12 +216,17 @@ def _exchanged(
     Where groups are few and steps large, the last step goes far beyond the goal: as long as it
     pays, one group gets channels back, and another one loses its next step for it if need be.
     """
-    assert goal.max_macs is not None
+    limits = goal.limits(account)
 
-    def work(some: Sequence[int]) -> float:
-        return account.of([o.channels[:c] for o, c in zip(orders, some, strict=True)])
+    def gone(some: Sequence[int]) -> list[np.ndarray]:
+        return [o.channels[:c] for o, c in zip(orders, some, strict=True)]
 
-    found, left = list(counts), work(counts)
+    def reaches(some: Sequence[int]) -> bool:
+        return any(meter.of(gone(some)) <= limit for meter, limit in limits)
+
+    saves = goal.saves(account)
+    whole = saves.of(account.nothing)
+    found, left = list(counts), saves.of(gone(counts))
     for _ in range(_EXCHANGES // max(1, len(found) ** 2)):
         cost = _cost(found, steps)
         options = sorted((_cost(other, steps), other) for other in _neighbours(found, steps))
@@ -200,10 +235,10 @@ def _exchanged(
                 return found
             if goal.ratio is not None and sum(other) > sum(counts):
                 continue
-            then = work(other)
+            then = saves.of(gone(other))
             # what costs less than the average for what it saves is no loss where it is gone
-            pays = (cost - less) * (account.total - left) >= cost * (then - left)
-            if then <= goal.max_macs * account.total and pays:
+            pays = (cost - less) * (whole - left) >= cost * (then - left)
+            if pays and reaches(other):
                 found, left = other, then
                 break
         else:
@@ -236,7 +271,7 @@ def _next(
     gone: Sequence[np.ndarray],
     orders: Sequence[Order],
     steps: Sequence[RemovalSteps],
-    account: Account,
+    saves: Meter,
     room: float,
 ) -> tuple[float, int] | None:
     """Return cost over saving of the best run of steps of a group, and the count it leads to.
@@ -249,7 +284,7 @@ def _next(
     for count, cost in zip(own.counts, own.costs, strict=True):
         if count <= have or count - have > room + _ROUNDING:
             continue
-        saved = account.saved(at, gone, orders[at].channels[:count])
+        saved = saves.saved(at, gone, orders[at].channels[:count])
         if saved <= 0:
             continue
         rate = (cost - spent) / saved

@@ -57,7 +57,7 @@ def _row(work: Cuts, at: int, count: int, built: Built | None, times: Times | No
         "kept": group.size - count,
         "removed": count,
         "predicted_error": float(order.costs[count - 1]) if count else 0.0,
-        "macs_saved": round(work.account.saved(at, nothing, order.channels[:count])),
+        "macs_saved": round(work.account.work.saved(at, nothing, order.channels[:count])),
     }
     readers = [c.node.label for c in group.consumers]
     fits = [built.fits[n] for n in readers if n in built.fits] if built else []

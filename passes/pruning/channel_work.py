@@ -10,6 +10,7 @@ import numpy as np
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.ir import Node
 from ocompress.lossy.engine import Plan, Proposal, Reason
+from ocompress.pipeline import Context
 from ocompress.planning import KEEP, Move, MoveTable, runners_up
 from passes.pruning import channel_plan
 from passes.pruning.channel_account import Account
@@ -32,6 +33,11 @@ class ChannelGoal(Protocol):
     @property
     def max_macs(self) -> float:
         """Share of the work that may be left, 0 for any."""
+        ...
+
+    @property
+    def max_time(self) -> float:
+        """Share of the time that channels take that may be left, 0 for any."""
         ...
 
     @property
@@ -108,27 +114,34 @@ class Cuts(Proposal):
         super().__init__(dict(zip(self.parts, near, strict=True)))
         self._moves: dict[tuple[int, int], Move] = {}
 
-    def serve(self, item: ChannelGoal) -> None:
-        """Take the options of another pass."""
-        self._item = item
+    def serve(self, item: ChannelGoal, ctx: Context) -> None:
+        """Take the options of another pass, and count what layers take in float or as integers."""
+        self._item, self.account.as_integers = item, ctx.becomes_integers
 
     def leaving(self, share: float) -> Plan:
-        """Return the plan that costs least of those that leave a share of the work."""
-        return self._plan(self._counts(Goal(None, share)))
+        """Return the plan that costs least of those that leave a share of the time."""
+        return self._plan(self._counts(Goal(max_time=share)))
 
     def asked(self) -> Plan:
         """Return the plan that the options ask for."""
         item = self._item
-        if item.scope == "layer" and not item.max_macs:
+        limited = item.max_macs or item.max_time
+        if item.scope == "layer" and not limited:
             ratio = item.ratio or _RATIO
             return self._plan(channel_plan.uniform(self.groups, self.steps, ratio))
-        most = item.ratio or (None if item.max_macs else _RATIO)
-        return self._plan(self._counts(Goal(most, item.max_macs or None)))
+        most = item.ratio or (None if limited else _RATIO)
+        return self._plan(self._counts(Goal(most, item.max_macs or None, item.max_time or None)))
 
     def counts(self, plan: Plan) -> list[int]:
         """Return how many channels of each group go."""
         known = [plan[part].edit if part in plan else None for part in self.parts]
         return [len(e.channels) if isinstance(e, TakeChannels) else 0 for e in known]
+
+    def time_left(self, plan: Plan) -> float:
+        """Return the share of the time of channels that a plan leaves, by the target's table."""
+        time, counts = self.account.time, self.counts(plan)
+        gone = [o.channels[:c] for o, c in zip(self.orders, counts, strict=True)]
+        return time.of(gone) / max(time.of(self.account.nothing), 1e-9)
 
     def node(self, at: int) -> Node:
         """Return the node that messages about a group name."""
@@ -168,7 +181,7 @@ class Cuts(Proposal):
         """Return the move that takes some channels of a group, as if all others stayed whole."""
         if (at, count) not in self._moves:
             order, nothing = self.orders[at], [o.channels[:0] for o in self.orders]
-            saved = self.account.saved(at, nothing, order.channels[:count])
+            saved = self.account.work.saved(at, nothing, order.channels[:count])
             gone = tuple(int(c) for c in np.sort(order.channels[:count]))
             self._moves[at, count] = Move(
                 self.parts[at],

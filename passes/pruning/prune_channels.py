@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from glob import escape
+from typing import Any
 
 from ocompress.analysis.channels import ChannelGroups, Group
 from ocompress.analysis.work import one_sample
@@ -21,6 +24,9 @@ from passes.pruning.channel_builder import TakeChannels, build
 from passes.pruning.channel_survey import CRITERIA, DATA_FREE, ChannelSurvey, survey
 from passes.pruning.channel_work import Cuts, first_node
 
+_PER_SHARE = 1000
+"""Shares that limits found are written down in thousandths, rounded up."""
+
 
 class PruneChannels(LossyPass):
     """Remove channels of layers, and refit the layers that read them.
@@ -34,16 +40,20 @@ class PruneChannels(LossyPass):
     error of the layers that read it after their other weights compensate, weighted by the Fisher
     information of the model's outputs; where channels end in a sum without weights, as queries
     against keys, it costs what setting them to zero there does to the outputs. `scope=global` takes
-    the next channels from the group that saves most multiply-accumulates for its cost, `layer`
-    takes the same share of every group. A group keeps a multiple of what the kernels of the target
-    prefer. Then least squares fits every later layer, first layer first, to the outputs of the
-    original's layer, on what the layers before it now make, shortcuts included. An output changes
-    only if samples left out of the fit agree. Without data channels of small weights go.
+    the next channels from the group that saves most for its cost, `layer` takes the same share of
+    every group. Multiply-accumulates are saved where `max_macs` or `ratio` say how far, else time,
+    by the target's table of what operators take, in integers if a later pass makes them: kernels
+    compute several blocks of channels at once, so the last of them may save much or little. A group
+    keeps a multiple of what the kernels of the target prefer. Then least squares fits every later
+    layer, first layer first, to the outputs of the original's layer, on what the layers before it
+    now make, shortcuts included. An output changes only if samples left out of the fit agree.
+    Without data channels of small weights go.
 
-    How far: as `max_macs` and `ratio` say; else as far as a limit on the drop (`--max-drop`)
-    allows, or no farther than a limit on the latency (`--max-latency` below 1) requires, by
-    halving; else 0.3 of the channels. On a machine that measures, groups whose layers do not get
-    faster stay whole, and a model that is not faster is dropped.
+    How far: as `max_macs`, `max_time` and `ratio` say, the first that is reached; else as far as a
+    limit on the drop (`--max-drop`) allows, or no farther than a limit on the latency
+    (`--max-latency` below 1) requires, by halving; else 0.3 of the channels. On a machine that
+    measures, groups whose layers do not get faster stay whole, and a model that is not faster is
+    dropped.
 
     Leaves alone: groups smaller than twice the multiple (too-few), names that match `exclude`
     (excluded), groups whose readers cannot be observed (not-measured),
@@ -71,7 +81,7 @@ class PruneChannels(LossyPass):
     noun = "cuts"
     overlaps = True
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-    goals = ("ratio", "max_macs")
+    goals = ("ratio", "max_macs", "max_time")
     aims = goals
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.TYPES | Facet.NAMES
 
@@ -84,6 +94,13 @@ class PruneChannels(LossyPass):
     max_macs: float = option(
         0.0,
         help="Largest share of multiply-accumulates to keep; 0 sets no limit.",
+        at_least=0,
+        at_most=1,
+    )
+    max_time: float = option(
+        0.0,
+        help="Largest share to keep of the time that channels take, by the target's table, in "
+        "integers if a later pass makes them; 0 sets no limit.",
         at_least=0,
         at_most=1,
     )
@@ -150,7 +167,21 @@ class PruneChannels(LossyPass):
             share = sum(proposal.counts(chosen.plan)) / max(whole, 1)
             unit = "of the channels that may go went"
             yield Gauge("ratio", self.ratio, share, unit, at_most=False)
+        if self.max_time:
+            unit = "of the time that channels take by the target's table"
+            yield Gauge("max_time", self.max_time, proposal.time_left(chosen.plan), unit)
         yield from super().gauges(model, proposal, chosen, ctx)
+
+    def settled(self, proposal: Cuts, chosen: Chosen) -> dict[str, Any]:
+        """Return how far limits went, and which groups they leave as no cut of these is faster."""
+        if self.goals_given:
+            return {}
+        if chosen.share is not None:
+            return {"max_time": chosen.share}
+        slow = [p for p, reason in proposal.reasons.items() if reason.code == "not-faster"]
+        kept = [escape(proposal.layers[p][0]) for p in slow if p not in chosen.plan]
+        left = math.ceil(proposal.time_left(chosen.plan) * _PER_SHARE) / _PER_SHARE
+        return {"max_time": left, "exclude": sorted({*self.exclude, *kept})}
 
     def finish(self, model: Model, proposal: Cuts, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each group what went or why it stays whole, and change the model."""
@@ -207,7 +238,7 @@ class PruneChannels(LossyPass):
         places = [places[at] for at in known]
         orders = [surveyed.orders[at] for at in known]
         groups = [groups[at] for at in known]
-        account = Account(model, groups, one_sample(model, ctx.analyses.data))
+        account = Account(model, groups, one_sample(model, ctx.analyses.data), ctx.target)
         for group, reason in refused:
             ctx.skip(first_node(group), reason.code, reason.why)
         multiple = self.multiple or self.liked(ctx)

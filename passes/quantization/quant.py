@@ -72,6 +72,7 @@ class Quant(LossyPass):
 
     name = "quant"
     noun = "integer operators"
+    makes_integers = True
     goals = ("min_sqnr", "in_float")
     aims = ("min_sqnr",)
     weights_of = ("Conv", "Gemm", "MatMul")

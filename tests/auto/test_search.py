@@ -246,7 +246,7 @@ def test_families_that_may_go_as_far_as_limits_let_are_those_of_the_best_and_one
 ) -> None:
     search = searched(World(power))
     assert search.best is not None
-    found = search.partners.by_work(search.best, search.families)
+    found = search.partners.by_limits(search.best, search.families)
     otherwise = [chain.replace("-dynamic", "")] if chain and "dynamic" in chain else []
     assert [*map(str, found)] == ([] if chain is None else [chain, *otherwise])
     assert all(s.family.lever for c in found for s in c.steps[:-1])  # levels may follow
@@ -257,7 +257,7 @@ def test_what_has_no_share_of_the_work_stays_as_it_is_beside_it() -> None:
     search = searched(world)
     assert search.best is not None
     (heads,) = (s for s in search.best.chain.steps if s.family.name == "heads")
-    (found,) = search.partners.by_work(search.best, search.families)
+    (found,) = search.partners.by_limits(search.best, search.families)
     assert heads in found.steps
     assert str(found) == f"{heads},prune-channels,quant"
 
@@ -267,7 +267,7 @@ def test_names_of_layers_of_another_structure_are_not_taken_over() -> None:
     search = searched(Clocked(power))
     assert search.best is not None
     assert "quant{in_float=[/first]}" in str(search.best.chain)
-    found = search.partners.by_work(search.best, search.families)
+    found = search.partners.by_limits(search.best, search.families)
     assert [*map(str, found)] == ["prune-channels,factorize,quant"]
 
 
@@ -297,7 +297,7 @@ def test_structures_that_came_near_may_go_as_far_as_limits_let_too() -> None:
         ),
     ]
     for trials, more in rows:
-        found = search.partners.by_work(best, search.families, trials)
+        found = search.partners.by_limits(best, search.families, trials)
         assert [*map(str, found)] == ["prune-channels,quant", *more]
 
 
@@ -305,12 +305,12 @@ def test_few_structures_are_left_to_limits() -> None:
     search = searched(World({"int8": (1.0, 0.01), "channels": (1.0, 0.3)}))
     best = search.best
     assert best is not None
-    items = [f for f in search.families if f.of_work]
+    items = [f for f in search.families if f.opens]
     chains = [
         Chain.of(Step(f, 0.5) for f in some) for n in (1, 2, 3) for some in combinations(items, n)
     ]
     trials = [replace(best, chain=chain) for chain in chains]
-    assert len(search.partners.by_work(best, search.families, trials)) == 3
+    assert len(search.partners.by_limits(best, search.families, trials)) == 3
 
 
 def _structure(chain: Chain) -> str:

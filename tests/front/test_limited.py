@@ -13,6 +13,7 @@ from ocompress.front import Budget, Request
 from ocompress.front.bench import Bench
 from ocompress.front.job import run_limited
 from ocompress.front.limited import Limited, chain_of
+from ocompress.ir import fingerprint
 from ocompress.pipeline import Pipeline, Status
 from ocompress.validation.loss_meter import LossMeter
 from tests.front.test_planning import DATA, smooth
@@ -31,7 +32,11 @@ def bench() -> Bench:
 
 
 ASKED = Chain.of(
-    [Step(family("prune-channels")), Step(family("factorize")), Step(family("quant", ""))]
+    [
+        Step(family("prune-channels", "max_time")),
+        Step(family("factorize")),
+        Step(family("quant", "")),
+    ]
 )
 
 
@@ -51,6 +56,10 @@ def test_what_limits_found_is_within_them_as_a_plan_too() -> None:
     assert all(r.status is Status.APPLIED and all(v.held for v in r.verdicts) for r, _ in after[1:])
     (_, model), (_, theirs) = after[-1], by_hand[-1]
     assert model.weight_bytes == pytest.approx(theirs.weight_bytes, rel=0.02)
+    (pruned,), (same,) = (
+        [m for r, m in run if r.name == "prune-channels"] for run in (after, by_hand)
+    )
+    assert fingerprint(pruned) == fingerprint(same)
 
 
 def test_all_pipelines_are_judged_by_one_run_of_the_original(
@@ -85,6 +94,6 @@ def test_options_that_say_more_than_a_level_take_the_place_of_it() -> None:
     found = [("prune-channels", 0.5, None), ("factorize", 0.4, {"max_macs": 0.4, "exclude": ["a"]})]
     chain = chain_of([*found, ("quant", None, {"in_float": ["*"]})], ASKED)
     assert str(chain) == (
-        "prune-channels{max_macs=0.5},factorize{max_macs=0.4 exclude=[a]},quant{in_float=[*]}"
+        "prune-channels{max_time=0.5},factorize{max_macs=0.4 exclude=[a]},quant{in_float=[*]}"
     )
     assert [s.level for s in chain.steps] == [0.5, None, None]

@@ -169,7 +169,7 @@ def test_workers_of_this_machine_keep_what_they_measure_for_each_other(tmp_path:
     np.save(tmp_path / "data.npy", DATA)
     opened, pool = bench(str(tmp_path / "data.npy")), Here()
     team = Team(pool, opened, Planning(families=("channels",)))  # type: ignore[arg-type]
-    (family,) = (f for f in ocompress.auto.FAMILIES if f.name == "channels")
+    family = next(f for f in ocompress.auto.FAMILIES if f.name == "channels")
     team.begin(ocompress.auto.Chain.of([ocompress.auto.Step(family, 0.5)]), 100).result()
     folder = pickle.loads(Path(pool.sent[-1][-1]).read_bytes()).measured
     assert list(folder.glob("*.npz"))
@@ -181,19 +181,16 @@ def test_workers_of_this_machine_keep_what_they_measure_for_each_other(tmp_path:
         ("", "", []),
         ("quant", "quant", [""]),
         ("prune-channels,quant", "prune-channels", [""]),
-        ("prune-channels,factorize", "prune-channels{max_macs=0.5},factorize", ["…"]),
+        ("prune-channels,factorize", "prune-channels{max_time=0.5},factorize", ["…"]),
     ],
 )
 def test_chains_that_begin_alike_have_that_in_common(text: str, main: str, rest: list[str]) -> None:
     families = {f.item: f for f in reversed(ocompress.auto.FAMILIES)}
     steps = [families[item] for item in text.split(",") if item]
-    chain = ocompress.auto.Chain.of(
-        ocompress.auto.Step(f, 0.5 if f.lever and f.lever.option == "max_macs" else None)
-        for f in steps
-    )
+    chain = ocompress.auto.Chain.of(ocompress.auto.Step(f, 0.5 if f.opens else None) for f in steps)
     found = in_common(chain)
     assert found[0] == main
-    assert found[1:] == ["prune-channels{max_macs=0.5}" if r == "…" else r for r in rest]
+    assert found[1:] == ["prune-channels{max_time=0.5}" if r == "…" else r for r in rest]
 
 
 def test_what_cannot_be_sent_is_said() -> None:

@@ -134,7 +134,7 @@ def test_every_trial_and_peer_is_a_point() -> None:
     )
     marks = {p.label: p.mark for p in by_time.points}
     assert marks["quant-dynamic"] is Mark.OVER
-    assert marks["prune-channels{max_macs=0.5},quant-dynamic"] is Mark.CHOSEN
+    assert marks["prune-channels{max_time=0.5},quant-dynamic"] is Mark.CHOSEN
     assert marks["p.onnx"] is Mark.PEER
     assert "broken.onnx" not in marks
     assert {p.y for p in by_bytes.points} == {200, 300, 400, 600, 1000}
