@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from ocompress.analysis.work import one_sample, work_of
 from ocompress.auto import Chain, Step
 from ocompress.errors import OcompressError
 from ocompress.front.bench import Bench
 from ocompress.front.budget import Budget
 from ocompress.front.job import run_limited
 from ocompress.front.running import Ending, at
-from ocompress.ir import Model
 from ocompress.pipeline import PassRecord, Pipeline, Status
 
 Found: TypeAlias = list[tuple[str, float | None, Mapping[str, Any] | None]]
 """By name of a pass, its level, or options that say how far it went; neither if it has none."""
-_STEP = 1e-3
-"""Levels are rounded up to this: what was found has to be within them."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +47,20 @@ class Limited:
             after = run_limited(self.bench, request, Ending(at(self.until)))
         except OcompressError:  # there is a plan without it
             return None
-        before: Model = self.bench.original
         found: Found = []
-        for record, model in after:
+        for record, _ in after:
             step = next((s for s in chain.steps if s.family.item == record.name), None)
             if step is not None and record.status is Status.APPLIED:
-                found.append((record.name, *self._reached(step, record, before, model)))
-            before = model
+                found.append((record.name, *_reached(step, record)))
         return found
 
-    def _reached(
-        self, step: Step, record: PassRecord, before: Model, after: Model
-    ) -> tuple[float | None, Mapping[str, Any] | None]:
-        settled = dict(record.details.get("settled") or {})
-        lever = step.family.lever
-        if lever is None or not step.family.opens:
-            return step.level, settled or None
-        if lever.option not in settled:
-            left = self._work(after) / max(self._work(before), 1.0)
-            settled[lever.option] = min(math.ceil(left / _STEP) * _STEP, 1.0)
-        level = settled[lever.option] = round(settled[lever.option], 3)
-        return level, settled if len(settled) > 1 else None
 
-    def _work(self, model: Model) -> float:
-        return sum(work_of(model, one_sample(model, self.bench.samples.fit)).values())
+def _reached(step: Step, record: PassRecord) -> tuple[float | None, Mapping[str, Any] | None]:
+    """Return how far a pass went, as far as it says so itself."""
+    settled, lever = record.details.get("settled"), step.family.lever
+    if settled and lever is not None and settled.keys() == {lever.option}:
+        return settled[lever.option], None
+    return step.level, settled or None
 
 
 def chain_of(found: Found, asked: Chain) -> Chain:

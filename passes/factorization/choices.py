@@ -8,7 +8,7 @@ from typing import Any
 from ocompress.lossy.engine import Plan, Reason
 from ocompress.lossy.layer_times import Times
 from ocompress.lossy.table_proposal import TableProposal
-from ocompress.planning import MoveTable, Resource
+from ocompress.planning import Move, MoveTable, Resource
 from passes.factorization.writing import layer_of
 
 _RUINOUS = "alone it costs more than a model can afford"
@@ -71,6 +71,39 @@ class Chains(TableProposal):
         lost = [self.table.lost.get((part, at)) for at in places]
         return _TOO_LOSSY if _RUINOUS in lost else _NOT_FASTER
 
+    def named(self, chains: Mapping[str, str]) -> Plan:
+        """Return the plan of the chains that texts name; what is none of them stays.
+
+        Args:
+            chains: By part, as `text_of` writes them.
+        """
+        rows = self.table.rows
+        wanted = {(p, text) for p, text in chains.items()}
+        plan = {p: m for p, moves in rows.items() for m in moves if (p, text_of(m)) in wanted}
+        for part in (rows.keys() & chains.keys()) - plan.keys():
+            known = "; ".join(text_of(move) for move in rows[part][1:])
+            why = f"{chains[part]!r} is none of its chains" + (f" ({known})" if known else "")
+            self.reasons[part] = Reason("not-offered", why)
+        return plan
+
+    def reaching(self, by: Resource, share: float) -> Plan:
+        """Return the plan that leaves a share; none if even the cheapest forms leave more.
+
+        The work of other layers counts, their time does not.
+        """
+        plan, rows = self.within(by, share), self.table.rows
+        rest = self.rest.get(by, 0.0)
+        whole = rest + sum(r[0].of(by) for r in rows.values())
+        left = rest + sum(plan.get(part, r[0]).of(by) for part, r in rows.items())
+        if left <= share * whole * (1 + 1e-9):
+            return plan
+        forms = "forms that are measured faster" if self.by == "ms" else "cheapest forms"
+        what, goal = ("work", "max_macs") if by == "macs" else ("time", "max_time")
+        part = left / max(whole, 1e-30)
+        why = f"the {forms} leave {part:.1%} of the {what}, more than {goal} allows"
+        self.reasons.update(dict.fromkeys(rows, Reason("not-reached", why)))
+        return {}
+
     def best(self, part: str, *, left: float, energy: float, fastest: bool) -> int:
         """Return the row of a part that a rule for each layer takes, 0 to keep it.
 
@@ -111,3 +144,8 @@ class Chains(TableProposal):
             if layer is not None:
                 found[part_of[layer]].append(label)
         return found
+
+
+def text_of(move: Move) -> str:
+    """Return what users call a chain."""
+    return f"{move.method}, {move.setting}"

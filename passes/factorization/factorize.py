@@ -36,14 +36,15 @@ class Factorize(Replace):
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
     less to multiply (no-form), layers that no budget pays for or whose forms do not measure faster
-    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
-    not-reached), layers of which each form alone ruins the model (too-lossy), layers with more
-    inputs than pairs can be looked at (too-wide) or that cannot be timed alone (not-timed), weights
-    that are computed, stacked, shared in different ways, quantized or not finite, or whose type
-    cannot hold the factors (not-held, dynamic-weight, batched-weight, shared-weight,
-    already-quantized, computed-weight, non-finite, odd-weight, vector), shapes, ranks and pads that
-    are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators (recurrent), and
-    bodies of control flow (in-body); models older than opset 11 (old-opset).
+    (not-chosen, not-faster), those that have no chain that `chains` names (not-offered), everything
+    if no choice holds a limit (too-lossy, too-slow, not-reached), layers of which each form alone
+    ruins the model (too-lossy), layers with more inputs than pairs can be looked at (too-wide) or
+    that cannot be timed alone (not-timed), weights that are computed, stacked, shared in different
+    ways, quantized or not finite, or whose type cannot hold the factors (not-held, dynamic-weight,
+    batched-weight, shared-weight, already-quantized, computed-weight, non-finite, odd-weight,
+    vector), shapes, ranks and pads that are not known (unknown-shape, unknown-rank, auto-pad),
+    recurrent operators (recurrent), and bodies of control flow (in-body); models older than opset
+    11 (old-opset).
     Numerics: lossy.
     Reference: Zhang et al., Accelerating Very Deep Convolutional Networks, 2015; Jaderberg et al.,
     Speeding up Convolutional Neural Networks with Low Rank Expansions, 2014; Kim et al.,

@@ -13,7 +13,7 @@ from ocompress.errors import OptionError
 from ocompress.ir import Facet, Model, Node
 from ocompress.lossy import applying
 from ocompress.lossy.ablation import tried
-from ocompress.lossy.engine import FASTER, Chosen, LossyPass, Plan, Reason
+from ocompress.lossy.engine import FASTER, Chosen, LossyPass, Plan
 from ocompress.lossy.layer_times import measured
 from ocompress.lossy.layer_weights import LayerWeight, Rules, collect
 from ocompress.lossy.refit import Built
@@ -25,7 +25,7 @@ from passes import order
 from passes.factorization import ladders
 from passes.factorization import offers as offering
 from passes.factorization.building import ChainEdit, build
-from passes.factorization.choices import Chains
+from passes.factorization.choices import Chains, text_of
 from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import LayerGroup, is_too_old, survey
 from passes.factorization.previewing import preview
@@ -45,8 +45,17 @@ class Replace(LossyPass):
     after = order.TO_REPLACE
     noun = "forms"
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-    goals = ("max_macs", "max_time", "max_error", "max_weights", "rank", "energy", "evbmf")
-    aims = ("max_macs", "max_time", "max_error")
+    goals = (
+        "max_macs",
+        "max_time",
+        "max_error",
+        "max_weights",
+        "rank",
+        "energy",
+        "evbmf",
+        "chains",
+    )
+    aims = ("max_macs", "max_time", "max_error", "chains")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     max_macs: float = option(
@@ -90,6 +99,9 @@ class Replace(LossyPass):
         False,
         help="Choose each layer's rank by variational Bayes (EVBMF), in the fastest form.",
     )
+    chains: dict[str, str] = option(
+        {}, help="Chain of each layer as the report has it (`input, rank 8`); others stay."
+    )
     layers: tuple[str, ...] = option((), help="Globs of node names to include; empty means all.")
     exclude: tuple[str, ...] = option((), help="Globs of node names to leave alone.")
     refit: bool = option(True, help="With data, fit the factors and the layers after them.")
@@ -103,7 +115,7 @@ class Replace(LossyPass):
         """Try forms for every layer.
 
         Raises:
-            OptionError: If a name pattern matches nothing, or two rules for ranks are given.
+            OptionError: If a name or pattern matches nothing, or two rules for ranks are given.
         """
         self._check(model)
         return self._survey(model, self._weights(model, ctx), ctx)
@@ -124,6 +136,7 @@ class Replace(LossyPass):
     def _check(self, model: Model) -> None:
         for key in ("layers", "exclude"):
             check_patterns(model, getattr(self, key), self.name, key)
+        check_patterns(model, tuple(map(escape, self.chains)), self.name, "chains")
         if len(self.goals_given) > 1:
             named = " and ".join(self.goals_given)
             msg = f"{self.name}: {named} are mutually exclusive; give one"
@@ -210,8 +223,11 @@ class Replace(LossyPass):
     def asked(self, proposal: Chains) -> Plan:
         """Return the plan that the options ask for."""
         table = proposal.table
+        if self.chains:
+            return proposal.named(self.chains)
         if self.max_macs or self.max_time:
-            return self._within(proposal)
+            by: Resource = "macs" if self.max_macs else "ms"
+            return proposal.reaching(by, self.max_macs or self.max_time)
         if set(self.goals_given) - {"max_error"}:
             fastest = bool(self.energy or self.evbmf)
             return proposal.plan(
@@ -223,26 +239,6 @@ class Replace(LossyPass):
                 }
             )
         return proposal.plan(table.cheapest(proposal.by, self.max_error or _ERROR))
-
-    def _within(self, proposal: Chains) -> Plan:
-        """Return the plan for `max_macs` or `max_time`; none if even the cheapest forms leave more.
-
-        The work of other layers counts, their time does not.
-        """
-        by: Resource = "macs" if self.max_macs else "ms"
-        share, rows = self.max_macs or self.max_time, proposal.table.rows
-        plan = proposal.within(by, share)
-        rest = proposal.rest.get(by, 0.0)
-        whole = rest + sum(r[0].of(by) for r in rows.values())
-        left = rest + sum(plan.get(part, r[0]).of(by) for part, r in rows.items())
-        if left <= share * whole * (1 + 1e-9):
-            return plan
-        forms = "forms that are measured faster" if proposal.by == "ms" else "cheapest forms"
-        what, goal = ("work", "max_macs") if self.max_macs else ("time", "max_time")
-        part = left / max(whole, 1e-30)
-        why = f"the {forms} leave {part:.1%} of the {what}, more than {goal} allows"
-        proposal.reasons.update(dict.fromkeys(rows, Reason("not-reached", why)))
-        return {}
 
     def gauges(
         self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context
@@ -257,11 +253,10 @@ class Replace(LossyPass):
         yield from super().gauges(model, proposal, chosen, ctx)
 
     def settled(self, proposal: Chains, chosen: Chosen) -> dict[str, Any]:
-        """Return which layers are to be left, where limits and clocks said that."""
+        """Return what stands in for which layer, where limits and clocks said that."""
         done = chosen.built.done if chosen.built is not None else frozenset[str]()
-        kept = proposal.table.rows.keys() - done
-        left = [escape(n) for part in kept for n in proposal.layers[part]]
-        return {"exclude": sorted({*self.exclude, *left})} if left and not self.goals_given else {}
+        made = {part: text_of(move) for part, move in chosen.plan.items() if part in done}
+        return {"chains": made} if made and not self.goals_given else {}
 
     def finish(self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context) -> Outcome:
         """Say of each layer what became of it, and change the model."""

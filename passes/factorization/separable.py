@@ -26,13 +26,14 @@ class Separable(Replace):
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and
     less to multiply (no-form), layers that no budget pays for or whose forms do not measure faster
-    (not-chosen, not-faster), everything if no choice holds a limit (too-lossy, too-slow,
-    not-reached), layers with too many inputs for pairs (too-wide) or that cannot be timed alone
-    (not-timed), weights that are computed, stacked, shared in different ways, quantized or not
-    finite, or whose type cannot hold the factors (not-held, dynamic-weight, batched-weight,
-    shared-weight, already-quantized, computed-weight, non-finite, odd-weight, vector), shapes,
-    ranks and pads that are not known (unknown-shape, unknown-rank, auto-pad), recurrent operators
-    (recurrent), and bodies of control flow (in-body); models older than opset 11 (old-opset).
+    (not-chosen, not-faster), those that have no chain that `chains` names (not-offered), everything
+    if no choice holds a limit (too-lossy, too-slow, not-reached), layers with too many inputs for
+    pairs (too-wide) or that cannot be timed alone (not-timed), weights that are computed, stacked,
+    shared in different ways, quantized or not finite, or whose type cannot hold the factors
+    (not-held, dynamic-weight, batched-weight, shared-weight, already-quantized, computed-weight,
+    non-finite, odd-weight, vector), shapes, ranks and pads that are not known (unknown-shape,
+    unknown-rank, auto-pad), recurrent operators (recurrent), and bodies of control flow (in-body);
+    models older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Guo et al., Network Decoupling: From Regular to Depthwise Separable Convolutions,
     2018.

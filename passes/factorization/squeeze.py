@@ -38,12 +38,13 @@ class Squeeze(Replace):
     pattern of `layers` (excluded, not-named), small and depthwise weights (too-small, depthwise),
     kernels of a single tap and layers where nothing has fewer weights and less to multiply
     (no-form), layers that no budget pays for or whose forms do not measure faster (not-chosen,
-    not-faster), everything if no choice holds a limit (too-lossy, too-slow, not-reached); factors
-    that the type of the weight cannot hold (not-held), layers with too many inputs for pairs
-    (too-wide) or that cannot be timed alone (not-timed), weights that are computed, shared in
-    different ways, quantized or not finite (dynamic-weight, shared-weight, already-quantized,
-    computed-weight, non-finite, odd-weight), shapes and pads that are not known (unknown-shape,
-    auto-pad), and bodies of control flow (in-body). A model older than opset 11 (old-opset).
+    not-faster), those that have no chain that `chains` names (not-offered), everything if no choice
+    holds a limit (too-lossy, too-slow, not-reached); factors that the type of the weight cannot
+    hold (not-held), layers with too many inputs for pairs (too-wide) or that cannot be timed alone
+    (not-timed), weights that are computed, shared in different ways, quantized or not finite
+    (dynamic-weight, shared-weight, already-quantized, computed-weight, non-finite, odd-weight),
+    shapes and pads that are not known (unknown-shape, auto-pad), and bodies of control flow
+    (in-body). A model older than opset 11 (old-opset).
     Numerics: lossy.
     Reference: Iandola et al., SqueezeNet: AlexNet-Level Accuracy with 50x Fewer Parameters, 2016;
     Zhang et al., Accelerating Very Deep Convolutional Networks, 2015.

@@ -10,7 +10,7 @@ import pytest
 
 from ocompress.analysis.work import work_of
 from ocompress.errors import OptionError
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.lossy import fisher
 from ocompress.pipeline import PassManager, Pipeline, Verdict
 from ocompress.profiling.run_time import run_ns
@@ -57,25 +57,31 @@ def test_work_left_is_what_was_asked_for(item: Any, least: float) -> None:
     assert len(applied) == outcome.counts["layers replaced"] > 1
 
 
-def test_a_choice_says_which_layers_it_left_so_that_it_can_be_made_again() -> None:
+def test_a_choice_says_what_it_made_so_that_it_can_be_made_again() -> None:
     model = net()
-    outer = next(n for n in model.graph.nodes if n.label == "outer")
-    full = outer.input(1)
-    assert full is not None
-    full.data = np.random.default_rng(0).standard_normal((16, 24, 3, 3)).astype(np.float32)
-    _, outcome, _ = run(Factorize(exclude=("wi*",)), model, data=batches(0))
-    left = outcome.details["settled"]["exclude"]
-    taken = {n for n, method in methods(outcome.details).items() if method != "keep"}
-    assert taken
-    assert "wi*" in left
-    assert not taken & set(left)
-    assert "outer" in left
-    macs = outcome.details["macs"]
-    again = Factorize(max_macs=macs["after"] / macs["before"] + 1e-4, exclude=tuple(left))
-    _, other, _ = run(again, model, data=batches(0))
-    made = {n: m for n, m in methods(other.details).items() if m != "keep"}
-    assert made == {n: m for n, m in methods(outcome.details).items() if m != "keep"}
+    after, outcome, _ = run(Factorize(exclude=("wi*",)), model, data=batches(0))
+    chains = outcome.details["settled"]["chains"]
+    taken = {n: m for n, m in methods(outcome.details).items() if m != "keep"}
+    assert {n: text.partition(", ")[0] for n, text in chains.items()} == taken
+    again = Factorize.from_options({"exclude": ["wi*"], "chains": chains})
+    assert Pipeline.parse(str(again)).passes[-1] == again
+    same, other, _ = run(again, model, data=batches(0))
+    assert fingerprint(same) == fingerprint(after)
     assert "settled" not in other.details
+    name, text = chains.popitem()
+    _, fewer, ctx = run(Factorize(chains={name: text}), model, data=batches(0))
+    assert {n for n, m in methods(fewer.details).items() if m != "keep"} == {name}
+    assert {r.code for r in ctx.diagnostics.remarks} >= {"not-chosen"}
+
+
+def test_chains_that_are_none_of_a_layers_are_told() -> None:
+    model = net()
+    _, outcome, ctx = run(Factorize(chains={"outer": "input, rank 5000"}), model, data=batches(0))
+    assert not outcome
+    (remark,) = (r for r in ctx.diagnostics.remarks if r.code == "not-offered")
+    assert remark.message.startswith("'input, rank 5000' is none of its chains (")
+    with pytest.raises(OptionError, match="chains"):
+        run(Factorize(chains={"oter": "input, rank 8"}), model, data=batches(0))
 
 
 def test_less_work_costs_more_and_data_help() -> None:
