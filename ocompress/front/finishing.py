@@ -18,13 +18,10 @@ from ocompress.auto import (
     PlanTrial,
 )
 from ocompress.front.carrying import Carrier, Outcome
+from ocompress.front.outlook import CLOSING_SECONDS, GAIN, gain, left_to_gain, reserve
 from ocompress.front.prospects import FIRM, Prospects
 from ocompress.report import Optimization
 
-_RESERVE = 1.5
-"""The result takes its trial's time again, times this, as it is fitted to more samples."""
-_CLOSING_SECONDS = 2.0
-"""Time that judging and writing take about, at the least."""
 _PACE = 1.25
 """Plans are given so many times the time that those before them took for what was reserved."""
 _WORTH = 0.005
@@ -35,8 +32,6 @@ _LATE = 3
 """Further plans that are carried out once the time is over, until one holds, before the safest."""
 _PARTS = (0.4, 0.55, 0.7, 0.85, 1.2, 1.4, 1.7, 2.0)
 """What plans that are made of others may lose over what those lose."""
-_GAIN = 0.15
-"""How fast what a goal makes small falls as more is lost, both in logarithms, about."""
 _BOLDEST = 1.5
 """What a plan that is made may lose where plans are chosen, over what is allowed."""
 _SURER = 1.15
@@ -92,26 +87,37 @@ class Finishing:
         """
         best, found = self._first()
         if not found.why and found.value and not self.interrupted:
-            best = self._beyond(best, found.value)
+            best = self._beyond(best, found)
         done = self.carrier.result(best)
         names = {r.name for r in done.pipeline.records}
         return self.laboratory.without(best, self.carrier.spare(best) - names), done
 
-    def _beyond(self, best: PlanTrial, below: float) -> PlanTrial:
+    def _beyond(self, best: PlanTrial, found: Outcome) -> PlanTrial:
         """Return the best plan that holds, given one.
 
-        Limits come first for its own structure, as they find what passes by hand come to; then what
-        promises most, and limits again, for whatever is the best by then.
+        Limits find levels for its structure as soon as they promise more in their time than plans
+        do that were tried; and at last, for whatever is the best by then.
         """
-        best, below = self._as_far_as_limits_let(best, below, 1)
+        below, sought = found.value, False
+        limits = left_to_gain(found.excess) / ((_BUILDS + 1) * self._takes(best))
         for _ in range(_MORE):
-            bolder = self._promising(below / math.exp(self._drift))  # as trials are counted
+            reference = below / math.exp(self._drift)  # as trials are counted
+            if not sought and limits >= self._pace_of(self._waiting(reference), reference):
+                best, below = self._as_far_as_limits_let(best, below, 1)
+                sought = True
+                continue
+            bolder = self._promising(reference)
             if bolder is None:
                 break
             more = self._carry(bolder, below=below)
             if not more.why and more.value < BETTER * below:
                 best, below = bolder, more.value
+                limits = left_to_gain(more.excess) / ((_BUILDS + 1) * self._takes(best))
         return self._as_far_as_limits_let(best, below)[0]
+
+    def _pace_of(self, trial: PlanTrial | None, reference: float) -> float:
+        """Return what a plan promises for each second that it takes."""
+        return 0.0 if trial is None else self._promise(trial, reference) / self._takes(trial)
 
     def _as_far_as_limits_let(
         self, best: PlanTrial, below: float, most: int | None = None
@@ -143,8 +149,8 @@ class Finishing:
             trial = None if found is None or not found.steps else self._better(found, chain)
             if trial is None or str(trial.chain) in self._carried:
                 continue
-            gain = _gain(trial.value(self.search.goal), below / math.exp(self._drift))
-            if gain < -_UNSURE or self._takes(trial) > self.carrier.time:
+            gained = gain(trial.value(self.search.goal), below / math.exp(self._drift))
+            if gained < -_UNSURE or self._takes(trial) > self.carrier.time:
                 continue
             more = self._carry(trial, below=below)
             if not more.why and more.value < BETTER * below:
@@ -199,9 +205,13 @@ class Finishing:
             reference: What the goal makes small, as it was where the one that holds was chosen.
         """
         self._make(reference)
-        pool = [t for t in self._pool() if self._takes(t) <= self.carrier.time]
-        best = self._best(pool, reference) if pool else None
+        best = self._waiting(reference)
         return best if best is not None and self._promise(best, reference) >= _WORTH else None
+
+    def _waiting(self, reference: float) -> PlanTrial | None:
+        """Return the plan that promises most of those that were tried, if there is time for it."""
+        pool = [t for t in self._pool() if self._takes(t) <= self.carrier.time]
+        return self._best(pool, reference) if pool else None
 
     def _carry(self, trial: PlanTrial, *, last: bool = False, below: float = math.inf) -> Outcome:
         """Carry a plan out and learn from it."""
@@ -210,7 +220,7 @@ class Finishing:
         found = self.carrier.outcome(trial, last=last, below=below)
         self._prospects.tell(trial, found.excess)
         self._pace = max(self._pace, found.seconds / reserve(trial))
-        self._drifts.append(_gain(trial.value(self.search.goal), found.value))
+        self._drifts.append(gain(trial.value(self.search.goal), found.value))
         if found.why and not last:
             self.passed.append(replace(trial, why=found.why))
         return found
@@ -235,8 +245,8 @@ class Finishing:
         return max(pool, key=lambda t: (self._promise(t, reference), -t.value(goal)))
 
     def _promise(self, trial: PlanTrial, reference: float) -> float:
-        gain = _gain(trial.value(self.search.goal), reference)
-        return self._prospects.improvement(trial.chain, trial.excess, gain)
+        gained = gain(trial.value(self.search.goal), reference)
+        return self._prospects.improvement(trial.chain, trial.excess, gained)
 
     def _chance(self, trial: PlanTrial) -> float:
         return self._prospects.chance(trial.chain, trial.excess)
@@ -265,9 +275,9 @@ class Finishing:
         for trial in self.search.finalists():
             here = max(trial.excess, FIRM)
             for part in _PARTS if trial.chain.levers else ():
-                gain = _gain(trial.value(goal) * part**-_GAIN, reference)
+                gained = gain(trial.value(goal) * part**-GAIN, reference)
                 if here * part <= _BOLDEST:
-                    promise = self._prospects.improvement(trial.chain, here * part, gain)
+                    promise = self._prospects.improvement(trial.chain, here * part, gained)
                     yield promise, trial, part
 
     def _tried(self, chain: Chain) -> PlanTrial | None:
@@ -285,15 +295,4 @@ class Finishing:
     def _takes(self, trial: PlanTrial) -> float:
         """Return the seconds that carrying out a trial takes, as those before it did."""
         known = min(_PACE * self._pace, 1.0) if self._pace else 1.0
-        return max(_CLOSING_SECONDS, known * reserve(trial))
-
-
-def reserve(trial: PlanTrial) -> float:
-    """Return the seconds that carrying out a trial takes about."""
-    return max(_CLOSING_SECONDS, _RESERVE * trial.seconds)
-
-
-def _gain(value: float, reference: float) -> float:
-    """Return what is gained over a reference, in logarithms; 0 where nothing was measured."""
-    measured = 0 < value < math.inf and 0 < reference < math.inf
-    return math.log(reference / value) if measured else 0.0
+        return max(CLOSING_SECONDS, known * reserve(trial))

@@ -25,8 +25,9 @@ from ocompress.front.beside import measured, peers, steps
 from ocompress.front.carrying import Carrier
 from ocompress.front.choosing import Choice
 from ocompress.front.files import ModelLike, as_model, files_read
-from ocompress.front.finishing import Finishing, reserve
+from ocompress.front.finishing import Finishing
 from ocompress.front.measuring import bounds, clock, measured_figures
+from ocompress.front.outlook import reserve
 from ocompress.front.plans import Planning
 from ocompress.front.remembered import judges, ledger
 from ocompress.front.request import Request
