@@ -8,7 +8,7 @@ from typing import Any
 
 from ocompress.auto.chain import Chain
 from ocompress.auto.goal import PlanGoal
-from ocompress.pipeline.aside import sets_aside
+from ocompress.pipeline.bearing import bearing
 from ocompress.pipeline.guard import Verdict
 
 _ALIKE = 1e-9
@@ -78,7 +78,7 @@ class PlanTrial:
         or what others were fitted to.
         """
         both = [chain.pipeline().passes for chain in (self.chain, self.shorter)]
-        begins, needs = {str(passes[0]) for passes in both}, {*map(sets_aside, both)}
+        begins, needs = {str(passes[0]) for passes in both}, {*map(bearing, both)}
         if not self.idle or len(begins) > 1 or len(needs) > 1:
             return None
         return replace(self, chain=self.shorter, idle=())

@@ -26,7 +26,7 @@ from ocompress.pipeline import (
     ProposalMemo,
     Status,
 )
-from ocompress.pipeline.aside import sets_aside
+from ocompress.pipeline.bearing import bearing
 from ocompress.pipeline.guard import Equivalence, Guard
 from ocompress.pipeline.pipeline import FIRST
 from ocompress.targets import Target
@@ -159,11 +159,8 @@ class Workshop:
 
     def _run(self, pipeline: Pipeline) -> PipelineResult:
         """Run a pipeline, from the longest known beginning of it on."""
-        # what is fitted to fewer samples is no beginning of what is fitted to all of them, and
-        # channels go by what layers take in the end
-        passes = pipeline.passes
-        integers = any(item.makes_integers for item in passes)
-        texts = (f"{sets_aside(passes)} {integers}", *map(str, passes))
+        # what is fitted to fewer samples is no beginning of what is fitted to all of them, say
+        texts = (str(bearing(pipeline.passes)), *map(str, pipeline.passes))
         begun: list[tuple[PassRecord, Model]] = []
         for count in range(1, len(texts)):
             known = self._begun.get(texts[: count + 1])

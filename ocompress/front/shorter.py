@@ -28,6 +28,7 @@ from ocompress.pipeline import (
     Prefixes,
     Status,
 )
+from ocompress.pipeline.bearing import bearing
 from ocompress.report import Tried
 
 Begun = Sequence[tuple[PassRecord, Model]]
@@ -119,8 +120,8 @@ def without_idle(
 ) -> tuple[Pipeline, PipelineResult]:
     """Return a pipeline and what became of it, as if passes that changed nothing were not in it.
 
-    A pass stays if the verdict on others hangs on it, if samples were put aside for it that others
-    would have been fitted to, or the first pass begins as it needs.
+    A pass stays if the verdict on others hangs on it, if others would have been made in another way
+    without it, or the first pass begins as it needs.
 
     Args:
         pipeline: The passes.
@@ -129,12 +130,12 @@ def without_idle(
     """
     if not names:
         return pipeline, result
-    idle = [
-        at
-        for at, (item, record) in enumerate(zip(pipeline.passes, result.records, strict=True))
-        if record.name in names and record.status is Status.UNCHANGED and not record.verdicts
-        if not item.sets_aside
-    ]
+    passes, idle = pipeline.passes, list[int]()
+    for at, record in enumerate(result.records):
+        rest = [item for i, item in enumerate(passes) if i not in (*idle, at)]
+        idles = record.name in names and record.status is Status.UNCHANGED and not record.verdicts
+        if idles and bearing(rest) == bearing(passes):
+            idle.append(at)
     kept = [item for at, item in enumerate(pipeline.passes) if at not in idle]
     shorter = Pipeline.of(kept, fixed=pipeline.fixed)
     if not idle or shorter.passes[0] != pipeline.passes[0]:

@@ -75,6 +75,8 @@ class Pass(ABC):
     """Packages that `run` imports and that need not be there, each with how it is installed."""
     makes_integers: ClassVar[bool] = False
     """Whether layers compute in integers after it, so that passes before it go by such times."""
+    minds_integers: ClassVar[bool] = False
+    """Whether what the pass chooses depends on whether a later pass makes integers."""
     weights_of: ClassVar[tuple[str, ...]] = ()
     """Standard operators whose weights the pass works on, and about which it speaks itself. Where
     there are some, every other node whose large constants stay as they are is named (no-rule)."""

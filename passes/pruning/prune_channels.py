@@ -80,6 +80,7 @@ class PruneChannels(LossyPass):
     name = "prune-channels"
     noun = "cuts"
     overlaps = True
+    minds_integers = True
     weights_of = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     goals = ("ratio", "max_macs", "max_time")
     aims = goals
