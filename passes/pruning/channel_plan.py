@@ -126,12 +126,11 @@ def cheapest(
     removal = _Removal(orders, steps, account, goal.saves(account), most)
     watched = [_Watched(meter, limit, account) for meter, limit in goal.limits(account)]
     while not any(w.is_reached(removal.gone) for w in watched):
-        before = list(removal.gone)
-        at = removal.step()
-        if at is None:
+        step = removal.step()
+        if step is None:
             return removal.counts
         for each in watched:
-            each.take(at, before, removal.gone[at])
+            each.take(*step, removal.gone)
     return _exchanged(removal.counts, orders, steps, account, goal)
 
 
@@ -149,8 +148,8 @@ class _Watched:
     def is_reached(self, gone: Sequence[np.ndarray]) -> bool:
         return self._left <= self._near and self._meter.of(gone) <= self._limit
 
-    def take(self, at: int, gone: Sequence[np.ndarray], more: np.ndarray) -> None:
-        self._left -= self._meter.saved(at, gone, more)
+    def take(self, at: int, before: np.ndarray, gone: Sequence[np.ndarray]) -> None:
+        self._left += self._meter.saved(at, gone, before)  # what giving them back would save
 
 
 class _Removal:
@@ -179,8 +178,12 @@ class _Removal:
         for at in range(len(orders)):
             self._look(at)
 
-    def step(self) -> int | None:
-        """Take the step that costs least for what it saves; return its group, None if none is."""
+    def step(self) -> tuple[int, np.ndarray] | None:
+        """Take the step that costs least for what it saves.
+
+        Returns:
+            Its group, and which channels of it were gone before; None if there is no step.
+        """
         while self._queue:
             rate, at, count = heapq.heappop(self._queue)
             if self._best.get(at) != (rate, count):
@@ -189,10 +192,11 @@ class _Removal:
                 self._look(at)  # less room only makes it worse, so those behind it can wait
                 continue
             self._room -= count - self.counts[at]
+            before = self.gone[at]
             self.counts[at], self.gone[at] = count, self._orders[at].channels[:count]
             for i in self._account.mingled(at):  # what a layer's inputs save depends on its outputs
                 self._look(i)
-            return at
+            return at, before
         return None
 
     def _look(self, at: int) -> None:
