@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,7 +222,8 @@ def test_what_the_profiler_takes_is_left_out_of_each_kernel(
 ) -> None:
     first, second = (n for _, n in chain(2).nodes() if n.is_op("Conv"))
     kernels = 4 * [(first, "Conv", 9.0), (second, "Conv", 3.0), (None, "", 4.0), (None, "", 6.0)]
-    monkeypatch.setattr(layer_times, "trace", lambda *_: [])
+    profiled = SimpleNamespace(turn=lambda _: None, traces=lambda: [[], []])
+    monkeypatch.setattr(layer_times, "Profiled", lambda *_: profiled)
     monkeypatch.setattr(layer_times, "kernel_times", lambda *_: (kernels, 4))
     (found,) = layer_times.time_layers([chain(2)], {}, rounds=1, seconds=0.0, taken=taken)
     assert found == {first: 9e3 - left, second: 3e3 - left, None: 1e4 - 2 * left}
