@@ -49,6 +49,11 @@ class Search:
         default_factory=dict
     )
 
+    @property
+    def _finest(self) -> float:
+        """Shares that differ by less are alike; what rounding makes equal is, whatever is said."""
+        return max(self.proposal.finest, 2 * 0.1**_DIGITS)
+
     def holds(self, candidate: Model) -> bool:
         """Whether a model keeps to the limits on the drop and on the size."""
         return not any(v and not v.held for v in self._verdicts(candidate))
@@ -73,7 +78,7 @@ class Search:
         found: tuple[Plan, float] | None = None
         low, high = 0.0, 1.0
         middle = self.proposal.least if limit is Limit.LATENCY else 0.0
-        while high - low > self.proposal.finest:
+        while high - low > self._finest:
             plan = self._plan(middle)
             verdict = None
             if plan:
@@ -103,7 +108,7 @@ class Search:
         found: tuple[Plan, Built, float] | None = None
         low, high = self.proposal.least, 1.0
         middle = low if self.proposal.hopeful else _between(low, high)
-        while high - low > self.proposal.finest:
+        while high - low > self._finest:
             plan = self._plan(middle)
             if not plan:  # so little may go that nothing does
                 high, middle = middle, _between(low, middle)
@@ -164,7 +169,7 @@ class Search:
                 first = between
             else:
                 last = between
-        margin = self.proposal.finest / 2
+        margin = self._finest / 2
         return round(min(max(last, low + margin), high - margin), _DIGITS)
 
     def _wanted(self, drop: float) -> float:

@@ -301,3 +301,14 @@ def test_a_plan_that_saves_no_time_is_not_timed() -> None:
     never = Judge(latency=lambda _: Verdict(False, "latency", "slow"))
     found = choose(Cut(left=0.2), ZOO["mlp"](), Smaller({"all": ["all"]}), cast("Context", never))
     assert found.plan["all"].macs == 0.2
+
+
+def test_shares_that_rounding_makes_equal_are_alike_whatever_a_pass_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Shares, "finest", 1e-5)
+    for judge in (Judge(latency=clock(0.7)), Judge(size=grown(0.4567), max_drop=drop(1.0, 1.0))):
+        found, proposal = chosen(judge)
+        assert found.share is not None
+        assert found.plan == proposal.leaving(found.share)  # which an option can say
+        assert len(BUILT) < 30
