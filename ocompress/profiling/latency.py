@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ together are to take less."""
 _MOST_BURST = 256
 _MOST_TURNS = 1000
 _FEWEST_TURNS = 5
+_SURE_TURNS = 2
+"""Turns of each call before any can have lost."""
 
 Clock = Callable[[], float]
 
@@ -39,6 +41,7 @@ def interleave(
     runs: int | None = None,
     seed: int = 0,
     clock: Clock = time.perf_counter,
+    beaten: Callable[[Sequence[float]], Iterable[int]] | None = None,
 ) -> list[WallTimes]:
     """Time several calls in turns.
 
@@ -53,6 +56,8 @@ def interleave(
         runs: Timed runs of each call; rules over `seconds`.
         seed: Seeds the order.
         clock: Returns seconds.
+        beaten: Given the median time of each call so far, in milliseconds, says which have lost:
+            those take no more turns. It is asked from the second block on.
 
     Returns:
         The times of each call, in the order of `calls`.
@@ -70,15 +75,24 @@ def interleave(
     rng = np.random.default_rng(seed)
     turns: list[list[np.ndarray]] = [[] for _ in calls]
     deadline = float("inf") if runs is not None else clock() + seconds * len(calls)
+    out: set[int] = set()
     for block in range(blocks):
+        if block >= _SURE_TURNS and beaten is not None:
+            out.update(beaten([_median(t) for t in turns]))
         if block >= _FEWEST_TURNS and clock() > deadline:
             break  # the machine is busier than it was while warming up
         for index in rng.permutation(len(calls)):
-            turns[index].append(_turn(calls[index], burst, clock))
+            if index not in out:
+                turns[index].append(_turn(calls[index], burst, clock))
     return [
         WallTimes(np.concatenate(t)[:runs], np.array([float(np.median(turn)) for turn in t]))
         for t in turns
     ]
+
+
+def _median(turns: Sequence[np.ndarray]) -> float:
+    """Return the median of the medians of turns."""
+    return float(np.median([np.median(turn) for turn in turns]))
 
 
 def _warm(call: Callable[[], object], warmup: int, clock: Clock) -> float:

@@ -25,13 +25,14 @@ class Factorize(Replace):
     by few components, then low rank). With data (no labels needed) forms start from whitened
     decompositions, and alternating least squares fits them where inputs vary and the model's
     outputs react. Each layer is changed alone in the model to measure its real error. On a machine
-    that measures, every candidate is timed, and what is not faster is out. The choice with the
-    least error for what it saves wins: under `max_macs`, `max_error`, a limit on the drop
-    (`--max-drop`, as far as it allows) or on the latency (`--max-latency` below 1). Or each layer
-    follows a rule: `max_weights`, `rank`, `energy`, `evbmf`. Without any of these an error of 0.01
-    is spent. Then layers are replaced first to last. Each is fitted, within its rank, to the
-    outputs of the original's layer on what the layers before it now make; layers that stay are
-    fitted too. A model that is not faster is dropped.
+    that measures, candidates are timed, those of layers of one shape once, and what is not faster
+    is out; where time alone counts, what takes clearly longer by the table and loses more is not
+    looked at. The choice with the least error for what it saves wins: under `max_macs`,
+    `max_error`, a limit on the drop (`--max-drop`, as far as it allows) or on the latency
+    (`--max-latency` below 1). Or each layer follows a rule: `max_weights`, `rank`, `energy`,
+    `evbmf`. Without any of these an error of 0.01 is spent. Then layers are replaced first to last.
+    Each is fitted, within its rank, to the outputs of the original's layer on what the layers
+    before it now make; layers that stay are fitted too. A model that is not faster is dropped.
 
     Leaves alone: names that match `exclude` or no pattern of `layers` (excluded, not-named), small
     and depthwise weights (too-small, depthwise), layers none of whose forms has fewer weights and

@@ -29,10 +29,13 @@ from passes.factorization.choices import Chains, text_of
 from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.layers import LayerGroup, is_too_old, survey
 from passes.factorization.previewing import preview
+from passes.factorization.timing import ChainClock
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SMALLEST = 256
 _NO_FORM = "no form saves weights and multiplications without losing half of its output"
+_FOR_TIME = {"max_time", "max_error", "energy", "evbmf"}
+"""Goals for which the quickest chains are taken."""
 _ERROR = 0.01
 """Error, in nats, that is spent if nothing says how much."""
 
@@ -176,15 +179,18 @@ class Replace(LossyPass):
             ranks = ladders.variational
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
+        timed = ctx.allowance.has(Limit.LATENCY) or bool(self.max_time)
         return offering.OfferSearch(
             self.forms(),
             ranks,
-            timed=ctx.allowance.has(Limit.LATENCY) or bool(self.max_time),
+            timed=timed,
             opset=opset,
-            seed=ctx.seed,
+            clock=ChainClock(ctx.seed),
             chain=self._chain,
             named=bool(self.rank),
-            priced=ctx.target if self.max_time else None,
+            target=ctx.target,
+            hurried=timed and not set(self.goals_given) - _FOR_TIME,
+            priced=bool(self.max_time),
         )
 
     def _chain(self, layer: LayerGroup, form: ChainForm, ranks: Ranks) -> ChainEdit:

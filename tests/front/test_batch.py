@@ -88,13 +88,13 @@ def test_layers_are_timed_on_the_same_call(monkeypatch: pytest.MonkeyPatch) -> N
 def test_chains_are_timed_on_as_many_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def times(models: Any, shape: Any, _: int) -> list[float]:
+    def times(models: Any, shape: Any, *_: Any) -> list[float]:
         declared = {tuple(m.graph.inputs[0].shape or ()) for m in models if m is not None}
         assert declared == {tuple(shape)}
         seen.append(tuple(shape))
         return [1.0] * len(models)
 
-    monkeypatch.setattr("passes.factorization.offers.milliseconds", times)
+    monkeypatch.setattr("passes.factorization.timing.milliseconds", times)
     b = Builder()
     h = b.op("Relu", b.op("MatMul", b.input("x", ["n", 32]), b.weight(32, 32)))
     b.output(b.op("MatMul", h, b.weight(32, 32)))

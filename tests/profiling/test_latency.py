@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,16 @@ class FakeMachine:
         return call
 
     def interleave(
-        self, seconds: float = 1.0, runs: int | None = None, seed: int = 0
+        self, seconds: float = 1.0, runs: int | None = None, seed: int = 0, beaten: Any = None
     ) -> list[WallTimes]:
-        return interleave(self.calls, seconds=seconds, warmup=2, runs=runs, clock=lambda: self.now)
+        return interleave(
+            self.calls,
+            seconds=seconds,
+            warmup=2,
+            runs=runs,
+            clock=lambda: self.now,
+            beaten=beaten,
+        )
 
 
 def test_times_belong_to_their_model() -> None:
@@ -90,3 +98,13 @@ def test_a_machine_that_gets_busy_does_not_take_longer() -> None:
     (times,) = interleave([call], seconds=2.0, clock=lambda: machine.now)
     assert machine.now < 2.5
     assert len(times.runs) >= 5
+
+
+def test_what_has_lost_takes_no_more_turns() -> None:
+    def beaten(times: list[float]) -> list[int]:
+        return [at for at, one in enumerate(times) if one > 1.5 * min(times)]
+
+    quick, slow, near = FakeMachine(0.02, 0.05, 0.025).interleave(beaten=beaten)
+    assert len(slow.turns) == 2
+    assert slow.runs == pytest.approx(50.0)
+    assert len(quick.turns) == len(near.turns) > 20
