@@ -8,7 +8,7 @@ from typing import Any
 from ocompress.lossy.engine import Plan, Reason
 from ocompress.lossy.layer_times import Times
 from ocompress.lossy.table_proposal import TableProposal
-from ocompress.planning import Move, MoveTable, Resource
+from ocompress.planning import MoveTable, Resource
 from passes.factorization.writing import layer_of
 
 _RUINOUS = "alone it costs more than a model can afford"
@@ -79,9 +79,14 @@ class Chains(TableProposal):
         """
         rows = self.table.rows
         wanted = {(p, text) for p, text in chains.items()}
-        plan = {p: m for p, moves in rows.items() for m in moves if (p, text_of(m)) in wanted}
+        plan = {
+            p: m
+            for p, moves in rows.items()
+            for m in moves
+            if (p, text_of(m.method, m.setting)) in wanted
+        }
         for part in (rows.keys() & chains.keys()) - plan.keys():
-            known = "; ".join(text_of(move) for move in rows[part][1:])
+            known = "; ".join(text_of(m.method, m.setting) for m in rows[part][1:])
             why = f"{chains[part]!r} is none of its chains" + (f" ({known})" if known else "")
             self.reasons[part] = Reason("not-offered", why)
         return plan
@@ -146,6 +151,6 @@ class Chains(TableProposal):
         return found
 
 
-def text_of(move: Move) -> str:
+def text_of(method: str, setting: str) -> str:
     """Return what users call a chain."""
-    return f"{move.method}, {move.setting}"
+    return f"{method}, {setting}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ocompress.profiling.run_time import prices_of_typed, run_ns_of_typed
 from ocompress.targets import Target
 from passes.factorization.absorbing import unmoved
 from passes.factorization.alternate import Effort
+from passes.factorization.choices import text_of
 from passes.factorization.forms import ChainForm, Ranks
 from passes.factorization.ladders import RanksOf
 from passes.factorization.layers import LayerGroup
@@ -67,7 +68,8 @@ class OfferSearch:
         opset: Version of the operators.
         clock: Times layers and chains.
         chain: Makes the edit that puts a form of some ranks in place of a layer.
-        named: Whether the user named the rank: then samples left out do not overrule that.
+        named: Whether the user named ranks: then samples left out do not overrule that.
+        wanted: Texts of the only chains that are tried, by name of the layer; none for all.
         target: Has a table of costs.
         hurried: Whether chains are taken for their time alone, so that one that takes longer than
             another and loses more is good for nothing.
@@ -82,8 +84,14 @@ class OfferSearch:
     chain: Callable[[LayerGroup, ChainForm, Ranks], Edit]
     target: Target
     named: bool = False
+    wanted: Mapping[str, str] = field(default_factory=dict)
     hurried: bool = False
     priced: bool = False
+
+    def takes(self, layer: LayerGroup, form: ChainForm, ranks: Ranks) -> bool:
+        """Whether a chain is to be tried for a layer."""
+        wanted = self.wanted.get(layer.name)
+        return wanted is None or wanted == text_of(form.name, form.setting(ranks))
 
 
 def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
@@ -98,7 +106,11 @@ def offers(layer: LayerGroup, search: OfferSearch) -> Offers:
     site = layer.site
     plain = alone(site, layer.called, search.opset)
     keep = Move(layer.name, KEEP, "", 0.0, site.layer.weight.nbytes, layer.macs)
-    drafts = _promising(_drafts(layer, search, max(_work(plain), 1.0)))
+    once = max(_work(plain), 1.0)
+    drafts = _promising(_drafts(layer, search, once))
+    if search.wanted and not drafts:  # so that it can be said what there is
+        search = replace(search, wanted={})
+        drafts = _promising(_drafts(layer, search, once))
     effort = _effort(layer.problems[0], len(drafts) * len(layer.problems))
     power = sum(p.power() for p in layer.problems)
     # the fewer rows judge, the more has to be kept: chance alone keeps that much
@@ -157,8 +169,9 @@ def _drafts(layer: LayerGroup, search: OfferSearch, once: float) -> Iterator[_Dr
         if form.refusal(layer.problems[0]) or (site.transposed and not form.transposes):
             continue
         seen = [form.sees(p) for p in layer.problems]
-        starts = [form.start(p) for p in seen]
-        for ranks in search.ranks(form, seen[0]):
+        tried = [r for r in search.ranks(form, seen[0]) if search.takes(layer, form, r)]
+        starts = [form.start(p) for p in seen] if tried else []
+        for ranks in tried:
             factors = [start(ranks) for start in starts]
             steps = unmoved(Factored(form, factors, ()).links(), layer.sites)
             size = bytes_of(steps, site.layer.weight.itemsize)

@@ -58,7 +58,7 @@ class Replace(LossyPass):
         "evbmf",
         "chains",
     )
-    aims = ("max_macs", "max_time", "max_error", "chains")
+    aims = ("max_macs", "max_time", "max_error")
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES
 
     max_macs: float = option(
@@ -179,7 +179,7 @@ class Replace(LossyPass):
             ranks = ladders.variational
         elif self.max_weights:
             ranks = partial(ladders.within, self.max_weights, multiple)
-        timed = ctx.allowance.has(Limit.LATENCY) or bool(self.max_time)
+        timed = bool(self.max_time) or (ctx.allowance.has(Limit.LATENCY) and not self.chains)
         return offering.OfferSearch(
             self.forms(),
             ranks,
@@ -187,7 +187,8 @@ class Replace(LossyPass):
             opset=opset,
             clock=ChainClock(ctx.seed),
             chain=self._chain,
-            named=bool(self.rank),
+            named=bool(self.rank or self.chains),
+            wanted=self.chains,
             target=ctx.target,
             hurried=timed and not set(self.goals_given) - _FOR_TIME,
             priced=bool(self.max_time),
@@ -203,6 +204,9 @@ class Replace(LossyPass):
         layers: dict[str, list[str]] = {}
         for done, layer in enumerate(survey(model, weights, ctx, blind=self.data_free), 1):
             ctx.progress(f"{ctx.source}: trying forms", done, len(weights))
+            if self.chains and layer.name not in self.chains:
+                ctx.skip(layer.site.node, "not-named", "'chains' has none for it")
+                continue
             found = offering.offers(layer, search)
             if search.timed and found.rows[0].ms is None:
                 ctx.skip(layer.site.node, "not-timed", "ONNX Runtime cannot run it alone")
@@ -236,14 +240,10 @@ class Replace(LossyPass):
             return proposal.reaching(by, self.max_macs or self.max_time)
         if set(self.goals_given) - {"max_error"}:
             fastest = bool(self.energy or self.evbmf)
-            return proposal.plan(
-                {
-                    part: proposal.best(
-                        part, left=self.max_weights, energy=self.energy, fastest=fastest
-                    )
-                    for part in table.rows
-                }
+            rule = partial(
+                proposal.best, left=self.max_weights, energy=self.energy, fastest=fastest
             )
+            return proposal.plan({part: rule(part) for part in table.rows})
         return proposal.plan(table.cheapest(proposal.by, self.max_error or _ERROR))
 
     def gauges(
@@ -261,7 +261,11 @@ class Replace(LossyPass):
     def settled(self, proposal: Chains, chosen: Chosen) -> dict[str, Any]:
         """Return what stands in for which layer, where limits and clocks said that."""
         done = chosen.built.done if chosen.built is not None else frozenset[str]()
-        made = {part: text_of(move) for part, move in chosen.plan.items() if part in done}
+        made = {
+            part: text_of(move.method, move.setting)
+            for part, move in chosen.plan.items()
+            if part in done
+        }
         return {"chains": made} if made and not self.goals_given else {}
 
     def finish(self, model: Model, proposal: Chains, chosen: Chosen, ctx: Context) -> Outcome:

@@ -71,7 +71,8 @@ def test_a_choice_says_what_it_made_so_that_it_can_be_made_again() -> None:
     name, text = chains.popitem()
     _, fewer, ctx = run(Factorize(chains={name: text}), model, data=batches(0))
     assert {n for n, m in methods(fewer.details).items() if m != "keep"} == {name}
-    assert {r.code for r in ctx.diagnostics.remarks} >= {"not-chosen"}
+    assert {r.code for r in ctx.diagnostics.remarks} >= {"not-named"}
+    assert len(fewer.details["candidates"]) == 2  # nothing else was tried
 
 
 def test_chains_that_are_none_of_a_layers_are_told() -> None:
