@@ -9,6 +9,7 @@ PASSES = {
     "infer-shapes": "passes.canonical.infer_shapes:InferShapes",
     "upgrade-opset": "passes.canonical.upgrade_opset:UpgradeOpset",
     "einsum-to-matmul": "passes.canonical.einsum_to_matmul:EinsumToMatMul",
+    "split-fused": "passes.canonical.split_fused:SplitFused",
     "split-variadic": "passes.canonical.split_variadic:SplitVariadic",
     "fold-batch-norm": "passes.canonical.fold_batch_norm:FoldBatchNorm",
     "fold-affine": "passes.canonical.fold_affine:FoldAffine",

@@ -24,6 +24,7 @@ class Canonicalize(Family):
         "scalarize-range",
         "inline-branches",
         "upgrade-opset",
+        "split-fused",
         "split-variadic",
         "einsum-to-matmul",
         "unflatten-softmax",

@@ -56,10 +56,11 @@ class QuantWeights(LossyPass):
     It makes a DequantizeLinear and the one MatMul or Gemm after it a MatMulNBits, which keeps
     the integers in memory, and which rounds its inputs to int8 unless the session says
     otherwise. A Gemm gets its weight untransposed, and before a Relu or Clip its bias as a separate
-    Add, because only then it fuses. Tables of packed integers are unpacked after the look-up,
-    row by row. MatMulNBits itself is not standard ONNX (not-standard-onnx), and with 2 or 8 bits
-    it is fast only at accuracy level 4 (slow-kernel). Where int8 matrices are slower here than a
-    limit on the latency allows, all is folded instead (does-not-pay).
+    Add, because only then it fuses. Tables of 1 MiB and more are widened after the look-up,
+    row by row; smaller ones at load, for that takes no operators on every run. MatMulNBits itself
+    is not standard ONNX (not-standard-onnx), and with 2 or 8 bits it is fast only at accuracy
+    level 4 (slow-kernel). Where matrices of integers are slower here than a limit on the latency
+    allows, all is folded instead (does-not-pay).
     `gptq` lets later inputs compensate for the rounding of earlier ones and needs calibration data;
     tables, convolutions and inputs that no data reached (not-observed) are rounded to nearest.
     A model that computes in 16-bit floats computes in float32 then (computes-in-float32).
@@ -126,7 +127,7 @@ class QuantWeights(LossyPass):
         "auto",
         help="DequantizeLinear (dequantize), com.microsoft operators that only ONNX Runtime has "
         "(matmulnbits), or what runtimes fold at load (fold); auto: dequantize, or fold where no "
-        "kernel reads integers, or int8 is measured to be slower than float.",
+        "kernel reads integers, or they are measured to be slower than float.",
         choices=("auto", "dequantize", "matmulnbits", "fold"),
     )
     accuracy_level: int | None = option(

@@ -48,7 +48,7 @@ def store(sites: list[WeightSite], emitter: WeightEmitter) -> list[dict[str, Any
         error = float(np.linalg.norm(off)) / size if size else 0.0
         array = site.array
         in_rows = all(weight_sites.looks_up_rows(node, array) for node in site.nodes)
-        looked_up = site.is_looked_up and in_rows
+        looked_up = site.in_rows and in_rows
         effect = Effect.ROWS if looked_up else Effect.FOLDED
         rows.append(weight_report.row(site, effect, integers.nbytes + scales.nbytes, error))
         if looked_up:
@@ -113,7 +113,7 @@ def store_halves(
     rows = []
     for site in sites:
         off = site.array.astype(dtype.numpy).astype(np.float32) - site.array
-        effect = Effect.ROWS if site.is_looked_up else Effect.FOLDED
+        effect = Effect.ROWS if site.in_rows else Effect.FOLDED
         size = float(np.linalg.norm(site.array))
         error = float(np.linalg.norm(off)) / size if size else 0.0
         rows.append(weight_report.row(site, effect, site.array.nbytes // 2, error))

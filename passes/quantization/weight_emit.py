@@ -53,7 +53,7 @@ class WeightEmitter:
         A table is looked up in them. All else is for files to hold: runtimes widen it at load.
         """
         value, array = site.value, site.array.astype(dtype.numpy)
-        if not site.is_looked_up:
+        if not site.in_rows:
             edit.set_weight(value, array.astype(np.float32))
             packed.cast(value, dtype, self._homes[id(value)])
             return

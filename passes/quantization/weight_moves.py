@@ -161,9 +161,9 @@ def _emit(
 def quickest(item: QuantWeights, model: Model, rules: SiteRules, ctx: Context) -> QuantWeights:
     """Return the pass with `kernel=fold` where a limit on the latency rules out its own kernel.
 
-    Only of what rounds to int8, and leaves the choice.
+    Only where options leave the choice, and integers need no data.
     """
-    is_free = item.kernel == "auto" and item.form == "int8" and item.fit == "rtn" and not item.block
+    is_free = item.kernel == "auto" and item.fit != "gptq"
     sites = sites_of(item, model, rules) if is_free and ctx.allowance.has(Limit.LATENCY) else {}
     if all(site.folded or site.role is not Role.MATRIX for site in sites.values()):
         return item

@@ -15,6 +15,8 @@ from passes.quantization.weight_forms import BITS, HALVES, Role
 Skip = Callable[[Node, str, str], None]
 _BLOCK_NODES = 800
 """Bytes of the nodes that restore integers in blocks, with their names and small tensors."""
+_LEAST_TABLE = 1 << 20
+"""Bytes from which on a table is worth operators on every run that leave it as small in memory."""
 _SELECTING = ("Gather", "GatherElements", "GatherND", "Slice", "Split")
 """Operators that take parts of a weight or a table, which other operators apply."""
 
@@ -85,9 +87,9 @@ class WeightSite:
         return int(self.array.size * BITS[rules.form] // 8 + 4 * scales + nodes)
 
     @property
-    def is_looked_up(self) -> bool:
-        """Whether all that reads it is look-ups."""
-        only = self.value.use_count == len(self.nodes)
+    def in_rows(self) -> bool:
+        """Whether it is a large table of which nothing but look-ups read some rows."""
+        only = self.value.use_count == len(self.nodes) and self.array.nbytes >= _LEAST_TABLE
         return only and all(node.is_op("Gather") for node in self.nodes)
 
     @property

@@ -102,6 +102,8 @@ def _keep(site: WeightSite, refused: bool, rules: SiteRules, skip: Skip) -> bool
     problem = None if site.folded and not refused else _problem(site, refused, rules)
     if problem and problem.code in _FOLDABLE and not refused and _may_fold(site, rules):
         site.folded, problem = True, None
+    if problem is None and site.role is Role.TABLE and not site.in_rows and _may_fold(site, rules):
+        site.folded = True  # what it would save in memory is not worth operators on every run
     if problem is None and rules.form in BITS and site.stored_bytes(rules) >= site.value.file_bytes:
         problem = Refusal("larger", "with its scales it would take more bytes than in float")
     if problem is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,24 @@ def test_deep_nets_fuse_as_a_whole(tmp_path: Path) -> None:
         assert not found["DequantizeLinear"], (name, found)
 
 
-def test_a_table_is_never_dequantized_as_a_whole() -> None:
+def test_a_large_table_is_never_dequantized_as_a_whole() -> None:
     for form in ("fp16", "int8", "int4", "int2"):
-        result = weighted(model_of(table), f"form={form}")
+        result = weighted(model_of(partial(table, width=5248)), f"form={form}")
         for node in result.model.graph.nodes:
             if node.is_op("DequantizeLinear", "Cast", "BitwiseAnd"):
                 assert node.input(0).constant is None  # type: ignore[union-attr]
         assert rows_of(result)[0]["latency"] == Effect.ROWS
+
+
+@pytest.mark.parametrize("form", ["fp16", "int8", "int4", "int2"])
+@pytest.mark.parametrize("kernel", ["auto", "fold"])
+def test_a_small_table_costs_no_operators(form: str, kernel: str, tmp_path: Path) -> None:
+    """On a quick model a few operators for each look-up are more than a limit allows."""
+    if (form, kernel) == ("fp16", "fold"):
+        pytest.skip("contradict each other")
+    result = weighted(model_of(table), f"form={form},kernel={kernel}")
+    assert rows_of(result)[0]["latency"] == Effect.FOLDED
+    assert executed(result.model, tmp_path) == {"Gather": 1}
 
 
 @pytest.mark.parametrize("options", ["", "block=32", "form=int4", "form=int4,block=0"])
