@@ -260,7 +260,8 @@ class AccuracyGuard:
         held = within and high <= bound + _ROUNDING
         why = f"{'within' if held else 'more than'} the {limit * worth:.4g} allowed"
         if within and not held:
-            why = f"so it may be more than {bound * worth:.4g}"
+            why = f"so it may be more than {bound * worth:.4g}, "
+            why += f"which the limit of {limit * worth:.4g} rules out"
         seen = known.get("seen", -math.inf)
         if held and seen > limit + _ROUNDING:
             held = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 from ocompress.diagnostics import Severity
 from ocompress.errors import OptionError
@@ -29,9 +30,9 @@ from passes.quantization.weight_forms import (
 from passes.quantization.weight_moves import (
     Stored,
     StoreWeight,
-    quickest,
     sites_of,
     store,
+    too_slow,
 )
 from passes.quantization.weight_site import SiteRules
 from passes.quantization.widening import in_float32
@@ -92,7 +93,7 @@ class QuantWeights(LossyPass):
     noun = "weights in fewer bits"
     saves_time = False
     weights_of = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
-    goals = ("form", "block", "kernel")
+    goals: ClassVar[tuple[str, ...]] = ("form", "block", "kernel")
     appetite = 0.3
     may_change = Facet.TOPOLOGY | Facet.WEIGHTS | Facet.NAMES | Facet.OPSET | Facet.STORAGE
     after = (*order.TO_QUANTIZE, "quant", "quant-dynamic")
@@ -196,7 +197,10 @@ class QuantWeights(LossyPass):
 
     def _run(self, model: Model, ctx: Context) -> Outcome:
         """Store weights as integers, in the form that is widened at load where others are slow."""
-        item = quickest(self, model, self._rules(ctx), ctx)
+        rules, item = self._rules(ctx), self
+        if too_slow(self, model, rules, ctx):
+            settings = {**self.settings(), "kernel": "fold", "op_types": rules.op_types}
+            item = _InsteadOfSlow(**settings)
         return super(QuantWeights, item).run(model, ctx)
 
     def propose(self, model: Model, ctx: Context) -> TableProposal:
@@ -282,3 +286,9 @@ class QuantWeights(LossyPass):
         if not ops["Conv"] and not any(ops[op_type] for op_type in rules.op_types):
             why = f"the model has no {', '.join(rules.op_types)}"
             ctx.remark(Severity.DECLINED, "nothing-to-store", why)
+
+
+class _InsteadOfSlow(QuantWeights):
+    """Folds weights whose own kernel is too slow, which no option asked for."""
+
+    goals = ("form", "block")

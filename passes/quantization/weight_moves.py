@@ -158,19 +158,19 @@ def _emit(
     return row
 
 
-def quickest(item: QuantWeights, model: Model, rules: SiteRules, ctx: Context) -> QuantWeights:
-    """Return the pass with `kernel=fold` where a limit on the latency rules out its own kernel.
+def too_slow(item: QuantWeights, model: Model, rules: SiteRules, ctx: Context) -> bool:
+    """Whether a limit on the latency rules out the kernels of integers, so that folding is left.
 
     Only where options leave the choice, and integers need no data.
     """
     is_free = item.kernel == "auto" and item.fit != "gptq"
     sites = sites_of(item, model, rules) if is_free and ctx.allowance.has(Limit.LATENCY) else {}
     if all(site.folded or site.role is not Role.MATRIX for site in sites.values()):
-        return item
+        return False
     made = store(item, model.clone(), rules, sites, None).model
     verdict = ctx.allowance.judged(Limit.LATENCY, made, model)
     if verdict is None or verdict.held:
-        return item
+        return False
     what = f"kernel=fold takes the place of MatMulNBits, with which {verdict.message}"
     ctx.remark(Severity.NOTE, "does-not-pay", what)
-    return replace(item, kernel="fold", op_types=rules.op_types)
+    return True

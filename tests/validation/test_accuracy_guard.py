@@ -83,6 +83,7 @@ def test_the_bound_may_be_twice_what_may_be_spent_and_no_more(metric: str, most:
     verdict = held(seen["high"] * 0.99, 0.95)
     assert not verdict.held
     assert "it may be more than" in verdict.message
+    assert f"which the limit of {verdict.figures['limit']:.4g} rules out" in verdict.message
 
 
 def test_half_a_limit_that_no_label_confirms_is_a_reserve() -> None:

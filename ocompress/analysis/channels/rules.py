@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ocompress.analysis.channels import (
     elementwise_rules,
     extent_rules,
+    indexing_rules,
     layout_rules,
     linear_rules,
     reshape_rules,
@@ -40,6 +41,9 @@ _RULES: dict[str, Rule] = {
     "Gemm": linear_rules.gemm,
     "MatMul": linear_rules.matmul,
     "Gather": linear_rules.gather,
+    "GatherND": indexing_rules.gather_nd,
+    "ScatterND": indexing_rules.scatter_nd,
+    **dict.fromkeys(("GatherElements", "ScatterElements"), indexing_rules.elements),
     "Transpose": layout_rules.transpose,
     "Squeeze": layout_rules.squeeze,
     "Unsqueeze": layout_rules.unsqueeze,

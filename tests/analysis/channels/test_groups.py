@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -223,3 +225,37 @@ def test_the_answer_is_kept() -> None:
     assert analyses.get(ChannelGroups(), model) is not analyses.get(ChannelGroups("outer"), model)
     with pytest.raises(ValueError, match="neither 'inner' nor 'outer'"):
         ChannelGroups("both")
+
+
+@pytest.mark.parametrize("op", ["ScatterND", "ScatterElements"])
+def test_messages_between_the_nodes_of_a_graph_keep_their_channels(op: str) -> None:
+    """Features are gathered by the sources of edges, added up at their targets, and read."""
+    b = Builder()
+    h = b.op("Gemm", b.input("x", [8, 5]), b.weight(5, 4), to="first")
+    sources, targets = (b.input(name, [12], 7) for name in ("sources", "targets"))
+    column = ints(b, 1)
+    messages = b.op("GatherND", h, b.op("Unsqueeze", sources, column), to="messages")
+    at = b.op("Unsqueeze", targets, column)
+    if op == "ScatterElements":
+        at = b.op("Expand", at, ints(b, 12, 4), to="places")
+    nothing = b.const(np.zeros((8, 4), np.float32))
+    attrs: dict[str, Any] = {"axis": 0} if op == "ScatterElements" else {}
+    sums = b.op(op, nothing, at, messages, to="sums", reduction="add", **attrs)
+    b.op("Gemm", b.op("Add", h, sums), b.weight(4, 2), to="last")
+    b.output("last", [8, 2])
+    group = find(b.model(), "first")
+    assert group.refusal is None
+    assert group.size == 4
+    assert names(group) == (["first"], ["last"])
+    expected = {("messages", 1), ("sums", 1)} | ({("places", 1)} if "Elem" in op else set())
+    assert expected <= {(v.value.name, v.axis) for v in group.values}
+
+
+def test_the_axis_that_indices_choose_along_stays() -> None:
+    b = Builder()
+    h = b.op("Gemm", b.input("x", [8, 5]), b.weight(5, 4), to="first")
+    b.op("GatherElements", h, b.input("i", [8, 4], 7), axis=1, to="last")
+    b.output("last", [8, 4])
+    refusal = find(b.model(), "first").refusal
+    assert refusal is not None
+    assert refusal.code == "gathered-axis"

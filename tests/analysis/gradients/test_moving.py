@@ -83,6 +83,37 @@ def test_split_with_a_part_that_nobody_reads(sizes: list[int] | None) -> None:
     check(build)
 
 
+@pytest.mark.parametrize("how", ["none", "add"])
+@pytest.mark.parametrize(
+    ("op", "places", "written", "attrs"),
+    [
+        ("ScatterElements", ints(2, 0, -1, 1, 3, 0).reshape(2, 3), (2, 3), {"axis": 0}),
+        ("ScatterElements", ints(2, 0, 1, 2).reshape(4, 1), (4, 1), {"axis": 1}),
+        ("ScatterND", ints(2, 0).reshape(2, 1), (2, 3), {}),
+        ("ScatterND", ints(2, 0, -1, 1).reshape(2, 2), (2,), {}),
+    ],
+)
+def test_what_is_written_at_places(
+    op: str, places: np.ndarray, written: Any, attrs: dict[str, Any], how: str
+) -> None:
+    def build(b: Builder) -> None:
+        x, new = b.input("x", [4, 3]), b.input("new", list(written))
+        b.op(op, b.op("Exp", x), b.const(places), b.op("Exp", new), to="y", reduction=how, **attrs)
+        b.output("y")
+
+    check(build)
+
+
+def test_sums_of_what_comes_to_one_place() -> None:
+    def build(b: Builder) -> None:
+        x, new = b.input("x", [4, 3]), b.input("new", [5, 3])
+        at = b.const(ints(1, 1, 0, 3, 1).reshape(5, 1))
+        b.op("ScatterND", x, at, b.op("Exp", new), to="y", reduction="add")
+        b.output("y")
+
+    check(build)
+
+
 def test_indices_that_are_fed() -> None:
     def build(b: Builder) -> None:
         x, at = b.input("x", [4, 3]), b.input("at", [3], 7)

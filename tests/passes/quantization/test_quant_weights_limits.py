@@ -10,8 +10,10 @@ import pytest
 from ocompress.ir import Model, from_proto, to_proto
 from ocompress.pipeline import PassManager, Pipeline, PipelineResult, Verdict
 from ocompress.targets import find
+from passes.quantization.weight_forms import Effect
 from tests.build import Builder, InMemory
 from tests.passes.quantization.runs import data_for
+from tests.passes.quantization.test_too_slow import Clock
 from tests.passes.quantization.weight_runs import rows_of
 
 
@@ -88,3 +90,25 @@ def test_what_an_option_asks_for_is_not_searched_for() -> None:
     result = run("quant-weights{smallest=1,form=int4}", guard)
     assert str(result.records[-1].status) == "rolled-back"
     assert set(guard.asked) == {3}
+
+
+def test_weights_that_are_folded_for_their_slow_kernel_are_still_searched_for() -> None:
+    """Nobody asked for that form, so the limit on the drop goes on saying how many there are."""
+
+    @dataclass
+    class Folded(AtMost):
+        def judge(self, candidate: Model, best: Model) -> Verdict:
+            held = [v for v in candidate.graph.initializers.values() if v.packed is not None]
+            kernels = sum(n.is_op("DequantizeLinear") for _, n in candidate.nodes())
+            return Verdict(len(held) + kernels <= self.most, self.kind, f"{len(held)} weights", {})
+
+    def ratio(model: Model) -> float:
+        return 1.3 if any(n.is_op("DequantizeLinear") for _, n in model.nodes()) else 1.0
+
+    model = unequal()
+    data = InMemory(data_for(model, 6))
+    manager = PassManager(target=find("portable"), data=data, guards=[Clock(ratio), Folded(2)])
+    result = manager.run(Pipeline.parse("quant-weights{smallest=1}"), from_proto(to_proto(model)))
+    assert str(result.records[-1].status) == "applied"
+    assert [r["latency"] for r in rows_of(result)] == 2 * [Effect.FOLDED]
+    assert [r.node for r in result.diagnostics if r.code == "too-lossy"] == ["y1"]

@@ -53,3 +53,34 @@ def gather_nd(tape: Tape, node: Node, g: Value) -> Gradients:
     empty = tape.zeros(tape.shape(node.input(0)))
     places = tape.op("Cast", tape.forward(node.input(1)), to=7)
     return [tape.op("ScatterND", empty, places, g, reduction="add")]
+
+
+@rule("ScatterElements", inputs=(0, 2))
+def scatter_elements(tape: Tape, node: Node, g: Value) -> Gradients:
+    """Return dx = g, without what was overwritten, and for what was written g at its places."""
+    axis, places = int(node.attr("axis", 0)), tape.forward(node.input(1))
+    given = tape.op("GatherElements", g, places, axis=axis)
+    if _adds(node):
+        return [g, None, given]
+    empty = tape.zeros(tape.shape(node.input(1)))
+    return [tape.op("ScatterElements", g, places, empty, axis=axis), None, given]
+
+
+@rule("ScatterND", inputs=(0, 2))
+def scatter_nd(tape: Tape, node: Node, g: Value) -> Gradients:
+    """Return dx = g, without what was overwritten, and for what was written g at its places."""
+    places = tape.op("Cast", tape.forward(node.input(1)), to=7)
+    given = tape.op("GatherND", g, places)
+    if _adds(node):
+        return [g, None, given]
+    empty = tape.zeros(tape.shape(node.input(2)))
+    return [tape.op("ScatterND", g, places, empty), None, given]
+
+
+def _adds(node: Node) -> bool:
+    """Whether what is written is added; otherwise places are taken to differ from each other."""
+    how = node.attr("reduction", "none")
+    if how not in ("none", "add"):
+        msg = f"the reduction {how!r} has no rule"
+        raise StoppedError(msg)
+    return bool(how == "add")
