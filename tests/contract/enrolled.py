@@ -10,6 +10,7 @@ import pytest
 
 from ocompress.ir import Model
 from ocompress.pipeline import Numerics, Pass, all_passes, find
+from tests.contract.fused import FUSED
 from tests.contract.harness import Run, run_pass
 from tests.contract.layers import LAYERS
 from tests.contract.ranges import RANGES, TWINS
@@ -20,7 +21,7 @@ from tests.graphs import ZOO
 PASSES = [cls.name for cls in all_passes()]
 RUNNABLE = [cls.name for cls in all_passes() if not cls.missing_packages()]
 """Passes for which all packages are installed; the others are skipped."""
-GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES, **STORABLE}
+GRAPHS: dict[str, Callable[[], Model]] = {**ZOO, **UNTIDY, **LAYERS, **RANGES, **STORABLE, **FUSED}
 OPTIONS: dict[str, dict[str, Any]] = {
     "strip-text": {"strip": ("docs", "metadata")},
     "nested": {"epochs": 0},
@@ -32,7 +33,8 @@ LEAST = 3
 
 _ALSO = {
     "scalarize-range": RANGES,
-    "canonicalize": RANGES,
+    "canonicalize": {**RANGES, **FUSED},
+    "split-fused": FUSED,
     "quant-dynamic": ("products", "wide", "turned"),
     "quant-weights": ("products", "wide", "turned"),
     "pack-weights": STORABLE,
