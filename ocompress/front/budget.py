@@ -156,25 +156,25 @@ class Budget:
         made: list[Guard] = []
         if self.max_size_ratio is not None or self.max_bytes is not None:
             made.append(SizeGuard(original, self.size_limit(serialized_bytes(original))))
-        if seen is not None:
-            made.append(FiniteGuard(original, seen, threads=threads))
-        limit = self._limit_for(passes)
+        limit, judge = self._limit_for(passes), None
         if limit is not None and data is not None:
-            made.append(
-                AccuracyGuard(
-                    original,
-                    data,
-                    limit,
-                    metric=self.user_metric() or self.metric,
-                    confidence=self.confidence,
-                    default=self.max_drop is None,
-                    goals_count=self.goals_count,
-                    fitted=fitted,
-                    alike=alike,
-                    threads=threads,
-                    meter=meter,
-                )
+            judge = AccuracyGuard(
+                original,
+                data,
+                limit,
+                metric=self.user_metric() or self.metric,
+                confidence=self.confidence,
+                default=self.max_drop is None,
+                goals_count=self.goals_count,
+                fitted=fitted,
+                alike=alike,
+                threads=threads,
+                meter=meter,
             )
+        if seen is not None:
+            known = {} if judge is None or seen is not data else {"known": judge.found_finite}
+            made.append(FiniteGuard(original, seen, threads=threads, **known))
+        made += [] if judge is None else [judge]
         limit = None if feeds is None else self.latency_ratio(original, feeds, threads)
         if limit is not None and feeds is not None:
             guard = LatencyGuard(

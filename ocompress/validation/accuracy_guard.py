@@ -277,6 +277,11 @@ class AccuracyGuard:
         figures = {**known, "limit": limit, "bound": bound, "drop": max(value, seen)}
         return Verdict(held, self.kind, message, figures)
 
+    def found_finite(self, candidate: Model) -> bool:
+        """Whether a candidate was judged and made finite numbers alone on all the data."""
+        known = self._known.get(fingerprint(candidate))
+        return known is not None and known.finite
+
     def _worth(self, drop: Drop) -> float:
         return self._limits.worth(drop.unit)
 

@@ -29,6 +29,7 @@ class Drop:
         fitted: The loss on samples that the candidate was fitted to; None where there are none
             or nobody looked.
         clear: Whether so much was lost that nobody looked.
+        finite: Whether no output was NaN or infinite on what is judged on.
     """
 
     value: Interval
@@ -38,6 +39,7 @@ class Drop:
     unit: LossUnit | None = None
     fitted: Drop | None = None
     clear: bool = False
+    finite: bool = False
 
 
 class Meter(Protocol):

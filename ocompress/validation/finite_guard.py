@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ocompress.analysis.nonfinite import kinds_differ
@@ -28,21 +30,32 @@ class FiniteGuard:
     kind = "finite"
     limit = 0.0
 
-    def __init__(self, reference: Model, data: Dataset, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        reference: Model,
+        data: Dataset,
+        *,
+        threads: int = 1,
+        known: Callable[[Model], bool] = lambda _: False,
+    ) -> None:
         """Take the first samples.
 
         Args:
             reference: The original; it runs only where a candidate has such values.
             data: Feeds that results are judged on.
             threads: Threads within an operator; 0 takes all cores.
+            known: Whether somebody saw on these very data that a candidate's outputs are finite.
         """
-        self._reference, self._threads = reference, threads
+        self._reference, self._threads, self._known = reference, threads, known
         self._data = data.take(_SAMPLES)
 
     def judge(self, candidate: Model, best: Model) -> Verdict:
-        """Run `candidate` and, where its outputs are not finite, the original; `best` is not."""
+        """Run `candidate` and, where its outputs are not finite, the original; `best` is not.
+
+        What a search has judged on the same data does not run again.
+        """
         try:
-            lost = self._lost(candidate)
+            lost = 0 if self._known(candidate) else self._lost(candidate)
         except (RuntimeFailureError, DataError) as error:
             return Verdict(False, self.kind, f"the model no longer runs: {error}", runs=False)
         where = f"on {counted(self._data.samples, 'sample')}"

@@ -109,7 +109,7 @@ class LossMeter:
             for name, prepared in kept.items():
                 sums[name].update(prepared, self._measures[name].of(name, outputs), samples)
         self._motion.check(motion)
-        found = self._worst(sums, confidence, limit)
+        found = replace(self._worst(sums, confidence, limit), finite=motion.finite)
         if self._fitted is not None and found.value.low > most * limit.worth(found.unit):
             return replace(found, clear=True)
         if self._beside is None:
@@ -123,7 +123,8 @@ class LossMeter:
                 if self._alike:
                     sums[name].beside(prepared, output, samples)
         known = self._worst(own, confidence, limit)
-        return replace(self._worst(sums, confidence, limit), fitted=known)
+        whole = self._worst(sums, confidence, limit)
+        return replace(whole, fitted=known, finite=motion.finite)
 
     def margins(self) -> Mapping[LossUnit | None, float]:
         """Return what the flip of a sample that is near to one costs, by unit."""

@@ -108,17 +108,23 @@ class Motion:
 
     A constant decides as a model does that nearly always decides alike, so decisions do not tell
     that an output is lost.
+
+    Attributes:
+        finite: Whether no number of any output was NaN or infinite.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._each: dict[str, Movement] = defaultdict(Movement)
+        self.finite = True
 
     def update(self, outputs: Mapping[str, np.ndarray], samples: int) -> None:
         """Take in one feed's outputs, of so many samples."""
         for name, array in outputs.items():
             if array.dtype.kind not in "OUS" and array.size:
-                self._each[name].update(real(array), samples)
+                values = real(array)
+                self.finite = self.finite and bool(np.isfinite(values).all())
+                self._each[name].update(values, samples)
 
     def check(self, candidate: Motion) -> None:
         """Check that what moves here moves in a candidate, too.

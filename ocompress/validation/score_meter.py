@@ -67,7 +67,7 @@ class ScoreMeter:
         """Return how much the score fell; see `Meter.drop`."""
         source = LiveSource(candidate, Level.ALL, self._threads)
         motion = Motion()
-        found = self.fall(source, motion, confidence)
+        found = replace(self.fall(source, motion, confidence), finite=motion.finite)
         self._motion.check(motion)
         if self._fitted is not None and found.value.low > most:
             return replace(found, clear=True)

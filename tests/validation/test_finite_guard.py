@@ -10,8 +10,9 @@ import pytest
 import ocompress
 from ocompress.io import load_model
 from ocompress.ir import Model, edit
-from ocompress.validation import FiniteGuard
+from ocompress.validation import AccuracyGuard, FiniteGuard
 from tests.build import Builder, InMemory
+from tests.counting import counting
 
 X = np.random.default_rng(3).standard_normal((128, 16, 6, 6)).astype(np.float32)
 
@@ -83,3 +84,23 @@ def test_what_nobody_foresaw_is_rolled_back(tmp_path: Path, *, synthetic: bool) 
     assert why.startswith("prune was rolled back: ")
     assert "became NaN or infinite" in why
     assert [r.status for r in done.pipeline.records[1:]] == ["rolled-back", "applied"]
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_a_search_has_judged_does_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, *, labelled: bool
+) -> None:
+    model, feeds = net(), [{"x": X[:40]}, {"x": X[40:80]}]
+    data = InMemory(feeds, labels=np.arange(80) % 5 if labelled else None)
+    judge = AccuracyGuard(model, data, 0.5)
+    guard = FiniteGuard(model, data, known=judge.found_finite)
+    good, bad = model.clone(), without_filters(model)
+    with counting(monkeypatch) as counts:
+        verdicts = [guard.judge(good, model)]  # nobody has looked at it
+        assert counts["sessions"] == 1
+        judge.judge(good, model)
+        verdicts.append(guard.judge(good, model))
+        assert counts["sessions"] == 2
+    assert verdicts[0] == verdicts[1]
+    judge.judge(bad, model)
+    assert not guard.judge(bad, model).held
