@@ -227,10 +227,8 @@ def _check_samples(samples: int | None) -> None:
 
 def _refuse_table(spec: str | Path, preprocess: str | Path | None) -> None:
     if preprocess is not None:
-        msg = (
-            f"data {str(spec)!r} are not a folder of images, so the preprocessing table "
-            f"{str(preprocess)!r} does not apply; leave it out"
-        )
+        table = f"so the preprocessing table {str(preprocess)!r} does not apply; leave it out"
+        msg = f"data {str(spec)!r} are not a folder of images, {table}"
         raise DataError(msg)
 
 
@@ -246,7 +244,11 @@ def _files(
     opened = [_open(f, specs) for f in files]
     joined = join(opened)
     if joined is not None and not _stands_alone(str(files[0]), opened[0], model):
-        return _arrays(str(path), joined, model, given, samples)
+        try:
+            return _arrays(str(path), joined, model, given, samples)
+        except DataError:
+            _unlabelled(str(files[0]), opened[0], specs)  # what is wrong with one says more
+            raise
     parts = [_unlabelled(str(f), arrays, specs) for f, arrays in zip(files, opened, strict=True)]
     chain = batched(feeds.ChainDataset(str(path), parts), model)
     cut = [part for part in chain.parts if isinstance(part, ArrayDataset)]
@@ -256,11 +258,8 @@ def _files(
         ends = np.cumsum([part.samples for part in cut])
         labels = list(np.split(given, ends[:-1]))
     else:
-        msg = (
-            f"data {str(path)!r} have {counted(chain.samples, 'sample')} but "
-            f"{counted(len(given), 'label')}; give one "
-            "label a sample"
-        )
+        have = f"{counted(chain.samples, 'sample')} but {counted(len(given), 'label')}"
+        msg = f"data {str(path)!r} have {have}; give one label a sample"
         raise DataError(msg)
     told = [replace(p, given_labels=own) for p, own in zip(cut, labels, strict=True)]
     chain = replace(chain, parts=told)

@@ -77,7 +77,30 @@ def samples_in(data: Dataset, feed: Feeds) -> int:
 
 def notes_of(data: Dataset) -> list[str]:
     """Return what a user should be told about data, one sentence each."""
-    return [f"{data.source}: {note}" for note in getattr(data, "notes", ())]
+    notes = list(getattr(data, "notes", ()))
+    if data.samples > 1 and all_alike(data):
+        same = f"all {data.samples} samples are the same numbers, so results say nothing of others"
+        notes.append(f"{same}; give samples as the model will meet them")
+    return [f"{data.source}: {note}" for note in notes]
+
+
+def all_alike(data: Dataset) -> bool:
+    """Whether every sample is the same as the first; stops at one that is not.
+
+    Of feeds that hold several samples, inputs count that have an element for each on their axis.
+    """
+    first: dict[str, bytes] = {}
+    axes = axes_of(data)
+    for feed in data:
+        count = samples_in(data, feed)
+        for name, given in feed.items():
+            array, axis = np.asarray(given), axes.get(name, 0)
+            cut = axis is not None and axis < array.ndim and array.shape[axis] == count
+            rows = np.moveaxis(array, axis, 0) if cut and axis is not None else array[None]
+            for row in rows:
+                if first.setdefault(name, row.tobytes()) != row.tobytes():
+                    return False
+    return bool(first)
 
 
 @dataclass(frozen=True)

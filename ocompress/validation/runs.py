@@ -210,7 +210,9 @@ class Runner:
             if accuracy.choose(outputs, samples):
                 self._accuracy = accuracy
             else:
-                self._remarks.append("no output has a decision per label: no accuracy")
+                shape = list(self._labels.shape)
+                told = f"no output has a decision per label, labels {shape}: no accuracy"
+                self._remarks.append(f"{told}; classes are given by their numbers, not one-hot")
         for run in self._runs:
             if self._accuracy is not None:
                 run.accuracy = ScoreSum("accuracy"), ScoreSum("accuracy")

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from ocompress.errors import DataError
 from ocompress.io import Dataset, as_dataset, load_data, synthetic_data
+from ocompress.io.dataset import all_alike, notes_of
 from ocompress.ir import Model
 from tests.build import Builder
 
@@ -164,6 +165,35 @@ def test_folder_of_equal_files_is_one_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(together(data, "x")[40:], floats(20, 3) + 2)
     np.testing.assert_array_equal(data.labels, np.repeat([0, 1, 2], 20))
     assert data.take(25).samples == 25
+
+
+def test_a_sample_in_a_file_without_its_batch_is_named(tmp_path: Path) -> None:
+    """Joined, files would be said to have a shape that none of them has."""
+    for at in range(4):
+        np.savez(tmp_path / f"{at}.npz", x=floats(3, 4))
+    with pytest.raises(DataError, match=r"0\.npz': 'x' has shape \[3, 4\]"):
+        as_dataset(tmp_path, model(x=(["n", 2, 3, 4], T.FLOAT)))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "alike"),
+    [
+        ({"x": np.ones((5, 3), np.float32)}, True),
+        ({"x": np.zeros((5, 3), np.float32), "z": np.full((5, 1), np.nan, np.float32)}, True),
+        ({"x": np.ones((5, 3), np.float32), "z": floats(5, 1)}, False),
+        ({"x": floats(1, 3)}, False),
+    ],
+)
+def test_samples_that_are_all_the_same_are_told(arrays: dict[str, Array], alike: bool) -> None:
+    given = model(**{name: (["n", a.shape[1]], T.FLOAT) for name, a in arrays.items()})
+    assert any("the same numbers" in note for note in notes_of(as_dataset(arrays, given))) == alike
+
+
+def test_feeds_that_are_all_the_same_are_told() -> None:
+    given = model(x=(["n", 3], T.FLOAT))
+    same, other = {"x": np.ones((1, 3), np.float32)}, {"x": floats(1, 3)}
+    assert all_alike(as_dataset([same, same], given))
+    assert not all_alike(as_dataset([same, same, other], given))
 
 
 def test_folder_of_files_of_different_shape_is_a_chain(tmp_path: Path) -> None:

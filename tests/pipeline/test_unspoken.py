@@ -41,14 +41,20 @@ def named(model: Model, text: str) -> dict[str, set[str]]:
     return found
 
 
+def product(b: Builder, x: str, weight: str, to: str) -> str:
+    """Multiply by an operator of the runtime that has no spelling in standard ones."""
+    turned = b.op("Transpose", x, perm=[1, 0, 2])
+    return b.op("FusedMatMul", turned, weight, to=to, domain=MS, transBatchA=1)
+
+
 def contrib() -> Model:
     """A model whose runtime operators can be run, so that passes with data can be tried."""
     b = Builder()
     x = b.input("x", ["n", 4, 32])
-    h = b.op("FusedMatMul", x, b.weight(32, 32), to="fused", domain=MS)
+    h = product(b, x, b.weight(1, 32, 32), "fused")
     h = b.op("Add", h, b.weight(4, 32, scale=1.0), to="positions")
     inner, other = Builder(), Builder()
-    inner.op("FusedMatMul", h, inner.weight(32, 32), to="inside", domain=MS)
+    product(inner, h, inner.weight(1, 32, 32), "inside")
     other.op("Neg", h, to="else")
     for body, name in ((inner, "inside"), (other, "else")):
         body.output(name, ["n", 4, 32])
@@ -155,7 +161,7 @@ def test_models_of_halves_are_no_exception(text: str) -> None:
     b = Builder()
     x = b.input("x", ["n", 4, 64], T.FLOAT16)
     half = np.float16
-    h = b.op("FusedMatMul", x, b.weight(64, 64, dtype=half), to="fused", domain=MS)
+    h = product(b, x, b.weight(1, 64, 64, dtype=half), "fused")
     b.op("MatMul", h, b.weight(64, 64, dtype=half), to="y")
     b.output("y", ["n", 4, 64], T.FLOAT16)
     found = named(b.model(com_microsoft=1), text)

@@ -156,6 +156,11 @@ def test_labels_of_another_kind_leave_accuracy_out(labels: np.ndarray) -> None:
     assert "accuracy" in result.remarks[0]
 
 
+def test_one_hot_labels_hear_how_classes_are_given() -> None:
+    result = validate(MODEL, MODEL, data(labels=np.eye(3, dtype=int)[np.arange(40) % 3]))
+    assert any("labels [40, 3]" in r and "not one-hot" in r for r in result.remarks)
+
+
 def test_the_metric_sees_each_feed_with_its_labels() -> None:
     seen = []
 
