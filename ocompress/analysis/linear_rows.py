@@ -18,8 +18,13 @@ from ocompress.ir import Node, query
 
 MOST_INPUTS = 4608
 """Inputs of an output beyond which products of all pairs take too much memory and time."""
-LEAST_ROWS, ROWS_PER_INPUT = 4096, 8
-"""Rows that a fit is made from, at least, and for each input."""
+_LEAST_ROWS, _ROWS_PER_INPUT = 4096, 8
+"""Rows that sums of products are made from, at least, and for each input."""
+_MORE = 8
+"""Times as many rows make a better fit, though those of one sample resemble each other: half the
+channels of VGG gone, a tenth less is lost. Still more tell nothing new."""
+_CHEAP_NUMBERS, _CHEAP_WORK = 2**25, 2e10
+"""Numbers that may be held, and multiplications made, for the sake of more rows than the least."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,18 @@ class Site:
         """Whether it is a ConvTranspose."""
         return self.node.is_op("ConvTranspose")
 
+    @property
+    def least_rows(self) -> int:
+        """Rows, of all samples together, that tell what the layer reads."""
+        return max(_LEAST_ROWS, _ROWS_PER_INPUT * self.inputs)
+
+    @property
+    def fit_rows(self) -> int:
+        """Rows, of all samples together, that the weight is fitted to: more where it is cheap."""
+        numbers = self.groups * (self.inputs + self.outputs)
+        cheap = min(_CHEAP_NUMBERS / numbers, _CHEAP_WORK / (numbers * self.inputs))
+        return max(self.least_rows, min(_MORE * self.least_rows, int(cheap)))
+
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """Return a weight of the layer's shape as (groups, inputs, outputs)."""
         if self.window is None:
@@ -73,26 +90,25 @@ class Site:
             return np.ascontiguousarray(np.moveaxis(split, -1, 2).reshape(shape))
         return np.ascontiguousarray(matrix.transpose(0, 2, 1).reshape(shape))
 
-    def places(self, data: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    def places(self, data: np.ndarray, rows: float, rng: np.random.Generator) -> np.ndarray:
         """Choose places of every item at which the layer's outputs are looked at.
 
         Args:
             data: A batch of what the layer reads, in the shape in which it reads it.
-            share: Part of all rows that are wanted which this batch is to give.
+            rows: How many rows this batch is to give.
             rng: Draws them.
         """
         area = self._area(data)
-        return np.sort(rng.choice(area, min(area, self.count(data, share)), replace=False))
+        return np.sort(rng.choice(area, min(area, self.count(data, rows)), replace=False))
 
-    def count(self, batch: np.ndarray, share: float) -> int:
-        """Return at how many places of every item it takes a look for a share of the rows wanted.
+    def count(self, batch: np.ndarray, rows: float) -> int:
+        """Return at how many places of every item it takes a look for as many rows.
 
         Args:
             batch: What the layer reads, or what it makes, [items, ...].
-            share: Part of all rows that are wanted which this batch is to give.
+            rows: How many rows this batch is to give.
         """
         items = max(1, len(batch)) if batch.ndim > 2 else 1
-        rows = share * max(LEAST_ROWS, ROWS_PER_INPUT * self.inputs)
         return max(1, math.ceil(rows / items))
 
     def rows(self, data: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -165,7 +165,7 @@ class Lockstep:
             if not site.corresponds(seen, np.broadcast_to(np.float32(0), shape)):
                 yield None
                 return
-            few = slice(site.count(seen, share))
+            few = slice(site.count(seen, share * site.fit_rows))
             targets = _columns(theirs.results[:, few], gone, site)
             if around is not None and theirs.shortcut is not None and end is not None:
                 lost = self._lost.get(around[0].name, {}).get(axis)
@@ -187,7 +187,8 @@ class Lockstep:
             if not site.corresponds(seen, made):
                 yield None
                 return
-            places = site.places(seen, share, np.random.default_rng([self._seed, at]))
+            rng = np.random.default_rng([self._seed, at])
+            places = site.places(seen, share * site.fit_rows, rng)
             targets = site.results(made, places)
             if around is not None and end is not None:
                 before = self._left(around[0], wanted)

@@ -8,7 +8,7 @@ from itertools import chain, takewhile
 
 import numpy as np
 
-from ocompress.analysis.linear_rows import LEAST_ROWS, ROWS_PER_INPUT, Site
+from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.portions import FeedSizes, portion
 from ocompress.analysis.segment_runner import Walk
 from ocompress.analysis.store import MeasurementStore
@@ -51,6 +51,11 @@ class Ask:
     stop: Node
     shortcut: Value | None
     share: float
+
+    @property
+    def rows(self) -> float:
+        """How many rows each feed is to give."""
+        return self.share * self.site.fit_rows
 
     @property
     def values(self) -> list[Value]:
@@ -130,7 +135,7 @@ class ReferenceRows:
         if self._sizes is None:
             self._sizes = FeedSizes(self._model, self._data)
         site = ask.site
-        rows = ask.share * len(self._data) * max(LEAST_ROWS, ROWS_PER_INPUT * site.inputs)
+        rows = len(self._data) * ask.rows
         kept = 4 * len(ask.values) * rows * site.groups * site.outputs
         return kept + sum(self._sizes.of(v) for v in ask.values)
 
@@ -150,7 +155,7 @@ class ReferenceRows:
         """Return what a layer makes of feed number `at`, at places drawn for it."""
         site, array = ask.site, seen[ask.site.node.output.name]
         rng = np.random.default_rng([self._seed, at])
-        places = rng.permutation(site.result_places(array))[: site.count(array, ask.share)]
+        places = rng.permutation(site.result_places(array))[: site.count(array, ask.rows)]
         around = None
         if ask.shortcut is not None:
             other = seen[ask.shortcut.name]

@@ -115,10 +115,9 @@ class _Moments:
         assert self._walk is not None
         site = sites[own]
         data = seen[site.layer.data.name]
-        share = 1 / (len(sites) * max(1, self._walk.feeds))
-        rows = site.rows(
-            data, site.places(data, share, np.random.default_rng([self._ctx.seed, at]))
-        )
+        wanted = site.least_rows / (len(sites) * max(1, self._walk.feeds))
+        rng = np.random.default_rng([self._ctx.seed, at])
+        rows = site.rows(data, site.places(data, wanted, rng))
         sums.update(rows, np.zeros((*rows.shape[:3], 0), np.float32))
 
     def _keep(self, sites: list[Site], sums: RegressionSums) -> None:

@@ -36,7 +36,7 @@ def check(model: Model, x: np.ndarray, bias: np.ndarray | None = None) -> Site:
     site = site_of(node)
     assert isinstance(site, Site)
     y = Session(model, level=Level.DISABLED).run({"x": x})["y"]
-    places = site.places(x, 1.0, np.random.default_rng(0))
+    places = site.places(x, site.least_rows, np.random.default_rng(0))
     assert len(places) == site.result_places(y)
     some = places[::2]
     matrix = site.matrix(site.layer.weight)
@@ -47,6 +47,28 @@ def check(model: Model, x: np.ndarray, bias: np.ndarray | None = None) -> Site:
     np.testing.assert_allclose(made, wanted.reshape(*wanted.shape[:2], -1), atol=1e-4)
     np.testing.assert_array_equal(site.weight(matrix), site.layer.weight)
     return site
+
+
+@pytest.mark.parametrize(
+    ("kernel", "group", "least", "fitted"),
+    [
+        ((16, 8, 3, 3), 1, 4096, 32768),
+        ((64, 64, 3, 3), 1, 4608, 36864),
+        ((16, 512, 3, 3), 1, 36864, 36864),  # products of all pairs of inputs are much work
+        ((4096, 1, 3, 3), 4096, 4096, 4096),  # and rows of many groups many numbers
+        ((512, 64, 3, 3), 1, 4608, 30840),
+    ],
+)
+def test_a_fit_is_made_from_more_rows_where_they_are_cheap(
+    kernel: tuple[int, ...], group: int, least: int, fitted: int
+) -> None:
+    b = Builder()
+    x = b.input("x", (1, kernel[1] * group, 8, 8))
+    b.op("Conv", x, b.weight(*kernel), to="y", group=group)
+    b.output("y")
+    site = site_of(b.model().graph.nodes[0])
+    assert isinstance(site, Site)
+    assert (site.least_rows, site.fit_rows) == (least, fitted)
 
 
 def numbers(*shape: int) -> np.ndarray:
