@@ -130,6 +130,15 @@ class Site:
         shape = (len(output), len(places), self.groups, self.outputs)
         return flat.transpose(0, 2, 1).reshape(shape)
 
+    def powers(self, output: np.ndarray) -> np.ndarray:
+        """Return the sum of squares over channels at every place, (items, places), float32."""
+        if self.window is None:
+            by_place = self._flat(output, self.layer.out_channel)
+        else:
+            by_place = output.reshape(*output.shape[:2], -1).swapaxes(1, 2)
+        found: np.ndarray = np.einsum("npc,npc->np", by_place, by_place, dtype=np.float32)
+        return found
+
     def corresponds(self, data: np.ndarray, output: np.ndarray) -> bool:
         """Whether an output has a row for every row of the data, of as many channels as are made.
 

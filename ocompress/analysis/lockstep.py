@@ -61,6 +61,7 @@ class Lockstep:
         seed: int = 0,
         store: MeasurementStore | None = None,
         plan: Sequence[Sequence[Twins]] = (),
+        weights: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Stop before the first nodes.
 
@@ -72,11 +73,13 @@ class Lockstep:
             seed: Draws the places that are looked at.
             store: Keeps what the original makes, for the next candidate.
             plan: What `sums` is going to be asked for, in order.
+            weights: How much places of a layer count, by name of the original's output, (items,
+                places); items beyond them, and layers without, count 1 throughout.
         """
         self._reference = ReferenceRows(reference, data, seed, store)
         self._candidate = Walk(candidate, data)
         self._lost = lost or {}
-        self._plan = plan
+        self._plan, self._weights = plan, weights or {}
         self._samples = -(-data.samples // max(1, len(data)))
         self._seed = seed
 
@@ -154,12 +157,13 @@ class Lockstep:
         ours: Iterator[Seen],
         ask: Ask,
         ahead: Iterator[Ask],
-    ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-        """Yield rows and targets, feed by feed, from places of the original drawn once for all."""
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None] | None]:
+        """Yield rows, targets, weights by feed, from places of the original drawn once for all."""
         site, share = pair.candidate, ask.share
         made = self._reference.made(ask, ahead)
         axis, makes = pair.reference.layer.out_channel, pair.reference.node.output.name
         gone = self._lost.get(makes, {}).get(axis)
+        weights = self._weights.get(makes)
         for (seen, end), theirs in zip(ours, made, strict=True):
             shape = _without(theirs.shape, axis, gone)
             if not site.corresponds(seen, np.broadcast_to(np.float32(0), shape)):
@@ -174,11 +178,13 @@ class Lockstep:
                     old = _columns(theirs.shortcut[1][:, few], lost, site)
                     with np.errstate(invalid="ignore"):  # sums leave out what is not finite
                         targets = targets + (old - site.results(end, theirs.places[few]))
-            yield site.rows(seen, theirs.places[few]), targets
+            rows = site.rows(seen, theirs.places[few])
+            own, weights = _taken(weights, len(rows), theirs.places[few])
+            yield rows, targets, own
 
     def _whole(
         self, pair: Twins, around: Shortcut | None, ours: Iterator[Seen], ask: Ask
-    ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, None] | None]:
         """Yield rows and targets, feed by feed, of an original that makes other places, too."""
         site, makes, share = pair.candidate, pair.reference.node.output, ask.share
         both = zip(self._reference.peek(ask.values, ask.stop), ours, strict=True)
@@ -196,7 +202,7 @@ class Lockstep:
                     with np.errstate(invalid="ignore"):
                         old = site.results(before, places) - site.results(end, places)
                         targets = targets + old
-            yield site.rows(seen, places), targets
+            yield site.rows(seen, places), targets, None
 
     def _ours(self, site: Site, around: Shortcut | None, stop: Node | None) -> Iterator[Seen]:
         """Yield, feed by feed, what the candidate's layer reads, and its end of the shortcut.
@@ -232,6 +238,15 @@ class Lockstep:
         theirs, ours = found
         early = self._reference.is_before(theirs, pair.reference)
         return (theirs, ours) if early and self._candidate.comes_before(ours, stop) else None
+
+
+def _taken(
+    weights: np.ndarray | None, items: int, places: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Take what places of the next items count, (items, looked at); also return what is left."""
+    if weights is None or len(weights) < items or places.max(initial=-1) >= weights.shape[1]:
+        return None, None
+    return weights[:items, places], weights[items:]
 
 
 def _without(shape: tuple[int, ...], axis: int, gone: np.ndarray | None) -> tuple[int, ...]:

@@ -99,12 +99,15 @@ class RegressionSums:
         self._pivots: tuple[np.ndarray, np.ndarray] | None = None
         self._sums: list[_Sums] = []
 
-    def update(self, rows: np.ndarray, targets: np.ndarray) -> None:
+    def update(
+        self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
         """Take in one batch; what is not finite, or too large for sums of squares, is left out.
 
         Args:
             rows: (items, places, groups, inputs).
             targets: (items, places, groups, outputs).
+            weights: How much each row counts, (items, places), about 1; None for all alike.
         """
         if not rows.size:
             return
@@ -118,12 +121,10 @@ class RegressionSums:
         part = self._dealer.judges(len(rows))
         for sums, chosen in zip(self._sums, (~part, part), strict=True):
             if chosen.any():
-                sums.add(
-                    *(
-                        _join(a[chosen], p)
-                        for a, p in zip((rows, targets), self._pivots, strict=True)
-                    )
+                x, y = (
+                    _join(a[chosen], p) for a, p in zip((rows, targets), self._pivots, strict=True)
                 )
+                sums.add(x, y, None if weights is None else weights[chosen].reshape(-1))
 
     def parts(self) -> tuple[Regression, Regression] | None:
         """Return the sums to fit to and those to judge by; None without rows for both."""
@@ -152,18 +153,26 @@ class _Sums:
 
     def __init__(self, groups: int, inputs: int, outputs: int) -> None:
         self.shape = groups, inputs, outputs
-        self.count = 0
+        self.count, self.weight = 0, 0.0
         self.x = np.zeros((groups, inputs))
         self.y = np.zeros((groups, outputs))
         self.yy = np.zeros((groups, outputs))
         self.xx = np.zeros((groups, inputs, inputs), np.float32)
         self.xy = np.zeros((groups, inputs, outputs), np.float32)
 
-    def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Take in (groups, rows, inputs) and (groups, rows, outputs)."""
+    def add(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Take in (groups, rows, inputs) and (groups, rows, outputs), which are used up."""
         self.count += x.shape[1]
-        self.x += x.sum(axis=1, dtype=np.float64)
-        self.y += y.sum(axis=1, dtype=np.float64)
+        if weights is None:
+            self.weight += x.shape[1]
+            self.x += x.sum(axis=1, dtype=np.float64)
+            self.y += y.sum(axis=1, dtype=np.float64)
+        else:
+            self.weight += float(weights.sum(dtype=np.float64))
+            self.x += weights @ x
+            self.y += weights @ y
+            x *= np.sqrt(weights)[:, None]  # so are products of two
+            y *= np.sqrt(weights)[:, None]
         self.yy += np.square(y, dtype=np.float64).sum(axis=1)
         turned = x.transpose(0, 2, 1)
         self.xx += turned @ x
@@ -172,19 +181,20 @@ class _Sums:
     def merge(self, other: _Sums) -> None:
         """Add another's sums."""
         self.count += other.count
+        self.weight += other.weight
         for name in ("x", "y", "yy", "xx", "xy"):
             getattr(self, name).__iadd__(getattr(other, name))
 
     def finish(self, x: np.ndarray, y: np.ndarray) -> Regression:
         """Return moments about the means, given pivots, (groups, inputs) and (groups, outputs)."""
-        off_x, off_y = self.x / self.count, self.y / self.count
+        off_x, off_y = self.x / self.weight, self.y / self.weight
         return Regression(
             self.count,
             x + off_x,
             y + off_y,
-            self.xx / self.count - off_x[:, :, None] * off_x[:, None, :],
-            self.xy / self.count - off_x[:, :, None] * off_y[:, None, :],
-            (self.yy / self.count - off_y * off_y).clip(0),
+            self.xx / self.weight - off_x[:, :, None] * off_x[:, None, :],
+            self.xy / self.weight - off_x[:, :, None] * off_y[:, None, :],
+            (self.yy / self.weight - off_y * off_y).clip(0),
             np.zeros(self.shape[0]),
         )
 

@@ -69,7 +69,8 @@ def jobs_behind(
             readers.append(node)
             if at <= place or node.label in left:
                 left.update(n.label for n in readers)
-    return [Job(n, masked=masked) for n in jobs.values() if not any(x.label in left for x in n)]
+    open_ = [nodes for nodes in jobs.values() if not any(n.label in left for n in nodes)]
+    return [Job(nodes, masked=masked, by_place=not masked) for nodes in open_]
 
 
 def finish(

@@ -15,7 +15,7 @@ from ocompress.analysis.shapes import with_shapes
 from ocompress.analysis.work import one_sample, work_of_typed
 from ocompress.errors import RuntimeFailureError
 from ocompress.ir import Model, fingerprint
-from ocompress.lossy.gradient_sums import PLACES, GradientSums
+from ocompress.lossy.gradient_sums import PLACES, GradientSums, PlaceSums
 from ocompress.pipeline import Context
 
 DRAWS = 2048
@@ -29,6 +29,8 @@ parts say about the same, and of more outputs, two arrays would take much memory
 _BACKWARD = 3
 """Work of finding gradients, relative to that of the outputs."""
 _PARTS = 2
+_ALIKE = 0.3
+"""Part of what a row counts that all do alike."""
 MOST_OUTPUTS = 4608
 """Outputs up to which pairs are looked at."""
 _SHARES = ("Softmax", "LogSoftmax")
@@ -57,7 +59,7 @@ def curvature(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np
         layers with more outputs than pairs can be looked at, whose errors count one by one.
         Layers that no gradient reaches are left out.
     """
-    found = _remembered(model, sites, ctx)
+    found = _remembered("pairs", model, sites, ctx)
     last = _last(sites)
     return {
         name: _floored(np.sum(parts, axis=0), _trusted(parts) if name in last else 1.0)
@@ -78,12 +80,35 @@ def curvature_parts(
     Returns:
         As `curvature`, where samples are so few that it makes a difference; of any magnitude.
     """
-    found = _remembered(model, sites, ctx)
+    found = _remembered("pairs", model, sites, ctx)
     both = {name: parts for name, parts in found.items() if len(parts) == _PARTS}
     last = _last(sites)
     return {
         name: (_floored(parts[0], _trusted(parts) if name in last else 1.0), _floored(parts[1]))
         for name, parts in both.items()
+    }
+
+
+def row_weights(model: Model, sites: Sequence[Site], ctx: Context) -> dict[str, np.ndarray]:
+    """Measure how much a row counts, of those that a layer is fitted to.
+
+    Samples whose class is certain, and places that nothing looks at, bear larger errors than others
+    do. The root of the Fisher information tells them apart: few random scalars say little of each.
+
+    Args:
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
+
+    Returns:
+        By name of a layer's output, (items, places), of mean 1; of the first samples, where there
+        are many. Layers that no gradient reaches, or with very many places, are left out.
+    """
+    found = _remembered("places", model, sites, ctx)
+    roots = {name: np.sqrt(powers[0]) for name, powers in found.items()}
+    return {
+        name: _ALIKE + (1 - _ALIKE) * root / root.mean(dtype=np.float64).astype(np.float32)
+        for name, root in roots.items()
     }
 
 
@@ -167,22 +192,29 @@ class _Parts:
 
 
 def _remembered(
-    model: Model, sites: Sequence[Site], ctx: Context
+    what: str, model: Model, sites: Sequence[Site], ctx: Context
 ) -> dict[str, tuple[np.ndarray, ...]]:
     """Return what is made of gradients, by name; what is known is not swept again.
 
-    The arrays of a name add up to a mean over samples: one, or what parts of them contribute.
+    Args:
+        what: `pairs`, whose arrays add up to a mean over samples: one, or what parts of them
+            contribute; or `places`, one sum of squares over channels for each.
+        model: The model as it is.
+        sites: Its layers.
+        ctx: Has the data.
     """
     store, whose = ctx.store, fingerprint(model)
     by_name = {s.node.output.name: s for s in sites}
-    known = {name: store.get(whose, ("pairs", ctx.seed, name)) for name in by_name}
+    known = {name: store.get(whose, (what, ctx.seed, name)) for name in by_name}
     missing = {name: by_name[name] for name, entry in known.items() if entry is None}
     made = _sweep(model, missing, ctx) if missing else {}
     if made is None:
         return {}  # an operator whose derivative this runtime lacks
     for name in missing:
-        known[name] = made.get(name, ())
-        store.put(whose, ("pairs", ctx.seed, name), known[name] or ())
+        both = made.get(name, {})
+        known[name] = both.get(what, ())
+        for kind in ("pairs", "places"):
+            store.put(whose, (kind, ctx.seed, name), both.get(kind, ()))
     return {name: entry for name, entry in known.items() if entry}
 
 
@@ -211,12 +243,13 @@ def _places(typed: Model) -> int:
 
 def _sweep(
     model: Model, by_name: Mapping[str, Site], ctx: Context
-) -> dict[str, tuple[np.ndarray, ...]] | None:
+) -> dict[str, dict[str, tuple[np.ndarray, ...]]] | None:
     sums: dict[str, GradientSums] = {}
     counts: dict[str, int] = {}
     rng = np.random.default_rng(ctx.seed)
     few = ctx.data.take(SAMPLES)
     draws = draws_of(model, few.samples, ctx)
+    places = {name: PlaceSums(site, draws) for name, site in by_name.items()}
     parted = {
         name: _Parts(draws)
         for name, site in by_name.items()
@@ -230,6 +263,7 @@ def _sweep(
         items = by_name[name].result_items(gradient)
         parts = parted[name].of(items) if name in parted else ()
         sums[name].update(gradient, parts, rng)
+        places[name].update(gradient)
         counts[name] = counts.get(name, 0) + items
 
     stage = f"{ctx.source}: measuring Fisher information"
@@ -245,13 +279,17 @@ def _sweep(
         )
     except RuntimeFailureError:
         return None
-    found = {}
-    for name, own in sums.items():
-        means = tuple(total / max(counts[name], 1) for total in own.totals())
-        if not all(np.isfinite(mean).all() for mean in means):
-            continue
-        if all(mean.any() for mean in means):
-            found[name] = means
-        elif any(mean.any() for mean in means):
-            found[name] = (np.sum(means, axis=0),)
-    return found
+    return {
+        name: {"pairs": _means(own, counts[name]), "places": places[name].total()}
+        for name, own in sums.items()
+    }
+
+
+def _means(sums: GradientSums, count: int) -> tuple[np.ndarray, ...]:
+    """Return what parts of the samples contribute to a mean; nothing if it is 0 or not finite."""
+    means = tuple(total / max(count, 1) for total in sums.totals())
+    if not all(np.isfinite(mean).all() for mean in means):
+        return ()
+    if all(mean.any() for mean in means):
+        return means
+    return (np.sum(means, axis=0),) if any(mean.any() for mean in means) else ()

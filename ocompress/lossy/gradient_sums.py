@@ -13,6 +13,8 @@ PLACES = 64
 _ROWS = 512
 """Rows that are gathered before they are multiplied, at least: to add products up takes about as
 long as to make them of a few rows."""
+_MOST_PLACES = 2**21
+"""Places of all items of a layer that sums are kept for."""
 
 
 class GradientSums:
@@ -71,3 +73,40 @@ class GradientSums:
             self._sums[at] += made
         else:
             self._sums[at] = made.astype(np.float64)
+
+
+class PlaceSums:
+    """Sums of squares of gradients over channels and draws, by item and place."""
+
+    def __init__(self, site: Site, draws: int) -> None:
+        """Add up for a layer.
+
+        Args:
+            site: The layer.
+            draws: How often gradients of the same items come in a row.
+        """
+        self._site, self._draws, self._calls = site, draws, 0
+        self._found: list[np.ndarray] = []
+        self._numbers = 0
+
+    def update(self, gradient: np.ndarray) -> None:
+        """Take in gradients of the layer's output, of its shape, (items, ...)."""
+        if self._numbers > _MOST_PLACES:
+            return
+        made = self._site.powers(gradient)
+        if self._calls % self._draws == 0:
+            self._found.append(made)
+            self._numbers += made.size
+        else:
+            self._found[-1] += made
+        self._calls += 1
+
+    def total(self) -> tuple[np.ndarray, ...]:
+        """Return the sums, one array (items, places), float32; none if they are of no use.
+
+        That is so if there are too many to be kept, they differ in places, are 0 or not finite.
+        """
+        if self._numbers > _MOST_PLACES or len({made.shape[1] for made in self._found}) != 1:
+            return ()
+        whole = np.concatenate(self._found)
+        return (whole,) if whole.any() and np.isfinite(whole).all() else ()

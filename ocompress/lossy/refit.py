@@ -13,6 +13,7 @@ from ocompress.analysis.regression import RegressionSums
 from ocompress.analysis.weight_form import rounded
 from ocompress.diagnostics import Severity
 from ocompress.ir import Model, Node, edit
+from ocompress.lossy.fisher import row_weights
 from ocompress.lossy.least_squares import Fit, fit
 from ocompress.pipeline import Context
 
@@ -32,12 +33,15 @@ class Job:
         masked: Whether weights that are zero stay zero.
         store: What puts the result in place; None sets weight and bias.
         curvature: What errors of outputs cost, where zeros stay zero; see `least_squares.fit`.
+        by_place: Whether rows count by what errors there cost (`row_weights`). What is not free to
+            change, as zeros and palettes, was chosen by rows that all count alike, and fits them.
     """
 
     nodes: Sequence[Node]
     masked: bool = True
     store: Store | None = None
     curvature: np.ndarray | None = None
+    by_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,18 @@ def refit(
     Returns:
         What came of it, by id of the job's first node in order of execution.
     """
-    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
-    ready = []
-    for job in jobs:
-        found_pairs = (_pair(n, twins.get(id(n))) for n in job.nodes if id(n) in order)
-        good = [p for p in found_pairs if p is not None]
-        # a weight and its transpose are no one matrix
-        forms = {p.candidate.layer.form for p in good}
-        if len(good) == len(job.nodes) and len(forms) == 1:
-            ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
-    ready.sort(key=lambda pair: order[id(pair[1][0].candidate.node)])
+    ready = _paired(model, twins, jobs)
     plan = [pairs for _, pairs in ready]
+    weighed = [p.reference for job, pairs in ready if job.by_place for p in pairs]
     lockstep = Lockstep(
-        reference, model, ctx.data, lost=lost, seed=ctx.seed, store=ctx.store, plan=plan
+        reference,
+        model,
+        ctx.data,
+        lost=lost,
+        seed=ctx.seed,
+        store=ctx.store,
+        plan=plan,
+        weights=row_weights(reference, weighed, ctx),
     )
     found = {}
     stage = f"{ctx.source}: refitting layers"
@@ -116,6 +119,22 @@ def refit(
                 found[id(site.node)] = kept
         ctx.progress(stage, done, len(ready))
     return found
+
+
+def _paired(
+    model: Model, twins: Mapping[int, Node], jobs: Sequence[Job]
+) -> list[tuple[Job, list[Twins]]]:
+    """Return the jobs that can be done, in order of execution, as are the layers of each."""
+    order = {id(n): at for at, n in enumerate(model.graph.nodes)}
+    ready = []
+    for job in jobs:
+        found_pairs = (_pair(n, twins.get(id(n))) for n in job.nodes if id(n) in order)
+        good = [p for p in found_pairs if p is not None]
+        # a weight and its transpose are no one matrix
+        forms = {p.candidate.layer.form for p in good}
+        if len(good) == len(job.nodes) and len(forms) == 1:
+            ready.append((job, sorted(good, key=lambda p: order[id(p.candidate.node)])))
+    return sorted(ready, key=lambda pair: order[id(pair[1][0].candidate.node)])
 
 
 def _pair(node: Node, twin: Node | None) -> Twins | None:

@@ -99,7 +99,9 @@ def build(
     labels = {id(node): node.label for node in clone.graph.nodes}
     ours = {label for chain in chains.values() for label in chain.labels}
     left = [n.label for n in clone.graph.nodes if n.label not in ours and not takes(n)]
-    jobs = [Job(c.nodes(clone), masked=False, store=c.store) for c in chains.values()]
+    jobs = [
+        Job(c.nodes(clone), masked=False, store=c.store, by_place=True) for c in chains.values()
+    ]
     jobs += jobs_behind(clone, ours, {*ours, *left}, masked=False)
     fits = refit(model, clone, twins, jobs, ctx)
     _finish(clone, chains.values())

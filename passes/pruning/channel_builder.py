@@ -77,7 +77,7 @@ def _jobs(model: Model, removals: Sequence[Removal]) -> list[Job]:
         site = site_of(node) if id(node) in behind else None
         if isinstance(site, Site):
             by_weight.setdefault(id(node.inputs[site.layer.weight_at]), []).append(node)
-    return [Job(nodes, masked=False) for nodes in by_weight.values()]
+    return [Job(nodes, masked=False, by_place=True) for nodes in by_weight.values()]
 
 
 def _behind(model: Model, changed: set[int]) -> set[int]:

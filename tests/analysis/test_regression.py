@@ -38,6 +38,22 @@ def test_errors_are_those_of_the_rows() -> None:
     np.testing.assert_allclose(shifted.mean((0, 1)), 0, atol=1e-4)
 
 
+def test_a_row_that_counts_twice_is_two_rows() -> None:
+    x, y = numbers(9, 2, 2, 4) + 3, numbers(9, 2, 2, 3, seed=1) - 2
+    weighed, repeated = RegressionSums(), RegressionSums()
+    weighed.update(x.copy(), y.copy(), np.tile(np.array([1, 2], np.float32), (9, 1)))
+    repeated.update(x[:, [0, 1, 1]], y[:, [0, 1, 1]])
+    for one, two in zip(
+        (weighed.whole(), *(weighed.parts() or ())),
+        (repeated.whole(), *(repeated.parts() or ())),
+        strict=True,
+    ):
+        assert one is not None
+        assert two is not None
+        for name in ("x", "y", "xx", "xy", "yy"):
+            np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e30])
 @pytest.mark.parametrize("side", [0, 1])
 def test_what_is_not_finite_or_too_large_is_left_out(bad: float, side: int) -> None:
@@ -89,6 +105,34 @@ def test_targets_make_up_for_layers_before_and_for_the_shortcut() -> None:
     np.testing.assert_allclose(sums.x[0], rows.mean((0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(sums.y[0], targets.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sums.yy[0], targets.var((0, 2, 3)), rtol=1e-4)
+
+
+def test_places_of_the_original_count_what_they_are_said_to() -> None:
+    model = residual()
+    site = site_of(next(n for n in model.graph.nodes if n.output.name == "c1"))
+    assert isinstance(site, Site)
+    feeds = [{"x": numbers(6, 3, 5, 5, seed=s)} for s in range(2)]
+
+    def means(weights: np.ndarray, feeds: list[dict[str, np.ndarray]]) -> np.ndarray:
+        candidate = model.clone()
+        made = Lockstep(model, candidate, InMemory(feeds), weights={"c1": weights})
+        twin = site_of(next(n for n in candidate.graph.nodes if n.output.name == "c1"))
+        assert isinstance(twin, Site)
+        found = made.sums([Twins(site, twin)])
+        whole = None if found is None else found.whole()
+        assert whole is not None
+        return whole.x
+
+    odd = np.arange(12) % 2 == 1
+    most = np.where(odd[:, None], np.float32(1e6), np.float32(1)) * np.ones((1, 25), np.float32)
+    only = [{"x": f["x"][1::2]} for f in feeds]
+    every = np.ones((12, 25), np.float32)
+    np.testing.assert_allclose(means(most, feeds), means(every, only), rtol=1e-4)
+    # of items that nothing is said of, each counts 1
+    np.testing.assert_allclose(means(every[:6], feeds), means(every, feeds), rtol=1e-5)
+    place = every * np.where(np.arange(25) == 7, np.float32(1e6), np.float32(1))
+    one = [{"x": f["x"][:, :, 1:2, 2:3]} for f in feeds]
+    np.testing.assert_allclose(means(place, feeds), means(every[:, :1], one), rtol=1e-3)
 
 
 def mixer(kernel: np.ndarray) -> tuple[Model, Site]:

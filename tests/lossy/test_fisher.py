@@ -12,8 +12,8 @@ from ocompress.analysis import AnalysisManager
 from ocompress.analysis.linear_rows import Site, site_of
 from ocompress.analysis.work import one_sample, work_of
 from ocompress.lossy import fisher, gradient_sums
-from ocompress.lossy.fisher import across, alone, curvature
-from ocompress.lossy.gradient_sums import PLACES, GradientSums
+from ocompress.lossy.fisher import across, alone, curvature, row_weights
+from ocompress.lossy.gradient_sums import PLACES, GradientSums, PlaceSums
 from passes.pruning.channel_costs import Reader
 from tests.build import Builder, InMemory
 from tests.passes.pruning.on_data import context
@@ -46,6 +46,43 @@ def sums(outputs: int, *, pairs: bool = True) -> GradientSums:
     site = site_of(b.model().graph.nodes[0])
     assert isinstance(site, Site)
     return GradientSums(site, pairs=pairs)
+
+
+def test_rows_count_by_how_uncertain_a_sample_is_and_where_it_is_looked_at() -> None:
+    b = Builder()
+    same = np.eye(2, dtype=np.float32)[:, :, None, None]
+    h = b.op("Conv", b.input("x", ["n", 2, 2, 2]), b.const(same), to="h")
+    looked = np.zeros((8, 2), np.float32)
+    looked[[0, 4], [0, 1]] = 1  # at the first place of each channel only
+    y = b.op("MatMul", b.op("Flatten", h), b.const(looked))
+    b.output(b.op("Softmax", y), ["n", 2])
+    x = np.random.default_rng(0).normal(0, 0.1, (12, 2, 2, 2)).astype(np.float32)
+    x[6:, 0] += 9  # surely of the first class
+    model = b.model()
+    feeds = InMemory([{"x": x[:5]}, {"x": x[5:]}])
+    ctx = replace(context(model), analyses=AnalysisManager(feeds))
+    sites = [s for n in model.graph.nodes if isinstance(s := site_of(n), Site)]
+    found = row_weights(model, sites, ctx)["h"]
+    assert found.shape == (12, 4)
+    np.testing.assert_allclose(found.mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose(found[:, 1:], found.min(), rtol=1e-5)
+    assert found[:6, 0].min() > 10 * found[6:, 0].max()
+
+
+def test_places_are_added_up_over_draws_until_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, gradient = sums(2)._site, np.full((3, 2, 4, 4), 2, np.float32)
+    made = PlaceSums(site, 2)
+    for _ in range(4):
+        made.update(gradient)
+    np.testing.assert_array_equal(made.total()[0], np.full((6, 16), 2 * 2 * 4))
+    made.update(gradient[:, :, :2])
+    assert not made.total()  # feeds of several extents have no places in common
+    monkeypatch.setattr(gradient_sums, "_MOST_PLACES", 47)
+    few = PlaceSums(site, 1)
+    few.update(gradient)
+    assert not few.total()
 
 
 @pytest.mark.parametrize("side", [16, 1])
