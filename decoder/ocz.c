@@ -68,6 +68,7 @@ typedef struct {
     int16_t stretch[4096];
     uint16_t squash[4096];
     uint8_t class_of[4096];
+    uint8_t small_of[18];
     uint32_t rate[1024];
 } tables;
 
@@ -123,28 +124,26 @@ static void sha256_block(sha256 *s, const uint8_t *block)
         0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
         0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
         0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-    uint32_t w[64], v[8];
+    uint32_t w[64], a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3];
+    uint32_t e = s->h[4], f = s->h[5], g = s->h[6], h = s->h[7];
     for (int i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16
              | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
     for (int i = 16; i < 64; i++) {
-        uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) + w[i - 7]
-             + (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
+        uint32_t x = w[i - 15], y = w[i - 2];
+        w[i] = w[i - 16] + (turned(x, 7) ^ turned(x, 18) ^ x >> 3) + w[i - 7]
+             + (turned(y, 17) ^ turned(y, 19) ^ y >> 10);
     }
-    memcpy(v, s->h, sizeof v);
     for (int i = 0; i < 64; i++) {
-        uint32_t e = v[4], a = v[0];
-        uint32_t one = v[7] + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25))
-                     + ((e & v[5]) ^ (~e & v[6])) + K[i] + w[i];
-        uint32_t two = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22))
-                     + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += one;
-        v[0] = one + two;
+        uint32_t one = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & f) ^ (~e & g))
+                     + K[i] + w[i];
+        uint32_t two = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        h = g, g = f, f = e, e = d + one;
+        d = c, c = b, b = a, a = one + two;
     }
+    const uint32_t left[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++)
-        s->h[i] += v[i];
+        s->h[i] += left[i];
 }
 
 static void sha256_start(sha256 *s)
@@ -201,6 +200,8 @@ static void fill_tables(tables *t)
     }
     for (uint32_t n = 0; n < 1024; n++)
         t->rate[n] = 131072 / (2 * n + 3);
+    for (int m = 0; m < 18; m++)
+        t->small_of[m] = (uint8_t)(m < 3 ? m : m < 5 ? 3 : m < 9 ? 4 : m < 17 ? 5 : 6);
     for (int x = 0; x < 4096; x++) {
         int y = x + 4, found = 0;
         for (; y >= 8; y >>= 1)
@@ -224,12 +225,14 @@ typedef struct {
     uint64_t where[MOST_INPUTS];
 } coder;
 
-static int64_t shifted(int64_t x, int n) /* rounds down, as >> need not */
+static int64_t shifted(int64_t x, int n) /* rounds down, as >> need not, though it mostly does */
 {
+    if ((int64_t)-1 >> 1 == -1)
+        return x >> n;
     return x < 0 ? ~(~x >> n) : x >> n;
 }
 
-static unsigned next_byte(coder *c)
+static inline unsigned next_byte(coder *c)
 {
     return c->position < c->size ? c->code[c->position++] : 0;
 }
@@ -261,16 +264,12 @@ static void stop(coder *c)
     free(c->weights);
 }
 
-static unsigned decode_bit(coder *c, uint32_t p)
+static inline unsigned decode_bit(coder *c, uint32_t p)
 {
     uint64_t bound = c->range * p >> 16;
     unsigned bit = c->low < bound;
-    if (bit) {
-        c->range = bound;
-    } else {
-        c->low -= bound;
-        c->range -= bound;
-    }
+    c->range = bit ? bound : c->range - bound; /* no branch: bits are what cannot be foreseen */
+    c->low -= bit ? 0 : bound;
     while (c->range < (1u << 24)) {
         c->range <<= 8;
         c->low = c->low << 8 | next_byte(c);
@@ -278,18 +277,15 @@ static unsigned decode_bit(coder *c, uint32_t p)
     return bit;
 }
 
-static void adapt(coder *c, uint64_t at, unsigned bit, uint32_t limit)
+static inline void adapt(coder *c, uint64_t at, unsigned bit, uint32_t limit)
 {
     uint32_t n = c->slots[at] & 1023, p = c->slots[at] >> 10;
-    uint64_t rate = c->t->rate[n];
-    if (bit)
-        p += (uint32_t)((4194303 - p) * rate >> 16);
-    else
-        p -= (uint32_t)(p * rate >> 16);
-    c->slots[at] = p << 10 | (n < limit ? n + 1 : n);
+    uint32_t step = (uint32_t)((uint64_t)(bit ? 4194303 - p : p) * c->t->rate[n] >> 16);
+    p = bit ? p + step : p - step;
+    c->slots[at] = p << 10 | (n + (n < limit));
 }
 
-static unsigned decode_plain(coder *c, uint64_t at, uint32_t limit)
+static inline unsigned decode_plain(coder *c, uint64_t at, uint32_t limit)
 {
     uint32_t p = c->slots[at] >> 16;
     p = p < 48 ? 48 : p > 65488 ? 65488 : p;
@@ -298,7 +294,7 @@ static unsigned decode_plain(coder *c, uint64_t at, uint32_t limit)
     return bit;
 }
 
-static unsigned decode_mixed(coder *c, int count, int64_t *w, int speed, uint32_t limit)
+static inline unsigned decode_mixed(coder *c, int count, int64_t *w, int speed, uint32_t limit)
 {
     int64_t odds[MOST_INPUTS], total = w[count] * 256;
     for (int i = 0; i < count; i++) {
@@ -468,10 +464,7 @@ static unsigned mean_class(const tables *t, int64_t x)
     return found < 63 ? found : 63;
 }
 
-static unsigned small(int64_t m)
-{
-    return m < 3 ? (unsigned)m : m < 5 ? 3 : m < 9 ? 4 : m < 17 ? 5 : 6;
-}
+static unsigned small(const tables *t, int64_t m) { return t->small_of[m < 17 ? m : 17]; }
 
 static unsigned sign_of(int64_t v) { return v == 0 ? 0 : v < 0 ? 1 : 2; }
 
@@ -500,8 +493,9 @@ static unsigned choose_slots(coder *c, const around *a, uint64_t column, int64_t
     int64_t sum = 2 * (left + up) + left2 + kernel + corners;
     unsigned all = mean_class(c->t, (sum * 32 + mean + row_mean) / 3);
     unsigned which = (left < 3 ? (unsigned)left : 3) + (up > 0 ? 4 : 0);
-    unsigned close = small(left) * 49 + small(up) * 7 + small(left2 + kernel);
-    unsigned far = small(kernel) * 49 + small(magnitude(a->up2)) * 7 + small(corners);
+    unsigned close = small(c->t, left) * 49 + small(c->t, up) * 7 + small(c->t, left2 + kernel);
+    unsigned far = small(c->t, kernel) * 49 + small(c->t, magnitude(a->up2)) * 7 +
+                   small(c->t, corners);
     c->where[0] = BY_COLUMN + column * COLUMN_SLOTS;
     c->where[1] = BY_MEANS + (of_column * 8 + which) * 32;
     c->where[2] = BY_ROW + ((of_row >> 1) * 32 + (of_column >> 1)) * 32;
