@@ -5,14 +5,16 @@ from ocompress.auto.families import FAMILIES, TUNING, PlanFamily, chosen_familie
 from ocompress.auto.goal import PlanBounds, PlanGoal
 from ocompress.auto.laboratory import Laboratory
 from ocompress.auto.ledger import Ledger
+from ocompress.auto.partners import stored
 from ocompress.auto.peer import PlanPeer
 from ocompress.auto.plan import Plan
-from ocompress.auto.ranking import BETTER, BOLD
+from ocompress.auto.ranking import ALIKE, BETTER, BOLD
 from ocompress.auto.search import PlanSearch
 from ocompress.auto.trial import PlanTrial, excess
 from ocompress.auto.workshop import Builders, Made, Meters, OutOfTimeError, Workshop
 
 __all__ = [
+    "ALIKE",
     "BETTER",
     "BOLD",
     "FAMILIES",
@@ -35,4 +37,5 @@ __all__ = [
     "Workshop",
     "chosen_families",
     "excess",
+    "stored",
 ]

@@ -141,6 +141,17 @@ def _opened(chain: Chain, families: Sequence[PlanFamily], joining: Sequence[Plan
     return Chain.of([*opened, *map(Step, joining), *numbers])
 
 
+def stored(chain: Chain, families: Sequence[PlanFamily]) -> Chain | None:
+    """Return a chain with weights in few bytes that it leaves floats; None if there are none.
+
+    Args:
+        chain: The chain.
+        families: What it may have.
+    """
+    weights = next((f for f in families if f.name == "weights"), None)
+    return None if chain.numbers is not None or weights is None else chain.having(Step(weights))
+
+
 def _integers(families: Sequence[PlanFamily]) -> list[Step]:
     """Return the step that makes integers of what pays, if there is one."""
     return [Step(f) for f in families if f.clocked and f.lever is None][:1]

@@ -10,7 +10,7 @@ from ocompress.auto.trial import PlanTrial
 
 BETTER = 0.99
 """A trial is better than another if its figure is below this part of the other's."""
-_ALIKE = 1.02
+ALIKE = 1.02
 """Up to this factor figures are as good as each other: times are not measured any better."""
 _LITTLE = 1.05
 """Up to this factor a file is not worth losing more, where the goal is another."""
@@ -52,7 +52,7 @@ class Ranking:
 
         Of those that are about as good otherwise, too, it is the one that loses least.
         """
-        alike = [t for t in among if t.value(self.goal) <= _ALIKE * best.value(self.goal)]
+        alike = [t for t in among if t.value(self.goal) <= ALIKE * best.value(self.goal)]
         least = min(t.other_value(self.goal) for t in alike)
         near = [t for t in alike if t.other_value(self.goal) <= _LITTLE * least]
         return min(near, key=lambda t: (_lost(t), t.other_value(self.goal)))

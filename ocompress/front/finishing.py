@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from ocompress.auto import (
-    BETTER,
-    BOLD,
-    Chain,
-    Laboratory,
-    OutOfTimeError,
-    PlanGoal,
-    PlanSearch,
-    PlanTrial,
-)
-from ocompress.front.carrying import Carrier, Outcome
-from ocompress.front.outlook import CLOSING_SECONDS, GAIN, gain, left_to_gain, reserve
-from ocompress.front.prospects import FIRM, Prospects
+from ocompress.auto import ALIKE, BETTER, BOLD, Chain, PlanGoal, PlanTrial, stored
+from ocompress.front.carrying import Outcome
+from ocompress.front.expectations import Expectations
+from ocompress.front.outlook import GAIN, gain, left_to_gain
+from ocompress.front.prospects import FIRM
 from ocompress.report import Optimization
 
-_PACE = 1.25
-"""Plans are given so many times the time that those before them took for what was reserved."""
 _WORTH = 0.005
 """What a plan has to promise beyond what holds to be carried out, in logarithms."""
 _MORE = 8
@@ -48,32 +37,19 @@ is worth anything."""
 
 
 @dataclass
-class Finishing:
+class Finishing(Expectations):
     """What becomes of the plans that a search ends with.
 
     Attributes:
-        carrier: Carries them out.
-        search: The search, which is over.
-        laboratory: Makes further trials.
         interrupted: Whether somebody waits for the end, so that the first that holds is taken.
-        passed: Plans that did not hold, with the reason.
     """
 
-    carrier: Carrier
-    search: PlanSearch
-    laboratory: Laboratory
     interrupted: bool = False
-    passed: list[PlanTrial] = field(default_factory=list)
-    _prospects: Prospects = field(default_factory=Prospects)
-    _carried: set[str] = field(default_factory=set)
     _asked: set[str] = field(default_factory=set)
     """Chains whose levels limits were asked for."""
-    _least: float = math.inf
-    """The least that a plan which was carried out lost where it was chosen."""
     _late: int = 0
-    _drifts: list[float] = field(default_factory=list)
-    _pace: float = 0.0
-    """The largest part of what was reserved for a plan that it took; 0 before any was."""
+    _kept: float = 0.0
+    """Seconds that are kept for storing the weights of the best plan, at last."""
 
     def run(self) -> tuple[PlanTrial, Optimization]:
         """Carry plans out until nothing promises much more than the best that holds.
@@ -101,6 +77,7 @@ class Finishing:
         below, sought = found.value, False
         limits = left_to_gain(found.excess) / ((_BUILDS + 1) * self._takes(best))
         for _ in range(_MORE):
+            self._kept = 0.0 if self._small(best) is None else best.seconds + self._takes(best)
             reference = below / math.exp(self._drift)  # as trials are counted
             if not sought and limits >= self._pace_of(self._waiting(reference), reference):
                 best, below = self._as_far_as_limits_let(best, below, 1)
@@ -113,7 +90,35 @@ class Finishing:
             if not more.why and more.value < BETTER * below:
                 best, below = bolder, more.value
                 limits = left_to_gain(more.excess) / ((_BUILDS + 1) * self._takes(best))
-        return self._as_far_as_limits_let(best, below)[0]
+        best, below = self._as_far_as_limits_let(best, below)
+        self._kept = 0.0
+        return self._stored(best, below)
+
+    def _small(self, best: PlanTrial) -> Chain | None:
+        """Return a plan with weights in few bytes that it leaves floats, None if there are none."""
+        if self.search.goal is not PlanGoal.LATENCY:
+            return None
+        return stored(best.chain, self.search.families)
+
+    def _stored(self, best: PlanTrial, below: float) -> PlanTrial:
+        """Return a plan, its weights in few bytes if that is as fast and holds.
+
+        What computes in floats may be the fastest; its file need not hold floats.
+        """
+        chain = self._small(best)
+        trial = None if chain is None else self._tried(chain)
+        if trial is None or str(trial.chain) in self._carried:
+            return best
+        as_fast = trial.value(self.search.goal) <= ALIKE * best.value(self.search.goal)
+        if not as_fast or trial.strain > BOLD or self._takes(trial) > self.carrier.time:
+            return best
+        more = self._carry(trial, below=ALIKE / BETTER * below)
+        return trial if not more.why and more.value < ALIKE * below else best
+
+    @property
+    def _time(self) -> float:
+        """Seconds left for plans that may be better."""
+        return self.carrier.time - self._kept
 
     def _pace_of(self, trial: PlanTrial | None, reference: float) -> float:
         """Return what a plan promises for each second that it takes."""
@@ -141,7 +146,7 @@ class Finishing:
         for chain in self.search.partners.by_limits(best, self.search.families, tried)[:most]:
             if str(chain) in self._asked:
                 continue
-            if _BUILDS * self._takes(best) > self.carrier.time:
+            if _BUILDS * self._takes(best) > self._time:
                 break
             self._asked.add(str(chain))
             with self.carrier.spending(f"levels sought: {chain}"):
@@ -150,7 +155,7 @@ class Finishing:
             if trial is None or str(trial.chain) in self._carried:
                 continue
             gained = gain(trial.value(self.search.goal), below / math.exp(self._drift))
-            if gained < -_UNSURE or self._takes(trial) > self.carrier.time:
+            if gained < -_UNSURE or self._takes(trial) > self._time:
                 continue
             more = self._carry(trial, below=below)
             if not more.why and more.value < BETTER * below:
@@ -187,7 +192,7 @@ class Finishing:
         if self._carried:
             self._make(reference)
         pool = [t for t in self._pool() if self._chance(t) >= _HOPELESS or t is safest]
-        in_time = [t for t in pool if t is safest or self._takes(t) <= self.carrier.time]
+        in_time = [t for t in pool if t is safest or self._takes(t) <= self._time]
         if self._carried and in_time == [safest]:
             self._late += 1
             others = [t for t in pool if t.chain.steps and t.excess < self._least]
@@ -210,46 +215,8 @@ class Finishing:
 
     def _waiting(self, reference: float) -> PlanTrial | None:
         """Return the plan that promises most of those that were tried, if there is time for it."""
-        pool = [t for t in self._pool() if self._takes(t) <= self.carrier.time]
+        pool = [t for t in self._pool() if self._takes(t) <= self._time]
         return self._best(pool, reference) if pool else None
-
-    def _carry(self, trial: PlanTrial, *, last: bool = False, below: float = math.inf) -> Outcome:
-        """Carry a plan out and learn from it."""
-        self._carried.add(str(trial.chain))
-        self._least = min(self._least, trial.excess)
-        found = self.carrier.outcome(trial, last=last, below=below)
-        self._prospects.tell(trial, found.excess)
-        self._pace = max(self._pace, found.seconds / reserve(trial))
-        self._drifts.append(gain(trial.value(self.search.goal), found.value))
-        if found.why and not last:
-            self.passed.append(replace(trial, why=found.why))
-        return found
-
-    @property
-    def _drift(self) -> float:
-        """How much more is counted of plans once they are carried out, in logarithms.
-
-        The machine may be in another state, which all plans share, or a plan may have become
-        another model, which is its own: the least of all is common, and one alone is taken for half
-        and half.
-        """
-        least = min(self._drifts, key=abs, default=0.0)
-        return least / 2 if len(self._drifts) == 1 else least
-
-    def _pool(self) -> list[PlanTrial]:
-        """Return plans that may still be carried out."""
-        return [t for t in self.search.finalists() if str(t.chain) not in self._carried]
-
-    def _best(self, pool: Sequence[PlanTrial], reference: float) -> PlanTrial:
-        goal = self.search.goal
-        return max(pool, key=lambda t: (self._promise(t, reference), -t.value(goal)))
-
-    def _promise(self, trial: PlanTrial, reference: float) -> float:
-        gained = gain(trial.value(self.search.goal), reference)
-        return self._prospects.improvement(trial.chain, trial.excess, gained)
-
-    def _chance(self, trial: PlanTrial) -> float:
-        return self._prospects.chance(trial.chain, trial.excess)
 
     def _make(self, reference: float) -> None:
         """Have plans tried that promise more than those that there are, if there is time.
@@ -280,19 +247,6 @@ class Finishing:
                     promise = self._prospects.improvement(trial.chain, here * part, gained)
                     yield promise, trial, part
 
-    def _tried(self, chain: Chain) -> PlanTrial | None:
-        """Return the trial of another chain, None if the time is over before."""
-        self.laboratory.deadline = self.carrier.deadline
-        with contextlib.suppress(OutOfTimeError), self.carrier.spending(f"tried: {chain}"):
-            (found,) = self.laboratory.evaluate([chain])
-            return found
-        return None
-
     def _has_time(self, trial: PlanTrial) -> bool:
         """Whether there is time to try another plan like this one, and to carry it out."""
-        return trial.seconds + self._takes(trial) <= self.carrier.time
-
-    def _takes(self, trial: PlanTrial) -> float:
-        """Return the seconds that carrying out a trial takes, as those before it did."""
-        known = min(_PACE * self._pace, 1.0) if self._pace else 1.0
-        return max(CLOSING_SECONDS, known * reserve(trial))
+        return trial.seconds + self._takes(trial) <= self._time

@@ -19,6 +19,9 @@ from ocompress.front.finishing import Finishing
 LEVER = next(f for f in chosen_families(PlanGoal.LATENCY) if f.item == "prune-channels")
 
 
+LEVELS = (0.7, 0.6, 0.55, 0.52)
+
+
 def plan(level: float, seconds: float = 5.0) -> PlanTrial:
     """Return a trial: at level .5 as much is lost as may be, the time follows the level."""
     strain = (0.5 / level) ** 4
@@ -50,12 +53,15 @@ class Finished:
         slower: float | Callable[[float], float] = 1.0,
         limits_find: float | Sequence[float] | None = None,
         goal: PlanGoal = PlanGoal.LATENCY,
+        stored: tuple[float, float] | None = None,
     ) -> None:
         self.time, self.deadline = seconds, 0.0
         self.slower = slower if callable(slower) else lambda _: slower
         self.pace = pace
         self.worse = worse if callable(worse) else lambda _: worse
         self.calls: list[float] = []
+        self.small: list[float] = []
+        self.stored = stored or (1.0, 1.0)
         self.made: list[float] = []
         self.trials = {str(t.chain): t for t in [*trials, PLAIN]}
         search = SimpleNamespace(
@@ -63,7 +69,7 @@ class Finished:
             favoured=lambda best, _: best,
             goal=goal,
             moved=self.moved,
-            families=(),
+            families=() if stored is None else chosen_families(goal),
             partners=SimpleNamespace(by_limits=self.by_limits),
         )
         laboratory = SimpleNamespace(
@@ -73,7 +79,8 @@ class Finished:
         self.limits_find, self.asked = [f for f in several if f is not None], 0
         given = cast("Any", self), cast("Any", search), cast("Any", laboratory)
         self.finishing = Finishing(*given, interrupted=interrupted)
-        self.chosen = level(self.finishing.run()[0])
+        taken = self.finishing.run()[0]
+        self.chosen, self.numbers = level(taken), taken.chain.numbers
 
     def moved(self, trial: PlanTrial, part: float) -> Chain:
         return Chain.of([Step(LEVER, round(level(trial) * part**-0.25, 3))])
@@ -89,19 +96,26 @@ class Finished:
         return Chain.of([Step(LEVER, found)]) if found else None
 
     def evaluate(self, chains: Sequence[Chain]) -> list[PlanTrial]:
-        found = [plan(c.steps[0].level or 1.0) for c in chains]
-        self.made += map(level, found)
+        found = [self._tried(c) for c in chains]
+        self.made += [level(t) for t in found if t.chain.numbers is None]
         self.trials.update((str(t.chain), t) for t in found)
         return found
+
+    def _tried(self, chain: Chain) -> PlanTrial:
+        found = plan(chain.steps[0].level or 1.0)
+        if chain.numbers is None:
+            return found
+        return replace(found, chain=chain, latency=(found.latency or 1.0) * self.stored[0])
 
     def spending(self, _: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def outcome(self, trial: PlanTrial, *, last: bool, below: float) -> Outcome:
-        self.calls.append(level(trial))
+        (self.calls if trial.chain.numbers is None else self.small).append(level(trial))
         self.time -= (spent := self.pace * trial.seconds)
         lost = trial.strain * self.worse(level(trial))
         value = (trial.latency or 1.0) * self.slower(level(trial))
+        value *= self.stored[1] if trial.chain.numbers is not None else 1.0
         return Outcome(lost, "too much is lost" if lost > 1 else "", value, spent)
 
     def result(self, _: PlanTrial) -> Any:
@@ -247,3 +261,35 @@ def test_a_plan_that_became_another_model_says_nothing_of_the_machine() -> None:
 def test_limits_find_levels_only_where_there_is_time_and_time_is_the_goal(how: Any) -> None:
     found = Finished([plan(0.6)], lambda x: 3.0 if 0.45 < x < 0.59 else 0.1, limits_find=0.4, **how)
     assert (found.asked, found.chosen) == (0, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("times", "taken", "tries"),
+    [
+        ((1.0, 1.0), True, 1),
+        ((1.01, 1.005), True, 1),  # as fast, as far as a clock tells
+        ((1.03, 1.0), False, 0),  # slower where plans are chosen
+        ((1.0, 1.03), False, 1),  # or once it is carried out
+    ],
+)
+def test_a_plan_in_float_stores_its_weights_in_few_bytes_if_that_is_as_fast(
+    times: tuple[float, float], taken: bool, tries: int
+) -> None:
+    plain = Finished([plan(at) for at in LEVELS], 1.0)
+    finished = Finished([plan(at) for at in LEVELS], 1.0, stored=times)
+    assert finished.chosen == plain.chosen
+    assert finished.calls == plain.calls
+    assert (finished.numbers is not None and finished.numbers.family.name == "weights") is taken
+    assert len(finished.small) == tries
+
+
+@pytest.mark.parametrize("seconds", [15.0, 23.0, 33.0])
+def test_time_is_kept_for_storing_weights(seconds: float) -> None:
+    finished = Finished([plan(at) for at in LEVELS], 1.0, seconds, stored=(1.0, 1.0))
+    assert finished.small
+    assert finished.time >= 0
+
+
+def test_bytes_are_no_afterthought_where_they_are_the_goal() -> None:
+    finished = Finished([plan(at) for at in LEVELS], 1.0, goal=PlanGoal.SIZE, stored=(1.0, 1.0))
+    assert not finished.small
