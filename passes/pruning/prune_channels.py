@@ -46,7 +46,8 @@ class PruneChannels(LossyPass):
     compute several blocks of channels at once, so the last of them may save much or little. A group
     keeps a multiple of what the kernels of the target prefer. Then least squares fits every later
     layer, first layer first, to the outputs of the original's layer, on what the layers before it
-    now make, shortcuts included. An output changes only if samples left out of the fit agree.
+    now make, shortcuts included; rows count by what errors there cost the model's outputs. An
+    output changes only if samples left out of the fit agree.
     Without data channels of small weights go.
 
     How far: as `max_macs`, `max_time` and `ratio` say, the first that is reached; else as far as a
