@@ -21,8 +21,8 @@ MOST_INPUTS = 4608
 _LEAST_ROWS, _ROWS_PER_INPUT = 4096, 8
 """Rows that sums of products are made from, at least, and for each input."""
 _MORE = 8
-"""Times as many rows make a better fit, though those of one sample resemble each other: half the
-channels of VGG gone, a tenth less is lost. Still more tell nothing new."""
+"""Times as many rows make a better fit, though those of one sample resemble each other: a tenth
+less is lost where VGG keeps half of the time of its channels. Still more tell nothing new."""
 _CHEAP_NUMBERS, _CHEAP_WORK = 2**25, 2e10
 """Numbers that may be held, and multiplications made, for the sake of more rows than the least."""
 
