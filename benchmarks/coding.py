@@ -1,17 +1,23 @@
 """Bits and speed of the entropy coder on rounded weights of nets: `python benchmarks/coding.py`.
 
-Takes ONNX files as arguments (default: those of models/). Every matrix of weights is rounded in
-five ways; printed are bits a weight, beside the entropy of levels counted matrix by matrix and
-what Huffman codes take, and millions of weights a second of CPU time on one core, compiled (the
-package numba must be there). Huffman codes are those of Deep Compression (Han et al., 2016): one
-of the values that are not zero, one of the gaps between them, with fillers for gaps above 31; or
-one of all values, where that is shorter. Tables of these codes are not counted.
+Takes ONNX files as arguments (default: those of models/), and `--rival PYTHON` for the bits that
+NNCodec's coder takes for the same integers, PYTHON being one that has it. Every matrix of weights
+is rounded in five ways; printed are bits a weight, beside the entropy of levels counted matrix by
+matrix and what Huffman codes take, and millions of weights a second of CPU time on one core,
+compiled (the package numba must be there) and in C (gcc must be there; the median of five runs).
+Huffman codes are those of Deep Compression (Han et al., 2016): one of the values that are not zero,
+one of the gaps between them, with fillers for gaps above 31; or one of all values, where that is
+shorter. Tables of these codes are not counted.
 """
 
 from __future__ import annotations
 
+import argparse
 import heapq
-import sys
+import statistics
+import struct
+import subprocess
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,7 +30,9 @@ from ocompress.coding import decode_integers, encode_integers
 from ocompress.coding.engine import forced
 from ocompress.coding.integers import steps_that_mix
 
-MODELS = Path(__file__).parents[1] / "models"
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "models"
+RUNS = 5
 LEAST = 4000
 LONGEST_GAP = 31
 
@@ -49,7 +57,8 @@ def rounded(matrix: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     deviation = matrix.std()
     for share in (1, 0.5, 0.25):
         yield f"step of {share:g} deviations", np.rint(matrix / (deviation * share))
-    yield "int8, a scale to a row", np.rint(matrix / (np.abs(matrix).max(1, keepdims=True) / 127))
+    largest = np.abs(matrix).max(1, keepdims=True)
+    yield "int8, a scale to a row", np.rint(matrix / np.where(largest, largest / 127, 1))
     kept = np.abs(matrix) > np.quantile(np.abs(matrix), 0.9)
     yield "a tenth kept, step 0.4", np.rint(np.where(kept, matrix, 0) / (deviation * 0.4))
 
@@ -85,9 +94,36 @@ def huffman(matrix: np.ndarray) -> int:
     return min(huffman_bits(flat), huffman_bits(values) + huffman_bits(whole))
 
 
-def main(paths: list[str]) -> None:
+def in_c(codes: bytes, total: int, folder: Path) -> float:
+    """Return the seconds that the C decoder takes for codes with their shapes in front."""
+    program, source = folder / "coding", folder / "codes"
+    if not program.exists():
+        command = ["gcc", "-O3", "-I", ROOT / "decoder", ROOT / "benchmarks/coding.c"]
+        subprocess.run([*command, "-o", program], check=True)
+    source.write_bytes(codes)
+    seconds = []
+    for _ in range(RUNS):
+        done = subprocess.run([program, source], capture_output=True, text=True, check=True)
+        spent, found = done.stdout.split()
+        assert int(found) == total
+        seconds.append(float(spent))
+    return statistics.median(seconds)
+
+
+def of_rival(python: str, levels: list[np.ndarray], folder: Path) -> float:
+    """Return the bits that NNCodec takes for matrices."""
+    np.savez(folder / "levels.npz", *levels)
+    script = ROOT / "benchmarks/rival_levels.py"
+    command = [python, script, folder / "levels.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return 8 * float(done.stdout)
+
+
+def main(paths: list[str], rival: str | None) -> None:
     """Print a table."""
     totals: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(6))
+    codes: dict[str, bytearray] = defaultdict(bytearray)
+    held: dict[str, list[np.ndarray]] = defaultdict(list)
     with forced(compiled=True):
         decode_integers(encode_integers(np.ones((2, 2), int)), (2, 2))
         for path in map(Path, paths):
@@ -105,12 +141,22 @@ def main(paths: list[str]) -> None:
                         levels.size, 8 * len(code), entropy(levels), huffman(levels),
                         middle - start, end - middle,
                     ]  # fmt: skip
-    speeds = f"{'encode M/s':>11} {'decode M/s':>11}"
-    print(f"{'weights rounded to':26} {'bits':>7} {'entropy':>8} {'Huffman':>8} {speeds}")
-    for name, (size, bits, least, codes, encode, decode) in totals.items():
-        speeds = f"{size / encode / 1e6:11.1f} {size / decode / 1e6:11.1f}"
-        print(f"{name:26} {bits / size:7.4f} {least / size:8.4f} {codes / size:8.4f} {speeds}")
+                    codes[name] += struct.pack("<5Q", *levels.shape, inner, mixed, len(code)) + code
+                    held[name].append(levels)
+    heads = ("bits", "entropy", "Huffman", "NNCodec", "encode M/s", "decode M/s", "in C, M/s")
+    print(f"{'weights rounded to':26}", *(f"{head:>10}" for head in heads))
+    with tempfile.TemporaryDirectory() as there:
+        folder = Path(there)
+        for name, (size, *bits, encode, decode) in totals.items():
+            c = in_c(bytes(codes[name]), sum(int(m.sum()) for m in held[name]), folder)
+            bits.append(of_rival(rival, held[name], folder) if rival else np.nan)
+            speeds = " ".join(f"{size / spent / 1e6:10.1f}" for spent in (encode, decode, c))
+            print(f"{name:26}", *(f"{b / size:10.4f}" for b in bits), speeds, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or sorted(map(str, MODELS.glob("*.onnx"))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=sorted(map(str, MODELS.glob("*.onnx"))))
+    parser.add_argument("--rival", help="a Python that has nncodec")
+    given = parser.parse_args()
+    main(given.models, given.rival)

@@ -65,11 +65,16 @@ typedef struct {
 } file;
 
 typedef struct {
+    uint64_t rate[1024];
+    uint32_t more[1024]; /* 1 below the limit of a count, 0 from there on */
+} pace;
+
+typedef struct {
     int16_t stretch[4096];
     uint16_t squash[4096];
     uint8_t class_of[4096];
     uint8_t small_of[18];
-    uint32_t rate[1024];
+    pace plain, mixed, integers;
 } tables;
 
 struct ocz {
@@ -111,6 +116,11 @@ typedef struct {
     uint64_t size;
 } sha256;
 
+static uint32_t four_bytes(const uint8_t *b)
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
 static uint32_t turned(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
 static void sha256_block(sha256 *s, const uint8_t *block)
@@ -124,26 +134,26 @@ static void sha256_block(sha256 *s, const uint8_t *block)
         0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
         0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
         0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-    uint32_t w[64], a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3];
-    uint32_t e = s->h[4], f = s->h[5], g = s->h[6], h = s->h[7];
+    uint32_t w[64], h[8];
     for (int i = 0; i < 16; i++)
-        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16
-             | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+        w[i] = four_bytes(block + 4 * i);
     for (int i = 16; i < 64; i++) {
         uint32_t x = w[i - 15], y = w[i - 2];
         w[i] = w[i - 16] + (turned(x, 7) ^ turned(x, 18) ^ x >> 3) + w[i - 7]
              + (turned(y, 17) ^ turned(y, 19) ^ y >> 10);
     }
-    for (int i = 0; i < 64; i++) {
-        uint32_t one = h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & f) ^ (~e & g))
-                     + K[i] + w[i];
-        uint32_t two = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-        h = g, g = f, f = e, e = d + one;
-        d = c, c = b, b = a, a = one + two;
-    }
-    const uint32_t left[8] = {a, b, c, d, e, f, g, h};
+    memcpy(h, s->h, sizeof h);
+    for (int i = 0; i < 64; i += 8) /* names move on by one each time, numbers stay */
+        for (int k = 0; k < 8; k++) {
+            uint32_t a = h[(8 - k) & 7], b = h[(1 - k) & 7], c = h[(2 - k) & 7];
+            uint32_t e = h[(4 - k) & 7], f = h[(5 - k) & 7], g = h[(6 - k) & 7];
+            uint32_t one = h[(7 - k) & 7] + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25))
+                         + (g ^ (e & (f ^ g))) + K[i + k] + w[i + k];
+            h[(3 - k) & 7] += one;
+            h[(7 - k) & 7] = one + (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & b) | (c & (a | b)));
+        }
     for (int i = 0; i < 8; i++)
-        s->h[i] += left[i];
+        s->h[i] += h[i];
 }
 
 static void sha256_start(sha256 *s)
@@ -183,6 +193,18 @@ static void sha256_end(sha256 *s, uint8_t digest[32])
 
 /* -- tables ------------------------------------------------------------------------------------- */
 
+#define BYTE_LIMIT 1000
+#define MIXED_LIMIT 40
+#define LIMIT 255
+
+static void fill_pace(pace *p, uint32_t limit)
+{
+    for (uint32_t n = 0; n < 1024; n++) {
+        p->rate[n] = 131072 / (2 * n + 3);
+        p->more[n] = n < limit;
+    }
+}
+
 static void fill_tables(tables *t)
 {
     static const uint16_t KNOTS[33] = {
@@ -198,8 +220,9 @@ static void fill_tables(tables *t)
             x++;
         t->stretch[p] = (int16_t)(x - 2048);
     }
-    for (uint32_t n = 0; n < 1024; n++)
-        t->rate[n] = 131072 / (2 * n + 3);
+    fill_pace(&t->plain, BYTE_LIMIT);
+    fill_pace(&t->mixed, MIXED_LIMIT);
+    fill_pace(&t->integers, LIMIT);
     for (int m = 0; m < 18; m++)
         t->small_of[m] = (uint8_t)(m < 3 ? m : m < 5 ? 3 : m < 9 ? 4 : m < 17 ? 5 : 6);
     for (int x = 0; x < 4096; x++) {
@@ -217,12 +240,11 @@ static void fill_tables(tables *t)
 
 typedef struct {
     const tables *t;
-    const uint8_t *code;
+    uint8_t *code; /* zeros follow */
     uint64_t size, position;
     uint64_t low, range;
     uint32_t *slots;
     int64_t *weights;
-    uint64_t where[MOST_INPUTS];
 } coder;
 
 static int64_t shifted(int64_t x, int n) /* rounds down, as >> need not, though it mostly does */
@@ -232,93 +254,130 @@ static int64_t shifted(int64_t x, int n) /* rounds down, as >> need not, though 
     return x < 0 ? ~(~x >> n) : x >> n;
 }
 
-static inline unsigned next_byte(coder *c)
-{
-    return c->position < c->size ? c->code[c->position++] : 0;
-}
-
 static int start(coder *c, const tables *t, const uint8_t *code, uint64_t size, uint64_t slots,
                  size_t weights)
 {
     c->t = t;
-    c->code = code;
     c->size = size;
-    c->position = 0;
-    c->low = 0;
-    c->range = 0xffffffffu;
-    for (int i = 0; i < 4; i++)
-        c->low = c->low << 8 | next_byte(c);
-    if (c->low == c->range) /* inside of the range, as coders leave it */
-        c->low--;
+    c->code = size <= SIZE_MAX - 8 ? calloc((size_t)size + 8, 1) : NULL;
     c->slots = slots <= SIZE_MAX / sizeof *c->slots ? malloc((size_t)slots * sizeof *c->slots) : NULL;
     c->weights = malloc((weights ? weights : 1) * sizeof *c->weights);
-    if (c->slots)
-        for (uint64_t i = 0; i < slots; i++)
-            c->slots[i] = FRESH;
-    return c->slots && c->weights;
+    if (!c->code || !c->slots || !c->weights)
+        return 0;
+    memcpy(c->code, code, (size_t)size);
+    c->position = size < 4 ? size : 4;
+    c->low = four_bytes(c->code);
+    c->range = 0xffffffffu;
+    if (c->low == c->range) /* inside of the range, as coders leave it */
+        c->low--;
+    for (uint64_t i = 0; i < slots; i++)
+        c->slots[i] = FRESH;
+    return 1;
 }
 
 static void stop(coder *c)
 {
+    free(c->code);
     free(c->slots);
     free(c->weights);
 }
 
+/* Take what is left of the range, and the bytes that it then has room for. */
+static inline void narrow(coder *c, uint64_t low, uint64_t range)
+{
+    while (range < (1u << 24)) {
+        range <<= 8;
+        low = low << 8 | c->code[c->position];
+        c->position += c->position < c->size;
+    }
+    c->low = low;
+    c->range = range;
+}
+
+/* Decode a bit that can be foreseen, or on which the caller branches anyway. */
 static inline unsigned decode_bit(coder *c, uint32_t p)
 {
     uint64_t bound = c->range * p >> 16;
-    unsigned bit = c->low < bound;
-    c->range = bit ? bound : c->range - bound; /* no branch: bits are what cannot be foreseen */
-    c->low -= bit ? 0 : bound;
-    while (c->range < (1u << 24)) {
-        c->range <<= 8;
-        c->low = c->low << 8 | next_byte(c);
+    if (c->low < bound) {
+        narrow(c, c->low, bound);
+        return 1;
     }
+    narrow(c, c->low - bound, c->range - bound);
+    return 0;
+}
+
+/* Decode a bit that is as good as random, without a branch. No bit takes more than two bytes. */
+static inline unsigned decode_noise(coder *c, uint32_t p)
+{
+    uint64_t bound = c->range * p >> 16, bit = c->low < bound, one = 0 - bit;
+    uint64_t low = c->low - (bound & ~one), range = (bound & one) | ((c->range - bound) & ~one);
+    unsigned bytes = (range < (1u << 24)) + (range < (1u << 16));
+    c->low = low << 8 * bytes | (uint64_t)four_bytes(c->code + c->position) >> (32 - 8 * bytes);
+    c->range = range << 8 * bytes;
+    c->position = c->position + bytes < c->size ? c->position + bytes : c->size;
+    return (unsigned)bit;
+}
+
+/* Move a slot to what came. For a one it is turned over, as if a zero had been expected, and back. */
+static inline void adapt(const pace *t, uint32_t *slot, unsigned bit)
+{
+    uint32_t turn = (0u - bit) << 10, s = *slot ^ turn, n = s & 1023;
+    uint32_t step = (uint32_t)((s >> 10) * t->rate[n] >> 16);
+    *slot = (s - (step << 10) + t->more[n]) ^ turn;
+}
+
+static inline uint32_t expected(uint32_t slot)
+{
+    uint32_t p = slot >> 16;
+    return p < 48 ? 48 : p > 65488 ? 65488 : p;
+}
+
+static inline unsigned decode_plain(coder *c, const pace *t, uint32_t *slot)
+{
+    unsigned bit = decode_bit(c, expected(*slot));
+    adapt(t, slot, bit);
     return bit;
 }
 
-static inline void adapt(coder *c, uint64_t at, unsigned bit, uint32_t limit)
+/* Mix what slots expect of step k; returns the probability of a one. */
+static inline uint32_t mix(const tables *t, uint32_t *const *slots, unsigned k, int count, const int64_t *w,
+                           int64_t *odds)
 {
-    uint32_t n = c->slots[at] & 1023, p = c->slots[at] >> 10;
-    uint32_t step = (uint32_t)((uint64_t)(bit ? 4194303 - p : p) * c->t->rate[n] >> 16);
-    p = bit ? p + step : p - step;
-    c->slots[at] = p << 10 | (n + (n < limit));
-}
-
-static inline unsigned decode_plain(coder *c, uint64_t at, uint32_t limit)
-{
-    uint32_t p = c->slots[at] >> 16;
-    p = p < 48 ? 48 : p > 65488 ? 65488 : p;
-    unsigned bit = decode_bit(c, p);
-    adapt(c, at, bit, limit);
-    return bit;
-}
-
-static inline unsigned decode_mixed(coder *c, int count, int64_t *w, int speed, uint32_t limit)
-{
-    int64_t odds[MOST_INPUTS], total = w[count] * 256;
+    int64_t total = w[count] * 256;
     for (int i = 0; i < count; i++) {
-        odds[i] = c->t->stretch[c->slots[c->where[i]] >> 20];
+        odds[i] = t->stretch[slots[i][k] >> 20];
         total += w[i] * odds[i];
     }
     total = shifted(total, 16);
     total = total < -2047 ? -2047 : total > 2047 ? 2047 : total;
-    uint32_t p = c->t->squash[total + 2048];
-    unsigned bit = decode_bit(c, p);
-    int64_t error = ((int64_t)(bit << 16) - (int64_t)p) * speed;
+    return t->squash[total + 2048];
+}
+
+/* Move weights and slots to the bit that came, where p was expected. */
+static inline void learn(const pace *t, uint32_t *const *slots, unsigned k, int count, int64_t *w,
+                         const int64_t *odds, int64_t p, unsigned bit, int speed)
+{
+    int64_t error = ((int64_t)(bit << 16) - p) * speed;
     for (int i = 0; i < count; i++) {
         w[i] += shifted(odds[i] * error + 524288, 20);
-        adapt(c, c->where[i], bit, limit);
+        adapt(t, slots[i] + k, bit);
     }
     w[count] += shifted(256 * error + 524288, 20);
+}
+
+static inline unsigned decode_mixed(coder *c, const pace *t, uint32_t *const *slots, int count, int64_t *w,
+                                    int speed)
+{
+    int64_t odds[MOST_INPUTS];
+    uint32_t p = mix(c->t, slots, 0, count, w, odds);
+    unsigned bit = decode_bit(c, p);
+    learn(t, slots, 0, count, w, odds, p, bit, speed);
     return bit;
 }
 
 /* -- bytes -------------------------------------------------------------------------------------- */
 
 #define BYTE_INPUTS 6
-#define BYTE_LIMIT 1000
-#define MIXED_LIMIT 40
 #define BYTE_SPEED 30
 #define BYTE_WEIGHT 24000
 #define BYTE_ORDER_1 256u
@@ -340,11 +399,11 @@ static uint64_t hashed(uint64_t number, int bits)
     return number * 2654435761u >> 13 & (((uint64_t)1 << bits) - 1);
 }
 
-static uint8_t byte_plain(coder *c, uint64_t base)
+static uint8_t byte_plain(coder *c, uint32_t *slots)
 {
     unsigned node = 1;
     while (node < 256)
-        node = node * 2 + decode_plain(c, base + node, BYTE_LIMIT);
+        node = node * 2 + decode_plain(c, &c->t->plain, slots + node);
     return (uint8_t)node;
 }
 
@@ -355,14 +414,15 @@ static uint8_t byte_mixed(coder *c, uint64_t history, unsigned guess, uint64_t l
     length = length < 15 ? length : 15;
     for (int b = 7; b >= 0; b--) {
         unsigned expected = guess >> b & 1, bit;
-        c->where[0] = node;
-        c->where[1] = BYTE_ORDER_1 + (history & 255) * 256 + node;
-        c->where[2] = BYTE_HASHED + hashed(second + node, bits);
-        c->where[3] = BYTE_HASHED + ((uint64_t)1 << bits) + hashed(third + node + 7, bits);
-        c->where[4] = BYTE_HASHED + ((uint64_t)2 << bits) + hashed((history << 8) + node + 77, bits);
-        c->where[5] = length ? BYTE_MATCHED + length * 2 + expected : BYTE_MATCHED;
-        bit = decode_mixed(c, BYTE_INPUTS, c->weights + length * (BYTE_INPUTS + 1), BYTE_SPEED,
-                           MIXED_LIMIT);
+        uint32_t *slots[BYTE_INPUTS];
+        slots[0] = c->slots + node;
+        slots[1] = c->slots + BYTE_ORDER_1 + (history & 255) * 256 + node;
+        slots[2] = c->slots + BYTE_HASHED + hashed(second + node, bits);
+        slots[3] = c->slots + BYTE_HASHED + ((uint64_t)1 << bits) + hashed(third + node + 7, bits);
+        slots[4] = c->slots + BYTE_HASHED + ((uint64_t)2 << bits) + hashed((history << 8) + node + 77, bits);
+        slots[5] = c->slots + BYTE_MATCHED + (length ? length * 2 + expected : 0);
+        bit = decode_mixed(c, &c->t->mixed, slots, BYTE_INPUTS,
+                           c->weights + length * (BYTE_INPUTS + 1), BYTE_SPEED);
         if (bit != expected)
             length = 0;
         node = node * 2 + bit;
@@ -415,7 +475,7 @@ static const char *decode_bytes(const tables *t, const uint8_t *code, uint64_t s
         bytes_mixed(&c, bytes, count, places);
     } else if (fine) {
         for (uint64_t at = 0; at < count; at++)
-            bytes[at] = byte_plain(&c, model == 1 && at ? (uint64_t)bytes[at - 1] * 256 : 0);
+            bytes[at] = byte_plain(&c, c.slots + (model == 1 && at ? (uint64_t)bytes[at - 1] * 256 : 0));
     }
     stop(&c);
     free(places);
@@ -427,20 +487,24 @@ static const char *decode_bytes(const tables *t, const uint8_t *code, uint64_t s
 #define INPUTS 6
 #define SIGN_INPUTS 4
 #define LENGTHS 24
-#define LIMIT 255
 #define MEAN_LIMIT 60
 #define FAST 24
 #define SLOW 12
 #define FAST_ROWS 20
 #define SETS 56
+#define STEP_WEIGHTS (8 * (INPUTS + 1)) /* of a unary step, for all numbers of rows seen */
 #define WEIGHT 13000
 #define SIGN_WEIGHT 20000
+/* Contexts of the unary steps, by number; slots of their first steps lie together, apart from the rest. */
 #define BY_MEANS 0u
-#define BY_ROW (BY_MEANS + 64 * 8 * 32)
-#define BY_NEAR (BY_ROW + 32 * 32 * 32)
-#define BY_FAR (BY_NEAR + 343 * 32)
-#define BY_ALL (BY_FAR + 343 * 32)
-#define SIGNS (BY_ALL + 64 * 32)
+#define BY_ROW (BY_MEANS + 64 * 8)
+#define BY_NEAR (BY_ROW + 32 * 32)
+#define BY_FAR (BY_NEAR + 343)
+#define BY_ALL (BY_FAR + 343)
+#define CONTEXTS (BY_ALL + 64)
+#define FIRST 4
+#define LATER (CONTEXTS * FIRST)
+#define SIGNS (LATER + CONTEXTS * (LENGTHS - FIRST))
 #define SIGNS_LEFT (SIGNS + 27)
 #define SIGNS_UP (SIGNS_LEFT + 27)
 #define BITS (SIGNS_UP + 27)
@@ -450,13 +514,25 @@ static const char *decode_bytes(const tables *t, const uint8_t *code, uint64_t s
 #define WEIGHTS (SETS * (INPUTS + 1) + SIGN_INPUTS + 1)
 
 typedef struct {
-    int64_t left, left2, kernel, up, up2, up_left, up_right; /* values around, 0 outside */
+    uint32_t m;     /* the magnitude of a value */
+    uint16_t small; /* its class */
+    uint16_t sign;  /* 0, 1 below zero, 2 above */
+} seen;
+
+typedef struct {
+    seen left, left2, kernel, up, up2, up_left, up_right; /* values around, 0 outside */
 } around;
 
-static int64_t magnitude(int64_t v) { return v < 0 ? -v : v; }
+typedef struct {
+    int speed;
+    unsigned mixed;
+    int64_t *weights; /* of the first unary step, for as many rows as were seen */
+} row_plan;
 
-static unsigned mean_class(const tables *t, int64_t x)
+static size_t mean_class(const tables *t, uint64_t x)
 {
+    if (x < 4096) /* nearly always */
+        return t->class_of[x];
     unsigned found = 0;
     for (; x >= 4096; x >>= 1)
         found += 4;
@@ -464,120 +540,150 @@ static unsigned mean_class(const tables *t, int64_t x)
     return found < 63 ? found : 63;
 }
 
-static unsigned small(const tables *t, int64_t m) { return t->small_of[m < 17 ? m : 17]; }
+static size_t small(const tables *t, uint32_t m) { return t->small_of[m < 17 ? m : 17]; }
 
-static unsigned sign_of(int64_t v) { return v == 0 ? 0 : v < 0 ? 1 : 2; }
-
-static around look_around(const int32_t *values, uint64_t row, uint64_t column, uint64_t columns,
-                          uint64_t inner)
+static inline size_t choose_slots(const coder *c, const around *a, size_t column, uint64_t mean,
+                                  uint64_t row_mean, uint32_t **slots)
 {
-    const int32_t *v = values + row * columns + column;
-    around a;
-    a.left = column > 0 ? v[-1] : 0;
-    a.left2 = column > 1 ? v[-2] : 0;
-    a.kernel = column >= inner ? *(v - inner) : 0;
-    a.up = row > 0 ? *(v - columns) : 0;
-    a.up2 = row > 1 ? *(v - 2 * columns) : 0;
-    a.up_left = row > 0 && column > 0 ? *(v - columns - 1) : 0;
-    a.up_right = row > 0 && column + 1 < columns ? *(v - columns + 1) : 0;
-    return a;
-}
-
-static unsigned choose_slots(coder *c, const around *a, uint64_t column, int64_t mean,
-                             int64_t row_mean)
-{
-    int64_t left = magnitude(a->left), up = magnitude(a->up), kernel = magnitude(a->kernel);
-    int64_t left2 = magnitude(a->left2);
-    int64_t corners = magnitude(a->up_left) + magnitude(a->up_right);
-    unsigned of_column = mean_class(c->t, mean), of_row = mean_class(c->t, row_mean);
-    int64_t sum = 2 * (left + up) + left2 + kernel + corners;
-    unsigned all = mean_class(c->t, (sum * 32 + mean + row_mean) / 3);
-    unsigned which = (left < 3 ? (unsigned)left : 3) + (up > 0 ? 4 : 0);
-    unsigned close = small(c->t, left) * 49 + small(c->t, up) * 7 + small(c->t, left2 + kernel);
-    unsigned far = small(c->t, kernel) * 49 + small(c->t, magnitude(a->up2)) * 7 +
-                   small(c->t, corners);
-    c->where[0] = BY_COLUMN + column * COLUMN_SLOTS;
-    c->where[1] = BY_MEANS + (of_column * 8 + which) * 32;
-    c->where[2] = BY_ROW + ((of_row >> 1) * 32 + (of_column >> 1)) * 32;
-    c->where[3] = BY_NEAR + close * 32;
-    c->where[4] = BY_FAR + far * 32;
-    c->where[5] = BY_ALL + all * 32;
+    const tables *t = c->t;
+    uint32_t left = a->left.m, up = a->up.m, before = a->left2.m + a->kernel.m;
+    uint32_t corners = a->up_left.m + a->up_right.m;
+    size_t of_column = mean_class(t, mean), of_row = mean_class(t, row_mean);
+    uint64_t sum = 2 * (left + up) + before + corners;
+    size_t all = mean_class(t, (sum * 32 + mean + row_mean) / 3);
+    size_t which = (left < 3 ? left : 3) + (up > 0 ? 4 : 0);
+    size_t close = a->left.small * 49u + a->up.small * 7u + small(t, before);
+    size_t far = a->kernel.small * 49u + a->up2.small * 7u + small(t, corners);
+    slots[0] = c->slots + BY_COLUMN + column * COLUMN_SLOTS;
+    slots[1] = c->slots + (BY_MEANS + of_column * 8 + which) * FIRST;
+    slots[2] = c->slots + (BY_ROW + (of_row >> 1) * 32 + (of_column >> 1)) * FIRST;
+    slots[3] = c->slots + (BY_NEAR + close) * FIRST;
+    slots[4] = c->slots + (BY_FAR + far) * FIRST;
+    slots[5] = c->slots + (BY_ALL + all) * FIRST;
     return all;
 }
 
-static int decode_length(coder *c, unsigned rows_seen, int speed, unsigned mixed)
+static inline void choose_signs(const coder *c, const around *a, size_t column, uint32_t **slots)
 {
-    unsigned k = 0;
-    while (k < LENGTHS) {
-        unsigned bit;
-        if (k < mixed) {
-            unsigned set = (k < 6 ? k : 6) * 8 + rows_seen;
-            bit = decode_mixed(c, INPUTS, c->weights + set * (INPUTS + 1), speed, LIMIT);
-        } else {
-            bit = decode_plain(c, c->where[5], LIMIT);
-        }
+    size_t left = a->left.sign * 9u, up = a->up.sign, corner = a->up_left.sign;
+    slots[0] = c->slots + BY_COLUMN + column * COLUMN_SLOTS + COLUMN_SLOTS - 1;
+    slots[1] = c->slots + SIGNS + left + up * 3 + a->kernel.sign;
+    slots[2] = c->slots + SIGNS_LEFT + left + a->left2.sign * 3u + corner;
+    slots[3] = c->slots + SIGNS_UP + up * 9 + a->up2.sign * 3u + corner;
+}
+
+/* Decode the steps after the first ones, which are rare. */
+static unsigned decode_later(coder *c, uint32_t *const *first, const row_plan *r)
+{
+    int64_t *w = r->weights + FIRST * STEP_WEIGHTS;
+    uint32_t *slots[INPUTS] = {first[0] + FIRST - 1};
+    for (int i = 1; i < INPUTS; i++)
+        slots[i] = c->slots + LATER + (first[i] - c->slots) / FIRST * (LENGTHS - FIRST);
+    for (unsigned k = FIRST; k < LENGTHS; k++) {
+        unsigned bit = k < r->mixed ? decode_mixed(c, &c->t->integers, slots, INPUTS, w, r->speed)
+                                    : decode_plain(c, &c->t->integers, slots[5]);
         if (!bit)
-            break;
-        k++;
-        c->where[0] += k < 4;
+            return k;
+        w += k < 6 ? STEP_WEIGHTS : 0;
         for (int i = 1; i < INPUTS; i++)
-            c->where[i]++;
+            slots[i]++;
     }
-    return (int)k;
+    return LENGTHS;
 }
 
-static unsigned decode_sign(coder *c, const around *a, uint64_t column)
+/* Decode the number of digits of a magnitude. The first steps share neither slots nor weights, so each
+ * is mixed before it is known whether it comes: processors do both at once. */
+static inline unsigned decode_length(coder *c, uint32_t *const *slots, const row_plan *r)
 {
-    unsigned left = sign_of(a->left), up = sign_of(a->up), corner = sign_of(a->up_left);
-    c->where[0] = BY_COLUMN + column * COLUMN_SLOTS + 4;
-    c->where[1] = SIGNS + left * 9 + up * 3 + sign_of(a->kernel);
-    c->where[2] = SIGNS_LEFT + left * 9 + sign_of(a->left2) * 3 + corner;
-    c->where[3] = SIGNS_UP + up * 9 + sign_of(a->up2) * 3 + corner;
-    return decode_mixed(c, SIGN_INPUTS, c->weights + SETS * (INPUTS + 1), SLOW, LIMIT);
+    int64_t odds[FIRST][INPUTS], *now = odds[0], *w = r->weights;
+    const pace *pace = &c->t->integers;
+    const unsigned mixed = r->mixed < FIRST ? r->mixed : FIRST;
+    uint32_t p, next = mix(c->t, slots, 0, INPUTS, w, now);
+    unsigned k = 0;
+    do {
+        p = next;
+        if (k + 1 < mixed)
+            next = mix(c->t, slots, k + 1, INPUTS, w + STEP_WEIGHTS, now + INPUTS);
+        if (!decode_bit(c, p)) {
+            learn(pace, slots, k, INPUTS, w, now, p, 0, r->speed);
+            return k;
+        }
+        learn(pace, slots, k, INPUTS, w, now, p, 1, r->speed);
+        w += STEP_WEIGHTS;
+        now += INPUTS;
+    } while (++k < mixed);
+    for (; k < FIRST; k++)
+        if (!decode_plain(c, pace, slots[5] + k))
+            return k;
+    return decode_later(c, slots, r);
 }
 
-static int32_t decode_below(coder *c, int length, unsigned all)
+static inline uint32_t decode_below(coder *c, unsigned length, size_t all)
 {
     uint32_t found = 1;
-    for (int b = length - 2; b >= 0; b--) {
-        int depth = length - 2 - b;
-        uint64_t slot;
+    for (unsigned depth = 0; depth + 1 < length; depth++) {
+        size_t slot = LOW_BITS + length * 32 + (length - 2 - depth);
         if (depth < 3) {
             unsigned tree = (1u << depth) + (found & ((1u << depth) - 1));
-            slot = BITS + ((unsigned)length * 8 + tree) * 64 + (all >> 3);
-        } else {
-            slot = LOW_BITS + (unsigned)length * 32 + (unsigned)b;
+            slot = BITS + (length * 8 + tree) * 64 + (all >> 3);
         }
-        found = found * 2 + decode_plain(c, slot, LIMIT);
+        unsigned bit = decode_noise(c, expected(c->slots[slot]));
+        adapt(&c->t->integers, c->slots + slot, bit);
+        found = found * 2 + bit;
     }
-    return (int32_t)found;
+    return found;
 }
 
-static void decode_rows(coder *c, int32_t *values, uint64_t rows, uint64_t columns, uint64_t inner,
-                        unsigned mixed, int64_t *means)
+/* Decode a value. Its sign, too, is mixed before it is known whether there is one. */
+static inline seen decode_value(coder *c, const around *a, size_t column, uint64_t mean, uint64_t row_mean,
+                                const row_plan *r)
 {
-    const uint32_t *rate = c->t->rate;
+    uint32_t *slots[INPUTS], *signs[SIGN_INPUTS];
+    int64_t odds[SIGN_INPUTS], *w = c->weights + SETS * (INPUTS + 1);
+    seen found = {0, 0, 0};
+    size_t all = choose_slots(c, a, column, mean, row_mean, slots);
+    choose_signs(c, a, column, signs);
+    uint32_t p = mix(c->t, signs, 0, SIGN_INPUTS, w, odds);
+    unsigned length = decode_length(c, slots, r);
+    if (length) {
+        unsigned negative = decode_noise(c, p);
+        learn(&c->t->integers, signs, 0, SIGN_INPUTS, w, odds, p, negative, SLOW);
+        found.m = decode_below(c, length, all);
+        found.small = (uint16_t)small(c->t, found.m);
+        found.sign = (uint16_t)(2 - negative);
+    }
+    return found;
+}
+
+/* Decode a matrix; the last three rows are kept as they were seen, with a zero at the end of each. */
+static void decode_rows(const coder *given, int32_t *values, uint64_t rows, uint64_t columns, uint64_t inner,
+                        unsigned mixed, int64_t *means, seen *kept)
+{
+    const seen none = {0, 0, 0};
+    const uint64_t *rate = given->t->integers.rate;
+    coder own = *given; /* so that its state stays in registers */
     for (uint64_t row = 0; row < rows; row++) {
-        int speed = row < FAST_ROWS ? FAST : SLOW;
-        unsigned rows_seen = 0;
-        int64_t row_mean = 0, by_row = rate[row < MEAN_LIMIT ? row : MEAN_LIMIT];
-        for (uint64_t left = row; left && rows_seen < 7; left >>= 1)
-            rows_seen++;
+        seen *here = kept + row % 3 * (columns + 1), *above = kept + (row + 2) % 3 * (columns + 1);
+        seen *above2 = kept + (row + 1) % 3 * (columns + 1);
+        around a = {none, none, none, none, none, none, above[0]};
+        row_plan r = {row < FAST_ROWS ? FAST : SLOW, mixed, own.weights};
+        int64_t row_mean = 0, by_row = (int64_t)rate[row < MEAN_LIMIT ? row : MEAN_LIMIT];
+        for (uint64_t left = row; left && r.weights < own.weights + 7 * (INPUTS + 1); left >>= 1)
+            r.weights += INPUTS + 1;
         for (uint64_t column = 0; column < columns; column++) {
-            around a = look_around(values, row, column, columns, inner);
-            unsigned all = choose_slots(c, &a, column, means[column], row_mean);
-            int length = decode_length(c, rows_seen, speed, mixed);
-            int64_t m = 0;
-            if (length) {
-                unsigned negative = decode_sign(c, &a, column);
-                m = decode_below(c, length, all);
-                values[row * columns + column] = (int32_t)(negative ? -m : m);
-            } else {
-                values[row * columns + column] = 0;
-            }
+            a.up_left = a.up;
+            a.up = a.up_right;
+            a.up_right = above[column + 1];
+            a.up2 = above2[column];
+            a.kernel = column >= inner ? here[column - inner] : none;
+            seen found = decode_value(&own, &a, column, (uint64_t)means[column], (uint64_t)row_mean, &r);
+            int64_t m = found.m, negative = found.sign & 1, by_column = (int64_t)rate[column < MEAN_LIMIT ? column : MEAN_LIMIT];
+            *values++ = (int32_t)((m ^ -negative) + negative); /* no branch on signs */
             means[column] += shifted((m * 256 - means[column]) * by_row, 16);
-            row_mean += shifted(
-                (m * 256 - row_mean) * rate[column < MEAN_LIMIT ? column : MEAN_LIMIT], 16);
+            row_mean += shifted((m * 256 - row_mean) * by_column, 16);
+            here[column] = found;
+            a.left2 = a.left;
+            a.left = found;
         }
     }
 }
@@ -588,7 +694,8 @@ static const char *decode_integers(const tables *t, const uint8_t *code, const n
     uint64_t columns = n->settings[0];
     coder c;
     int64_t *means = calloc((size_t)columns, sizeof *means);
-    int fine = start(&c, t, code, n->size, BY_COLUMN + columns * COLUMN_SLOTS, WEIGHTS) && means;
+    seen *kept = calloc((size_t)(columns + 1) * 3, sizeof *kept);
+    int fine = start(&c, t, code, n->size, BY_COLUMN + columns * COLUMN_SLOTS, WEIGHTS) && means && kept;
     if (fine) {
         for (int i = 0; i < SETS * (INPUTS + 1); i++)
             c.weights[i] = i % (INPUTS + 1) < INPUTS ? WEIGHT : 0;
@@ -596,10 +703,11 @@ static const char *decode_integers(const tables *t, const uint8_t *code, const n
             c.weights[SETS * (INPUTS + 1) + i] = SIGN_WEIGHT;
         c.weights[WEIGHTS - 1] = 0;
         decode_rows(&c, values, n->count / columns, columns, n->settings[1],
-                    (unsigned)n->settings[2], means);
+                    (unsigned)n->settings[2], means, kept);
     }
     stop(&c);
     free(means);
+    free(kept);
     return fine ? NULL : NO_MEMORY;
 }
 
@@ -656,19 +764,24 @@ static void from_split(const node *n, uint8_t *const *below, uint8_t *out)
 static void from_grid(const node *n, uint8_t *const *below, uint8_t *out)
 {
     uint64_t columns = n->settings[0], rows_each = n->settings[1], columns_each = n->settings[2];
-    uint64_t across = (columns + columns_each - 1) / columns_each;
+    uint64_t rows = n->count / columns, across = (columns + columns_each - 1) / columns_each;
     unsigned second = (unsigned)n->settings[3], width = (unsigned)n->settings[4];
-    for (uint64_t i = 0; i < n->count; i++) {
-        uint64_t row = i / columns, column = i % columns;
-        uint32_t bits = (uint32_t)get(below[second + 1] + 4 * i, 4);
-        double level = bits < 0x80000000u ? (double)bits : (double)bits - 4294967296.0;
-        double step = scale_at(below[0], row / rows_each * across + column / columns_each, width);
-        if (second)
-            step *= scale_at(below[1], column, width);
-        float value = (float)(step * level);
-        memcpy(&bits, &value, 4);
-        put(out + 4 * i, 4, bits);
-    }
+    const uint8_t *levels = below[second + 1];
+    for (uint64_t row = 0; row < rows; row++)
+        for (uint64_t column = 0; column < columns;) {
+            uint64_t block = row / rows_each * across + column / columns_each, left = columns - column;
+            double scale = scale_at(below[0], block, width);
+            for (uint64_t i = left < columns_each ? left : columns_each; i > 0; i--, column++) {
+                uint32_t bits = (uint32_t)get(levels, 4);
+                int64_t level = (int64_t)(bits ^ 0x80000000u) - (int64_t)0x80000000; /* no branch on signs */
+                double step = second ? scale * scale_at(below[1], column, width) : scale;
+                float value = (float)(step * (double)level);
+                memcpy(&bits, &value, 4);
+                put(out, 4, bits);
+                levels += 4;
+                out += 4;
+            }
+        }
 }
 
 static const char *from_table(const node *n, const uint8_t *table, uint64_t entries, uint64_t each,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from ocompress.archive import Archive, nodes
 from ocompress.archive.index import _raw_index
@@ -92,6 +93,24 @@ def test_golden_archives_have_every_codec() -> None:
             for piece in pieces:
                 found |= set(re.findall(r"\w+", piece.node.described()))
     assert found == set(nodes.NAMES)
+
+
+@pytest.mark.parametrize("largest", [3, 1000, 1 << 20])
+@pytest.mark.parametrize("common", [1, 200])
+def test_integers_of_all_sizes_are_read(
+    largest: int, common: int, unocz: Path, tmp_path: Path
+) -> None:
+    """Short and long unary codes, with steps that mix (small values) and steps that do not."""
+    rng = np.random.default_rng(largest)
+    values = rng.integers(-common, common + 1, (300, 24), np.int32)
+    rare = rng.random(values.shape) < 5e-3
+    values[rare] = rng.integers(-largest, largest, np.count_nonzero(rare))
+    content = model_of(values, TensorProto.INT32, 24)
+    (tmp_path / "a.ocz").write_bytes(archive_of(content))
+    forms = [p.node.described() for _, ps in opened(tmp_path / "a.ocz").tensors for p in ps]
+    assert any("integers" in form for form in forms)
+    assert call(unocz, tmp_path / "a.ocz", tmp_path / "m.onnx").returncode == 0
+    assert (tmp_path / "m.onnx").read_bytes() == content
 
 
 def test_a_change_needs_the_archive_that_it_changes(unocz: Path, tmp_path: Path) -> None:
