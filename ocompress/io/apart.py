@@ -32,6 +32,8 @@ def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int, *, surely: boo
     """Whether rows run together give what they give alone, in at least one output.
 
     Results of several rows stand one after the other on axis 0, or on another one that counts rows.
+    Where there are as many as a row happens to give, as boxes that are found, or none, nobody can
+    say later which are whose, so such rows are not apart.
 
     Args:
         both: Results of all rows.
@@ -46,7 +48,9 @@ def are_apart(both: Outputs, parts: Sequence[Outputs], rows: int, *, surely: boo
         axis = _stacked(array, pieces) if len(pieces) == len(parts) else None
         if axis is None or (axis and pieces[0].shape[axis] > rows):
             continue
-        if not _are_alike(array, pieces, axis):
+        if not array.size:
+            continue
+        if len({p.shape for p in pieces}) > 1 or not _are_alike(array, pieces, axis):
             return False
         found = found or not surely or _tells(array, pieces)
     return found
@@ -73,14 +77,11 @@ def _stacked(both: np.ndarray, parts: Sequence[np.ndarray]) -> int | None:
 
 def _are_alike(both: np.ndarray, parts: Sequence[np.ndarray], axis: int) -> bool:
     joined = np.concatenate(parts, axis)
-    if not joined.size:
-        return True
     if both.dtype.kind not in "fV":
         return float(np.mean(both == joined)) >= 1 - _SMALL
     left, right = (np.nan_to_num(np.asarray(a, np.float64)) for a in (both, joined))
     error = float(np.linalg.norm(left - right))
     allowed = _ROUNDING.get(both.dtype.itemsize, 0.0) * float(np.linalg.norm(right))
-    if len({p.shape for p in parts}) == 1:
-        first, second = (np.nan_to_num(np.asarray(p, np.float64)) for p in parts)
-        allowed += _SMALL * float(np.linalg.norm(first - second))
+    first, second = (np.nan_to_num(np.asarray(p, np.float64)) for p in parts)
+    allowed += _SMALL * float(np.linalg.norm(first - second))
     return error <= allowed

@@ -216,7 +216,8 @@ def _note(unit: BatchUnit, count: int, *, mixes: bool) -> str:
     if mixes:
         what = "single samples" if unit.rows == 1 else f"{unit.rows} rows at a time"
         return (
-            f"samples that the model gets together change each other's results, so it is fed {what}"
+            "samples that the model gets together change each other's results, or nothing tells "
+            f"whose results are whose, so it is fed {what}"
         )
     if unit.rows == 1:
         return "the model leaves its batch free, but takes single samples only"

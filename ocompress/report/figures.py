@@ -42,8 +42,11 @@ def db_text(value: float) -> str:
 def sqnr_text(output: OutputComparison) -> str:
     """Return the SQNR of an output in decibels, or for how many feeds its shape is another one.
 
-    Rows of two lists of different lengths are no pairs, as where one more box is found.
+    Rows of two lists of different lengths are no pairs, as where one more box is found. Two lists
+    without a row say nothing.
     """
+    if output.is_empty:
+        return "nothing to compare"
     if output.shape_changes:
         return f"other shape in {counted(output.shape_changes, 'feed')}"
     return db_text(output.sqnr_db)

@@ -80,6 +80,8 @@ def quality(level: LevelResult) -> Iterator[Figure]:
         name = f" of {output.name}" if several else ""
         yield Figure(f"SQNR{name}", sqnr_text(output), headline=first)
         first = False
+        if output.is_empty:
+            continue
         yield from _lost(output, name, level)
         yield from _agreement(output, name, level)
     yield from map(_score, scores)

@@ -107,7 +107,7 @@ def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
             table.add_row(
                 Text(output.name),
                 level.level.value,
-                "nothing" if output.is_empty else sqnr_text(output),
+                sqnr_text(output),
                 f"{output.max_abs_error:.3g}",
                 f"{output.mean_abs_error:.3g}",
                 f"{output.cosine:.6f}",
@@ -119,7 +119,7 @@ def _outputs(levels: tuple[LevelResult, ...]) -> RenderableType:
 def _scores(levels: tuple[LevelResult, ...]) -> Iterator[RenderableType]:
     for level in levels:
         for output in level.outputs:
-            for lost in output.losses:
+            for lost in () if output.is_empty else output.losses:
                 yield Text(f"{_place(output, lost)} ({level.level.value}): {_lost(lost)}")
         for score in (level.accuracy, level.metric):
             if score is not None:

@@ -123,8 +123,15 @@ class OutputComparison(Finding):
 
     @property
     def is_empty(self) -> bool:
-        """Whether all there is to compare is NaN and infinities that both models have."""
-        return 0 < self.elements == self.nonfinite and self.exact
+        """Whether there is nothing to compare: no element, or the same NaN and infinities."""
+        return self.elements == self.nonfinite and self.exact and not self.shape_changes
+
+    @property
+    def why_empty(self) -> str:
+        """What the reference's output holds if there is nothing to compare."""
+        if not self.elements:
+            return "has no element for any sample"
+        return "is NaN or infinite in every element"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +271,8 @@ class ValidationResult(Finding):
             return "there are no data to run the models on; give some with --data"
         if not any(level.outputs for level in self.levels):
             return "the models did not give a common output"
-        return "every output of the reference is NaN or infinite in every element"
+        whys = dict.fromkeys(o.why_empty for level in self.levels for o in level.outputs)
+        return f"every output of the reference {' or '.join(whys)}"
 
     @property
     def collapsed(self) -> bool:

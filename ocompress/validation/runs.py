@@ -261,11 +261,10 @@ class Runner:
         checks = [run.check for run in self._runs]
         found = [o for r in levels for o in r.outputs]
         checks.append(_finite(found))
-        empty = dict.fromkeys(o.name for o in found if o.is_empty)
+        empty = {o.name: o.why_empty for o in found if o.is_empty}
         self._remarks += [
-            f"output {name!r} is NaN or infinite in every element of the reference: there is "
-            "nothing to compare"
-            for name in empty
+            f"output {name!r} of the reference {why}: there is nothing to compare"
+            for name, why in empty.items()
         ]
         between = self._between.outputs() if self._between is not None else ()
         related = (collapse_check(self._watched),)

@@ -100,7 +100,31 @@ def test_a_first_extent_that_is_fixed_may_count_steps_beside_an_open_batch(
 def test_samples_that_change_each_other_are_fed_alone() -> None:
     data = as_dataset({"x": floats(5, 6)}, joining())
     assert sizes(data) == [1] * 5
-    assert "change each other's results, so it is fed single samples" in notes(data)
+    assert "change each other's results" in notes(data)
+    assert "so it is fed single samples" in notes(data)
+
+
+@pytest.mark.parametrize("least", [0.5, 9.0])
+def test_rows_that_give_as_many_results_as_are_found_are_fed_alone(least: float) -> None:
+    """As boxes after NonMaxSuppression: a batch's are one list; `least` 9 finds none at all."""
+    b = Builder()
+    where = b.op("NonZero", b.op("Greater", b.input("x", ["n", 6]), b.const(np.float32(least))))
+    b.op("GatherND", "x", b.op("Transpose", where, perm=[1, 0]), to="found")
+    b.output("found", ["k"])
+    data = as_dataset({"x": floats(5, 6)}, b.model())
+    assert sizes(data) == [1] * 5
+    assert "nothing tells whose results are whose" in notes(data)
+
+
+def test_an_output_that_is_always_empty_says_nothing_of_the_batch() -> None:
+    b = Builder()
+    b.op("Relu", b.input("x", ["n", 6]), to="y")
+    b.op(
+        "Slice", "x", b.const(np.array([0])), b.const(np.array([0])), b.const(np.array([1])), to="z"
+    )
+    b.output("y", ["n", 6])
+    b.output("z", ["n", 0])
+    assert sizes(as_dataset({"x": floats(5, 6)}, b.model())) == [5]
 
 
 def test_results_of_a_whole_batch_are_made_of_single_samples() -> None:
@@ -150,7 +174,8 @@ def test_rows_that_are_dealt_out_anew_in_larger_batches_are_alone() -> None:
     data = as_dataset({"x": floats(12, 3, 5)}, averaging(flips_first=True))
     assert sizes(data) == [4, 4, 4]
     assert data.samples == 3
-    assert "change each other's results, so it is fed 4 rows at a time" in notes(data)
+    assert "change each other's results" in notes(data)
+    assert "so it is fed 4 rows at a time" in notes(data)
 
 
 def test_pieces_keep_rows_together() -> None:

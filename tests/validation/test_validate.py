@@ -65,9 +65,30 @@ def test_nothing_but_nan_is_nothing_to_compare() -> None:
     assert not result.passed
     assert "every output" in result.uncompared
     assert result.remarks == (
-        "output 'y0' is NaN or infinite in every element of the reference: there is nothing to "
+        "output 'y0' of the reference is NaN or infinite in every element: there is nothing to "
         "compare",
     )
+
+
+def found_above(least: float) -> Model:
+    """A detector's end: the scores above `least`, as many as there are."""
+    build = Builder()
+    scores = build.input("x", ["n", 4])
+    where = build.op("NonZero", build.op("Greater", scores, build.const(np.float32(least))))
+    build.op("GatherND", scores, build.op("Transpose", where, perm=[1, 0]), to="found")
+    build.output("found", ["k"])
+    return build.model()
+
+
+def test_outputs_without_an_element_are_nothing_to_compare() -> None:
+    feeds = InMemory([{"x": np.random.default_rng(0).random((12, 4), np.float32)}])
+    result = validate(found_above(2), found_above(2), feeds)
+    assert not result.passed
+    assert "no element for any sample" in result.uncompared
+    assert any("has no element for any sample" in r for r in result.remarks)
+    assert validate(found_above(0.5), found_above(0.5), feeds).passed
+    # what the candidate alone finds is a difference
+    assert validate(found_above(2), found_above(0.5), feeds).compared
 
 
 def test_numbers_where_the_reference_has_nan_are_not_the_same() -> None:
