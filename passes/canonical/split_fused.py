@@ -11,6 +11,7 @@ import numpy as np
 from ocompress.analysis.linear_layer import Refusal
 from ocompress.ir import DType, Facet, Graph, Model, Node, Value
 from ocompress.pipeline import Context, Numerics, Outcome, Pass
+from passes.canonical.attention_parts import split_attention
 
 _DOMAIN = "com.microsoft"
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16)
@@ -34,10 +35,13 @@ class SplitFused(Pass):
 
     Before: y = com.microsoft.FusedConv(x, W, b, activation="Relu")
     After:  y = Relu(Conv(x, W, b))
-    Also FusedGemm, FusedMatMul, BiasGelu, Gelu, FastGelu, QuickGelu and SkipLayerNormalization.
+    Also FusedGemm, FusedMatMul, BiasGelu, Gelu, FastGelu, QuickGelu and SkipLayerNormalization,
+    and the standard Attention, which ONNX Runtime computes in parts, too.
     Leaves alone: other activations (activation), batches that a product turns round
     (transposed-batch), unknown ranks and element types (unknown-rank, unknown-type), means and
-    deviations that are read (several-outputs), opsets without the operators (old-opset).
+    deviations that are read (several-outputs), opsets without the operators (old-opset); of
+    Attention, caches (attention-cache), capped scores (attention-form), heads that share keys
+    (grouped-heads), extents that are not known (unknown-extent).
     Numerics: rounding only; the fused kernels approximate some functions.
     """
 
@@ -51,7 +55,7 @@ class SplitFused(Pass):
         """Split in the main graph and in bodies."""
         counts: Counter[str] = Counter()
         for graph, node in list(model.nodes()):
-            rule = _RULES.get(node.op_type) if node.domain == _DOMAIN else None
+            rule = _RULES.get((node.domain, node.op_type))
             if rule is None:
                 continue
             kind, refusal = node.op_type, rule(graph, node, model.opset)
@@ -234,10 +238,11 @@ def _skip_layer_norm(graph: Graph, node: Node, opset: int) -> Refusal | None:
     return None
 
 
-_RULES: dict[str, Callable[[Graph, Node, int], Refusal | None]] = {
-    "FusedConv": _fused_layer("Conv"),
-    "FusedGemm": _fused_layer("Gemm"),
-    "FusedMatMul": _fused_matmul,
-    **dict.fromkeys(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"), _gelu),
-    "SkipLayerNormalization": _skip_layer_norm,
+_RULES: dict[tuple[str, str], Callable[[Graph, Node, int], Refusal | None]] = {
+    (_DOMAIN, "FusedConv"): _fused_layer("Conv"),
+    (_DOMAIN, "FusedGemm"): _fused_layer("Gemm"),
+    (_DOMAIN, "FusedMatMul"): _fused_matmul,
+    **{(_DOMAIN, name): _gelu for name in ("BiasGelu", "FastGelu", "Gelu", "QuickGelu")},
+    (_DOMAIN, "SkipLayerNormalization"): _skip_layer_norm,
+    ("", "Attention"): split_attention,
 }
