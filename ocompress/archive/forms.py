@@ -23,6 +23,7 @@ from ocompress.archive.cosines import find_cosines
 from ocompress.archive.decoding import unsigned
 from ocompress.archive.grids import Grid, find_grid, find_products, refined
 from ocompress.archive.nodes import CodecNode
+from ocompress.archive.words import distinct_rows
 from ocompress.coding.octets import MIXED, PLAIN
 
 _ENTRIES = 1 << 15
@@ -277,11 +278,12 @@ def _blocks(
     for size in dict.fromkeys((plan.inner, *_BLOCK_SIZES)):
         if len(indices) % size or not 1 < size <= _LONGEST_BLOCK:
             continue
-        words, which = np.unique(indices.reshape(-1, size), axis=0, return_inverse=True)
-        if len(words) > min(_ENTRIES, len(indices) // size // 4):
+        most = min(_ENTRIES, len(indices) // size // 4)
+        found = distinct_rows(indices.reshape(-1, size), len(distinct), most)
+        if found is None:
             continue
+        words, places = found
         book = min(book_of(distinct[words].reshape(-1)), key=length)
-        places = which.reshape(-1).astype(np.int64)
         columns = plan.columns // size if plan.columns % size == 0 else 1
         settings = (size, len(words))
         which_of = coded(places, 2, PieceFacts(columns=columns), center(places))
