@@ -12,10 +12,11 @@ from ocompress.analysis.detour import Detours
 from ocompress.analysis.output_errors import OutputErrors, output_parts
 from ocompress.analysis.output_parts import OutputPart
 from ocompress.analysis.staged import MOST_NODES, Staged
+from ocompress.analysis.store import MeasurementStore
 from ocompress.diagnostics import Finding
 from ocompress.errors import DataError, RuntimeFailureError
 from ocompress.io.dataset import Dataset, Feeds
-from ocompress.ir import Model
+from ocompress.ir import Model, fingerprint
 from ocompress.ir.joined import joined
 
 SAMPLES = 32
@@ -25,7 +26,7 @@ _PARTED_BY = 16
 _MOST_KEPT = 256 << 20
 """Bytes of outputs of the original that are kept; beyond, it runs again beside each variant."""
 
-_TOGETHER = 8
+_TOGETHER = 16
 """Variants that are measured as one model; they share what comes before their changes."""
 _MOST_LOADED, _MOST_NODES, _MOST_SPREAD = 2e9, 1e5, 5e4
 """Bytes of weights and nodes that are loaded for all variants, about; nodes where variants change
@@ -67,6 +68,7 @@ def sensitivity(
     progress: Callable[[int, int], None] = lambda _, __: None,
     *,
     samples: int = SAMPLES,
+    store: MeasurementStore | None = None,
 ) -> dict[str, Sensitivity]:
     """Measure variants of a model against it, one after the other.
 
@@ -79,6 +81,7 @@ def sensitivity(
         data: Feeds; the first `samples` are used.
         progress: Called with the number of variants done and their total.
         samples: Samples at most.
+        store: Keeps what the original makes of these data, for the next time.
 
     Returns:
         A finding for every variant that could be made and run, in the order of `variants`.
@@ -87,7 +90,7 @@ def sensitivity(
         DataError: If the feeds do not fit.
         RuntimeFailureError: If the original cannot be run.
     """
-    original = _original(model, data.take(samples))
+    original = _original(model, data.take(samples), store)
     together = original.together(model)
     found: dict[str, Sensitivity] = {}
     made: dict[str, Model] = {}
@@ -119,13 +122,38 @@ def affordable(model: Model, *, sharing: bool = False) -> int:
     return int(min(loaded / max(1, model.weight_bytes), most / max(1, nodes)))
 
 
-def _original(model: Model, data: Dataset) -> _Original:
+def _original(model: Model, data: Dataset, store: MeasurementStore | None) -> _Original:
     """Run a model, divided if it is large and can be."""
     nodes = len(model.graph.nodes)
     if nodes > _WHOLE:
         with contextlib.suppress(RuntimeFailureError):  # what cannot be passed between sessions
             return _Original(model, data, -(-nodes // _STAGES))
-    return _Original(model, data)
+    known = None if store is None else _Known(store, model, data)
+    return _Original(model, data, known=known)
+
+
+class _Known:
+    """Outputs of a whole model in a store, if all of them are tensors of numbers."""
+
+    def __init__(self, store: MeasurementStore, model: Model, data: Dataset) -> None:
+        self._store, self._whose = store, fingerprint(model)
+        self._what = ("outputs", data.samples, len(data))
+        self._names = [v.name for v in model.graph.outputs]
+
+    def get(self) -> list[Feeds] | None:
+        """Return the outputs feed by feed; None if they are not known."""
+        arrays = self._store.get(self._whose, self._what)
+        if arrays is None:
+            return None
+        each = len(self._names)
+        runs = (arrays[at : at + each] for at in range(0, len(arrays), each))
+        return [dict(zip(self._names, run, strict=True)) for run in runs]
+
+    def put(self, runs: Iterable[Feeds]) -> None:
+        """Keep the outputs."""
+        arrays = [run[name] for run in runs for name in self._names]
+        if all(isinstance(a, np.ndarray) and a.dtype.kind in "biuf" for a in arrays):
+            self._store.put(self._whose, self._what, tuple(arrays))
 
 
 class _Original:
@@ -136,15 +164,29 @@ class _Original:
         detours: Says how variants run in stages of the original; None if it was not divided.
     """
 
-    def __init__(self, model: Model, data: Dataset, most: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        most: int | None = None,
+        *,
+        known: _Known | None = None,
+    ) -> None:
         self._data = data
-        self._session: Staged | None = _session(model, most)
-        self.detours = Detours(self._session) if most and self._session.stages else None
+        self._session: Staged | None = None
+        self.detours: Detours | None = None
         self._kept: list[list[Feeds]] = []
         self.parts: Mapping[str, Sequence[OutputPart]] = {}
         size = self._largest = 0
-        for feeds in data:
-            self._kept.append(self._states(self._session, feeds))
+        found = None if known is None else known.get()
+        if found is None:
+            session = self._session = _session(model, most)
+            self.detours = Detours(session) if most and session.stages else None
+            runs = (self._states(session, feeds) for feeds in data)
+        else:
+            runs = ([feeds, outputs] for feeds, outputs in zip(data, found, strict=True))
+        for states in runs:
+            self._kept.append(states)
             size += _bytes_of(self._kept[-1][1:])
             self._largest = max(self._largest, _bytes_of(self._kept[-1][-1:]))
             if size > _MOST_KEPT:
@@ -152,10 +194,12 @@ class _Original:
         if self._kept:
             outputs = [states[-1] for states in self._kept[:_PARTED_BY]]
             self.parts = output_parts(model, _joined(outputs))
-        if size > _MOST_KEPT:
+        if size > _MOST_KEPT and found is None:
             self._kept = []
-        else:
-            self._session = None
+            return
+        self._session = None
+        if known is not None and found is None:
+            known.put(states[-1] for states in self._kept)
 
     def together(self, model: Model) -> int:
         """Return how many variants may be measured at once: each holds weights and outputs."""

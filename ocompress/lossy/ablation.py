@@ -135,6 +135,7 @@ def tried(model: Model, trials: Mapping[str, Trial], ctx: Context) -> Factors:
             data,
             partial(ctx.progress, f"{ctx.source}: ablation, one change at a time"),
             samples=samples_for(model, len(trials), ctx),
+            store=None if apart else ctx.store,
         )
     pairs = {name: (cost_of(found), trials[name].predicted) for name, found in seen.items()}
     ratios = {n: a / b for n, (a, b) in pairs.items() if 0 < a < math.inf and 0 < b < math.inf}
@@ -194,7 +195,7 @@ def costs_alone(
     stage = partial(ctx.progress, f"{ctx.source}: ablation, one move at a time")
     samples = samples_for(model, len(tried), ctx)
     variants = {name: edits[name].apply for name in edits if name in set(tried)}
-    seen = sensitivity(model, variants, ctx.data, stage, samples=samples)
+    seen = sensitivity(model, variants, ctx.data, stage, samples=samples, store=ctx.store)
     found = {name: cost_of(one) for name, one in seen.items()}
     if len(tried) == len(edits):
         return found
@@ -235,7 +236,7 @@ def cost_together(model: Model, changed: Model, ctx: Context) -> float | None:
         return True
 
     samples = samples_for(model, 1, ctx)
-    seen = sensitivity(model, {"": become}, ctx.data, samples=samples).get("")
+    seen = sensitivity(model, {"": become}, ctx.data, samples=samples, store=ctx.store).get("")
     cost = cost_of(seen) if seen is not None else math.inf
     return cost if math.isfinite(cost) else None
 

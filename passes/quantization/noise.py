@@ -250,7 +250,10 @@ def noise_of(
     if not variants:
         return noise
     try:
-        found = sensitivity(model, variants, data or ctx.data, progress, samples=samples)
+        store = ctx.store if data is None else None  # it is about the data of the pass
+        found = sensitivity(
+            model, variants, data or ctx.data, progress, samples=samples, store=store
+        )
     except RuntimeFailureError as error:
         why = f"noise was not measured, so time alone decides: {error}"
         ctx.remark(Severity.WARNING, "noise-unknown", why)

@@ -13,6 +13,7 @@ from ocompress.analysis.one_layer import dequantized
 from ocompress.analysis.output_errors import divergences
 from ocompress.analysis.sensitivity import sensitivity
 from ocompress.analysis.staged import Staged
+from ocompress.analysis.store import MeasurementStore
 from ocompress.ir import Model, Node, Value, edit
 from ocompress.runtime import Session
 from tests.build import Builder, InMemory
@@ -145,7 +146,7 @@ def test_variants_measured_together_are_as_those_measured_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = line()
-    variants = {f"{name}{at}": scale(name, 1 + 0.1 * at) for at in range(5) for name in "hy"}
+    variants = {f"{name}{at}": scale(name, 1 + 0.1 * at) for at in range(9) for name in "hy"}
     made: list[Model] = []
 
     def counted(variant: Model, **kwargs: Any) -> Staged:
@@ -154,7 +155,7 @@ def test_variants_measured_together_are_as_those_measured_alone(
 
     monkeypatch.setattr(module, "Staged", counted)
     together = sensitivity(model, variants, DATA)
-    assert len(made) == 1 + 2  # the original, eight variants and two
+    assert len(made) == 1 + 2  # the original, sixteen variants and two
     monkeypatch.setattr(module, "_TOGETHER", 1)
     alone = sensitivity(model, variants, DATA)
     assert len(made) == 3 + 1 + len(variants)
@@ -191,3 +192,22 @@ def test_the_larger_a_model_the_fewer_variants_are_affordable() -> None:
         model.graph.add_op("Relu", [model.graph.inputs[0]], name=f"more{i}")
     assert module.affordable(model) == module._MOST_NODES / 200
     assert module.affordable(model, sharing=True) == module._MOST_SPREAD / 200
+
+
+def test_what_the_original_makes_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, model = MeasurementStore(), line()
+    wanted = sensitivity(model, {"h": scale("h", 1.1)}, DATA, store=store)
+    loaded = []
+    plain = module._session
+
+    def session(model: Model, most: int | None = None) -> Staged:
+        loaded.append(model)
+        return plain(model, most)
+
+    monkeypatch.setattr(module, "_session", session)
+    assert sensitivity(model, {"h": scale("h", 1.1)}, DATA, store=store) == wanted
+    assert model not in loaded
+    assert len(loaded) == 1
+    fewer = sensitivity(model, {"h": scale("h", 1.1)}, DATA, samples=1, store=store)
+    assert model in loaded
+    assert fewer == sensitivity(model, {"h": scale("h", 1.1)}, DATA.take(1))
