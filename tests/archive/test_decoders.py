@@ -86,6 +86,15 @@ def test_golden_archives_are_read(archive: Path, unocz: Path, tmp_path: Path) ->
             assert in_python(archive) == wanted
 
 
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="the system has no such file")
+def test_archives_that_cannot_be_mapped_are_read(unocz: Path, tmp_path: Path) -> None:
+    content = BASE.read_bytes()
+    line = [str(unocz), "/dev/stdin", str(tmp_path / "m.onnx")]
+    ended = subprocess.run(line, input=content, capture_output=True, timeout=SECONDS, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (tmp_path / "m.onnx").read_bytes() == in_python(BASE)
+
+
 def test_golden_archives_have_every_codec() -> None:
     found: set[str] = set()
     for path in GOLDEN:
