@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ocompress.analysis.second_moments import Dealer, one_part, shrinkage, shrunk, summable
+from ocompress.analysis.second_moments import Dealer, summable
+from ocompress.analysis.shrinkage import one_part, shrinkage, shrunk
 
 _ENOUGH = 20
 """Rows per input from which on what a fit loses is the same on rows to come, about."""
@@ -28,7 +29,7 @@ class Regression:
         xy: (groups, inputs, outputs).
         yy: Variance of the targets, (groups, outputs).
         shares: How much of `xx` is better replaced by its mean variance, (groups,): see
-            `second_moments.shrinkage`.
+            `ocompress.analysis.shrinkage`.
         parts: Sums of the two parts of the samples, to fit to and to judge by; None where nobody
             needs them.
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.analysis.shrinkage import bands, shrinkage, shrunk
 from ocompress.analysis.statistics import Accumulator, Observer
 from ocompress.analysis.windows import Window
 
@@ -52,60 +53,6 @@ class Dealer:
         return np.repeat(part, self._each)[:items]
 
 
-def shrinkage(
-    first: tuple[int, np.ndarray], second: tuple[int, np.ndarray], whole: np.ndarray
-) -> np.ndarray:
-    """Return how much of a covariance to replace by the mean variance in every direction.
-
-    That is what is luck in it, relative to how far it is from a multiple of the identity (Ledoit
-    and Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004). What
-    is luck shows in how far two parts of the samples are apart; with fewer samples than inputs it
-    is much, and a fit that believed in it would do harm on samples to come.
-
-    Args:
-        first: Rows of one part of the samples, and their covariance, (groups, inputs, inputs).
-        second: Those of the other part.
-        whole: Covariance of all.
-
-    Returns:
-        One number from 0 to 1 per group.
-    """
-    rows, inputs = first[0] + second[0], whole.shape[1]
-    if not (first[0] and second[0]):
-        return one_part(rows, whole)
-    apart = np.square(first[1] - second[1]).sum(axis=(1, 2))
-    luck = apart * (first[0] * second[0] / rows**2)
-    level = np.einsum("gii->g", whole) / inputs
-    structure = np.square(whole).sum(axis=(1, 2)) - inputs * level * level
-    found: np.ndarray = np.where(luck < structure, luck / np.maximum(structure, 1e-300), 1.0)
-    return found
-
-
-def one_part(rows: int, covariance: np.ndarray) -> np.ndarray:
-    """Return what `shrinkage` does, for one part: (groups,) of a (groups, inputs, inputs) array."""
-    inputs = covariance.shape[1]
-    return np.full(len(covariance), inputs / (inputs + max(rows, 1)))
-
-
-def shrunk(covariance: np.ndarray, shares: np.ndarray, rows: int) -> np.ndarray:
-    """Return a covariance shrunk towards its mean variance, see `shrinkage`.
-
-    What never varied gets less, the more rows there were: the chance that the next one is the
-    first in which it does, by the rule of succession, of the mean variance.
-
-    Args:
-        covariance: (groups, inputs, inputs).
-        shares: (groups,).
-        rows: That it is made from.
-    """
-    found: np.ndarray = covariance * (1 - shares)[:, None, None]
-    diagonal = np.einsum("gii->gi", found)
-    level = (np.einsum("gii->g", covariance) / covariance.shape[1])[:, None]
-    unseen = np.minimum(shares, 1 / (rows + 2))
-    diagonal += level * np.where(diagonal > 0, shares[:, None], unseen[:, None])
-    return found
-
-
 @dataclass(frozen=True)
 class Moments:
     """Sums over rows, that is over what an output element of the layer reads.
@@ -137,19 +84,30 @@ class Moments:
         Returns:
             float64 of shape (groups, inputs, inputs).
         """
-        found: np.ndarray = self.xx.astype(np.float64) / max(1, self.count)
-        off = self.x / max(1, self.count)
-        found -= off[:, :, None] * off[:, None, :]
-        if not centred:
-            mean = self.mean
-            found += mean[:, :, None] * mean[:, None, :]
+        found: np.ndarray = np.divide(self.xx, max(1, self.count), dtype=np.float64)
+        off, mean = self.x / max(1, self.count), self.mean
+        for band in bands(found.shape[1]):
+            found[:, band] -= off[:, band, None] * off[:, None, :]
+            if not centred:
+                found[:, band] += mean[:, band, None] * mean[:, None, :]
         return found
 
-    def power(self, columns: np.ndarray) -> np.ndarray:
-        """Return the mean square of rows times columns (groups, inputs, columns), for each."""
+    def across(self, columns: np.ndarray) -> np.ndarray:
+        """Return what `power` needs of columns, which is linear in them, in the same shape."""
+        found: np.ndarray = self.xx @ columns
+        return found
+
+    def power(self, columns: np.ndarray, across: np.ndarray | None = None) -> np.ndarray:
+        """Return the mean square of rows times columns (groups, inputs, columns), for each.
+
+        Args:
+            columns: What rows are multiplied by.
+            across: What `across` says of them, if that is known.
+        """
         count = max(1, self.count)
+        across = self.across(columns) if across is None else across
         off, mean = (np.einsum("gi,gic->gc", a, columns) for a in (self.x / count, self.mean))
-        about = (columns * (self.xx @ columns)).sum(axis=1) / count
+        about = (columns * across).sum(axis=1) / count
         found: np.ndarray = about - np.square(off) + np.square(mean)
         return found
 
@@ -189,7 +147,7 @@ class Folded:
 
     @property
     def shares(self) -> np.ndarray:
-        """How much of the covariance of all the data is luck, (groups,): see `shrinkage`."""
+        """How much of the covariance of all the data is luck, (groups,), see `shrinkage`."""
         parts = [(p.count, p.second(centred=True)) for p in (self.fit, self.judge)]
         return shrinkage(parts[0], parts[1], self.whole.second(centred=True))
 

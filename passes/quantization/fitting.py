@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ocompress.lossy.feedback import Feedback
 from passes.quantization.blockwise import (
     BlockGrid,
     BlockWeight,
@@ -12,7 +13,6 @@ from passes.quantization.blockwise import (
     plain_grid,
     round_to,
 )
-from passes.quantization.inverse_factor import COLUMNS, inverse_factor
 
 _DAMPING = 0.01
 _ROUNDS = 20
@@ -36,17 +36,16 @@ def second_order(rows: np.ndarray, grid: BlockGrid, moments: np.ndarray) -> Bloc
     """Round input by input and let the inputs to come make up for the error.
 
     After Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-    Transformers (2022): the errors are spread by the Cholesky factor of the inverse of the
-    damped Hessian, in stretches of inputs. An input that was always zero is rounded as is.
+    Transformers (2022), by `ocompress.lossy.feedback`. An input that was always zero is rounded as
+    is.
 
     Args:
         rows: Weight, shape (channels, inputs).
         grid: The integers.
         moments: Second moments of the inputs up to a factor, shape (inputs, inputs).
     """
-    left = rows.astype(np.float64)
     inputs = rows.shape[1]
-    factor = _spread(moments)
+    sweep = _feedback(moments).sweep(rows.T[None].astype(np.float64))
     width = grid.width(inputs)
     count = -(-inputs // width)
     integers = np.zeros(rows.shape, np.float32)
@@ -54,21 +53,14 @@ def second_order(rows: np.ndarray, grid: BlockGrid, moments: np.ndarray) -> Bloc
         np.ones((len(rows), count), np.float32),
         np.zeros((len(rows), count), np.float32),
     )
-    for start in range(0, inputs, COLUMNS):
-        stop = min(start + COLUMNS, inputs)
-        errors = np.zeros((len(rows), stop - start))
-        for column in range(start, stop):
-            block = column // width
-            if column % width == 0:
-                part = left[:, column : column + width].astype(np.float32)
-                scales[:, block], zeros[:, block] = plain_grid(part, grid)
-            scale, zero = scales[:, block], zeros[:, block]
-            integers[:, column] = round_to(left[:, column], scale, zero, grid)
-            real = (integers[:, column] - zero) * scale
-            error = (left[:, column] - real) / factor[column, column]
-            left[:, column + 1 : stop] -= np.outer(error, factor[column, column + 1 : stop])
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
+    for column in range(inputs):
+        block = column // width
+        if column % width == 0:
+            part = sweep.wanted[0, column : column + width].T.astype(np.float32)
+            scales[:, block], zeros[:, block] = plain_grid(part, grid)
+        scale, zero = scales[:, block], zeros[:, block]
+        integers[:, column] = round_to(sweep.wanted[0, column], scale, zero, grid)
+        sweep.give(column, ((integers[:, column] - zero) * scale)[None])
     return assemble(integers, scales, zeros, grid)
 
 
@@ -126,14 +118,13 @@ def output_error(rows: np.ndarray, weight: BlockWeight, moments: np.ndarray) -> 
     return max(0.0, noise / power) ** 0.5 if power > 0 else 0.0
 
 
-def _spread(moments: np.ndarray) -> np.ndarray:
-    """Return the upper Cholesky factor of the inverse of the damped moments."""
+def _feedback(moments: np.ndarray) -> Feedback:
+    """Return what the damped moments say of errors."""
     hessian = moments.astype(np.float64)
     diagonal = np.einsum("ii->i", hessian)
     diagonal[diagonal <= 0] = 1.0
     diagonal += _DAMPING * diagonal.mean()
-    factor: np.ndarray = inverse_factor(hessian[None])[0]
-    return factor
+    return Feedback.of(hessian[None])
 
 
 def _shrink(residual: np.ndarray, weight: float) -> np.ndarray:

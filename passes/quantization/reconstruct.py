@@ -7,12 +7,12 @@ channel, or the channel stays rounded to nearest: with few samples a fit can do 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ocompress.analysis.second_moments import Folded, Moments
-from passes.quantization.inverse_factor import COLUMNS, inverse_factor
+from ocompress.lossy.feedback import Feedback
 from passes.quantization.weights import PAIR_SUM, QuantizedWeight
 
 MOST_INPUTS = 4608
@@ -64,9 +64,9 @@ class ReconstructionProblem:
 def reconstruct(problem: ReconstructionProblem, moments: Folded) -> Reconstruction:
     """Choose integers by second order.
 
-    Each input is rounded in turn and those to come make up for its error, by the Cholesky factor
-    of the inverse of the damped Hessian: Frantar et al., Optimal Brain Compression (2022), in the
-    order of GPTQ (2022). Zeros stay zeros. A bias makes up for the mean of what is left.
+    Each input is rounded in turn and those to come make up for its error by the damped Hessian
+    (`ocompress.lossy.feedback`): Frantar et al., Optimal Brain Compression (2022), in the order of
+    GPTQ (2022). Zeros stay zeros. A bias makes up for the mean of what is left.
 
     Args:
         problem: The layer.
@@ -81,24 +81,68 @@ def reconstruct(problem: ReconstructionProblem, moments: Folded) -> Reconstructi
 
 
 def _solve(solver: _Solver, moments: Folded) -> Reconstruction:
+    judge, shares = _Judge(solver, moments), moments.shares
     plain = solver.plain
-    before = solver.errors(plain, moments.fit, moments.judge)
-    shares = moments.shares
-    found = solver.round(moments.fit, shares)
-    after = solver.errors(found, moments.fit, moments.judge)
+    before = judge.errors(judge.look_at(plain))
+    proved = judge.errors(judge.look_at(solver.round(moments.fit, shares)))
     # the fewer rows judge, the more must be gained: chance alone gains that much
-    better = after < before * (1 - min(1.0, moments.judge.count**-0.5))
-    levels = np.where(better[:, None, :], solver.round(moments.whole, shares), plain)
-    solver.rescale(levels, moments)
-    after = np.minimum(after, solver.errors(levels, moments.fit, moments.judge))
-    power = max(float(moments.judge.power(solver.weight).sum()), 1e-30)
+    better = proved < before * (1 - min(1.0, moments.judge.count**-0.5))
+    made = judge.look_at(np.where(better[:, None], solver.round(moments.whole, shares), plain))
+    solver.rescale(made, moments.fit, judge)
+    after = np.minimum(proved, judge.errors(made))
+    power = max(float(judge.power.sum()), 1e-30)
     return Reconstruction(
-        solver.join(levels),
-        solver.bias(levels, moments.whole),
+        solver.join(made.levels),
+        solver.bias(made.levels, moments.whole),
         float(before.sum()) / power,
         float(np.minimum(before, after).sum()) / power,
         float(better.mean()),
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Integers, and what `Moments.across` says of them, (groups, inputs, channels / groups)."""
+
+    levels: np.ndarray
+    across: np.ndarray
+
+
+class _Judge:
+    """Looks at integers on samples that nothing is fitted to."""
+
+    def __init__(self, solver: _Solver, moments: Folded) -> None:
+        self._solver, self._fit = solver, moments.fit
+        judge = moments.judge  # which is not turned into float64 again for each product
+        self._judge = replace(judge, xx=judge.xx.astype(np.float64))
+        self._across = self._judge.across(solver.weight)
+
+    def __len__(self) -> int:
+        """Rows that judge."""
+        return self._judge.count
+
+    @property
+    def power(self) -> np.ndarray:
+        """Mean square of the output of each channel."""
+        return self._judge.power(self._solver.weight, self._across)
+
+    def look_at(self, levels: np.ndarray) -> _Seen:
+        """Return all that is to know of integers, whatever their scales."""
+        return _Seen(levels, self._judge.across(levels))
+
+    def errors(self, seen: _Seen) -> np.ndarray:
+        """Return the mean squared output error of each channel, with the scales of the moment.
+
+        The bias is the one that fits the other samples.
+        """
+        scales = self._solver.scales[:, None]
+        off = seen.levels * scales - self._solver.weight
+        found = self._judge.power(off, seen.across * scales - self._across)
+        if self._solver.biased:
+            shift = -(self._fit.mean[:, :, None] * off).sum(axis=1)
+            mean = (self._judge.mean[:, :, None] * off).sum(axis=1)
+            found = found + shift * (2 * mean + shift)
+        return found.clip(0)
 
 
 class _Solver:
@@ -134,51 +178,38 @@ class _Solver:
             moments: What the layer reads.
             shares: Part of their covariance that is luck, (groups,).
         """
+        return self._sweep(Feedback.of(self._hessian(moments, shares)))
+
+    def _hessian(self, moments: Moments, shares: np.ndarray) -> np.ndarray:
+        """Return what errors cost, with a ridge, (groups, inputs, inputs)."""
         hessian = moments.shrunk(shares, centred=self.biased)
         diagonal = np.einsum("gii->gi", hessian)
         level = np.maximum(diagonal.mean(axis=1, keepdims=True), 0.0)
         scale = np.square(moments.mean).mean(axis=1, keepdims=True)
         diagonal += np.maximum(_DAMPING * level, 1e-9 * scale + 1e-30)
-        return self._sweep(inverse_factor(hessian))
+        return hessian
 
-    def errors(self, levels: np.ndarray, fit: Moments, judge: Moments) -> np.ndarray:
-        """Return the mean squared output error of each channel on data it was not fitted to.
-
-        Args:
-            levels: Integers, shape (groups, inputs, channels / groups).
-            fit: What the bias is fitted to.
-            judge: What the error is measured on.
-        """
-        off = levels * self.scales[:, None, :] - self.weight
-        found = judge.power(off)
-        if self.biased:
-            shift = -(fit.mean[:, :, None] * off).sum(axis=1)
-            mean = (judge.mean[:, :, None] * off).sum(axis=1)
-            found = found + shift * (2 * mean + shift)
-        return found.clip(0)
-
-    def rescale(self, levels: np.ndarray, moments: Folded) -> None:
+    def rescale(self, seen: _Seen, fit: Moments, judge: _Judge) -> None:
         """Fit the scale of each channel to the outputs, where that proves itself.
 
         In closed form, which also corrects the variance of the outputs (Nagel et al., 2019,
         correct their mean alone).
 
         Args:
-            levels: Integers, shape (groups, inputs, channels / groups).
-            moments: What the layer reads.
+            seen: The integers.
+            fit: What scales are fitted to.
+            judge: What they are judged by.
         """
         if self.problem.rounded.scales.ndim == 0:
             return  # one scale for all channels
-        fit = moments.fit.second(centred=self.biased)
-        real = levels * self.scales[:, None, :]
-        across = fit @ real
+        real = seen.levels * self.scales[:, None, :]
+        across = fit.second(centred=self.biased) @ real
         power, wanted = (real * across).sum(axis=1), (self.weight * across).sum(axis=1)
         gain = np.where(power > 0, wanted / np.maximum(power, 1e-30), 1.0).clip(0.97, 1.03)
-        before = self.errors(levels, moments.fit, moments.judge)
-        old = self.scales
+        before, old = judge.errors(seen), self.scales
         self.scales = (old * gain).astype(np.float32).astype(np.float64)
-        chance = 1 - min(1.0, moments.judge.count**-0.5)
-        better = self.errors(levels, moments.fit, moments.judge) < chance * before
+        chance = 1 - min(1.0, len(judge) ** -0.5)
+        better = judge.errors(seen) < chance * before
         self.scales = np.where(better, self.scales, old)
 
     def bias(self, levels: np.ndarray, moments: Moments) -> np.ndarray | None:
@@ -190,26 +221,15 @@ class _Solver:
         found: np.ndarray = self.problem.bias.astype(np.float64) + shift
         return found
 
-    def _sweep(self, factor: np.ndarray) -> np.ndarray:
-        """Round input by input, the inputs to come making up for the error.
-
-        Args:
-            factor: Upper Cholesky factors of the inverse Hessians, (groups, inputs, inputs).
-        """
-        left = self.weight / self.scales[:, None, :]
-        levels = np.zeros_like(left)
-        groups, inputs, channels = left.shape
-        for start in range(0, inputs, COLUMNS):
-            stop = min(start + COLUMNS, inputs)
-            errors = np.zeros((groups, stop - start, channels))
-            for at in range(start, stop):
-                low, high = self._room(levels, at)
-                kept = self.weight[:, at] != 0  # what was pruned stays zero
-                levels[:, at] = np.where(kept, np.clip(np.rint(left[:, at]), low, high), 0)
-                error = (left[:, at] - levels[:, at]) / factor[:, at, at, None]
-                left[:, at + 1 : stop] -= factor[:, at, at + 1 : stop, None] * error[:, None]
-                errors[:, at - start] = error
-            left[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors
+    def _sweep(self, feedback: Feedback) -> np.ndarray:
+        """Round input by input, the inputs to come making up for the error."""
+        sweep = feedback.sweep(self.weight / self.scales[:, None, :])
+        levels = np.zeros_like(sweep.wanted)
+        for at in range(levels.shape[1]):
+            low, high = self._room(levels, at)
+            kept = self.weight[:, at] != 0  # what was pruned stays zero
+            levels[:, at] = np.where(kept, np.clip(np.rint(sweep.wanted[:, at]), low, high), 0)
+            sweep.give(at, levels[:, at])
         return levels
 
     def _room(self, levels: np.ndarray, at: int) -> tuple[np.ndarray | float, np.ndarray | float]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ocompress.lossy.feedback import Feedback
+
 _PARTS = 8
 """Parts in which the outputs of an input get values, those that are left making up for each."""
-_BLOCK = 64
-"""Inputs whose errors are passed on together to those behind them."""
 
 Place = Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
 """Given what numbers of some outputs (groups, n) should be, what a squared error of each costs, of
@@ -39,17 +39,17 @@ class InTurn:
     """The order in which a layer's weights get values, and what errors do to those to come.
 
     The error tr(G D^T H D) is least if errors of an input are passed on to the inputs to come by
-    the Cholesky factor of inverse H (Frantar et al., GPTQ, 2023), and so by that of G to outputs to
-    come: nothing is solved again after each.
+    what H says (Frantar et al., GPTQ, 2023), and by what G says to outputs to come: nothing is
+    solved again after each.
 
     Attributes:
         order: Of inputs.
-        spread: Cholesky factor of the inverse of H in that order, upper, (groups, inputs, inputs).
+        feedback: What errors of inputs do to those to come, in that order.
         parts: Of outputs.
     """
 
     order: np.ndarray
-    spread: np.ndarray
+    feedback: Feedback
     parts: list[_Part]
 
     @classmethod
@@ -61,10 +61,7 @@ class InTurn:
             curvature: G, (groups, outputs, outputs), or (groups, outputs).
         """
         order = np.random.default_rng(0).permutation(hessian.shape[1])
-        backwards = order[::-1]
-        lower = np.linalg.cholesky(hessian[:, backwards[:, None], backwards])
-        spread = np.linalg.inv(lower[:, ::-1, ::-1])
-        return cls(order, np.triu(spread), _parts(curvature))
+        return cls(order, Feedback.of(hessian[:, order[:, None], order]), _parts(curvature))
 
     @property
     def variance(self) -> np.ndarray:
@@ -73,8 +70,8 @@ class InTurn:
         Returns:
             (groups, inputs).
         """
-        found = np.empty(self.spread.shape[:2])
-        found[:, self.order] = 1 / np.square(np.einsum("gii->gi", self.spread))
+        found = np.empty_like(self.feedback.variance)
+        found[:, self.order] = self.feedback.variance
         return found
 
     @property
@@ -84,7 +81,7 @@ class InTurn:
         Returns:
             (groups, outputs).
         """
-        found = np.empty((len(self.spread), sum(len(p.outputs) for p in self.parts)))
+        found = np.empty((len(self.feedback.variance), sum(len(p.outputs) for p in self.parts)))
         for part in self.parts:
             found[:, part.outputs] = part.cost
         return found
@@ -106,12 +103,13 @@ class InTurn:
             hessian: (groups, inputs, inputs).
         """
         there = hessian[:, self.order[:, None], self.order]
-        done = ((self.spread @ there) * self.spread).sum(axis=2)
-        return float((done / np.square(np.einsum("gii->gi", self.spread))).mean())
+        moved = np.linalg.inv(self.feedback.passed)
+        return float(((moved @ there) * moved).sum(axis=2).mean())
 
     def in_steps(self, steps: np.ndarray) -> InTurn:
         """Return the same for whole numbers of steps, (groups,)."""
-        return replace(self, spread=self.spread / steps[:, None, None])
+        variance = self.feedback.variance * np.square(steps)[:, None]
+        return replace(self, feedback=replace(self.feedback, variance=variance))
 
     def fill(self, target: np.ndarray, place: Place) -> np.ndarray:
         """Return values of all weights, (groups, inputs, outputs), for each what `place` says.
@@ -120,21 +118,12 @@ class InTurn:
             target: What they should be.
             place: Chooses values.
         """
-        wanted = target[:, self.order]
-        values = np.zeros_like(wanted)
-        count = len(self.order)
-        for start in range(0, count, _BLOCK):
-            block = slice(start, min(start + _BLOCK, count))
-            errors = np.zeros_like(wanted[:, block])
-            for at in range(block.start, block.stop):
-                own = self.spread[:, at, at, None]
-                values[:, at] = self._row(wanted[:, at], place, at, 1 / np.square(own))
-                error = (wanted[:, at] - values[:, at]) / own
-                errors[:, at - start] = error
-                behind = slice(at + 1, block.stop)
-                wanted[:, behind] -= self.spread[:, at, behind, None] * error[:, None]
-            later = slice(block.stop, count)
-            wanted[:, later] -= self.spread[:, block, later].transpose(0, 2, 1) @ errors
+        sweep = self.feedback.sweep(target[:, self.order])
+        values = np.zeros_like(target)
+        variances = self.feedback.variance
+        for at in range(len(self.order)):
+            values[:, at] = self._row(sweep.wanted[:, at], place, at, variances[:, at, None])
+            sweep.give(at, values[:, at])
         found = np.empty_like(values)
         found[:, self.order] = values
         return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.analysis.linear_rows import MOST_INPUTS
+from ocompress.lossy.feedback import Feedback
 from ocompress.lossy.fisher import across, alone
 from passes.sharing.quadratic import FINE, ROUGH, Quadratic, Share, fitted
 
@@ -199,21 +200,12 @@ def _fed_back(problem: Quadratic, table: np.ndarray) -> np.ndarray:
     """Return words taken input by input, what is left of the inputs making up for each."""
     assert problem.hessian is not None
     order = np.argsort(-problem.power().sum(axis=0), kind="stable")
-    turned = problem.hessian[:, order[:, None], order]
-    upper = np.linalg.cholesky(np.linalg.inv(turned)).transpose(0, 2, 1)
-    matrix = problem.target[:, order].copy()
-    codes = np.empty(matrix.shape, np.int64)
-    inputs = matrix.shape[1]
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
-        lost = np.empty_like(matrix[:, start:end])
-        for at in range(start, end):
-            codes[:, at] = nearest(matrix[:, at, None], table)[:, 0]
-            value = np.take_along_axis(table, codes[:, at, None], axis=1)[:, 0]
-            lost[:, at - start] = (matrix[:, at] - value) / upper[:, at, at, None]
-            within = upper[:, at, at:end, None] * lost[:, at - start, None]
-            matrix[:, at:end] -= within
-        matrix[:, end:] -= upper[:, start:end, end:].transpose(0, 2, 1) @ lost
+    feedback = Feedback.of(problem.hessian[:, order[:, None], order])
+    sweep = feedback.sweep(problem.target[:, order])
+    codes = np.empty(problem.target.shape, np.int64)
+    for at in range(len(order)):
+        codes[:, at] = nearest(sweep.wanted[:, at, None], table)[:, 0]
+        sweep.give(at, np.take_along_axis(table, codes[:, at, None], axis=1)[:, 0])
     back = np.empty_like(codes)
     back[:, order] = codes
     return back

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocompress.lossy.feedback import Feedback
 from ocompress.lossy.fisher import across, alone
 from passes.sharing.planes import short
 from passes.sharing.quadratic import FINE, ROUGH, Quadratic, Share, fitted
@@ -105,29 +106,27 @@ def _rescaled(
 
 def _fed_back(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: bool) -> np.ndarray:
     """Return words taken block by block, the inputs that follow making up for errors."""
-    matrix = problem.target.copy()
-    groups, inputs, outputs = matrix.shape
+    groups, inputs, outputs = problem.target.shape
     step = table.shape[1] if tall else 1
     order = _order(problem, step)
-    matrix = matrix[:, order]
-    upper = None
+    target, feedback = problem.target[:, order], None
     if problem.hessian is not None:
-        turned = problem.hessian[:, order[:, None], order]
-        upper = np.linalg.cholesky(np.linalg.inv(turned)).transpose(0, 2, 1)
+        feedback = Feedback.of(problem.hessian[:, order[:, None], order])
+    sweep = None if feedback is None else feedback.sweep(target)
     width = outputs if tall else outputs // table.shape[1]
     chosen = np.empty((groups, inputs // step, width), np.int64)
     chooser = _Chooser.of(problem, table, scales, tall)
+    within = np.broadcast_to(np.eye(step), (groups, step, step))
     for at in range(0, inputs, step):
-        end = at + step
-        corner = np.eye(step) if upper is None else upper[:, at:end, at:end]
-        # what an error costs once the inputs that follow have made up for it
-        within = np.linalg.inv(corner.swapaxes(-1, -2) @ corner)
-        within = np.broadcast_to(within, (groups, step, step))
-        chosen[:, at // step] = chooser.best(matrix[:, at:end], None, within)
-        value = _placed(table, chosen[:, at // step], tall) * scales[:, None]
-        if upper is not None:
-            lost = np.linalg.solve(corner.swapaxes(-1, -2), matrix[:, at:end] - value)
-            matrix[:, end:] -= upper[:, at:end, end:].swapaxes(-1, -2) @ lost
+        block = slice(at, at + step)
+        if feedback is not None:
+            within = feedback.left_of(block)
+        wanted = target if sweep is None else sweep.wanted
+        chosen[:, at // step] = chooser.best(wanted[:, block], None, within)
+        values = _placed(table, chosen[:, at // step], tall) * scales[:, None]
+        if sweep is not None:
+            for row in range(step):
+                sweep.give(at + row, values[:, row])
     back = np.empty_like(chosen)
     back[:, order[::step] // step] = chosen
     return back

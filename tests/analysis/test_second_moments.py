@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocompress.analysis.second_moments import (
-    Dealer,
-    Folded,
-    SecondMoments,
-    shrinkage,
-    shrunk,
-)
+from ocompress.analysis.second_moments import Dealer, Folded, SecondMoments
+from ocompress.analysis.shrinkage import shrinkage, shrunk
 
 RNG = np.random.default_rng(0)
 
