@@ -67,7 +67,8 @@ class Sweep:
     """Weights of which some have values.
 
     Attributes:
-        wanted: What those that have none should be, (groups, inputs, outputs).
+        wanted: What the next one should be, (groups, inputs, outputs); others, as far as they have
+            heard, not counting what those between will make up for (see `ahead`).
     """
 
     def __init__(self, passed: np.ndarray, target: np.ndarray) -> None:
@@ -76,10 +77,12 @@ class Sweep:
         self._passed, self._target = passed, target
         groups, inputs, outputs = target.shape
         self._missing = np.zeros((groups, min(_FAR, inputs), outputs))
+        self._given = 0
 
     def give(self, at: int, values: np.ndarray) -> None:
         """Give the next input, number `at`, its values, (groups, outputs)."""
         start = at // _FAR * _FAR
+        self._given = at + 1
         self._missing[:, at - start] = self._target[:, at] - values
         inputs = self.wanted.shape[1]
         far = min(start + _FAR, inputs)
@@ -92,6 +95,31 @@ class Sweep:
         if at + 1 == far:
             self._tell(slice(start, far), slice(far, inputs), start)
 
+    def ahead(self, count: int) -> np.ndarray:
+        """Return what the next inputs should be together, (groups, count, outputs).
+
+        Those after the first one are what `wanted` says less what the ones between, not being what
+        they were either, make up for already.
+        """
+        done, inputs = self._given, self.wanted.shape[1]
+        block = slice(done, done + count)
+        start, begun = done // _FAR * _FAR, done // _NEAR * _NEAR
+        far, near = min(start + _FAR, inputs), min(begun + _NEAR, inputs)
+        wanted, at = self.wanted[:, block].copy(), np.arange(done, done + count)
+        for given, late in (
+            (slice(begun, done), (at >= near) & (at < far)),
+            (slice(start, done), at >= far),
+        ):
+            if late.any():
+                wanted[:, late] += self._moved(given, slice(at[late][0], at[late][-1] + 1), start)
+        corner = self._passed[:, block, block].transpose(0, 2, 1)
+        target = self._target[:, block]
+        return np.asarray(target - np.linalg.solve(corner, target - wanted))
+
     def _tell(self, given: slice, later: slice, start: int) -> None:
+        self.wanted[:, later] += self._moved(given, later, start)
+
+    def _moved(self, given: slice, later: slice, start: int) -> np.ndarray:
         missing = self._missing[:, given.start - start : given.stop - start]
-        self.wanted[:, later] += self._passed[:, given, later].transpose(0, 2, 1) @ missing
+        found: np.ndarray = self._passed[:, given, later].transpose(0, 2, 1) @ missing
+        return found

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from passes.pruning.obs import damped
+from passes.pruning.surgery import EXACT, Missing, State, Surgery
 
 _STEPS = 256
 """Steps in which all channels of a group go at most; more channels go several at a time."""
@@ -18,8 +18,6 @@ _PROBED = 0.33
 _JUDGED = 16
 """Points of an order at which its cost is judged on samples left out; between them it is taken to
 grow evenly."""
-_EXACT = 1024
-"""Inputs up to which matrices are kept in double precision."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def greedy(readers: Sequence[Reader], size: int) -> Order:
 
     Luo et al., ThiNet, 2017.
     """
-    return _greedy([_Missing(r) for r in readers], size)
+    return _greedy([Missing(r) for r in readers], size)
 
 
 def follow(readers: Sequence[Reader], channels: np.ndarray) -> Order:
@@ -135,7 +133,7 @@ def judged(order: Order, readers: Sequence[Reader]) -> Order:
     if not any(reader.parts for reader in readers):
         return order
     fitted = [r if r.parts is None else replace(r, hessian=r.parts[0]) for r in readers]
-    judges = [r.hessian if r.parts is None else r.parts[1] for r in readers]
+    judges = [_for_products(r.hessian if r.parts is None else r.parts[1]) for r in readers]
     states, before = _states(fitted), [r.scaled() for r in readers]
     size = len(order.channels)
     points = np.unique(np.linspace(0, size, min(size, _JUDGED) + 1).astype(int))
@@ -146,7 +144,7 @@ def judged(order: Order, readers: Sequence[Reader]) -> Order:
         for state in states:
             state.take(order.channels[start:stop])
         off = [s.scaled() - b for s, b in zip(states, before, strict=True)]
-        costs.append(sum(float((o * (j @ o)).sum()) for o, j in zip(off, judges, strict=True)))
+        costs.append(sum(_product(j, o) for j, o in zip(judges, off, strict=True)))
         if not probed and stop >= _PROBED * size:
             probe, probed = tuple(s.matrix() for s in states), int(stop)
     rising = np.maximum.accumulate(np.maximum(costs, 0))
@@ -164,7 +162,7 @@ def alone(readers: Sequence[Reader], size: int) -> np.ndarray:
     """Return what each channel costs if it goes alone and nothing makes up for it."""
     total = np.zeros(size)
     for reader in readers:
-        total += _Missing(reader).scores()
+        total += Missing(reader).scores()
     return total
 
 
@@ -177,13 +175,7 @@ def power(readers: Sequence[Reader], size: int) -> np.ndarray:
     return total
 
 
-def _states(readers: Sequence[Reader]) -> list[_Surgery | _Missing]:
-    return [_Missing(r) if r.fixed else _Surgery(r) for r in readers]
-
-
-def _greedy(
-    states: Sequence[_Surgery | _Missing], size: int, given: np.ndarray | None = None
-) -> Order:
+def _greedy(states: Sequence[State], size: int, given: np.ndarray | None = None) -> Order:
     left = np.ones(size, bool)
     order: list[int] = []
     costs: list[float] = []
@@ -208,90 +200,16 @@ def _greedy(
     return Order(np.array(order), np.array(costs), probe, probed)
 
 
-class _Surgery:
-    """A reader whose weights make up for the channels that went."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._rows = reader.rows
-        kind = np.float64 if len(reader.hessian) <= _EXACT else np.float32
-        self._inverse: np.ndarray = np.linalg.inv(damped(reader.hessian[None])[0]).astype(kind)
-        # weights of inputs that never vary say nothing, but a ridge would charge for them
-        varies = np.diagonal(reader.hessian)[:, None] > 0
-        self._plain = reader.plain
-        self._matrix: np.ndarray = (reader.scaled() * varies).astype(kind)
-        self._gone = np.zeros(len(reader.rows), bool)
-
-    def matrix(self) -> np.ndarray:
-        """Return the weights as they are now, (inputs, outputs)."""
-        return self._plain(self.scaled())
-
-    def scaled(self) -> np.ndarray:
-        """Return the same, scaled as `Reader.scaled` does."""
-        return self._matrix.astype(np.float64)
-
-    def scores(self) -> np.ndarray:
-        """Return what taking each channel costs now."""
-        safe = self._rows.clip(0)
-        there = self._rows >= 0
-        blocks = self._inverse[safe[:, :, None], safe[:, None, :]].astype(np.float64)
-        pairs = there[:, :, None] & there[:, None, :]
-        identity = np.eye(self._rows.shape[1])
-        blocks = np.where(pairs & ~self._gone[:, None, None], blocks, identity)
-        weights = np.where(there[:, :, None], self._matrix[safe], 0).astype(np.float64)
-        inner = weights @ weights.transpose(0, 2, 1)
-        found: np.ndarray = np.einsum("cii->c", np.linalg.solve(blocks, inner))
-        return np.where(self._gone, 0, found)
-
-    def take(self, channels: np.ndarray) -> None:
-        """Remove channels, given by number, (removed,); the others compensate."""
-        rows = self._rows[channels]
-        rows = np.unique(rows[rows >= 0])
-        self._gone[channels] = True
-        if not rows.size:
-            return
-        across = self._inverse[:, rows]
-        block = self._inverse[np.ix_(rows, rows)].astype(np.float64)
-        factor = np.linalg.solve(block, across.T.astype(np.float64)).T.astype(across.dtype)
-        self._matrix -= factor @ self._matrix[rows]
-        self._inverse -= factor @ across.T
-        self._matrix[rows] = 0
-        # what is gone stays apart from the rest, whatever rounding left between them
-        self._inverse[rows] = 0
-        self._inverse[:, rows] = 0
+def _states(readers: Sequence[Reader]) -> list[State]:
+    return [Missing(r) if r.fixed else Surgery(r) for r in readers]
 
 
-class _Missing:
-    """A reader whose weights stay as they are."""
+def _for_products(judge: np.ndarray) -> np.ndarray:
+    """Return mean products of inputs as `_product` takes them."""
+    return judge if len(judge) <= EXACT else judge.astype(np.float32)
 
-    def __init__(self, reader: Reader) -> None:
-        self._rows = reader.rows
-        self._matrix = reader.scaled()
-        self._hessian = reader.hessian
-        self._missing = np.zeros_like(self._matrix)
-        self._plain = reader.matrix
-        self._gone = np.zeros(len(reader.matrix), bool)
 
-    def matrix(self) -> np.ndarray:
-        """Return the weights that are left, (inputs, outputs)."""
-        return np.where(self._gone[:, None], 0, self._plain)
-
-    def scaled(self) -> np.ndarray:
-        """Return the same, scaled as `Reader.scaled` does."""
-        return np.where(self._gone[:, None], 0, self._matrix)
-
-    def scores(self) -> np.ndarray:
-        """Return by how much the error grows if each channel goes too."""
-        safe, there = self._rows.clip(0), self._rows >= 0
-        weights = np.where(there[:, :, None], self._matrix[safe], 0)
-        blocks = self._hessian[safe[:, :, None], safe[:, None, :]]
-        own = (weights * (blocks @ weights)).sum(axis=(1, 2))
-        with_others = (weights * self._missing[safe]).sum(axis=(1, 2))
-        found: np.ndarray = own + 2 * with_others
-        return found
-
-    def take(self, channels: np.ndarray) -> None:
-        """Remove channels, given by number, (removed,)."""
-        rows = self._rows[channels]
-        rows = np.unique(rows[rows >= 0])
-        self._gone[rows] = True
-        self._missing += self._hessian[:, rows] @ self._matrix[rows]
+def _product(judge: np.ndarray, off: np.ndarray) -> float:
+    """Return the mean square of what inputs times `off`, (inputs, outputs), are."""
+    off = off.astype(judge.dtype)
+    return float((off * (judge @ off)).sum(dtype=np.float64))

@@ -56,7 +56,7 @@ def second_order(rows: np.ndarray, grid: BlockGrid, moments: np.ndarray) -> Bloc
     for column in range(inputs):
         block = column // width
         if column % width == 0:
-            part = sweep.wanted[0, column : column + width].T.astype(np.float32)
+            part = sweep.ahead(min(width, inputs - column))[0].T.astype(np.float32)
             scales[:, block], zeros[:, block] = plain_grid(part, grid)
         scale, zero = scales[:, block], zeros[:, block]
         integers[:, column] = round_to(sweep.wanted[0, column], scale, zero, grid)

@@ -121,8 +121,8 @@ def _fed_back(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: b
         block = slice(at, at + step)
         if feedback is not None:
             within = feedback.left_of(block)
-        wanted = target if sweep is None else sweep.wanted
-        chosen[:, at // step] = chooser.best(wanted[:, block], None, within)
+        wanted = target[:, block] if sweep is None else sweep.ahead(step)
+        chosen[:, at // step] = chooser.best(wanted, None, within)
         values = _placed(table, chosen[:, at // step], tall) * scales[:, None]
         if sweep is not None:
             for row in range(step):

@@ -30,6 +30,8 @@ def test_inputs_to_come_are_what_solving_for_them_makes(
         missing = hessians[:, rest, :at] @ (target - values)[:, :at]
         wanted = target[:, rest] + np.linalg.solve(hessians[:, rest, rest], missing)
         np.testing.assert_allclose(sweep.wanted[:, at], wanted[:, 0], rtol=1e-9, atol=1e-9)
+        for count in {1, 2, 5, inputs - at} & set(range(inputs - at + 1)):
+            np.testing.assert_allclose(sweep.ahead(count), wanted[:, :count], rtol=1e-9, atol=1e-9)
         values[:, at] = np.rint(wanted[:, 0])
         sweep.give(at, values[:, at])
 
