@@ -53,8 +53,8 @@ PUBLIC = {
     "errors": "",
     "io": "dataset holdout loaded",
     "ir": "clone edit inference joined onnx_api packed query schemas text",
-    "lossy": "ablation applying channel_fisher engine feedback fisher input_moments layer_times "
-    "layer_weights least_squares refit table_proposal",
+    "lossy": "ablation applying channel_fisher engine feedback fisher input_moments inverses "
+    "layer_times layer_weights least_squares refit table_proposal",
     "pipeline": "goals naming unspoken",
     "planning": "partition",
     "profiling": "latency run_time",

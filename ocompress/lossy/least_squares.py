@@ -10,6 +10,7 @@ import numpy as np
 
 from ocompress.analysis.regression import Regression
 from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.inverses import solved
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)
 """Ridges tried, relative to the mean variance of the inputs; the samples left out choose."""
@@ -215,7 +216,7 @@ def _solve(
     wanted = sums.xy + ridge[:, :, None] * start
     if mask is None:
         try:
-            return np.asarray(np.linalg.solve(hessian, wanted))
+            return solved(hessian, wanted)
         except np.linalg.LinAlgError:  # rounding ate the ridge: nothing can be told of it
             return start
     size = size_of(hessian)  # all of the size of 1, for single precision

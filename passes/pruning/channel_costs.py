@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from passes.pruning.surgery import EXACT, Missing, State, Surgery
+from ocompress.lossy.inverses import kind_of
+from passes.pruning.surgery import Missing, State, Surgery
 
 _STEPS = 256
 """Steps in which all channels of a group go at most; more channels go several at a time."""
@@ -133,7 +134,8 @@ def judged(order: Order, readers: Sequence[Reader]) -> Order:
     if not any(reader.parts for reader in readers):
         return order
     fitted = [r if r.parts is None else replace(r, hessian=r.parts[0]) for r in readers]
-    judges = [_for_products(r.hessian if r.parts is None else r.parts[1]) for r in readers]
+    judges = [r.hessian if r.parts is None else r.parts[1] for r in readers]
+    judges = [j.astype(kind_of(len(j)), copy=False) for j in judges]
     states, before = _states(fitted), [r.scaled() for r in readers]
     size = len(order.channels)
     points = np.unique(np.linspace(0, size, min(size, _JUDGED) + 1).astype(int))
@@ -202,11 +204,6 @@ def _greedy(states: Sequence[State], size: int, given: np.ndarray | None = None)
 
 def _states(readers: Sequence[Reader]) -> list[State]:
     return [Missing(r) if r.fixed else Surgery(r) for r in readers]
-
-
-def _for_products(judge: np.ndarray) -> np.ndarray:
-    """Return mean products of inputs as `_product` takes them."""
-    return judge if len(judge) <= EXACT else judge.astype(np.float32)
 
 
 def _product(judge: np.ndarray, off: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.inverses import variances_left
 from ocompress.lossy.least_squares import conjugate_gradients, rounds_within
 
 _DAMPING = 1e-3
@@ -177,7 +178,7 @@ class _Taker:
             float((self.start * across(self._target, self._curvature)).sum()) * self._level
         )
         self._alone = np.einsum("gii->gi", self._hessian)[:, :, None]
-        self._joint = 1 / np.einsum("gii->gi", np.linalg.inv(self._hessian))[:, :, None]
+        self._joint = variances_left(self._hessian)[:, :, None]
         self._rounds = problem.rounds
         inputs = self.start.shape[1]
         rows = self.start.shape[0] * self.start.shape[2]

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ocompress.lossy.inverses import inverse_of, kind_of
 from passes.pruning.obs import damped
 
 if TYPE_CHECKING:
     from passes.pruning.channel_costs import Reader
 
-EXACT = 1024
-"""Inputs up to which matrices are kept in double precision."""
 _LATE = 256
 """Inputs that are gone before the matrix of those that are left hears of it: one large product
 reads and writes it once."""
-_SMALL = 96
 
 
 class State(Protocol):
@@ -45,7 +43,7 @@ class Surgery:
     def __init__(self, reader: Reader) -> None:
         """Invert what errors cost."""
         inputs = len(reader.hessian)
-        kind = np.float64 if inputs <= EXACT else np.float32
+        kind = kind_of(inputs)
         self._rows, self._plain = reader.rows, reader.plain
         self._there = self._rows >= 0
         self._gone = np.zeros(len(self._rows), bool)
@@ -53,7 +51,7 @@ class Surgery:
         # places of all, which of them went since
         self._live, self._place = np.arange(inputs), np.arange(inputs)
         self._dead = np.zeros(inputs, bool)
-        self._inverse = _inverse(damped(reader.hessian[None])[0], kind)
+        self._inverse = inverse_of(damped(reader.hessian[None])[0])
         self._factors, self._across = np.zeros((2, inputs, 0), kind)
         # weights of inputs that never vary say nothing, but a ridge would charge for them
         varies = np.diagonal(reader.hessian)[:, None] > 0
@@ -157,32 +155,3 @@ class Missing:
         rows = np.unique(rows[rows >= 0])
         self._gone[rows] = True
         self._missing += self._hessian[:, rows] @ self._matrix[rows]
-
-
-def _inverse(hessian: np.ndarray, kind: type[np.floating]) -> np.ndarray:
-    """Return the inverse of a positive definite matrix; of a large one in single precision.
-
-    The Cholesky factor is as badly conditioned as the square root of the matrix only, so that
-    single precision does for its inverse.
-    """
-    if kind is np.float64:
-        return np.asarray(np.linalg.inv(hessian))
-    try:
-        lower = np.linalg.cholesky(hessian).astype(kind)
-    except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.inv(hessian)).astype(kind)
-    found = _of_lower(lower)
-    return np.asarray(found.T @ found)
-
-
-def _of_lower(lower: np.ndarray) -> np.ndarray:
-    """Return the inverse of a lower triangular matrix, by blocks."""
-    inputs = len(lower)
-    if inputs <= _SMALL:
-        return np.tril(np.linalg.inv(lower))
-    half = inputs // 2
-    found = np.zeros_like(lower)
-    found[:half, :half] = _of_lower(lower[:half, :half])
-    found[half:, half:] = _of_lower(lower[half:, half:])
-    found[half:, :half] = -found[half:, half:] @ (lower[half:, :half] @ found[:half, :half])
-    return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ocompress.lossy.feedback import Feedback
+from ocompress.lossy.inverses import inverse_of_lower, kind_of
 
 _PARTS = 8
 """Parts in which the outputs of an input get values, those that are left making up for each."""
@@ -103,8 +104,13 @@ class InTurn:
             hessian: (groups, inputs, inputs).
         """
         there = hessian[:, self.order[:, None], self.order]
-        moved = np.linalg.inv(self.feedback.passed)
-        return float(((moved @ there) * moved).sum(axis=2).mean())
+        total = 0.0
+        for passed, products in zip(self.feedback.passed, there, strict=True):
+            kind = kind_of(len(passed))
+            moved = inverse_of_lower(passed.T.astype(kind)).T
+            done = (moved @ products.astype(kind)) * moved
+            total += float(done.sum(dtype=np.float64))
+        return total / self.feedback.variance.size
 
     def in_steps(self, steps: np.ndarray) -> InTurn:
         """Return the same for whole numbers of steps, (groups,)."""

@@ -12,6 +12,7 @@ from ocompress.analysis.linear_rows import Site
 from ocompress.analysis.regression import Regression
 from ocompress.analysis.weight_form import epsilon
 from ocompress.lossy.fisher import across, alone
+from ocompress.lossy.inverses import solved
 from ocompress.lossy.least_squares import Fit, conjugate_gradients, size_of
 
 _DAMPING = 0.1
@@ -98,7 +99,7 @@ def layer_problem(
         # what the samples do not tell about is to stay as it is
         told = 1 - sums.shares[:, None, None]
         wanted = told * sums.xy + (hessian - told * sums.xx) @ start
-        target = np.linalg.solve(hessian, wanted)
+        target = solved(hessian, wanted)
     else:
         target = _proven(start, fit, sums)
     precision = precision_of(original)
@@ -113,8 +114,7 @@ def _proven(start: np.ndarray, fit: Fit, sums: Regression) -> np.ndarray:
     hessian = sums.shrunk().xx
     diagonal = np.einsum("gii->gi", hessian)
     diagonal += np.maximum(diagonal.mean(axis=1, keepdims=True), 1e-30) * fit.damping
-    found: np.ndarray = start + np.linalg.solve(hessian, told * (sums.xy - sums.xx @ start))
-    return found
+    return np.asarray(start + solved(hessian, told * (sums.xy - sums.xx @ start)))
 
 
 def damped(hessian: np.ndarray, ridge: float = _DAMPING) -> np.ndarray:

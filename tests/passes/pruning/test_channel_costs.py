@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ocompress.lossy import inverses
 from passes.pruning import channel_costs, surgery
 from passes.pruning.channel_costs import Reader
 from tests.passes.pruning.readers import error_without, reader, rng
@@ -19,8 +20,7 @@ def test_surgeon_costs_are_those_of_least_squares(
     each: int, late: int, exact: int, rtol: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(surgery, "_LATE", late)
-    monkeypatch.setattr(surgery, "_SMALL", 4)
-    monkeypatch.setattr(surgery, "EXACT", exact)
+    monkeypatch.setattr(inverses, "EXACT", exact)
     readers = [reader(8, each, 5), reader(8, each, 4, seed=7)]
     order = channel_costs.surgeon(readers, 8)
     assert sorted(order.channels) == list(range(8))
