@@ -120,7 +120,7 @@ def _fed_back(problem: Quadratic, table: np.ndarray, scales: np.ndarray, tall: b
     for at in range(0, inputs, step):
         block = slice(at, at + step)
         if feedback is not None:
-            within = feedback.left_of(block)
+            within = np.broadcast_to(feedback.left_of(block), within.shape)
         wanted = target[:, block] if sweep is None else sweep.ahead(step)
         chosen[:, at // step] = chooser.best(wanted, None, within)
         values = _placed(table, chosen[:, at // step], tall) * scales[:, None]
