@@ -56,12 +56,12 @@ def solved(hessians: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.solve(hessians, wanted))
     try:
         return np.stack([_solved(h, w) for h, w in zip(hessians, wanted, strict=True)])
-    except np.linalg.LinAlgError:  # by rounding, as little as it takes
+    except np.linalg.LinAlgError:  # by rounding, one is not positive definite, which need not be
         return np.asarray(np.linalg.solve(hessians, wanted))
 
 
 def _solved(hessian: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    lower = np.linalg.cholesky(hessian)
+    lower = np.linalg.cholesky(hessian.astype(np.float64, copy=False))
     found = wanted.astype(np.float64)
     blocks = [slice(at, at + _BLOCK) for at in range(0, len(lower), _BLOCK)]
     for block in blocks:
